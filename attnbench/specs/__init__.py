@@ -1,0 +1,30 @@
+"""What is asked for, without anything that could run it: pure, and public."""
+
+from attnbench.specs.batch import (
+    Batch,
+    BatchSpecError,
+    Request,
+    format_batch_spec,
+    get_batch_stats,
+    parse_batch_spec,
+)
+from attnbench.specs.case import Case
+from attnbench.specs.cost import Cost, cost
+from attnbench.specs.shape import AttnShape, MlaShape
+from attnbench.specs.sweep import expand_sweep, expand_sweeps
+
+__all__ = [
+    "AttnShape",
+    "Batch",
+    "BatchSpecError",
+    "Case",
+    "Cost",
+    "MlaShape",
+    "Request",
+    "cost",
+    "expand_sweep",
+    "expand_sweeps",
+    "format_batch_spec",
+    "get_batch_stats",
+    "parse_batch_spec",
+]

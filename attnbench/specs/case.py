@@ -1,0 +1,99 @@
+"""A case: everything that was asked for, frozen and hashable. What `diff` pairs."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Self
+
+from attnbench.specs.batch import Batch, parse_batch_spec
+from attnbench.specs.shape import AttnShape, MlaShape, Shape
+
+Value = str | int | float | bool
+
+# What groups rows for best-backend tables: all that is not merely a choice of implementation.
+WORKLOAD_FIELDS = frozenset(
+    {"family", "batch", "dtype", "kv_cache_dtype", "scope"}
+    | {f.name for f in (*fields(AttnShape), *fields(MlaShape))}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One thing to measure, as requested; what it resolved to stands in the row.
+
+    The batch is kept in execution order (decode first), so two spellings of one batch are one
+    case. A new field needs a default that keeps today's meaning: defaults are left out of the
+    hash, so old hashes stay.
+    """
+
+    family: str  # attn, mla, cache-write
+    backend: str  # canonical name of the implementation
+    batch: Batch
+    shape: Shape
+    dtype: str  # of q, new k and v, and output: bf16, fp16, fp32
+    kv_cache_dtype: str = "auto"  # auto is dtype
+    block_size: int | None = None  # tokens a page; None leaves it to the backend
+    layout: str | None = None  # NHD or HND; None leaves it to the backend
+    scope: str = "kernel"  # kernel: the backend's forward; layer: all that production runs
+    knobs: tuple[tuple[str, Value], ...] = field(default=())  # what only some backends have
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "batch", self.batch.in_execution_order())
+        object.__setattr__(self, "knobs", tuple(sorted(self.knobs)))
+
+    def knob(self, name: str) -> Value | None:
+        """The value asked for, None where the backend is left to choose."""
+        return dict(self.knobs).get(name)
+
+    def canonical(self) -> dict[str, Value]:
+        """The requested values by flat name, defaults omitted, dims always present."""
+        requested: dict[str, Value] = {"family": self.family, "backend": self.backend}
+        requested |= {"batch": str(self.batch), "dtype": self.dtype}
+        requested |= asdict(self.shape)
+        for name, default in _DEFAULTS.items():
+            if (value := getattr(self, name)) != default:
+                requested[name] = value
+        return requested | dict(self.knobs)
+
+    @classmethod
+    def from_canonical(cls, requested: dict[str, Value]) -> Self:
+        """The inverse of `canonical`."""
+        rest = dict(requested)
+        kind = MlaShape if "kv_lora_rank" in rest else AttnShape
+        shape = kind(**{f.name: int(rest.pop(f.name)) for f in fields(kind)})
+        batch = parse_batch_spec(str(rest.pop("batch")))
+        known = {name: rest.pop(name) for name in _FLAT_FIELDS if name in rest}
+        return cls(batch=batch, shape=shape, knobs=tuple(rest.items()), **known)  # type: ignore[arg-type]
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of the sorted JSON of the requested values."""
+        return content_hash(self.canonical())
+
+    @property
+    def workload(self) -> dict[str, Value]:
+        """The case without what only chooses an implementation."""
+        kept = {name: v for name, v in self.canonical().items() if name in WORKLOAD_FIELDS}
+        if str(kept.get("kv_cache_dtype", "")).startswith("fp8"):
+            kept["kv_cache_dtype"] = "fp8"  # fp8 and fp8_ds_mla are one class
+        return kept
+
+    @property
+    def workload_key(self) -> str:
+        """The hash of the workload."""
+        return content_hash(self.workload)
+
+
+_FLAT_FIELDS = tuple(f.name for f in fields(Case) if f.name not in ("batch", "shape", "knobs"))
+_DEFAULTS = {
+    "kv_cache_dtype": "auto",
+    "block_size": None,
+    "layout": None,
+    "scope": "kernel",
+}
+
+
+def content_hash(facts: dict[str, Value]) -> str:
+    """SHA-256 of the facts' sorted JSON, in hexadecimal."""
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,168 @@
+"""Useful work of a case, term by term: the only source of FLOP and bytes.
+
+One multiply-add is 2 FLOP; the exponentials of the softmax are not counted. Bytes are what any
+implementation must move: each input read once, each output written once, KV of each request once.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from attnbench.specs.batch import Request
+from attnbench.specs.case import Case
+from attnbench.specs.shape import AttnShape, MlaShape
+
+ELEMENT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
+SLOT_BYTES = 8  # an int64 slot of a slot mapping
+FP8_DS_MLA_ROW_BYTES = 656  # 512 fp8 + 4 fp32 scales + 64 bf16 of RoPE
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Useful FLOP and bytes of one call, as sums of named terms."""
+
+    flop_terms: dict[str, float]
+    byte_terms: dict[str, float]
+
+    @property
+    def flops(self) -> float:
+        """All terms together, FLOP."""
+        return sum(self.flop_terms.values())
+
+    @property
+    def bytes(self) -> float:
+        """All terms together, bytes."""
+        return sum(self.byte_terms.values())
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            _added(self.flop_terms, other.flop_terms), _added(self.byte_terms, other.byte_terms)
+        )
+
+
+def causal_pairs(request: Request) -> int:
+    """Query-key pairs under a causal mask aligned bottom right, diagonal included: exact."""
+    return request.q_len * (2 * request.kv_len - request.q_len + 1) // 2
+
+
+def kv_element_bytes(case: Case) -> int:
+    """Bytes of a cached element; auto is the case's dtype."""
+    return ELEMENT_BYTES[case.dtype if case.kv_cache_dtype == "auto" else case.kv_cache_dtype]
+
+
+def latent_row_bytes(case: Case) -> int:
+    """Bytes of one token in an MLA cache: 1152 in bf16, 576 in fp8, 656 in fp8_ds_mla."""
+    assert isinstance(case.shape, MlaShape)
+    if case.kv_cache_dtype == "fp8_ds_mla":
+        return FP8_DS_MLA_ROW_BYTES
+    return case.shape.latent_dim * kv_element_bytes(case)
+
+
+def cost(case: Case, num_decode: int) -> Cost:
+    """What one call of `case` must do, where its first `num_decode` requests take the decode path.
+
+    The paths matter to MLA alone: decode works in the latent space, prefill on up-projected heads.
+    """
+    if case.family == "cache-write":
+        return _cache_write(case)
+    if isinstance(case.shape, MlaShape):
+        requests = case.batch.requests
+        return _absorbed(case, requests[:num_decode]) + _up_projected(case, requests[num_decode:])
+    return _attention(case)
+
+
+def _attention(case: Case) -> Cost:
+    shape = case.shape
+    assert isinstance(shape, AttnShape)
+    pairs, tokens, kv_tokens = _sums(case.batch.requests)
+    e = ELEMENT_BYTES[case.dtype]
+    products = 2 * shape.num_q_heads * pairs * shape.head_dim
+    return Cost(
+        {"q k^T": products, "p v": products},
+        {
+            "q": tokens * shape.num_q_heads * shape.head_dim * e,
+            "kv": 2 * kv_tokens * shape.num_kv_heads * shape.head_dim * kv_element_bytes(case),
+            "output": tokens * shape.num_q_heads * shape.head_dim * e,
+        },
+    )
+
+
+def _absorbed(case: Case, requests: tuple[Request, ...]) -> Cost:
+    """MLA decode: one latent KV head of rank + RoPE elements, values the rank alone."""
+    shape = case.shape
+    assert isinstance(shape, MlaShape)
+    pairs, tokens, kv_tokens = _sums(requests)
+    heads, e = shape.num_q_heads, ELEMENT_BYTES[case.dtype]
+    attention = Cost(
+        {
+            "q k^T": 2 * heads * pairs * shape.latent_dim,
+            "p v": 2 * heads * pairs * shape.kv_lora_rank,
+        },
+        {"latent kv": kv_tokens * latent_row_bytes(case)},
+    )
+    if case.scope == "kernel" or not requests:
+        ends = tokens * heads * (shape.latent_dim + shape.kv_lora_rank) * e
+        return attention + Cost({}, {"q and output": ends})
+    weights = heads * shape.kv_lora_rank
+    return attention + Cost(
+        {
+            "q w_uk": 2 * tokens * weights * shape.qk_nope_head_dim,
+            "w_uv": 2 * tokens * weights * shape.v_head_dim,
+        },
+        {
+            "q and output": tokens * heads * (shape.qk_head_dim + shape.v_head_dim) * e,
+            "w_uk and w_uv": weights * (shape.qk_nope_head_dim + shape.v_head_dim) * e,
+        },
+    )
+
+
+def _up_projected(case: Case, requests: tuple[Request, ...]) -> Cost:
+    """MLA prefill: ordinary heads of nope + RoPE elements, made from the latents at scope layer."""
+    shape = case.shape
+    assert isinstance(shape, MlaShape)
+    pairs, tokens, kv_tokens = _sums(requests)
+    heads, e = shape.num_q_heads, ELEMENT_BYTES[case.dtype]
+    attention = Cost(
+        {
+            "q k^T": 2 * heads * pairs * shape.qk_head_dim,
+            "p v": 2 * heads * pairs * shape.v_head_dim,
+        },
+        {"q and output": tokens * heads * (shape.qk_head_dim + shape.v_head_dim) * e},
+    )
+    expanded = heads * (shape.qk_nope_head_dim + shape.v_head_dim)
+    if case.scope == "kernel" or not requests:
+        kv = kv_tokens * (expanded + heads * shape.qk_rope_head_dim) * e
+        return attention + Cost({}, {"kv": kv})
+    return attention + Cost(
+        {"kv up": 2 * kv_tokens * shape.kv_lora_rank * expanded},
+        {
+            "latent kv": kv_tokens * latent_row_bytes(case),
+            "w_uk and w_uv": shape.kv_lora_rank * expanded * e,
+        },
+    )
+
+
+def _cache_write(case: Case) -> Cost:
+    """New k and v read in the model's dtype, written in the cache's; a slot read for each token."""
+    shape = case.shape
+    assert isinstance(shape, AttnShape)
+    tokens = case.batch.num_tokens
+    elements = 2 * tokens * shape.num_kv_heads * shape.head_dim
+    return Cost(
+        {},
+        {
+            "new k and v": elements * ELEMENT_BYTES[case.dtype],
+            "written": elements * kv_element_bytes(case),
+            "slots": tokens * SLOT_BYTES,
+        },
+    )
+
+
+def _sums(requests: Iterable[Request]) -> tuple[int, int, int]:
+    """Causal pairs, new tokens and KV tokens of the requests together."""
+    listed = list(requests)
+    pairs = sum(map(causal_pairs, listed))
+    return pairs, sum(r.q_len for r in listed), sum(r.kv_len for r in listed)
+
+
+def _added(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}

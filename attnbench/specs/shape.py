@@ -1,0 +1,111 @@
+"""The shapes of one layer's attention, and the models that people ask for by name."""
+
+from dataclasses import asdict, dataclass
+
+from attnbench.errors import UsageError
+
+
+def _require_positive(shape: "AttnShape | MlaShape") -> None:
+    for name, value in asdict(shape).items():
+        if value < 1:
+            raise UsageError(
+                f"--{name.replace('_', '-')} {value}: a whole number from 1 is needed, e.g. 128"
+            )
+
+
+def _require_divisible(num_q_heads: int, tp: int) -> None:
+    if tp < 1 or num_q_heads % tp:
+        raise UsageError(
+            f"--tp {tp} does not divide {num_q_heads} query heads; accepted are its divisors, "
+            "e.g. --tp 1"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AttnShape:
+    """Heads of multi-head, grouped-query or multi-query attention; head_dim in elements."""
+
+    num_q_heads: int = 32
+    num_kv_heads: int = 8
+    head_dim: int = 128
+
+    def __post_init__(self) -> None:
+        _require_positive(self)
+        if self.num_q_heads % self.num_kv_heads:
+            raise UsageError(
+                f"--num-q-heads {self.num_q_heads} is no multiple of --num-kv-heads "
+                f"{self.num_kv_heads}: every KV head serves the same number of query heads, "
+                "e.g. --num-q-heads 32 --num-kv-heads 8"
+            )
+
+    def sharded(self, tp: int) -> "AttnShape":
+        """What one of `tp` tensor-parallel ranks holds; KV heads are replicated past one a rank."""
+        _require_divisible(self.num_q_heads, tp)
+        return AttnShape(self.num_q_heads // tp, max(1, self.num_kv_heads // tp), self.head_dim)
+
+    def for_cache_write(self) -> "AttnShape":
+        """The shape of a KV write, which knows no query heads: one shape, one case."""
+        return AttnShape(self.num_kv_heads, self.num_kv_heads, self.head_dim)
+
+
+@dataclass(frozen=True, slots=True)
+class MlaShape:
+    """Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434); dims in elements."""
+
+    num_q_heads: int = 128
+    kv_lora_rank: int = 512
+    qk_nope_head_dim: int = 128
+    qk_rope_head_dim: int = 64
+    v_head_dim: int = 128
+
+    def __post_init__(self) -> None:
+        _require_positive(self)
+
+    @property
+    def latent_dim(self) -> int:
+        """Elements of a cached token: the compressed KV and the shared RoPE key."""
+        return self.kv_lora_rank + self.qk_rope_head_dim
+
+    @property
+    def qk_head_dim(self) -> int:
+        """Elements of a query head before absorption."""
+        return self.qk_nope_head_dim + self.qk_rope_head_dim
+
+    def sharded(self, tp: int) -> "MlaShape":
+        """What one of `tp` tensor-parallel ranks holds: its heads, and the whole latent."""
+        _require_divisible(self.num_q_heads, tp)
+        return MlaShape(**asdict(self) | {"num_q_heads": self.num_q_heads // tp})
+
+
+Shape = AttnShape | MlaShape
+
+# Heads and dims of the published configurations.
+ATTN_MODELS = {
+    "llama3-8b": AttnShape(32, 8, 128),
+    "llama3-70b": AttnShape(64, 8, 128),
+    "llama3-405b": AttnShape(128, 8, 128),
+    "qwen3-8b": AttnShape(32, 8, 128),
+    "qwen3-32b": AttnShape(64, 8, 128),
+    "gpt-oss-120b": AttnShape(64, 8, 64),
+}
+MLA_MODELS = {
+    "deepseek-v2": MlaShape(128),
+    "deepseek-v2-lite": MlaShape(16),
+    "deepseek-v3": MlaShape(128),
+    "kimi-k2": MlaShape(64),
+    "glm-5": MlaShape(64, 512, 192, 64, 256),
+}
+
+
+def attn_shape(model: str, tp: int, **dims: int | None) -> AttnShape:
+    """A model's shape on one of `tp` ranks; dims that are not None override the model's."""
+    return AttnShape(**asdict(ATTN_MODELS[model]) | _given(dims)).sharded(tp)
+
+
+def mla_shape(model: str, tp: int, **dims: int | None) -> MlaShape:
+    """A model's shape on one of `tp` ranks; dims that are not None override the model's."""
+    return MlaShape(**asdict(MLA_MODELS[model]) | _given(dims)).sharded(tp)
+
+
+def _given(dims: dict[str, int | None]) -> dict[str, int]:
+    return {name: value for name, value in dims.items() if value is not None}

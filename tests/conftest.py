@@ -1,0 +1,76 @@
+"""What tests share: whether there is a GPU, the command as a real process, small cases."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from attnbench.specs.batch import parse_batch_spec
+from attnbench.specs.case import Case
+from attnbench.specs.shape import AttnShape, MlaShape, Shape
+
+OWN_KERNELS = Path(__file__).parent / "own_kernels"
+
+# The command line of a case so small that preparing it costs nothing.
+SMALL = ["--num-q-heads", "4", "--num-kv-heads", "2", "--head-dim", "16", "--device", "cpu"]
+
+Attnbench = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where torch finds none."""
+    if not any(item.get_closest_marker("gpu") for item in items) or _gpu():
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU"))
+
+
+def _gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Variables of a command that has the tests' own backends and a lock of its own."""
+    return {
+        **{name: value for name, value in os.environ.items() if name != "ATTNBENCH_DB"},
+        "ATTNBENCH_KERNELS": str(OWN_KERNELS),
+        "TMPDIR": str(tmp_path),
+        "COLUMNS": "80",
+    }
+
+
+@pytest.fixture
+def attnbench(tmp_path: Path, environment: dict[str, str]) -> Attnbench:
+    """Run `attnbench ARGS...` as a process of its own, in an empty folder."""
+
+    def run(*args: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "attnbench", *args],
+            cwd=tmp_path,
+            env=environment | variables,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+def small_case(
+    family: str = "attn",
+    backend: str = "naive",
+    spec: str = "2q8_3q1kv20",
+    dtype: str = "fp32",
+    **fields: object,
+) -> Case:
+    """A case of few heads and tokens."""
+    shape: Shape = MlaShape(2, 32, 16, 8, 16) if family == "mla" else AttnShape(4, 2, 16)
+    return Case(family, backend, parse_batch_spec(spec), shape, dtype, **fields)  # type: ignore[arg-type]
