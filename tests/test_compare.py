@@ -1,0 +1,466 @@
+"""Verdicts: what they say, how often they are wrong, and the laws they keep."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from attnbench.analysis.compare import (
+    ASSUMED_NOISE,
+    Cell,
+    Comparison,
+    Noise,
+    compare,
+    duration_stratum,
+    geometric_mean_ratio,
+    global_shift,
+)
+from attnbench.errors import UsageError
+
+QUIET = Noise(session_sd=0.0, measured=True, floor=0.0)
+
+
+def known(noise: Noise) -> Callable[[Cell], Noise]:
+    return lambda cell: noise
+
+
+def one(cell: Cell, noise: Noise = QUIET, margin: float = 0.01) -> Comparison:
+    return compare([cell], known(noise), margin)[0]
+
+
+def paired(base: Sequence[float], head: Sequence[float]) -> Cell:
+    return Cell("a", tuple(base), tuple(head), paired=True)
+
+
+def apart(base: Sequence[float], head: Sequence[float]) -> Cell:
+    return Cell("a", tuple(base), tuple(head), paired=False)
+
+
+# The intervals, by the books.
+
+
+def test_matched_rounds_get_a_paired_t_interval() -> None:
+    base, head = (10e-6, 11e-6, 12e-6), (10.5e-6, 11.7e-6, 12.5e-6)
+    found = one(paired(base, head))
+    test = stats.ttest_rel(np.log(head), np.log(base))
+    interval = test.confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((np.exp(interval.low), np.exp(interval.high)))
+    assert found.ratio == pytest.approx(np.exp(np.mean(np.log(head) - np.log(base))))
+
+
+def test_rounds_apart_get_a_welch_interval() -> None:
+    base, head = (10e-6, 11e-6, 12e-6, 10.2e-6), (14e-6, 15e-6)
+    found = one(apart(base, head))
+    test = stats.ttest_ind(np.log(head), np.log(base), equal_var=False)
+    interval = test.confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((np.exp(interval.low), np.exp(interval.high)))
+
+
+def test_the_session_variance_of_both_sides_widens_rounds_apart_only() -> None:
+    base, head = (100e-6, 100.1e-6, 99.9e-6), (100e-6, 100.2e-6, 99.9e-6)
+    noise = replace(QUIET, session_sd=0.02)
+    wide = one(apart(base, head), noise)
+    assert wide.low is not None
+    assert wide.high is not None
+    assert math.log(wide.high / wide.low) == pytest.approx(2 * 1.96 * math.sqrt(2) * 0.02, rel=0.01)
+    assert one(paired(base, head), noise) == one(paired(base, head))
+
+
+def test_a_paired_cell_that_lost_a_round_is_compared_unmatched_without_session_variance() -> None:
+    base, head = (100e-6, 103e-6, 99e-6), (120e-6, 121e-6)
+    noise = replace(QUIET, session_sd=0.02)
+    assert one(paired(base, head), noise) == one(apart(base, head), QUIET)
+
+
+def test_p_values_test_against_the_margin() -> None:
+    base, head = (100e-6, 101e-6, 99e-6), (102e-6, 104e-6, 102e-6)
+    excess = np.log(head) - np.log(base) - math.log(1.01)
+    expected = 2 * stats.ttest_1samp(excess, 0, alternative="greater").pvalue
+    assert one(paired(base, head)).p == pytest.approx(expected)
+
+
+# The verdicts and their reasons.
+
+STEADY = (100e-6, 100.1e-6, 99.9e-6)
+
+
+def times(factor: float) -> tuple[float, ...]:
+    return tuple(factor * time for time in STEADY)
+
+
+@pytest.mark.parametrize(
+    ("cell", "noise", "verdict", "rounds", "reason"),
+    [
+        (
+            apart(STEADY, times(1.03)),
+            QUIET,
+            "slower",
+            None,
+            "95 % interval +2.77 % to +3.23 % lies beyond the margin of 1 %",
+        ),
+        (
+            apart(STEADY, times(0.95)),
+            QUIET,
+            "faster",
+            None,
+            "95 % interval -5.22 % to -4.78 % lies beyond the margin of 1 %",
+        ),
+        (
+            apart(STEADY, times(1.002)),
+            QUIET,
+            "same",
+            None,
+            "90 % interval +0.0257 % to +0.375 % lies within the margin of 1 %",
+        ),
+        (
+            apart((100e-6, 102e-6, 98e-6), (103e-6, 105e-6, 101e-6)),
+            QUIET,
+            "unclear",
+            17,
+            "95 % interval -1.5 % to +7.71 % crosses the margin of 1 %; "
+            "17 rounds a side should settle it",
+        ),
+        (
+            apart(STEADY, times(1.03)),
+            replace(QUIET, floor=0.04),
+            "same",
+            None,
+            "90 % interval +2.82 % to +3.18 % lies within the margin of 4.08 %",
+        ),
+        (
+            apart(STEADY, times(1.002)),
+            ASSUMED_NOISE,
+            "unclear",
+            None,
+            "95 % interval -2.54 % to +3.02 % crosses the margin of 1 %; no number of rounds "
+            "settles it, as sessions differ by 1 %: interleave the sides; no between-session "
+            "variance is stored for this GPU; 1 % is assumed",
+        ),
+        (
+            apart(STEADY, times(1.1)),
+            ASSUMED_NOISE,
+            "slower",
+            None,
+            "95 % interval +6.99 % to +13.1 % lies beyond the margin of 1 %; "
+            "no between-session variance is stored for this GPU; 1 % is assumed",
+        ),
+        (
+            apart(STEADY, times(1.01)),
+            QUIET,
+            "unclear",
+            None,
+            "95 % interval +0.771 % to +1.23 % crosses the margin of 1 %; "
+            "more than 1000 rounds a side would be needed to settle it",
+        ),
+        (
+            apart((100e-6,), times(1.1)),
+            QUIET,
+            "unclear",
+            3,
+            "a single round shows no spread, and too few similar cells have one to borrow; "
+            "3 rounds a side should settle it",
+        ),
+        (
+            apart((100e-6,), (101e-6,)),
+            ASSUMED_NOISE,
+            "unclear",
+            None,
+            "a single round shows no spread, and too few similar cells have one to borrow; "
+            "no number of rounds settles it, as sessions differ by 1 %: interleave the sides; "
+            "no between-session variance is stored for this GPU; 1 % is assumed",
+        ),
+    ],
+)
+def test_every_verdict_has_its_reason(
+    cell: Cell, noise: Noise, verdict: str, rounds: int | None, reason: str
+) -> None:
+    found = one(cell, noise)
+    assert (found.verdict, found.rounds_needed) == (verdict, rounds)
+    assert found.reason == reason
+
+
+def test_a_finding_that_many_cells_make_likely_by_chance_is_unclear() -> None:
+    cell = paired((100e-6, 102e-6, 101e-6), (105e-6, 106.5e-6, 105e-6))
+    others = [paired(STEADY, STEADY)] * 8
+    assert one(cell).verdict == "slower"
+    found = compare([cell, *others], known(QUIET))[0]
+    assert found.verdict == "unclear"
+    assert "among so many cells it may be chance" in found.reason
+    assert found.rounds_needed is not None
+
+
+def test_a_zero_margin_leaves_nothing_to_be_the_same() -> None:
+    assert one(paired(STEADY, STEADY), margin=0.0).verdict == "unclear"
+    assert one(paired(STEADY, times(1.005)), margin=0.0).verdict == "slower"
+
+
+@pytest.mark.parametrize("margin", [-0.01, math.nan, math.inf])
+def test_a_margin_that_is_none_is_refused(margin: float) -> None:
+    with pytest.raises(UsageError, match=r"e\.g\. 0\.01 for 1 %"):
+        compare([], known(QUIET), margin)
+
+
+def test_nothing_to_compare_gives_nothing() -> None:
+    assert compare([], known(QUIET)) == []
+
+
+@pytest.mark.parametrize(
+    ("base", "head"), [((), (1.0,)), ((1.0,), ()), ((0.0,), (1.0,)), ((1.0,), (math.nan,))]
+)
+def test_what_is_no_time_is_no_cell(base: tuple[float, ...], head: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="cell a has a"):
+        Cell("a", base, head, paired=False)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "stratum"),
+    [
+        (19.9e-6, "under 20 us"),
+        (20e-6, "20 to 200 us"),
+        (200e-6, "20 to 200 us"),
+        (201e-6, "over 200 us"),
+    ],
+)
+def test_durations_fall_into_strata(seconds: float, stratum: str) -> None:
+    assert duration_stratum(seconds) == stratum
+    assert apart((seconds,), (seconds,)).stratum == stratum
+
+
+# Spread that is not measured, or not believed.
+
+
+def noisy_cells(
+    rng: np.random.Generator,
+    count: int,
+    rounds: int,
+    change: float = 0.0,
+    session_sd: float = 0.0,
+) -> list[Cell]:
+    """Cells of 50 us with log ratios of sd 0.4 %, which itself differs from cell to cell.
+
+    The first tenth is slower by `change`; with a session_sd the sides are separate sessions.
+    """
+    cells = []
+    base_session, head_session = rng.normal(0, session_sd, 2)
+    for index in range(count):
+        sd = 0.004 / math.sqrt(2) * math.exp(rng.normal(0, 0.5))
+        shift = math.log1p(change) if index < count / 10 else 0.0
+        base = 50e-6 * np.exp(rng.normal(base_session, sd, rounds))
+        head = 50e-6 * np.exp(rng.normal(head_session + shift, sd, rounds))
+        key, is_paired = str(index), session_sd == 0
+        cells.append(Cell(key, tuple(base.tolist()), tuple(head.tolist()), is_paired))
+    return cells
+
+
+def test_equal_rounds_are_not_certainty() -> None:
+    found = one(paired((50e-6,) * 3, (50.5e-6,) * 3), margin=0.0)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.high - found.low > 0.002
+    assert one(paired((50e-6,) * 2, (50.8e-6,) * 2)).verdict == "unclear"
+
+
+def test_a_cell_of_equal_rounds_takes_the_spread_of_its_stratum() -> None:
+    others = noisy_cells(np.random.default_rng(1), 50, 3)
+    alone, among = (
+        compare([paired((50e-6,) * 3, (50e-6,) * 3), *cells], known(QUIET))[0]
+        for cells in ([], others)
+    )
+    assert alone.detectable is not None
+    assert among.detectable is not None
+    assert among.detectable > alone.detectable
+
+
+def test_a_single_round_borrows_the_spread_of_its_stratum() -> None:
+    others = noisy_cells(np.random.default_rng(1), 50, 3)
+    single = paired((50e-6,), (53e-6,))
+    found = compare([single, *others], known(QUIET))[0]
+    assert found.verdict == "slower"
+    assert found.reason.endswith("the spread of a single round is taken from similar cells")
+
+
+@pytest.mark.parametrize(
+    ("cell", "others"),
+    [
+        (paired((50e-6,), (53e-6,)), 9),  # too few others
+        (paired((5e-6,), (5.3e-6,)), 50),  # of another stratum
+        (apart((50e-6,), (53e-6,)), 50),  # the others' rounds are matched
+    ],
+)
+def test_a_single_round_borrows_from_ten_cells_like_it_or_not_at_all(
+    cell: Cell, others: int
+) -> None:
+    found = compare([cell, *noisy_cells(np.random.default_rng(1), others, 3)], known(QUIET))[0]
+    assert (found.verdict, found.low, found.p, found.q) == ("unclear", None, None, None)
+    assert found.ratio == pytest.approx(1.06)
+    assert found.rounds_needed == 3
+
+
+def test_cells_without_spread_are_no_tests_among_many() -> None:
+    cell = paired((100e-6, 102e-6, 101e-6), (105e-6, 106.5e-6, 105e-6))
+    single = paired((100e-6,), (100e-6,))
+    assert compare([cell, *[single] * 8], known(QUIET))[0].q == one(cell).q
+
+
+# Error rates, by seeded simulation.
+
+
+def verdicts(comparisons: Sequence[Comparison]) -> Counter[str]:
+    return Counter(comparison.verdict for comparison in comparisons)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "change", "least"), [(2, 0.03, 0.6), (3, 0.03, 0.85), (3, 0.05, 0.95)]
+)
+def test_moderation_finds_changes_with_few_rounds(rounds: int, change: float, least: float) -> None:
+    rng = np.random.default_rng(2)
+    changed: Counter[str] = Counter()
+    equal: Counter[str] = Counter()
+    for _ in range(10):
+        found = compare(noisy_cells(rng, 200, rounds, change), known(QUIET))
+        changed += verdicts(found[:20])
+        equal += verdicts(found[20:])
+    assert changed["slower"] >= least * changed.total()
+    assert equal["same"] >= 0.75 * equal.total()
+    assert equal["faster"] + equal["slower"] <= 0.005 * equal.total()
+
+
+def test_without_moderation_three_rounds_find_little() -> None:
+    rng = np.random.default_rng(3)
+    found = [compare(noisy_cells(rng, 9, 3, change=0.03), known(QUIET))[0] for _ in range(100)]
+    assert verdicts(found)["slower"] <= 50
+
+
+def test_equal_code_in_two_sessions_is_never_called_changed_once_their_variance_is_known() -> None:
+    rng = np.random.default_rng(4)
+    told: Counter[str] = Counter()
+    untold: Counter[str] = Counter()
+    for _ in range(60):
+        cells = noisy_cells(rng, 20, 3, session_sd=0.01)
+        told += verdicts(compare(cells, known(replace(QUIET, session_sd=0.01))))
+        untold += verdicts(compare(cells, known(QUIET)))
+    assert told["faster"] + told["slower"] <= 0.02 * told.total()
+    assert untold["faster"] + untold["slower"] >= 0.1 * untold.total()
+
+
+@pytest.mark.parametrize("change", [0.0, 0.02])
+def test_the_rounds_asked_for_settle_it(change: float) -> None:
+    rng = np.random.default_rng(5)
+
+    def draw(rounds: int) -> Cell:
+        log_ratios = rng.normal(math.log1p(change), 0.008, rounds)
+        return paired((50e-6,) * rounds, (50e-6 * np.exp(log_ratios)).tolist())
+
+    unclear = [found for _ in range(60) if (found := one(draw(4))).verdict == "unclear"]
+    needed = [found.rounds_needed for found in unclear if found.rounds_needed is not None]
+    settled = [one(draw(rounds)).verdict != "unclear" for rounds in needed]
+    assert len(needed) > 20
+    assert np.mean(settled) > 0.6
+
+
+# Laws.
+
+
+@st.composite
+def cells(draw: st.DrawFn, low: float = 1e-6, high: float = 1e-2) -> list[Cell]:
+    count = draw(st.integers(1, 14))
+    duration = st.floats(low, high)
+    factors = st.lists(st.floats(0.9, 1.1), min_size=1, max_size=4)
+    made = []
+    for index in range(count):
+        base, head = draw(duration), draw(duration if draw(st.booleans()) else st.just(low))
+        sides = [tuple(t * f for f in draw(factors)) for t in (base, head)]
+        made.append(Cell(str(index), sides[0], sides[1], draw(st.booleans())))
+    return made
+
+
+NOISES = st.sampled_from([QUIET, ASSUMED_NOISE, Noise(0.003, True, 0.02)])
+INVERSE = {"faster": "slower", "slower": "faster", "same": "same", "unclear": "unclear"}
+
+
+@given(cells=cells(), noise=NOISES)
+def test_no_cell_crashes_it_or_yields_nonsense(cells: list[Cell], noise: Noise) -> None:
+    for found in compare(cells, known(noise)):
+        assert found.reason
+        assert math.isfinite(found.ratio)
+        if found.low is not None and found.high is not None:
+            assert found.low <= found.ratio <= found.high
+            assert found.p is not None
+            assert found.q is not None
+            assert 0 <= found.p <= found.q <= 1
+        else:
+            assert found.verdict == "unclear"
+        if found.verdict != "unclear":
+            assert found.rounds_needed is None
+
+
+@given(cells=cells(), noise=NOISES)
+def test_swapped_sides_give_the_inverse_verdict(cells: list[Cell], noise: Noise) -> None:
+    swapped = [replace(cell, base=cell.head, head=cell.base) for cell in cells]
+    for one_way, other in zip(
+        compare(cells, known(noise)), compare(swapped, known(noise)), strict=True
+    ):
+        assert other.verdict == INVERSE[one_way.verdict]
+        assert other.ratio == pytest.approx(1 / one_way.ratio)
+        assert (other.low is None) == (one_way.high is None)
+
+
+@given(cells=cells(low=1e-3), noise=NOISES, factor=st.floats(1, 1000))
+def test_the_unit_of_time_changes_nothing(cells: list[Cell], noise: Noise, factor: float) -> None:
+    scaled = [
+        replace(
+            cell,
+            base=tuple(factor * time for time in cell.base),
+            head=tuple(factor * time for time in cell.head),
+        )
+        for cell in cells
+    ]
+    for one_way, other in zip(
+        compare(cells, known(noise)), compare(scaled, known(noise)), strict=True
+    ):
+        assert other.verdict == one_way.verdict
+        assert other.ratio == pytest.approx(one_way.ratio)
+
+
+@given(cells=cells(), noise=NOISES)
+def test_the_order_of_cells_is_kept_and_changes_nothing(cells: list[Cell], noise: Noise) -> None:
+    forward = compare(cells, known(noise))
+    backward = compare(cells[::-1], known(noise))[::-1]
+    assert [found.key for found in forward] == [cell.key for cell in cells]
+    assert [found.verdict for found in backward] == [found.verdict for found in forward]
+
+
+# Over all cells.
+
+
+def with_ratios(*ratios: float) -> list[Comparison]:
+    return [replace(one(paired(STEADY, STEADY)), ratio=ratio) for ratio in ratios]
+
+
+@pytest.mark.parametrize(
+    ("ratios", "shift"),
+    [
+        ([1.02] * 8 + [0.99] * 2, 1.02),
+        ([0.97] * 10, 0.97),
+        ([1.02] * 7 + [0.99] * 3, None),  # only 70 % move with the median
+        ([1.004] * 20, None),  # within the floor
+        ([1.05] * 9, None),  # too few to speak for a GPU
+        ([], None),
+    ],
+)
+def test_a_shift_of_the_whole_gpu_is_told(ratios: list[float], shift: float | None) -> None:
+    assert global_shift(with_ratios(*ratios), floor=0.005) == (
+        None if shift is None else pytest.approx(shift)
+    )
+
+
+def test_ratios_are_averaged_geometrically() -> None:
+    assert geometric_mean_ratio(with_ratios(0.5, 2.0, 8.0)) == pytest.approx(2.0)
+    with pytest.raises(ValueError, match="at least one"):
+        geometric_mean_ratio([])

@@ -1,0 +1,70 @@
+"""Variances that borrow from each other."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import optimize, special
+
+from attnbench.stats.moderation import VariancePrior, fit_prior
+
+
+def sampled_variances(
+    rng: np.random.Generator, prior: VariancePrior, dfs: np.ndarray
+) -> np.ndarray:
+    """Sample variances of normal cells whose true variances are drawn from the prior."""
+    true = prior.variance * prior.df / rng.chisquare(prior.df, len(dfs))
+    variances: np.ndarray = true * rng.chisquare(dfs) / dfs
+    return variances
+
+
+@pytest.mark.parametrize("df", [2.0, 4.0, 12.0])
+def test_the_prior_that_variances_were_drawn_from_is_found(df: float) -> None:
+    rng = np.random.default_rng(1)
+    dfs = rng.integers(1, 6, 20_000).astype(float)
+    fitted = fit_prior(sampled_variances(rng, VariancePrior(1e-5, df), dfs).tolist(), dfs.tolist())
+    assert fitted.df == pytest.approx(df, rel=0.15)
+    assert fitted.variance == pytest.approx(1e-5, rel=0.05)
+
+
+def test_the_fit_solves_the_published_equations() -> None:
+    rng = np.random.default_rng(2)
+    variances = sampled_variances(rng, VariancePrior(2.0, 3.0), np.full(50, 2.0))
+    e = np.log(variances) - special.digamma(1) + math.log(1)
+    excess = np.var(e, ddof=1) - special.polygamma(1, 1)
+    df = 2 * optimize.brentq(lambda x: special.polygamma(1, x) - excess, 1e-3, 1e3, xtol=1e-14)
+    variance = math.exp(e.mean() + special.digamma(df / 2) - math.log(df / 2))
+    fitted = fit_prior(variances.tolist(), [2.0] * 50)
+    assert (fitted.df, fitted.variance) == pytest.approx((df, variance), rel=1e-9)
+
+
+def test_cells_that_differ_no_more_than_by_chance_share_one_variance() -> None:
+    fitted = fit_prior([1.0, 1.1, 0.9, 1.0], [4.0] * 4)
+    assert fitted.df == math.inf
+    assert fitted.posterior(99.0, 4.0) == fitted.variance
+
+
+@pytest.mark.parametrize(
+    ("variance", "df", "expected"), [(4.0, 2.0, 2.0), (4.0, 0.0, 1.0), (0.0, 12.0, 0.25)]
+)
+def test_a_posterior_is_weighted_by_degrees_of_freedom(
+    variance: float, df: float, expected: float
+) -> None:
+    assert VariancePrior(1.0, 4.0).posterior(variance, df) == pytest.approx(expected)
+
+
+def test_a_prior_that_says_nothing_changes_nothing() -> None:
+    assert VariancePrior(0.0, 0.0).posterior(3.0, 2.0) == 3.0
+    with pytest.raises(ValueError, match="neither"):
+        VariancePrior(0.0, 0.0).posterior(0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("variances", "dfs", "told"),
+    [([1.0], [2.0], "two"), ([1.0, 0.0], [2.0, 2.0], "above 0"), ([1.0, 1.0], [2.0, 0.0], "above")],
+)
+def test_what_cannot_be_fitted_is_refused(
+    variances: list[float], dfs: list[float], told: str
+) -> None:
+    with pytest.raises(ValueError, match=told):
+        fit_prior(variances, dfs)
