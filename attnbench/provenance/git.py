@@ -1,0 +1,117 @@
+"""What git says of a directory: the one place that calls it."""
+
+import hashlib
+import os
+import re
+import stat
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+_TIME_LIMIT = 20.0  # seconds for one git command
+# Set inside git's hooks, where they would point every command at the hook's own repository.
+_LOCATION_VARIABLES = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
+# Results are no code: a database in the tree changes with every outcome that a run stores.
+_DATABASES = ("*attnbench.db*", "*.db", "*.db-wal", "*.db-shm", "*.db-journal")
+_NO_DATABASES = ("--", *(f":(top,exclude){pattern}" for pattern in _DATABASES))
+# A patch in which no setting of the user's hides a change; blob ids stand for binary contents.
+_PATCH = ("--full-index", "--no-renames", "--no-color", "--no-ext-diff", "--no-textconv")
+_LARGE_FILE = 2**20  # bytes
+_MANY_FILES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class GitState:
+    """What is checked out in a working tree, with what was changed since."""
+
+    path: str  # of the tree's top
+    repository: str  # the URL of origin without credentials, else the top directory's name
+    branch: str | None  # None when detached
+    commit: str  # full hash
+    dirty: str | None  # hash of the uncommitted changes, "unknown" if git did not tell in time
+    subject: str  # first line of the commit's message
+
+
+def git_state(path: Path) -> GitState | None:
+    """The state of the tree that `path` lies in.
+
+    None without git, outside a working tree, and before the first commit.
+    """
+    if (found := _line(path, "rev-parse", "--show-toplevel")) is None:
+        return None
+    top = Path(found)
+    if (commit := _line(top, "rev-parse", "HEAD")) is None:
+        return None
+    return GitState(
+        path=found,
+        repository=without_credentials(
+            _line(top, "config", "--get", "remote.origin.url") or top.name
+        ),
+        branch=_line(top, "symbolic-ref", "--quiet", "--short", "HEAD"),
+        commit=commit,
+        dirty=_uncommitted_changes(top),
+        subject=_line(top, "log", "-1", "--no-show-signature", "--format=%s") or "",
+    )
+
+
+def without_credentials(text: str) -> str:
+    """The text without the "user:password@" of a URL; other text comes back as it is."""
+    return re.sub(r"(?<=://)[^/\s]*@", "", text)
+
+
+def _uncommitted_changes(top: Path) -> str | None:
+    """A hash of the patch from HEAD and of the untracked files, None if there is neither."""
+    patch = _git(top, "diff", "HEAD", *_PATCH, *_NO_DATABASES)
+    listed = _git(top, "ls-files", "-z", "--others", "--exclude-standard", *_NO_DATABASES)
+    if patch is None or listed is None:
+        return "unknown"
+    untracked = sorted(name for name in listed.split(b"\0") if name)
+    if not patch and not untracked:
+        return None
+    digest = hashlib.sha256(patch)
+    for name in untracked:
+        digest.update(name + b"\0")
+        digest.update(_fingerprint(top / os.fsdecode(name), len(untracked) <= _MANY_FILES))
+    return digest.hexdigest()[:12]
+
+
+def _fingerprint(path: Path, may_read: bool) -> bytes:
+    """What tells one state of an untracked file from another.
+
+    Its contents where it may be source, so that a copy or a touch is no change. Large files are
+    weights, traces and builds, and so are the files of a large untracked tree: reading them could
+    take minutes. Size and time stand for those, which may call equal files different, and never
+    calls different ones equal.
+    """
+    try:
+        status = path.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            return os.fsencode(path.readlink())
+        if may_read and stat.S_ISREG(status.st_mode) and status.st_size < _LARGE_FILE:
+            return hashlib.sha256(path.read_bytes()).digest()
+    except OSError:
+        return b"unreadable"
+    return f"{status.st_size} {status.st_mtime_ns}".encode()
+
+
+def _line(path: Path, *arguments: str) -> str | None:
+    output = _git(path, *arguments)
+    # What is not UTF-8 could not be stored.
+    return None if output is None else output.decode(errors="replace").rstrip("\n")
+
+
+def _git(path: Path, *arguments: str) -> bytes | None:
+    """What git prints when run in `path`; None where it fails, is missing or takes too long."""
+    variables = {k: v for k, v in os.environ.items() if k not in _LOCATION_VARIABLES}
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(path), *arguments],
+            capture_output=True,
+            check=False,
+            timeout=_TIME_LIMIT,
+            # git shall only read: the tree belongs to the user, who may be working in it.
+            env=variables | {"GIT_OPTIONAL_LOCKS": "0"},
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None

@@ -1,0 +1,171 @@
+"""The hardware that a measurement ran on, and how to tell one piece of it from another."""
+
+import os
+import platform
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from attnbench.errors import UsageError
+from attnbench.provenance import host
+from attnbench.provenance.facts import JSON
+from attnbench.provenance.nvml import ask, opened, read_board
+from attnbench.specs.case import Value, content_hash
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One device and the computer it sits in; None where a fact is unknown or means nothing."""
+
+    kind: str  # cuda or cpu
+    device: str  # as PyTorch writes it: cuda:0, cpu
+    name: str  # of the GPU, or the CPU's model
+    gpu_uuid: str | None = None  # as nvidia-smi prints it
+    capability: tuple[int, int] | None = None  # compute capability
+    sm_count: int | None = None
+    l2_bytes: int | None = None  # for a CPU its last-level cache
+    memory_bytes: int | None = None
+    memory_bus_bits: int | None = None
+    max_sm_clock_hz: int | None = None
+    max_memory_clock_hz: int | None = None
+    power_limit_watts: float | None = None
+    ecc: bool | None = None
+    mig: bool | None = None
+    driver: str | None = None
+    vbios: str | None = None
+    persistence: bool | None = None
+    cpu_model: str = ""
+    cpu_count: int = 1  # logical CPUs
+    hostname: str = ""
+    os: str = ""
+    kernel: str = ""
+    boot_id: str | None = None
+    governor: str | None = None  # of the CPU's frequency
+
+    @property
+    def sm(self) -> str | None:
+        """The architecture as kernels name it, e.g. SM90; None for a CPU."""
+        return None if self.capability is None else "SM{}{}".format(*self.capability)
+
+    @property
+    def label(self) -> str:
+        """A short name for a table: "NVIDIA H200 (SM90)", "Intel Xeon, 2 cores"."""
+        if self.kind == "cuda":
+            return f"{self.name} ({self.sm})"
+        plural = "" if self.cpu_count == 1 else "s"
+        return f"{_short_cpu_name(self.name)}, {self.cpu_count} core{plural}"
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of what identifies this piece of hardware, whatever its driver and settings."""
+        facts: dict[str, Value] = {"kind": self.kind, "name": self.name}
+        if self.kind == "cuda":
+            facts |= {"uuid": self.gpu_uuid or "", "memory": self._memory_gib}
+        else:
+            facts |= {"count": self.cpu_count, "hostname": self.hostname}
+        return content_hash(facts)
+
+    @property
+    def model_key(self) -> str:
+        """SHA-256 of what two cards, or two computers, of one model share."""
+        facts: dict[str, Value] = {"kind": self.kind, "name": self.name}
+        if self.kind == "cuda":
+            facts |= {"sms": self.sm_count or 0, "bus": self.memory_bus_bits or 0}
+            facts |= {"memory": self._memory_gib}
+        else:
+            facts |= {"count": self.cpu_count}
+        return content_hash(facts)
+
+    @property
+    def _memory_gib(self) -> int:
+        # Whole GiB: drivers differ in the few MiB that they keep for themselves.
+        return round((self.memory_bytes or 0) / 2**30)
+
+    def as_facts(self) -> dict[str, JSON]:
+        """Every fact by name, equal to itself after a trip through JSON."""
+        return asdict(self) | {"capability": self.capability and list(self.capability)}
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> Self:
+        """The inverse of `as_facts`."""
+        capability = facts["capability"] and tuple(facts["capability"])
+        return cls(**{**facts, "capability": capability})
+
+
+def read_machine(device: str) -> Machine:
+    """This computer with `device`, "cpu" or "cuda:N"; the latter imports torch.
+
+    Raises UsageError for any other text, and for a GPU that PyTorch does not see.
+    """
+    if device == "cpu":
+        return _read_cpu()
+    if (numbered := re.fullmatch(r"cuda:(\d+)", device)) is None:
+        raise UsageError(f'--device {device}: a device is "cpu" or "cuda:N", e.g. --device cuda:0')
+    return _read_gpu(int(numbered[1]))
+
+
+def gpus_seen_by_nvml() -> list[str]:
+    """Names of all GPUs in NVML's order, empty without a driver; imports no torch.
+
+    NVML ignores CUDA_VISIBLE_DEVICES: what CUDA may use can be fewer, in another order.
+    """
+    with opened() as nvml:
+        handles = [
+            ask(nvml.nvmlDeviceGetHandleByIndex, index)
+            for index in range(ask(nvml.nvmlDeviceGetCount) or 0)
+        ]
+        return [ask(nvml.nvmlDeviceGetName, handle) or "unknown GPU" for handle in handles]
+
+
+def _read_cpu() -> Machine:
+    return Machine(
+        kind="cpu",
+        device="cpu",
+        name=host.cpu_model(),
+        l2_bytes=host.last_level_cache_bytes(),
+        memory_bytes=host.memory_bytes(),
+        **_host_facts(),
+    )
+
+
+def _read_gpu(index: int) -> Machine:
+    import torch
+
+    if index >= (count := torch.cuda.device_count()):
+        raise UsageError(
+            f"--device cuda:{index}: PyTorch can use {count or 'no'} GPU{'s' * (count != 1)} here, "
+            "counted from cuda:0 among those that CUDA_VISIBLE_DEVICES leaves; "
+            "without any, --device cpu works"
+        )
+    properties = torch.cuda.get_device_properties(index)
+    return Machine(
+        kind="cuda",
+        device=f"cuda:{index}",
+        name=properties.name,
+        capability=(properties.major, properties.minor),
+        sm_count=properties.multi_processor_count,
+        l2_bytes=properties.L2_cache_size,
+        memory_bytes=properties.total_memory,
+        **asdict(read_board(str(properties.uuid))),
+        **_host_facts(),
+    )
+
+
+def _host_facts() -> dict[str, Any]:
+    return {
+        "cpu_model": host.cpu_model(),
+        "cpu_count": os.cpu_count() or 1,
+        "hostname": socket.gethostname(),
+        "os": host.os_name(),
+        "kernel": platform.release(),
+        "boot_id": host.boot_id(),
+        "governor": host.governor(),
+    }
+
+
+def _short_cpu_name(name: str) -> str:
+    """The maker and model alone: no marks, no clock, no count of cores."""
+    noise = r"\((?:R|TM)\)|\bCPU\b|\bProcessor\b|\b\d+-Core\b|@.*"
+    return " ".join(re.sub(noise, " ", name, flags=re.IGNORECASE).split())

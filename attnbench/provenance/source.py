@@ -1,0 +1,49 @@
+"""The code under test: whose commit a measurement speaks of."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from attnbench.errors import UsageError
+from attnbench.provenance.git import git_state
+from attnbench.provenance.packages import editable_directory
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A checkout, and how it was found; all but the origin is None when the origin is "none"."""
+
+    origin: str  # --source, editable vllm, editable flashinfer-python, working directory, none
+    repository: str | None = None  # URL without credentials, or a directory's name
+    branch: str | None = None  # None when detached
+    commit: str | None = None  # full hash
+    dirty: str | None = None  # hash of the uncommitted changes, None if there are none
+    subject: str | None = None  # of the commit
+    path: str | None = None  # the tree's top directory
+
+
+def read_source(path: Path | None = None) -> Source:
+    """The tree at `path`, else the first that applies of the origins in their order.
+
+    Raises UsageError if `path` is given and lies in no git tree that has a commit.
+    """
+    if path is not None:
+        if found := _source("--source", path):
+            return found
+        raise UsageError(
+            f"--source {path}: found no git tree with a commit there (try: git -C {path} log -1); "
+            "it takes a checkout of the code under test, e.g. --source ~/vllm"
+        )
+    return _editable_source() or _source("working directory", Path.cwd()) or Source("none")
+
+
+def _editable_source() -> Source | None:
+    for name in ("vllm", "flashinfer-python"):
+        directory = editable_directory(name)
+        if directory and (found := _source(f"editable {name}", directory)):
+            return found
+    return None
+
+
+def _source(origin: str, path: Path) -> Source | None:
+    state = git_state(path)
+    return None if state is None else Source(origin=origin, **asdict(state))
