@@ -1,0 +1,96 @@
+"""Unfused paged attention in PyTorch: gather the pages, then matmul, softmax, matmul."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from attnbench.kernels.base import Backend, Setting
+from attnbench.kernels.groups import Group, causal_mask, groups_of
+from attnbench.kernels.inputs import normal, page_tables, seeded, spoil, torch_dtype
+from attnbench.kernels.reference import AttentionPrepared, attend, rotating
+from attnbench.kernels.tolerance import BY_DTYPE
+from attnbench.specs.case import Case
+from attnbench.specs.shape import AttnShape
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Naive(Backend):
+    """The baseline that every fused kernel should beat."""
+
+    name: ClassVar = "naive"
+    layouts: ClassVar = ("NHD", "HND")
+
+    def prepare(self, case: Case, setting: Setting) -> "NaivePrepared":
+        return NaivePrepared(case, setting)
+
+
+class NaivePrepared(AttentionPrepared):
+    """The pool is one tensor, logically [pages, block, 2, kv heads, head dim]."""
+
+    def __init__(self, case: Case, setting: Setting) -> None:
+        import torch
+
+        assert isinstance(case.shape, AttnShape)
+        shape, batch = case.shape, case.batch
+        block_size, layout = case.block_size or 16, case.layout or "NHD"
+        super().__init__(batch, shape.num_q_heads, block_size)
+        self.shape, self.scale = shape, shape.head_dim**-0.5
+        generator, dtype = seeded(setting.device, setting.seed), torch_dtype(case.dtype)
+        self.tables = page_tables(batch, block_size, setting.sets, generator)
+        self.pool = _pool(self.tables.num_pages, block_size, shape, layout, dtype, generator)
+        spoil(self.pool, self.tables, batch, nan_tails=True)
+        ends = (setting.sets, batch.num_tokens, shape.num_q_heads, shape.head_dim)
+        self.queries = normal(ends, dtype, generator)
+        self.outputs = list(torch.full_like(self.queries, float("nan")))
+        self.groups = [
+            (group, causal_mask(group.q_len, group.kv_len, setting.device))
+            for group in groups_of(batch)
+        ]
+        self.calls = rotating(self._launch, setting.sets)
+        self.tolerance = BY_DTYPE[case.dtype].unfused()
+        ends_bytes = self.queries[0].nbytes + self.outputs[0].nbytes
+        self.touched_bytes = self.tables.pages_a_set * self.pool[0].nbytes + ends_bytes
+        self.resolved = {"block_size": block_size, "layout": layout}
+
+    def _launch(self, index: int) -> None:
+        for group, mask in self.groups:
+            self._attend(index, group, mask)
+
+    def _attend(self, index: int, group: Group, mask: "torch.Tensor | None") -> None:
+        used = -(-group.kv_len // self.tables.block_size)
+        table = self.tables.tables[index, group.requests, :used]
+        kv = self.pool[table].flatten(1, 2)[:, : group.kv_len]  # [n, kv, 2, kv heads, d]
+        heads = (group.count, group.q_len, self.shape.num_kv_heads, -1, self.shape.head_dim)
+        query = self.queries[index, group.tokens].view(heads).permute(0, 2, 3, 1, 4)
+        keys, values = kv.permute(2, 0, 3, 1, 4)  # each [n, kv heads, kv, d]
+        # The query heads of one KV head are rows of one product, so that no key is copied.
+        scores = (query.flatten(2, 3) @ keys.transpose(-1, -2)).float() * self.scale
+        scores = scores.unflatten(2, query.shape[2:4])  # [n, kv heads, group, q, kv]
+        if mask is not None:
+            scores = scores.masked_fill(~mask, float("-inf"))
+        result = scores.softmax(-1).to(values.dtype).flatten(2, 3) @ values
+        result = result.unflatten(2, query.shape[2:4]).permute(0, 3, 1, 2, 4)
+        self.outputs[index][group.tokens].view(heads).copy_(result)
+
+    def attended(
+        self, index: int, request: int, token: int, head: int, seen: int
+    ) -> "torch.Tensor":
+        kv_head = head * self.shape.num_kv_heads // self.shape.num_q_heads
+        pages = self.tables.pages(index, request, seen)
+        keys, values = self.pool[pages, :, :, kv_head].flatten(0, 1)[:seen].unbind(1)
+        return attend(self.queries[index, token, head], keys, values, self.scale)
+
+
+def _pool(
+    num_pages: int,
+    block_size: int,
+    shape: AttnShape,
+    layout: str,
+    dtype: "torch.dtype",
+    generator: "torch.Generator",
+) -> "torch.Tensor":
+    if layout == "NHD":
+        sizes = (num_pages, 2, block_size, shape.num_kv_heads, shape.head_dim)
+        return normal(sizes, dtype, generator).permute(0, 2, 1, 3, 4)
+    sizes = (num_pages, 2, shape.num_kv_heads, block_size, shape.head_dim)
+    return normal(sizes, dtype, generator).permute(0, 3, 1, 2, 4)

@@ -1,0 +1,178 @@
+"""PyTorch's scaled_dot_product_attention on dense KV, a launch for each run of equal requests."""
+
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, ClassVar
+
+from attnbench.kernels.base import Backend, Refused, Setting
+from attnbench.kernels.groups import Group, causal_mask, groups_of
+from attnbench.kernels.inputs import normal, seeded, torch_dtype
+from attnbench.kernels.reference import AttentionPrepared, attend, rotating
+from attnbench.kernels.tolerance import BY_DTYPE
+from attnbench.provenance.machine import Machine
+from attnbench.specs.case import Case
+from attnbench.specs.shape import AttnShape
+
+if TYPE_CHECKING:
+    import torch
+
+# Our names for torch.nn.attention.SDPBackend, by its members' values.
+NAMES = {0: "math", 1: "flash", 2: "efficient", 3: "cudnn"}
+ON_CPU = ("flash", "math")
+
+
+class Sdpa(Backend):
+    """PyTorch's fused attention; it knows no page table, so its KV is dense."""
+
+    name: ClassVar = "sdpa"
+    aliases: ClassVar = ("torch-sdpa",)
+    knobs: ClassVar = frozenset({"sdpa_backend"})
+    paged: ClassVar = False
+
+    def refusal(self, case: Case, machine: Machine) -> str | None:
+        asked = case.knob("sdpa_backend")
+        if machine.kind == "cpu" and asked not in (None, *ON_CPU):
+            return f"SDPA's {asked} kernel needs an NVIDIA GPU; a CPU has {' and '.join(ON_CPU)}"
+        return super().refusal(case, machine)
+
+    def prepare(self, case: Case, setting: Setting) -> "SdpaPrepared":
+        return SdpaPrepared(case, setting)
+
+
+class SdpaPrepared(AttentionPrepared):
+    """KV of a run is [count, kv_len, kv heads, head dim] a set; SDPA allocates its own output."""
+
+    def __init__(self, case: Case, setting: Setting) -> None:
+        assert isinstance(case.shape, AttnShape)
+        shape, batch, sets = case.shape, case.batch, setting.sets
+        super().__init__(batch, shape.num_q_heads, block_size=1)
+        self.shape, self.scale = shape, shape.head_dim**-0.5
+        generator, dtype = seeded(setting.device, setting.seed), torch_dtype(case.dtype)
+        ends = (sets, batch.num_tokens, shape.num_q_heads, shape.head_dim)
+        self.queries = normal(ends, dtype, generator)
+        self.groups = groups_of(batch)
+        kv_heads = (shape.num_kv_heads, shape.head_dim)
+        self.kv = [
+            normal((2, sets, g.count, g.kv_len, *kv_heads), dtype, generator) for g in self.groups
+        ]
+        forced = case.knob("sdpa_backend")
+        self.kernels = [
+            SdpaKernel(group, forced, self._views(0, at)) for at, group in enumerate(self.groups)
+        ]
+        self.results: list[list[torch.Tensor]] = [[] for _ in range(sets)]
+        self.calls = rotating(self._launch, sets)
+        self.tolerance = BY_DTYPE[case.dtype]
+        self.touched_bytes = sum(kv[:, 0].nbytes for kv in self.kv) + 2 * self.queries[0].nbytes
+        names = sorted({kernel.name for kernel in self.kernels})
+        self.resolved = {"sdpa_backend": "+".join(names), "layout": "dense"}
+
+    def _views(self, index: int, at: int) -> "Views":
+        """q, k and v of one run as SDPA wants them: [count, heads, length, head dim]."""
+        group = self.groups[at]
+        sizes = (group.count, group.q_len, self.shape.num_q_heads, self.shape.head_dim)
+        query = self.queries[index, group.tokens].view(sizes).transpose(1, 2)
+        keys, values = self.kv[at][:, index].transpose(2, 3)
+        return query, keys, values
+
+    def _launch(self, index: int) -> None:
+        self.results[index] = [
+            kernel(*self._views(index, at)) for at, kernel in enumerate(self.kernels)
+        ]
+
+    def poison(self, index: int) -> None:
+        """NaN in the last results, and in the memory that the next are likely to get."""
+        import torch
+
+        if not self.results[index]:
+            self._launch(index)
+        for result in self.results[index]:
+            result.fill_(float("nan"))
+            torch.full_like(result, float("nan"))
+
+    def output(self, index: int) -> "torch.Tensor":
+        import torch
+
+        rows = [r.transpose(1, 2).reshape(-1, r.shape[-1]) for r in self.results[index]]
+        return torch.cat(rows)
+
+    def attended(
+        self, index: int, request: int, token: int, head: int, seen: int
+    ) -> "torch.Tensor":
+        kv_head = head * self.shape.num_kv_heads // self.shape.num_q_heads
+        at = max(i for i, group in enumerate(self.groups) if group.first <= request)
+        row = request - self.groups[at].first
+        keys, values = self.kv[at][:, index, row, :seen, kv_head]
+        return attend(self.queries[index, token, head], keys, values, self.scale)
+
+
+Views = tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]
+
+
+class SdpaKernel:
+    """The SDPA call of one run of requests: its mask, and the kernel that serves it, by name."""
+
+    def __init__(self, group: Group, forced: object, views: Views) -> None:
+        self.forced = forced
+        self.mask, self.is_causal = _masking(group, forced, views)
+        self.name = str(forced or _choice(views, self.mask, self.is_causal))
+        if forced is not None:
+            self._require(views)
+
+    def __call__(self, q: "torch.Tensor", k: "torch.Tensor", v: "torch.Tensor") -> "torch.Tensor":
+        from torch.nn.functional import scaled_dot_product_attention
+
+        with self._only():
+            return scaled_dot_product_attention(
+                q, k, v, attn_mask=self.mask, is_causal=self.is_causal, enable_gqa=True
+            )
+
+    def _only(self) -> AbstractContextManager[None]:
+        if self.forced is None:
+            return nullcontext()
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+
+        value = next(value for value, name in NAMES.items() if name == self.forced)
+        only: Callable[[object], AbstractContextManager[None]] = sdpa_kernel
+        return only(SDPBackend(value))
+
+    def _require(self, views: Views) -> None:
+        """Try once: torch tells in warnings why a kernel cannot serve."""
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            try:
+                self(*views)
+            except RuntimeError as error:
+                why = " ".join(str(each.message).partition(" instead.")[0] for each in said)
+                raise Refused(
+                    f"SDPA's {self.forced} kernel does not take this case: {why[:300] or error}"
+                ) from error
+
+
+def _masking(group: Group, forced: object, views: Views) -> "tuple[torch.Tensor | None, bool]":
+    """The mask and is_causal of a run; SDPA's own is_causal is aligned top left.
+
+    Only the flash kernel knows the bottom-right alignment without a mask in memory.
+    """
+    if group.q_len == 1:
+        return None, False
+    if group.q_len == group.kv_len:
+        return None, True
+    query = views[0]
+    if query.is_cuda and forced in (None, "flash"):
+        from torch.backends.cuda import SDPAParams, can_use_flash_attention
+        from torch.nn.attention.bias import causal_lower_right
+
+        if can_use_flash_attention(SDPAParams(*views, None, 0.0, False, True)):
+            return causal_lower_right(group.q_len, group.kv_len), False
+    return causal_mask(group.q_len, group.kv_len, str(query.device)), False
+
+
+def _choice(views: Views, mask: "torch.Tensor | None", is_causal: bool) -> str:
+    """The kernel that torch picks by itself."""
+    import torch
+    from torch.nn.attention.bias import CausalBias
+
+    if isinstance(mask, CausalBias):
+        return "flash"
+    return NAMES[torch._fused_sdp_choice(*views, mask, 0.0, is_causal, enable_gqa=True)]

@@ -1,0 +1,110 @@
+"""The contract of a backend: refuse in a sentence, or prepare what will be timed."""
+
+import importlib.util
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from attnbench.kernels.tolerance import Tolerance
+from attnbench.provenance.machine import Machine
+from attnbench.specs.case import Case, Value
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where and on what to prepare a case."""
+
+    device: str  # "cpu" or "cuda:N"
+    sets: int  # working sets wanted
+    seed: int  # of this round's inputs
+
+
+class Refused(Exception):
+    """Raised while preparing: the case cannot run here, with the sentence why."""
+
+
+class Prepared(ABC):
+    """A case ready to launch: N working sets, each with its own inputs and output.
+
+    `calls[i]` launches set i and returns nothing of use; only that is timed.
+    """
+
+    calls: Sequence[Callable[[], object]]
+    touched_bytes: int  # that one call reads and writes, padding included
+    resolved: Mapping[str, Value]  # what runs, by name: so that a row says what ran
+    tolerance: Tolerance
+    critical_rows: Sequence[int]  # of the output, that a check must not miss
+
+    @abstractmethod
+    def poison(self, index: int) -> None:
+        """Fill the output of set `index` with what no right result holds."""
+
+    @abstractmethod
+    def output(self, index: int) -> "torch.Tensor":
+        """The output of set `index`, [rows, width]; NaN where nothing was written."""
+
+    @abstractmethod
+    def expected(self, index: int, rows: "torch.Tensor") -> "torch.Tensor":
+        """The fp32 reference of those rows, [len(rows), width], from the same (quantised) data."""
+
+    def damage(self, index: int) -> str | None:
+        """A sentence on what the last call wrote where it must not, None if nothing."""
+        return None
+
+
+class Backend(ABC):
+    """One implementation within a family. A new one is a new file in the family's folder."""
+
+    name: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()
+    module: ClassVar[str] = "torch"  # the package that it drives
+    devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+    knobs: ClassVar[frozenset[str]] = frozenset()
+    layouts: ClassVar[tuple[str, ...]] = ()  # what --layout may ask for
+    paged: ClassVar[bool] = True  # reads or writes pages, so --block-size means something
+    kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("auto",)
+    scopes: ClassVar[tuple[str, ...]] = ("kernel",)
+    path: ClassVar[str] = "all"  # MLA: decode or prefill; at scope kernel they do unequal work
+
+    def refusal(self, case: Case, machine: Machine) -> str | None:
+        """A sentence why `case` cannot run on `machine`, None if it can."""
+        return self._machine_refusal(machine) or self._case_refusal(case)
+
+    @abstractmethod
+    def prepare(self, case: Case, setting: Setting) -> Prepared:
+        """Allocate, fill, plan and compile; nothing of this is timed with the calls."""
+
+    def num_decode(self, case: Case) -> int:
+        """How many requests, the first in execution order, take the decode path."""
+        return sum(request.is_decode for request in case.batch)
+
+    def _machine_refusal(self, machine: Machine) -> str | None:
+        if machine.kind not in self.devices:
+            needed = "an NVIDIA GPU" if self.devices == ("cuda",) else " or ".join(self.devices)
+            return f"needs {needed}; this device is {machine.label}"
+        if importlib.util.find_spec(self.module) is None:
+            return f"needs {self.module}, which is not installed: pip install 'attnbench[gpu]'"
+        return None
+
+    def _case_refusal(self, case: Case) -> str | None:
+        if foreign := sorted({name for name, _ in case.knobs} - self.knobs):
+            options = ", ".join("--" + name.replace("_", "-") for name in foreign)
+            return f"does not take {options}"
+        if case.block_size is not None and not self.paged:
+            return "has no pages, so --block-size means nothing to it"
+        if case.layout is not None and case.layout not in self.layouts:
+            return f"does not take --layout {case.layout}" + _accepted(self.layouts)
+        if case.kv_cache_dtype not in self.kv_cache_dtypes:
+            known = _accepted(self.kv_cache_dtypes)
+            return f"does not take --kv-cache-dtype {case.kv_cache_dtype}{known}"
+        if case.scope not in self.scopes:
+            return f"has no scope {case.scope}" + _accepted(self.scopes)
+        return None
+
+
+def _accepted(values: tuple[str, ...]) -> str:
+    return f" (it takes {', '.join(values)})" if values else ""

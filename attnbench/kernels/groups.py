@@ -1,0 +1,49 @@
+"""Equal requests side by side: what a dense kernel can take in one launch."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from attnbench.specs.batch import Batch
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """`count` neighbouring requests of one q_len and kv_len, and where they stand in the batch."""
+
+    first: int  # index of the first request
+    count: int
+    q_len: int
+    kv_len: int
+    first_token: int  # among the batch's new tokens
+
+    @property
+    def requests(self) -> slice:
+        """Their rows in whatever is indexed by request."""
+        return slice(self.first, self.first + self.count)
+
+    @property
+    def tokens(self) -> slice:
+        """Their rows in whatever is indexed by new token."""
+        return slice(self.first_token, self.first_token + self.count * self.q_len)
+
+
+def groups_of(batch: Batch) -> list[Group]:
+    """The batch as runs of equal requests, in its order."""
+    found: list[Group] = []
+    first = token = 0
+    for count, request in batch.groups():
+        found.append(Group(first, count, request.q_len, request.kv_len, token))
+        first, token = first + count, token + count * request.q_len
+    return found
+
+
+def causal_mask(q_len: int, kv_len: int, device: str) -> "torch.Tensor | None":
+    """What a query may see, bool [q_len, kv_len], aligned bottom right; None where it is all."""
+    import torch
+
+    if q_len == 1:
+        return None
+    return torch.ones(q_len, kv_len, dtype=torch.bool, device=device).tril(kv_len - q_len)

@@ -1,0 +1,97 @@
+"""Inputs as production meets them, and hostile where nothing may read.
+
+Random normal data from a seed; pages scattered by a seeded permutation and disjoint between
+requests and between working sets; NaN in every page that belongs to nobody and, where the backend
+tolerates that, behind the last token of a request.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from attnbench.specs.batch import Batch
+
+if TYPE_CHECKING:
+    import torch
+
+STRANGERS = 8  # pages that belong to nobody, at least
+UNUSED_ENTRY = 2**31 - 1  # a page index that must not be followed
+# What stands behind the last token where a kernel multiplies whole pages: finite, yet ruinous.
+LARGE = 3e4
+
+
+def torch_dtype(name: str) -> "torch.dtype":
+    """The torch dtype of our name for it."""
+    import torch
+
+    return {
+        "bf16": torch.bfloat16,
+        "fp16": torch.float16,
+        "fp32": torch.float32,
+        "fp8": torch.float8_e4m3fn,
+        "fp8_e4m3": torch.float8_e4m3fn,
+        "fp8_e5m2": torch.float8_e5m2,
+    }[name]
+
+
+def seeded(device: str, seed: int) -> "torch.Generator":
+    """A generator of this device; one seed gives one stream of inputs."""
+    import torch
+
+    return torch.Generator(device=device).manual_seed(seed)
+
+
+def normal(
+    shape: tuple[int, ...], dtype: "torch.dtype", generator: "torch.Generator"
+) -> "torch.Tensor":
+    """Standard normal values of the generator's device."""
+    import torch
+
+    return torch.randn(shape, dtype=dtype, device=generator.device, generator=generator)
+
+
+@dataclass(frozen=True, slots=True)
+class PageTables:
+    """Which pages of one pool the requests of each set own."""
+
+    tables: "torch.Tensor"  # int32 [sets, requests, most pages]; unused entries UNUSED_ENTRY
+    strangers: "torch.Tensor"  # int64 pages of nobody
+    num_pages: int
+    pages_a_set: int
+    block_size: int
+
+    def pages(self, index: int, request: int, kv_len: int) -> "torch.Tensor":
+        """The pages of a request in set `index`, int64, in order of its tokens."""
+        used = -(-kv_len // self.block_size)
+        return self.tables[index, request, :used].long()
+
+
+def page_tables(
+    batch: Batch, block_size: int, sets: int, generator: "torch.Generator"
+) -> PageTables:
+    """Scatter the pages of all sets over one pool, disjoint, by a seeded permutation."""
+    import torch
+
+    device = generator.device
+    used = torch.tensor([-(-r.kv_len // block_size) for r in batch], device=device)
+    pages_a_set = int(used.sum())
+    needed = pages_a_set * sets
+    num_pages = needed + max(STRANGERS, needed // 20)
+    order = torch.randperm(num_pages, generator=generator, device=device)
+    owned = torch.arange(int(used.max()), device=device) < used[:, None]
+    tables = torch.full(
+        (sets, len(batch), owned.shape[1]), UNUSED_ENTRY, dtype=torch.int32, device=device
+    )
+    tables[owned.expand_as(tables)] = order[:needed].int()
+    return PageTables(tables, order[needed:], num_pages, pages_a_set, block_size)
+
+
+def spoil(pool: "torch.Tensor", tables: PageTables, batch: Batch, *, nan_tails: bool) -> None:
+    """Write NaN, or what is as ruinous, where nothing may read: pool [pages, block, ...]."""
+    pool[tables.strangers] = float("nan")
+    tail = float("nan") if nan_tails else LARGE
+    first = 0
+    for count, request in batch.groups():
+        if filled := request.kv_len % tables.block_size:
+            last = tables.tables[:, first : first + count, request.kv_len // tables.block_size]
+            pool[last.flatten().long(), filled:] = tail
+        first += count

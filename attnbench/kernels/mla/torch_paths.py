@@ -1,0 +1,184 @@
+"""The two ways of MLA in PyTorch over one latent cache: absorbed (decode) and up-projected."""
+
+from typing import TYPE_CHECKING
+
+from attnbench.kernels.attn.sdpa import SdpaKernel, Views
+from attnbench.kernels.base import Setting
+from attnbench.kernels.groups import Group, causal_mask, groups_of
+from attnbench.kernels.inputs import normal, page_tables, seeded, spoil, torch_dtype
+from attnbench.kernels.reference import AttentionPrepared, attend, rotating
+from attnbench.kernels.tolerance import BY_DTYPE
+from attnbench.specs.batch import Batch
+from attnbench.specs.case import Case
+from attnbench.specs.shape import MlaShape
+
+if TYPE_CHECKING:
+    import torch
+
+DEFAULT_BLOCK_SIZE = 64
+
+
+class TorchMlaPrepared(AttentionPrepared):
+    """The first `num_decode` requests take the absorbed path, the others the up-projected one.
+
+    Scope kernel is the attention alone: absorbed queries [tokens, heads, latent] against the paged
+    latents, or ordinary heads against ready keys and values. Scope layer starts from ordinary
+    queries [tokens, heads, qk] and the paged latents, and runs the projections too.
+    """
+
+    def __init__(self, case: Case, setting: Setting, num_decode: int) -> None:
+        assert isinstance(case.shape, MlaShape)
+        self.shape, self.case, self.sets = case.shape, case, setting.sets
+        block_size = case.block_size or DEFAULT_BLOCK_SIZE
+        super().__init__(case.batch, self.shape.num_q_heads, block_size)
+        self.scale = self.shape.qk_head_dim**-0.5
+        self.layer = case.scope == "layer"
+        self.absorbed_kernel = not self.layer and num_decode > 0
+        self.groups = _split(case.batch, num_decode)
+        self._fill(setting, block_size)
+        self.prefill_kernels = {
+            group: SdpaKernel(group, None, self._heads(0, group))
+            for group, absorbed in self.groups
+            if not absorbed
+        }
+        self.masks = {
+            group: causal_mask(group.q_len, group.kv_len, setting.device)
+            for group, absorbed in self.groups
+            if absorbed
+        }
+        self.calls = rotating(self._launch, setting.sets)
+        self.tolerance = BY_DTYPE[case.dtype].unfused()
+        names = sorted({kernel.name for kernel in self.prefill_kernels.values()})
+        self.resolved = {"block_size": block_size} | (
+            {"prefill_sdpa_backend": "+".join(names)} if names else {}
+        )
+
+    def _fill(self, setting: Setting, block_size: int) -> None:
+        import torch
+
+        shape, batch, sets = self.shape, self.case.batch, setting.sets
+        generator, dtype = seeded(setting.device, setting.seed), torch_dtype(self.case.dtype)
+        self.tables = page_tables(batch, block_size, sets, generator)
+        sizes = (self.tables.num_pages, block_size, shape.latent_dim)
+        self.pool = normal(sizes, dtype, generator)
+        spoil(self.pool, self.tables, batch, nan_tails=True)
+        heads, rank = shape.num_q_heads, shape.kv_lora_rank
+        width = shape.latent_dim if self.absorbed_kernel else shape.qk_head_dim
+        self.queries = normal((sets, batch.num_tokens, heads, width), dtype, generator)
+        # Of unit variance after the projection, as trained weights roughly are.
+        self.w_uk = normal((sets, heads, shape.qk_nope_head_dim, rank), dtype, generator)
+        self.w_uv = normal((sets, heads, rank, shape.v_head_dim), dtype, generator)
+        self.w_uk *= rank**-0.5
+        self.w_uv *= rank**-0.5
+        value_dim = rank if self.absorbed_kernel else shape.v_head_dim
+        ends = (sets, batch.num_tokens, heads, value_dim)
+        self.outputs = list(torch.full(ends, float("nan"), dtype=dtype, device=setting.device))
+        ready = not self.layer and not self.absorbed_kernel
+        self.ready = {
+            group: [self._up_project(index, group) for index in range(sets)]
+            for group, _ in (self.groups if ready else [])
+        }
+        self.touched_bytes = self.queries[0].nbytes + self.outputs[0].nbytes
+        if ready:
+            self.touched_bytes += sum(k.nbytes + v.nbytes for k, v in _firsts(self.ready))
+        else:
+            self.touched_bytes += self.tables.pages_a_set * self.pool[0].nbytes
+        if self.layer:
+            self.touched_bytes += self.w_uk[0].nbytes + self.w_uv[0].nbytes
+
+    def _launch(self, index: int) -> None:
+        for group, absorbed in self.groups:
+            if absorbed:
+                self._decode(index, group)
+            else:
+                self._prefill(index, group)
+
+    def _latents(self, index: int, group: Group) -> "torch.Tensor":
+        """The cached tokens of a run of requests, gathered: [count, kv_len, latent]."""
+        used = -(-group.kv_len // self.tables.block_size)
+        table = self.tables.tables[index, group.requests, :used]
+        return self.pool[table].flatten(1, 2)[:, : group.kv_len]
+
+    def _query(self, index: int, group: Group) -> "torch.Tensor":
+        sizes = (group.count, group.q_len, self.shape.num_q_heads, -1)
+        return self.queries[index, group.tokens].view(sizes)
+
+    def _write(self, index: int, group: Group, result: "torch.Tensor") -> None:
+        """Store [count, q_len, heads, d_v]."""
+        self.outputs[index][group.tokens].view(result.shape).copy_(result)
+
+    def _decode(self, index: int, group: Group) -> None:
+        """Attention in the latent space: one KV head for all query heads."""
+        import torch
+
+        shape, query = self.shape, self._query(index, group)
+        if self.layer:
+            nope, rope = query.split([shape.qk_nope_head_dim, shape.qk_rope_head_dim], dim=-1)
+            query = torch.cat([torch.einsum("nqhd,hdc->nqhc", nope, self.w_uk[index]), rope], -1)
+        latents = self._latents(index, group)
+        scores = torch.einsum("nqhc,nkc->nhqk", query, latents).float() * self.scale
+        if (mask := self.masks[group]) is not None:
+            scores = scores.masked_fill(~mask, float("-inf"))
+        weights = scores.softmax(-1).to(latents.dtype)
+        result = torch.einsum("nhqk,nkc->nqhc", weights, latents[..., : shape.kv_lora_rank])
+        if self.layer:
+            result = torch.einsum("nqhc,hcd->nqhd", result, self.w_uv[index])
+        self._write(index, group, result)
+
+    def _prefill(self, index: int, group: Group) -> None:
+        """Attention over ordinary heads, made from the latents at scope layer."""
+        result = self.prefill_kernels[group](*self._heads(index, group))
+        self._write(index, group, result.transpose(1, 2))
+
+    def _heads(self, index: int, group: Group) -> Views:
+        """q, k, v of a run as [count, heads, length, dim]."""
+        if group in self.ready:
+            keys, values = self.ready[group][index]
+        else:
+            keys, values = self._up_project(index, group)
+        query = self._query(index, group).transpose(1, 2)
+        return query, keys.transpose(1, 2), values.transpose(1, 2)
+
+    def _up_project(self, index: int, group: Group) -> "tuple[torch.Tensor, torch.Tensor]":
+        """Keys [count, kv_len, heads, qk] and values [count, kv_len, heads, v]."""
+        import torch
+
+        shape = self.shape
+        latents = self._latents(index, group)
+        compressed, rope = latents.split([shape.kv_lora_rank, shape.qk_rope_head_dim], dim=-1)
+        nope = torch.einsum("nkc,hdc->nkhd", compressed, self.w_uk[index])
+        values = torch.einsum("nkc,hcd->nkhd", compressed, self.w_uv[index])
+        shared = rope.unsqueeze(2).expand(-1, -1, shape.num_q_heads, -1)
+        return torch.cat([nope, shared], dim=-1), values
+
+    def attended(
+        self, index: int, request: int, token: int, head: int, seen: int
+    ) -> "torch.Tensor":
+        rank = self.shape.kv_lora_rank
+        query = self.queries[index, token, head].float()
+        pages = self.tables.pages(index, request, seen)
+        latents = self.pool[pages].flatten(0, 1)[:seen].float()
+        if self.absorbed_kernel:
+            return attend(query, latents, latents[:, :rank], self.scale)
+        if self.ready:
+            group = next(g for g in self.ready if 0 <= request - g.first < g.count)
+            row = request - group.first
+            keys, values = (each[row, :seen, head] for each in self.ready[group][index])
+            return attend(query, keys, values, self.scale)
+        nope = latents[:, :rank] @ self.w_uk[index, head].float().T
+        keys = nope.new_empty(seen, self.shape.qk_head_dim)
+        keys[:, : self.shape.qk_nope_head_dim] = nope
+        keys[:, self.shape.qk_nope_head_dim :] = latents[:, rank:]
+        values = latents[:, :rank] @ self.w_uv[index, head].float()
+        return attend(query, keys, values, self.scale)
+
+
+def _split(batch: Batch, num_decode: int) -> list[tuple[Group, bool]]:
+    """The batch's runs of equal requests, each with whether it decodes absorbed."""
+    return [(group, group.first < num_decode) for group in groups_of(batch)]
+
+
+def _firsts(
+    ready: "dict[Group, list[tuple[torch.Tensor, torch.Tensor]]]",
+) -> "list[tuple[torch.Tensor, torch.Tensor]]":
+    return [sets[0] for sets in ready.values()]

@@ -1,0 +1,77 @@
+"""What became of a case in a round, as the worker reports it and the database keeps it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from attnbench.specs.case import Case, Value
+
+
+class Status(StrEnum):
+    """What became of a case in a round; everything but ok has a reason."""
+
+    OK = "ok"
+    REFUSED = "refused"  # cannot run here, with the sentence why
+    INCORRECT = "incorrect"  # ran, with a wrong result: never a time
+    OOM = "out-of-memory"
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"  # the worker died
+    ERROR = "error"  # the backend raised
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one fresh preparation of a case came to. Seconds, bytes and FLOP per call."""
+
+    status: Status
+    reason: str = ""  # a sentence, empty when ok
+    samples: tuple[float, ...] = ()  # seconds per call, in the order taken
+    calls_per_sample: int = 0
+    sets: int = 0  # working sets that the calls rotated over
+    cache_state: str = ""  # cold, mixed or hot, as reached
+    touched_bytes: int = 0  # that one call reads and writes
+    flops: float = 0.0  # useful FLOP of one call
+    bytes: float = 0.0  # useful bytes of one call
+    decode_requests: int = 0  # that took the decode path
+    decode_tokens: int = 0
+    prefill_requests: int = 0
+    prefill_tokens: int = 0
+    resolved: Mapping[str, Value] = field(default_factory=dict)  # what ran, not what was asked
+    labels: tuple[str, ...] = ()  # what a reader must know of these samples
+    errors: Mapping[str, float] = field(default_factory=dict)  # against the fp32 reference
+    durations: Mapping[str, float] = field(default_factory=dict)  # prepare, check, warmup, time
+    warmup_calls: int = 0
+    peak_memory: int | None = None  # bytes allocated during a call, inputs apart
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One stored outcome with what identifies it, without its samples."""
+
+    id: int
+    uuid: str
+    run: int  # the run's number in this database
+    case: Case
+    case_key: str
+    workload_key: str
+    method: Mapping[str, Value]
+    method_key: str
+    machine_key: str
+    machine_model: str  # hash that cards of one model share
+    machine_name: str
+    round: int
+    position: int  # order within the run, for pairing interleaved rounds
+    status: Status
+    reason: str
+    median: float | None  # seconds per call; None unless ok
+    low: float | None  # 95 % interval of the median
+    high: float | None
+    num_samples: int
+    sets: int
+    cache_state: str
+    touched_bytes: int
+    flops: float
+    bytes: float
+    resolved: Mapping[str, Value]
+    labels: tuple[str, ...]
+    facts: Mapping[str, object]  # the outcome's other facts, as stored

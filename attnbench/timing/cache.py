@@ -1,0 +1,32 @@
+"""How many working sets keep the last-level cache cold, and what was reached."""
+
+COLD_RATIO = 3.0  # touched bytes over cache bytes from which nothing of a call is left for the next
+MOST_SETS = 512  # of which even the smallest launch still fits one graph
+
+
+def sets_for(
+    call_bytes: float,
+    cache_bytes: int | None,
+    memory_bytes: int,
+    *,
+    hot: bool = False,
+    asked: int | None = None,
+) -> int:
+    """The smallest number of sets that is cold, as far as `memory_bytes` allows.
+
+    One set when hot; `asked` is honoured as it stands. `call_bytes` is what one call touches.
+    """
+    if asked is not None or hot:
+        return asked or 1
+    wanted = COLD_RATIO * (cache_bytes or 0) / max(call_bytes, 1)
+    affordable = memory_bytes // max(int(call_bytes), 1)
+    return max(1, min(int(-(-wanted // 1)), affordable, MOST_SETS))
+
+
+def state_reached(touched_bytes: float, sets: int, cache_bytes: int | None, *, hot: bool) -> str:
+    """hot: one set on request; cold: the sets together are at least 3 caches; else mixed."""
+    if hot:
+        return "hot"
+    if cache_bytes and touched_bytes * sets >= COLD_RATIO * cache_bytes:
+        return "cold"
+    return "mixed"

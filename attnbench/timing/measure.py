@@ -1,0 +1,84 @@
+"""When a measurement is warm and when it is enough: policy alone, given a clock."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from typing import Protocol
+
+from attnbench.stats.median import median_interval
+from attnbench.timing.method import Method
+
+WINDOW = 5  # samples that are compared with the five before
+STEADY = 0.01  # a window within 1 % of the one before is warm
+WARMUP_BUDGET = 0.5  # seconds, beyond which a clock counts as warm whatever it does
+LOOK_EVERY = 5  # samples between two looks at the interval
+
+
+class Clock(Protocol):
+    """Takes samples of one prepared case."""
+
+    calls_per_sample: int
+
+    def sample(self) -> float:
+        """Seconds per call of the next sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What a measurement gave; nothing is dropped."""
+
+    values: tuple[float, ...]  # seconds per call, in the order taken
+    warmup_calls: int
+    warmup_seconds: float
+    sampling_seconds: float
+    labels: tuple[str, ...]
+
+
+def measure(clock: Clock, method: Method, now: Callable[[], float]) -> Samples:
+    """Warm up, then sample until the median is known well enough."""
+    started = now()
+    warmups = warm_up(clock, method, now)
+    warm = now()
+    values: list[float] = []
+    while not enough(values, method, now() - warm):
+        values.append(clock.sample())
+    done = now()
+    labels = () if method.samples or tight(values, method) else ("wide_interval",)
+    calls = warmups * clock.calls_per_sample
+    return Samples(tuple(values), calls, warm - started, done - warm, labels)
+
+
+def warm_up(clock: Clock, method: Method, now: Callable[[], float]) -> int:
+    """Samples thrown away: until two windows agree, and at least the calls asked for."""
+    started, taken = now(), list[float]()
+    while len(taken) * clock.calls_per_sample < (method.warmup_calls or 0):
+        taken.append(clock.sample())
+    while not _steady(taken) and now() - started < WARMUP_BUDGET:
+        taken.append(clock.sample())
+    return len(taken)
+
+
+def enough(values: list[float], method: Method, elapsed: float) -> bool:
+    """The stopping rule; an exact number of samples switches it off.
+
+    The time budget ends a slow case early, but never before three samples.
+    """
+    count = len(values)
+    if method.samples is not None:
+        return count >= method.samples
+    if count >= method.max_samples or (count >= 3 and elapsed >= method.time_budget):
+        return True
+    return count >= method.min_samples and count % LOOK_EVERY == 0 and tight(values, method)
+
+
+def tight(values: list[float], method: Method) -> bool:
+    """The median's 95 % interval is within the half-width wanted."""
+    low, high = median_interval(values)
+    return (high - low) / 2 <= method.half_width * median(values)
+
+
+def _steady(taken: list[float]) -> bool:
+    if len(taken) < 2 * WINDOW:
+        return False
+    before, last = median(taken[-2 * WINDOW : -WINDOW]), median(taken[-WINDOW:])
+    return abs(last - before) <= STEADY * before

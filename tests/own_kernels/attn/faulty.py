@@ -1,0 +1,111 @@
+"""Backends that fail, each in its own way, for the tests of what becomes of them."""
+
+import os
+import signal
+import time
+from typing import ClassVar
+
+from attnbench.kernels.attn.naive import Naive, NaivePrepared
+from attnbench.kernels.base import Setting
+from attnbench.specs.case import Case
+
+
+class Crashing(Naive):
+    name: ClassVar = "crashing"
+
+    def prepare(self, case: Case, setting: Setting) -> NaivePrepared:
+        print("last words of a crashing backend", flush=True)
+        os.kill(os.getpid(), signal.SIGSEGV)
+        raise AssertionError("the signal ends this process")
+
+
+class Hanging(Naive):
+    name: ClassVar = "hanging"
+
+    def prepare(self, case: Case, setting: Setting) -> NaivePrepared:
+        prepared = super().prepare(case, setting)
+        prepared.calls = [lambda: time.sleep(3600)]
+        return prepared
+
+
+class Raising(Naive):
+    name: ClassVar = "raising"
+
+    def prepare(self, case: Case, setting: Setting) -> NaivePrepared:
+        raise ValueError("no such page size\nand a second line")
+
+
+class Exhausting(Naive):
+    name: ClassVar = "exhausting"
+
+    def prepare(self, case: Case, setting: Setting) -> NaivePrepared:
+        import torch
+
+        torch.empty(2**50, dtype=torch.uint8)
+        raise AssertionError("no machine has a pebibyte")
+
+
+class Wrong(Naive):
+    """Off by a tenth everywhere."""
+
+    name: ClassVar = "wrong"
+
+    def prepare(self, case: Case, setting: Setting) -> NaivePrepared:
+        prepared = super().prepare(case, setting)
+        right = prepared.calls
+
+        def wrong() -> None:
+            right[0]()
+            prepared.outputs[0].mul_(1.1)
+
+        prepared.calls = [wrong, *right[1:]]
+        return prepared
+
+
+class Forgetful(Naive):
+    """Writes the first working set alone, which only the check after timing can see."""
+
+    name: ClassVar = "forgetful"
+
+    def prepare(self, case: Case, setting: Setting) -> NaivePrepared:
+        prepared = super().prepare(case, setting)
+        prepared.calls = [prepared.calls[0]] * len(prepared.calls)
+        return prepared
+
+
+class Unfinished(Naive):
+    """Leaves the last token of the batch unwritten."""
+
+    name: ClassVar = "unfinished"
+
+    def prepare(self, case: Case, setting: Setting) -> NaivePrepared:
+        prepared = super().prepare(case, setting)
+        right = prepared.calls[0]
+
+        def unfinished() -> None:
+            right()
+            prepared.outputs[0][-1] = float("nan")
+
+        prepared.calls = [unfinished]
+        return prepared
+
+
+class Paced(Naive):
+    """Takes the milliseconds that PACED_MS says: one backend at two speeds."""
+
+    name: ClassVar = "paced"
+
+    def prepare(self, case: Case, setting: Setting) -> NaivePrepared:
+        prepared = super().prepare(case, setting)
+        seconds = float(os.environ.get("PACED_MS", "2")) / 1000
+        prepared.calls = [lambda call=call: paced(call, seconds) for call in prepared.calls]
+        return prepared
+
+
+def paced(call: object, seconds: float) -> None:
+    """Run `call` and wait until `seconds` are over, busily: a sleep is too coarse."""
+    end = time.perf_counter() + seconds
+    assert callable(call)
+    call()
+    while time.perf_counter() < end:
+        pass

@@ -1,0 +1,246 @@
+"""The backends against the reference, and the checks against backends that are wrong."""
+
+import math
+from typing import ClassVar
+
+import pytest
+import torch
+
+from attnbench.kernels.attn.naive import Naive
+from attnbench.kernels.base import Prepared, Setting
+from attnbench.kernels.check import WrongResult, check, check_again
+from attnbench.kernels.inputs import UNUSED_ENTRY, page_tables, seeded
+from attnbench.kernels.registry import find
+from attnbench.kernels.tolerance import BY_DTYPE, EXACT, compare
+from attnbench.provenance.machine import Machine
+from attnbench.specs.batch import parse_batch_spec
+from attnbench.specs.case import Case
+from tests.conftest import small_case
+
+CPU = Machine(kind="cpu", device="cpu", name="Xeon")
+B200 = Machine(kind="cuda", device="cuda:0", name="NVIDIA B200", capability=(10, 0))
+
+
+class Elsewhere(Naive):
+    name: ClassVar = "elsewhere"
+    module: ClassVar = "no_such_package"
+
+
+def prepared(case: Case, sets: int = 2, seed: int = 0, device: str = "cpu") -> Prepared:
+    return find(case.family, case.backend).prepare(case, Setting(device, sets, seed))
+
+
+SPECS = ["q33", "3q1kv40", "q1", "2q5kv21_q1kv16_2q16_3q1kv17", "q16kv48_q4kv4"]
+CASES = [
+    *(small_case("attn", "sdpa", spec, dtype) for spec in SPECS for dtype in BY_DTYPE),
+    *(small_case("attn", "naive", spec, dtype) for spec in SPECS for dtype in BY_DTYPE),
+    *(small_case("attn", "naive", spec, layout="HND", block_size=8) for spec in SPECS),
+    *(
+        small_case("mla", backend, spec, scope=scope, block_size=16)
+        for backend in ("torch-absorbed", "torch-mha")
+        for spec in SPECS
+        for scope in ("kernel", "layer")
+    ),
+    *(
+        small_case("mla", "torch-absorbed", spec, scope="layer", knobs=(("threshold", 5),))
+        for spec in SPECS
+    ),
+    *(
+        small_case("cache-write", "torch", spec, "bf16", layout=layout, kv_cache_dtype=kv)
+        for spec in ("q1", "q33")
+        for layout in ("NHD", "HND")
+        for kv in ("auto", "fp8", "fp8_e5m2")
+    ),
+]
+
+
+def named(case: Case) -> str:
+    return "-".join(str(value) for value in case.canonical().values())
+
+
+def checked(case: Case, device: str) -> None:
+    """Right before timing, and right again after every set was launched."""
+    ready = prepared(case, sets=3, device=device)
+    with torch.inference_mode():
+        check(ready, seed=1)
+        for index, call in enumerate(ready.calls):
+            ready.poison(index)
+            call()
+        if case.family != "cache-write":
+            check_again(ready, launched=3, seed=2)
+
+
+@pytest.mark.parametrize("case", CASES, ids=named)
+def test_every_backend_agrees_with_the_reference(case: Case) -> None:
+    checked(case, "cpu")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("case", CASES, ids=named)
+def test_every_backend_agrees_with_the_reference_on_the_gpu(case: Case) -> None:
+    checked(case, "cuda:0")
+
+
+@pytest.mark.parametrize("threshold", [1, 2, 5, 100])
+def test_a_threshold_sends_each_request_down_its_path(threshold: int) -> None:
+    case = small_case(
+        "mla",
+        "torch-absorbed",
+        "2q1kv40_3q5kv21_q33",
+        scope="layer",
+        knobs=(("threshold", threshold),),
+    )
+    expected = {1: 2, 2: 2, 5: 5, 100: 6}[threshold]
+    assert find("mla", "torch-absorbed").num_decode(case) == expected
+
+
+def test_the_seed_gives_the_inputs() -> None:
+    one, same, other = (prepared(small_case(), seed=seed) for seed in (3, 3, 4))
+    outputs = []
+    for ready in (one, same, other):
+        ready.calls[0]()
+        outputs.append(ready.output(0))
+    assert torch.equal(outputs[0], outputs[1])
+    assert not torch.equal(outputs[0], outputs[2])
+
+
+def test_pages_are_scattered_and_belong_to_one_request_of_one_set() -> None:
+    batch = parse_batch_spec("20q1kv100_q50")
+    tables = page_tables(batch, 16, 4, seeded("cpu", 0))
+    used = tables.tables[tables.tables != UNUSED_ENTRY]
+    assert len(used) == len(set(used.tolist())) == 4 * (20 * 7 + 4)
+    assert not set(used.tolist()) & set(tables.strangers.tolist())
+    steps = used.diff()
+    assert (steps == 1).float().mean() < 0.1
+
+
+def test_a_page_of_nobody_would_be_noticed() -> None:
+    case = small_case("attn", "naive", "3q1kv40")
+    ready = prepared(case)
+    stranger = int(ready.tables.strangers[0])  # type: ignore[attr-defined]
+    ready.tables.tables[0, 1, 1] = stranger  # type: ignore[attr-defined]
+    with pytest.raises(WrongResult, match=r"4 of 12 rows hold NaN"):
+        check(ready, seed=0)
+
+
+def test_reading_past_the_last_token_would_be_noticed() -> None:
+    ready = prepared(small_case("attn", "naive", "3q1kv40"))
+    last_page = int(ready.tables.tables[0, 0, 2])  # type: ignore[attr-defined]
+    assert ready.pool[last_page, 8:].isnan().all()  # type: ignore[attr-defined]
+    assert not ready.pool[last_page, :8].isnan().any()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda out: out.mul_(1.01), r"got .* where the reference has"),
+        (lambda out: out[-1].fill_(math.nan), r"4 of 76 rows hold NaN: left unwritten"),
+        (lambda out: out.copy_(out.roll(1, 0)), r"got .* where the reference has"),
+    ],
+    ids=["off by a hundredth", "a token unwritten", "rows shifted"],
+)
+def test_a_wrong_result_is_found(spoil: object, message: str) -> None:
+    ready = prepared(small_case())
+    right = ready.calls[0]
+
+    def wrong() -> None:
+        right()
+        assert callable(spoil)
+        spoil(ready.outputs[0])  # type: ignore[attr-defined]
+
+    ready.calls = [wrong]
+    with pytest.raises(WrongResult, match=message):
+        check(ready, seed=0)
+
+
+def test_a_set_that_timing_never_wrote_is_found_afterwards() -> None:
+    ready = prepared(small_case(), sets=3)
+    for index in range(3):
+        ready.poison(index)
+    ready.calls[0]()
+    ready.calls[2]()
+    with pytest.raises(
+        WrongResult, match=r"after timing, in working set 1: 76 of 76 rows hold NaN"
+    ):
+        check_again(ready, launched=3, seed=0)
+
+
+def test_a_stray_write_is_found() -> None:
+    ready = prepared(small_case("cache-write", "torch", "q33"))
+    right = ready.calls[0]
+    free = next(s for s in range(100) if s not in set(ready.slots[0].tolist()))  # type: ignore[attr-defined]
+
+    def straying() -> None:
+        right()
+        ready.cache[1, free // 16, free % 16, 0, 0] = 5  # type: ignore[attr-defined]
+
+    ready.calls = [straying]
+    with pytest.raises(WrongResult, match=f"slot {free} was written though no token was sent"):
+        check(ready, seed=0)
+
+
+def test_nan_passes_no_tolerance() -> None:
+    for allowed in (*BY_DTYPE.values(), EXACT):
+        nan = torch.full((2, 4), math.nan)
+        assert compare(nan, torch.ones(2, 4), allowed).fault
+
+
+def test_one_wrong_row_is_not_averaged_away() -> None:
+    reference = torch.randn(64, 128, generator=torch.Generator().manual_seed(0))
+    output = reference.clone()
+    output[17] *= 1.02
+    deviation = compare(output, reference, BY_DTYPE["bf16"])
+    assert deviation.fault == "a row's relative L2 error is 0.02, 0.01 allowed"
+
+
+@pytest.mark.parametrize(
+    ("case", "machine", "sentence"),
+    [
+        (
+            small_case("attn", "sdpa", block_size=16),
+            CPU,
+            "has no pages, so --block-size means nothing to it",
+        ),
+        (
+            small_case("attn", "sdpa", knobs=(("sdpa_backend", "cudnn"),)),
+            CPU,
+            "SDPA's cudnn kernel needs an NVIDIA GPU; a CPU has flash and math",
+        ),
+        (
+            small_case("attn", "naive", knobs=(("sdpa_backend", "math"),)),
+            CPU,
+            "does not take --sdpa-backend",
+        ),
+        (
+            small_case("attn", "naive", kv_cache_dtype="fp8"),
+            CPU,
+            "does not take --kv-cache-dtype fp8 (it takes auto)",
+        ),
+        (
+            small_case("mla", "torch-absorbed", knobs=(("threshold", 4),)),
+            CPU,
+            "takes --thresholds at --scope layer alone: the decode and the prefill path do equal "
+            "work only there",
+        ),
+        (
+            small_case("mla", "flashmla", scope="layer"),
+            CPU,
+            "needs an NVIDIA GPU; this device is Xeon, 1 core",
+        ),
+        (
+            small_case("mla", "flashmla", scope="layer"),
+            B200,
+            "needs SM90; this is NVIDIA B200 (SM100)",
+        ),
+    ],
+)
+def test_what_cannot_run_is_refused_in_a_sentence(
+    case: Case, machine: Machine, sentence: str
+) -> None:
+    assert find(case.family, case.backend).refusal(case, machine) == sentence
+
+
+def test_a_missing_package_is_named_with_the_line_that_installs_it() -> None:
+    assert Elsewhere().refusal(small_case(), CPU) == (
+        "needs no_such_package, which is not installed: pip install 'attnbench[gpu]'"
+    )
