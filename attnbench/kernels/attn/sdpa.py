@@ -1,5 +1,6 @@
 """PyTorch's scaled_dot_product_attention on dense KV, a launch for each run of equal requests."""
 
+import re
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -143,10 +144,17 @@ class SdpaKernel:
             try:
                 self(*views)
             except RuntimeError as error:
-                why = " ".join(str(each.message).partition(" instead.")[0] for each in said)
+                why = _complaint([str(each.message) for each in said]) or str(error)
                 raise Refused(
-                    f"SDPA's {self.forced} kernel does not take this case: {why[:300] or error}"
+                    f"SDPA's {self.forced} kernel does not take this case: {why}"
                 ) from error
+
+
+def _complaint(said: list[str]) -> str:
+    """The first sentence of torch's warnings that gives a reason, without where it was raised."""
+    plain = [re.sub(r"\s*\(Triggered internally.*?\)", "", text).strip() for text in said]
+    reasons = [text for text in plain if not text.endswith("because:")]
+    return reasons[0].partition(". ")[0] if reasons else ""
 
 
 def _masking(group: Group, forced: object, views: Views) -> "tuple[torch.Tensor | None, bool]":
