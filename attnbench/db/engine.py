@@ -1,0 +1,117 @@
+"""Engines: SQLite with real transactions, or any other database that SQLAlchemy reaches."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    NoSuchModuleError,
+    ProgrammingError,
+)
+
+from attnbench.errors import UsageError
+
+BUSY_TIMEOUT = 30.0  # seconds that a transaction waits for another process's
+
+
+def parse_target(target: str | Path) -> URL:
+    """The URL of a path, or the URL that the text is; UsageError for one that is malformed."""
+    if "://" not in str(target):
+        return URL.create("sqlite", database=str(target))
+    try:
+        return make_url(str(target))
+    except ArgumentError:
+        raise UsageError(
+            f"{target} is no database URL: a path or an SQLAlchemy URL is accepted, e.g. "
+            "attnbench.db or postgresql://user@host/attnbench"
+        ) from None
+
+
+def describe(url: URL) -> str:
+    """The database as a message names it: a file's path, or the URL without its password."""
+    return str(url.database) if sqlite_file(url) else url.render_as_string()
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """The file of an SQLite URL; None for one in memory, a file: URI, and any other database."""
+    database = url.database or ":memory:"
+    if url.get_backend_name() != "sqlite" or database.startswith((":memory:", "file:")):
+        return None
+    return Path(database)
+
+
+def make_engine(url: URL, *, foreign_keys: bool = True) -> Engine:
+    """An engine whose transactions hold DDL too; UsageError when its driver is missing.
+
+    The execution option `writes=True` takes SQLite's write lock when a transaction begins: one
+    that has already read would fail instead of waiting for another writer.
+    """
+    is_sqlite = url.get_backend_name() == "sqlite"
+    try:
+        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT} if is_sqlite else {})
+    except (ModuleNotFoundError, NoSuchModuleError) as error:
+        raise UsageError(
+            f"{describe(url)}: SQLAlchemy cannot use {url.drivername} here ({error}); install its "
+            "driver, e.g. pip install psycopg for postgresql://"
+        ) from None
+    if is_sqlite:
+        _begin_explicitly(engine, foreign_keys)
+    return engine
+
+
+def _begin_explicitly(engine: Engine, foreign_keys: bool) -> None:
+    """Keep Python's sqlite3 from ending transactions at DDL, as it does by default."""
+
+    def connect(connection: sqlite3.Connection, _: object) -> None:
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
+
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    event.listen(engine, "connect", connect)
+    event.listen(engine, "begin", begin)
+
+
+def use_write_ahead_log(path: Path) -> None:
+    """Let readers of a new SQLite file go on while one process writes; the file remembers it."""
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT)) as connection:
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                # Here SQLite itself does not wait for another process.
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+
+def back_up(path: Path, copy: Path) -> None:
+    """Copy an SQLite database, what still stands in its write-ahead log included."""
+    with closing(sqlite3.connect(path)) as origin, closing(sqlite3.connect(copy)) as target:
+        origin.backup(target)
+
+
+@contextmanager
+def told_plainly(url: URL) -> Iterator[None]:
+    """Turn what a person can mend (no database, locked, read-only, full) into a UsageError."""
+    try:
+        yield
+    except (DatabaseError, sqlite3.OperationalError) as error:
+        if isinstance(error, IntegrityError | ProgrammingError | DataError):
+            raise  # a mistake of ours
+        reason = str(error.orig if isinstance(error, DatabaseError) else error).strip()
+        raise UsageError(
+            f"{describe(url)}: {reason}; an attnbench database that can be read "
+            "and written is needed, or a new file, e.g. --db attnbench.db"
+        ) from error

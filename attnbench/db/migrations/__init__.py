@@ -1,0 +1,219 @@
+"""The schema's revisions: a new database gets today's, an older one is migrated, a newer refused.
+
+To change a table, change its model, add the next file to `versions`, and raise `HISTORY.head`. A
+database of today's revision opens without importing Alembic, which takes as long as all the rest.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum, auto
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import (
+    URL,
+    Column,
+    Connection,
+    Engine,
+    MetaData,
+    String,
+    Table,
+    insert,
+    inspect,
+    select,
+)
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import PrimaryKeyConstraint
+
+from attnbench.db.engine import (
+    back_up,
+    describe,
+    make_engine,
+    parse_target,
+    sqlite_file,
+    told_plainly,
+    use_write_ahead_log,
+)
+from attnbench.db.models import Base
+from attnbench.errors import AttnbenchError, UsageError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+# Under a name of its own, another program's Alembic database is never taken for a newer attnbench.
+VERSION_TABLE = Table(
+    "attnbench_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="attnbench_version_pkc"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A folder of revisions and the id of the newest."""
+
+    folder: Path
+    head: str
+
+
+HISTORY = History(Path(__file__).parent / "versions", "0001")
+
+
+class State(Enum):
+    """What a database holds; newer ones and those of other programs are refused."""
+
+    EMPTY = auto()
+    OLDER = auto()
+    CURRENT = auto()
+
+
+def open_engine(
+    target: str | Path, *, create: bool, note: Callable[[str], None], history: History
+) -> Engine:
+    """An engine on today's schema; what `Store.open` does."""
+    url = parse_target(target)
+    require_place(url, create)
+    engine = make_engine(url)
+    state = read_state(engine, history)
+    if state is State.EMPTY and not create:
+        raise UsageError(f"{describe(url)} holds no results yet; {_how_to_fill(url)}")
+    if state is State.EMPTY:
+        create_schema(engine)
+    if state is State.OLDER:
+        migrate(engine, history, note)
+    return engine
+
+
+def read_state(engine: Engine, history: History) -> State:
+    """The state of a database; UsageError for one that attnbench of today cannot use."""
+    with told_plainly(engine.url), engine.connect() as connection:
+        return _state(connection, history)
+
+
+def create_schema(engine: Engine) -> None:
+    """Today's tables in an empty database, unless another process has just made them."""
+    with told_plainly(engine.url):
+        if path := sqlite_file(engine.url):
+            use_write_ahead_log(path)
+        with engine.execution_options(writes=True).begin() as connection:
+            _create_if_empty(connection)
+
+
+def _create_if_empty(connection: Connection) -> None:
+    if _state(connection, HISTORY) is State.EMPTY:
+        Base.metadata.create_all(connection)
+        VERSION_TABLE.create(connection)
+        connection.execute(insert(VERSION_TABLE).values(version_num=HISTORY.head))
+
+
+def migrate(engine: Engine, history: History, note: Callable[[str], None]) -> None:
+    """Bring an older database to the newest revision, after a backup, in one transaction.
+
+    AttnbenchError when a revision fails; then everything is as it was.
+    """
+    # Revisions rebuild tables on SQLite, and dropping one would delete the rows that refer to it.
+    migrating = make_engine(engine.url, foreign_keys=False).execution_options(writes=True)
+    try:
+        with migrating.begin() as connection:
+            if _state(connection, history) is State.CURRENT:
+                return  # another process was first
+            revision = _revision(connection)
+            kept = _keep_copy(engine, revision)
+            upgrade(connection, history)
+    except DBAPIError as error:
+        raise AttnbenchError(
+            f"{describe(engine.url)} could not be migrated to schema {history.head}: {error.orig}; "
+            "it is as it was. Choose another file meanwhile, e.g. --db new.db"
+        ) from error
+    finally:
+        migrating.dispose()
+    note(f"{describe(engine.url)}: migrated from schema {revision} to {history.head}; {kept}")
+
+
+def upgrade(connection: Connection, history: History) -> None:
+    """Run the revisions that a database lacks, all of them on an empty one."""
+    from alembic import command
+
+    config = _config(history)
+    config.attributes["connection"] = connection
+    command.upgrade(config, history.head)
+
+
+def require_place(url: URL, create: bool) -> None:
+    """UsageError if an SQLite file is not there, or cannot be made there."""
+    if (path := sqlite_file(url)) is None:
+        return
+    if not create and not path.exists():
+        raise UsageError(f"{path} does not exist; {_how_to_fill(url)}")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder, not a database; e.g. --db {path}/attnbench.db")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no such folder; make it: mkdir -p {path.parent}")
+
+
+def _how_to_fill(url: URL) -> str:
+    return f"name another with --db, or measure first: attnbench attn --db {describe(url)}"
+
+
+def _state(connection: Connection, history: History) -> State:
+    inspector = inspect(connection)
+    if not inspector.has_table(VERSION_TABLE.name):
+        if tables := inspector.get_table_names():
+            raise UsageError(_foreign(connection, tables))
+        return State.EMPTY
+    revision = _revision(connection)
+    if revision == history.head:
+        return State.CURRENT
+    if revision in _known(history):
+        return State.OLDER
+    raise UsageError(
+        f"{describe(connection.engine.url)} was written by a newer attnbench: its schema is "
+        f"{revision}, and this version knows those up to {history.head}. Update attnbench (pip "
+        "install --upgrade attnbench) or choose another file, e.g. --db new.db"
+    )
+
+
+def _foreign(connection: Connection, tables: list[str]) -> str:
+    listed = ", ".join(tables[:3]) + (", ..." if len(tables) > 3 else "")
+    return (
+        f"{describe(connection.engine.url)} is a database of another program: it holds the tables "
+        f"{listed}; name an attnbench database or a new file, e.g. --db attnbench.db"
+    )
+
+
+def _revision(connection: Connection) -> str | None:
+    return connection.scalar(select(VERSION_TABLE.c.version_num))
+
+
+def _keep_copy(engine: Engine, revision: str | None) -> str:
+    """Back up an SQLite file beside it, and tell where; other databases have their own means."""
+    if (path := sqlite_file(engine.url)) is None:
+        return "make backups of it by the server's own means"
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    copy = path.with_name(f"{path.name}.{revision}-{stamp}.bak")
+    back_up(path, copy)
+    return f"the file as it was is kept as {copy}"
+
+
+def _config(history: History) -> "Config":
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", _literal(Path(__file__).parent))
+    config.set_main_option("version_locations", _literal(history.folder))
+    config.set_main_option("path_separator", "newline")
+    return config
+
+
+def _literal(path: Path) -> str:
+    """The path where ConfigParser would read a percent sign as its own."""
+    return str(path).replace("%", "%%")
+
+
+def _known(history: History) -> set[str]:
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory.from_config(_config(history))
+    return {script.revision for script in scripts.walk_revisions()}

@@ -1,0 +1,213 @@
+"""The tables, typed. Rows never leave `attnbench.db`: its functions return records.
+
+What many rows share (machine, environment, source, case, method) stands once, found by the hash
+of its content. A run's number and all ids are this file's own; UUIDs hold across files.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
+
+Json = Mapping[str, Any]
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware time, kept as naive UTC because SQLite keeps no zone."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Base(MappedAsDataclass, DeclarativeBase, kw_only=True):
+    """Rows are dataclasses, so that a forgotten column is a type error."""
+
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ix": "ix_%(table_name)s_%(column_0_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012  (SQLAlchemy's own name)
+        str: Text,
+        float: Double,
+        datetime: UtcTime,
+        Json: JSON,
+        list[str]: JSON,
+    }
+
+
+class Keyed(Base):
+    """A row found by the hash of what it says."""
+
+    __abstract__ = True
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False, sort_order=-2)
+    key: Mapped[str] = mapped_column(String(64), unique=True, sort_order=-1)
+
+
+class MachineRow(Keyed):
+    """A card, or a CPU, in a host, with the driver and settings that it had."""
+
+    __tablename__ = "machine"
+
+    machine_key: Mapped[str] = mapped_column(String(64))  # whatever its settings
+    model_key: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str]
+    kind: Mapped[str]
+    gpu_uuid: Mapped[str | None]
+    hostname: Mapped[str]
+    facts: Mapped[Json]
+
+
+class EnvironmentRow(Keyed):
+    """Versions of everything that ran."""
+
+    __tablename__ = "environment"
+
+    facts: Mapped[Json]
+
+
+class SourceRow(Keyed):
+    """The state of the code under test."""
+
+    __tablename__ = "source"
+
+    origin: Mapped[str]
+    repository: Mapped[str | None]
+    branch: Mapped[str | None]
+    commit: Mapped[str | None]
+    dirty: Mapped[str | None]
+    subject: Mapped[str | None]
+    facts: Mapped[Json]
+
+
+class RunStatus(StrEnum):
+    """How far a run came; one that was killed stays running."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+
+
+class RunRow(Base):
+    """One command. Its number is never given again, not even after it was deleted."""
+
+    __tablename__ = "run"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012  (SQLAlchemy's own name)
+
+    number: Mapped[int] = mapped_column(primary_key=True, init=False)
+    uuid: Mapped[str] = mapped_column(String(32), unique=True)
+    command: Mapped[str]
+    argv: Mapped[list[str]]
+    label: Mapped[str | None]
+    status: Mapped[str] = mapped_column(String(16))
+    started: Mapped[datetime]
+    finished: Mapped[datetime | None]
+    options: Mapped[Json]
+    plan: Mapped[Json]
+    machine_id: Mapped[int] = mapped_column(ForeignKey("machine.id"))
+    environment_id: Mapped[int] = mapped_column(ForeignKey("environment.id"))
+    source_id: Mapped[int] = mapped_column(ForeignKey("source.id"))
+
+
+class CaseRow(Keyed):
+    """A case as requested."""
+
+    __tablename__ = "case"
+
+    family: Mapped[str]
+    backend: Mapped[str]
+    batch: Mapped[str]
+    workload_key: Mapped[str] = mapped_column(String(64))
+    canonical: Mapped[Json]
+
+
+class MethodRow(Keyed):
+    """How cases were timed."""
+
+    __tablename__ = "method"
+
+    timer: Mapped[str]
+    cache: Mapped[str]
+    facts: Mapped[Json]
+
+
+class MeasurementRow(Base):
+    """What became of a case in a round; seconds, bytes and FLOP per call."""
+
+    __tablename__ = "measurement"
+    __table_args__ = (
+        UniqueConstraint("run", "case_id", "method_id", "round"),
+        # Counts by status, and whether a run has anything that is ok, without reading the rows.
+        Index("ix_measurement_run_status", "run", "status"),
+        # The runs in which a case was measured.
+        Index("ix_measurement_case_id", "case_id", "method_id", "run"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    uuid: Mapped[str] = mapped_column(String(32), unique=True)
+    run: Mapped[int] = mapped_column(ForeignKey("run.number", ondelete="CASCADE"))
+    case_id: Mapped[int] = mapped_column(ForeignKey("case.id"))
+    method_id: Mapped[int] = mapped_column(ForeignKey("method.id"))
+    round: Mapped[int]
+    position: Mapped[int]
+    status: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str]
+    median: Mapped[float | None]
+    low: Mapped[float | None]
+    high: Mapped[float | None]
+    num_samples: Mapped[int]
+    calls_per_sample: Mapped[int]
+    sets: Mapped[int]
+    cache_state: Mapped[str]
+    touched_bytes: Mapped[int] = mapped_column(BigInteger)
+    flops: Mapped[float]
+    bytes: Mapped[float]
+    decode_requests: Mapped[int]
+    decode_tokens: Mapped[int]
+    prefill_requests: Mapped[int]
+    prefill_tokens: Mapped[int]
+    warmup_calls: Mapped[int]
+    peak_memory: Mapped[int | None] = mapped_column(BigInteger)
+    resolved: Mapped[Json]
+    labels: Mapped[list[str]]
+    errors: Mapped[Json]
+    durations: Mapped[Json]
+    stored: Mapped[datetime]
+
+
+class SampleRow(Base):
+    """A measurement's samples, apart because reports never read them."""
+
+    __tablename__ = "sample"
+
+    measurement_id: Mapped[int] = mapped_column(
+        ForeignKey("measurement.id", ondelete="CASCADE"), primary_key=True
+    )
+    values: Mapped[bytes] = mapped_column(LargeBinary)  # little-endian float64, seconds

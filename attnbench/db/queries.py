@@ -1,0 +1,146 @@
+"""What is read back, in few statements however many rows there are."""
+
+import math
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from sqlalchemy import CTE, ColumnElement, Select, func, select, tuple_
+from sqlalchemy.orm import Session, defer
+
+from attnbench.db.models import (
+    CaseRow,
+    EnvironmentRow,
+    MachineRow,
+    MeasurementRow,
+    MethodRow,
+    RunRow,
+    SourceRow,
+)
+from attnbench.db.rows import Run, measurement, run_record
+from attnbench.records import Measurement, Status
+from attnbench.specs.case import Case
+
+# By time, because a merged run has a higher number than those that were there before.
+OLDEST_FIRST = (RunRow.started, RunRow.number)
+NEWEST_FIRST = (RunRow.started.desc(), RunRow.number.desc())
+_SERIES = tuple_(MeasurementRow.run, MeasurementRow.case_id, MeasurementRow.method_id)
+# Databases limit the values of one statement, SQLite to 32766.
+_MAX_VALUES = 10_000
+
+
+def read_runs(session: Session, *where: ColumnElement[bool]) -> list[Run]:
+    """The runs that fulfil the conditions, oldest first."""
+    counts = _counts(session, *where)
+    query = (
+        select(RunRow, MachineRow, EnvironmentRow, SourceRow)
+        .join(MachineRow, RunRow.machine_id == MachineRow.id)
+        .join(EnvironmentRow, RunRow.environment_id == EnvironmentRow.id)
+        .join(SourceRow, RunRow.source_id == SourceRow.id)
+        .options(defer(RunRow.plan))
+        .where(*where)
+        .order_by(*OLDEST_FIRST)
+    )
+    return [
+        run_record(run, machine, environment, source, counts[run.number])
+        for run, machine, environment, source in session.execute(query)
+    ]
+
+
+def _counts(session: Session, *where: ColumnElement[bool]) -> Mapping[int, dict[Status, int]]:
+    query = (
+        select(MeasurementRow.run, MeasurementRow.status, func.count())
+        .where(MeasurementRow.run.in_(select(RunRow.number).where(*where)))
+        .group_by(MeasurementRow.run, MeasurementRow.status)
+    )
+    counts: dict[int, dict[Status, int]] = defaultdict(dict)
+    for run, status, count in session.execute(query):
+        counts[run][Status(status)] = count
+    return counts
+
+
+def read_measurements(session: Session, runs: Collection[int], pool: bool) -> list[Measurement]:
+    """The outcomes of the runs, oldest run first, then by position.
+
+    Unless they are pooled, only the newest run counts of those that measured one case with one
+    method on one machine model.
+    """
+    machines = _machines(session, runs)
+    methods = {row.id: row for row in session.scalars(select(MethodRow))}
+    found = session.execute(_wanted(runs, pool)).all()
+    cases = _cases(session, {row.case_id for row in found})
+    return [
+        measurement(row, cases[row.case_id], methods[row.method_id], machines[row.run])
+        for row in found
+    ]
+
+
+def read_seconds(session: Session, cases: Collection[str], machine_model: str) -> dict[str, float]:
+    """By case key, the mean seconds that an ok round of its newest run took in all."""
+    there = MachineRow.model_key == machine_model
+    runs = session.scalars(select(RunRow.number).join_from(RunRow, MachineRow).where(there)).all()
+    query = (
+        select(CaseRow.key, MeasurementRow.durations)
+        .join(CaseRow, MeasurementRow.case_id == CaseRow.id)
+        .where(MeasurementRow.status == Status.OK, _SERIES.in_(_newest(runs)))
+    )
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for key, durations in session.execute(query):
+        seconds[key].append(math.fsum(map(float, durations.values())))
+    return {key: fmean(seconds[key]) for key in cases if key in seconds}
+
+
+def _cases(session: Session, ids: Collection[int]) -> dict[int, tuple[CaseRow, Case]]:
+    return {
+        row.id: (row, Case.from_canonical(dict(row.canonical)))
+        for some in batched(sorted(ids), _MAX_VALUES)
+        for row in session.scalars(select(CaseRow).where(CaseRow.id.in_(some)))
+    }
+
+
+def _machines(session: Session, runs: Collection[int]) -> dict[int, MachineRow]:
+    query = select(RunRow.number, MachineRow).join_from(RunRow, MachineRow)
+    return dict(session.execute(query.where(RunRow.number.in_(runs))).all())
+
+
+def _wanted(runs: Collection[int], pool: bool) -> Select[*tuple[Any, ...]]:
+    query = select(*MeasurementRow.__table__.c).join(RunRow, MeasurementRow.run == RunRow.number)
+    query = query.order_by(*OLDEST_FIRST, MeasurementRow.position, MeasurementRow.id)
+    if pool:
+        return query.where(MeasurementRow.run.in_(runs))
+    return query.where(_SERIES.in_(_newest(runs)))
+
+
+def _newest(runs: Collection[int]) -> Select[*tuple[Any, ...]]:
+    """Of each case, method and machine model the newest run: run, case, method."""
+    # Grouping by a rank, without the rounds, takes a third of the time of a window function over
+    # a million rows.
+    ages, measured = _ages(runs), _measured(runs)
+    series = (measured.c.case_id, measured.c.method_id, ages.c.model_key)
+    newest = (
+        select(*series, func.max(ages.c.age).label("age"))
+        .join_from(measured, ages, measured.c.run == ages.c.run)
+        .group_by(*series)
+        .cte("newest")
+    )
+    found = select(ages.c.run, newest.c.case_id, newest.c.method_id)
+    return found.join_from(newest, ages, newest.c.age == ages.c.age)
+
+
+def _ages(runs: Collection[int]) -> CTE:
+    """Each run with its machine model and its rank by age, the newest having the highest."""
+    age = func.row_number().over(order_by=OLDEST_FIRST).label("age")
+    query = select(RunRow.number.label("run"), MachineRow.model_key, age)
+    return query.join_from(RunRow, MachineRow).where(RunRow.number.in_(runs)).cte("ages")
+
+
+def _measured(runs: Collection[int]) -> CTE:
+    """Each run, case and method once."""
+    query = select(MeasurementRow.run, MeasurementRow.case_id, MeasurementRow.method_id)
+    return query.where(MeasurementRow.run.in_(runs)).distinct().cte("measured")
+
+
+def batched(values: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """The values, at most `size` at a time."""
+    return (values[start : start + size] for start in range(0, len(values), size))

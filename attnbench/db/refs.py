@@ -1,0 +1,130 @@
+"""Names of sets of runs, as `report` and `diff` take them: a label, a branch, a commit, a GPU."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from attnbench.db.models import MachineRow, RunRow, SourceRow
+from attnbench.db.queries import OLDEST_FIRST
+from attnbench.db.store import Store
+from attnbench.errors import UsageError
+
+_NOUNS = {
+    "label": "label",
+    "branch": "branch",
+    "commit": "commit (7 digits or more)",
+    "run": "number",
+    "gpu": "GPU",
+}
+_KINDS = tuple(_NOUNS)
+_BARE = _KINDS[:-1]  # a GPU is never meant by its name alone
+_MIN_COMMIT = 7  # hexadecimal digits
+_LISTED = 5  # names of a kind in a message
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """What a text names in one database."""
+
+    text: str
+    kind: str  # label, branch, commit, run or gpu
+    runs: tuple[int, ...]  # numbers, oldest run first, at least one
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    number: int
+    names: Mapping[str, str | None]  # by kind
+    is_latest: bool  # the newest with an outcome that is ok
+
+
+def resolve(store: Store, text: str) -> Ref:
+    """The runs that `text` names: `latest`, KIND:NAME, or the name of any kind but gpu.
+
+    A label goes before a branch of its name. UsageError for a name that no run has, and for one
+    that means other runs as another kind.
+    """
+    known = _read(store)
+    prefix, colon, rest = text.partition(":")
+    kinds, name = ((prefix,), rest) if colon and prefix in _KINDS else (_BARE, text)
+    found = {kind: [run for run in known if _is_named(run, kind, name)] for kind in kinds}
+    readings = {kind: tuple(run.number for run in runs) for kind, runs in found.items() if runs}
+    if "label" in readings:
+        # Given by hand, while a branch is merely where the run was started.
+        readings.pop("branch", None)
+    if not readings:
+        raise _unknown(known, kinds, text)
+    if len(set(readings.values())) > 1:
+        raise _ambiguous(readings, text)
+    kind, runs = next(iter(readings.items()))
+    _require_one_commit(found.get("commit", []), text)
+    return Ref(text, kind, runs)
+
+
+def _read(store: Store) -> list[_Run]:
+    latest = store.latest_run()
+    query = (
+        select(RunRow.number, RunRow.label, SourceRow.branch, SourceRow.commit, MachineRow.name)
+        .join(SourceRow, RunRow.source_id == SourceRow.id)
+        .join(MachineRow, RunRow.machine_id == MachineRow.id)
+        .order_by(*OLDEST_FIRST)
+    )
+    with store.reading() as session:
+        return [
+            _Run(
+                number=number,
+                names=dict(zip(_KINDS, (label, branch, commit, str(number), gpu), strict=True)),
+                is_latest=latest is not None and number == latest.number,
+            )
+            for number, label, branch, commit, gpu in session.execute(query)
+        ]
+
+
+def _is_named(run: _Run, kind: str, name: str) -> bool:
+    own = run.names[kind] or ""
+    if kind == "commit":
+        return len(name) >= _MIN_COMMIT and own.startswith(name.lower())
+    if kind == "gpu":
+        words = rf"(?<!\w){re.escape(name)}(?!\w)"
+        return bool(name and re.search(words, own, re.IGNORECASE))
+    if kind == "run" and name == "latest":
+        return run.is_latest
+    return bool(name) and own == name
+
+
+def _unknown(known: Sequence[_Run], kinds: Sequence[str], text: str) -> UsageError:
+    if not known:
+        return UsageError(f"{text}: there are no runs yet; measure first, e.g. attnbench attn")
+    if text in ("latest", "run:latest"):
+        return UsageError(f"{text}: no run has a measurement that is ok")
+    what = _NOUNS[kinds[0]] if len(kinds) == 1 else "label, branch, commit or number"
+    lines = [f"{text}: no run has that {what}; there are, newest first:"]
+    for kind in kinds if len(kinds) == 1 else _KINDS:
+        names = dict.fromkeys(name for run in reversed(known) if (name := run.names[kind]))
+        lines.append(f"  {kind}: {_few([_shown(kind, name) for name in names])}")
+    return UsageError("\n".join(lines))
+
+
+def _ambiguous(readings: Mapping[str, tuple[int, ...]], text: str) -> UsageError:
+    lines = [f"{text} has {len(readings)} meanings; say which:"]
+    for kind, runs in readings.items():
+        plural = "s" if len(runs) > 1 else ""
+        lines.append(f"  {kind}:{text}  run{plural} {_few([str(run) for run in reversed(runs)])}")
+    return UsageError("\n".join(lines))
+
+
+def _require_one_commit(runs: Sequence[_Run], text: str) -> None:
+    commits = sorted({run.names["commit"] or "" for run in runs})
+    if len(commits) > 1:
+        listed = ", ".join(commits)
+        raise UsageError(f"{text} begins {len(commits)} commits; give more digits: {listed}")
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join([*names[:_LISTED], *["..."][: len(names) > _LISTED]]) or "none"
+
+
+def _shown(kind: str, name: str) -> str:
+    return name[:12] if kind == "commit" else name

@@ -1,0 +1,240 @@
+"""Records to rows and back."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Row
+
+from attnbench.db.models import (
+    CaseRow,
+    EnvironmentRow,
+    Json,
+    MachineRow,
+    MeasurementRow,
+    MethodRow,
+    RunRow,
+    RunStatus,
+    SourceRow,
+)
+from attnbench.provenance.environment import Environment
+from attnbench.provenance.machine import Machine
+from attnbench.provenance.source import Source
+from attnbench.records import Measurement, Outcome, Status
+from attnbench.specs.case import Case, Value, content_hash
+from attnbench.stats.median import median_interval
+from attnbench.timing.method import Method
+
+_SAMPLE = np.dtype("<f8")
+# What an outcome says and a measurement gives no field of its own.
+_FACTS = tuple(
+    field.name
+    for field in fields(Outcome)
+    if field.name not in {"samples", *(f.name for f in fields(Measurement))}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A stored run without its plan, which can be large."""
+
+    number: int
+    uuid: str
+    command: str
+    argv: tuple[str, ...]
+    label: str | None
+    status: RunStatus
+    started: datetime  # UTC
+    finished: datetime | None  # None while it is running, and after it was killed
+    options: Mapping[str, object]
+    machine_key: str
+    machine_model: str  # hash that cards of one model share
+    machine_name: str
+    branch: str | None
+    commit: str | None
+    machine: Mapping[str, object]  # facts that Machine.from_facts reads
+    environment: Mapping[str, object]  # facts that Environment.from_facts reads
+    source: Mapping[str, object]  # the fields of Source
+    counts: Mapping[Status, int]  # outcomes by status, without those that are none
+
+
+def machine_row(machine: Machine) -> MachineRow:
+    """Another row as soon as a driver or a setting has changed."""
+    facts: dict[str, Any] = machine.as_facts()
+    return MachineRow(
+        key=content_hash(facts),
+        machine_key=machine.key,
+        model_key=machine.model_key,
+        name=machine.name,
+        kind=machine.kind,
+        gpu_uuid=machine.gpu_uuid,
+        hostname=machine.hostname,
+        facts=facts,
+    )
+
+
+def environment_row(environment: Environment) -> EnvironmentRow:
+    """The row of an environment."""
+    return EnvironmentRow(key=environment.key, facts=environment.as_facts())
+
+
+def source_row(source: Source) -> SourceRow:
+    """The row of a source."""
+    facts = asdict(source)
+    columns = {name: value for name, value in facts.items() if name != "path"}
+    return SourceRow(key=content_hash(facts), facts=facts, **columns)
+
+
+def case_row(case: Case) -> CaseRow:
+    """The row of a case."""
+    return CaseRow(
+        key=case.key,
+        family=case.family,
+        backend=case.backend,
+        batch=str(case.batch),
+        workload_key=case.workload_key,
+        canonical=case.canonical(),
+    )
+
+
+def method_row(method: Method) -> MethodRow:
+    """The row of a method."""
+    facts = method.as_facts()
+    return MethodRow(key=method.key, timer=method.timer, cache=method.cache, facts=facts)
+
+
+def measurement_row(
+    outcome: Outcome, *, run: int, case_id: int, method_id: int, round: int, position: int
+) -> MeasurementRow:
+    """The row of an outcome stored now, with the median of its samples if it is ok."""
+    low = high = centre = None
+    if outcome.status is Status.OK and outcome.samples:
+        centre = median(outcome.samples)
+        low, high = median_interval(outcome.samples)
+    return MeasurementRow(
+        uuid=uuid4().hex,
+        run=run,
+        case_id=case_id,
+        method_id=method_id,
+        round=round,
+        position=position,
+        status=outcome.status,
+        reason=_storable(outcome.reason),
+        median=centre,
+        low=low,
+        high=high,
+        num_samples=len(outcome.samples),
+        calls_per_sample=outcome.calls_per_sample,
+        sets=outcome.sets,
+        cache_state=outcome.cache_state,
+        touched_bytes=outcome.touched_bytes,
+        flops=outcome.flops,
+        bytes=outcome.bytes,
+        decode_requests=outcome.decode_requests,
+        decode_tokens=outcome.decode_tokens,
+        prefill_requests=outcome.prefill_requests,
+        prefill_tokens=outcome.prefill_tokens,
+        warmup_calls=outcome.warmup_calls,
+        peak_memory=outcome.peak_memory,
+        resolved=dict(outcome.resolved),
+        labels=list(outcome.labels),
+        errors=_without_nan(outcome.errors),
+        durations=_without_nan(outcome.durations),
+        stored=datetime.now(UTC),
+    )
+
+
+def measurement(
+    row: Row[*tuple[Any, ...]], case: tuple[CaseRow, Case], method: MethodRow, machine: MachineRow
+) -> Measurement:
+    """The record of a row of the measurement table; the caller decodes each case once."""
+    return Measurement(
+        id=row.id,
+        uuid=row.uuid,
+        run=row.run,
+        case=case[1],
+        case_key=case[0].key,
+        workload_key=case[0].workload_key,
+        method=method.facts,
+        method_key=method.key,
+        machine_key=machine.machine_key,
+        machine_model=machine.model_key,
+        machine_name=machine.name,
+        round=row.round,
+        position=row.position,
+        status=Status(row.status),
+        reason=row.reason,
+        median=row.median,
+        low=row.low,
+        high=row.high,
+        num_samples=row.num_samples,
+        sets=row.sets,
+        cache_state=row.cache_state,
+        touched_bytes=row.touched_bytes,
+        flops=row.flops,
+        bytes=row.bytes,
+        resolved=row.resolved,
+        labels=tuple(row.labels),
+        facts={name: getattr(row, name) for name in _FACTS}
+        | {"errors": _numbers(row.errors), "durations": _numbers(row.durations)},
+    )
+
+
+def run_record(
+    row: RunRow,
+    machine: MachineRow,
+    environment: EnvironmentRow,
+    source: SourceRow,
+    counts: Mapping[Status, int],
+) -> Run:
+    """The record of a run and what it refers to."""
+    return Run(
+        number=row.number,
+        uuid=row.uuid,
+        command=row.command,
+        argv=tuple(row.argv),
+        label=row.label,
+        status=RunStatus(row.status),
+        started=row.started,
+        finished=row.finished,
+        options=row.options,
+        machine_key=machine.machine_key,
+        machine_model=machine.model_key,
+        machine_name=machine.name,
+        branch=source.branch,
+        commit=source.commit,
+        machine=machine.facts,
+        environment=environment.facts,
+        source=source.facts,
+        counts=counts,
+    )
+
+
+def encode_samples(samples: Sequence[float]) -> bytes:
+    """Little-endian float64, bit for bit."""
+    return np.asarray(samples, dtype=_SAMPLE).tobytes()
+
+
+def decode_samples(values: bytes) -> NDArray[np.float64]:
+    """The inverse of `encode_samples`."""
+    return np.frombuffer(values, dtype=_SAMPLE).astype(np.float64, copy=False)
+
+
+def _storable(text: str) -> str:
+    """The text with escapes for what a text column cannot hold."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def _without_nan(numbers: Mapping[str, float]) -> dict[str, Value]:
+    """JSON has no NaN or infinity: these as text."""
+    return {name: x if math.isfinite(x) else str(x) for name, x in numbers.items()}
+
+
+def _numbers(stored: Json) -> dict[str, float]:
+    return {name: float(x) for name, x in stored.items()}

@@ -1,0 +1,256 @@
+"""Writes outcomes the moment they are known, and reads them back as records."""
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import ColumnElement, Engine, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, sessionmaker
+
+from attnbench.db import rows
+from attnbench.db.engine import told_plainly
+from attnbench.db.migrations import HISTORY, History, open_engine
+from attnbench.db.models import (
+    CaseRow,
+    Json,
+    Keyed,
+    MachineRow,
+    MeasurementRow,
+    MethodRow,
+    RunRow,
+    RunStatus,
+    SampleRow,
+)
+from attnbench.db.queries import NEWEST_FIRST, read_measurements, read_runs, read_seconds
+from attnbench.db.rows import Run
+from attnbench.errors import UsageError
+from attnbench.provenance.environment import Environment
+from attnbench.provenance.machine import Machine
+from attnbench.provenance.source import Source
+from attnbench.records import Measurement, Outcome, Status
+from attnbench.specs.case import Case
+from attnbench.timing.method import Method
+
+_log = logging.getLogger(__name__)
+
+
+class Store:
+    """One database. Every method is one transaction, so a kill at any time leaves whole rows.
+
+    Runs are named by their number in this database; UsageError for one that it does not hold.
+    """
+
+    def __init__(self, engine: Engine, history: History) -> None:
+        self.engine, self.history = engine, history
+        self._reading = sessionmaker(engine, expire_on_commit=False)
+        self._writing = sessionmaker(engine.execution_options(writes=True), expire_on_commit=False)
+
+    @classmethod
+    def open(
+        cls,
+        target: str | Path,
+        create: bool = True,
+        *,
+        note: Callable[[str], None] = _log.warning,
+        history: History = HISTORY,
+    ) -> Self:
+        """Open a file or a database URL, made if there is none, migrated if it is older.
+
+        UsageError for a newer database, another program's, and a missing one unless `create`.
+        """
+        return cls(open_engine(target, create=create, note=note, history=history), history)
+
+    def close(self) -> None:
+        """Close the connections; an SQLite file is then whole without its write-ahead log."""
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A transaction that never waits on SQLite; for `attnbench.db` alone."""
+        with told_plainly(self.engine.url), self._reading.begin() as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A transaction that waits for other writers first; for `attnbench.db` alone."""
+        with told_plainly(self.engine.url), self._writing.begin() as session:
+            yield session
+
+    def start_run(
+        self,
+        *,
+        command: str,
+        argv: Sequence[str],
+        label: str | None,
+        options: Json,
+        plan: Json,
+        machine: Machine,
+        environment: Environment,
+        source: Source,
+    ) -> int:
+        """Store a run that begins now; its number."""
+        with self.writing() as session:
+            run = RunRow(
+                uuid=uuid4().hex,
+                command=command,
+                argv=list(argv),
+                label=label,
+                status=RunStatus.RUNNING,
+                started=datetime.now(UTC),
+                finished=None,
+                options=options,
+                plan=plan,
+                machine_id=find_or_add(session, rows.machine_row(machine)),
+                environment_id=find_or_add(session, rows.environment_row(environment)),
+                source_id=find_or_add(session, rows.source_row(source)),
+            )
+            session.add(run)
+            session.flush()
+            return run.number
+
+    def add(
+        self, run: int, case: Case, method: Method, round: int, position: int, outcome: Outcome
+    ) -> int:
+        """Store an outcome with its samples; its id."""
+        with self.writing() as session:
+            row = rows.measurement_row(
+                outcome,
+                run=run,
+                case_id=find_or_add(session, rows.case_row(case)),
+                method_id=find_or_add(session, rows.method_row(method)),
+                round=round,
+                position=position,
+            )
+            session.add(row)
+            session.flush()
+            if outcome.samples:
+                values = rows.encode_samples(outcome.samples)
+                session.add(SampleRow(measurement_id=row.id, values=values))
+            return row.id
+
+    def finish_run(self, run: int, status: RunStatus) -> None:
+        """Say how a run ended; RunStatus.RUNNING when it is resumed."""
+        with self.writing() as session:
+            row = _require(session, run)
+            row.status = status
+            row.finished = None if status is RunStatus.RUNNING else datetime.now(UTC)
+
+    def relabel(self, run: int, label: str | None) -> None:
+        """Give a run another label, or none."""
+        with self.writing() as session:
+            _require(session, run).label = label
+
+    def delete(self, run: int) -> None:
+        """Delete a run with its outcomes; cases and machines, which others may share, stay."""
+        with self.writing() as session:
+            session.delete(_require(session, run))
+
+    def done(self, run: int) -> set[tuple[str, str, int, Status]]:
+        """What is stored of a run: case key, method key, round and what became of it."""
+        query = (
+            select(CaseRow.key, MethodRow.key, MeasurementRow.round, MeasurementRow.status)
+            .join_from(MeasurementRow, CaseRow, MeasurementRow.case_id == CaseRow.id)
+            .join(MethodRow, MeasurementRow.method_id == MethodRow.id)
+            .where(MeasurementRow.run == run)
+        )
+        with self.reading() as session:
+            return {
+                (case, method, round_, Status(status))
+                for case, method, round_, status in session.execute(query)
+            }
+
+    def runs(self) -> list[Run]:
+        """All runs, oldest first."""
+        with self.reading() as session:
+            return read_runs(session)
+
+    def run(self, number: int) -> Run:
+        """One run."""
+        with self.reading() as session:
+            _require(session, number)
+            return read_runs(session, RunRow.number == number)[0]
+
+    def plan(self, run: int) -> Json:
+        """What the run was to measure, as `start_run` was given it."""
+        with self.reading() as session:
+            return _require(session, run).plan
+
+    def latest_run(self) -> Run | None:
+        """The newest run that has an outcome that is ok."""
+        ok = select(MeasurementRow.id).where(
+            MeasurementRow.run == RunRow.number, MeasurementRow.status == Status.OK
+        )
+        return self._newest_run(ok.exists())
+
+    def latest_unfinished(self, command: str, machine_key: str) -> Run | None:
+        """The newest run of a command on a machine that was killed, interrupted or still runs."""
+        here = select(MachineRow.id).where(MachineRow.machine_key == machine_key)
+        unfinished = RunRow.status != RunStatus.FINISHED
+        return self._newest_run(RunRow.command == command, unfinished, RunRow.machine_id.in_(here))
+
+    def _newest_run(self, *where: ColumnElement[bool]) -> Run | None:
+        query = select(RunRow.number).where(*where).order_by(*NEWEST_FIRST).limit(1)
+        with self.reading() as session:
+            number = session.scalar(query)
+            return None if number is None else read_runs(session, RunRow.number == number)[0]
+
+    def measurements(self, runs: Collection[int], *, pool: bool = False) -> list[Measurement]:
+        """The outcomes of the runs, failures included, oldest run first, then by position.
+
+        Where several runs measured one case with one method on one machine model, only the newest
+        counts, unless they are pooled.
+        """
+        with self.reading() as session:
+            return read_measurements(session, runs, pool)
+
+    def samples(self, measurement: int) -> NDArray[np.float64]:
+        """Seconds per call [num_samples]; empty where none are stored."""
+        query = select(SampleRow.values).where(SampleRow.measurement_id == measurement)
+        with self.reading() as session:
+            return rows.decode_samples(session.scalar(query) or b"")
+
+    def seconds_a_round(self, cases: Collection[str], machine_model: str) -> dict[str, float]:
+        """By case key, the mean seconds that a round of its newest run there took in all."""
+        with self.reading() as session:
+            return read_seconds(session, cases, machine_model)
+
+
+def find_or_add(session: Session, row: Keyed) -> int:
+    """The id of the row with this content, added if there is none yet."""
+    kind = type(row)
+    query = select(kind.id).where(kind.key == row.key)
+    if (found := session.scalar(query)) is not None:
+        return found
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:  # another process was first, on a database that takes many writers
+        return session.execute(query).scalar_one()
+    return row.id
+
+
+def _require(session: Session, run: int) -> RunRow:
+    if (found := session.get(RunRow, run)) is not None:
+        return found
+    numbers = session.scalars(select(RunRow.number).order_by(RunRow.number.desc()).limit(5)).all()
+    known = ", ".join(map(str, reversed(numbers))) or "none yet"
+    raise UsageError(f"there is no run {run}; the last runs are: {known}")

@@ -1,0 +1,502 @@
+"""What is stored comes back as it was, whoever else writes, and whenever the writer is killed."""
+
+import sqlite3
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import IO
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import event
+from sqlalchemy.exc import IntegrityError
+
+from attnbench.db.models import RunStatus
+from attnbench.db.store import Store
+from attnbench.errors import UsageError
+from attnbench.provenance.environment import Environment
+from attnbench.provenance.machine import Machine
+from attnbench.provenance.source import Source
+from attnbench.records import Measurement, Outcome, Status
+from attnbench.stats.median import median_interval
+from tests.conftest import small_case
+from tests.stored_runs import (
+    CASE,
+    H100,
+    H200,
+    HERE,
+    METHOD,
+    OK,
+    REFUSED,
+    SOURCE,
+    backdate,
+    fill,
+    start,
+    timed,
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "results.db") as store:
+        yield store
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with Store.open(tmp_path_factory.mktemp("law") / "results.db") as store:
+        yield store
+
+
+counts = st.integers(0, 2**31 - 1)
+amounts = st.floats(0, allow_infinity=False, allow_nan=False)
+names = st.text(max_size=8)
+finite = st.floats(allow_infinity=False, allow_nan=False)
+outcomes = st.builds(
+    Outcome,
+    status=st.sampled_from(Status),
+    reason=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
+    samples=st.lists(st.floats(), max_size=9).map(tuple),
+    calls_per_sample=counts,
+    sets=counts,
+    cache_state=st.sampled_from(["cold", "mixed", "hot", ""]),
+    touched_bytes=st.integers(0, 2**63 - 1),
+    flops=amounts,
+    bytes=amounts,
+    decode_requests=counts,
+    decode_tokens=counts,
+    prefill_requests=counts,
+    prefill_tokens=counts,
+    resolved=st.dictionaries(names, names | finite | st.booleans() | st.integers()),
+    labels=st.lists(names, max_size=3).map(tuple),
+    errors=st.dictionaries(names, st.floats()),
+    durations=st.dictionaries(names, st.floats()),
+    warmup_calls=counts,
+    peak_memory=st.none() | st.integers(0, 2**63 - 1),
+)
+
+
+def outcome_of(store: Store, measurement: Measurement) -> Outcome:
+    """The outcome that a measurement was stored from."""
+    stored = {f.name: getattr(measurement, f.name, None) for f in fields(Outcome)}
+    samples = tuple(store.samples(measurement.id).tolist())
+    return Outcome(**stored | {**measurement.facts, "samples": samples})  # type: ignore[arg-type]
+
+
+@settings(max_examples=40, deadline=None)
+@given(outcome=outcomes)
+def test_an_outcome_comes_back_as_it_went_in(kept: Store, outcome: Outcome) -> None:
+    run = start(kept)
+    kept.add(run, CASE, METHOD, 0, 7, outcome)
+    (measurement,) = kept.measurements([run])
+    # As text, because NaN equals nothing and True equals 1.
+    assert repr(outcome_of(kept, measurement)) == repr(outcome)
+
+
+@settings(max_examples=40, deadline=None)
+@given(bits=st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=9))
+def test_samples_come_back_bit_for_bit(kept: Store, bits: list[int]) -> None:
+    raw = struct.pack(f"<{len(bits)}Q", *bits)
+    samples = struct.unpack(f"<{len(bits)}d", raw)
+    (id_,) = fill(kept, start(kept), [Outcome(Status.INCORRECT, "wrong", samples)])
+    assert kept.samples(id_).astype("<f8").tobytes() == raw
+
+
+def test_a_measurement_says_what_identifies_it(store: Store) -> None:
+    run = start(store)
+    store.add(run, CASE, METHOD, 2, 5, OK)
+    (found,) = store.measurements([run])
+    assert (found.case, found.case_key) == (CASE, CASE.key)
+    assert found.workload_key == CASE.workload_key
+    assert (found.method, found.method_key) == (METHOD.as_facts(), METHOD.key)
+    assert (found.machine_key, found.machine_model) == (H200.key, H200.model_key)
+    assert found.machine_name == "NVIDIA H200"
+    assert (found.run, found.round, found.position) == (run, 2, 5)
+
+
+def test_an_ok_outcome_has_a_median_and_its_interval(store: Store) -> None:
+    samples = tuple(1e-5 + 1e-7 * (i * 37 % 101) for i in range(101))
+    run = start(store)
+    fill(store, run, [replace(OK, samples=samples)])
+    (found,) = store.measurements([run])
+    assert found.median == median(samples)
+    assert (found.low, found.high) == median_interval(samples)
+    assert found.num_samples == 101
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status is not Status.OK])
+def test_what_is_not_ok_has_no_time(store: Store, status: Status) -> None:
+    run = start(store)
+    (id_,) = fill(store, run, [Outcome(status, "why", samples=(1e-5,))])
+    (found,) = store.measurements([run])
+    assert (found.status, found.reason) == (status, "why")
+    assert (found.median, found.low, found.high) == (None, None, None)
+    assert store.samples(id_).tolist() == [1e-5]
+
+
+def test_a_reason_that_no_text_column_holds_is_escaped(store: Store) -> None:
+    run = start(store)
+    fill(store, run, [Outcome(Status.ERROR, "no file b\udcffd\0")])
+    assert store.measurements([run])[0].reason == "no file b\\udcffd\\x00"
+
+
+def test_a_round_is_stored_once(store: Store) -> None:
+    run = start(store)
+    fill(store, run)
+    with pytest.raises(IntegrityError):
+        fill(store, run)
+    assert len(store.measurements([run])) == 1
+
+
+def test_a_report_reads_no_samples(store: Store) -> None:
+    run = start(store)
+    fill(store, run)
+    statements: list[str] = []
+    event.listen(store.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    store.measurements([run])
+    store.runs()
+    assert statements
+    assert not [each for each in statements if "FROM sample" in each or "JOIN sample" in each]
+
+
+def test_a_run_tells_its_whole_story(store: Store) -> None:
+    before = datetime.now(UTC)
+    run = start(store, label="pr")
+    fill(store, run, [OK, OK, REFUSED])
+    store.finish_run(run, RunStatus.FINISHED)
+    found = store.run(run)
+    assert (found.number, found.command, found.argv) == (1, "attn", ("attnbench", "attn"))
+    assert (found.label, found.branch, found.commit) == ("pr", "main", SOURCE.commit)
+    assert found.status is RunStatus.FINISHED
+    assert found.finished is not None
+    assert before <= found.started <= found.finished <= datetime.now(UTC)
+    assert found.options == {"backends": ["naive"]}
+    assert store.plan(run) == {"rounds": 3}
+    assert Machine.from_facts(found.machine) == H200
+    assert Environment.from_facts(found.environment) == HERE
+    assert Source(**found.source) == SOURCE  # type: ignore[arg-type]
+    assert found.counts == {Status.OK: 2, Status.REFUSED: 1}
+    assert store.runs() == [found]
+
+
+def test_another_driver_is_kept_apart_on_the_same_machine(store: Store) -> None:
+    old, new = replace(H200, driver="570.1"), replace(H200, driver="580.2")
+    runs = [store.run(start(store, machine=machine)) for machine in (old, new)]
+    assert [run.machine["driver"] for run in runs] == ["570.1", "580.2"]
+    assert runs[0].machine_key == runs[1].machine_key
+
+
+def test_what_is_done_of_a_run_is_known(store: Store) -> None:
+    run, other = start(store), start(store)
+    fill(store, run, [OK, REFUSED])
+    fill(store, other, [OK] * 3)
+    expected = {(0, Status.OK), (1, Status.REFUSED)}
+    assert store.done(run) == {(CASE.key, METHOD.key, *each) for each in expected}
+
+
+def test_the_latest_run_is_the_newest_with_a_time(store: Store) -> None:
+    assert store.latest_run() is None
+    first, second, third = start(store), start(store), start(store)
+    assert store.latest_run() is None
+    for run, outcome in ((first, OK), (second, OK), (third, REFUSED)):
+        fill(store, run, [outcome])
+    latest = store.latest_run()
+    assert latest is not None
+    assert latest.number == second
+    backdate(store, second, to_before=first)
+    latest = store.latest_run()
+    assert latest is not None
+    assert latest.number == first
+
+
+def test_the_latest_unfinished_run_is_of_its_command_and_machine(store: Store) -> None:
+    killed, interrupted, finished, other = (start(store) for _ in range(4))
+    store.finish_run(interrupted, RunStatus.INTERRUPTED)
+    store.finish_run(finished, RunStatus.FINISHED)
+    store.finish_run(other, RunStatus.FINISHED)
+    start(store, command="mla")
+    start(store, machine=H100)
+    found = store.latest_unfinished("attn", H200.key)
+    assert found is not None
+    assert (found.number, found.status) == (interrupted, RunStatus.INTERRUPTED)
+    store.finish_run(interrupted, RunStatus.FINISHED)
+    found = store.latest_unfinished("attn", H200.key)
+    assert found is not None
+    assert (found.number, found.status, found.finished) == (killed, RunStatus.RUNNING, None)
+    assert store.latest_unfinished("cache-write", H200.key) is None
+
+
+def test_a_resumed_run_is_running_again(store: Store) -> None:
+    run = start(store)
+    store.finish_run(run, RunStatus.INTERRUPTED)
+    store.finish_run(run, RunStatus.RUNNING)
+    assert (store.run(run).status, store.run(run).finished) == (RunStatus.RUNNING, None)
+
+
+def test_a_run_can_be_relabelled(store: Store) -> None:
+    run = start(store, label="pr")
+    store.relabel(run, "main")
+    assert store.run(run).label == "main"
+    store.relabel(run, None)
+    assert store.run(run).label is None
+
+
+def test_a_deleted_run_leaves_nothing_and_its_number_stays_unused(store: Store) -> None:
+    keep, run = start(store), start(store)
+    (kept_id,), (id_,) = fill(store, keep), fill(store, run)
+    store.delete(run)
+    assert [each.number for each in store.runs()] == [keep]
+    assert timed(store.measurements([keep, run])) == [(keep, 0)]
+    assert len(store.samples(kept_id)) == 3
+    assert len(store.samples(id_)) == 0
+    assert start(store) == run + 1
+
+
+def test_an_unknown_run_is_told_with_those_that_exist(store: Store) -> None:
+    with pytest.raises(UsageError) as none:
+        store.run(7)
+    assert str(none.value) == "there is no run 7; the last runs are: none yet"
+    for _ in range(6):
+        start(store)
+    for refused in (store.run, store.plan, store.delete, lambda n: store.relabel(n, "pr")):
+        with pytest.raises(UsageError) as error:
+            refused(7)
+        assert str(error.value) == "there is no run 7; the last runs are: 2, 3, 4, 5, 6"
+
+
+def test_only_the_newest_run_of_a_case_counts_unless_pooled(store: Store) -> None:
+    old, new = start(store), start(store)
+    fill(store, old, [OK, OK])
+    store.add(old, small_case(backend="sdpa"), METHOD, 0, 2, OK)
+    fill(store, new, [REFUSED])
+    assert timed(store.measurements([old, new])) == [(old, 0), (new, 0)]
+    pooled = [(old, 0), (old, 1), (old, 0), (new, 0)]
+    assert timed(store.measurements([old, new], pool=True)) == pooled
+    assert timed(store.measurements([old])) == [(old, 0), (old, 1), (old, 0)]
+    assert store.measurements([]) == []
+
+
+def test_the_newest_run_is_told_by_time_and_not_by_number(store: Store) -> None:
+    first, second = start(store), start(store)
+    fill(store, first)
+    fill(store, second)
+    backdate(store, second, to_before=first)
+    assert timed(store.measurements([first, second])) == [(first, 0)]
+
+
+def test_other_methods_and_machine_models_are_series_of_their_own(store: Store) -> None:
+    runs = [start(store), start(store, machine=H100), start(store)]
+    for run in runs[:2]:
+        fill(store, run)
+    store.add(runs[2], CASE, replace(METHOD, cache="hot"), 0, 0, OK)
+    assert timed(store.measurements(runs)) == [(run, 0) for run in runs]
+
+
+def test_another_card_of_a_model_continues_its_series(store: Store) -> None:
+    runs = [start(store), start(store, machine=replace(H200, gpu_uuid="GPU-3"))]
+    for run in runs:
+        fill(store, run)
+    assert timed(store.measurements(runs)) == [(runs[1], 0)]
+
+
+def test_the_seconds_of_a_round_are_those_of_the_newest_run(store: Store) -> None:
+    slow = replace(OK, durations={"check": 1.0, "time": 3.0})
+    fill(store, start(store), [OK, OK])
+    fill(store, start(store), [slow, OK, REFUSED])
+    fill(store, start(store, machine=H100), [OK])
+    other = small_case(backend="sdpa").key
+    assert store.seconds_a_round([CASE.key, other], H200.model_key) == {CASE.key: 3.0}
+
+
+def test_a_missing_database_is_not_made_for_a_reader(tmp_path: Path) -> None:
+    path = tmp_path / "none.db"
+    with pytest.raises(UsageError) as error:
+        Store.open(path, create=False)
+    assert str(error.value) == (
+        f"{path} does not exist; name another with --db, or measure first: attnbench attn --db "
+        f"{path}"
+    )
+    assert not path.exists()
+
+
+def test_an_empty_file_is_a_new_database_for_a_writer_alone(tmp_path: Path) -> None:
+    path = tmp_path / "empty.db"
+    path.touch()
+    with pytest.raises(UsageError, match=r"empty\.db holds no results yet; name another with --db"):
+        Store.open(path, create=False)
+    with Store.open(path) as store:
+        assert store.runs() == []
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path, create: bool) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("these are my notes\n" * 100)
+    with pytest.raises(UsageError) as error:
+        Store.open(path, create=create)
+    assert str(error.value) == (
+        f"{path}: file is not a database; an attnbench database that can be read and written is "
+        "needed, or a new file, e.g. --db attnbench.db"
+    )
+    assert path.read_text() == "these are my notes\n" * 100
+
+
+def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(path)) as connection:
+        for name in ("alembic_version", "experiments", "runs", "tags"):
+            connection.execute(f"CREATE TABLE {name} (version_num)")
+        connection.execute("INSERT INTO alembic_version VALUES ('ffff')")
+        connection.commit()
+    before = path.read_bytes()
+    with pytest.raises(UsageError) as error:
+        Store.open(path)
+    assert str(error.value) == (
+        f"{path} is a database of another program: it holds the tables alembic_version, "
+        "experiments, runs, ...; name an attnbench database or a new file, e.g. --db attnbench.db"
+    )
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (".", ". is a folder, not a database; e.g. --db ./attnbench.db"),
+        ("no/a.db", "no/a.db: there is no such folder; make it: mkdir -p no"),
+        (
+            "postgres//x://",
+            "postgres//x:// is no database URL: a path or an SQLAlchemy URL is accepted, e.g. "
+            "attnbench.db or postgresql://user@host/attnbench",
+        ),
+        (
+            "nosql://user:secret@host/results",
+            "nosql://user:***@host/results: SQLAlchemy cannot use nosql here (Can't load plugin: "
+            "sqlalchemy.dialects:nosql); install its driver, e.g. pip install psycopg for "
+            "postgresql://",
+        ),
+    ],
+)
+def test_a_target_that_cannot_be_opened_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError) as error:
+        Store.open(target)
+    assert str(error.value) == message
+
+
+def test_a_database_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "results.db"
+    with Store.open(path) as store:
+        run = start(store)
+    with Store.open(f"sqlite:///file:{path}?mode=ro&uri=true", create=False) as store:
+        assert [each.number for each in store.runs()] == [run]
+        with pytest.raises(UsageError) as error:
+            fill(store, run)
+    assert str(error.value).endswith(
+        "results.db?mode=ro&uri=true: attempt to write a readonly database; an attnbench database "
+        "that can be read and written is needed, or a new file, e.g. --db attnbench.db"
+    )
+
+
+def test_a_path_and_its_url_are_one_database(tmp_path: Path) -> None:
+    path = tmp_path / "a b%c?d.db"
+    with Store.open(path) as store:
+        start(store)
+    assert path.exists()
+    plain = path.rename(tmp_path / "plain.db")
+    with Store.open(f"sqlite:///{plain}", create=False) as store:
+        assert len(store.runs()) == 1
+
+
+def test_a_closed_database_is_one_file(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "results.db") as store:
+        fill(store, start(store))
+    assert [path.name for path in tmp_path.iterdir()] == ["results.db"]
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def run_python(code: str, *args: object) -> "subprocess.Popen[str]":
+    """A Python process of its own that can import the tests."""
+    command = [sys.executable, "-c", code, *map(str, args)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True)
+
+
+OPEN_TWICE = """
+import sys
+from attnbench.db.store import Store
+for _ in range(2):
+    Store.open(sys.argv[1]).close()
+print("alembic" in sys.modules)
+"""
+
+
+def test_a_current_database_opens_without_alembic(tmp_path: Path) -> None:
+    with run_python(OPEN_TWICE, tmp_path / "results.db") as process:
+        assert process.communicate(timeout=60)[0] == "False\n"
+
+
+# Waits for a line, so that several can be let go at once.
+WRITE = """
+import sys
+from attnbench.db.store import Store
+from tests.stored_runs import CASE, METHOD, OK, start
+print("ready", flush=True)
+sys.stdin.readline()
+with Store.open(sys.argv[1]) as store:
+    run = start(store)
+    for i in range(int(sys.argv[2])):
+        print(store.add(run, CASE, METHOD, i, i, OK), flush=True)
+"""
+
+
+def released(process: "subprocess.Popen[str]") -> IO[str]:
+    """Let a waiting writer go; what it prints from there on."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+    return process.stdout
+
+
+def test_two_processes_make_and_fill_one_file_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "results.db"
+    with run_python(WRITE, path, 40) as one, run_python(WRITE, path, 40) as two:
+        for process in (one, two):
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        printed = [released(process) for process in (one, two)]
+        assert [len(lines.readlines()) for lines in printed] == [40, 40]
+    assert (one.returncode, two.returncode) == (0, 0)
+    with Store.open(path, create=False) as store:
+        assert [run.counts for run in store.runs()] == [{Status.OK: 40}] * 2
+        with store.reading() as session:
+            assert session.connection().exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+
+
+def test_a_writer_killed_at_any_time_leaves_whole_outcomes(tmp_path: Path) -> None:
+    path = tmp_path / "results.db"
+    with run_python(WRITE, path, 100_000) as process:
+        printed = released(process)
+        told = [printed.readline() for _ in range(31)][1:]
+        process.kill()
+        told += printed.readlines()
+    committed = {int(line) for line in told if line.endswith("\n")}
+    with Store.open(path, create=False) as store:
+        stored = {each.id for each in store.measurements([1])}
+        assert len(committed) >= 30
+        assert committed <= stored
+        assert len(stored) <= len(committed) + 1
+        assert all(tuple(store.samples(id_)) == OK.samples for id_ in stored)
+        with store.reading() as session:
+            assert session.connection().exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"

@@ -1,0 +1,208 @@
+"""Runs carried between databases arrive whole and once, and the origin stays as it is."""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from attnbench.db.migrations import HISTORY, History
+from attnbench.db.models import RunStatus
+from attnbench.db.store import Store
+from attnbench.db.transfer import Transfer, export, merge
+from attnbench.errors import UsageError
+from attnbench.records import Outcome, Status
+from tests.conftest import small_case
+from tests.stored_runs import CASE, H100, METHOD, OK, REFUSED, backdate, fill, start, timed
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """Run 1 with two outcomes, run 2 with one."""
+    with Store.open(tmp_path / "here.db") as store:
+        fill(store, start(store, label="main"), [OK, REFUSED])
+        fill(store, start(store, label="pr", machine=H100))
+        yield store
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Store]:
+    """A database whose run 1 has two outcomes of another case."""
+    with Store.open(tmp_path / "there.db") as other:
+        run = start(other, label="theirs")
+        for round_ in range(2):
+            other.add(run, small_case(backend="sdpa"), METHOD, round_, round_, OK)
+        yield other
+
+
+Told = dict[str, tuple[list[object], list[list[float]]]]
+
+
+def content(store: Store) -> Told:
+    """All that is stored of each run by its UUID, apart from numbers that are a file's own."""
+    told: Told = {}
+    for run in store.runs():
+        measurements = store.measurements([run.number])
+        facts = [replace(run, number=0), *(replace(each, id=0, run=0) for each in measurements)]
+        samples = [store.samples(each.id).tolist() for each in measurements]
+        told[run.uuid] = ([*facts, store.plan(run.number)], samples)
+    return told
+
+
+def state(folder: Path) -> dict[str, str]:
+    """A hash of every file."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def test_an_export_holds_the_runs_whole(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "export.db"
+    assert export(store, [2, 1], path) == Transfer({2: 1, 1: 2}, runs=2, measurements=3, samples=2)
+    with Store.open(path, create=False) as exported:
+        assert content(exported) == content(store)
+
+
+def test_an_export_holds_only_the_runs_asked_for(store: Store, tmp_path: Path) -> None:
+    export(store, [2], tmp_path / "export.db")
+    with Store.open(tmp_path / "export.db") as exported:
+        assert [(run.number, run.label) for run in exported.runs()] == [(1, "pr")]
+    with pytest.raises(UsageError, match="there is no run 7"):
+        export(store, [7], tmp_path / "export.db")
+
+
+def test_an_export_again_adds_what_is_missing(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "export.db"
+    export(store, [1], path)
+    assert export(store, [1], path) == Transfer({1: 1}, runs=0, measurements=0, samples=0)
+    store.add(1, CASE, METHOD, 2, 2, OK)
+    store.finish_run(1, RunStatus.FINISHED)
+    assert export(store, [1, 2], path) == Transfer({1: 1, 2: 2}, runs=1, measurements=2, samples=2)
+    with Store.open(path, create=False) as exported:
+        assert content(exported) == content(store)
+
+
+def test_samples_can_be_left_out_and_added_later(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "export.db"
+    assert export(store, [1, 2], path, samples=False).samples == 0
+    with Store.open(path) as exported:
+        medians = [each.median for each in exported.measurements([1, 2])]
+        assert medians == [each.median for each in store.measurements([1, 2])]
+        assert [exported.samples(id_).tolist() for id_ in (1, 2, 3)] == [[], [], []]
+    assert export(store, [1, 2], path) == Transfer({1: 1, 2: 2}, runs=0, measurements=0, samples=2)
+    with Store.open(path) as exported:
+        assert content(exported) == content(store)
+
+
+def test_a_merge_adds_the_runs_under_new_numbers(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    before = content(store)
+    added = merge(store, [tmp_path / "there.db"])
+    assert added == [Transfer({1: 3}, runs=1, measurements=2, samples=2)]
+    assert content(store) == before | content(other)
+    assert [run.label for run in store.runs()] == ["main", "pr", "theirs"]
+
+
+def test_merging_twice_changes_nothing(store: Store, other: Store, tmp_path: Path) -> None:
+    there = tmp_path / "there.db"
+    merge(store, [there])
+    before = content(store)
+    nothing = Transfer({1: 3}, runs=0, measurements=0, samples=0)
+    assert merge(store, [there, there]) == [nothing, nothing]
+    assert merge(store, [tmp_path / "here.db"])[0].measurements == 0
+    assert content(store) == before
+
+
+def test_what_both_have_stands_once(store: Store, other: Store, tmp_path: Path) -> None:
+    path = tmp_path / "export.db"
+    export(store, [1], path)
+    merge(other, [path])
+    (found,) = merge(store, [tmp_path / "there.db"])
+    assert found == Transfer({1: 3, 2: 1}, runs=1, measurements=2, samples=2)
+
+
+def test_a_merged_run_keeps_its_label_here_and_learns_how_it_ended(
+    store: Store, tmp_path: Path
+) -> None:
+    path = tmp_path / "export.db"
+    export(store, [1], path)
+    with Store.open(path) as exported:
+        exported.relabel(1, "their name")
+        exported.finish_run(1, RunStatus.FINISHED)
+    merge(store, [path])
+    assert (store.run(1).label, store.run(1).status) == ("main", RunStatus.FINISHED)
+    store.finish_run(1, RunStatus.INTERRUPTED)
+    merge(store, [path])
+    assert store.run(1).status is RunStatus.INTERRUPTED
+
+
+def test_of_a_run_resumed_in_two_places_each_keeps_its_own_rounds(
+    store: Store, tmp_path: Path
+) -> None:
+    path, slow = tmp_path / "export.db", replace(OK, samples=(9.0,))
+    export(store, [1], path)
+    with Store.open(path) as exported:
+        for round_ in (2, 3):
+            exported.add(1, CASE, METHOD, round_, round_, slow)
+    store.add(1, CASE, METHOD, 2, 2, OK)
+    assert merge(store, [path]) == [Transfer({1: 1}, runs=0, measurements=1, samples=1)]
+    assert [each.median for each in store.measurements([1])] == [2e-5, None, 2e-5, 9.0]
+
+
+def test_a_merged_older_run_is_not_the_newest(store: Store, tmp_path: Path) -> None:
+    with Store.open(tmp_path / "there.db") as there:
+        fill(there, start(there, machine=H100), [Outcome(Status.OOM, "too big")] * 2)
+    merge(store, [tmp_path / "there.db"])
+    backdate(store, 3, to_before=1)
+    assert timed(store.measurements([1, 2, 3])) == [(1, 0), (1, 1), (2, 0)]
+
+
+@pytest.fixture
+def later(tmp_path: Path) -> History:
+    """The history of a later attnbench, with a column more."""
+    folder = tmp_path / "later"
+    shutil.copytree(HISTORY.folder, folder)
+    (folder / "next.py").write_text(
+        "import sqlalchemy as sa\n"
+        "from alembic import op\n"
+        "revision, down_revision = 'next', '0001'\n"
+        "def upgrade() -> None:\n"
+        "    op.add_column('run', sa.Column('remark', sa.Text(), nullable=True))\n"
+    )
+    return History(folder, "next")
+
+
+def test_an_older_file_is_merged_and_stays_as_it_is(
+    tmp_path: Path, other: Store, later: History
+) -> None:
+    other.close()
+    folder = tmp_path / "older"
+    folder.mkdir()
+    (tmp_path / "there.db").rename(folder / "there.db")
+    before = state(folder)
+    with Store.open(tmp_path / "new.db") as made:
+        fill(made, start(made))
+    notes: list[str] = []
+    with Store.open(tmp_path / "new.db", note=notes.append, history=later) as store:
+        assert merge(store, [folder / "there.db"])[0].measurements == 2
+        assert [run.label for run in store.runs()] == ["theirs", None]
+    assert len(notes) == 1
+    assert state(folder) == before
+
+
+def test_a_current_file_is_merged_and_stays_as_it_is(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "there"
+    folder.mkdir()
+    export(store, [1], folder / "there.db")
+    before = state(folder)
+    merge(store, [folder / "there.db"])
+    assert state(folder) == before
+
+
+def test_a_file_that_cannot_be_merged_is_named(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none\.db does not exist"):
+        merge(store, [tmp_path / "none.db"])
+    (tmp_path / "notes.txt").write_text("these are my notes\n" * 100)
+    with pytest.raises(UsageError, match=r"notes\.txt: file is not a database"):
+        merge(store, [tmp_path / "notes.txt"])
