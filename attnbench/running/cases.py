@@ -1,0 +1,127 @@
+"""From what was asked to the list of cases: a product over everything that was given twice."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import TypeVar
+
+from attnbench.errors import UsageError
+from attnbench.kernels.base import Backend
+from attnbench.kernels.registry import backends, find
+from attnbench.running.plan import by_workload
+from attnbench.specs.batch import Batch, parse_batch_spec
+from attnbench.specs.case import Case, Value
+from attnbench.specs.shape import Shape
+
+# What suits the device without being asked: under a minute, all kinds of requests.
+DEFAULT_BATCHES = {
+    ("attn", "cuda"): "q2k 8q1kv1k 64q1kv4k 16q4kv1k 2q2k_32q1kv1k",
+    ("attn", "cpu"): "q512 8q1kv1k 2q256_8q1kv1k",
+    ("mla", "cuda"): "q1k 32q1kv1k 32q1kv4k 2q1k_32q1kv1k",
+    ("mla", "cpu"): "q64 4q1kv256 q64_4q1kv256",
+    ("cache-write", "cuda"): "q1 q16 q64 q256 q1k q4k q16k",
+    ("cache-write", "cpu"): "q1 q16 q64 q256 q1k q4k",
+}
+DEFAULT_DTYPE = {"cuda": "bf16", "cpu": "fp32"}
+DEFAULT_TIMER = {"cuda": "cudagraph", "cpu": "cpu"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the options say of the cases; an empty sequence leaves a field to its default."""
+
+    family: str
+    shape: Shape
+    backends: Sequence[str] = ()
+    batches: Sequence[Batch] = ()
+    dtypes: Sequence[str] = ()
+    kv_cache_dtypes: Sequence[str] = ()
+    block_sizes: Sequence[int] = ()
+    layouts: Sequence[str] = ()
+    scope: str | None = None
+    knobs: Mapping[str, Sequence[Value]] = field(default_factory=dict)
+
+
+def cases_for(asked: Asked, device_kind: str) -> tuple[Case, ...]:
+    """All cases, implementations of one workload side by side.
+
+    What only some backends have (a knob, a layout, pages) is asked of those alone, unless none of
+    the backends named has it: then each says so in its refusal.
+    """
+    named = _named(asked)
+    batches = asked.batches or _default_batches(asked.family, device_kind)
+    dtypes = asked.dtypes or (DEFAULT_DTYPE[device_kind],)
+    scope = asked.scope or _default_scope(asked, named)
+    found = []
+    for backend in named:
+        for batch, dtype, kv_cache_dtype, block_size, layout, knobs in product(
+            batches,
+            dtypes,
+            asked.kv_cache_dtypes or ("auto",),
+            _where(any(b.paged for b in named), backend.paged, asked.block_sizes),
+            _where(any(b.layouts for b in named), bool(backend.layouts), asked.layouts),
+            _knobs(asked, backend, named),
+        ):
+            found.append(
+                Case(
+                    family=asked.family,
+                    backend=backend.name,
+                    batch=batch,
+                    shape=asked.shape,
+                    dtype=dtype,
+                    kv_cache_dtype=kv_cache_dtype,
+                    block_size=block_size,
+                    layout=layout,
+                    scope=scope,
+                    knobs=knobs,
+                )
+            )
+    return by_workload(found)
+
+
+def _named(asked: Asked) -> list[Backend]:
+    if not asked.backends or "all" in map(str.lower, asked.backends):
+        return list(backends(asked.family))
+    return list(dict.fromkeys(find(asked.family, name) for name in asked.backends))
+
+
+def _default_batches(family: str, device_kind: str) -> list[Batch]:
+    return [parse_batch_spec(text) for text in DEFAULT_BATCHES[family, device_kind].split()]
+
+
+def _default_scope(asked: Asked, named: Sequence[Backend]) -> str:
+    """Decode against prefill is fair only where both run all that production does."""
+    paths = {backend.path for backend in named}
+    return "layer" if asked.knobs.get("threshold") or len(paths) > 1 else "kernel"
+
+
+T = TypeVar("T")
+
+
+def _where(someone: bool, this_one: bool, values: Sequence[T]) -> Sequence[T | None]:
+    if not values or (someone and not this_one):
+        return (None,)
+    return values
+
+
+def _knobs(
+    asked: Asked, backend: Backend, named: Sequence[Backend]
+) -> list[tuple[tuple[str, Value], ...]]:
+    applied = {
+        name: _where(any(name in b.knobs for b in named), name in backend.knobs, values)
+        for name, values in asked.knobs.items()
+    }
+    return [
+        tuple((n, v) for n, v in zip(applied, chosen, strict=True) if v is not None)
+        for chosen in product(*applied.values())
+    ]
+
+
+def check_scope(asked: Asked) -> None:
+    """Refuse to compare paths that do unequal work."""
+    if asked.scope == "kernel" and len({backend.path for backend in _named(asked)}) > 1:
+        names = ", ".join(backend.name for backend in _named(asked))
+        raise UsageError(
+            f"--scope kernel with {names}: decode and prefill do equal work only at scope layer; "
+            "ask for backends of one path, or --scope layer, e.g. --backend torch-absorbed"
+        )

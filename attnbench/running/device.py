@@ -1,0 +1,41 @@
+"""Which device `--device` means."""
+
+import re
+
+from attnbench.errors import UsageError
+
+
+def check_device_name(asked: str) -> str:
+    """`asked`, if it could name a device; torch is not needed to tell."""
+    if re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", asked):
+        return asked
+    raise UsageError(
+        f"--device '{asked}' names no device; accepted are auto, cpu, cuda and cuda:N, "
+        "e.g. --device cuda:0"
+    )
+
+
+def resolve_device(asked: str) -> str:
+    """`cpu` or `cuda:N`; auto is the first GPU that torch can use, else the CPU.
+
+    Raises UsageError when the GPU asked for is not there.
+    """
+    import torch
+
+    if asked == "cpu" or (asked == "auto" and not torch.cuda.is_available()):
+        return "cpu"
+    if not torch.cuda.is_available():
+        built = "built without CUDA" if torch.version.cuda is None else "and finds no driver or GPU"
+        raise UsageError(
+            f"--device {asked}: torch {torch.__version__} is {built}; accepted here is cpu, "
+            "e.g. --device cpu"
+        )
+    index = int(asked.partition(":")[2] or 0)
+    if index >= torch.cuda.device_count():
+        known = ", ".join(f"cuda:{number}" for number in range(torch.cuda.device_count()))
+        raise UsageError(
+            f"--device {asked}: there is no such GPU here; accepted are {known} and cpu, "
+            "e.g. --device cuda:0"
+        )
+    torch.cuda.set_device(index)
+    return f"cuda:{index}"

@@ -1,0 +1,90 @@
+"""`--dry-run`: the cases, those refused here, the memory and the time foreseen."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from attnbench.db.store import Store
+from attnbench.errors import UsageError
+from attnbench.kernels.registry import find
+from attnbench.provenance.machine import Machine, gpus_seen_by_nvml
+from attnbench.running.execute import CPU_MEMORY, GPU_SHARE
+from attnbench.running.plan import Plan
+from attnbench.running.process import WorkerDied, WorkerProcess, WorkerTimedOut
+from attnbench.running.session import Command
+from attnbench.specs.case import Case
+from attnbench.specs.cost import cost
+from attnbench.timing.cache import sets_for
+
+# Seconds a round that no stored round tells: to fill the inputs, check, capture and warm up.
+PREPARATION = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """One case of a plan before it is run."""
+
+    case: Case
+    refusal: str | None
+    sets: int
+    memory: int  # bytes of all working sets
+    seconds: float  # of all rounds
+    stored: bool  # seconds come from stored rounds of the same case
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a plan would do here."""
+
+    machine: Machine
+    plan: Plan
+    cases: tuple[Foreseen, ...]
+    unasked: str | None  # why nobody could be asked what can run
+
+
+def forecast(command: Command, plan_for: Callable[[Machine], Plan]) -> Forecast:
+    """Foresee a command; works even where the worker that would be asked dies."""
+    try:
+        with WorkerProcess(command.device, command.limits) as worker:
+            machine, plan = worker.machine, plan_for(worker.machine)
+            refusals: Sequence[str | None] = worker.probe(plan.cases)
+            unasked = None
+    except (WorkerDied, WorkerTimedOut) as error:
+        machine = _guessed(command.device)
+        plan, unasked = plan_for(machine), str(error)
+        refusals = [None] * len(plan.cases)
+    spent = _stored_seconds(command.db, plan, machine)
+    pairs = zip(plan.cases, refusals, strict=True)
+    foreseen = tuple(_foreseen(case, why, plan, machine, spent) for case, why in pairs)
+    return Forecast(machine, plan, foreseen, unasked)
+
+
+def _foreseen(
+    case: Case, refusal: str | None, plan: Plan, machine: Machine, spent: dict[str, float]
+) -> Foreseen:
+    call_bytes = cost(case, find(case.family, case.backend).num_decode(case)).bytes
+    budget = CPU_MEMORY if machine.kind == "cpu" else int(GPU_SHARE * (machine.memory_bytes or 0))
+    hot = all(method.cache == "hot" for method in plan.methods)
+    sets = sets_for(call_bytes, machine.l2_bytes, budget, hot=hot, asked=plan.num_layers)
+    seconds = spent.get(case.key, PREPARATION + plan.methods[0].time_budget)
+    if refusal is not None:
+        seconds = 0.0
+    total = plan.rounds * len(plan.methods) * seconds
+    return Foreseen(case, refusal, sets, int(sets * call_bytes), total, case.key in spent)
+
+
+def _stored_seconds(db: str, plan: Plan, machine: Machine) -> dict[str, float]:
+    """Mean seconds that a stored round of each case took on this model of machine."""
+    try:
+        with Store.open(db, create=False) as store:
+            return store.seconds_a_round([case.key for case in plan.cases], machine.model_key)
+    except UsageError:
+        return {}  # no database yet: nothing is known
+
+
+def _guessed(device: str) -> Machine:
+    """The device as the driver names it, without torch."""
+    names = gpus_seen_by_nvml()
+    if device == "cpu" or not names:
+        return Machine(kind="cpu", device="cpu", name="CPU")
+    index = int(device.partition(":")[2] or 0)
+    return Machine(kind="cuda", device=f"cuda:{index}", name=names[min(index, len(names) - 1)])

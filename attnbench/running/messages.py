@@ -1,0 +1,64 @@
+"""What the command's process and its worker say to each other."""
+
+from dataclasses import dataclass
+
+from attnbench.provenance.environment import Environment
+from attnbench.provenance.machine import Machine
+from attnbench.records import Outcome
+from attnbench.specs.case import Case
+from attnbench.timing.method import Method
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The worker's first word: what it runs on and with."""
+
+    machine: Machine
+    environment: Environment
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """The worker's only word: why it cannot use the device asked for."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Asks which of these cases cannot run."""
+
+    cases: tuple[Case, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """A sentence for each probed case that cannot run, None for the others."""
+
+    reasons: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One round of one case."""
+
+    case: Case
+    method: Method
+    seed: int
+    num_layers: int | None
+    profile_memory: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """The job has come so far: prepare or measure, each with a time limit of its own."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A job's outcome, and whether the worker can take another."""
+
+    outcome: Outcome
+    healthy: bool

@@ -1,0 +1,73 @@
+"""What a run will measure, in which order: all that resuming it needs."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby, product
+from typing import Any, Self
+
+from attnbench.specs.case import Case
+from attnbench.timing.method import Method
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds that a worker may take before it is ended."""
+
+    start: float = 300.0  # to import its libraries
+    prepare: float = 600.0  # a JIT compilation can take minutes
+    measure: float = 60.0  # check and time one round
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The cases of one command and how to measure each."""
+
+    cases: tuple[Case, ...]
+    methods: tuple[Method, ...]
+    rounds: int = 3
+    seed: int = 0  # of round 0; the others count up
+    num_layers: int | None = None  # working sets, None for the smallest number that is cold
+    profile_memory: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+    def order(self) -> Iterator[tuple[int, Case, Method]]:
+        """Rounds outermost; within one, the implementations of a workload in ABBA order."""
+        for round_ in range(self.rounds):
+            for _, group in groupby(self.cases, key=lambda case: case.workload_key):
+                variants = list(product(group, self.methods))
+                for case, method in reversed(variants) if round_ % 2 else variants:
+                    yield round_, case, method
+
+    def as_facts(self) -> dict[str, Any]:
+        """JSON that `from_facts` reads back."""
+        return {
+            "cases": [case.canonical() for case in self.cases],
+            "methods": [method.as_facts() for method in self.methods],
+            "rounds": self.rounds,
+            "seed": self.seed,
+            "num_layers": self.num_layers,
+            "profile_memory": self.profile_memory,
+            "prepare_limit": self.limits.prepare,
+            "measure_limit": self.limits.measure,
+        }
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> Self:
+        """The inverse of `as_facts`."""
+        return cls(
+            cases=tuple(map(Case.from_canonical, facts["cases"])),
+            methods=tuple(map(Method.from_facts, facts["methods"])),
+            rounds=facts["rounds"],
+            seed=facts["seed"],
+            num_layers=facts["num_layers"],
+            profile_memory=facts["profile_memory"],
+            limits=Limits(prepare=facts["prepare_limit"], measure=facts["measure_limit"]),
+        )
+
+
+def by_workload(cases: list[Case]) -> tuple[Case, ...]:
+    """The cases without repeats, implementations of one workload side by side."""
+    groups: dict[str, dict[Case, None]] = {}
+    for case in cases:
+        groups.setdefault(case.workload_key, {})[case] = None
+    return tuple(case for group in groups.values() for case in group)

@@ -1,0 +1,77 @@
+"""The worker process: the only one that imports torch and touches the device.
+
+Started as `python -m attnbench.running.worker FD DEVICE`, where FD is its end of a socket.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from attnbench.errors import AttnbenchError
+from attnbench.kernels.registry import find
+from attnbench.provenance.environment import read_environment
+from attnbench.provenance.machine import Machine, read_machine
+from attnbench.running.device import resolve_device
+from attnbench.running.execute import execute
+from attnbench.running.messages import Declined, Done, Hello, Job, Phase, Probe, Refusals
+from attnbench.specs.case import Case
+
+PR_SET_PDEATHSIG = 1
+
+
+def main(fd: int, device: str) -> None:
+    """Say hello, then serve probes and jobs until the other end closes."""
+    _end_with_parent()
+    connection: Connection = Connection(fd)
+    try:
+        machine = read_machine(resolve_device(device))
+    except AttnbenchError as error:
+        connection.send(Declined(str(error)))
+        return
+    connection.send(Hello(machine, read_environment()))
+    while True:
+        try:
+            message = connection.recv()
+        except EOFError:
+            return
+        if isinstance(message, Probe):
+            reasons = tuple(_refusal(case, machine) for case in message.cases)
+            connection.send(Refusals(reasons))
+        elif isinstance(message, Job):
+            outcome = execute(message, machine, lambda name: connection.send(Phase(name)))
+            connection.send(Done(outcome, _healthy(machine)))
+
+
+def _refusal(case: Case, machine: Machine) -> str | None:
+    return find(case.family, case.backend).refusal(case, machine)
+
+
+def _healthy(machine: Machine) -> bool:
+    """Free what the job left; a CUDA context that an error has spoilt fails here."""
+    if machine.kind == "cpu":
+        return True
+    import torch
+
+    try:
+        torch.cuda.synchronize(machine.device)
+        torch.cuda.empty_cache()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _end_with_parent() -> None:
+    """Ctrl-C is the parent's to handle; its death is ours; and memory short, we go first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    if os.getppid() == 1:
+        sys.exit("the command that started this worker is gone")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,65 @@
+"""Quantities as text: three significant digits, one unit a column. All units are chosen here."""
+
+from collections.abc import Sequence
+from statistics import median
+
+MISSING = "-"  # stands where there is nothing to show
+
+_SECONDS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
+_FLOP_RATES = (("TFLOP/s", 1e12), ("GFLOP/s", 1e9))
+_BYTE_RATES = (("GB/s", 1e9),)
+_SIZES = (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10), ("B", 1.0))
+
+Column = tuple[str, list[str]]
+
+
+def seconds_column(values: Sequence[float | None]) -> Column:
+    """The unit (s, ms, us or ns) in which the median is 1 or more, and a text for each value."""
+    return _column(values, _SECONDS)
+
+
+def flop_rate_column(values: Sequence[float | None]) -> Column:
+    """FLOP/s as TFLOP/s, or GFLOP/s where the median is below one of those."""
+    return _column(values, _FLOP_RATES)
+
+
+def byte_rate_column(values: Sequence[float | None]) -> Column:
+    """Byte/s as GB/s of 1e9 bytes."""
+    return _column(values, _BYTE_RATES)
+
+
+def bytes_column(values: Sequence[float | None]) -> Column:
+    """Bytes as GiB, MiB, KiB or B."""
+    return _column(values, _SIZES)
+
+
+def percent_column(fractions: Sequence[float | None]) -> Column:
+    """Fractions as percentages with one decimal, which line up and are exact enough."""
+    texts = [MISSING if f is None else f"{100 * f:.1f}" for f in fractions]
+    return "%", texts
+
+
+def three_digits(value: float) -> str:
+    """Three significant digits, never an exponent: 12.3, 0.00123, 1230."""
+    rounded = f"{value:.2e}"
+    decimals = 2 - int(rounded.partition("e")[2])
+    return f"{float(rounded):.{max(decimals, 0)}f}"
+
+
+def percent(fraction: float) -> str:
+    """A fraction as a percentage: 0.005 is "0.5 %"."""
+    return f"{100 * fraction:.3g} %"
+
+
+def change_in_percent(ratio: float) -> str:
+    """A ratio as the change that it is, without its unit: 1.234 is "+23.4"."""
+    return f"{100 * (ratio - 1):+z.1f}"
+
+
+def _column(values: Sequence[float | None], units: Sequence[tuple[str, float]]) -> Column:
+    """In the largest unit that the median reaches, else the smallest; units stand in order."""
+    known = [abs(value) for value in values if value is not None]
+    # As it will be shown: 999.9 us is 1.00 ms.
+    typical = float(f"{median(known):.2e}") if known else 0.0
+    unit, size = next((each for each in units if typical >= each[1]), units[-1])
+    return unit, [MISSING if value is None else three_digits(value / size) for value in values]
