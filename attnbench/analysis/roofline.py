@@ -1,0 +1,58 @@
+"""How near a time is to the least that the hardware allows (Williams et al., CACM 2009)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from attnbench.analysis.series import Series
+from attnbench.provenance.machine import Machine
+from attnbench.provenance.peaks import peaks
+from attnbench.specs.case import Case
+
+ABOVE_ROOFLINE = "above_roofline"  # the label of a time that cannot be
+# Clocks vary and timers err a little; beyond this a time below the floor is a wrong number.
+_TOLERANCE = 0.98
+
+
+@dataclass(frozen=True, slots=True)
+class Roofline:
+    """The least time of a call, and which limit sets it."""
+
+    floor: float  # seconds
+    bound: Literal["memory", "compute"]
+
+    def fraction(self, seconds: float, cache_state: str) -> float | None:
+        """The floor over the time: 1 is the most that the hardware can do.
+
+        None where memory sets the floor and the cache is not cold: then less must be read.
+        """
+        if self.bound == "memory" and cache_state != "cold":
+            return None
+        return self.floor / seconds
+
+
+def roofline(case: Case, flops: float, bytes_moved: float, machine: Machine) -> Roofline | None:
+    """The floor of a call with these useful FLOP and bytes; None where the peaks are unknown.
+
+    max(FLOP / peak FLOP/s, bytes / peak byte/s). Over an fp8 cache a backend may compute in fp8,
+    so the higher peak holds there.
+    """
+    in_fp8 = case.kv_cache_dtype.startswith("fp8")
+    limits = (in_fp8 and peaks(machine, "fp8")) or peaks(machine, case.dtype)
+    if limits is None:
+        return None
+    compute, memory = flops / limits.flops_per_second, bytes_moved / limits.bytes_per_second
+    return Roofline(compute, "compute") if compute > memory else Roofline(memory, "memory")
+
+
+def roofline_fraction(series: Series, machine: Machine) -> float | None:
+    """What part of the roofline a series reaches; None where it or the time is unknown."""
+    if series.time is None:
+        return None
+    work = series.timed[0]
+    limit = roofline(series.case, work.flops, work.bytes, machine)
+    return None if limit is None else limit.fraction(series.time, series.cache_state)
+
+
+def is_impossible(fraction: float | None) -> bool:
+    """Whether a time is so far below its floor that it must be wrong."""
+    return fraction is not None and fraction > 1 / _TOLERANCE

@@ -1,0 +1,127 @@
+"""The rounds of a case put together: what a row of a table shows and what `diff` pairs."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import geometric_mean, median
+
+from attnbench.records import Measurement, Status
+from attnbench.specs.case import Case, Value
+
+SeriesKey = tuple[str, str, str]  # hashes of case, method and machine model
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """All rounds of one case with one method on one machine model: one or more, oldest first.
+
+    A round that failed counts as such, and the others still have their times.
+    """
+
+    rounds: tuple[Measurement, ...]
+
+    @property
+    def first(self) -> Measurement:
+        """A round that stands for all in what they share."""
+        return self.rounds[0]
+
+    @property
+    def case(self) -> Case:
+        """The case that was asked for."""
+        return self.first.case
+
+    @property
+    def key(self) -> SeriesKey:
+        """What all rounds share."""
+        return self.first.case_key, self.first.method_key, self.first.machine_model
+
+    @property
+    def runs(self) -> tuple[int, ...]:
+        """Numbers of the runs that the rounds come from, without repeats."""
+        return tuple(dict.fromkeys(each.run for each in self.rounds))
+
+    @property
+    def timed(self) -> tuple[Measurement, ...]:
+        """The rounds that have a time."""
+        return tuple(each for each in self.rounds if each.median is not None)
+
+    @property
+    def failures(self) -> tuple[Measurement, ...]:
+        """The rounds that are not ok, refused ones among them."""
+        return tuple(each for each in self.rounds if each.status is not Status.OK)
+
+    @property
+    def medians(self) -> tuple[float, ...]:
+        """Each timed round's median, seconds per call."""
+        return tuple(each.median for each in self.rounds if each.median is not None)
+
+    @property
+    def time(self) -> float | None:
+        """The median of the rounds' medians, seconds per call; None if no round has a time."""
+        return median(self.medians) if self.medians else None
+
+    @property
+    def mean_time(self) -> float | None:
+        """The geometric mean of the rounds' medians: what a verdict's ratio is a ratio of."""
+        return geometric_mean(self.medians) if self.medians else None
+
+    @property
+    def spread(self) -> float | None:
+        """Half the range of the rounds' medians, relative to the time.
+
+        Of a single round half its median's 95 % interval; None where there is neither.
+        """
+        time, low, high = self.time, *self._limits()
+        if time is None or low is None or high is None:
+            return None
+        return (high - low) / 2 / time
+
+    def _limits(self) -> tuple[float | None, float | None]:
+        if len(self.medians) > 1:
+            return min(self.medians), max(self.medians)
+        return next(((each.low, each.high) for each in self.timed), (None, None))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of all rounds, without repeats."""
+        return tuple(dict.fromkeys(label for each in self.rounds for label in each.labels))
+
+    @property
+    def cache_state(self) -> str:
+        """What the timed rounds reached, mixed where they differ; empty if none has a time."""
+        states = {each.cache_state for each in self.timed}
+        return "mixed" if len(states) > 1 else next(iter(states), "")
+
+    @property
+    def resolved(self) -> dict[str, Value]:
+        """What ran, by name; where rounds differ, all that ran."""
+        found: dict[str, dict[Value, None]] = {}
+        for each in self.timed:
+            for name, value in each.resolved.items():
+                found.setdefault(name, {})[value] = None
+        return {
+            name: next(iter(values)) if len(values) == 1 else " or ".join(map(str, values))
+            for name, values in found.items()
+        }
+
+    @property
+    def flops_per_second(self) -> float | None:
+        """Useful FLOP over the time; None without a time or without FLOP."""
+        return self._rate(self.timed[0].flops) if self.timed else None
+
+    @property
+    def bytes_per_second(self) -> float | None:
+        """Useful bytes over the time; None without a time."""
+        return self._rate(self.timed[0].bytes) if self.timed else None
+
+    def _rate(self, work: float) -> float | None:
+        time = self.time
+        return work / time if work and time else None
+
+
+def series_of(measurements: Iterable[Measurement]) -> list[Series]:
+    """Grouped by case, method and machine model, in the order in which each first stands."""
+    groups: dict[SeriesKey, list[Measurement]] = {}
+    for each in measurements:
+        key = each.case_key, each.method_key, each.machine_model
+        groups.setdefault(key, []).append(each)
+    return [Series(tuple(rounds)) for rounds in groups.values()]

@@ -1,0 +1,155 @@
+"""Two sets of runs compared: a verdict for each case on both sides, and what has no partner."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from attnbench.analysis.compare import ASSUMED_NOISE, Cell, Comparison, compare
+from attnbench.analysis.pairing import Pair, Pairing, pair_up
+from attnbench.analysis.series import series_of
+from attnbench.db.rows import Run
+from attnbench.db.store import Store
+from attnbench.errors import NotComparable, UsageError
+from attnbench.reporting.differences import differences
+from attnbench.reporting.fields import Fields
+from attnbench.reporting.selection import Selection, select
+from attnbench.specs.case import Case
+
+NOW_FAILS, NOW_RUNS, FAILS = "now fails", "now runs", "failing on both"
+
+# The order of a table: what one must look at first.
+VERDICTS = ("slower", NOW_FAILS, "unclear", "faster", NOW_RUNS, "same", FAILS)
+# By --fail-on the verdicts that end a diff with exit status 1.
+FAILING: Mapping[str, tuple[str, ...]] = {
+    "slower": ("slower", NOW_FAILS),
+    "unclear": ("slower", NOW_FAILS, "unclear"),
+    "never": (),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A case on both sides; with a comparison where all rounds of both have a time."""
+
+    verdict: str  # one of VERDICTS
+    pair: Pair
+    comparison: Comparison | None
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """What a diff found."""
+
+    base: Selection
+    head: Selection
+    margin: float  # the relative change that does not matter
+    rows: Sequence[Row]  # losers first
+    pairing: Pairing
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows by verdict, in the order of VERDICTS."""
+        counted = Counter(row.verdict for row in self.rows)
+        return {verdict: counted[verdict] for verdict in VERDICTS if counted[verdict]}
+
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """Of the cases that have a time on both sides: all that a mean may cover."""
+        return [row.comparison for row in self.rows if row.comparison]
+
+    @property
+    def describe(self) -> Callable[[Case], str]:
+        """Names a case so that it is told from all others of both sides."""
+        cases = [m.case for side in (self.base, self.head) for m in side.measurements]
+        return Fields.of(cases).describe
+
+    @property
+    def leftovers(self) -> list[str]:
+        """A line for each reason why cases were not compared, with the cases."""
+        cases: dict[str, list[Case]] = defaultdict(list)
+        for pair, difference in self.pairing.mismatches:
+            cases[f"not comparable, {difference}"].append(pair.base.case)
+        cases["only in base"] += [series.case for series in self.pairing.only_base]
+        cases["only in head"] += [series.case for series in self.pairing.only_head]
+        return [
+            f"{reason}: {'; '.join(map(self.describe, listed))}"
+            for reason, listed in cases.items()
+            if listed
+        ]
+
+    @property
+    def differences(self) -> list[str]:
+        """What else than time differs between the newest runs of both sides."""
+        return differences(newest(self.base), newest(self.head))
+
+    def exit_status(self, fail_on: str) -> int:
+        """1 if any verdict is one to fail on, else 0; `fail_on` is a key of FAILING."""
+        return int(any(row.verdict in FAILING[fail_on] for row in self.rows))
+
+
+def diff(
+    store: Store, base_ref: str, head_ref: str, *, margin: float = 0.01, pool: bool = False
+) -> Diff:
+    """Compare what two refs name, by the newest run of each case or all of them if pooled.
+
+    UsageError for two refs that share a run; NotComparable if no case has a result on both sides.
+    """
+    base, head = select(store, base_ref, pool), select(store, head_ref, pool)
+    if shared := base.runs.keys() & head.runs.keys():
+        runs = ", ".join(map(str, sorted(shared)))
+        raise UsageError(
+            f"--base {base_ref} and --head {head_ref} both name run {runs}, and a run compared "
+            "with itself shows nothing; name two sides apart, e.g. --base 1 --head 2 "
+            "(`attnbench runs` lists them)"
+        )
+    pairing = pair_up(series_of(base.measurements), series_of(head.measurements))
+    found = Diff(base, head, margin, _rows(pairing.pairs, margin), pairing)
+    if not set(found.counts) - {FAILS}:
+        raise NotComparable(_nothing_pairs(found))
+    return found
+
+
+def parse_margin(text: str) -> float:
+    """The fraction that a text such as "1%" or "0.5 %" says; UsageError for any other text."""
+    if found := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", text, re.ASCII):
+        return float(found[1]) / 100
+    raise UsageError(
+        f"'{text}' is no percentage; accepted is a number of 0 or more and a percent sign, e.g. 1%"
+    )
+
+
+def newest(selection: Selection) -> Run:
+    """The run that started last."""
+    return max(selection.runs.values(), key=lambda run: (run.started, run.number))
+
+
+def _rows(pairs: Sequence[Pair], margin: float) -> list[Row]:
+    whole = [pair for pair in pairs if not _failure(pair)]
+    cells = [Cell(p.base.first.case_key, p.base.medians, p.head.medians, False) for p in whole]
+    # No between-session variance is stored yet, of any machine.
+    comparisons = compare(cells, lambda _: ASSUMED_NOISE, margin)
+    rows = [Row(c.verdict, pair, c) for pair, c in zip(whole, comparisons, strict=True)]
+    rows += [Row(failure, pair, None) for pair in pairs if (failure := _failure(pair))]
+    return sorted(rows, key=_place)
+
+
+def _failure(pair: Pair) -> str | None:
+    if pair.base.failures:
+        return FAILS if pair.head.failures else NOW_RUNS
+    return NOW_FAILS if pair.head.failures else None
+
+
+def _place(row: Row) -> tuple[int, float]:
+    ratio = row.comparison.ratio if row.comparison else 1.0
+    return VERDICTS.index(row.verdict), -ratio
+
+
+def _nothing_pairs(found: Diff) -> str:
+    if found.rows:
+        why = "every case that is on both sides has failed on both"
+    else:
+        why = "no case has the same method, machine model and cache state on both sides"
+    lines = [f"nothing to compare: {why}", *found.leftovers]
+    advice = "measure both sides with the same options, e.g. attnbench attn --label NAME"
+    return "\n  ".join([*lines, advice])

@@ -1,0 +1,82 @@
+"""A diff as JSON, for programs. Null is what is not known.
+
+`base_s` and `head_s` are geometric means of the rounds' medians in seconds, `ratio` is head over
+base with its 95 % interval `low` to `high`.
+"""
+
+import json
+from dataclasses import asdict
+
+from attnbench.analysis.compare import geometric_mean_ratio
+from attnbench.analysis.series import Series
+from attnbench.reporting.diff import Diff, Row
+from attnbench.reporting.selection import Selection
+
+Json = dict[str, object]
+
+
+def diff_json(diff: Diff) -> str:
+    """One object; `cells` holds a verdict for each case on both sides, losers first."""
+    found = {
+        "base": _side(diff.base),
+        "head": _side(diff.head),
+        "differences": diff.differences,
+        "margin": diff.margin,
+        "counts": diff.counts,
+        "geometric_mean_ratio": (
+            geometric_mean_ratio(diff.comparisons) if diff.comparisons else None
+        ),
+        "cells": [_cell(row) for row in diff.rows],
+        "not_comparable": [
+            {**_series(pair.base), "differs": text} for pair, text in diff.pairing.mismatches
+        ],
+        "only_in_base": [_series(series) for series in diff.pairing.only_base],
+        "only_in_head": [_series(series) for series in diff.pairing.only_head],
+    }
+    return json.dumps(found, indent=1, allow_nan=False)
+
+
+def _side(selection: Selection) -> Json:
+    runs = [
+        {
+            "number": run.number,
+            "uuid": run.uuid,
+            "label": run.label,
+            "branch": run.branch,
+            "commit": run.commit,
+            "started": run.started.isoformat(timespec="seconds"),
+            "status": str(run.status),
+            "machine": run.machine_name,
+        }
+        for run in selection.runs.values()
+    ]
+    return {"ref": selection.ref, "runs": runs}
+
+
+def _series(series: Series) -> Json:
+    first = series.first
+    return {
+        **series.case.canonical(),
+        "case_key": first.case_key,
+        "method_key": first.method_key,
+        "machine": first.machine_name,
+    }
+
+
+def _cell(row: Row) -> Json:
+    base, head = row.pair.base, row.pair.head
+    compared = asdict(row.comparison) if row.comparison else {}
+    failures = head.failures or base.failures
+    return {
+        "verdict": row.verdict,
+        "case": _series(base),
+        "base_s": base.mean_time,
+        "head_s": head.mean_time,
+        "base_rounds": len(base.medians),
+        "head_rounds": len(head.medians),
+        **{name: compared.get(name) for name in _COMPARED},
+        "reason": compared.get("reason") or f"{failures[0].status}: {failures[0].reason}",
+    }
+
+
+_COMPARED = ("ratio", "low", "high", "p", "q", "detectable", "rounds_needed")

@@ -1,0 +1,32 @@
+"""One line an outcome, while a run goes on."""
+
+from statistics import median
+
+from attnbench.reporting.fields import batch_text
+from attnbench.running.runner import Finished
+from attnbench.specs.case import Case
+from attnbench.stats.median import median_interval
+from attnbench.units import seconds_column
+
+
+def outcome_line(finished: Finished) -> str:
+    """What was measured, in which round, and the time or why there is none."""
+    case, outcome = finished.case, finished.outcome
+    what = f"round {finished.round + 1}  {case.backend} {batch_text(case)}{_choices(case)}"
+    if not outcome.samples:
+        return f"{what}  {outcome.status}: {outcome.reason}"
+    time = median(outcome.samples)
+    low, high = median_interval(outcome.samples)
+    unit, (text,) = seconds_column([time])
+    labels = "".join(f"  {label}" for label in outcome.labels)
+    return f"{what}  {text} {unit} +-{50 * (high - low) / time:.1f} %{labels}"
+
+
+def _choices(case: Case) -> str:
+    """What was asked of the implementation beside its name."""
+    unsaid = {"family", "backend", "batch", "num_q_heads", "num_kv_heads", "head_dim", "scope"}
+    unsaid |= {"kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"}
+    said = {name: value for name, value in case.canonical().items() if name not in unsaid}
+    return "".join(
+        f" {name}={value}" if name != "dtype" else f" {value}" for name, value in said.items()
+    )

@@ -1,0 +1,72 @@
+"""Stored runs as a list, and what was carried between databases."""
+
+from collections.abc import Sequence
+
+from attnbench.db.models import RunStatus
+from attnbench.db.rows import Run
+from attnbench.db.transfer import Transfer
+from attnbench.provenance.machine import Machine
+from attnbench.records import Status
+from attnbench.reporting.grid import WIDTH, Column, grid, items, words
+from attnbench.units import MISSING
+
+_UNFINISHED = {RunStatus.INTERRUPTED: "!", RunStatus.RUNNING: "~"}
+_MARKS = {
+    "*": "with uncommitted changes",
+    "!": "interrupted; its command goes on with --resume and the number of the run",
+    "~": "still running, or killed",
+}
+
+
+def runs_table(runs: Sequence[Run], width: int = WIDTH) -> str:
+    """A line for each run; they are given oldest first and shown newest first."""
+    listed = list(reversed(runs))
+    if not listed:
+        return "no runs yet; measure first, e.g. attnbench attn"
+    sources, counts = [_source(run) for run in listed], [_counts(run) for run in listed]
+    columns = [
+        Column("run", [str(run.number) for run in listed]),
+        Column("started, UTC", [f"{run.started:%Y-%m-%d %H:%M}" for run in listed]),
+        Column("command", [run.command for run in listed], left=True),
+        words("label", [run.label or MISSING for run in listed]),
+        words("source", sources),
+        words("machine", [_machine(run) for run in listed]),
+        Column("ok/all", counts),
+    ]
+    ends = {text[-1] for text in (*sources, *counts)}
+    notes = [f"{mark}: {meaning}" for mark, meaning in _MARKS.items() if mark in ends]
+    return "\n\n".join(filter(None, [grid(columns, width=width), items(notes, width=width)]))
+
+
+def run_text(run: Run) -> str:
+    """One run in a sentence, e.g. `run 3 "main", attn, 27 outcomes`."""
+    label = f' "{run.label}"' if run.label else ""
+    count = sum(run.counts.values())
+    return f"run {run.number}{label}, {run.command}, {count} outcome{'s' * (count != 1)}"
+
+
+def transfer_text(transfer: Transfer) -> str:
+    """What was new, and the runs that have another number now."""
+    renumbered = [f"run {old} is now {new}" for old, new in transfer.numbers.items() if old != new]
+    counts = (
+        f"{transfer.runs} new of {len(transfer.numbers)} runs, {transfer.measurements} new "
+        f"outcomes, samples of {transfer.samples}"
+    )
+    return ", ".join([counts, *renumbered])
+
+
+def _source(run: Run) -> str:
+    if run.commit is None:
+        return MISSING
+    dirty = "*" if run.source["dirty"] else ""
+    return f"{run.branch or 'detached'}@{run.commit[:7]}{dirty}"
+
+
+def _machine(run: Run) -> str:
+    machine = Machine.from_facts(run.machine)
+    return machine.label.removesuffix(f" ({machine.sm})")
+
+
+def _counts(run: Run) -> str:
+    mark = _UNFINISHED.get(run.status, "")
+    return f"{run.counts.get(Status.OK, 0)}/{sum(run.counts.values())}{mark}"

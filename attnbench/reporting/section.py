@@ -1,0 +1,105 @@
+"""The part of a report that one table can show."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from attnbench.analysis.series import Series, series_of
+from attnbench.db.rows import Run
+from attnbench.provenance.machine import Machine
+from attnbench.records import Measurement, Status
+from attnbench.reporting.fields import Fields, batch_text, method_text
+from attnbench.reporting.grid import Style, heading
+from attnbench.specs.case import Case
+
+
+@dataclass(frozen=True)
+class Section:
+    """Series of one family, method and machine model, and all runs by number."""
+
+    series: Sequence[Series]
+    all_runs: Mapping[int, Run]
+
+    @cached_property
+    def timed(self) -> list[Series]:
+        """The series that have a time: the rows of a table."""
+        return [each for each in self.series if each.time is not None]
+
+    @cached_property
+    def fields(self) -> Fields:
+        """What tells the rows apart; of all series where none has a time."""
+        return Fields.of([each.case for each in self.timed or self.series])
+
+    @cached_property
+    def machine(self) -> Machine:
+        """The machine of the first series; the others ran on one of its model."""
+        return Machine.from_facts(self.all_runs[self.series[0].first.run].machine)
+
+    @cached_property
+    def rounds(self) -> int:
+        """The most rounds of any series that have a time."""
+        return max((len(each.medians) for each in self.timed), default=0)
+
+    @property
+    def subject(self) -> str:
+        """What was measured, where and how."""
+        first = self.series[0].first
+        return f"{first.case.family} on {self.machine.label}; {method_text(first.method)}"
+
+    @property
+    def shared(self) -> str:
+        """The fields that are the same in all rows."""
+        constant = dict(self.fields.constant)
+        if self.series[0].case.family == "cache-write":
+            constant.pop("num_q_heads", None)  # a write knows no queries
+        return ", ".join(f"{name} {value}" for name, value in constant.items())
+
+    @property
+    def one_batch(self) -> bool:
+        """Whether several rows are all of one batch, so that a table needs no column for it."""
+        return len(self.timed) > 1 and len({each.case.batch for each in self.timed}) == 1
+
+    def heading(self, style: Style, width: int) -> str:
+        """What all rows share, the runs that they come from among it."""
+        numbers = dict.fromkeys(number for each in self.series for number in each.runs)
+        runs = f"run{'s' if len(numbers) > 1 else ''} {', '.join(map(self._run_text, numbers))}"
+        rounds = f"; {self.rounds} round{'s' if self.rounds > 1 else ''}" if self.timed else ""
+        return heading([f"{runs}: {self.subject}{rounds}", self.shared], style, width)
+
+    def heading_with_batch(self, style: Style, width: int) -> str:
+        """The heading of a table that names the batch only where rows differ in it."""
+        if not self.one_batch:
+            return self.heading(style, width)
+        batch = f"batch {batch_text(self.timed[0].case)}"
+        return self.heading(style, width) + ("\n\n" if style == "markdown" else "\n") + batch
+
+    def _run_text(self, number: int) -> str:
+        label = self.all_runs[number].label
+        return f'{number} "{label}"' if label else str(number)
+
+    def failures(self) -> list[str]:
+        """A sentence for each way in which cases came to no time, with the cases it met."""
+        cases: dict[tuple[Status, str], dict[str, Case]] = {}
+        for series in self.series:
+            for each in series.failures:
+                met = cases.setdefault((each.status, each.reason), {})
+                met[each.case_key] = each.case
+        return [
+            f"{status}: {self._who(list(met.values()))}: {reason}"
+            for (status, reason), met in cases.items()
+        ]
+
+    def _who(self, cases: Sequence[Case]) -> str:
+        if len(cases) == 1:
+            return Fields.of([each.case for each in self.series]).describe(cases[0])
+        backends = dict.fromkeys(case.backend for case in cases)
+        return f"{', '.join(backends)} ({len(cases)} cases)"
+
+
+def sections(measurements: Iterable[Measurement], runs: Mapping[int, Run]) -> list[Section]:
+    """The measurements by family, method and machine model, in the order of their first."""
+    groups: dict[tuple[str, str, str], list[Series]] = {}
+    for series in series_of(measurements):
+        _, method, machine = series.key
+        groups.setdefault((series.case.family, method, machine), []).append(series)
+    return [Section(listed, runs) for listed in groups.values()]

@@ -1,0 +1,430 @@
+"""The tables that people read, letter by letter."""
+
+from pathlib import Path
+
+import pytest
+
+from attnbench.db.store import Store
+from attnbench.provenance.machine import Machine
+from attnbench.records import Status
+from attnbench.reporting.grid import Column, Style, grid, shorten, words
+from attnbench.reporting.pivot import pivot_table
+from attnbench.reporting.tables import results_table
+from attnbench.specs.case import Value
+from attnbench.timing.method import Method
+from tests.stored_results import (
+    CPU,
+    H200,
+    ON_CPU,
+    Results,
+    attn,
+    cache_write,
+    failed,
+    mla,
+    store_run,
+    timed,
+)
+
+ON_GPU = Method("cudagraph")
+
+
+class Shown:
+    """Stores results as one run and shows them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "shown.db"
+
+    def table(
+        self,
+        results: Results,
+        machine: Machine = CPU,
+        method: Method = ON_CPU,
+        style: Style = "table",
+        label: str | None = None,
+        metric: str | None = None,
+    ) -> str:
+        with Store.open(self._path) as store:
+            run = store_run(store, results, machine=machine, method=method, label=label)
+            measurements, runs = store.measurements([run]), {run: store.run(run)}
+        if metric:
+            return pivot_table(measurements, runs, metric, style)
+        return results_table(measurements, runs, style)
+
+
+@pytest.fixture
+def shown(tmp_path: Path) -> Shown:
+    return Shown(tmp_path)
+
+
+def on_a_cpu() -> Results:
+    chosen: dict[str, dict[str, Value]] = {
+        "naive": {"block_size": 16, "layout": "NHD"},
+        "sdpa": {"sdpa_backend": "flash", "layout": "dense"},
+    }
+    specs = ("q512", "8q1kv1k", "2q256_8q1kv1k")
+    factors = {"naive": 3.42, "sdpa": 1.0}
+    times = dict(zip(specs, (7.61e-3, 1.22e-3, 4.18e-3), strict=True))
+    return {
+        (case := attn(spec, backend)): timed(
+            case,
+            *(times[spec] * factors[backend] * (1 + 0.004 * at) for at in range(3)),
+            resolved=chosen[backend],
+        )
+        for spec in specs
+        for backend in factors
+    }
+
+
+def on_a_gpu() -> Results:
+    """A wrong time, a launch-bound one, a mixed cache, a lost round, and kernels that vary."""
+    q8k, decode = attn("q8k", dtype="bf16"), attn("64q1kv4k", dtype="bf16")
+    small = attn("8q1kv1k", dtype="bf16")
+    naive = attn("8q1kv1k", "naive", dtype="bf16")
+    cudnn, flash = {"sdpa_backend": "cudnn"}, {"sdpa_backend": "flash"}
+    crash = failed(Status.CRASHED, "the worker died with signal 11")
+    return {
+        q8k: timed(q8k, 3e-3, 3.01e-3, 3.02e-3, resolved=cudnn, peak_memory=64 * 2**20),
+        decode: timed(decode, 200e-6, 200e-6, 200e-6, resolved=flash),
+        small: timed(small, 19e-6, 19.1e-6, 19e-6, resolved=flash, cache_state="mixed"),
+        naive: [*timed(naive, 64e-6, 66e-6, labels=("launch_bound",)), *crash],
+    }
+
+
+def thresholds() -> Results:
+    return {
+        (case := mla("q64_4q1kv256", threshold=threshold)): timed(case, seconds)
+        for threshold, seconds in ((1, 2.5e-3), (64, 9.5e-3))
+    }
+
+
+def refusals() -> Results:
+    """Two backends that cannot run, one for one reason, one for two; and one that can."""
+    needs = "needs an NVIDIA GPU; this device is Intel Xeon, 2 cores"
+    specs = ("q512", "8q1kv1k", "q1k")
+    timed_case = attn("q512")
+    return {
+        **{attn(spec, "flash"): failed(Status.REFUSED, needs) for spec in specs},
+        **{attn(spec, "triton"): failed(Status.REFUSED, needs) for spec in specs[:1]},
+        timed_case: timed(timed_case, 1e-3),
+        attn("q1k"): failed(Status.INCORRECT, "3 of 64 rows differ: cosine 0.71"),
+        attn("8q1kv1k"): failed(Status.TIMEOUT, "measuring took over 60 s"),
+    }
+
+
+def layouts() -> Results:
+    times = {1: 2.9e-6, 64: 5.4e-6, 16384: 600e-6}
+    slower = {"NHD": 1.0, "HND": 1.2}
+    return {
+        (case := cache_write(tokens, layout)): timed(case, times[tokens] * slower[layout])
+        for tokens in times
+        for layout in slower
+    }
+
+
+def two_families() -> Results:
+    first, second = attn("q512"), mla("q64")
+    return {first: timed(first, 1e-3), second: timed(second, 1e-3)}
+
+
+CPU_TABLE = """\
+run 1 "main": attn on Intel Xeon, 2 cores; timer cpu, cache cold; 3 rounds
+dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
+
+                        latency   +-                     vs
+spec           backend       ms    %  GFLOP/s   GB/s   best
+-------------  -------  -------  ---  -------  -----  -----
+q512           naive       26.1  0.4     82.3  0.803  3.42x
+q512           sdpa        7.64  0.4      282   2.74   best
+8q1kv1k        naive       4.19  0.4     32.0   16.1  3.42x
+8q1kv1k        sdpa        1.22  0.4      110   55.0   best
+8q1kv1k_2q256  naive       14.4  0.4     84.5   6.16  3.42x
+8q1kv1k_2q256  sdpa        4.20  0.4      289   21.1   best
+
+naive chose block_size 16, layout NHD
+sdpa chose sdpa_backend flash, layout dense"""
+
+GPU_TABLE = """\
+run 1: attn on NVIDIA H200 (SM90); timer cudagraph, cache cold; 3 rounds
+dtype bf16, num_q_heads 32, num_kv_heads 8, head_dim 128
+
+                   latency   +-                  roof  memory     vs
+spec      backend       us    %  TFLOP/s  GB/s      %     MiB   best  note
+--------  -------  -------  ---  -------  ----  -----  ------  -----  ----
+q8k       sdpa        3010  0.3      183  55.7   17.1    64.0      -  1
+64q1kv4k  sdpa         200  0.0     21.5  5370  109.3       -      -  2,3
+8q1kv1k   sdpa        19.0  0.3     7.06  1770      -       -   best  3,4
+8q1kv1k   naive       65.0  1.5     2.06   518   10.5       -  3.42x  5,6
+
+1: sdpa_backend cudnn
+2: above_roofline: less than the least time that this hardware allows, so it is
+  wrong
+3: sdpa_backend flash
+4: cache mixed, not cold: too few working sets to outgrow it
+5: launch_bound: launching shows in the time
+6: 2 of 3 rounds
+
+crashed: naive 8q1kv1k: the worker died with signal 11"""
+
+GPU_MARKDOWN = """\
+**run 1: attn on NVIDIA H200 (SM90); timer cudagraph, cache cold; 3 rounds**
+
+dtype bf16, num_q_heads 32, num_kv_heads 8, head_dim 128
+
+| spec | backend | latency us | +- % | TFLOP/s | GB/s | roof % | memory MiB | vs best | note |
+| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
+| q8k | sdpa | 3010 | 0.3 | 183 | 55.7 | 17.1 | 64.0 | - | 1 |
+| 64q1kv4k | sdpa | 200 | 0.0 | 21.5 | 5370 | 109.3 | - | - | 2,3 |
+| 8q1kv1k | sdpa | 19.0 | 0.3 | 7.06 | 1770 | - | - | best | 3,4 |
+| 8q1kv1k | naive | 65.0 | 1.5 | 2.06 | 518 | 10.5 | - | 3.42x | 5,6 |
+
+- 1: sdpa_backend cudnn
+- 2: above_roofline: less than the least time that this hardware allows, so it is wrong
+- 3: sdpa_backend flash
+- 4: cache mixed, not cold: too few working sets to outgrow it
+- 5: launch_bound: launching shows in the time
+- 6: 2 of 3 rounds
+
+- crashed: naive 8q1kv1k: the worker died with signal 11"""
+
+LAYOUTS_TABLE = """\
+run 1: cache-write on NVIDIA H200 (SM90); timer cudagraph, cache cold; 1 round
+backend torch, dtype bf16, num_kv_heads 8, head_dim 128
+
+                latency   +-        roof     vs
+tokens  layout       us    %  GB/s     %   best
+------  ------  -------  ---  ----  ----  -----
+     1  NHD        2.90  0.1  2.83   0.1   best
+     1  HND        3.48  0.1  2.36   0.0  1.20x
+    64  NHD        5.40  0.1  97.2   2.0   best
+    64  HND        6.48  0.1  81.0   1.6  1.20x
+ 16384  NHD         600  0.1   224   4.6   best
+ 16384  HND         720  0.1   187   3.8  1.20x"""
+
+THRESHOLDS_TABLE = """\
+run 1: mla on Intel Xeon, 2 cores; timer cpu, cache cold; 1 round
+backend torch-absorbed, dtype fp32, num_q_heads 16, kv_lora_rank 512,
+qk_nope_head_dim 128, qk_rope_head_dim 64, v_head_dim 128, scope layer
+batch 4q1kv256_q64
+
+           decode  prefill  latency   +-                    vs
+threshold    reqs     reqs       ms    %  GFLOP/s  GB/s   best
+---------  ------  -------  -------  ---  -------  ----  -----
+        1       4        1     2.50  0.1      137  8.27   best
+       64       4        1     9.50  0.1     36.0  2.18  3.80x"""
+
+REFUSALS_TABLE = """\
+run 1: attn on Intel Xeon, 2 cores; timer cpu, cache cold; 1 round
+backend sdpa, dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
+
+      latency   +-
+spec       ms    %  TFLOP/s  GB/s
+----  -------  ---  -------  ----
+q512     1.00  0.1     2.15  21.0
+
+refused: flash, triton (4 cases): needs an NVIDIA GPU; this device is Intel
+  Xeon, 2 cores
+incorrect: sdpa q1k: 3 of 64 rows differ: cosine 0.71
+timeout: sdpa 8q1kv1k: measuring took over 60 s"""
+
+ALL_REFUSED = """\
+run 1: attn on Intel Xeon, 2 cores; timer cpu, cache cold
+backend flash, dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
+
+refused: flash q1k: needs an NVIDIA GPU"""
+
+TWO_FAMILIES_TABLE = """\
+run 1: attn on Intel Xeon, 2 cores; timer cpu, cache cold, samples 5,
+warmup_calls 3; 1 round
+backend sdpa, dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
+
+      latency   +-
+spec       ms    %  TFLOP/s  GB/s
+----  -------  ---  -------  ----
+q512     1.00  0.1     2.15  21.0
+
+run 1: mla on Intel Xeon, 2 cores; timer cpu, cache cold, samples 5,
+warmup_calls 3; 1 round
+backend torch-absorbed, dtype fp32, num_q_heads 16, kv_lora_rank 512,
+qk_nope_head_dim 128, qk_rope_head_dim 64, v_head_dim 128, scope layer
+
+      latency   +-
+spec       ms    %  GFLOP/s  GB/s
+----  -------  ---  -------  ----
+q64      1.00  0.1      290  9.85"""
+
+PIVOT_TABLE = """\
+run 1: attn on Intel Xeon, 2 cores; timer cpu, cache cold; 3 rounds
+dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
+
+latency, ms
+
+spec           naive  sdpa
+-------------  -----  ----
+q512            26.1  7.64
+8q1kv1k         4.19  1.22
+8q1kv1k_2q256   14.4  4.20"""
+
+PIVOT_WITH_NOTES = """\
+run 1: attn on NVIDIA H200 (SM90); timer cudagraph, cache cold; 3 rounds
+dtype bf16, num_q_heads 32, num_kv_heads 8, head_dim 128
+
+part of the roofline, %
+
+spec        sdpa  naive
+--------  ------  -----
+q8k         17.1      -
+64q1kv4k  109.3*      -
+8q1kv1k       -*  10.5*
+
+*: has a note in the table without --pivot
+
+crashed: naive 8q1kv1k: the worker died with signal 11"""
+
+PIVOT_OF_THRESHOLDS = """\
+run 1: mla on Intel Xeon, 2 cores; timer cpu, cache cold; 1 round
+backend torch-absorbed, dtype fp32, num_q_heads 16, kv_lora_rank 512,
+qk_nope_head_dim 128, qk_rope_head_dim 64, v_head_dim 128, scope layer
+
+latency, ms
+
+              torch-absorbed  torch-absorbed
+spec             threshold 1    threshold 64
+------------  --------------  --------------
+4q1kv256_q64            2.50            9.50"""
+
+
+def test_backends_side_by_side_with_the_best_marked(shown: Shown) -> None:
+    assert shown.table(on_a_cpu(), label="main") == CPU_TABLE
+
+
+def test_a_gpu_has_a_roofline_and_doubtful_rows_say_why(shown: Shown) -> None:
+    assert shown.table(on_a_gpu(), H200, ON_GPU) == GPU_TABLE
+
+
+def test_markdown_holds_the_same(shown: Shown) -> None:
+    assert shown.table(on_a_gpu(), H200, ON_GPU, "markdown") == GPU_MARKDOWN
+
+
+def test_cache_writes_are_told_by_their_tokens(shown: Shown) -> None:
+    assert shown.table(layouts(), H200, ON_GPU) == LAYOUTS_TABLE
+
+
+def test_a_threshold_shows_how_many_requests_took_each_path(shown: Shown) -> None:
+    assert shown.table(thresholds()) == THRESHOLDS_TABLE
+
+
+def test_what_has_no_time_is_listed_with_its_sentence(shown: Shown) -> None:
+    assert shown.table(refusals()) == REFUSALS_TABLE
+
+
+def test_where_nothing_ran_there_is_no_table(shown: Shown) -> None:
+    results = {attn("q1k", "flash"): failed(Status.REFUSED, "needs an NVIDIA GPU")}
+    assert shown.table(results) == ALL_REFUSED
+
+
+def test_each_family_has_a_table_and_unusual_methods_are_told(shown: Shown) -> None:
+    method = Method("cpu", samples=5, warmup_calls=3)
+    assert shown.table(two_families(), method=method) == TWO_FAMILIES_TABLE
+
+
+def test_what_all_rows_have_is_said_once(shown: Shown) -> None:
+    results = {
+        (case := attn(spec)): timed(case, 1e-3, labels=labels)
+        for spec, labels in (("q512", ("wide_interval",)), ("q1k", ("wide_interval", "shared_gpu")))
+    }
+    expected = """\
+spec       ms    %  TFLOP/s  GB/s  note
+----  -------  ---  -------  ----  ----
+q512     1.00  0.1     2.15  21.0
+q1k      1.00  0.1     8.60  41.9  1
+
+1: shared_gpu
+all rows: wide_interval: sampling ended before the median was certain"""
+    assert shown.table(results).endswith(expected)
+    pivoted = """\
+spec   sdpa
+----  -----
+q512   1.00
+q1k   1.00*
+
+*: has a note in the table without --pivot
+all: wide_interval: sampling ended before the median was certain"""
+    assert shown.table(results, metric="latency").endswith(pivoted)
+
+
+def test_a_pivot_has_a_column_for_each_backend(shown: Shown) -> None:
+    assert shown.table(on_a_cpu(), metric="latency") == PIVOT_TABLE
+
+
+def test_a_pivot_marks_what_has_a_note(shown: Shown) -> None:
+    assert shown.table(on_a_gpu(), H200, ON_GPU, metric="roofline") == PIVOT_WITH_NOTES
+
+
+def test_a_pivot_has_a_column_for_each_way_to_use_a_backend(shown: Shown) -> None:
+    assert shown.table(thresholds(), metric="latency") == PIVOT_OF_THRESHOLDS
+
+
+@pytest.mark.parametrize(
+    ("metric", "line"),
+    [
+        ("latency", "8q1kv1k         4.19  1.22"),
+        ("tflops", "8q1kv1k         32.0   110"),
+        ("gbps", "8q1kv1k         16.1  55.0"),
+        ("roofline", "part of the roofline: not known of any of these cases"),
+    ],
+)
+def test_a_pivot_shows_any_metric(shown: Shown, metric: str, line: str) -> None:
+    assert line in shown.table(on_a_cpu(), metric=metric).splitlines()
+
+
+def test_usual_tables_fit_80_columns(shown: Shown) -> None:
+    tables = [
+        shown.table(on_a_cpu()),
+        shown.table(on_a_gpu(), H200, ON_GPU),
+        shown.table(thresholds()),
+        shown.table(refusals()),
+    ]
+    assert max(len(line) for table in tables for line in table.splitlines()) <= 80
+
+
+# The grid.
+
+
+def test_the_longest_text_is_shortened_in_its_middle() -> None:
+    columns = [
+        words("spec", ["64q1kv4k_32q1kv8k_q2k", "q1k"]),
+        words("backend", ["flashinfer", "sdpa"]),
+        Column("us", ["123456789", "1"]),
+    ]
+    expected = """\
+spec           backend            us
+-------------  ----------  ---------
+64q1kv..k_q2k  flashinfer  123456789
+q1k            sdpa                1"""
+    assert grid(columns, width=36) == expected
+
+
+def test_numbers_are_never_shortened() -> None:
+    columns = [Column("first\ncount", ["1234567890"]), Column("b", ["1234567890"])]
+    expected = """\
+     first
+     count           b
+----------  ----------
+1234567890  1234567890"""
+    assert grid(columns, width=10) == expected
+
+
+def test_markdown_escapes_what_would_end_a_cell() -> None:
+    expected = """\
+| a b | n |
+| --- | ---: |
+| x\\|y | 1 |"""
+    assert grid([words("a\nb", ["x|y"]), Column("n", ["1"])], "markdown") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "shortened"),
+    [("abcdefgh", 8, "abcdefgh"), ("abcdefgh", 7, "abc..gh"), ("abcdefgh", 3, "a..")],
+)
+def test_shortening_keeps_both_ends(text: str, width: int, shortened: str) -> None:
+    assert shorten(text, width) == shortened

@@ -1,0 +1,97 @@
+"""Units: three significant digits, one unit a column."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attnbench.units import (
+    byte_rate_column,
+    bytes_column,
+    change_in_percent,
+    flop_rate_column,
+    percent,
+    percent_column,
+    seconds_column,
+    three_digits,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1.0, "1.00"),
+        (12.345, "12.3"),
+        (123.45, "123"),
+        (1234.5, "1230"),
+        (9.996, "10.0"),
+        (0.09996, "0.100"),
+        (0.00123456, "0.00123"),
+        (0.0, "0.00"),
+        (-2.5, "-2.50"),
+    ],
+)
+def test_three_significant_digits_without_an_exponent(value: float, text: str) -> None:
+    assert three_digits(value) == text
+
+
+@given(st.floats(min_value=1e-9, max_value=1e9))
+def test_three_digits_are_within_half_of_the_third(value: float) -> None:
+    assert float(three_digits(value)) == pytest.approx(value, rel=0.005001)
+
+
+@pytest.mark.parametrize(
+    ("values", "unit", "texts"),
+    [
+        ([2.9e-6, 13.4e-6, 259e-6], "us", ["2.90", "13.4", "259"]),
+        ([800e-9, 900e-9, 5e-6], "ns", ["800", "900", "5000"]),
+        ([1e-3, 12e-3], "ms", ["1.00", "12.0"]),
+        ([2.0], "s", ["2.00"]),
+        ([999.9e-6], "ms", ["1.00"]),
+        ([999.4e-6], "us", ["999"]),
+        ([90e-6, None, 1.2e-3, 1.4e-3], "ms", ["0.0900", "-", "1.20", "1.40"]),
+        ([None], "ns", ["-"]),
+        ([], "ns", []),
+    ],
+)
+def test_a_column_of_times_has_the_unit_of_its_median(
+    values: list[float | None], unit: str, texts: list[str]
+) -> None:
+    assert seconds_column(values) == (unit, texts)
+
+
+@pytest.mark.parametrize(
+    ("values", "unit", "texts"),
+    [
+        ([644e12, 1.2e12], "TFLOP/s", ["644", "1.20"]),
+        ([85e9, 900e9, None], "GFLOP/s", ["85.0", "900", "-"]),
+    ],
+)
+def test_flop_rates_are_tera_or_giga(
+    values: list[float | None], unit: str, texts: list[str]
+) -> None:
+    assert flop_rate_column(values) == (unit, texts)
+
+
+def test_byte_rates_are_always_in_gigabytes() -> None:
+    assert byte_rate_column([4.25e12, 2e8]) == ("GB/s", ["4250", "0.200"])
+
+
+def test_bytes_are_binary() -> None:
+    assert bytes_column([3 * 2**20, None]) == ("MiB", ["3.00", "-"])
+    assert bytes_column([12.0]) == ("B", ["12.0"])
+
+
+def test_percentages_line_up_with_one_decimal() -> None:
+    assert percent_column([0.712, 1.0, None, 0.0004]) == ("%", ["71.2", "100.0", "-", "0.0"])
+
+
+@pytest.mark.parametrize(("fraction", "text"), [(0.01, "1 %"), (0.005, "0.5 %"), (0.1, "10 %")])
+def test_a_fraction_alone_shows_its_unit(fraction: float, text: str) -> None:
+    assert percent(fraction) == text
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"), [(1.234, "+23.4"), (0.5, "-50.0"), (1.0, "+0.0"), (0.99999, "+0.0")]
+)
+def test_a_ratio_is_told_as_a_change(ratio: float, text: str) -> None:
+    assert change_in_percent(ratio) == text
