@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from functools import partial
 from typing import ClassVar
 
 from attnbench.kernels.attn.naive import Naive, NaivePrepared
@@ -98,7 +99,7 @@ class Paced(Naive):
     def prepare(self, case: Case, setting: Setting) -> NaivePrepared:
         prepared = super().prepare(case, setting)
         seconds = float(os.environ.get("PACED_MS", "2")) / 1000
-        prepared.calls = [lambda call=call: paced(call, seconds) for call in prepared.calls]
+        prepared.calls = [partial(paced, call, seconds) for call in prepared.calls]
         return prepared
 
 

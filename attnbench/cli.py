@@ -1,0 +1,55 @@
+"""The command group: commands load when called, errors are told in one place."""
+
+import sys
+from importlib import import_module
+
+import click
+
+from attnbench._version import __version__
+from attnbench.commands import COMMANDS
+from attnbench.errors import AttnbenchError
+
+INTERRUPTED = 130  # as a shell reports a process that Ctrl-C ended
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module only when that command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"attnbench.commands.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; what a person can mend is one message and an exit status."""
+        try:
+            return super().invoke(ctx)
+        except AttnbenchError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(error.exit_status)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="attnbench")
+def cli() -> None:
+    """Benchmark LLM attention kernels, store every measurement, compare commits and GPUs.
+
+    Start with `attnbench attn`: it measures every backend that can run here and ends in a table.
+    """
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        cli.main(prog_name="attnbench", standalone_mode=True)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

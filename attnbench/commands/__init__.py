@@ -1,0 +1,15 @@
+"""The subcommands: name and one-line summary, in the order of a day's work.
+
+The summaries stand here so that `attnbench --help` imports none of the commands.
+"""
+
+COMMANDS = {
+    "attn": "Benchmark attention backends over batch specs.",
+    "mla": "Benchmark multi-head latent attention (DeepSeek) backends.",
+    "cache-write": "Benchmark writing new keys and values into the paged KV cache.",
+    "report": "Show stored results as tables, Markdown, CSV or JSON.",
+    "diff": "Compare two sets of runs: what got slower, what did not.",
+    "runs": "List, relabel and delete stored runs.",
+    "db": "Carry results between databases.",
+    "doctor": "Show this machine, and which backends can run here.",
+}

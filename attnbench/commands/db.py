@@ -1,0 +1,52 @@
+"""`attnbench db`."""
+
+import click
+
+from attnbench.commands.options import db_option, note
+from attnbench.commands.variadic import VariadicCommand
+from attnbench.db import transfer
+from attnbench.db.store import Store
+from attnbench.reporting.runs import transfer_text
+from attnbench.reporting.selection import run_numbers
+
+
+@click.group("db")
+def command() -> None:
+    """Carry results between databases.
+
+    \b
+    attnbench db export h200.db --run main --no-samples
+    attnbench db merge h200.db h100.db
+    """
+
+
+@command.command(cls=VariadicCommand)
+@click.argument("target", metavar="FILE|URL")
+@click.option(
+    "--run",
+    "refs",
+    multiple=True,
+    metavar="REF...",
+    help="Runs by number, label, branch, commit, gpu:NAME, or latest.  [default: all]",
+)
+@click.option("--no-samples", is_flag=True, help="Leave out the raw samples, which are most of it.")
+@db_option
+def export(target: str, refs: tuple[str, ...], no_samples: bool, db: str) -> None:
+    """Copy runs to another database, made if there is none.
+
+    Done again, it adds what is missing.
+    """
+    with Store.open(db, create=False, note=note) as store:
+        numbers = run_numbers(store, refs)
+        carried = transfer.export(store, numbers, target, samples=not no_samples)
+    click.echo(f"{target}: {transfer_text(carried)}")
+
+
+@command.command()
+@click.argument("others", metavar="OTHER...", nargs=-1, required=True)
+@db_option
+def merge(others: tuple[str, ...], db: str) -> None:
+    """Add all runs of other databases; what is here already comes once."""
+    with Store.open(db, note=note) as store:
+        for other, carried in zip(others, transfer.merge(store, others), strict=True):
+            click.echo(f"{other}: {transfer_text(carried)}")

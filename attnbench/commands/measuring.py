@@ -1,0 +1,126 @@
+"""What the measuring commands share: run the cases, show outcomes as they come, end in a table."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from click.core import ParameterSource
+from tqdm import tqdm
+
+from attnbench.commands.options import note
+from attnbench.provenance.machine import Machine
+from attnbench.records import Status
+from attnbench.reporting.export import write_csv, write_json
+from attnbench.reporting.forecast import forecast_text
+from attnbench.reporting.progress import outcome_line
+from attnbench.reporting.tables import results_table
+from attnbench.running.cases import DEFAULT_TIMER, Asked, cases_for, check_scope
+from attnbench.running.forecast import forecast
+from attnbench.running.plan import Limits, Plan
+from attnbench.running.session import Command, Session
+from attnbench.timing.method import Method
+
+INTERRUPTED = 130  # as a shell reports a process that Ctrl-C ended
+CACHES = {"both": ("cold", "hot")}
+# Options that say nothing of what is measured, so that a resumed run may be given others.
+FREE_ON_RESUME = {"resume", "db", "wait", "output_csv", "output_json", "dry_run"}
+
+
+def measure_family(given: Mapping[str, Any], asked: Asked) -> None:
+    """Measure what was asked, print the table, and end with the command's exit status."""
+    ctx = click.get_current_context()
+    check_scope(asked)
+    command = _command(ctx, given, asked.family)
+    if given["dry_run"]:
+        plan_for = lambda machine: _plan(given, asked, machine)  # noqa: E731
+        click.echo(forecast_text(forecast(command, plan_for)))
+        return
+    with Session(command, lambda machine: _plan(given, asked, machine), note) as session:
+        try:
+            _show_outcomes(session)
+        except KeyboardInterrupt:
+            click.echo(
+                f"\ninterrupted; what was measured is stored as run {session.run}\n"
+                f"continue with: attnbench {command.name} --resume {session.run}"
+                + (f" --db {command.db}" if command.db != "attnbench.db" else ""),
+                err=True,
+            )
+            ctx.exit(INTERRUPTED)
+        _show_results(session, given)
+    ctx.exit(0 if session.succeeded else 1)
+
+
+def _plan(given: Mapping[str, Any], asked: Asked, machine: Machine) -> Plan:
+    timer = DEFAULT_TIMER[machine.kind]
+    if given["mode"] and machine.kind == "cpu":
+        note(f"--mode {given['mode']} means nothing on a CPU, whose calls are timed one by one")
+    elif given["mode"]:
+        timer = given["mode"]
+    if given["profile_memory"] and machine.kind == "cpu":
+        note("--profile-memory: PyTorch counts no peak on a CPU, so it stays empty")
+    return Plan(
+        cases=cases_for(asked, machine.kind),
+        methods=tuple(
+            Method(
+                timer=timer,
+                cache=cache,
+                samples=given["samples"],
+                warmup_calls=given["warmup_calls"],
+                isolate=given["isolate"],
+            )
+            for cache in CACHES.get(given["cache"], (given["cache"],))
+        ),
+        rounds=given["rounds"],
+        seed=given["seed"],
+        num_layers=given["num_layers"],
+        profile_memory=given["profile_memory"],
+        limits=Limits(measure=given["timeout"]),
+    )
+
+
+def _command(ctx: click.Context, given: Mapping[str, Any], family: str) -> Command:
+    by_hand = {
+        name: _plain(value)
+        for name, value in given.items()
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        and name not in FREE_ON_RESUME
+    }
+    return Command(
+        name=family,
+        argv=["attnbench", *sys.argv[1:]],
+        options=by_hand,
+        device=given["device"],
+        db=given["db"],
+        label=given["label"],
+        source=given["source"],
+        wait=given["wait"],
+        resume=given["resume"],
+        limits=Limits(measure=given["timeout"]),
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value if isinstance(value, int | float | bool) else str(value)
+
+
+def _show_outcomes(session: Session) -> None:
+    """One line an outcome and, on a terminal, a bar with the time left; all on stderr."""
+    click.echo(f"run {session.run} on {session.machine.label}", err=True)
+    with tqdm(total=session.remaining, disable=not sys.stderr.isatty(), leave=False) as bar:
+        for finished in session.outcomes():
+            if finished.outcome.status is not Status.REFUSED:
+                bar.update()
+                tqdm.write(outcome_line(finished), file=sys.stderr)
+
+
+def _show_results(session: Session, given: Mapping[str, Any]) -> None:
+    measurements = session.store.measurements([session.run])
+    runs = {session.run: session.store.run(session.run)}
+    click.echo(results_table(measurements, runs))
+    for path, write in ((given["output_csv"], write_csv), (given["output_json"], write_json)):
+        if path is not None:
+            with path.open("w", newline="") as file:
+                write(measurements, runs, file)

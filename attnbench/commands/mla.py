@@ -1,0 +1,69 @@
+"""`attnbench mla`."""
+
+from typing import Any
+
+import click
+
+from attnbench.commands import options
+from attnbench.commands.measuring import measure_family
+from attnbench.commands.variadic import VariadicCommand
+from attnbench.running.cases import Asked
+from attnbench.specs.shape import MLA_MODELS, mla_shape
+
+
+@click.command("mla", cls=VariadicCommand)
+@options.backend_option
+@options.batch_option
+@click.option(
+    "--thresholds",
+    multiple=True,
+    type=options.positive,
+    metavar="N...",
+    help="Requests of at most N new tokens take the decode path, the others prefill.",
+)
+@click.option(
+    "--scope",
+    type=click.Choice(["kernel", "layer"]),
+    help="kernel: the backend's forward; layer: with the W_UK and W_UV products.  "
+    "[default: layer where decode meets prefill, else kernel]",
+)
+@click.option(
+    "--model",
+    type=click.Choice(list(MLA_MODELS)),
+    default="deepseek-v3",
+    show_default=True,
+    help="Heads and dims of a model; the options below override it.",
+)
+@click.option("--num-q-heads", type=options.positive, metavar="N")
+@click.option("--kv-lora-rank", type=options.positive, metavar="N")
+@click.option("--qk-nope-head-dim", type=options.positive, metavar="N")
+@click.option("--qk-rope-head-dim", type=options.positive, metavar="N")
+@click.option("--v-head-dim", type=options.positive, metavar="N")
+@options.tp_option
+@options.dtype_option
+@options.kv_cache_dtype_option
+@options.block_size_option
+@options.measuring_options
+def command(**given: Any) -> None:
+    """Benchmark multi-head latent attention (DeepSeek) backends.
+
+    \b
+    attnbench mla                                   all that can run here
+    attnbench mla --backend flashmla --thresholds 1 4 16
+    attnbench mla --model deepseek-v3 --tp 8 --batch-specs {1..64:x2}q1kv4k
+    """
+    dims = ("num_q_heads", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
+    measure_family(
+        given,
+        Asked(
+            family="mla",
+            shape=mla_shape(given["model"], given["tp"], **{dim: given[dim] for dim in dims}),
+            backends=given["backends"],
+            batches=given["batches"],
+            dtypes=given["dtypes"],
+            kv_cache_dtypes=given["kv_cache_dtypes"],
+            block_sizes=given["block_sizes"],
+            scope=given["scope"],
+            knobs={"threshold": given["thresholds"]},
+        ),
+    )

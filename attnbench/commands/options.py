@@ -1,0 +1,249 @@
+"""Options that commands share, and the parsing of their values."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from attnbench.errors import UsageError
+from attnbench.running.device import check_device_name
+from attnbench.specs.batch import Batch, Request
+from attnbench.specs.sweep import expand_sweeps, expand_values
+
+F = TypeVar("F", bound=Callable[..., Any])
+Decorator = Callable[[F], F]
+
+
+def note(text: str) -> None:
+    """A remark on stderr, which changes nothing of the result."""
+    click.echo(f"note: {text}", err=True)
+
+
+def parsed(parse: Callable[[Any], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """A callback that turns our errors into Click's, which name the option."""
+
+    def callback(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        if value is None or value == ():
+            return value
+        try:
+            return parse(value)
+        except UsageError as error:
+            raise click.BadParameter(str(error), ctx=ctx, param=param) from None
+
+    return callback
+
+
+def all_of(options: Iterable[Decorator[Any]]) -> Decorator[Any]:
+    """One decorator for many options, in the order of the help."""
+    listed = list(options)
+
+    def decorate(function: Any) -> Any:
+        for option in reversed(listed):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def token_batches(values: Iterable[str]) -> list[Batch]:
+    """Each number of tokens as a batch of one request that writes them."""
+    counts = dict.fromkeys(n for text in values for n in expand_values(text))
+    return [Batch((Request(count, count),)) for count in counts]
+
+
+def _batches(values: Iterable[str]) -> list[Batch]:
+    return expand_sweeps(values, note)
+
+
+def _positive_seconds(value: float) -> float:
+    if value > 0:
+        return value
+    raise UsageError(f"'{value:g}' is no time limit; accepted are seconds over 0, e.g. 60")
+
+
+positive = click.IntRange(min=1)
+
+db_option = click.option(
+    "--db",
+    envvar="ATTNBENCH_DB",
+    default="attnbench.db",
+    show_default=True,
+    metavar="FILE|URL",
+    help="The results database; ATTNBENCH_DB sets it too.",
+)
+
+backend_option = click.option(
+    "--backend",
+    "--backends",
+    "backends",
+    multiple=True,
+    metavar="NAME...",
+    help="Backends by name, or all that can run here.  [default: all]",
+)
+
+batch_option = click.option(
+    "--batch-specs",
+    "--batch-spec",
+    "batches",
+    multiple=True,
+    metavar="SPEC...",
+    callback=parsed(_batches),
+    help="Batches such as 2q2k_32q1kv1k, or sweeps such as {1..64:x2}q1kv4k.  "
+    "[default: what suits the device]",
+)
+
+dtype_option = click.option(
+    "--dtype",
+    "dtypes",
+    multiple=True,
+    type=click.Choice(["bf16", "fp16", "fp32"]),
+    metavar="bf16|fp16|fp32...",
+    help="Of queries, new keys and values, and output.  [default: bf16 on a GPU, fp32 on a CPU]",
+)
+
+kv_cache_dtype_option = click.option(
+    "--kv-cache-dtype",
+    "kv_cache_dtypes",
+    multiple=True,
+    type=click.Choice(["auto", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_ds_mla"]),
+    metavar="auto|fp8...",
+    help="Of the KV cache; auto is --dtype.  [default: auto]",
+)
+
+block_size_option = click.option(
+    "--block-size",
+    "block_sizes",
+    multiple=True,
+    type=positive,
+    metavar="N...",
+    help="Tokens a page.  [default: the backend's]",
+)
+
+layout_option = click.option(
+    "--layout",
+    "layouts",
+    multiple=True,
+    type=click.Choice(["NHD", "HND"]),
+    metavar="NHD|HND...",
+    help="Order of a page: tokens before heads, or heads before tokens.",
+)
+
+tp_option = click.option(
+    "--tp", type=positive, default=1, show_default=True, help="Tensor-parallel ranks; one is timed."
+)
+
+# How to measure: one set of options for every family.
+measuring_options = all_of(
+    [
+        click.option(
+            "--device",
+            default="auto",
+            show_default=True,
+            callback=parsed(check_device_name),
+            metavar="auto|cpu|cuda[:N]",
+            help="auto is the first GPU, else the CPU.",
+        ),
+        click.option(
+            "--mode",
+            type=click.Choice(["cudagraph", "eager"]),
+            help="Time replays of a CUDA graph, or single launches.  [default: cudagraph]",
+        ),
+        click.option(
+            "--cache",
+            type=click.Choice(["cold", "hot", "both"]),
+            default="cold",
+            show_default=True,
+            help="cold rotates over working sets larger than the cache; hot repeats one.",
+        ),
+        click.option(
+            "--rounds",
+            type=positive,
+            default=3,
+            show_default=True,
+            help="Fresh preparations of each case: what verdicts rest on.",
+        ),
+        click.option(
+            "--isolate",
+            type=click.Choice(["none", "rounds"]),
+            default="none",
+            show_default=True,
+            help="rounds: a fresh worker process for each round.",
+        ),
+        click.option(
+            "--repeats",
+            "--iters",
+            "--trials",
+            "samples",
+            type=positive,
+            metavar="N",
+            help="Exactly N samples a round.  [default: until the median is known to 0.25 %]",
+        ),
+        click.option(
+            "--warmup-iters",
+            "--warmup",
+            "warmup_calls",
+            type=positive,
+            metavar="N",
+            help="At least N calls first.  [default: until times are steady]",
+        ),
+        click.option(
+            "--num-layers",
+            type=positive,
+            metavar="N",
+            help="Working sets that calls rotate over, as layers do.  [default: enough to be cold]",
+        ),
+        click.option(
+            "--timeout",
+            type=float,
+            default=60.0,
+            show_default=True,
+            callback=parsed(_positive_seconds),
+            metavar="SECONDS",
+            help="For checking and timing one round of a case.",
+        ),
+        click.option(
+            "--seed",
+            type=click.IntRange(min=0),
+            default=0,
+            show_default=True,
+            help="Of the inputs.",
+        ),
+        click.option(
+            "--profile-memory",
+            is_flag=True,
+            help="Also measure the peak memory of a call, inputs apart (GPU only).",
+        ),
+        click.option("--label", help="A name for this run, for report and diff."),
+        click.option(
+            "--source",
+            type=click.Path(path_type=Path, exists=True, file_okay=False),
+            help="Git tree of the code under test.  [default: an editable vLLM or FlashInfer, "
+            "else the working directory]",
+        ),
+        db_option,
+        click.option(
+            "--resume",
+            is_flag=False,
+            flag_value="latest",
+            metavar="[RUN]",
+            help="Continue an interrupted run: the latest, or the one of that number.",
+        ),
+        click.option(
+            "--dry-run", is_flag=True, help="List the cases, memory and time; measure nothing."
+        ),
+        click.option(
+            "--wait", is_flag=True, help="Queue behind another attnbench on the same device."
+        ),
+        click.option(
+            "--output-csv",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="Also write every round to this file.",
+        ),
+        click.option(
+            "--output-json",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="Also write every round to this file.",
+        ),
+    ]
+)

@@ -1,0 +1,63 @@
+"""`attnbench runs`."""
+
+from shutil import get_terminal_size
+
+import click
+
+from attnbench.commands.options import db_option, note
+from attnbench.db.store import Store
+from attnbench.reporting.runs import run_text, runs_table
+
+
+class ListByDefault(click.Group):
+    """A group that lists where no subcommand is named, whatever options are given."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("runs", cls=ListByDefault)
+def command() -> None:
+    """List, relabel and delete stored runs.
+
+    \b
+    attnbench runs                                  all, newest first
+    attnbench runs relabel 12 main
+    attnbench runs delete 10 11
+    """
+
+
+@command.command("list")
+@db_option
+def list_(db: str) -> None:
+    """List all runs, newest first (done where no subcommand is given)."""
+    with Store.open(db, create=False, note=note) as store:
+        click.echo(runs_table(store.runs(), get_terminal_size().columns))
+
+
+@command.command()
+@click.argument("run", type=int)
+@click.argument("label")
+@db_option
+def relabel(run: int, label: str, db: str) -> None:
+    """Give a run another label; '' takes it away."""
+    with Store.open(db, create=False, note=note) as store:
+        store.relabel(run, label or None)
+        click.echo(run_text(store.run(run)))
+
+
+@command.command()
+@click.argument("runs", type=int, nargs=-1, required=True, metavar="RUN...")
+@click.option("--yes", is_flag=True, help="Ask nothing.")
+@db_option
+def delete(runs: tuple[int, ...], yes: bool, db: str) -> None:
+    """Delete runs with all their outcomes; there is no way back."""
+    with Store.open(db, create=False, note=note) as store:
+        texts = {number: run_text(store.run(number)) for number in runs}
+        if not yes:
+            click.confirm("delete " + "; ".join(texts.values()) + "?", abort=True)
+        for number, text in texts.items():
+            store.delete(number)
+            click.echo(f"deleted {text}")

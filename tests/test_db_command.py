@@ -1,0 +1,98 @@
+"""`attnbench db`: results carried from one database to another."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from attnbench.cli import cli
+from attnbench.db.store import Store
+from tests.stored_results import attn, store_run, timed
+
+CASE, OTHER = attn("q512"), attn("q1k")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """Run 1 "main" and run 2 "pr" of one case, two rounds each."""
+    path = tmp_path / "here.db"
+    with Store.open(path) as store:
+        for label in ("main", "pr"):
+            store_run(store, {CASE: timed(CASE, 1e-3, 1e-3)}, label=label)
+    return path
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Path:
+    """Run 1 "other" of another case."""
+    path = tmp_path / "there.db"
+    with Store.open(path) as store:
+        store_run(store, {OTHER: timed(OTHER, 1e-3)}, label="other")
+    return path
+
+
+def db(*options: str | Path) -> Result:
+    return CliRunner().invoke(cli, ["db", *map(str, options)])
+
+
+def contents(path: Path) -> list[tuple[str | None, int, int]]:
+    """Label, outcomes and samples of each run."""
+    with Store.open(path, create=False) as store:
+        found = []
+        for run in store.runs():
+            measurements = store.measurements([run.number])
+            samples = sum(len(store.samples(each.id)) for each in measurements)
+            found.append((run.label, len(measurements), samples))
+        return found
+
+
+def test_an_export_holds_all_runs_with_their_samples(here: Path, tmp_path: Path) -> None:
+    target = tmp_path / "copy.db"
+    found = db("export", target, "--db", here)
+    assert found.exit_code == 0
+    assert found.stdout == f"{target}: 2 new of 2 runs, 4 new outcomes, samples of 4\n"
+    assert contents(target) == contents(here) == [("main", 2, 42), ("pr", 2, 42)]
+
+
+def test_an_export_may_be_of_some_runs_without_samples(here: Path, tmp_path: Path) -> None:
+    target = tmp_path / "copy.db"
+    found = db("export", target, "--run", "pr", "2", "--no-samples", "--db", here)
+    expected = "1 new of 1 runs, 2 new outcomes, samples of 0, run 2 is now 1"
+    assert found.stdout == f"{target}: {expected}\n"
+    assert contents(target) == [("pr", 2, 0)]
+
+
+def test_exporting_again_adds_what_is_missing(here: Path, tmp_path: Path) -> None:
+    target = tmp_path / "copy.db"
+    db("export", target, "--no-samples", "--db", here)
+    found = db("export", target, "--db", here)
+    assert found.stdout == f"{target}: 0 new of 2 runs, 0 new outcomes, samples of 4\n"
+
+
+def test_a_merge_adds_the_runs_of_other_databases_once(here: Path, there: Path) -> None:
+    expected = f"{there}: 1 new of 1 runs, 1 new outcomes, samples of 1, run 1 is now 3\n"
+    assert db("merge", there, "--db", here).stdout == expected
+    assert [label for label, *_ in contents(here)] == ["main", "pr", "other"]
+    again = db("merge", there, there, "--db", here)
+    assert again.exit_code == 0
+    assert (
+        again.stdout.splitlines()
+        == [f"{there}: 0 new of 1 runs, 0 new outcomes, samples of 0, run 1 is now 3"] * 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["merge", "none.db"], "none.db does not exist"),
+        (["merge"], "Missing argument 'OTHER...'"),
+        (["export", "copy.db", "--run", "nightly"], "nightly: no run"),
+    ],
+)
+def test_what_cannot_be_carried_is_refused(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = db(*options, "--db", here)
+    assert found.exit_code == 2
+    assert message in found.stderr

@@ -1,0 +1,421 @@
+"""`attnbench diff`, from two stored runs to a verdict and an exit status."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from attnbench.cli import cli
+from attnbench.db.models import RunStatus
+from attnbench.db.store import Store
+from attnbench.provenance.environment import Component
+from attnbench.provenance.machine import Machine
+from attnbench.records import Outcome, Status
+from attnbench.specs.case import Case
+from attnbench.timing.method import Method
+from tests.stored_results import (
+    CPU,
+    ENVIRONMENT,
+    H200,
+    ON_CPU,
+    SOURCE,
+    Results,
+    attn,
+    cache_write,
+    failed,
+    store_run,
+    timed,
+)
+
+CASES = (attn("q512"), attn("8q1kv1k"), attn("q1k"))
+CASE = CASES[0]
+SIDES = ("--base", "base", "--head", "head")
+
+
+def scaled(factors: Sequence[float], cases: Sequence[Case] = CASES) -> dict[Case, list[Outcome]]:
+    """Three rounds of each case, as slow as its factor says."""
+    return {
+        case: timed(case, *(1e-3 * factor * wobble for wobble in (1, 1.001, 0.999)))
+        for case, factor in zip(cases, factors, strict=True)
+    }
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> str:
+    return str(tmp_path / "diff.db")
+
+
+def add(
+    db: str, label: str, results: Results, machine: Machine = CPU, method: Method = ON_CPU
+) -> None:
+    with Store.open(db) as store:
+        store_run(store, results, label=label, machine=machine, method=method)
+
+
+def diff(db: str, *options: str) -> Result:
+    return CliRunner().invoke(cli, ["diff", "--db", db, *options])
+
+
+def text_of(found: Result) -> str:
+    """What was printed, without the times of the runs."""
+    return re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d\s+UTC", "<when>", found.stdout)
+
+
+def cells_of(found: Result) -> Mapping[str, str]:
+    """The verdict on each case by its spec."""
+    cells = json.loads(found.stdout)["cells"]
+    return {cell["case"]["batch"]: cell["verdict"] for cell in cells}
+
+
+SAME = """\
+base: run 1 "base", trunk@aaaaaaaaaaaa, <when>
+head: run 2 "head", trunk@aaaaaaaaaaaa, <when>
+source, software and machine are the same on both sides
+
+attn on Intel Xeon, 2 cores; timer cpu, cache cold; 3 and 3 rounds
+backend sdpa, dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
+
+                  base  head  change  95 % interval
+verdict  spec       ms    ms       %              %
+-------  -------  ----  ----  ------  -------------
+unclear  q512     1.00  1.00    +0.0   -2.7 to +2.8
+unclear  8q1kv1k  2.00  2.00    +0.0   -2.7 to +2.8
+unclear  q1k      3.00  3.00    +0.0   -2.7 to +2.8
+
+3 unclear; a change within 1 % does not matter
+geometric mean of the 3 cases with a time on both sides: +0.0 %
+unclear: not even 1000 rounds on each side would settle it
+no between-session variance is stored for this machine: sessions are assumed to
+  differ by 1 %
+"""
+
+
+def test_the_same_data_twice_is_no_change(db: str) -> None:
+    for label in ("base", "head"):
+        add(db, label, scaled([1, 2, 3]))
+    found = diff(db, *SIDES)
+    assert found.exit_code == 0
+    assert text_of(found) == SAME
+
+
+SLOWER = """\
+base: run 1 "base", trunk@aaaaaaaaaaaa, <when>
+head: run 2 "head", trunk@aaaaaaaaaaaa, <when>
+source, software and machine are the same on both sides
+
+attn on Intel Xeon, 2 cores; timer cpu, cache cold; 3 and 3 rounds
+backend sdpa, dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
+
+                  base   head  change   95 % interval
+verdict  spec       ms     ms       %               %
+-------  -------  ----  -----  ------  --------------
+slower   8q1kv1k  1.00   1.30   +30.0  +26.4 to +33.7
+unclear  q512     1.00   1.00    +0.0    -2.7 to +2.8
+faster   q1k      1.00  0.700   -30.0  -31.9 to -28.0
+
+1 slower, 1 unclear, 1 faster; a change within 1 % does not matter
+geometric mean of the 3 cases with a time on both sides: -3.1 %
+unclear: not even 1000 rounds on each side would settle it
+no between-session variance is stored for this machine: sessions are assumed to
+  differ by 1 %
+"""
+
+
+def test_what_got_slower_stands_first_and_ends_in_status_1(db: str) -> None:
+    add(db, "base", scaled([1, 1, 1]))
+    add(db, "head", scaled([1, 1.3, 0.7]))
+    found = diff(db, *SIDES)
+    assert found.exit_code == 1
+    assert text_of(found) == SLOWER
+
+
+MARKDOWN = """\
+- base: run 1 "base", trunk@aaaaaaaaaaaa, <when>
+- head: run 2 "head", trunk@aaaaaaaaaaaa, <when>
+- source, software and machine are the same on both sides
+
+**attn on Intel Xeon, 2 cores; timer cpu, cache cold; 3 and 3 rounds**
+
+backend sdpa, dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
+
+| verdict | spec | base ms | head ms | change % | 95 % interval % |
+| --- | --- | ---: | ---: | ---: | ---: |
+| slower | 8q1kv1k | 1.00 | 1.30 | +30.0 | +26.4 to +33.7 |
+| unclear | q512 | 1.00 | 1.00 | +0.0 | -2.7 to +2.8 |
+| faster | q1k | 1.00 | 0.700 | -30.0 | -31.9 to -28.0 |
+
+- 1 slower, 1 unclear, 1 faster; a change within 1 % does not matter
+- geometric mean of the 3 cases with a time on both sides: -3.1 %
+- unclear: not even 1000 rounds on each side would settle it
+- no between-session variance is stored for this machine: sessions are assumed to differ by 1 %
+"""
+
+
+def test_markdown_is_a_comment_for_a_pull_request(db: str) -> None:
+    add(db, "base", scaled([1, 1, 1]))
+    add(db, "head", scaled([1, 1.3, 0.7]))
+    assert text_of(diff(db, *SIDES, "--format", "markdown")) == MARKDOWN
+
+
+FAILURES = """\
+base: run 1 "base", trunk@aaaaaaaaaaaa, <when>
+head: run 2 "head", trunk@aaaaaaaaaaaa, <when>
+source, software and machine are the same on both sides
+
+attn on Intel Xeon, 2 cores; timer cpu, cache cold; 3 and 3 rounds
+backend sdpa, dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
+
+                    base  head  change  95 % interval
+verdict    spec       ms    ms       %              %
+---------  -------  ----  ----  ------  -------------
+now fails  q512     1.00  1.00       -              -
+unclear    q1k      1.00  1.00    +0.0   -2.7 to +2.8
+now runs   8q1kv1k     -  1.00       -              -
+
+1 now fails, 1 unclear, 1 now runs, 2 failing on both; a change within 1 % does
+  not matter
+geometric mean of 1 case with a time on both sides: +0.0 %
+unclear: not even 1000 rounds on each side would settle it
+no between-session variance is stored for this machine: sessions are assumed to
+  differ by 1 %
+
+now fails: crashed: sdpa q512: the worker died with signal 9
+now runs: crashed: sdpa 8q1kv1k: the worker died with signal 9
+failing on both: refused: flash (2 cases): needs an NVIDIA GPU
+"""
+
+
+def test_failures_are_told_and_a_new_one_ends_in_status_1(db: str) -> None:
+    crash = failed(Status.CRASHED, "the worker died with signal 9")
+    needs = failed(Status.REFUSED, "needs an NVIDIA GPU")
+    flash = {attn(spec, "flash"): needs for spec in ("q512", "q1k")}
+    times = scaled([1, 1, 1])
+    add(db, "base", {**times, CASES[1]: crash, **flash})
+    add(db, "head", {**times, CASES[0]: [*times[CASES[0]][:2], *crash], **flash})
+    found = diff(db, *SIDES)
+    assert found.exit_code == 1
+    assert text_of(found) == FAILURES
+
+
+LEFTOVERS = """\
+base: run 1 "base", trunk@aaaaaaaaaaaa, <when>
+head: run 2 "head", trunk@aaaaaaaaaaaa, <when>
+source, software and machine are the same on both sides
+
+attn on Intel Xeon, 2 cores; timer cpu, cache cold; 1 and 1 rounds
+backend sdpa, dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
+
+               base  head  change  95 % interval
+verdict  spec    ms    ms       %              %
+-------  ----  ----  ----  ------  -------------
+unclear  q512  1.00  1.00    +0.0              -
+
+1 unclear; a change within 1 % does not matter
+geometric mean of 1 case with a time on both sides: +0.0 %
+no interval: a single round shows no spread, and too few similar cases have one
+  to borrow
+unclear: not even 1000 rounds on each side would settle it
+no between-session variance is stored for this machine: sessions are assumed to
+  differ by 1 %
+
+not comparable, cache cold -> mixed: sdpa 8q1kv1k
+only in base: sdpa q1k
+only in head: naive q512
+"""
+
+
+def test_what_has_no_partner_is_listed_with_the_field_that_differs(db: str) -> None:
+    first, second, third = CASES
+    naive = attn("q512", "naive")
+    mixed = timed(second, 1e-3, cache_state="mixed")
+    add(
+        db, "base", {first: timed(first, 1e-3), second: timed(second, 1e-3), third: timed(third, 1)}
+    )
+    add(db, "head", {first: timed(first, 1e-3), second: mixed, naive: timed(naive, 1)})
+    assert text_of(diff(db, *SIDES)) == LEFTOVERS
+
+
+DIFFERENCES = """\
+base: run 1 "base", trunk@aaaaaaaaaaaa, <when>
+head: run 2 "head", pr@bbbbbbbbbbbb with uncommitted changes, <when>, interrupted
+differs: source trunk@aaaaaaaaaaaa -> pr@bbbbbbbbbbbb with uncommitted changes
+differs: torch 2.11.0 -> 2.13.0
+differs: another card of the same model, which may differ by itself: GPU-1 ->
+  GPU-2
+differs: driver unknown -> 590.1
+"""
+
+
+def test_source_software_and_machine_come_before_any_verdict(db: str) -> None:
+    head_source = replace(SOURCE, branch="pr", commit="b" * 40, dirty="12ab")
+    head_environment = replace(ENVIRONMENT, components={"torch": Component("2.13.0")})
+    head_machine = replace(H200, gpu_uuid="GPU-2", driver="590.1")
+    with Store.open(db) as store:
+        store_run(store, scaled([1, 1, 1]), label="base", machine=H200)
+        store_run(
+            store,
+            scaled([1, 1, 1]),
+            label="head",
+            machine=head_machine,
+            environment=head_environment,
+            source=head_source,
+            status=RunStatus.INTERRUPTED,
+        )
+    assert text_of(diff(db, *SIDES)).partition("\n\n")[0] == DIFFERENCES.rstrip()
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"dirty": "34cd"}, "differs: uncommitted changes 12ab -> 34cd"),
+        ({"repository": "fork"}, "differs: repository repo -> fork"),
+        ({"commit": None}, "differs: source trunk@aaaaaaaaaaaa with uncommitted changes -> no git"),
+    ],
+)
+def test_sources_of_one_name_are_told_apart(
+    db: str, changes: dict[str, str | None], line: str
+) -> None:
+    source = replace(SOURCE, dirty="12ab")
+    with Store.open(db) as store:
+        store_run(store, scaled([1, 1, 1]), label="base", source=source)
+        store_run(store, scaled([1, 1, 1]), label="head", source=replace(source, **changes))  # type: ignore[arg-type]
+    assert any(each.startswith(line) for each in diff(db, *SIDES).stdout.splitlines())
+
+
+def test_what_moves_together_is_suspected_of_clocks(db: str) -> None:
+    cases = [attn(f"q{n}k") for n in range(1, 12)]
+    add(db, "base", scaled([1] * 11, cases))
+    add(db, "head", scaled([1.05] * 11, cases))
+    assert (
+        "most cases moved together, by +5.0 % in the middle: suspect clocks and driver\n"
+        "  before the code\n"
+    ) in diff(db, *SIDES).stdout
+
+
+def test_each_family_is_a_table_of_its_own(db: str) -> None:
+    writes = cache_write(64, "NHD")
+    for label in ("base", "head"):
+        add(db, label, {**scaled([1, 1, 1]), writes: timed(writes, 5e-6)})
+    text = diff(db, *SIDES).stdout
+    assert "attn on Intel Xeon, 2 cores; timer cpu, cache cold; 3 and 3 rounds" in text
+    assert "cache-write on Intel Xeon, 2 cores; timer cpu, cache cold; 1 and 1 rounds" in text
+
+
+@pytest.mark.parametrize(
+    ("factor", "fail_on", "status"),
+    [
+        (1.3, "slower", 1),
+        (1.3, "unclear", 1),
+        (1.3, "never", 0),
+        (1.0, "slower", 0),
+        (1.0, "unclear", 1),
+        (0.7, "unclear", 0),
+    ],
+)
+def test_fail_on_says_what_ends_in_status_1(
+    db: str, factor: float, fail_on: str, status: int
+) -> None:
+    add(db, "base", scaled([1, 1, 1]))
+    add(db, "head", scaled([factor] * 3))
+    assert diff(db, *SIDES, "--fail-on", fail_on).exit_code == status
+
+
+@pytest.mark.parametrize(
+    ("margin", "verdict"),
+    [("1%", "slower"), ("10 %", "unclear"), ("50%", "same"), ("0%", "slower")],
+)
+def test_the_margin_says_what_matters(db: str, margin: str, verdict: str) -> None:
+    add(db, "base", scaled([1], [CASE]))
+    add(db, "head", scaled([1.1], [CASE]))
+    found = diff(db, *SIDES, "--margin", margin, "--format", "json")
+    assert cells_of(found) == {"q512": verdict}
+
+
+def test_the_newest_run_of_a_label_counts_unless_runs_are_pooled(db: str) -> None:
+    add(db, "base", scaled([1], [CASE]))
+    add(db, "head", scaled([1.3], [CASE]))
+    add(db, "head", scaled([1.0], [CASE]))
+    newest = json.loads(diff(db, *SIDES, "--format", "json").stdout)
+    assert [run["number"] for run in newest["head"]["runs"]] == [3]
+    assert newest["cells"][0]["head_rounds"] == 3
+    pooled = json.loads(diff(db, *SIDES, "--pool", "--format", "json").stdout)
+    assert [run["number"] for run in pooled["head"]["runs"]] == [2, 3]
+    assert pooled["cells"][0]["head_rounds"] == 6
+    line = "a side has several runs: what differs is told of the newest of each\n"
+    assert line in diff(db, *SIDES, "--pool").stdout
+
+
+def test_json_holds_times_in_seconds_and_what_was_not_compared(db: str) -> None:
+    naive = attn("q512", "naive")
+    add(db, "base", {CASE: timed(CASE, 1e-3, 1e-3), naive: timed(naive, 1e-3)})
+    add(db, "head", {CASE: timed(CASE, 2e-3, 2e-3)})
+    found = json.loads(diff(db, *SIDES, "--format", "json").stdout)
+    (cell,) = found["cells"]
+    assert (cell["verdict"], found["counts"]) == ("slower", {"slower": 1})
+    assert (cell["base_s"], cell["head_s"]) == (pytest.approx(1e-3), pytest.approx(2e-3))
+    assert cell["ratio"] == pytest.approx(2.0)
+    assert cell["low"] < cell["ratio"] < cell["high"]
+    assert found["geometric_mean_ratio"] == pytest.approx(2.0)
+    assert [each["backend"] for each in found["only_in_base"]] == ["naive"]
+
+
+@pytest.mark.parametrize(
+    ("machine", "method", "difference"),
+    [
+        (H200, ON_CPU, "Intel(R) Xeon(R) Processor -> NVIDIA H200"),
+        (CPU, Method("cpu", cache="hot"), "cache cold -> hot"),
+        (CPU, Method("cpu", samples=20), "samples unset -> 20"),
+    ],
+)
+def test_what_cannot_be_compared_ends_in_status_3(
+    db: str, machine: Machine, method: Method, difference: str
+) -> None:
+    add(db, "base", scaled([1], [CASE]))
+    add(db, "head", scaled([1], [CASE]), machine, method)
+    found = diff(db, *SIDES)
+    assert (found.exit_code, found.stdout) == (3, "")
+    assert found.stderr == (
+        "Error: nothing to compare: no case has the same method, machine model and cache state on "
+        f"both sides\n  not comparable, {difference}: sdpa q512\n"
+        "  measure both sides with the same options, e.g. attnbench attn --label NAME\n"
+    )
+
+
+def test_failures_on_both_sides_compare_nothing(db: str) -> None:
+    for label in ("base", "head"):
+        add(db, label, {CASE: failed(Status.OOM, "30 GiB needed")})
+    found = diff(db, *SIDES)
+    assert found.exit_code == 3
+    assert "every case that is on both sides has failed on both" in found.stderr
+
+
+def test_a_run_is_not_compared_with_itself(db: str) -> None:
+    add(db, "base", scaled([1, 1, 1]))
+    found = diff(db, "--base", "base", "--head", "latest")
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert found.stderr == (
+        "Error: --base base and --head latest both name run 1, and a run compared with itself "
+        "shows nothing; name two sides apart, e.g. --base 1 --head 2 (`attnbench runs` lists "
+        "them)\n"
+    )
+
+
+def test_an_unknown_ref_is_a_usage_error(db: str) -> None:
+    add(db, "base", scaled([1, 1, 1]))
+    found = diff(db, *SIDES)
+    assert found.exit_code == 2
+    assert "head: no run" in found.stderr
+
+
+@pytest.mark.parametrize("margin", ["0.01", "1", "-1%", "one%", "1%%", "\u0661%"])
+def test_a_margin_is_a_percentage(db: str, margin: str) -> None:
+    found = diff(db, *SIDES, f"--margin={margin}")
+    assert found.exit_code == 2
+    assert (
+        f"Invalid value for '--margin': '{margin}' is no percentage; accepted is a number of 0 or "
+        "more and a percent sign, e.g. 1%"
+    ) in found.stderr

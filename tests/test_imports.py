@@ -1,0 +1,65 @@
+"""What may be imported when: help is light, and only the worker imports torch."""
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from attnbench.commands import COMMANDS
+
+HEAVY = {"torch", "vllm", "flashinfer", "sqlalchemy", "alembic", "numpy", "scipy", "pynvml"}
+
+
+def imported_by(code: str) -> set[str]:
+    """The heavy packages that a fresh interpreter has imported after `code`."""
+    program = f"{code}\nimport sys, json; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return HEAVY & set(json.loads(done.stdout.splitlines()[-1]))
+
+
+CALL = """
+from click.testing import CliRunner
+from attnbench.cli import cli
+assert CliRunner().invoke(cli, {args}).exit_code == 0
+"""
+
+
+@pytest.mark.parametrize("args", [["--help"], ["--version"]])
+def test_the_groups_help_imports_nothing_heavy(args: list[str]) -> None:
+    assert imported_by(CALL.format(args=args)) == set()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_commands_help_imports_no_kernel_library(name: str) -> None:
+    found = imported_by(CALL.format(args=[name, "--help"]))
+    assert not found & {"torch", "vllm", "flashinfer"}
+
+
+def test_the_grammar_imports_nothing_heavy() -> None:
+    assert imported_by("from attnbench import parse_batch_spec") == set()
+    assert imported_by("from attnbench.specs import get_batch_stats") == set()
+
+
+def test_listing_backends_imports_no_kernel_library() -> None:
+    code = "from attnbench.kernels.registry import *; [backends(f) for f in FAMILIES]"
+    assert not imported_by(code) & {"torch", "vllm", "flashinfer"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_summary_is_the_first_line_of_the_commands_help(name: str) -> None:
+    command = import_module(f"attnbench.commands.{name.replace('-', '_')}").command
+    assert command.help.splitlines()[0] == COMMANDS[name]
+
+
+def test_the_public_names_are_importable_from_the_package() -> None:
+    import attnbench
+    from attnbench import api
+
+    for name in api.__all__:
+        assert getattr(attnbench, name) is getattr(api, name)
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        attnbench.nonsense  # noqa: B018

@@ -1,0 +1,141 @@
+"""`attnbench report`: which runs it shows, in which form, and what it refuses."""
+
+import csv
+import json
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from attnbench.cli import cli
+from attnbench.db.models import RunStatus
+from attnbench.db.store import Store
+from tests.stored_results import H200, attn, store_run, timed
+
+CASE, OTHER = attn("q512"), attn("q1k", "naive")
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> str:
+    """Run 1 "main" and run 2 "pr" measured one case, run 3 another; run 4 ended before it began."""
+    path = tmp_path / "report.db"
+    with Store.open(path) as store:
+        store_run(store, {CASE: timed(CASE, 1e-3)}, label="main")
+        store_run(store, {CASE: timed(CASE, 2e-3)}, label="pr")
+        store_run(store, {OTHER: timed(OTHER, 3e-3, 3e-3)}, label="pr", machine=H200)
+        store_run(store, {}, label="empty", status=RunStatus.INTERRUPTED)
+    return str(path)
+
+
+def report(db: str, *options: str) -> Result:
+    return CliRunner().invoke(cli, ["report", "--db", db, *options])
+
+
+LATEST = """\
+run 3 "pr": attn on NVIDIA H200 (SM90); timer cpu, cache cold; 2 rounds
+backend naive, dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
+
+      latency   +-                 roof
+spec       ms    %  TFLOP/s  GB/s     %
+----  -------  ---  -------  ----  ----
+q1k      3.00  0.0     2.87  14.0   4.3
+"""
+
+
+def test_the_latest_run_that_measured_something_is_shown(db: str) -> None:
+    found = report(db)
+    assert found.exit_code == 0
+    assert found.stdout == LATEST
+
+
+@pytest.mark.parametrize(
+    ("refs", "headings"),
+    [
+        (["1"], ['run 1 "main"']),
+        (["main", "2"], ['run 1 "main"', 'run 2 "pr"']),
+        (["pr"], ['run 2 "pr"', 'run 3 "pr"']),
+        (["gpu:H200"], ['run 3 "pr"']),
+    ],
+)
+def test_refs_name_the_runs(db: str, refs: list[str], headings: list[str]) -> None:
+    lines = report(db, "--run", *refs).stdout.splitlines()
+    assert [line.partition(":")[0] for line in lines if line.startswith("run")] == headings
+
+
+def test_of_a_label_the_newest_run_of_each_case_counts(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "report.db") as store:
+        store_run(store, {c: timed(c, 1e-3) for c in (CASE, OTHER)}, label="main")
+        store_run(store, {CASE: timed(CASE, 7e-3)}, label="main")
+    text = report(str(tmp_path / "report.db"), "--run", "label:main").stdout
+    assert text.startswith('runs 1 "main", 2 "main": attn')
+    assert "q512  sdpa        7.00" in text
+    assert "q1k   naive       1.00" in text
+
+
+def test_a_pivot_can_be_asked_for(db: str) -> None:
+    text = report(db, "--run", "1", "--pivot", "backend", "--metric", "gbps").stdout
+    assert "useful byte rate, GB/s\n\nspec  sdpa\n----  ----\nq512  21.0\n" in text
+
+
+def test_markdown_is_a_table_for_a_pull_request(db: str) -> None:
+    lines = report(db, "--run", "1", "--format", "markdown").stdout.splitlines()
+    assert '**run 1 "main": attn on Intel Xeon, 2 cores; timer cpu, cache cold; 1 round**' in lines
+    assert "| q512 | 1.00 | 0.1 | 2.15 | 21.0 |" in lines
+
+
+def test_csv_and_json_hold_every_round_once(db: str) -> None:
+    rows = list(csv.DictReader(StringIO(report(db, "--run", "pr", "3", "--format", "csv").stdout)))
+    assert [(row["run"], row["round"], row["backend"]) for row in rows] == [
+        ("2", "0", "sdpa"),
+        ("3", "0", "naive"),
+        ("3", "1", "naive"),
+    ]
+    records = json.loads(report(db, "--run", "pr", "3", "--format", "json").stdout)
+    assert [each["uuid"] for each in records] == [row["uuid"] for row in rows]
+
+
+def test_the_output_can_be_a_file(db: str, tmp_path: Path) -> None:
+    path = tmp_path / "report.md"
+    found = report(db, "--format", "markdown", "--output", str(path))
+    assert found.stdout == ""
+    assert path.read_text() == report(db, "--format", "markdown").stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--metric", "gbps"],
+            "--metric gbps chooses what --pivot shows, and a table without it shows all; add the "
+            "pivot, e.g. --pivot backend --metric gbps",
+        ),
+        (
+            ["--pivot", "backend", "--format", "csv"],
+            "--format csv holds every round and all metrics, so that it takes no --pivot; leave "
+            "it out, or choose another format, e.g. --format markdown",
+        ),
+        (
+            ["--run", "empty"],
+            "'empty' names run 4, which ended before anything was measured; `attnbench runs` "
+            "lists runs with their outcomes",
+        ),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(db: str, options: list[str], message: str) -> None:
+    found = report(db, *options)
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert found.stderr == f"Error: {message}\n"
+
+
+def test_an_unknown_ref_lists_the_known_ones(db: str) -> None:
+    found = report(db, "--run", "nightly")
+    assert found.exit_code == 2
+    assert "nightly: no run" in found.stderr
+    assert "label: empty, pr, main" in found.stderr
+
+
+def test_a_missing_database_is_told_how_to_fill(tmp_path: Path) -> None:
+    found = report(str(tmp_path / "none.db"))
+    assert found.exit_code == 2
+    assert "none.db does not exist" in found.stderr

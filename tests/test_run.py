@@ -1,0 +1,348 @@
+"""Measuring commands as real processes: what they print, store, survive and exit with."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from attnbench.db.store import Store
+from attnbench.records import Status
+from tests.conftest import SMALL, Attnbench
+
+QUICK = [*SMALL, "--rounds", "2", "--repeats", "3"]
+ATTN = ["attn", *QUICK, "--backend", "naive"]
+BOTH = ["--backends", "naive", "sdpa"]
+
+
+def outcomes(folder: Path, run: int = 1) -> list[tuple[str, str, int, Status]]:
+    """Backend, batch, round and status of every stored outcome."""
+    with Store.open(folder / "attnbench.db", create=False) as store:
+        return [
+            (m.case.backend, str(m.case.batch), m.round, m.status)
+            for m in store.measurements([run])
+        ]
+
+
+def test_a_run_ends_in_a_table_and_a_database(attnbench: Attnbench, tmp_path: Path) -> None:
+    done = attnbench("attn", *QUICK, *BOTH, "--batch-specs", "q8", "2q8_3q1kv20")
+    assert done.returncode == 0, done.stderr
+    assert "run 1 on " in done.stderr
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+    for shown in ("q8", "3q1kv20_2q8", "naive", "sdpa", "fp32"):
+        assert shown in done.stdout
+    stored = outcomes(tmp_path)
+    # ABBA: the second round takes the backends of a workload in reverse.
+    assert [(backend, round_) for backend, batch, round_, _ in stored if batch == "q8"] == [
+        ("naive", 0),
+        ("sdpa", 0),
+        ("sdpa", 1),
+        ("naive", 1),
+    ]
+    assert {status for *_, status in stored} == {Status.OK}
+
+
+def test_every_sample_is_stored(attnbench: Attnbench, tmp_path: Path) -> None:
+    attnbench(*ATTN, "--batch-specs", "q8")
+    with Store.open(tmp_path / "attnbench.db", create=False) as store:
+        for measurement in store.measurements([1]):
+            samples = store.samples(measurement.id)
+            assert len(samples) == 3
+            assert measurement.median == sorted(samples)[1]
+
+
+@pytest.mark.parametrize(
+    ("backend", "status", "reason"),
+    [
+        ("crashing", "crashed", "SIGSEGV"),
+        ("crashing", "crashed", "last words of a crashing backend"),
+        ("hanging", "timeout", "no end of phase 'measure' within 2 s; the worker was ended"),
+        ("exhausting", "out-of-memory", "allocate"),
+        ("raising", "error", "ValueError: no such page size"),
+        ("wrong", "incorrect", "where the reference has"),
+        ("unfinished", "incorrect", "4 of 76 rows hold NaN"),
+        ("forgetful", "incorrect", "after timing, in working set 1"),
+    ],
+)
+def test_a_failing_backend_costs_exactly_its_own_outcome(
+    attnbench: Attnbench, tmp_path: Path, backend: str, status: str, reason: str
+) -> None:
+    done = attnbench(
+        *["attn", *QUICK, "--backends", "naive", backend, "sdpa", "--timeout", "2"],
+        *["--num-layers", "2", "--batch-specs", "2q8_3q1kv20"],
+    )
+    assert done.returncode == 1
+    assert reason in done.stderr
+    stored = outcomes(tmp_path)
+    assert [(name, str(state)) for name, _, _, state in stored if name == backend] == [
+        (backend, status)
+    ]
+    assert [name for name, *_, state in stored if state is Status.OK] == [
+        "naive",
+        "sdpa",
+        "sdpa",
+        "naive",
+    ]
+
+
+def test_a_stray_cache_write_is_incorrect(attnbench: Attnbench) -> None:
+    done = attnbench(
+        *["cache-write", "--implementation", "straying", "--num-tokens", "33", "--layout", "NHD"],
+        *["--num-heads", "2", "--head-size", "16", "--device", "cpu", "--repeats", "3"],
+    )
+    assert done.returncode == 1
+    assert "was written though no token was sent there" in done.stderr
+
+
+def test_what_cannot_run_is_listed_with_its_sentence(attnbench: Attnbench, tmp_path: Path) -> None:
+    done = attnbench(
+        *["mla", "--backend", "flashmla", "--thresholds", "1", "4", "16", "--device", "cpu"]
+    )
+    assert done.returncode == 1
+    assert "needs an NVIDIA GPU" in done.stdout
+    assert {status for *_, status in outcomes(tmp_path)} == {Status.REFUSED}
+
+
+def test_a_refused_backend_beside_one_that_ran_is_no_failure(attnbench: Attnbench) -> None:
+    done = attnbench(
+        *["mla", "--backend", "flashmla", "torch-absorbed", "--thresholds", "1", "4"],
+        *["--num-q-heads", "2", "--batch-specs", "2q1kv40_q4", "--device", "cpu", "--repeats", "3"],
+    )
+    assert done.returncode == 0, done.stderr
+    assert "needs an NVIDIA GPU" in done.stdout
+
+
+def test_cache_write_measures_both_layouts(attnbench: Attnbench) -> None:
+    done = attnbench(
+        *["cache-write", "--implementation", "torch", "--num-tokens", "1..64:x8"],
+        *["--kv-cache-dtype", "auto", "fp8"],
+        *["--num-heads", "2", "--head-size", "16", "--device", "cpu", "--repeats", "3"],
+    )
+    assert done.returncode == 0, done.stderr
+    assert "NHD" in done.stdout
+    assert "HND" in done.stdout
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+
+
+def start(folder: Path, environment: dict[str, str], *args: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "attnbench", *args],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+LONG = ["attn", *SMALL, "--rounds", "3", "--repeats", "60", "--backends", "paced", "naive"]
+LONG += ["--batch-specs", "q8", "q16"]  # 12 outcomes, half of them a third of a second
+
+
+def wait_for_outcomes(folder: Path, count: int) -> None:
+    """Until a run has stored so many, by reading the file beside it."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            with sqlite3.connect(folder / "attnbench.db") as connection:
+                (found,) = connection.execute("select count(*) from measurement").fetchone()
+        except sqlite3.OperationalError:
+            found = 0
+        if found >= count:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"not {count} outcomes within a minute")
+
+
+def workers_of(folder: Path) -> list[int]:
+    """Worker processes whose working directory is `folder`."""
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            command = (process / "cmdline").read_bytes()
+            here = (process / "cwd").readlink() == folder
+        except OSError:
+            continue
+        if here and b"attnbench.running.worker" in command:
+            found.append(int(process.name))
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)]
+)
+def test_a_killed_run_keeps_what_it_measured_and_resumes_with_the_rest(
+    attnbench: Attnbench,
+    tmp_path: Path,
+    environment: dict[str, str],
+    number: signal.Signals,
+    status: int,
+) -> None:
+    with start(tmp_path, environment, *LONG) as process:
+        wait_for_outcomes(tmp_path, 3)
+        os.kill(process.pid, number)
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == status
+    before = outcomes(tmp_path)
+    assert 3 <= len(before) < 12
+    for _ in range(40):
+        if not workers_of(tmp_path):
+            break
+        time.sleep(0.05)
+    assert workers_of(tmp_path) == []
+    if number is signal.SIGINT:
+        assert "attnbench attn --resume 1" in told
+    resumed = attnbench("attn", "--device", "cpu", "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    after = outcomes(tmp_path)
+    assert len(after) == len(set(after)) == 12
+    assert set(before) < set(after)
+    assert resumed.stderr.count("round ") == 12 - len(before)
+
+
+def test_resume_without_an_unfinished_run_says_so(attnbench: Attnbench) -> None:
+    attnbench(*ATTN, "--batch-specs", "q8")
+    done = attnbench("attn", "--device", "cpu", "--resume")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "Error: --resume: attnbench.db has no unfinished attn run of this machine; `attnbench "
+        "runs` lists all\n"
+    )
+
+
+def test_resume_with_other_options_is_refused(
+    attnbench: Attnbench, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    with start(tmp_path, environment, *LONG) as process:
+        wait_for_outcomes(tmp_path, 1)
+        process.kill()
+    done = attnbench("attn", "--device", "cpu", "--resume", "1", "--rounds", "5")
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "Error: --resume continues run 1 as it was asked for, and that had --rounds 3, not 5"
+    )
+
+
+def test_two_commands_on_one_device_do_not_measure_each_other(
+    attnbench: Attnbench, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    with start(tmp_path, environment, *LONG) as process:
+        wait_for_outcomes(tmp_path, 1)
+        second = attnbench(*ATTN, "--batch-specs", "q8")
+        process.kill()
+    assert second.returncode == 1
+    assert f"another attnbench (process {process.pid}) is measuring on" in second.stderr
+
+
+def test_dry_run_measures_nothing(attnbench: Attnbench, tmp_path: Path) -> None:
+    done = attnbench("attn", *QUICK, *BOTH, "--dry-run", "--sdpa-backend", "math", "cudnn")
+    assert done.returncode == 0, done.stderr
+    assert "SDPA's cudnn kernel needs an NVIDIA GPU" in done.stdout
+    assert "6 of 9 cases can run on" in done.stdout
+    assert "2 rounds of each, ~" in done.stdout
+    assert "Nothing was measured." in done.stdout
+    assert not (tmp_path / "attnbench.db").exists()
+
+
+def test_results_go_to_files_too(attnbench: Attnbench, tmp_path: Path) -> None:
+    files = ["--output-csv", "rows.csv", "--output-json", "rows.json"]
+    attnbench(*ATTN, "--batch-specs", "q8", "--label", "mine", *files)
+    listed = json.loads((tmp_path / "rows.json").read_text())
+    assert [(row["label"], row["batch_spec"], row["round"]) for row in listed] == [
+        ("mine", "q8", 0),
+        ("mine", "q8", 1),
+    ]
+    lines = (tmp_path / "rows.csv").read_text().splitlines()
+    assert len(lines) == 3
+    assert {"median_s", "backend", "head_dim"} < set(lines[0].split(","))
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (
+            ["attn", "--batch-specs", "2qk"],
+            "Error: Invalid value for '--batch-specs' / '--batch-spec': cannot read '2qk': a size",
+        ),
+        (
+            ["attn", "--backend", "flashy"],
+            "Error: no attn backend is called 'flashy'; known are",
+        ),
+        (
+            ["attn", "--device", "tpu"],
+            "Error: Invalid value for '--device': --device 'tpu' names no device; accepted are "
+            "auto, cpu, cuda and cuda:N, e.g. --device cuda:0",
+        ),
+        (["attn", "--timeout", "0"], "Error: Invalid value for '--timeout': '0' is no time limit"),
+        (["attn", "--tp", "5"], "Error: --tp 5 does not divide 32 query heads"),
+        (["attn", "--resume", "x", "--device", "cpu"], "Error: --resume 'x' is no run number"),
+        (["attn", "--rounds", "0"], "Error: Invalid value for '--rounds': 0 is not in the range"),
+        (["mla", "--scope", "kernel"], "Error: --scope kernel with "),
+        (["nonsense"], "Error: No such command 'nonsense'."),
+    ],
+)
+def test_bad_input_is_one_clear_error(
+    attnbench: Attnbench, tmp_path: Path, args: list[str], message: str
+) -> None:
+    done = attnbench(*args)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    with_runs = (tmp_path / "attnbench.db").exists() and outcomes(tmp_path)
+    assert not with_runs
+
+
+def test_a_gpu_that_is_not_there_is_a_usage_error(attnbench: Attnbench) -> None:
+    done = attnbench("attn", "--device", "cuda:99")
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: --device cuda:99: ")
+
+
+def test_a_legacy_spec_is_noted_with_todays_form(attnbench: Attnbench) -> None:
+    done = attnbench(*ATTN, "--batch-specs", "2s20")
+    assert done.returncode == 0
+    assert "note: " in done.stderr
+    assert "2q1kv20" in done.stderr
+
+
+def test_mode_on_a_cpu_prints_one_note(attnbench: Attnbench) -> None:
+    done = attnbench(*ATTN, "--batch-specs", "q8", "--mode", "cudagraph")
+    assert done.returncode == 0
+    assert done.stderr.count("means nothing on a CPU") == 1
+
+
+PACED = ["attn", *SMALL, "--backend", "paced", "--batch-specs", "q8", "--repeats", "5"]
+
+
+def test_the_same_backend_slowed_down_is_slower(attnbench: Attnbench) -> None:
+    attnbench(*PACED, "--label", "main", PACED_MS="10")
+    attnbench(*PACED, "--label", "pr", PACED_MS="40")
+    same = attnbench("diff", "--base", "main", "--head", "main")
+    assert same.returncode == 2
+    slower = attnbench("diff", "--base", "main", "--head", "pr")
+    assert slower.returncode == 1, slower.stdout + slower.stderr
+    assert "slower" in slower.stdout
+    faster = attnbench("diff", "--base", "pr", "--head", "main")
+    assert faster.returncode == 0, faster.stdout + faster.stderr
+
+
+def test_the_same_code_twice_is_never_called_slower(attnbench: Attnbench) -> None:
+    attnbench(*PACED, "--label", "main")
+    attnbench(*PACED, "--label", "pr")
+    done = attnbench("diff", "--base", "main", "--head", "pr")
+    assert done.returncode == 0, done.stdout
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+
+
+def test_doctor_lists_the_machine_and_every_backend(attnbench: Attnbench) -> None:
+    done = attnbench("doctor", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    for shown in ("machine", "software", "torch", "sdpa", "flashmla", "needs an NVIDIA GPU"):
+        assert shown in done.stdout
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
