@@ -42,6 +42,12 @@ class Outcome:
     durations: Mapping[str, float] = field(default_factory=dict)  # prepare, check, warmup, time
     warmup_calls: int = 0
     peak_memory: int | None = None  # bytes allocated during a call, inputs apart
+    footprint_ratio: float | None = None  # bytes touched by all sets over the last-level cache
+    guard: Mapping[str, float] = field(default_factory=dict)  # clocks, power, heat around sampling
+    kernels: tuple[str, ...] = ()  # names of what one call ran on the GPU, where asked for
+    kernel_seconds: float | None = None  # of those kernels together, the gaps between them apart
+    enqueue_seconds: float | None = None  # that the host takes to launch one call
+    plan_seconds: float | None = None  # that planning or building metadata for a call takes
 
 
 @dataclass(frozen=True, slots=True)

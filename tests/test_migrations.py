@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from attnbench.db.engine import make_engine, parse_target
 from attnbench.db.migrations import HISTORY, History, upgrade
 from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError, UsageError
-from tests.stored_runs import OK, fill, start
+from tests.stored_runs import CASE, METHOD, OK, REFUSED, fill, start
 
 NEXT = """
 import sqlalchemy as sa
@@ -94,6 +95,29 @@ def test_migrations_end_in_the_schema_that_a_new_database_gets(tmp_path: Path) -
     assert schema(migrated) == schema(new)
     version = "SELECT * FROM attnbench_version"
     assert read(migrated, version) == read(new, version) == [(HISTORY.head,)]
+
+
+FIRST = Path(__file__).parent / "data" / "results_0001.sql"  # a file of that schema, as SQL
+UNKNOWN_THEN = ("footprint_ratio", "kernel_seconds", "enqueue_seconds", "plan_seconds")
+
+
+def test_a_file_of_the_first_schema_keeps_its_rows_and_gains_what_it_lacks(tmp_path: Path) -> None:
+    path, new = tmp_path / "results.db", tmp_path / "new.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(FIRST.read_text())
+    with Store.open(path, create=False, note=lambda _: None) as store:
+        timed, refused = store.measurements([1])
+        assert (timed.median, store.samples(timed.id).tolist()) == (2e-5, list(OK.samples))
+        assert (refused.status, refused.reason) == (REFUSED.status, REFUSED.reason)
+        for each in (timed, refused):
+            assert [each.facts[name] for name in ("guard", "kernels")] == [{}, ()]
+            assert {each.facts[name] for name in UNKNOWN_THEN} == {None}
+        assert store.sentinels(1) == {}
+        store.add_sentinels(1, "end", {"bytes_per_second": 4e12})
+        store.add(1, CASE, METHOD, 2, 2, replace(OK, guard={"watts": 700.0}))
+        assert store.measurements([1])[-1].facts["guard"] == {"watts": 700.0}
+    Store.open(new).close()
+    assert schema(path) == schema(new)
 
 
 def test_an_older_file_is_migrated_after_a_backup(old: Path, later: Later) -> None:

@@ -55,6 +55,9 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         yield store
 
 
+START = {"bytes_per_second": 4.25e12, "launch_seconds": None}
+END = {"bytes_per_second": 4.2e12, "launch_seconds": 1.1e-6}
+
 counts = st.integers(0, 2**31 - 1)
 amounts = st.floats(0, allow_infinity=False, allow_nan=False)
 names = st.text(max_size=8)
@@ -80,6 +83,12 @@ outcomes = st.builds(
     durations=st.dictionaries(names, st.floats()),
     warmup_calls=counts,
     peak_memory=st.none() | st.integers(0, 2**63 - 1),
+    footprint_ratio=st.none() | amounts,
+    guard=st.dictionaries(names, st.floats()),
+    kernels=st.lists(names, max_size=3).map(tuple),
+    kernel_seconds=st.none() | amounts,
+    enqueue_seconds=st.none() | amounts,
+    plan_seconds=st.none() | amounts,
 )
 
 
@@ -248,10 +257,29 @@ def test_a_run_can_be_relabelled(store: Store) -> None:
     assert store.run(run).label is None
 
 
+def test_what_the_device_reached_is_stored_by_moment(store: Store) -> None:
+    run, other = start(store), start(store)
+    store.add_sentinels(run, "start", START)
+    assert store.sentinels(run) == {"start": START}
+    store.add_sentinels(run, "end", END)
+    assert store.sentinels(run) == {"start": START, "end": END}
+    assert store.sentinels(other) == {}
+
+
+def test_a_resumed_run_keeps_its_first_start_and_its_last_end(store: Store) -> None:
+    run = start(store)
+    for start_, end in ((START, START), (END, END)):
+        store.add_sentinels(run, "start", start_)
+        store.add_sentinels(run, "end", end)
+    assert store.sentinels(run) == {"start": START, "end": END}
+
+
 def test_a_deleted_run_leaves_nothing_and_its_number_stays_unused(store: Store) -> None:
     keep, run = start(store), start(store)
     (kept_id,), (id_,) = fill(store, keep), fill(store, run)
+    store.add_sentinels(run, "start", START)
     store.delete(run)
+    assert store.sentinels(run) == {}
     assert [each.number for each in store.runs()] == [keep]
     assert timed(store.measurements([keep, run])) == [(keep, 0)]
     assert len(store.samples(kept_id)) == 3
@@ -265,7 +293,13 @@ def test_an_unknown_run_is_told_with_those_that_exist(store: Store) -> None:
     assert str(none.value) == "there is no run 7; the last runs are: none yet"
     for _ in range(6):
         start(store)
-    for refused in (store.run, store.plan, store.delete, lambda n: store.relabel(n, "pr")):
+    for refused in (
+        store.run,
+        store.plan,
+        store.delete,
+        lambda n: store.relabel(n, "pr"),
+        lambda n: store.add_sentinels(n, "end", END),
+    ):
         with pytest.raises(UsageError) as error:
             refused(7)
         assert str(error.value) == "there is no run 7; the last runs are: 2, 3, 4, 5, 6"

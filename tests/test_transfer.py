@@ -20,9 +20,10 @@ from tests.stored_runs import CASE, H100, METHOD, OK, REFUSED, backdate, fill, s
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    """Run 1 with two outcomes, run 2 with one."""
+    """Run 1 with sentinels and two outcomes, run 2 with one outcome."""
     with Store.open(tmp_path / "here.db") as store:
         fill(store, start(store, label="main"), [OK, REFUSED])
+        store.add_sentinels(1, "start", {"bytes_per_second": 4.25e12})
         fill(store, start(store, label="pr", machine=H100))
         yield store
 
@@ -47,7 +48,8 @@ def content(store: Store) -> Told:
         measurements = store.measurements([run.number])
         facts = [replace(run, number=0), *(replace(each, id=0, run=0) for each in measurements)]
         samples = [store.samples(each.id).tolist() for each in measurements]
-        told[run.uuid] = ([*facts, store.plan(run.number)], samples)
+        others = [store.plan(run.number), store.sentinels(run.number)]
+        told[run.uuid] = ([*facts, *others], samples)
     return told
 
 
@@ -150,6 +152,50 @@ def test_of_a_run_resumed_in_two_places_each_keeps_its_own_rounds(
     assert [each.median for each in store.measurements([1])] == [2e-5, None, 2e-5, 9.0]
 
 
+def test_an_end_that_is_taken_over_brings_its_sentinels(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "export.db"
+    store.add_sentinels(1, "end", {"bytes_per_second": 4.0e12})
+    store.finish_run(1, RunStatus.INTERRUPTED)
+    export(store, [1], path)
+    with Store.open(path) as exported:
+        exported.add_sentinels(1, "end", {"bytes_per_second": 4.2e12})
+        exported.finish_run(1, RunStatus.FINISHED)
+    merge(store, [path])
+    assert store.sentinels(1)["end"] == {"bytes_per_second": 4.2e12}
+    store.add_sentinels(1, "end", {"bytes_per_second": 3.0e12})
+    store.finish_run(1, RunStatus.FINISHED)
+    merge(store, [path])
+    assert store.sentinels(1)["end"] == {"bytes_per_second": 3.0e12}
+
+
+def add_noise(store: Store, floor: float) -> None:
+    store.add_noise(
+        machine_key=H100.key,
+        machine_model=H100.model_key,
+        family="attn",
+        stratum="over 20 us",
+        floor=floor,
+        session_sd=None,
+        num_cells=40,
+        facts={"runs": ["a", "b"]},
+    )
+
+
+def test_noise_is_carried_once(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "export.db"
+    asked = H100.key, H100.model_key, "attn", "over 20 us"
+    add_noise(store, 0.01)
+    assert export(store, [2], path).noise == 1
+    assert export(store, [2], path).noise == 0
+    with Store.open(path) as exported:
+        assert exported.noise(*asked) == store.noise(*asked)
+        add_noise(exported, 0.02)
+    assert [found.noise for found in merge(store, [path, path])] == [1, 0]
+    newest = store.noise(*asked)
+    assert newest is not None
+    assert newest.floor == 0.02
+
+
 def test_a_merged_older_run_is_not_the_newest(store: Store, tmp_path: Path) -> None:
     with Store.open(tmp_path / "there.db") as there:
         fill(there, start(there, machine=H100), [Outcome(Status.OOM, "too big")] * 2)
@@ -166,7 +212,7 @@ def later(tmp_path: Path) -> History:
     (folder / "next.py").write_text(
         "import sqlalchemy as sa\n"
         "from alembic import op\n"
-        "revision, down_revision = 'next', '0001'\n"
+        f"revision, down_revision = 'next', '{HISTORY.head}'\n"
         "def upgrade() -> None:\n"
         "    op.add_column('run', sa.Column('remark', sa.Text(), nullable=True))\n"
     )

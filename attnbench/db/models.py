@@ -200,6 +200,13 @@ class MeasurementRow(Base):
     errors: Mapped[Json]
     durations: Mapped[Json]
     stored: Mapped[datetime]
+    # Here schema 0001 ended: the defaults are those of its rows.
+    footprint_ratio: Mapped[float | None]
+    guard: Mapped[Json] = mapped_column(server_default="{}")
+    kernels: Mapped[list[str]] = mapped_column(server_default="[]")
+    kernel_seconds: Mapped[float | None]
+    enqueue_seconds: Mapped[float | None]
+    plan_seconds: Mapped[float | None]
 
 
 class SampleRow(Base):
@@ -211,3 +218,31 @@ class SampleRow(Base):
         ForeignKey("measurement.id", ondelete="CASCADE"), primary_key=True
     )
     values: Mapped[bytes] = mapped_column(LargeBinary)  # little-endian float64, seconds
+
+
+class SentinelRow(Base):
+    """What the device reached when a run started, or when it ended."""
+
+    __tablename__ = "sentinel"
+
+    run: Mapped[int] = mapped_column(ForeignKey("run.number", ondelete="CASCADE"), primary_key=True)
+    moment: Mapped[str] = mapped_column(String(8), primary_key=True)  # start or end
+    facts: Mapped[Json]
+
+
+class NoiseRow(Base):
+    """How far equal code measured apart: one stratum of one family on one device."""
+
+    __tablename__ = "noise"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    uuid: Mapped[str] = mapped_column(String(32), unique=True)
+    machine_key: Mapped[str] = mapped_column(String(64))
+    machine_model: Mapped[str] = mapped_column(String(64))
+    family: Mapped[str]
+    stratum: Mapped[str]
+    floor: Mapped[float]
+    session_sd: Mapped[float | None]
+    num_cells: Mapped[int]
+    facts: Mapped[Json]
+    created: Mapped[datetime]

@@ -147,6 +147,12 @@ def measurement_row(
         errors=_without_nan(outcome.errors),
         durations=_without_nan(outcome.durations),
         stored=datetime.now(UTC),
+        footprint_ratio=outcome.footprint_ratio,
+        guard=_without_nan(outcome.guard),
+        kernels=list(outcome.kernels),
+        kernel_seconds=outcome.kernel_seconds,
+        enqueue_seconds=outcome.enqueue_seconds,
+        plan_seconds=outcome.plan_seconds,
     )
 
 
@@ -182,7 +188,8 @@ def measurement(
         resolved=row.resolved,
         labels=tuple(row.labels),
         facts={name: getattr(row, name) for name in _FACTS}
-        | {"errors": _numbers(row.errors), "durations": _numbers(row.durations)},
+        | {name: _numbers(getattr(row, name)) for name in ("errors", "durations", "guard")}
+        | {"kernels": tuple(row.kernels)},
     )
 
 

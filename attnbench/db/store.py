@@ -1,34 +1,30 @@
 """Writes outcomes the moment they are known, and reads them back as records."""
 
-import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
-from types import TracebackType
-from typing import Self
 from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Engine, select
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
 
 from attnbench.db import rows
-from attnbench.db.engine import told_plainly
-from attnbench.db.migrations import HISTORY, History, open_engine
+from attnbench.db.database import Database
+from attnbench.db.keyed import find_or_add
 from attnbench.db.models import (
     CaseRow,
     Json,
-    Keyed,
     MachineRow,
     MeasurementRow,
     MethodRow,
+    NoiseRow,
     RunRow,
     RunStatus,
     SampleRow,
+    SentinelRow,
 )
+from attnbench.db.noise import StoredNoise, read_noise
 from attnbench.db.queries import NEWEST_FIRST, read_measurements, read_runs, read_seconds
 from attnbench.db.rows import Run
 from attnbench.errors import UsageError
@@ -39,61 +35,12 @@ from attnbench.records import Measurement, Outcome, Status
 from attnbench.specs.case import Case
 from attnbench.timing.method import Method
 
-_log = logging.getLogger(__name__)
 
-
-class Store:
-    """One database. Every method is one transaction, so a kill at any time leaves whole rows.
+class Store(Database):
+    """Results. Every method is one transaction, so a kill at any time leaves whole rows.
 
     Runs are named by their number in this database; UsageError for one that it does not hold.
     """
-
-    def __init__(self, engine: Engine, history: History) -> None:
-        self.engine, self.history = engine, history
-        self._reading = sessionmaker(engine, expire_on_commit=False)
-        self._writing = sessionmaker(engine.execution_options(writes=True), expire_on_commit=False)
-
-    @classmethod
-    def open(
-        cls,
-        target: str | Path,
-        create: bool = True,
-        *,
-        note: Callable[[str], None] = _log.warning,
-        history: History = HISTORY,
-    ) -> Self:
-        """Open a file or a database URL, made if there is none, migrated if it is older.
-
-        UsageError for a newer database, another program's, and a missing one unless `create`.
-        """
-        return cls(open_engine(target, create=create, note=note, history=history), history)
-
-    def close(self) -> None:
-        """Close the connections; an SQLite file is then whole without its write-ahead log."""
-        self.engine.dispose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    @contextmanager
-    def reading(self) -> Iterator[Session]:
-        """A transaction that never waits on SQLite; for `attnbench.db` alone."""
-        with told_plainly(self.engine.url), self._reading.begin() as session:
-            yield session
-
-    @contextmanager
-    def writing(self) -> Iterator[Session]:
-        """A transaction that waits for other writers first; for `attnbench.db` alone."""
-        with told_plainly(self.engine.url), self._writing.begin() as session:
-            yield session
 
     def start_run(
         self,
@@ -146,6 +93,47 @@ class Store:
                 values = rows.encode_samples(outcome.samples)
                 session.add(SampleRow(measurement_id=row.id, values=values))
             return row.id
+
+    def add_sentinels(self, run: int, moment: str, facts: Mapping[str, float | None]) -> None:
+        """Store what the device reached at a moment of a run, "start" or "end".
+
+        A run that was resumed keeps its first start and takes its last end.
+        """
+        with self.writing() as session:
+            _require(session, run)
+            row = session.get(SentinelRow, (run, moment))
+            if row is None:
+                session.add(SentinelRow(run=run, moment=moment, facts=dict(facts)))
+            elif moment == "end":
+                row.facts = dict(facts)
+
+    def add_noise(
+        self,
+        *,
+        machine_key: str,
+        machine_model: str,
+        family: str,
+        stratum: str,
+        floor: float,
+        session_sd: float | None,
+        num_cells: int,
+        facts: Json,
+    ) -> None:
+        """Store how far equal code measured apart, as `StoredNoise` has it."""
+        with self.writing() as session:
+            row = NoiseRow(
+                uuid=uuid4().hex,
+                machine_key=machine_key,
+                machine_model=machine_model,
+                family=family,
+                stratum=stratum,
+                floor=floor,
+                session_sd=session_sd,
+                num_cells=num_cells,
+                facts=dict(facts),
+                created=datetime.now(UTC),
+            )
+            session.add(row)
 
     def finish_run(self, run: int, status: RunStatus) -> None:
         """Say how a run ended; RunStatus.RUNNING when it is resumed."""
@@ -228,24 +216,23 @@ class Store:
         with self.reading() as session:
             return rows.decode_samples(session.scalar(query) or b"")
 
+    def sentinels(self, run: int) -> dict[str, Mapping[str, float | None]]:
+        """What the device reached by moment of a run, start and end; empty where none is stored."""
+        query = select(SentinelRow.moment, SentinelRow.facts).where(SentinelRow.run == run)
+        with self.reading() as session:
+            return dict(session.execute(query).all())
+
+    def noise(
+        self, machine_key: str, machine_model: str, family: str, stratum: str
+    ) -> StoredNoise | None:
+        """The newest noise of that very device, else of its model; None where none is stored."""
+        with self.reading() as session:
+            return read_noise(session, machine_key, machine_model, family, stratum)
+
     def seconds_a_round(self, cases: Collection[str], machine_model: str) -> dict[str, float]:
         """By case key, the mean seconds that a round of its newest run there took in all."""
         with self.reading() as session:
             return read_seconds(session, cases, machine_model)
-
-
-def find_or_add(session: Session, row: Keyed) -> int:
-    """The id of the row with this content, added if there is none yet."""
-    kind = type(row)
-    query = select(kind.id).where(kind.key == row.key)
-    if (found := session.scalar(query)) is not None:
-        return found
-    try:
-        with session.begin_nested():
-            session.add(row)
-    except IntegrityError:  # another process was first, on a database that takes many writers
-        return session.execute(query).scalar_one()
-    return row.id
 
 
 def _require(session: Session, run: int) -> RunRow:

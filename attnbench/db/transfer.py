@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from attnbench.db.engine import back_up, make_engine, parse_target, sqlite_file
+from attnbench.db.keyed import find_or_add
 from attnbench.db.migrations import State, read_state, require_place
 from attnbench.db.models import (
     CaseRow,
@@ -19,12 +20,14 @@ from attnbench.db.models import (
     MachineRow,
     MeasurementRow,
     MethodRow,
+    NoiseRow,
     RunRow,
     SampleRow,
+    SentinelRow,
     SourceRow,
 )
 from attnbench.db.queries import batched
-from attnbench.db.store import Store, find_or_add
+from attnbench.db.store import Store
 
 _BATCH = 200  # measurements whose samples are in memory at once
 
@@ -37,6 +40,7 @@ class Transfer:
     runs: int  # that were new
     measurements: int
     samples: int  # measurements whose samples came
+    noise: int = 0  # findings of how far equal code measures apart
 
 
 def export(
@@ -44,7 +48,8 @@ def export(
 ) -> Transfer:
     """Copy runs to another database, made if there is none; again, and it adds what is missing.
 
-    Each run is one transaction, so an export that was killed goes on with the run it was at.
+    Each run is one transaction, so an export that was killed goes on with the run it was at. What
+    is known of the noise of any device comes too: verdicts rest on it.
     """
     with Store.open(target, history=store.history) as other:
         return _carry(store, other, [store.run(number).number for number in runs], samples)
@@ -53,7 +58,7 @@ def export(
 def merge(store: Store, others: Sequence[str | Path]) -> list[Transfer]:
     """Add all runs of other databases, told one by one; their files stay as they are.
 
-    A run that is already here gains the outcomes that it lacks, and keeps its label.
+    A run that is already here gains what it lacks, and keeps its label.
     """
     transfers = []
     for target in others:
@@ -85,12 +90,22 @@ def _carry(origin: Store, target: Store, runs: Sequence[int], samples: bool) -> 
         with origin.reading() as there, target.writing() as here:
             carrier = _Carrier(there, here)
             run = carrier.carry_run(number)
+            carrier.carry_sentinels(number, run)
             ids = carrier.carry_measurements(number, run)
             if samples:
                 carrier.carry_samples(ids)
             numbers[number] = run
             counts += carrier.counts
-    return Transfer(numbers, counts["runs"], counts["measurements"], counts["samples"])
+    noise = _carry_noise(origin, target)
+    return Transfer(numbers, counts["runs"], counts["measurements"], counts["samples"], noise)
+
+
+def _carry_noise(origin: Store, target: Store) -> int:
+    with origin.reading() as there, target.writing() as here:
+        held = set(here.scalars(select(NoiseRow.uuid)))
+        rows = there.scalars(select(NoiseRow).where(NoiseRow.uuid.not_in(held))).all()
+        here.add_all(map(replace, rows))
+        return len(rows)
 
 
 class _Carrier:
@@ -118,6 +133,18 @@ class _Carrier:
         elif run.finished and (mine.finished is None or mine.finished < run.finished):
             mine.status, mine.finished = run.status, run.finished
         return mine.number
+
+    def carry_sentinels(self, number: int, run: int) -> None:
+        """What the device reached when the run started and ended, as it is there.
+
+        Unless here the run ended another time: then the end stays that of here.
+        """
+        mine = self._here.get_one(RunRow, run)
+        theirs = self._there.get_one(RunRow, number)
+        held = set(self._here.scalars(select(SentinelRow.moment).where(SentinelRow.run == run)))
+        for row in self._there.scalars(select(SentinelRow).where(SentinelRow.run == number)):
+            if row.moment not in held or mine.finished == theirs.finished:
+                self._here.merge(replace(row, run=run))
 
     def carry_measurements(self, number: int, run: int) -> dict[int, int]:
         """Ids there to ids here of all outcomes of a run that both now hold."""

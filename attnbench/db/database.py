@@ -1,0 +1,67 @@
+"""An open database and its transactions."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from attnbench.db.engine import told_plainly
+from attnbench.db.migrations import HISTORY, History, open_engine
+
+_log = logging.getLogger(__name__)
+
+
+class Database:
+    """A file or another database on today's schema; a context manager that closes it."""
+
+    def __init__(self, engine: Engine, history: History) -> None:
+        self.engine, self.history = engine, history
+        self._reading = sessionmaker(engine, expire_on_commit=False)
+        self._writing = sessionmaker(engine.execution_options(writes=True), expire_on_commit=False)
+
+    @classmethod
+    def open(
+        cls,
+        target: str | Path,
+        create: bool = True,
+        *,
+        note: Callable[[str], None] = _log.warning,
+        history: History = HISTORY,
+    ) -> Self:
+        """Open a file or a database URL, made if there is none, migrated if it is older.
+
+        UsageError for a newer database, another program's, and a missing one unless `create`.
+        """
+        return cls(open_engine(target, create=create, note=note, history=history), history)
+
+    def close(self) -> None:
+        """Close the connections; an SQLite file is then whole without its write-ahead log."""
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A transaction that never waits on SQLite; for `attnbench.db` alone."""
+        with told_plainly(self.engine.url), self._reading.begin() as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A transaction that waits for other writers first; for `attnbench.db` alone."""
+        with told_plainly(self.engine.url), self._writing.begin() as session:
+            yield session
