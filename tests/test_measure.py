@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from attnbench.timing.cache import sets_for, state_reached
 from attnbench.timing.cpu import SAMPLE_SECONDS, CpuClock
 from attnbench.timing.cuda import MOST_CALLS, calls_in_graph
-from attnbench.timing.measure import WARMUP_BUDGET, measure
+from attnbench.timing.guard import Reading
+from attnbench.timing.measure import SUSTAINED_LOAD, WARMUP_BUDGET, measure
 from attnbench.timing.method import Method
 
 MS = 1e-3
@@ -161,6 +162,8 @@ def test_every_field_of_a_method_makes_another_method() -> None:
         {"half_width": 0.01},
         {"time_budget": 2.0},
         {"isolate": "rounds"},
+        {"regime": "sustained"},
+        {"eager_fallback": True},
     ]
     keys = {Method(**({"timer": "cpu"} | change)).key for change in changes}  # type: ignore[arg-type]
     assert len(keys | {Method("cpu").key}) == len(changes) + 1
@@ -169,3 +172,20 @@ def test_every_field_of_a_method_makes_another_method() -> None:
 def test_a_method_reads_back_from_its_facts() -> None:
     method = Method("cudagraph", cache="hot", samples=7)
     assert Method.from_facts(method.as_facts()) == method
+
+
+def test_a_method_leaves_defaults_out_so_that_a_new_one_keeps_old_hashes() -> None:
+    assert Method("cudagraph").as_facts() == {"timer": "cudagraph", "cache": "cold", "version": 1}
+
+
+def test_sustained_puts_two_seconds_of_load_first() -> None:
+    clock = FakeClock(repeat(0.01))
+    samples = measure(clock, Method("cpu", regime="sustained"), clock.now)
+    assert samples.warmup_seconds == pytest.approx(SUSTAINED_LOAD, abs=0.02)
+
+
+def test_the_device_is_read_when_warm_and_after_the_last_sample() -> None:
+    clock = FakeClock(repeat(MS))
+    readings = iter([Reading(watts=100.0), Reading(watts=200.0)])
+    samples = measure(clock, Method("cpu", samples=4), clock.now, lambda: next(readings))
+    assert (samples.before.watts, samples.after.watts) == (100.0, 200.0)

@@ -61,7 +61,8 @@ def test_every_sample_is_stored(attnbench: Attnbench, tmp_path: Path) -> None:
     [
         ("crashing", "crashed", "SIGSEGV"),
         ("crashing", "crashed", "last words of a crashing backend"),
-        ("hanging", "timeout", "no end of phase 'measure' within 2 s; the worker was ended"),
+        ("hanging", "timeout", "no end of phase 'prepare' within 5 s; the worker was ended"),
+        ("stalling", "timeout", "no end of phase 'measure' within 5 s; the worker was ended"),
         ("exhausting", "out-of-memory", "allocate"),
         ("raising", "error", "ValueError: no such page size"),
         ("wrong", "incorrect", "where the reference has"),
@@ -73,7 +74,8 @@ def test_a_failing_backend_costs_exactly_its_own_outcome(
     attnbench: Attnbench, tmp_path: Path, backend: str, status: str, reason: str
 ) -> None:
     done = attnbench(
-        *["attn", *QUICK, "--backends", "naive", backend, "sdpa", "--timeout", "2"],
+        *["attn", *QUICK, "--backends", "naive", backend, "sdpa", "--timeout", "5"],
+        *["--prepare-timeout", "5"],
         *["--num-layers", "2", "--batch-specs", "2q8_3q1kv20"],
     )
     assert done.returncode == 1

@@ -6,6 +6,7 @@ import click
 
 from attnbench.commands import options
 from attnbench.commands.measuring import measure_family
+from attnbench.commands.measuring_options import measuring_options
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.running.cases import Asked
 from attnbench.specs.shape import ATTN_MODELS, attn_shape
@@ -37,7 +38,7 @@ from attnbench.specs.shape import ATTN_MODELS, attn_shape
     metavar="cudnn|flash|...",
     help="Kernel that PyTorch's SDPA must take.  [default: its own choice]",
 )
-@options.measuring_options
+@measuring_options
 def command(**given: Any) -> None:
     """Benchmark attention backends over batch specs.
 

@@ -6,6 +6,7 @@ import click
 
 from attnbench.commands import options
 from attnbench.commands.measuring import measure_family
+from attnbench.commands.measuring_options import measuring_options
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.running.cases import Asked
 from attnbench.specs.shape import ATTN_MODELS, attn_shape
@@ -44,7 +45,7 @@ from attnbench.specs.shape import ATTN_MODELS, attn_shape
 @options.dtype_option
 @options.kv_cache_dtype_option
 @options.block_size_option
-@options.measuring_options
+@measuring_options
 def command(**given: Any) -> None:
     """Benchmark writing new keys and values into the paged KV cache.
 

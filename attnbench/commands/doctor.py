@@ -2,21 +2,13 @@
 
 import click
 
-from attnbench.commands.options import parsed
+from attnbench.commands.options import device_option
 from attnbench.reporting.doctor import doctor_text
-from attnbench.running.device import check_device_name
 from attnbench.running.examine import examine
 
 
 @click.command("doctor")
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    callback=parsed(check_device_name),
-    metavar="auto|cpu|cuda[:N]",
-    help="auto is the first GPU, else the CPU.",
-)
+@device_option
 def command(device: str) -> None:
     """Show this machine, and which backends can run here.
 

@@ -52,31 +52,44 @@ def measure_family(given: Mapping[str, Any], asked: Asked) -> None:
 
 
 def _plan(given: Mapping[str, Any], asked: Asked, machine: Machine) -> Plan:
-    timer = DEFAULT_TIMER[machine.kind]
     if given["mode"] and machine.kind == "cpu":
         note(f"--mode {given['mode']} means nothing on a CPU, whose calls are timed one by one")
-    elif given["mode"]:
-        timer = given["mode"]
     if given["profile_memory"] and machine.kind == "cpu":
         note("--profile-memory: PyTorch counts no peak on a CPU, so it stays empty")
     return Plan(
         cases=cases_for(asked, machine.kind),
         methods=tuple(
             Method(
-                timer=timer,
+                timer=each,
                 cache=cache,
                 samples=given["samples"],
                 warmup_calls=given["warmup_calls"],
+                regime=given["regime"],
                 isolate=given["isolate"],
+                eager_fallback=given["eager_fallback"],
             )
             for cache in CACHES.get(given["cache"], (given["cache"],))
+            for each in _timers(given, machine)
         ),
         rounds=given["rounds"],
         seed=given["seed"],
         num_layers=given["num_layers"],
         profile_memory=given["profile_memory"],
-        limits=Limits(measure=given["timeout"]),
+        host=given["host"],
+        limits=_limits(given),
     )
+
+
+def _limits(given: Mapping[str, Any]) -> Limits:
+    return Limits(prepare=given["prepare_timeout"], measure=given["timeout"])
+
+
+def _timers(given: Mapping[str, Any], machine: Machine) -> tuple[str, ...]:
+    """The timer asked for, and CUPTI beside it to verify it."""
+    if machine.kind == "cpu":
+        return (DEFAULT_TIMER["cpu"],)
+    timer = given["mode"] or DEFAULT_TIMER["cuda"]
+    return (timer, "kernel") if given["verify_timer"] and timer != "kernel" else (timer,)
 
 
 def _command(ctx: click.Context, given: Mapping[str, Any], family: str) -> Command:
@@ -96,7 +109,7 @@ def _command(ctx: click.Context, given: Mapping[str, Any], family: str) -> Comma
         source=given["source"],
         wait=given["wait"],
         resume=given["resume"],
-        limits=Limits(measure=given["timeout"]),
+        limits=_limits(given),
     )
 
 
@@ -119,8 +132,9 @@ def _show_outcomes(session: Session) -> None:
 def _show_results(session: Session, given: Mapping[str, Any]) -> None:
     measurements = session.store.measurements([session.run])
     runs = {session.run: session.store.run(session.run)}
-    click.echo(results_table(measurements, runs))
+    sentinels = {session.run: session.store.sentinels(session.run)}
+    click.echo(results_table(measurements, runs, sentinels=sentinels, host=given["host"]))
     for path, write in ((given["output_csv"], write_csv), (given["output_json"], write_json)):
         if path is not None:
             with path.open("w", newline="") as file:
-                write(measurements, runs, file)
+                write(measurements, runs, file, sentinels)

@@ -6,6 +6,7 @@ import click
 
 from attnbench.commands import options
 from attnbench.commands.measuring import measure_family
+from attnbench.commands.measuring_options import measuring_options
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.running.cases import Asked
 from attnbench.specs.shape import MLA_MODELS, mla_shape
@@ -43,7 +44,7 @@ from attnbench.specs.shape import MLA_MODELS, mla_shape
 @options.dtype_option
 @options.kv_cache_dtype_option
 @options.block_size_option
-@options.measuring_options
+@measuring_options
 def command(**given: Any) -> None:
     """Benchmark multi-head latent attention (DeepSeek) backends.
 

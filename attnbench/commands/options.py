@@ -1,7 +1,6 @@
 """Options that commands share, and the parsing of their values."""
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -56,7 +55,7 @@ def _batches(values: Iterable[str]) -> list[Batch]:
     return expand_sweeps(values, note)
 
 
-def _positive_seconds(value: float) -> float:
+def positive_seconds(value: float) -> float:
     if value > 0:
         return value
     raise UsageError(f"'{value:g}' is no time limit; accepted are seconds over 0, e.g. 60")
@@ -133,117 +132,51 @@ tp_option = click.option(
     "--tp", type=positive, default=1, show_default=True, help="Tensor-parallel ranks; one is timed."
 )
 
-# How to measure: one set of options for every family.
-measuring_options = all_of(
-    [
-        click.option(
-            "--device",
-            default="auto",
-            show_default=True,
-            callback=parsed(check_device_name),
-            metavar="auto|cpu|cuda[:N]",
-            help="auto is the first GPU, else the CPU.",
-        ),
-        click.option(
-            "--mode",
-            type=click.Choice(["cudagraph", "eager"]),
-            help="Time replays of a CUDA graph, or single launches.  [default: cudagraph]",
-        ),
-        click.option(
-            "--cache",
-            type=click.Choice(["cold", "hot", "both"]),
-            default="cold",
-            show_default=True,
-            help="cold rotates over working sets larger than the cache; hot repeats one.",
-        ),
-        click.option(
-            "--rounds",
-            type=positive,
-            default=3,
-            show_default=True,
-            help="Fresh preparations of each case: what verdicts rest on.",
-        ),
-        click.option(
-            "--isolate",
-            type=click.Choice(["none", "rounds"]),
-            default="none",
-            show_default=True,
-            help="rounds: a fresh worker process for each round.",
-        ),
-        click.option(
-            "--repeats",
-            "--iters",
-            "--trials",
-            "samples",
-            type=positive,
-            metavar="N",
-            help="Exactly N samples a round.  [default: until the median is known to 0.25 %]",
-        ),
-        click.option(
-            "--warmup-iters",
-            "--warmup",
-            "warmup_calls",
-            type=positive,
-            metavar="N",
-            help="At least N calls first.  [default: until times are steady]",
-        ),
-        click.option(
-            "--num-layers",
-            type=positive,
-            metavar="N",
-            help="Working sets that calls rotate over, as layers do.  [default: enough to be cold]",
-        ),
-        click.option(
-            "--timeout",
-            type=float,
-            default=60.0,
-            show_default=True,
-            callback=parsed(_positive_seconds),
-            metavar="SECONDS",
-            help="For checking and timing one round of a case.",
-        ),
-        click.option(
-            "--seed",
-            type=click.IntRange(min=0),
-            default=0,
-            show_default=True,
-            help="Of the inputs.",
-        ),
-        click.option(
-            "--profile-memory",
-            is_flag=True,
-            help="Also measure the peak memory of a call, inputs apart (GPU only).",
-        ),
-        click.option("--label", help="A name for this run, for report and diff."),
-        click.option(
-            "--source",
-            type=click.Path(path_type=Path, exists=True, file_okay=False),
-            help="Git tree of the code under test.  [default: an editable vLLM or FlashInfer, "
-            "else the working directory]",
-        ),
-        db_option,
-        click.option(
-            "--resume",
-            is_flag=False,
-            flag_value="latest",
-            metavar="[RUN]",
-            help="Continue an interrupted run: the latest, or the one of that number.",
-        ),
-        click.option(
-            "--dry-run", is_flag=True, help="List the cases, memory and time; measure nothing."
-        ),
-        click.option(
-            "--wait", is_flag=True, help="Queue behind another attnbench on the same device."
-        ),
-        click.option(
-            "--output-csv",
-            type=click.Path(path_type=Path, dir_okay=False),
-            help="Also write every round to this file.",
-        ),
-        click.option(
-            "--output-json",
-            type=click.Path(path_type=Path, dir_okay=False),
-            help="Also write every round to this file.",
-        ),
-    ]
+device_option = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    callback=parsed(check_device_name),
+    metavar="auto|cpu|cuda[:N]",
+    help="auto is the first GPU, else the CPU.",
+)
+
+rounds_option = click.option(
+    "--rounds",
+    type=positive,
+    default=3,
+    show_default=True,
+    help="Fresh preparations of each case: what verdicts rest on.",
+)
+
+samples_option = click.option(
+    "--repeats",
+    "--iters",
+    "--trials",
+    "samples",
+    type=positive,
+    metavar="N",
+    help="Exactly N samples a round.  [default: until the median is known to 0.25 %]",
+)
+
+timeout_option = click.option(
+    "--timeout",
+    type=float,
+    default=60.0,
+    show_default=True,
+    callback=parsed(positive_seconds),
+    metavar="SECONDS",
+    help="For checking and timing one round of a case.",
+)
+
+seed_option = click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of the inputs.",
+)
+
+wait_option = click.option(
+    "--wait", is_flag=True, help="Queue behind another attnbench on the same device."
 )

@@ -38,6 +38,7 @@ class Prepared(ABC):
     resolved: Mapping[str, Value]  # what runs, by name: so that a row says what ran
     tolerance: Tolerance
     critical_rows: Sequence[int]  # of the output, that a check must not miss
+    plan: Callable[[], object] | None = None  # what production does before a call, timed apart
 
     @abstractmethod
     def poison(self, index: int) -> None:

@@ -1,42 +1,84 @@
-"""Attention in fp32, one sampled row at a time: what every output is held against."""
+"""Attention in fp32 of sampled rows: what every output is held against."""
 
-import bisect
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from attnbench.kernels.base import Prepared
+from attnbench.kernels.groups import Group, groups_of
 from attnbench.specs.batch import Batch
 
 if TYPE_CHECKING:
     import torch
 
 
+# Elements of gathered keys that one step of the reference may hold: 64 MiB in fp32.
+STEP_ELEMENTS = 2**24
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Output rows of one run of equal requests, each of tensors int64 [n]."""
+
+    group: Group
+    requests: "torch.Tensor"  # within the run
+    tokens: "torch.Tensor"  # among the batch's new tokens
+    heads: "torch.Tensor"
+    seen: "torch.Tensor"  # keys that each row sees
+
+    @property
+    def most_seen(self) -> int:
+        """Keys that any of the run's rows can see."""
+        return self.group.kv_len
+
+    def steps(self, key_dim: int) -> "Iterator[Rows]":
+        """The rows in parts whose gathered keys fit the memory of a step."""
+        size = max(1, STEP_ELEMENTS // (self.most_seen * key_dim))
+        each = (self.requests, self.tokens, self.heads, self.seen)
+        for parts in zip(*(tensor.split(size) for tensor in each), strict=True):
+            yield Rows(self.group, *parts)
+
+
 def attend(
-    query: "torch.Tensor", keys: "torch.Tensor", values: "torch.Tensor", scale: float
+    query: "torch.Tensor",
+    keys: "torch.Tensor",
+    values: "torch.Tensor",
+    seen: "torch.Tensor",
+    scale: float,
 ) -> "torch.Tensor":
-    """One query [d] over keys [n, d] and values [n, d_v], in fp32: [d_v]."""
-    weights = ((keys.float() @ query.float()) * scale).softmax(dim=0)
-    return weights @ values.float()
+    """Queries [n, d] over keys [n, k, d] and values [n, k, d_v] in fp32: [n, d_v].
+
+    Row i sees its first seen[i] keys; what stands behind them may be NaN.
+    """
+    import torch
+
+    visible = torch.arange(keys.shape[1], device=keys.device) < seen[:, None]
+    scores = torch.einsum("nd,nkd->nk", query.float(), keys.float()) * scale
+    weights = scores.masked_fill(~visible, float("-inf")).softmax(dim=1)
+    known = values.float().masked_fill(~visible[:, :, None], 0.0)
+    return torch.einsum("nk,nkd->nd", weights, known)
 
 
 class AttentionPrepared(Prepared):
     """A prepared attention case: its output is [tokens, heads, d_v], a row a token and head."""
 
+    device: str
+    key_dim: int  # elements of a key in the reference
+
     def __init__(self, batch: Batch, num_heads: int, block_size: int) -> None:
         self.batch = batch
         self.num_heads = num_heads
-        self._ends = list(accumulate(request.q_len for request in batch))
+        self.runs = groups_of(batch)
         self.critical_rows = _critical_rows(batch, num_heads, block_size)
         self.outputs: list[torch.Tensor] = []
+        # The last rows asked for, with their order: the same are asked for of every set.
+        self._sorted: tuple[torch.Tensor, torch.Tensor, list[Rows]] | None = None
 
     @abstractmethod
-    def attended(
-        self, index: int, request: int, token: int, head: int, seen: int
-    ) -> "torch.Tensor":
-        """The fp32 output of the batch's new token `token`, which sees `seen` keys: [d_v]."""
+    def attended(self, index: int, rows: Rows) -> "torch.Tensor":
+        """The fp32 output of these rows in working set `index`: [n, d_v]."""
 
     def poison(self, index: int) -> None:
         self.outputs[index].fill_(float("nan"))
@@ -47,13 +89,32 @@ class AttentionPrepared(Prepared):
     def expected(self, index: int, rows: "torch.Tensor") -> "torch.Tensor":
         import torch
 
-        found = []
-        for row in rows.tolist():
-            token, head = divmod(row, self.num_heads)
-            request = bisect.bisect_right(self._ends, token)
-            seen = self.batch.requests[request].kv_len - (self._ends[request] - 1 - token)
-            found.append(self.attended(index, request, token, head, seen))
-        return torch.stack(found)
+        if self._sorted is None or not torch.equal(self._sorted[0], rows):
+            self._sorted = (rows, *self._by_run(rows))
+        _, order, steps = self._sorted
+        return torch.cat([self.attended(index, step) for step in steps])[order]
+
+    def _by_run(self, rows: "torch.Tensor") -> "tuple[torch.Tensor, list[Rows]]":
+        """The rows run by run on the device, and where each of `rows` stands among them."""
+        import torch
+
+        tokens, heads = rows // self.num_heads, rows % self.num_heads
+        steps, places = list[Rows](), []
+        for run in self.runs:
+            inside = (tokens >= run.tokens.start) & (tokens < run.tokens.stop)
+            where = inside.nonzero().squeeze(1)
+            if len(where):
+                places.append(where)
+                mine = _rows_of(run, tokens[where], heads[where], self.device)
+                steps += mine.steps(self.key_dim)
+        return torch.cat(places).argsort().to(self.device), steps
+
+
+def _rows_of(run: Group, tokens: "torch.Tensor", heads: "torch.Tensor", device: str) -> Rows:
+    within = tokens - run.first_token
+    seen = run.kv_len - run.q_len + within % run.q_len + 1
+    each = (within // run.q_len, tokens, heads, seen)
+    return Rows(run, *(tensor.to(device) for tensor in each))
 
 
 def rotating(call: Callable[[int], object], sets: int) -> list[Callable[[], object]]:

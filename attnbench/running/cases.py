@@ -11,7 +11,7 @@ from attnbench.kernels.registry import backends, find
 from attnbench.running.plan import by_workload
 from attnbench.specs.batch import Batch, parse_batch_spec
 from attnbench.specs.case import Case, Value
-from attnbench.specs.shape import Shape
+from attnbench.specs.shape import AttnShape, MlaShape, Shape
 
 # What suits the device without being asked: under a minute, all kinds of requests.
 DEFAULT_BATCHES = {
@@ -40,6 +40,16 @@ class Asked:
     layouts: Sequence[str] = ()
     scope: str | None = None
     knobs: Mapping[str, Sequence[Value]] = field(default_factory=dict)
+
+
+def asked_by_default(
+    family: str, backends: Sequence[str] = (), batches: Sequence[Batch] = ()
+) -> Asked:
+    """What the family's command asks for when it is told no more than this."""
+    if family == "cache-write":
+        shape = AttnShape().for_cache_write()
+        return Asked(family, shape, backends, batches, layouts=("NHD", "HND"))
+    return Asked(family, MlaShape() if family == "mla" else AttnShape(), backends, batches)
 
 
 def cases_for(asked: Asked, device_kind: str) -> tuple[Case, ...]:

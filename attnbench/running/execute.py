@@ -7,15 +7,16 @@ from dataclasses import dataclass, field, replace
 from attnbench.kernels.base import Backend, Prepared, Refused, Setting
 from attnbench.kernels.check import WrongResult, check, check_again
 from attnbench.kernels.registry import find
-from attnbench.kernels.tolerance import Deviation
 from attnbench.provenance.machine import Machine
 from attnbench.records import Outcome, Status
 from attnbench.running.messages import Job
+from attnbench.running.timing import Timing
 from attnbench.specs.cost import cost
 from attnbench.timing.cache import sets_for, state_reached
-from attnbench.timing.cpu import CpuClock
-from attnbench.timing.cuda import EagerClock, GraphClock
-from attnbench.timing.measure import Clock, Samples, measure
+from attnbench.timing.guard import Reading, guard_facts
+from attnbench.timing.host import enqueue_seconds, plan_seconds
+from attnbench.timing.labels import sample_labels
+from attnbench.timing.measure import Samples, measure
 
 CPU_MEMORY = 128 * 2**20  # bytes of working sets; filling them takes longer than the gain is worth
 GPU_SHARE = 0.4  # of the free memory
@@ -34,8 +35,13 @@ class Stopwatch:
         self.durations[name], self._last = now - self._last, now
 
 
-def execute(job: Job, machine: Machine, report: Callable[[str], None]) -> Outcome:
-    """Whatever happens short of the process's death becomes an outcome with its reason."""
+def execute(
+    job: Job, machine: Machine, look: Callable[[], Reading], report: Callable[[str], None]
+) -> Outcome:
+    """Whatever happens short of the process's death becomes an outcome with its reason.
+
+    `look` reads the device's state; `report` is told each phase that begins.
+    """
     import torch
 
     backend = find(job.case.family, job.case.backend)
@@ -43,7 +49,7 @@ def execute(job: Job, machine: Machine, report: Callable[[str], None]) -> Outcom
         return Outcome(Status.REFUSED, reason)
     try:
         with torch.inference_mode():
-            return _measured(job, backend, machine, report)
+            return _measured(job, backend, machine, look, report)
     except Refused as refused:
         return Outcome(Status.REFUSED, str(refused))
     except WrongResult as wrong:
@@ -56,73 +62,102 @@ def execute(job: Job, machine: Machine, report: Callable[[str], None]) -> Outcom
 
 
 def _measured(
-    job: Job, backend: Backend, machine: Machine, report: Callable[[str], None]
+    job: Job,
+    backend: Backend,
+    machine: Machine,
+    look: Callable[[], Reading],
+    report: Callable[[str], None],
 ) -> Outcome:
-    import torch
-
-    watch, case = Stopwatch(), job.case
-    num_decode = backend.num_decode(case)
-    work, hot = cost(case, num_decode), job.method.cache == "hot"
-    budget = memory_budget(machine)
-    sets = sets_for(work.bytes, machine.l2_bytes, budget, hot=hot, asked=job.num_layers)
+    watch, hot = Stopwatch(), job.method.cache == "hot"
+    num_decode = backend.num_decode(job.case)
+    call_bytes, memory = cost(job.case, num_decode).bytes, memory_budget(machine)
+    sets = sets_for(call_bytes, machine.l2_bytes, memory, hot=hot, asked=job.num_layers)
     report("prepare")
-    prepared = backend.prepare(case, Setting(machine.device, sets, job.seed))
-    if machine.kind == "cuda":
-        torch.cuda.synchronize(machine.device)
+    prepared = backend.prepare(job.case, Setting(machine.device, sets, job.seed))
+    prepared.calls[0]()  # a first call may compile, which is preparation too
+    _wait(machine)
     watch.lap("prepare")
     report("measure")
     deviation = check(prepared, job.seed)
     watch.lap("check")
     peak = peak_memory(prepared, machine) if job.profile_memory else None
-    clock = _clock(job, prepared, machine)
+    timing = Timing.of(job.method, prepared, machine)
     for index in range(len(prepared.calls)):
         prepared.poison(index)
+    if timing.stamps is not None:
+        timing.stamps.start()
     watch.lap("capture")
-    samples = measure(clock, job.method, time.perf_counter)
+    samples = measure(timing.clock, job.method, time.perf_counter, look)
     watch.lap("time")
-    launched = samples.warmup_calls + len(samples.values) * clock.calls_per_sample
+    launched = samples.warmup_calls + len(samples.values) * timing.clock.calls_per_sample
     check_again(prepared, min(launched, sets), job.seed)
     watch.lap("check_again")
-    split = [request.q_len for request in case.batch]
-    outcome = Outcome(
-        Status.OK,
+    outcome = replace(
+        _work_done(job, num_decode),
         sets=sets,
         cache_state=state_reached(prepared.touched_bytes, sets, machine.l2_bytes, hot=hot),
         touched_bytes=prepared.touched_bytes,
+        footprint_ratio=_footprint(prepared.touched_bytes * sets, machine),
+        resolved={**prepared.resolved, **timing.resolved},
+        errors=deviation.as_facts(),
+        peak_memory=peak,
+    )
+    outcome = _with_samples(outcome, samples, timing, watch)
+    return _with_host_side(outcome, prepared, machine) if job.host else outcome
+
+
+def _work_done(job: Job, num_decode: int) -> Outcome:
+    """The useful work of a call, and which requests took which path."""
+    work = cost(job.case, num_decode)
+    split = [request.q_len for request in job.case.batch]
+    return Outcome(
+        Status.OK,
         flops=work.flops,
         bytes=work.bytes,
         decode_requests=num_decode,
         decode_tokens=sum(split[:num_decode]),
         prefill_requests=len(split) - num_decode,
         prefill_tokens=sum(split[num_decode:]),
-        resolved=prepared.resolved,
-        peak_memory=peak,
     )
-    return _with_samples(outcome, samples, clock, deviation, watch)
 
 
-def _with_samples(
-    outcome: Outcome, samples: Samples, clock: Clock, deviation: Deviation, watch: Stopwatch
-) -> Outcome:
+def _with_samples(outcome: Outcome, samples: Samples, timing: Timing, watch: Stopwatch) -> Outcome:
+    guard, seen = guard_facts(samples.before, samples.after, samples.sampling_seconds)
+    labels = (*samples.labels, *timing.labels, *seen, *sample_labels(samples.values))
     watch.durations["warmup"] = samples.warmup_seconds
     watch.durations["time"] = samples.sampling_seconds
     return replace(
         outcome,
         samples=samples.values,
-        calls_per_sample=clock.calls_per_sample,
+        calls_per_sample=timing.clock.calls_per_sample,
         warmup_calls=samples.warmup_calls,
-        labels=samples.labels + tuple(getattr(clock, "labels", ())),
-        errors=deviation.as_facts(),
+        labels=labels,
+        guard=guard | timing.sm_clock_facts(len(samples.values)),
+        kernels=timing.kernels,
+        kernel_seconds=timing.kernel_seconds(len(samples.values)),
         durations=watch.durations,
     )
 
 
-def _clock(job: Job, prepared: Prepared, machine: Machine) -> Clock:
-    if machine.kind == "cpu":
-        return CpuClock(prepared.calls)
-    if job.method.timer == "cudagraph":
-        return GraphClock(prepared.calls, machine.device)
-    return EagerClock(prepared.calls, machine.device)
+def _with_host_side(outcome: Outcome, prepared: Prepared, machine: Machine) -> Outcome:
+    """What a call costs the host; measured last, since it leaves the GPU's queue full."""
+    plan = prepared.plan
+    return replace(
+        outcome,
+        enqueue_seconds=enqueue_seconds(prepared.calls) if machine.kind == "cuda" else None,
+        plan_seconds=plan_seconds(plan) if plan is not None else None,
+    )
+
+
+def _wait(machine: Machine) -> None:
+    if machine.kind == "cuda":
+        import torch
+
+        torch.cuda.synchronize(machine.device)
+
+
+def _footprint(touched_bytes: int, machine: Machine) -> float | None:
+    return touched_bytes / machine.l2_bytes if machine.l2_bytes else None
 
 
 def memory_budget(machine: Machine) -> int:

@@ -47,6 +47,12 @@ class Job:
     seed: int
     num_layers: int | None
     profile_memory: bool
+    host: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureSentinels:
+    """Asks for the device's ceilings as they are now; answered by their facts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,9 @@ class Plan:
     seed: int = 0  # of round 0; the others count up
     num_layers: int | None = None  # working sets, None for the smallest number that is cold
     profile_memory: bool = False
+    host: bool = False  # also time what a call costs the host
     limits: Limits = field(default_factory=Limits)
+    interleaved: str | None = None  # the same for runs that take turns, round by round
 
     def order(self) -> Iterator[tuple[int, Case, Method]]:
         """Rounds outermost; within one, the implementations of a workload in ABBA order."""
@@ -47,8 +49,10 @@ class Plan:
             "seed": self.seed,
             "num_layers": self.num_layers,
             "profile_memory": self.profile_memory,
+            "host": self.host,
             "prepare_limit": self.limits.prepare,
             "measure_limit": self.limits.measure,
+            "interleaved": self.interleaved,
         }
 
     @classmethod
@@ -61,7 +65,9 @@ class Plan:
             seed=facts["seed"],
             num_layers=facts["num_layers"],
             profile_memory=facts["profile_memory"],
+            host=facts["host"],
             limits=Limits(prepare=facts["prepare_limit"], measure=facts["measure_limit"]),
+            interleaved=facts.get("interleaved"),
         )
 
 

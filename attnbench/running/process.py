@@ -6,12 +6,22 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any, Self
 
 from attnbench.errors import UsageError
 from attnbench.records import Outcome
-from attnbench.running.messages import Declined, Done, Hello, Job, Phase, Probe, Refusals
+from attnbench.running.messages import (
+    Declined,
+    Done,
+    Hello,
+    Job,
+    MeasureSentinels,
+    Phase,
+    Probe,
+    Refusals,
+)
 from attnbench.running.plan import Limits
 from attnbench.specs.case import Case
 
@@ -62,6 +72,12 @@ class WorkerProcess:
         reply = self._receive("start", self._limits.start)
         assert isinstance(reply, Refusals)
         return reply.reasons
+
+    def sentinels(self) -> Mapping[str, float | None]:
+        """The device's ceilings, measured now."""
+        self._send(MeasureSentinels())
+        reply: Mapping[str, float | None] = self._receive("measure", self._limits.measure)
+        return reply
 
     def run(self, job: Job) -> Outcome:
         """The outcome of a job; raises WorkerDied or WorkerTimedOut, after which it is ended."""

@@ -1,6 +1,6 @@
 """Carries a plan out, round by round, and hands each outcome over the moment it is known."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from attnbench.records import Outcome, Status
@@ -32,48 +32,63 @@ class Known:
 
 
 class Runner:
-    """Runs a plan in workers on one device; a worker that fails takes one outcome with it."""
+    """Runs a plan in workers, one at a time; a worker that fails takes one outcome with it."""
 
-    def __init__(self, plan: Plan, worker: WorkerProcess, device: str) -> None:
-        self._plan, self._worker, self._device = plan, worker, device
+    def __init__(
+        self, plan: Plan, worker: WorkerProcess, start: Callable[[], WorkerProcess]
+    ) -> None:
+        self._plan, self._worker, self._start = plan, worker, start
 
     def refused(self) -> dict[Case, str]:
         """The plan's cases that cannot run here, with the sentence why; in the plan's order."""
-        reasons = self._worker.probe(self._plan.cases)
+        reasons = self._healthy().probe(self._plan.cases)
         pairs = zip(self._plan.cases, reasons, strict=True)
         return {case: reason for case, reason in pairs if reason is not None}
 
-    def run(self, known: Known = Known()) -> Iterator[Finished]:
-        """Every outcome that `known` lacks. A case that failed is not tried in later rounds."""
-        failed, last_round = set(known.failed), 0
-        for position, (round_, case, method) in enumerate(self._plan.order()):
+    def sentinels(self) -> Mapping[str, float | None]:
+        """What the device reaches now; raises as the worker's."""
+        return self._healthy().sentinels()
+
+    def run(self, round_: int, known: Known) -> Iterator[Finished]:
+        """Every outcome of a round that `known` lacks; a case that has failed is not tried again.
+
+        Where the methods isolate rounds, all but the first start in a fresh worker.
+        """
+        if round_ > 0 and any(method.isolate == "rounds" for method in self._plan.methods):
+            self.end()
+        for position, (at, case, method) in enumerate(self._plan.order()):
             cell = (case.key, method.key)
-            settled = cell in failed or (*cell, round_) in known.measured
-            if settled or case.key in known.refused:
+            settled = cell in known.failed or (*cell, at) in known.measured
+            if at != round_ or settled or case.key in known.refused:
                 continue
-            if method.isolate == "rounds" and round_ != last_round:
-                self._worker.end()
-            last_round = round_
-            outcome = self._outcome(case, method, round_)
-            if outcome.status is not Status.OK:
-                failed.add(cell)
-            yield Finished(case, method, round_, position, outcome)
+            yield Finished(case, method, round_, position, self._outcome(case, method, round_))
 
     def _outcome(self, case: Case, method: Method, round_: int) -> Outcome:
         plan = self._plan
-        job = Job(case, method, plan.seed + round_, plan.num_layers, plan.profile_memory)
+        job = Job(
+            case,
+            method,
+            seed=plan.seed + round_,
+            num_layers=plan.num_layers,
+            profile_memory=plan.profile_memory,
+            host=plan.host,
+        )
         try:
-            if not self._worker.healthy:
-                self._worker.end()
-                self._worker = WorkerProcess(self._device, plan.limits)
-            return self._worker.run(job)
+            return self._healthy().run(job)
         except WorkerTimedOut as error:
             return Outcome(Status.TIMEOUT, str(error))
         except WorkerDied as error:
             return Outcome(Status.CRASHED, str(error))
 
+    def _healthy(self) -> WorkerProcess:
+        """The worker, or a fresh one in place of one that ended or cannot take another job."""
+        if not self._worker.healthy:
+            self._worker.end()
+            self._worker = self._start()
+        return self._worker
+
     def end(self) -> None:
-        """End the worker that is running now."""
+        """End the worker that is running now, if any; what is asked next starts another."""
         self._worker.end()
 
 

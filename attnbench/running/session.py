@@ -1,9 +1,9 @@
 """A measuring command from start to end: a worker, the device's lock, a stored run."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,11 +14,11 @@ from attnbench.errors import UsageError
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source, read_source
-from attnbench.records import Outcome, Status
 from attnbench.running.lock import device_lock
+from attnbench.running.open_run import OpenRun
 from attnbench.running.plan import Limits, Plan
 from attnbench.running.process import WorkerProcess
-from attnbench.running.runner import Finished, Known, Runner, known_of
+from attnbench.running.runner import Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class Command:
     limits: Limits = field(default_factory=Limits)
 
 
-class Session:
-    """An open run. Leaving it ends the worker; a run left before its end counts as interrupted."""
+class Session(OpenRun):
+    """The run of one command, new or resumed, with all that it needs; a context manager."""
 
     def __init__(
         self,
@@ -46,19 +46,18 @@ class Session:
         plan_for: Callable[[Machine], Plan],
         note: Callable[[str], None],
     ) -> None:
-        self.command, self._plan_for = command, plan_for
-        self.statuses: Counter[Status] = Counter()
-        self._finished = False
         with ExitStack() as stack:
-            self.store = stack.enter_context(Store.open(command.db, note=note))
-            worker = stack.enter_context(WorkerProcess(command.device, command.limits))
-            stack.enter_context(device_lock(worker.machine, wait=command.wait))
-            self.machine = worker.machine
-            self._open_run(worker)
-            stack.callback(self._close_run)
-            self._runner = Runner(self.plan, worker, worker.machine.device)
-            stack.callback(self._runner.end)
-            self.refused = self._runner.refused()
+            first = partial(WorkerProcess, command.device, command.limits)
+            store, worker = stack.enter_context(hold_device(command, first, note))
+            if command.resume is None:
+                plan = plan_for(worker.machine)
+                run = start_run(store, command, plan, worker)
+            else:
+                run = _resumed(store, command, worker)
+                plan = Plan.from_facts(store.plan(run))
+            another = partial(WorkerProcess, worker.machine.device, plan.limits)
+            super().__init__(store, run, plan, worker, another, note)
+            stack.callback(self.close)
             self._stack = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -67,110 +66,83 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def _open_run(self, worker: WorkerProcess) -> None:
-        source = read_source(self.command.source)
-        if self.command.resume is not None:
-            self.run = self._resumed(worker, source)
-            return
-        self.plan, self.known = self._plan_for(worker.machine), Known()
-        self.run = self.store.start_run(
-            command=self.command.name,
-            argv=self.command.argv,
-            label=self.command.label,
-            options=self.command.options,
-            plan=self.plan.as_facts(),
-            machine=worker.machine,
-            environment=worker.environment,
-            source=source,
+    def outcomes(self) -> Iterator[Finished]:
+        """Measure what is left."""
+        yield from self.begin()
+        for round_ in range(self.plan.rounds):
+            yield from self.round(round_)
+        self.finish()
+
+
+@contextmanager
+def hold_device(
+    command: Command, start: Callable[[], WorkerProcess], note: Callable[[str], None]
+) -> Iterator[tuple[Store, WorkerProcess]]:
+    """The open database, and a first worker on whose device no other command measures now."""
+    with (
+        Store.open(command.db, note=note) as store,
+        start() as worker,
+        device_lock(worker.machine, wait=command.wait),
+    ):
+        yield store, worker
+
+
+def start_run(store: Store, command: Command, plan: Plan, worker: WorkerProcess) -> int:
+    """Store a run that begins now; its number."""
+    return store.start_run(
+        command=command.name,
+        argv=command.argv,
+        label=command.label,
+        options=command.options,
+        plan=plan.as_facts(),
+        machine=worker.machine,
+        environment=worker.environment,
+        source=read_source(command.source),
+    )
+
+
+def _resumed(store: Store, command: Command, worker: WorkerProcess) -> int:
+    """Take up a stored run where the same command, hardware and software continue it."""
+    run = _run_to_resume(store, command, worker.machine)
+    for name, given in command.options.items():
+        if run.options.get(name) != given:
+            raise UsageError(
+                f"--resume continues run {run.number} as it was asked for, and that had "
+                f"--{name.replace('_', '-')} {run.options.get(name, 'at its default')}, not "
+                f"{given}; leave the option out, e.g. attnbench {run.command} --resume "
+                f"{run.number}"
+            )
+    if changed := _changes(run, worker, read_source(command.source)):
+        raise UsageError(
+            f"run {run.number} cannot be resumed, since what it measures with has changed "
+            f"({'; '.join(changed)}); start a new run without --resume"
         )
+    store.finish_run(run.number, RunStatus.RUNNING)
+    return run.number
 
-    def _resumed(self, worker: WorkerProcess, source: Source) -> int:
-        """Take up a stored run where the same command, hardware and software continue it."""
-        run = self._run_to_resume(worker.machine)
-        for name, given in self.command.options.items():
-            if run.options.get(name) != given:
-                raise UsageError(
-                    f"--resume continues run {run.number} as it was asked for, and that had "
-                    f"--{name.replace('_', '-')} {run.options.get(name, 'at its default')}, not "
-                    f"{given}; leave the option out, e.g. attnbench {run.command} --resume "
-                    f"{run.number}"
-                )
-        if changed := _changes(run, worker, source):
-            raise UsageError(
-                f"run {run.number} cannot be resumed, since what it measures with has changed "
-                f"({'; '.join(changed)}); start a new run without --resume"
-            )
-        self.plan = Plan.from_facts(self.store.plan(run.number))
-        stored = self.store.done(run.number)
-        self.known = known_of(stored)
-        self.statuses.update(status for *_, status in stored)
-        self.store.finish_run(run.number, RunStatus.RUNNING)
-        return run.number
 
-    def _run_to_resume(self, machine: Machine) -> Run:
-        asked = self.command.resume
-        if asked == "latest":
-            run = self.store.latest_unfinished(self.command.name, machine.key)
-            if run is None:
-                raise UsageError(
-                    f"--resume: {self.command.db} has no unfinished {self.command.name} run of "
-                    "this machine; `attnbench runs` lists all"
-                )
-            return run
-        if not str(asked).isdecimal():
+def _run_to_resume(store: Store, command: Command, machine: Machine) -> Run:
+    asked = command.resume
+    if asked == "latest":
+        run = store.latest_unfinished(command.name, machine.key)
+        if run is None:
             raise UsageError(
-                f"--resume '{asked}' is no run number; accepted is a number that `attnbench runs` "
-                "lists, or none for the latest unfinished, e.g. --resume 3"
-            )
-        run = self.store.run(int(str(asked)))
-        if run.command != self.command.name or run.status is RunStatus.FINISHED:
-            state = f"is of `{run.command}`"
-            if run.status is RunStatus.FINISHED:
-                state = "is finished"
-            raise UsageError(
-                f"--resume {asked}: that run {state}; `attnbench runs` lists the others"
+                f"--resume: {command.db} has no unfinished {command.name} run of this machine; "
+                "`attnbench runs` lists all"
             )
         return run
-
-    def outcomes(self) -> Iterator[Finished]:
-        """Measure what is left; every outcome is stored before it is handed over."""
-        method = self.plan.methods[0]
-        for position, (case, reason) in enumerate(self.refused.items()):
-            if case.key not in self.known.refused:
-                outcome = Outcome(Status.REFUSED, reason)
-                yield self._stored(Finished(case, method, 0, position, outcome))
-        refused = self.known.refused | {case.key for case in self.refused}
-        for finished in self._runner.run(replace(self.known, refused=refused)):
-            yield self._stored(finished)
-        self._finished = True
-
-    def _stored(self, finished: Finished) -> Finished:
-        self.store.add(
-            self.run,
-            finished.case,
-            finished.method,
-            round=finished.round,
-            position=finished.position,
-            outcome=finished.outcome,
+    if not str(asked).isdecimal():
+        raise UsageError(
+            f"--resume '{asked}' is no run number; accepted is a number that `attnbench runs` "
+            "lists, or none for the latest unfinished, e.g. --resume 3"
         )
-        self.statuses[finished.outcome.status] += 1
-        return finished
-
-    def _close_run(self) -> None:
-        ended = RunStatus.FINISHED if self._finished else RunStatus.INTERRUPTED
-        self.store.finish_run(self.run, ended)
-
-    @property
-    def remaining(self) -> int:
-        """Outcomes that `outcomes` has yet to give, if no case fails."""
-        runnable = len(self.plan.cases) - len(self.refused)
-        return runnable * len(self.plan.methods) * self.plan.rounds - len(self.known.measured)
-
-    @property
-    def succeeded(self) -> bool:
-        """All that can run here was measured and right, and something was."""
-        bad = set(self.statuses) - {Status.OK, Status.REFUSED}
-        return self.statuses[Status.OK] > 0 and not bad
+    run = store.run(int(str(asked)))
+    if run.command != command.name or run.status is RunStatus.FINISHED:
+        state = f"is of `{run.command}`"
+        if run.status is RunStatus.FINISHED:
+            state = "is finished"
+        raise UsageError(f"--resume {asked}: that run {state}; `attnbench runs` lists the others")
+    return run
 
 
 def _changes(run: Run, worker: WorkerProcess, source: Source) -> list[str]:

@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -16,8 +17,19 @@ from attnbench.provenance.environment import read_environment
 from attnbench.provenance.machine import Machine, read_machine
 from attnbench.running.device import resolve_device
 from attnbench.running.execute import execute
-from attnbench.running.messages import Declined, Done, Hello, Job, Phase, Probe, Refusals
+from attnbench.running.messages import (
+    Declined,
+    Done,
+    Hello,
+    Job,
+    MeasureSentinels,
+    Phase,
+    Probe,
+    Refusals,
+)
 from attnbench.specs.case import Case
+from attnbench.timing.guard import GpuGuard, Reading
+from attnbench.timing.sentinels import measure_sentinels
 
 PR_SET_PDEATHSIG = 1
 
@@ -25,6 +37,8 @@ PR_SET_PDEATHSIG = 1
 def main(fd: int, device: str) -> None:
     """Say hello, then serve probes and jobs until the other end closes."""
     _end_with_parent()
+    # Read by torch when it is imported: CUPTI's start and stop are no news.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "4")
     connection: Connection = Connection(fd)
     try:
         machine = read_machine(resolve_device(device))
@@ -32,6 +46,10 @@ def main(fd: int, device: str) -> None:
         connection.send(Declined(str(error)))
         return
     connection.send(Hello(machine, read_environment()))
+    look: Callable[[], Reading] = Reading
+    if machine.kind == "cuda":
+        _reset_persisting_l2()
+        look = GpuGuard(machine.gpu_uuid).read
     while True:
         try:
             message = connection.recv()
@@ -40,8 +58,10 @@ def main(fd: int, device: str) -> None:
         if isinstance(message, Probe):
             reasons = tuple(_refusal(case, machine) for case in message.cases)
             connection.send(Refusals(reasons))
+        elif isinstance(message, MeasureSentinels):
+            connection.send(measure_sentinels(machine.device).as_facts())
         elif isinstance(message, Job):
-            outcome = execute(message, machine, lambda name: connection.send(Phase(name)))
+            outcome = execute(message, machine, look, lambda name: connection.send(Phase(name)))
             connection.send(Done(outcome, _healthy(machine)))
 
 
@@ -61,6 +81,14 @@ def _healthy(machine: Machine) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def _reset_persisting_l2() -> None:
+    """Lines that somebody pinned in L2 would outlast every flush (llm.c's issue 851)."""
+    import torch
+
+    torch.cuda.synchronize()  # makes the context that the call below means
+    ctypes.CDLL("libcuda.so.1").cuCtxResetPersistingL2Cache()
 
 
 def _end_with_parent() -> None:

@@ -6,21 +6,25 @@ the events is the device's own.
 
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import cycle
+
+from attnbench.timing.sm_clock import SmClock
 
 GRAPH_SECONDS = 1e-3  # a replay at least this long makes the events' half microsecond small
 MOST_CALLS = 2048  # launches in a graph
-SPIN_MARGIN = 2.0  # spin time over the time that the host needs to enqueue
+SPIN_MARGIN = 1.3  # spin time over the time that the host needs to enqueue
 MOST_SPIN = 0.02  # seconds
 
 
 class SpunEvents:
     """Times what is enqueued between two events, behind a spin that hides the enqueueing."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, sm_clock: SmClock | None = None) -> None:
+        """With an `sm_clock`, a stamp stands before and after the events of each sample."""
         import torch
 
-        self._torch = torch
+        self._torch, self._sm_clock = torch, sm_clock
         self._start = torch.cuda.Event(enable_timing=True)
         self._end = torch.cuda.Event(enable_timing=True)
         self._cycles_per_second = _spin_rate(device)
@@ -32,9 +36,11 @@ class SpunEvents:
         cuda = self._torch.cuda
         cuda._sleep(int(self.spin_seconds * self._cycles_per_second))
         started = time.perf_counter()
+        self._stamp()
         self._start.record()
         enqueue()
         self._end.record()
+        self._stamp()
         enqueueing = time.perf_counter() - started
         self._end.synchronize()
         self.hidden = enqueueing < self.spin_seconds
@@ -42,9 +48,14 @@ class SpunEvents:
             self.spin_seconds = min(SPIN_MARGIN * enqueueing, MOST_SPIN)
         return float(self._start.elapsed_time(self._end)) * 1e-3
 
+    def _stamp(self) -> None:
+        if self._sm_clock is not None:
+            self._sm_clock.stamp()
 
+
+@cache
 def _spin_rate(device: str) -> float:
-    """Cycles a second of the spin kernel, measured: the clock that it counts may move."""
+    """Cycles a second of the spin kernel, measured once: a spin need not be exact."""
     import torch
 
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -60,10 +71,15 @@ def _spin_rate(device: str) -> float:
 class GraphClock:
     """One graph of calls that rotate over all sets, replayed; a sample is replay / calls."""
 
-    def __init__(self, calls: Sequence[Callable[[], object]], device: str) -> None:
+    def __init__(
+        self,
+        calls: Sequence[Callable[[], object]],
+        device: str,
+        sm_clock: SmClock | None = None,
+    ) -> None:
         import torch
 
-        self._events = SpunEvents(device)
+        self._events = SpunEvents(device, sm_clock)
         _warm_on_side_stream(calls)
         estimate = min(self._events.time(calls[0]) for _ in range(3))
         self.calls_per_sample = calls_in_graph(len(calls), estimate)
@@ -92,8 +108,13 @@ class GraphClock:
 class EagerClock:
     """Single calls that rotate over the sets, without a graph."""
 
-    def __init__(self, calls: Sequence[Callable[[], object]], device: str) -> None:
-        self._events, self._calls = SpunEvents(device), cycle(calls)
+    def __init__(
+        self,
+        calls: Sequence[Callable[[], object]],
+        device: str,
+        sm_clock: SmClock | None = None,
+    ) -> None:
+        self._events, self._calls = SpunEvents(device, sm_clock), cycle(calls)
         self.calls_per_sample = 1
         self._exposed = 0
         for call in calls:
@@ -118,13 +139,12 @@ def calls_in_graph(sets: int, seconds_per_call: float) -> int:
 
 
 def _warm_on_side_stream(calls: Sequence[Callable[[], object]]) -> None:
-    """Run every call once as capture will: on a stream that is not the default one."""
+    """Run a call once as capture will: on a stream that is not the default one."""
     import torch
 
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        for call in calls:
-            call()
+        calls[0]()
     torch.cuda.current_stream().wait_stream(stream)
     torch.cuda.synchronize()

@@ -6,11 +6,13 @@ from statistics import median
 from typing import Protocol
 
 from attnbench.stats.median import median_interval
+from attnbench.timing.guard import Reading
 from attnbench.timing.method import Method
 
 WINDOW = 5  # samples that are compared with the five before
 STEADY = 0.01  # a window within 1 % of the one before is warm
 WARMUP_BUDGET = 0.5  # seconds, beyond which a clock counts as warm whatever it does
+SUSTAINED_LOAD = 2.0  # seconds of calls before the warm-up, for heat and power to settle
 LOOK_EVERY = 5  # samples between two looks at the interval
 
 
@@ -31,26 +33,37 @@ class Samples:
     warmup_calls: int
     warmup_seconds: float
     sampling_seconds: float
+    before: Reading  # of the device, when warm
+    after: Reading  # and after the last sample
     labels: tuple[str, ...]
 
 
-def measure(clock: Clock, method: Method, now: Callable[[], float]) -> Samples:
-    """Warm up, then sample until the median is known well enough."""
+def measure(
+    clock: Clock,
+    method: Method,
+    now: Callable[[], float],
+    look: Callable[[], Reading] = Reading,
+) -> Samples:
+    """Warm up, then sample until the median is known well enough; `look` reads the device."""
     started = now()
     warmups = warm_up(clock, method, now)
-    warm = now()
+    before, warm = look(), now()
     values: list[float] = []
     while not enough(values, method, now() - warm):
         values.append(clock.sample())
-    done = now()
+    done, after = now(), look()
     labels = () if method.samples or tight(values, method) else ("wide_interval",)
     calls = warmups * clock.calls_per_sample
-    return Samples(tuple(values), calls, warm - started, done - warm, labels)
+    return Samples(tuple(values), calls, warm - started, done - warm, before, after, labels)
 
 
 def warm_up(clock: Clock, method: Method, now: Callable[[], float]) -> int:
     """Samples thrown away: until two windows agree, and at least the calls asked for."""
     started, taken = now(), list[float]()
+    if method.regime == "sustained":
+        while now() - started < SUSTAINED_LOAD:
+            taken.append(clock.sample())
+        started = now()
     while len(taken) * clock.calls_per_sample < (method.warmup_calls or 0):
         taken.append(clock.sample())
     while not _steady(taken) and now() - started < WARMUP_BUDGET:

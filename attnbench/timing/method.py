@@ -16,7 +16,7 @@ class Method:
     The number of working sets is in no method: it follows from the cache state and the device.
     """
 
-    timer: str  # cpu, cudagraph, eager
+    timer: str  # cpu, cudagraph, eager, kernel
     cache: str = "cold"  # cold or hot, as asked for; the row says what was reached
     samples: int | None = None  # exactly so many a round, the stopping rule off
     warmup_calls: int | None = None  # at least so many calls first
@@ -24,12 +24,23 @@ class Method:
     min_samples: int = 20
     max_samples: int = 1000
     time_budget: float = 1.0  # seconds of sampling in a round
+    regime: str = "burst"  # sustained: two seconds of load before the warm-up
     isolate: str = "none"  # rounds: a fresh worker process for each round
+    eager_fallback: bool = False  # time single launches where a graph cannot be captured
 
     def as_facts(self) -> dict[str, Value]:
-        """All that the hash covers, by name; what was left to the default policy is omitted."""
-        facts = {name: value for name, value in asdict(self).items() if value is not None}
-        return facts | {"version": METHOD_VERSION}
+        """All that the hash covers, by name; defaults omitted, so that a new one keeps old hashes.
+
+        A default that comes to mean something else raises METHOD_VERSION.
+        """
+        chosen: dict[str, Value] = {
+            "timer": self.timer,
+            "cache": self.cache,
+            "version": METHOD_VERSION,
+        }
+        usual = Method(self.timer)
+        others = {name: v for name, v in asdict(self).items() if v != getattr(usual, name)}
+        return chosen | others
 
     @classmethod
     def from_facts(cls, facts: dict[str, Value]) -> Self:

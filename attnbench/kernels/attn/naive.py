@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, ClassVar
 
 from attnbench.kernels.base import Backend, Setting
-from attnbench.kernels.groups import Group, causal_mask, groups_of
+from attnbench.kernels.groups import Group, causal_mask
 from attnbench.kernels.inputs import normal, page_tables, seeded, spoil, torch_dtype
-from attnbench.kernels.reference import AttentionPrepared, attend, rotating
+from attnbench.kernels.reference import AttentionPrepared, Rows, attend, rotating
 from attnbench.kernels.tolerance import BY_DTYPE
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape
@@ -35,6 +35,7 @@ class NaivePrepared(AttentionPrepared):
         block_size, layout = case.block_size or 16, case.layout or "NHD"
         super().__init__(batch, shape.num_q_heads, block_size)
         self.shape, self.scale = shape, shape.head_dim**-0.5
+        self.device, self.key_dim = setting.device, shape.head_dim
         generator, dtype = seeded(setting.device, setting.seed), torch_dtype(case.dtype)
         self.tables = page_tables(batch, block_size, setting.sets, generator)
         self.pool = _pool(self.tables.num_pages, block_size, shape, layout, dtype, generator)
@@ -43,8 +44,7 @@ class NaivePrepared(AttentionPrepared):
         self.queries = normal(ends, dtype, generator)
         self.outputs = list(torch.full_like(self.queries, float("nan")))
         self.groups = [
-            (group, causal_mask(group.q_len, group.kv_len, setting.device))
-            for group in groups_of(batch)
+            (group, causal_mask(group.q_len, group.kv_len, setting.device)) for group in self.runs
         ]
         self.calls = rotating(self._launch, setting.sets)
         self.tolerance = BY_DTYPE[case.dtype].unfused()
@@ -56,10 +56,14 @@ class NaivePrepared(AttentionPrepared):
         for group, mask in self.groups:
             self._attend(index, group, mask)
 
-    def _attend(self, index: int, group: Group, mask: "torch.Tensor | None") -> None:
+    def _table(self, index: int, group: Group) -> "torch.Tensor":
+        """The pages of a run of requests: [count, pages]."""
         used = -(-group.kv_len // self.tables.block_size)
-        table = self.tables.tables[index, group.requests, :used]
-        kv = self.pool[table].flatten(1, 2)[:, : group.kv_len]  # [n, kv, 2, kv heads, d]
+        return self.tables.tables[index, group.requests, :used]
+
+    def _attend(self, index: int, group: Group, mask: "torch.Tensor | None") -> None:
+        kv = self.pool[self._table(index, group)].flatten(1, 2)  # [n, kv, 2, kv heads, d]
+        kv = kv[:, : group.kv_len]
         heads = (group.count, group.q_len, self.shape.num_kv_heads, -1, self.shape.head_dim)
         query = self.queries[index, group.tokens].view(heads).permute(0, 2, 3, 1, 4)
         keys, values = kv.permute(2, 0, 3, 1, 4)  # each [n, kv heads, kv, d]
@@ -72,13 +76,13 @@ class NaivePrepared(AttentionPrepared):
         result = result.unflatten(2, query.shape[2:4]).permute(0, 3, 1, 2, 4)
         self.outputs[index][group.tokens].view(heads).copy_(result)
 
-    def attended(
-        self, index: int, request: int, token: int, head: int, seen: int
-    ) -> "torch.Tensor":
-        kv_head = head * self.shape.num_kv_heads // self.shape.num_q_heads
-        pages = self.tables.pages(index, request, seen)
-        keys, values = self.pool[pages, :, :, kv_head].flatten(0, 1)[:seen].unbind(1)
-        return attend(self.queries[index, token, head], keys, values, self.scale)
+    def attended(self, index: int, rows: Rows) -> "torch.Tensor":
+        kv_heads = rows.heads * self.shape.num_kv_heads // self.shape.num_q_heads
+        table = self._table(index, rows.group)[rows.requests]
+        kv = self.pool[table, :, :, kv_heads[:, None]].flatten(1, 2)  # [n, pages * block, 2, d]
+        kv = kv[:, : rows.group.kv_len]
+        query = self.queries[index, rows.tokens, rows.heads]
+        return attend(query, kv[:, :, 0], kv[:, :, 1], rows.seen, self.scale)
 
 
 def _pool(

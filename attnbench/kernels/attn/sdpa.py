@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, ClassVar
 
 from attnbench.kernels.base import Backend, Refused, Setting
-from attnbench.kernels.groups import Group, causal_mask, groups_of
+from attnbench.kernels.groups import Group, causal_mask
 from attnbench.kernels.inputs import normal, seeded, torch_dtype
-from attnbench.kernels.reference import AttentionPrepared, attend, rotating
+from attnbench.kernels.reference import AttentionPrepared, Rows, attend, rotating
 from attnbench.kernels.tolerance import BY_DTYPE
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
@@ -49,17 +49,17 @@ class SdpaPrepared(AttentionPrepared):
         shape, batch, sets = case.shape, case.batch, setting.sets
         super().__init__(batch, shape.num_q_heads, block_size=1)
         self.shape, self.scale = shape, shape.head_dim**-0.5
+        self.device, self.key_dim = setting.device, shape.head_dim
         generator, dtype = seeded(setting.device, setting.seed), torch_dtype(case.dtype)
         ends = (sets, batch.num_tokens, shape.num_q_heads, shape.head_dim)
         self.queries = normal(ends, dtype, generator)
-        self.groups = groups_of(batch)
         kv_heads = (shape.num_kv_heads, shape.head_dim)
         self.kv = [
-            normal((2, sets, g.count, g.kv_len, *kv_heads), dtype, generator) for g in self.groups
+            normal((2, sets, g.count, g.kv_len, *kv_heads), dtype, generator) for g in self.runs
         ]
         forced = case.knob("sdpa_backend")
         self.kernels = [
-            SdpaKernel(group, forced, self._views(0, at)) for at, group in enumerate(self.groups)
+            SdpaKernel(group, forced, self._views(0, at)) for at, group in enumerate(self.runs)
         ]
         self.results: list[list[torch.Tensor]] = [[] for _ in range(sets)]
         self.calls = rotating(self._launch, sets)
@@ -70,7 +70,7 @@ class SdpaPrepared(AttentionPrepared):
 
     def _views(self, index: int, at: int) -> "Views":
         """q, k and v of one run as SDPA wants them: [count, heads, length, head dim]."""
-        group = self.groups[at]
+        group = self.runs[at]
         sizes = (group.count, group.q_len, self.shape.num_q_heads, self.shape.head_dim)
         query = self.queries[index, group.tokens].view(sizes).transpose(1, 2)
         keys, values = self.kv[at][:, index].transpose(2, 3)
@@ -97,14 +97,13 @@ class SdpaPrepared(AttentionPrepared):
         rows = [r.transpose(1, 2).reshape(-1, r.shape[-1]) for r in self.results[index]]
         return torch.cat(rows)
 
-    def attended(
-        self, index: int, request: int, token: int, head: int, seen: int
-    ) -> "torch.Tensor":
-        kv_head = head * self.shape.num_kv_heads // self.shape.num_q_heads
-        at = max(i for i, group in enumerate(self.groups) if group.first <= request)
-        row = request - self.groups[at].first
-        keys, values = self.kv[at][:, index, row, :seen, kv_head]
-        return attend(self.queries[index, token, head], keys, values, self.scale)
+    def attended(self, index: int, rows: Rows) -> "torch.Tensor":
+        kv_heads = rows.heads * self.shape.num_kv_heads // self.shape.num_q_heads
+        kv = self.kv[self.runs.index(rows.group)][:, index]
+        keys, values = kv[:, rows.requests, :, kv_heads].unbind(1)  # each [n, kv, d]
+        return attend(
+            self.queries[index, rows.tokens, rows.heads], keys, values, rows.seen, self.scale
+        )
 
 
 Views = tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]

@@ -6,7 +6,7 @@ from attnbench.kernels.attn.sdpa import SdpaKernel, Views
 from attnbench.kernels.base import Setting
 from attnbench.kernels.groups import Group, causal_mask, groups_of
 from attnbench.kernels.inputs import normal, page_tables, seeded, spoil, torch_dtype
-from attnbench.kernels.reference import AttentionPrepared, attend, rotating
+from attnbench.kernels.reference import AttentionPrepared, Rows, attend, rotating
 from attnbench.kernels.tolerance import BY_DTYPE
 from attnbench.specs.batch import Batch
 from attnbench.specs.case import Case
@@ -33,6 +33,7 @@ class TorchMlaPrepared(AttentionPrepared):
         super().__init__(case.batch, self.shape.num_q_heads, block_size)
         self.scale = self.shape.qk_head_dim**-0.5
         self.layer = case.scope == "layer"
+        self.device, self.key_dim = setting.device, self.shape.latent_dim
         self.absorbed_kernel = not self.layer and num_decode > 0
         self.groups = _split(case.batch, num_decode)
         self._fill(setting, block_size)
@@ -93,10 +94,12 @@ class TorchMlaPrepared(AttentionPrepared):
             else:
                 self._prefill(index, group)
 
-    def _latents(self, index: int, group: Group) -> "torch.Tensor":
-        """The cached tokens of a run of requests, gathered: [count, kv_len, latent]."""
+    def _latents(
+        self, index: int, group: Group, requests: "torch.Tensor | slice" = slice(None)
+    ) -> "torch.Tensor":
+        """The cached tokens of (some) requests of a run, gathered: [count, kv_len, latent]."""
         used = -(-group.kv_len // self.tables.block_size)
-        table = self.tables.tables[index, group.requests, :used]
+        table = self.tables.tables[index, group.requests, :used][requests]
         return self.pool[table].flatten(1, 2)[:, : group.kv_len]
 
     def _query(self, index: int, group: Group) -> "torch.Tensor":
@@ -151,26 +154,22 @@ class TorchMlaPrepared(AttentionPrepared):
         shared = rope.unsqueeze(2).expand(-1, -1, shape.num_q_heads, -1)
         return torch.cat([nope, shared], dim=-1), values
 
-    def attended(
-        self, index: int, request: int, token: int, head: int, seen: int
-    ) -> "torch.Tensor":
-        rank = self.shape.kv_lora_rank
-        query = self.queries[index, token, head].float()
-        pages = self.tables.pages(index, request, seen)
-        latents = self.pool[pages].flatten(0, 1)[:seen].float()
+    def attended(self, index: int, rows: Rows) -> "torch.Tensor":
+        rank, nope = self.shape.kv_lora_rank, self.shape.qk_nope_head_dim
+        query = self.queries[index, rows.tokens, rows.heads]
+        if rows.group in self.ready:
+            ready = self.ready[rows.group][index]
+            keys, values = (each[rows.requests, :, rows.heads] for each in ready)
+            return attend(query, keys, values, rows.seen, self.scale)
+        latents = self._latents(index, rows.group, rows.requests).float()  # [n, kv, latent]
         if self.absorbed_kernel:
-            return attend(query, latents, latents[:, :rank], self.scale)
-        if self.ready:
-            group = next(g for g in self.ready if 0 <= request - g.first < g.count)
-            row = request - group.first
-            keys, values = (each[row, :seen, head] for each in self.ready[group][index])
-            return attend(query, keys, values, self.scale)
-        nope = latents[:, :rank] @ self.w_uk[index, head].float().T
-        keys = nope.new_empty(seen, self.shape.qk_head_dim)
-        keys[:, : self.shape.qk_nope_head_dim] = nope
-        keys[:, self.shape.qk_nope_head_dim :] = latents[:, rank:]
-        values = latents[:, :rank] @ self.w_uv[index, head].float()
-        return attend(query, keys, values, self.scale)
+            return attend(query, latents, latents[..., :rank], rows.seen, self.scale)
+        keys = latents.new_empty(*latents.shape[:2], self.shape.qk_head_dim)
+        w_uk, w_uv = (each[index, rows.heads].float() for each in (self.w_uk, self.w_uv))
+        keys[..., :nope] = latents[..., :rank] @ w_uk.transpose(1, 2)
+        keys[..., nope:] = latents[..., rank:]
+        values = latents[..., :rank] @ w_uv
+        return attend(query, keys, values, rows.seen, self.scale)
 
 
 def _split(batch: Batch, num_decode: int) -> list[tuple[Group, bool]]:

@@ -29,6 +29,24 @@ class Hanging(Naive):
         return prepared
 
 
+class Stalling(Naive):
+    """Hangs in its second call."""
+
+    name: ClassVar = "stalling"
+
+    def prepare(self, case: Case, setting: Setting) -> NaivePrepared:
+        prepared = super().prepare(case, setting)
+        right, made = prepared.calls[0], list[int]()
+
+        def stalling() -> None:
+            right()
+            made.append(1)
+            time.sleep(3600 if len(made) > 1 else 0)
+
+        prepared.calls = [stalling]
+        return prepared
+
+
 class Raising(Naive):
     name: ClassVar = "raising"
 

@@ -1,0 +1,70 @@
+"""The clock that a method asks for, over a prepared case."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Self
+
+from attnbench.kernels.base import Prepared
+from attnbench.provenance.machine import Machine
+from attnbench.specs.case import Value
+from attnbench.timing.cpu import CpuClock
+from attnbench.timing.cuda import EagerClock, GraphClock
+from attnbench.timing.cupti import KernelClock
+from attnbench.timing.measure import Clock
+from attnbench.timing.method import Method
+from attnbench.timing.sm_clock import SmClock, sm_clock
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """A clock, and what it alone can tell."""
+
+    clock: Clock
+    stamps: SmClock | None = None
+    fallback: str | None = None  # why no graph could be captured, where single launches stand in
+    resolved: Mapping[str, Value] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, method: Method, prepared: Prepared, machine: Machine) -> Self:
+        """The method's own clock; another only where the method allows it, and never silently."""
+        if machine.kind == "cpu":
+            return cls(CpuClock(prepared.calls))
+        if method.timer == "kernel":
+            return cls(KernelClock(prepared.calls, machine.device))
+        stamps = sm_clock(machine.device)
+        if method.timer == "eager":
+            return cls(EagerClock(prepared.calls, machine.device, stamps), stamps)
+        try:
+            return cls(GraphClock(prepared.calls, machine.device, stamps), stamps)
+        except RuntimeError as error:
+            if not method.eager_fallback:
+                raise
+            why = str(error).partition("\n")[0]
+        resolved = {"timer": "eager", "not_captured": why}
+        return cls(EagerClock(prepared.calls, machine.device, stamps), stamps, why, resolved)
+
+    def sm_clock_facts(self, num_samples: int) -> dict[str, float]:
+        """The SM clock over the last samples, Hz: median, lowest and highest."""
+        found = self.stamps.clocks()[-num_samples:] if self.stamps else []
+        if not found:
+            return {}
+        names = ("sm_clock_hz_median", "sm_clock_hz_lowest", "sm_clock_hz_highest")
+        return dict(zip(names, (median(found), min(found), max(found)), strict=True))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What a reader must know of how these samples were taken."""
+        found: tuple[str, ...] = getattr(self.clock, "labels", ())
+        return found if self.fallback is None else (*found, "eager_fallback")
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """Names of the kernels that ran, where the clock saw them."""
+        return self.clock.kernels if isinstance(self.clock, KernelClock) else ()
+
+    def kernel_seconds(self, num_samples: int) -> float | None:
+        """The kernels' own time in a call, the gaps between them apart: the samples' median."""
+        if not isinstance(self.clock, KernelClock):
+            return None
+        return median(self.clock.totals[-num_samples:])

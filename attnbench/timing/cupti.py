@@ -1,0 +1,132 @@
+"""The kernel clock: the time of each call's kernels as CUPTI recorded it.
+
+CUPTI reads the device's own clock, so that neither launching nor the cost of an event is in the
+time. It makes launching slower, and may leave it slower for the rest of the process: whatever else
+times a case comes before it.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import cache
+from itertools import cycle
+from statistics import median
+
+from attnbench.errors import AttnbenchError
+from attnbench.timing.activity import Activity, Profile, by_marker, recorded
+from attnbench.timing.cuda import MOST_SPIN, SPIN_MARGIN
+
+FIRST_SPIN = 2e-4  # seconds; later ones follow from what enqueueing was seen to take
+FASTEST_CLOCK = 2.5e9  # Hz; on a slower one a spin is longer than asked for, which does no harm
+BATCH_SECONDS = 0.02  # of calls in one recording, whose own cost is milliseconds
+LEAST_CALLS, MOST_CALLS = 5, 50  # in one recording; more could fill the GPU's queue of launches
+
+
+class CallProfiler:
+    """Records several calls at once, and tells whose kernels are whose.
+
+    Before each call stand a marker, a kernel that no call launches, and a spin that hides the
+    call's launching. In order of launch a call's kernels follow its marker, whichever stream they
+    ran on; what was launched before the first marker is nobody's.
+    """
+
+    def __init__(self, device: str) -> None:
+        import torch
+
+        self._torch = torch
+        with torch.inference_mode(False):  # a tensor that may be changed in that mode and out of it
+            self._flag = torch.zeros(1, dtype=torch.int16, device=device)
+        self._mark()  # the first launch loads the kernel
+        self._marker = recorded(self._mark)[-1].name
+        self.enqueue_seconds = 0.0  # that the host needed for a call of the last recording: median
+
+    def profile(
+        self, calls: Sequence[Callable[[], object]], spin_seconds: float = FIRST_SPIN
+    ) -> list[Profile]:
+        """What each call ran, the calls made in this order."""
+        return [Profile.of(each) for each in self.activities(calls, spin_seconds)]
+
+    def activities(
+        self, calls: Sequence[Callable[[], object]], spin_seconds: float = FIRST_SPIN
+    ) -> list[list[Activity]]:
+        """The activities of each call in order of launch; AttnbenchError if any call has none."""
+        cycles, enqueueing = int(spin_seconds * FASTEST_CLOCK), list[float]()
+
+        def enqueue() -> None:
+            for call in calls:
+                started = time.perf_counter()
+                self._mark()
+                self._torch.cuda._sleep(cycles)
+                call()
+                enqueueing.append(time.perf_counter() - started)
+
+        groups = by_marker(recorded(enqueue), self._marker)
+        found = [group[1:] for group in groups if len(group) > 1]  # [0] is the spin
+        if len(found) != len(calls):
+            raise AttnbenchError(
+                f"CUPTI recorded kernels of {len(found)} of {len(calls)} calls: it lost some, or a "
+                "call launches none; time without CUPTI, e.g. --mode cudagraph"
+            )
+        self.enqueue_seconds = median(enqueueing)
+        return found
+
+    def _mark(self) -> None:
+        self._flag.bitwise_not_()  # of int16: no attention kernel is mistaken for it
+
+
+class KernelClock:
+    """Single calls that rotate over the sets; a sample is the span of one call's kernels.
+
+    Samples are handed out from recordings of several calls each.
+    """
+
+    def __init__(self, calls: Sequence[Callable[[], object]], device: str) -> None:
+        self.calls_per_sample = 1
+        self.totals: list[float] = []  # Profile.total of each sample handed out
+        self._calls, self._names = cycle(calls), set[str]()
+        self._waiting: deque[Profile] = deque()
+        for call in calls:
+            call()
+        self._profiler = call_profiler(device)
+        (first,) = self._profiler.profile([calls[0]])
+        self._spin, self._exposed = FIRST_SPIN, False
+        batch = round(BATCH_SECONDS / (first.span + self._spin))
+        self._batch = min(max(batch, LEAST_CALLS), MOST_CALLS)
+
+    def sample(self) -> float:
+        """Seconds from the start of the next call's first kernel to the end of its last."""
+        if not self._waiting:
+            self._record()
+        profile = self._waiting.popleft()
+        self.totals.append(profile.total)
+        return profile.span
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """Names of all kernels recorded so far, in alphabetical order."""
+        return tuple(sorted(self._names))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """launch_bound if enqueueing a call took longer than its spin in the last recording."""
+        return ("launch_bound",) if self._exposed else ()
+
+    def _record(self) -> None:
+        calls = [next(self._calls) for _ in range(self._batch)]
+        self._waiting.extend(self._profiler.profile(calls, self._spin))
+        self._names.update(name for profile in self._waiting for name in profile.names)
+        needed = self._profiler.enqueue_seconds
+        self._exposed = needed > self._spin
+        self._spin = min(SPIN_MARGIN * needed, MOST_SPIN)
+
+
+@cache
+def call_profiler(device: str) -> CallProfiler:
+    """The process's one profiler of a device; the first also loads CUPTI."""
+    return CallProfiler(device)
+
+
+def profile_kernels(call: Callable[[], object], device: str) -> Profile:
+    """What a single call runs."""
+    (profile,) = call_profiler(device).profile([call])
+    return profile

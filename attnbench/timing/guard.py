@@ -1,0 +1,145 @@
+"""What the GPU did while a case was timed: its clocks, its limits, and who else was on it.
+
+Read twice, under load: after the warm-up and after the last sample. Nothing is read between the
+samples, since NVML's counters of time under a limit run on by themselves: they cannot miss what a
+reading of the clock in between would have to hit, and a reading would leave the GPU idle.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from attnbench.provenance.nvml import ask
+
+# Bits of nvmlDeviceGetCurrentClocksEventReasons that say why a clock is below its highest.
+SW_POWER_CAP = 0x04
+HW_SLOWDOWN = 0x08
+SW_THERMAL = 0x20
+HW_THERMAL = 0x40
+HW_POWER_BRAKE = 0x80
+REASONS = {
+    "sw_power_cap": SW_POWER_CAP,
+    "hw_slowdown": HW_SLOWDOWN,
+    "sw_thermal": SW_THERMAL,
+    "hw_thermal": HW_THERMAL,
+    "hw_power_brake": HW_POWER_BRAKE,
+}
+OVERHEATED = HW_SLOWDOWN | SW_THERMAL | HW_THERMAL | HW_POWER_BRAKE
+
+POWER_SHARE = 0.05  # of the sampling time at the power cap that is worth a label
+CLOCK_SHIFT = 0.05  # relative, between the first and the last sample
+ENERGY_WINDOW = 0.5  # seconds; the energy counter moves about ten times a second, so less is noise
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One look at a GPU; None where this GPU, its driver or a MIG instance does not say.
+
+    `processes` counts those that hold a CUDA context on it, this one included.
+    """
+
+    sm_clock_hz: float | None = None
+    memory_clock_hz: float | None = None
+    event_reasons: int | None = None  # NVML's bits
+    power_violation: float | None = None  # seconds at the power cap since the driver was loaded
+    thermal_violation: float | None = None  # seconds at a thermal limit, likewise
+    joules: float | None = None  # since the driver was loaded
+    watts: float | None = None  # NVML's own average: over a second on most parts
+    temperature: float | None = None  # degrees Celsius
+    processes: int | None = None
+
+
+class GpuGuard:
+    """Reads one GPU through NVML, which stays open: opening it takes milliseconds."""
+
+    def __init__(self, gpu_uuid: str | None) -> None:
+        """`gpu_uuid` with its prefix, as nvidia-smi prints it."""
+        import pynvml
+
+        self._nvml = pynvml
+        ask(pynvml.nvmlInit)
+        self._gpu = ask(pynvml.nvmlDeviceGetHandleByUUID, gpu_uuid) if gpu_uuid else None
+
+    def read(self) -> Reading:
+        """The GPU now; what changes fastest is read first."""
+        nvml, gpu = self._nvml, self._gpu
+        if gpu is None:
+            return Reading()
+        return Reading(
+            sm_clock_hz=_times(ask(nvml.nvmlDeviceGetClockInfo, gpu, nvml.NVML_CLOCK_SM), 1e6),
+            memory_clock_hz=_times(ask(nvml.nvmlDeviceGetClockInfo, gpu, nvml.NVML_CLOCK_MEM), 1e6),
+            event_reasons=ask(nvml.nvmlDeviceGetCurrentClocksEventReasons, gpu),
+            power_violation=self._violation(nvml.NVML_PERF_POLICY_POWER),
+            thermal_violation=self._violation(nvml.NVML_PERF_POLICY_THERMAL),
+            joules=_times(ask(nvml.nvmlDeviceGetTotalEnergyConsumption, gpu), 1e-3),
+            watts=_times(ask(nvml.nvmlDeviceGetPowerUsage, gpu), 1e-3),
+            temperature=ask(nvml.nvmlDeviceGetTemperature, gpu, nvml.NVML_TEMPERATURE_GPU),
+            processes=self._processes(),
+        )
+
+    def _violation(self, policy: int) -> float | None:
+        status = ask(self._nvml.nvmlDeviceGetViolationStatus, self._gpu, policy)
+        return None if status is None else status.violationTime * 1e-9
+
+    def _processes(self) -> int | None:
+        """Distinct PIDs; they may be those of another PID namespace, so only their number tells.
+
+        In a container whose driver hides what is outside, the list is short or empty.
+        """
+        found = ask(self._nvml.nvmlDeviceGetComputeRunningProcesses, self._gpu)
+        return None if found is None else len({process.pid for process in found})
+
+
+def guard_facts(
+    before: Reading, after: Reading, samples_seconds: float
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """What two readings around samples of that many seconds tell: facts by name, and labels.
+
+    Labels: `power_limited`, at the power cap for over 5 % of the time or at its end; `thermal`,
+    slowed by heat or by the board at all; `clock_moved`, an SM clock that ended over 5 % from
+    where it began; `shared_gpu`, another process with a context on the GPU. This process holds
+    one, so a second PID is somebody else, whatever namespace NVML counts in. An idle context
+    counts too: whether it stays idle cannot be known.
+    """
+    power = _share(before.power_violation, after.power_violation, samples_seconds)
+    thermal = _share(before.thermal_violation, after.thermal_violation, samples_seconds)
+    ended, seen = after.event_reasons or 0, (before.event_reasons or 0) | (after.event_reasons or 0)
+    long_enough = samples_seconds >= ENERGY_WINDOW
+    energy = _share(before.joules, after.joules, samples_seconds) if long_enough else None
+    processes = max(before.processes or 0, after.processes or 0)
+    labels = {
+        "power_limited": (power or 0) > POWER_SHARE or bool(ended & SW_POWER_CAP),
+        "thermal": (thermal or 0) > 0 or bool(seen & OVERHEATED),
+        "clock_moved": _moved(before.sm_clock_hz, after.sm_clock_hz),
+        "shared_gpu": processes > 1,
+    }
+    facts = {
+        "sm_clock_hz_before": before.sm_clock_hz,
+        "sm_clock_hz_after": after.sm_clock_hz,
+        "memory_clock_hz": after.memory_clock_hz,
+        "temperature": after.temperature,
+        "watts": after.watts,
+        "joules": _times(energy, samples_seconds),
+        "mean_watts": energy,
+        "power_limited_share": power,
+        "thermal_share": thermal,
+        "processes": processes or None,
+    } | {name: 1.0 for name, bit in REASONS.items() if seen & bit}
+    known = {name: float(value) for name, value in facts.items() if value is not None}
+    return known, tuple(name for name, holds in labels.items() if holds)
+
+
+def _share(before: float | None, after: float | None, seconds: float) -> float | None:
+    """How much a counter moved, per second."""
+    if before is None or after is None or seconds <= 0:
+        return None
+    return (after - before) / seconds
+
+
+def _moved(before: float | None, after: float | None) -> bool:
+    if not before or not after:
+        return False
+    return abs(after - before) > CLOCK_SHIFT * before
+
+
+def _times(value: Any, unit: float) -> float | None:
+    return None if value is None else float(value * unit)

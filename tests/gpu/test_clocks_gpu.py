@@ -1,0 +1,138 @@
+"""The clocks on a GPU, held against a kernel whose length is known."""
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import pytest
+
+from attnbench.provenance.machine import read_machine
+from attnbench.provenance.peaks import peaks
+from attnbench.timing.cuda import EagerClock, GraphClock
+from attnbench.timing.cupti import KernelClock, profile_kernels
+from attnbench.timing.guard import GpuGuard, guard_facts
+from attnbench.timing.host import enqueue_seconds
+from attnbench.timing.measure import Clock
+from attnbench.timing.sentinels import measure_sentinels
+
+pytestmark = pytest.mark.gpu
+
+DEVICE = "cuda:0"
+CYCLES = 1_000_000  # half a millisecond, beside which a launch's microsecond is little
+
+
+def spin(cycles: int = CYCLES) -> None:
+    import torch
+
+    torch.cuda._sleep(cycles)
+
+
+def seconds_by_events(call: Callable[[], object]) -> float:
+    """The median of 20, each between two events."""
+    import torch
+
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    taken = []
+    for _ in range(20):
+        start.record()
+        call()
+        end.record()
+        end.synchronize()
+        taken.append(float(start.elapsed_time(end)) * 1e-3)
+    return median(taken)
+
+
+@pytest.fixture
+def spin_seconds() -> float:
+    """What CYCLES of spinning take, from the difference of two lengths: no launch is in it."""
+    spin()
+    short, long = (seconds_by_events(lambda n=n: spin(n * CYCLES)) for n in (1, 4))  # type: ignore[misc]
+    return (long - short) / 3
+
+
+def sampled(clock: Clock) -> float:
+    """The median of 20 samples after 5."""
+    return median([clock.sample() for _ in range(25)][5:])
+
+
+@pytest.mark.parametrize("kind", [GraphClock, EagerClock, KernelClock])
+def test_a_known_delay_is_read_back_within_one_percent(
+    kind: type[GraphClock | EagerClock | KernelClock], spin_seconds: float
+) -> None:
+    assert sampled(kind([spin], DEVICE)) == pytest.approx(spin_seconds, rel=0.01)
+
+
+@pytest.mark.parametrize("kind", [GraphClock, EagerClock, KernelClock])
+def test_work_on_another_stream_is_not_timed(
+    kind: type[GraphClock | EagerClock | KernelClock], spin_seconds: float
+) -> None:
+    import torch
+
+    clock, other = kind([spin], DEVICE), torch.cuda.Stream()
+    sampled(clock)
+    with torch.cuda.stream(other):
+        spin(400 * CYCLES)
+    beside = [clock.sample() for _ in range(60)]  # some recorded before the spin, most after
+    torch.cuda.synchronize()
+    assert max(beside) == pytest.approx(spin_seconds, rel=0.1)
+
+
+def test_the_kernels_of_a_call_are_found_and_told_apart_from_those_around_it() -> None:
+    import torch
+
+    a = torch.randn(1024, 1024, device=DEVICE)
+    profile = profile_kernels(lambda: a.add(1).sum(), DEVICE)
+    assert len(profile.names) >= 2
+    assert any("elementwise" in name for name in profile.names)
+    assert any("reduce" in name for name in profile.names)
+    assert not any("spin" in name or "bitwise_not" in name for name in profile.names)
+    assert 0 < profile.total <= profile.span
+
+
+def test_a_span_holds_the_gap_between_two_kernels_and_a_total_does_not() -> None:
+    def twice() -> None:
+        spin()
+        spin()
+
+    clock = KernelClock([twice], DEVICE)
+    spans = [clock.sample() for _ in range(10)]
+    assert len(clock.totals) == len(spans)
+    assert all(total < span < total + 2e-5 for total, span in zip(clock.totals, spans, strict=True))
+    assert len(clock.kernels) == 1
+
+
+def test_enqueueing_does_not_wait_for_the_gpu(spin_seconds: float) -> None:
+    assert enqueue_seconds([spin]) < spin_seconds / 5
+
+
+def test_the_guard_reads_a_gpu_in_little_time() -> None:
+    guard = GpuGuard(read_machine(DEVICE).gpu_uuid)
+    for _ in range(20):
+        spin()
+    before, started = guard.read(), time.perf_counter()
+    after = guard.read()
+    taken = time.perf_counter() - started
+    assert before.sm_clock_hz is not None
+    assert 0.2e9 < before.sm_clock_hz < 4e9
+    assert before.temperature is None or 5 < before.temperature < 110
+    assert before.watts is None or 5 < before.watts < 2000
+    assert before.joules is None or (after.joules or 0) >= before.joules
+    assert taken < 5e-3
+    facts, _ = guard_facts(before, after, taken)
+    assert facts["sm_clock_hz_before"] == before.sm_clock_hz
+
+
+def test_sentinels_come_near_the_physical_peaks_and_are_quick() -> None:
+    peak = peaks(read_machine(DEVICE), "bf16")
+    if peak is None:
+        pytest.skip("the rates of this GPU are unknown")
+    measure_sentinels(DEVICE)
+    started = time.perf_counter()
+    sentinels = measure_sentinels(DEVICE)
+    assert time.perf_counter() - started < 1
+    assert 0.5 < sentinels.bytes_per_second / peak.bytes_per_second < 1.1
+    assert 0.5 < sentinels.read_bytes_per_second / peak.bytes_per_second < 1.1
+    assert 0.5 < sentinels.flops_per_second / peak.flops_per_second < 1.1
+    assert sentinels.launch_seconds is not None
+    assert sentinels.event_seconds is not None
+    assert 2e-7 < sentinels.launch_seconds < sentinels.event_seconds < 5e-5
