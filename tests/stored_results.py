@@ -96,14 +96,18 @@ def store_run(
     environment: Environment = ENVIRONMENT,
     source: Source = SOURCE,
     status: RunStatus = RunStatus.FINISHED,
+    interleaved: str | None = None,
 ) -> int:
-    """A run with these results, the rounds of all cases interleaved."""
+    """A run with these results, the rounds of all cases interleaved.
+
+    Runs with the same `interleaved` took turns with each other.
+    """
     run = store.start_run(
         command=next((case.family for case in results), "attn"),
         argv=["attnbench"],
         label=label,
         options={},
-        plan={},
+        plan={"interleaved": interleaved},
         machine=machine,
         environment=environment,
         source=source,

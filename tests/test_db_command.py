@@ -81,6 +81,23 @@ def test_a_merge_adds_the_runs_of_other_databases_once(here: Path, there: Path) 
     )
 
 
+def test_noise_that_came_is_told(here: Path, tmp_path: Path) -> None:
+    with Store.open(here) as store:
+        store.add_noise(
+            machine_key="key",
+            machine_model="model",
+            family="attn",
+            stratum="over 20 us",
+            floor=0.004,
+            session_sd=0.006,
+            num_cells=40,
+            facts={},
+        )
+    target = tmp_path / "copy.db"
+    found = db("export", target, "--run", "2", "--db", here)
+    assert found.stdout.endswith("samples of 2, 1 new noise floor, run 2 is now 1\n")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -13,7 +13,9 @@ from attnbench.db.rows import Run
 from attnbench.db.store import Store
 from attnbench.records import Measurement, Status
 from attnbench.reporting.export import record, write_csv, write_json
+from attnbench.timing.guard import SW_POWER_CAP, SW_THERMAL, Reading, guard_facts
 from attnbench.timing.method import Method
+from attnbench.timing.sentinels import Sentinels
 from tests.stored_results import H200, attn, failed, mla, store_run, timed
 
 NAMES = """
@@ -23,9 +25,16 @@ max_kv_len num_q_heads num_kv_heads head_dim kv_lora_rank qk_nope_head_dim qk_ro
 v_head_dim dtype kv_cache_dtype block_size layout scope knobs resolved
 method_key timer cache_asked method
 round position status reason median_s low_s high_s num_samples labels errors durations_s
-cache_state sets touched_bytes flops bytes tflops gbps calls_per_sample warmup_calls
-decode_requests decode_tokens prefill_requests prefill_tokens peak_memory_bytes
+cache_state sets touched_bytes footprint_ratio flops bytes tflops gbps calls_per_sample warmup_calls
+decode_requests decode_tokens prefill_requests prefill_tokens peak_memory_bytes roofline of_measured
+kernels kernel_s enqueue_s plan_s
+sm_clock_before_hz sm_clock_after_hz sm_clock_median_hz sm_clock_lowest_hz
+sm_clock_highest_hz memory_clock_hz temperature_c power_w mean_power_w energy_j
+power_limited_share thermal_share gpu_processes clock_reasons
 """
+# Two looks at a GPU that say all that a guard can.
+BEFORE = Reading(1.98e9, 3.2e9, SW_POWER_CAP, 1.0, 2.0, 100.0, 650.0, 60, 1)
+AFTER = Reading(1.9e9, 3.2e9, SW_THERMAL, 1.5, 2.0, 800.0, 690.0, 64, 1)
 
 
 @pytest.fixture
@@ -121,11 +130,93 @@ def test_a_failure_has_a_reason_and_no_zeros(
 ) -> None:
     found = as_json(stored)[1]
     assert (found["status"], found["reason"]) == ("crashed", 'died, "really"\nsignal 9')
-    unknown = ("median_s", "low_s", "flops", "bytes", "tflops", "gbps", "sets", "cache_state")
+    unknown = ["median_s", "low_s", "flops", "bytes", "tflops", "gbps", "sets", "cache_state"]
+    unknown += ["footprint_ratio", "kernels", "kernel_s", "power_w", "clock_reasons", "roofline"]
     assert {found[name] for name in unknown} == {None}
     row = as_csv(stored)[1]
     assert row["reason"] == 'died, "really"\nsignal 9'
     assert {row[name] for name in unknown} == {""}
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> tuple[list[Measurement], dict[int, Run]]:
+    """A decode that took twice what its bytes need at 4e12 a second, with all that can be known."""
+    case = attn("64q1kv4k", dtype="bf16")
+    seen, labels = guard_facts(BEFORE, AFTER, 1.0)
+    work = timed(case, 1e-3)[0].bytes
+    outcome = replace(
+        timed(case, 2 * work / 4e12)[0],
+        labels=labels,
+        footprint_ratio=3.5,
+        guard=seen,
+        kernels=("flash_fwd", "combine"),
+        kernel_seconds=480e-6,
+        enqueue_seconds=20e-6,
+        plan_seconds=310e-6,
+    )
+    with Store.open(tmp_path / "guarded.db") as store:
+        run = store_run(store, {case: [outcome]}, machine=H200)
+        return store.measurements([run]), {run: store.run(run)}
+
+
+def test_what_the_gpu_and_the_host_did_is_told_with_its_unit(
+    guarded: tuple[list[Measurement], dict[int, Run]],
+) -> None:
+    (found,) = as_json(guarded)
+    expected = {
+        "footprint_ratio": 3.5,
+        "kernels": ["flash_fwd", "combine"],
+        "kernel_s": 480e-6,
+        "enqueue_s": 20e-6,
+        "plan_s": 310e-6,
+        "sm_clock_before_hz": 1.98e9,
+        "sm_clock_after_hz": 1.9e9,
+        "memory_clock_hz": 3.2e9,
+        "temperature_c": 64,
+        "power_w": 690,
+        "mean_power_w": 700,
+        "energy_j": 700,
+        "power_limited_share": 0.5,
+        "thermal_share": 0,
+        "gpu_processes": 1,
+        "clock_reasons": ["sw_power_cap", "sw_thermal"],
+    }
+    assert {name: found[name] for name in expected} == expected
+    assert as_csv(guarded)[0]["clock_reasons"] == "sw_power_cap;sw_thermal"
+
+
+def test_nothing_that_the_guard_saw_is_left_out(
+    guarded: tuple[list[Measurement], dict[int, Run]],
+) -> None:
+    (measurement,) = guarded[0]
+    seen = measurement.facts["guard"]
+    assert isinstance(seen, dict)
+    told = as_json(guarded)[0]
+    reasons = set(told["clock_reasons"])
+    at = list(told).index("sm_clock_before_hz")
+    numbers = [value for value in list(told.values())[at:-1] if value is not None]
+    assert sorted(numbers) == sorted(v for name, v in seen.items() if name not in reasons)
+
+
+def test_a_round_is_a_part_of_its_roofline_and_of_what_was_reached(
+    guarded: tuple[list[Measurement], dict[int, Run]],
+) -> None:
+    (measurement,), runs = guarded
+    run = runs[measurement.run]
+    reached = Sentinels(4e12, 3e12, 700e12)
+    found = record(measurement, run, {run.number: {"start": reached.as_facts()}})
+    assert found["of_measured"] == pytest.approx(0.5)
+    assert found["roofline"] == pytest.approx(0.5 * 4e12 / (6144 / 8 * 3.201e9 * 2))
+    assert record(measurement, run)["of_measured"] is None
+
+
+def test_a_time_that_cannot_be_says_so(tmp_path: Path) -> None:
+    case = attn("64q1kv4k", dtype="bf16")
+    with Store.open(tmp_path / "wrong.db") as store:
+        run = store_run(store, {case: timed(case, 2e-4, labels=("bimodal",))}, machine=H200)
+        (found,) = as_json((store.measurements([run]), {run: store.run(run)}))
+    assert found["roofline"] > 1.02
+    assert found["labels"] == ["bimodal", "above_roofline"]
 
 
 def test_csv_packs_lists_and_mappings(stored: tuple[list[Measurement], dict[int, Run]]) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from click.testing import CliRunner, Result
 from attnbench.cli import cli
 from attnbench.db.models import RunStatus
 from attnbench.db.store import Store
+from attnbench.timing.sentinels import Sentinels
 from tests.stored_results import H200, attn, store_run, timed
 
 CASE, OTHER = attn("q512"), attn("q1k", "naive")
@@ -84,6 +86,36 @@ def test_markdown_is_a_table_for_a_pull_request(db: str) -> None:
     assert "| q512 | 1.00 | 0.1 | 2.15 | 21.0 |" in lines
 
 
+@pytest.fixture
+def with_host_times(db: str) -> str:
+    """The database with sentinels of run 3, and run 5, which knows what its calls cost the host."""
+    with Store.open(db) as store:
+        for moment, rate in (("start", 4e12), ("end", 2e12)):
+            reached = Sentinels(rate, 3e12, 700e12)
+            store.add_sentinels(3, moment, reached.as_facts())
+        rounds = [replace(each, enqueue_seconds=21e-6) for each in timed(CASE, 1e-3)]
+        store_run(store, {CASE: rounds})
+    return db
+
+
+def test_what_the_device_reached_is_shown_with_its_drift(with_host_times: str) -> None:
+    lines = report(with_host_times, "--run", "3").stdout.splitlines()
+    assert lines[4:8] == [
+        "      latency   +-                 roof  meas",
+        "spec       ms    %  TFLOP/s  GB/s     %     %",
+        "----  -------  ---  -------  ----  ----  ----",
+        "q1k      3.00  0.0     2.87  14.0   4.3   0.3",
+    ]
+    assert "the device drifted from run 3's start to its end: copy rate -50.0 %" in lines
+    (row, _) = json.loads(report(with_host_times, "--run", "3", "--format", "json").stdout)
+    assert row["of_measured"] == pytest.approx(row["bytes"] / 4e12 / 3e-3, rel=0.01)
+
+
+def test_host_times_are_shown_on_request(with_host_times: str) -> None:
+    assert "enqueue" not in report(with_host_times, "--run", "5").stdout
+    assert "q512     1.00  0.1     21.0" in report(with_host_times, "--run", "5", "--host").stdout
+
+
 def test_csv_and_json_hold_every_round_once(db: str) -> None:
     rows = list(csv.DictReader(StringIO(report(db, "--run", "pr", "3", "--format", "csv").stdout)))
     assert [(row["run"], row["round"], row["backend"]) for row in rows] == [
@@ -114,6 +146,11 @@ def test_the_output_can_be_a_file(db: str, tmp_path: Path) -> None:
             ["--pivot", "backend", "--format", "csv"],
             "--format csv holds every round and all metrics, so that it takes no --pivot; leave "
             "it out, or choose another format, e.g. --format markdown",
+        ),
+        (
+            ["--pivot", "backend", "--host"],
+            "--host adds columns to the table of all metrics, and --pivot shows one metric; leave "
+            "one of them out, e.g. attnbench report --host",
         ),
         (
             ["--run", "empty"],

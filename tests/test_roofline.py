@@ -5,10 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from attnbench.analysis.roofline import is_impossible, roofline, roofline_fraction
+from attnbench.analysis.roofline import (
+    is_above_roofline,
+    is_impossible,
+    measured_fraction,
+    roofline,
+    roofline_fraction,
+)
 from attnbench.analysis.series import Series, series_of
+from attnbench.provenance.machine import Machine
 from attnbench.provenance.peaks import Peaks
 from attnbench.records import Status
+from attnbench.timing.sentinels import Sentinels
 from tests.stored_results import CPU, H200, attn, failed, measured, timed
 
 PEAKS = Peaks(132 * 4096 * 1.98e9, 6144 / 8 * 3.201e9 * 2)  # of the H200
@@ -82,3 +90,55 @@ def test_only_a_time_well_below_the_floor_is_impossible(
     fraction: float | None, impossible: bool
 ) -> None:
     assert is_impossible(fraction) is impossible
+
+
+def only(folder: Path, machine: Machine, spec: str, dtype: str, seconds: float) -> Series:
+    case = attn(spec, dtype=dtype)
+    return series_of(measured(folder, {case: timed(case, seconds)}, machine))[0]
+
+
+REACHED = Sentinels(bytes_per_second=4e12, read_bytes_per_second=3e12, flops_per_second=700e12)
+
+
+def test_of_what_was_reached_the_slower_of_copy_and_matmul_counts(tmp_path: Path) -> None:
+    decode, prefill = (only(tmp_path, H200, spec, "bf16", 1.0) for spec in ("64q1kv4k", "q8k"))
+    (work,) = decode.rounds
+    assert measured_fraction(decode, H200, REACHED) == pytest.approx(work.bytes / 4e12)
+    (work,) = prefill.rounds
+    assert measured_fraction(prefill, H200, REACHED) == pytest.approx(work.flops / 700e12)
+
+
+@pytest.mark.parametrize(
+    ("machine", "dtype", "counts"),
+    [
+        (H200, "bf16", True),
+        (H200, "fp16", True),
+        (H200, "fp32", False),
+        (CPU, "fp32", True),
+        (CPU, "bf16", False),
+    ],
+)
+def test_the_matmul_counts_for_the_dtypes_that_it_stands_for(
+    tmp_path: Path, machine: Machine, dtype: str, counts: bool
+) -> None:
+    prefill = only(tmp_path, machine, "q8k", dtype, 1.0)
+    (work,) = prefill.rounds
+    expected = work.flops / 700e12 if counts else work.bytes / 4e12
+    assert measured_fraction(prefill, machine, REACHED) == pytest.approx(expected)
+
+
+def test_more_than_what_was_reached_is_possible_but_not_more_than_the_roofline(
+    decode: Series,
+) -> None:
+    slow = replace(REACHED, bytes_per_second=1e12)
+    found = measured_fraction(decode, H200, slow)
+    assert found is not None
+    assert found > 1
+    assert not is_above_roofline(decode, roofline_fraction(decode, H200))
+    assert is_above_roofline(decode, 1.03)
+
+
+def test_of_a_device_that_was_not_measured_no_part_is_known(decode: Series) -> None:
+    assert measured_fraction(decode, H200, None) is None
+    warm = Series(tuple(replace(each, cache_state="hot") for each in decode.rounds))
+    assert measured_fraction(warm, H200, REACHED) is None

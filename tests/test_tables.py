@@ -1,5 +1,7 @@
 """The tables that people read, letter by letter."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from attnbench.reporting.pivot import pivot_table
 from attnbench.reporting.tables import results_table
 from attnbench.specs.case import Value
 from attnbench.timing.method import Method
+from attnbench.timing.sentinels import Sentinels
 from tests.stored_results import (
     CPU,
     H200,
@@ -26,6 +29,8 @@ from tests.stored_results import (
 )
 
 ON_GPU = Method("cudagraph")
+H200_REACHED = Sentinels(4.25e12, 3.9e12, 781e12, 1.2e-6, 4e-6)
+CPU_REACHED = Sentinels(20e9, 15e9, 300e9)
 
 
 class Shown:
@@ -42,13 +47,17 @@ class Shown:
         style: Style = "table",
         label: str | None = None,
         metric: str | None = None,
+        sentinels: Sequence[Sentinels] = (),
+        host: bool = False,
     ) -> str:
+        """`sentinels` of the run's start and of its end."""
+        reached = dict(zip(("start", "end"), (s.as_facts() for s in sentinels), strict=False))
         with Store.open(self._path) as store:
             run = store_run(store, results, machine=machine, method=method, label=label)
             measurements, runs = store.measurements([run]), {run: store.run(run)}
         if metric:
             return pivot_table(measurements, runs, metric, style)
-        return results_table(measurements, runs, style)
+        return results_table(measurements, runs, style, sentinels={run: reached}, host=host)
 
 
 @pytest.fixture
@@ -87,6 +96,17 @@ def on_a_gpu() -> Results:
         decode: timed(decode, 200e-6, 200e-6, 200e-6, resolved=flash),
         small: timed(small, 19e-6, 19.1e-6, 19e-6, resolved=flash, cache_state="mixed"),
         naive: [*timed(naive, 64e-6, 66e-6, labels=("launch_bound",)), *crash],
+    }
+
+
+def with_host_times(results: Results) -> Results:
+    """Each round with 20 us and a little more to enqueue a call; the first case has a plan."""
+    return {
+        case: [
+            replace(each, enqueue_seconds=20e-6 + at * 1e-6, plan_seconds=None if nth else 310e-6)
+            for at, each in enumerate(rounds)
+        ]
+        for nth, (case, rounds) in enumerate(results.items())
     }
 
 
@@ -151,7 +171,7 @@ dtype bf16, num_q_heads 32, num_kv_heads 8, head_dim 128
 spec      backend       us    %  TFLOP/s  GB/s      %     MiB   best  note
 --------  -------  -------  ---  -------  ----  -----  ------  -----  ----
 q8k       sdpa        3010  0.3      183  55.7   17.1    64.0      -  1
-64q1kv4k  sdpa         200  0.0     21.5  5370  109.3       -      -  2,3
+64q1kv4k  sdpa        !200  0.0     21.5  5370  109.3       -      -  2,3
 8q1kv1k   sdpa        19.0  0.3     7.06  1770      -       -   best  3,4
 8q1kv1k   naive       65.0  1.5     2.06   518   10.5       -  3.42x  5,6
 
@@ -173,7 +193,7 @@ dtype bf16, num_q_heads 32, num_kv_heads 8, head_dim 128
 | spec | backend | latency us | +- % | TFLOP/s | GB/s | roof % | memory MiB | vs best | note |
 | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
 | q8k | sdpa | 3010 | 0.3 | 183 | 55.7 | 17.1 | 64.0 | - | 1 |
-| 64q1kv4k | sdpa | 200 | 0.0 | 21.5 | 5370 | 109.3 | - | - | 2,3 |
+| 64q1kv4k | sdpa | !200 | 0.0 | 21.5 | 5370 | 109.3 | - | - | 2,3 |
 | 8q1kv1k | sdpa | 19.0 | 0.3 | 7.06 | 1770 | - | - | best | 3,4 |
 | 8q1kv1k | naive | 65.0 | 1.5 | 2.06 | 518 | 10.5 | - | 3.42x | 5,6 |
 
@@ -252,6 +272,37 @@ spec       ms    %  GFLOP/s  GB/s
 ----  -------  ---  -------  ----
 q64      1.00  0.1      290  9.85"""
 
+CPU_TABLE_WITH_SENTINELS = """\
+                                                         of
+                        latency   +-                   meas     vs
+spec           backend       ms    %  GFLOP/s   GB/s      %   best
+-------------  -------  -------  ---  -------  -----  -----  -----
+q512           naive       26.1  0.4     82.3  0.803   27.4  3.42x
+q512           sdpa        7.64  0.4      282   2.74   93.9   best
+8q1kv1k        naive       4.19  0.4     32.0   16.1   80.4  3.42x
+8q1kv1k        sdpa        1.22  0.4      110   55.0  275.0   best
+8q1kv1k_2q256  naive       14.4  0.4     84.5   6.16   30.8  3.42x
+8q1kv1k_2q256  sdpa        4.20  0.4      289   21.1  105.3   best
+"""
+
+LAYOUTS_WITH_SENTINELS = """\
+                                            of
+                latency   +-        roof  meas     vs
+tokens  layout       us    %  GB/s     %     %   best
+------  ------  -------  ---  ----  ----  ----  -----
+     1  NHD        2.90  0.1  2.83   0.1   0.1   best
+"""
+
+GPU_TABLE_WITH_HOST_TIMES = """\
+                   latency   +-  enqueue  plan   roof  memory     vs
+spec      backend       us    %       us    us      %     MiB   best  note
+--------  -------  -------  ---  -------  ----  -----  ------  -----  ----
+q8k       sdpa        3010  0.3     21.0   310   17.1    64.0      -  1
+64q1kv4k  sdpa        !200  0.0     21.0     -  109.3       -      -  2,3
+8q1kv1k   sdpa        19.0  0.3     21.0     -      -       -   best  3,4
+8q1kv1k   naive       65.0  1.5     20.5     -   10.5       -  3.42x  5,6
+"""
+
 PIVOT_TABLE = """\
 run 1: attn on Intel Xeon, 2 cores; timer cpu, cache cold; 3 rounds
 dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
@@ -270,13 +321,14 @@ dtype bf16, num_q_heads 32, num_kv_heads 8, head_dim 128
 
 part of the roofline, %
 
-spec        sdpa  naive
---------  ------  -----
-q8k         17.1      -
-64q1kv4k  109.3*      -
-8q1kv1k       -*  10.5*
+spec         sdpa  naive
+--------  -------  -----
+q8k          17.1      -
+64q1kv4k  !109.3*      -
+8q1kv1k        -*  10.5*
 
 *: has a note in the table without --pivot
+!: above_roofline, so it is wrong
 
 crashed: naive 8q1kv1k: the worker died with signal 11"""
 
@@ -299,6 +351,78 @@ def test_backends_side_by_side_with_the_best_marked(shown: Shown) -> None:
 
 def test_a_gpu_has_a_roofline_and_doubtful_rows_say_why(shown: Shown) -> None:
     assert shown.table(on_a_gpu(), H200, ON_GPU) == GPU_TABLE
+
+
+def test_beside_sentinels_a_time_is_a_part_of_what_the_device_reached(shown: Shown) -> None:
+    assert CPU_TABLE_WITH_SENTINELS in shown.table(on_a_cpu(), sentinels=[CPU_REACHED])
+    table = shown.table(layouts(), H200, ON_GPU, sentinels=[H200_REACHED])
+    assert LAYOUTS_WITH_SENTINELS in table
+
+
+def test_the_part_of_what_was_reached_gives_way_where_80_columns_are_short(shown: Shown) -> None:
+    assert shown.table(on_a_gpu(), H200, ON_GPU, sentinels=[H200_REACHED]) == GPU_TABLE
+    markdown = shown.table(on_a_gpu(), H200, ON_GPU, "markdown", sentinels=[H200_REACHED])
+    assert "| roof % | of meas % | memory MiB |" in markdown
+
+
+def test_host_times_are_shown_on_request_and_rates_give_way(shown: Shown) -> None:
+    results = with_host_times(on_a_gpu())
+    assert shown.table(results, H200, ON_GPU) == GPU_TABLE
+    assert GPU_TABLE_WITH_HOST_TIMES in shown.table(results, H200, ON_GPU, host=True)
+    markdown = shown.table(results, H200, ON_GPU, "markdown", host=True)
+    assert "| +- % | enqueue us | plan us | TFLOP/s | GB/s |" in markdown
+
+
+def test_host_times_that_are_not_known_are_not_shown(shown: Shown) -> None:
+    unknown = "\nwhat a call costs the host is not known of these cases"
+    assert shown.table(on_a_cpu(), host=True, label="main") == CPU_TABLE + unknown
+
+
+@pytest.mark.parametrize(
+    ("later", "line"),
+    [
+        ({"bytes_per_second": 4.2e12, "launch_seconds": 1.22e-6}, None),
+        (
+            {"bytes_per_second": 4.1e12, "flops_per_second": 800e12, "launch_seconds": 1.3e-6},
+            "the device drifted from run 1's start to its end: copy rate -3.5 %, matmul rate +2.4 "
+            "%",
+        ),
+        (
+            {"read_bytes_per_second": 3e12, "event_seconds": 3e-6},
+            "the device drifted from run 1's start to its end: read rate -23.1 %",
+        ),
+    ],
+)
+def test_a_device_that_drifted_during_a_run_is_told(
+    shown: Shown, later: dict[str, float], line: str | None
+) -> None:
+    end = replace(H200_REACHED, **later)
+    text = shown.table(layouts(), H200, ON_GPU, "markdown", sentinels=[H200_REACHED, end])
+    assert [each[2:] for each in text.splitlines() if "drifted" in each] == [line][: bool(line)]
+
+
+def test_a_time_that_cannot_be_is_never_the_best(shown: Shown) -> None:
+    wrong, right = attn("64q1kv4k", "naive", dtype="bf16"), attn("64q1kv4k", dtype="bf16")
+    third = attn("64q1kv4k", "triton", dtype="bf16")
+    results = {wrong: timed(wrong, 2e-4), right: timed(right, 3e-4), third: timed(third, 6e-4)}
+    lines = shown.table(results, H200, ON_GPU).splitlines()
+    cells = {row[0]: row for row in map(str.split, lines) if row and row[0] in ("naive", "sdpa")}
+    assert (cells["naive"][1], cells["naive"][6]) == ("!200", "-")
+    assert (cells["sdpa"][1], cells["sdpa"][6]) == ("300", "best")
+    labelled = {right: timed(right, 3e-4, labels=("above_roofline",))}
+    assert "!300" in shown.table(labelled, H200, ON_GPU)
+
+
+LABELS = (
+    "wide_interval launch_bound eager_fallback outliers bimodal power_limited thermal clock_moved "
+    "shared_gpu above_roofline"
+)
+
+
+@pytest.mark.parametrize("label", LABELS.split())
+def test_every_label_is_explained(shown: Shown, label: str) -> None:
+    results = {(case := attn("q512")): timed(case, 1e-3, labels=(label,))}
+    assert f"\nall rows: {label}: " in shown.table(results)
 
 
 def test_markdown_holds_the_same(shown: Shown) -> None:
@@ -338,7 +462,7 @@ spec       ms    %  TFLOP/s  GB/s  note
 q512     1.00  0.1     2.15  21.0
 q1k      1.00  0.1     8.60  41.9  1
 
-1: shared_gpu
+1: shared_gpu: another process was on the GPU
 all rows: wide_interval: sampling ended before the median was certain"""
     assert shown.table(results).endswith(expected)
     pivoted = """\
@@ -383,6 +507,8 @@ def test_usual_tables_fit_80_columns(shown: Shown) -> None:
         shown.table(on_a_gpu(), H200, ON_GPU),
         shown.table(thresholds()),
         shown.table(refusals()),
+        shown.table(with_host_times(on_a_cpu()), sentinels=[CPU_REACHED], host=True),
+        shown.table(with_host_times(on_a_gpu()), H200, ON_GPU, sentinels=[H200_REACHED], host=True),
     ]
     assert max(len(line) for table in tables for line in table.splitlines()) <= 80
 
@@ -402,6 +528,25 @@ spec           backend            us
 64q1kv..k_q2k  flashinfer  123456789
 q1k            sdpa                1"""
     assert grid(columns, width=36) == expected
+
+
+@pytest.mark.parametrize(
+    ("width", "row"),
+    [
+        (26, "64q1kv4k_q2  9     1     2"),
+        (25, "64q1kv4k_q2  9     1"),
+        (19, "64q1kv4k_q2  9"),
+        (13, "64q1..k_q2  9"),
+    ],
+)
+def test_optional_columns_give_way_from_the_last_before_texts_do(width: int, row: str) -> None:
+    columns = [
+        words("spec", ["64q1kv4k_q2"]),
+        Column("n", ["9"]),
+        Column("GB/s", ["1"], optional=True),
+        Column("roof", ["2"], optional=True),
+    ]
+    assert grid(columns, width=width).splitlines()[-1] == row
 
 
 def test_numbers_are_never_shortened() -> None:

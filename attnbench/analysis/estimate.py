@@ -143,6 +143,10 @@ class Estimate:
         spreads = (replace(s, rounds=max(s.rounds, rounds)) for s in self.spreads)
         return replace(self, spreads=tuple(spreads))
 
+    def at_rounds(self, rounds: int) -> "Estimate":
+        """What the same spreads would give with exactly so many rounds a side."""
+        return replace(self, spreads=tuple(replace(s, rounds=rounds) for s in self.spreads))
+
     def with_endless_rounds(self) -> "Estimate":
         """What no number of rounds can improve on."""
         return replace(self, spreads=())

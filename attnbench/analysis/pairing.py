@@ -1,9 +1,13 @@
-"""Which series of two sides may be compared; never one with another kind of time."""
+"""Which series of two sides may be compared, and which of their rounds belong together.
+
+Never is one compared with another kind of time.
+"""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from attnbench.analysis.estimate import Cell
 from attnbench.analysis.series import Series
 
 
@@ -35,6 +39,32 @@ def pair_up(base: Sequence[Series], head: Sequence[Series]) -> Pairing:
     mismatches = [(pair, text) for pair in matched if (text := _cache_mismatch(pair))]
     near, only_base, only_head = _nearly_paired(lonely, list(partners.values()))
     return Pairing(pairs, [*mismatches, *near], only_base, only_head)
+
+
+def cell_of(pair: Pair, turns: Mapping[int, str]) -> Cell:
+    """What of a pair with times on both sides is compared.
+
+    That is all rounds; of interleaved sides those alone that both have, the i-th with the i-th.
+    turns has by its number each run that took turns with others: with those of the same mark.
+    """
+    key = "/".join((*pair.base.key, *pair.head.key))
+    base, head = _by_round(pair.base), _by_round(pair.head)
+    shared = sorted(base.keys() & head.keys())
+    if not (shared and _interleaved(pair, turns)):
+        return Cell(key, pair.base.medians, pair.head.medians, paired=False)
+    return Cell(key, tuple(base[r] for r in shared), tuple(head[r] for r in shared), paired=True)
+
+
+def _by_round(series: Series) -> dict[int, float]:
+    return {each.round: each.median for each in series.timed if each.median is not None}
+
+
+def _interleaved(pair: Pair, turns: Mapping[int, str]) -> bool:
+    """Whether both sides are of one run, or of two that took turns with each other."""
+    if len(pair.base.runs) > 1 or len(pair.head.runs) > 1:
+        return False
+    (base,), (head,) = pair.base.runs, pair.head.runs
+    return base == head or (base in turns and turns[base] == turns.get(head))
 
 
 def _nearly_paired(

@@ -1,16 +1,20 @@
 """How near a time is to the least that the hardware allows (Williams et al., CACM 2009)."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 from attnbench.analysis.series import Series
 from attnbench.provenance.machine import Machine
-from attnbench.provenance.peaks import peaks
+from attnbench.provenance.peaks import Peaks, peaks
 from attnbench.specs.case import Case
+from attnbench.timing.sentinels import Sentinels
 
 ABOVE_ROOFLINE = "above_roofline"  # the label of a time that cannot be
 # Clocks vary and timers err a little; beyond this a time below the floor is a wrong number.
 _TOLERANCE = 0.98
+# By kind of machine, the dtypes whose rate the sentinels' matmul tells.
+_MATMUL = {"cuda": ("bf16", "fp16"), "cpu": ("fp32",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,10 @@ def roofline(case: Case, flops: float, bytes_moved: float, machine: Machine) -> 
     """
     in_fp8 = case.kv_cache_dtype.startswith("fp8")
     limits = (in_fp8 and peaks(machine, "fp8")) or peaks(machine, case.dtype)
-    if limits is None:
-        return None
+    return None if limits is None else _floor(flops, bytes_moved, limits)
+
+
+def _floor(flops: float, bytes_moved: float, limits: Peaks) -> Roofline:
     compute, memory = flops / limits.flops_per_second, bytes_moved / limits.bytes_per_second
     return Roofline(compute, "compute") if compute > memory else Roofline(memory, "memory")
 
@@ -51,6 +57,25 @@ def roofline_fraction(series: Series, machine: Machine) -> float | None:
     work = series.timed[0]
     limit = roofline(series.case, work.flops, work.bytes, machine)
     return None if limit is None else limit.fraction(series.time, series.cache_state)
+
+
+def measured_fraction(series: Series, machine: Machine, reached: Sentinels | None) -> float | None:
+    """As `roofline_fraction`, with what the device itself reached in place of its peaks.
+
+    That is a copy's rate and, for the dtypes that it stands for, a matmul's. Neither is a limit:
+    a kernel that only reads, or computes in fp8, may go above 1.
+    """
+    if series.time is None or reached is None:
+        return None
+    work = series.timed[0]
+    rate = reached.flops_per_second if series.case.dtype in _MATMUL[machine.kind] else math.inf
+    limit = _floor(work.flops, work.bytes, Peaks(rate, reached.bytes_per_second))
+    return limit.fraction(series.time, series.cache_state)
+
+
+def is_above_roofline(series: Series, fraction: float | None) -> bool:
+    """Whether a series is wrong: labelled so, or with an impossible part of the roofline."""
+    return ABOVE_ROOFLINE in series.labels or is_impossible(fraction)
 
 
 def is_impossible(fraction: float | None) -> bool:

@@ -67,10 +67,15 @@ def judge(
         high=_exp(estimate.log_ratio + reach),
         p=p,
         q=q,
-        detectable=_exp(limit + reach + estimate.reach(_POWER)) - 1,
+        detectable=detectable(estimate, limit),
         rounds_needed=needed,
         reason="; ".join([finding, *_caveats(estimate, noise)]),
     )
+
+
+def detectable(estimate: Estimate, limit: float) -> float:
+    """The smallest relative change that would be told from `limit` four times in five."""
+    return _exp(limit + estimate.reach(1 - _ALPHA / 2) + estimate.reach(_POWER)) - 1
 
 
 def _without_spread(key: str, estimate: Estimate, noise: Noise, limit: float) -> Comparison:

@@ -31,6 +31,9 @@ from attnbench.reporting.report import Format, report
     help="What --pivot shows.  [default: latency]",
 )
 @click.option(
+    "--host", is_flag=True, help="Also show what a call, and planning it, costs the host."
+)
+@click.option(
     "--format",
     "form",
     type=click.Choice(["table", "markdown", "csv", "json"]),
@@ -50,6 +53,7 @@ def command(
     refs: tuple[str, ...],
     pivot: str | None,
     metric: str | None,
+    host: bool,
     form: Format,
     output: TextIO,
     db: str,
@@ -63,5 +67,7 @@ def command(
     """
     width = get_terminal_size().columns
     with Store.open(db, create=False, note=note) as store:
-        text = report(store, refs, form, pivot=pivot is not None, metric=metric, width=width)
+        text = report(
+            store, refs, form, pivot=pivot is not None, metric=metric, host=host, width=width
+        )
     click.echo(text, file=output)

@@ -4,15 +4,17 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 
-from attnbench.analysis.compare import ASSUMED_NOISE, Cell, Comparison, compare
-from attnbench.analysis.pairing import Pair, Pairing, pair_up
+from attnbench.analysis.compare import Cell, Comparison, Noise, compare
+from attnbench.analysis.pairing import Pair, Pairing, cell_of, pair_up
 from attnbench.analysis.series import series_of
 from attnbench.db.rows import Run
 from attnbench.db.store import Store
 from attnbench.errors import NotComparable, UsageError
 from attnbench.reporting.differences import differences
 from attnbench.reporting.fields import Fields
+from attnbench.reporting.noise import noise_for, turns_of
 from attnbench.reporting.selection import Selection, select
 from attnbench.specs.case import Case
 
@@ -30,11 +32,13 @@ FAILING: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A case on both sides; with a comparison where all rounds of both have a time."""
+    """A case on both sides; the rest stands where all rounds of both have a time."""
 
     verdict: str  # one of VERDICTS
     pair: Pair
-    comparison: Comparison | None
+    comparison: Comparison | None = None
+    cell: Cell | None = None  # what was compared
+    noise: Noise | None = None  # what it was judged by
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,11 @@ class Diff:
     def comparisons(self) -> list[Comparison]:
         """Of the cases that have a time on both sides: all that a mean may cover."""
         return [row.comparison for row in self.rows if row.comparison]
+
+    @property
+    def judged(self) -> list[tuple[Cell, Noise]]:
+        """Of the same cases what was compared, and by what noise it was judged."""
+        return [(row.cell, row.noise) for row in self.rows if row.cell and row.noise]
 
     @property
     def describe(self) -> Callable[[Case], str]:
@@ -104,7 +113,7 @@ def diff(
             "(`attnbench runs` lists them)"
         )
     pairing = pair_up(series_of(base.measurements), series_of(head.measurements))
-    found = Diff(base, head, margin, _rows(pairing.pairs, margin), pairing)
+    found = Diff(base, head, margin, _rows(store, pairing.pairs, margin), pairing)
     if not set(found.counts) - {FAILS}:
         raise NotComparable(_nothing_pairs(found))
     return found
@@ -124,13 +133,21 @@ def newest(selection: Selection) -> Run:
     return max(selection.runs.values(), key=lambda run: (run.started, run.number))
 
 
-def _rows(pairs: Sequence[Pair], margin: float) -> list[Row]:
+def _rows(store: Store, pairs: Sequence[Pair], margin: float) -> list[Row]:
     whole = [pair for pair in pairs if not _failure(pair)]
-    cells = [Cell(p.base.first.case_key, p.base.medians, p.head.medians, False) for p in whole]
-    # No between-session variance is stored yet, of any machine.
-    comparisons = compare(cells, lambda _: ASSUMED_NOISE, margin)
-    rows = [Row(c.verdict, pair, c) for pair, c in zip(whole, comparisons, strict=True)]
-    rows += [Row(failure, pair, None) for pair in pairs if (failure := _failure(pair))]
+    turns = turns_of(store, {run for p in whole for run in (*p.base.runs, *p.head.runs)})
+    cells = [cell_of(pair, turns) for pair in whole]
+    lookup = cache(partial(noise_for, store))
+    noises = {
+        cell.key: lookup(each.machine_key, each.machine_model, each.case.family, cell.stratum)
+        for cell, each in zip(cells, (pair.base.first for pair in whole), strict=True)
+    }
+    comparisons = compare(cells, lambda cell: noises[cell.key], margin)
+    rows = [
+        Row(found.verdict, pair, found, cell, noises[cell.key])
+        for pair, cell, found in zip(whole, cells, comparisons, strict=True)
+    ]
+    rows += [Row(failure, pair) for pair in pairs if (failure := _failure(pair))]
     return sorted(rows, key=_place)
 
 

@@ -3,12 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from attnbench.analysis.compare import (
-    ASSUMED_NOISE,
-    Comparison,
-    geometric_mean_ratio,
-    global_shift,
-)
+from attnbench.analysis.compare import Comparison, Noise, geometric_mean_ratio, global_shift
 from attnbench.db.models import RunStatus
 from attnbench.reporting.diff import FAILS, NOW_FAILS, NOW_RUNS, Diff, Row
 from attnbench.reporting.differences import source_text
@@ -47,7 +42,7 @@ def _suspects(diff: Diff) -> list[str]:
     lines = lines or ["source, software and machine are the same on both sides"]
     if len(diff.base.runs) > 1 or len(diff.head.runs) > 1:
         lines.append("a side has several runs: what differs is told of the newest of each")
-    floor = max(ASSUMED_NOISE.floor, math.log1p(diff.margin))
+    floor = max([math.log1p(diff.margin), *(noise.floor for _, noise in diff.judged)])
     if shift := global_shift(diff.comparisons, floor):
         lines.append(
             f"most cases moved together, by {change_in_percent(shift)} % in the middle: suspect "
@@ -111,12 +106,42 @@ def _summary(diff: Diff) -> list[str]:
         cases = "1 case" if len(found) == 1 else f"the {len(found)} cases"
         lines.append(f"geometric mean of {cases} with a time on both sides: {mean} %")
     lines += _on_unclear([each for each in found if each.verdict == "unclear"])
-    if found and not ASSUMED_NOISE.measured:
-        lines.append(
-            "no between-session variance is stored for this machine: sessions are assumed to "
-            f"differ by {percent(ASSUMED_NOISE.session_sd)}"
-        )
-    return lines
+    return lines + _noise(diff)
+
+
+def _noise(diff: Diff) -> list[str]:
+    """By what the verdicts tell change from noise: measured in a line, assumed in another."""
+    apart = [noise for cell, noise in diff.judged if not cell.paired]
+    measured = [noise.session_sd for noise in apart if noise.measured]
+    floors = [noise.floor for _, noise in diff.judged if noise.floor > 0]
+    told, found = [], []
+    if len(apart) < len(diff.judged):
+        told.append("rounds were interleaved and are compared pair by pair")
+    if measured:
+        found.append(f"sessions differ by {_span(measured)}")
+    if floors:
+        found.append(f"equal code differs by up to {_span(floors)}")
+    if found:
+        told.append(f"selfcheck found that {' and '.join(found)}")
+    return ["; ".join(told), *_assumed(apart)] if told else _assumed(apart)
+
+
+def _assumed(apart: Sequence[Noise]) -> list[str]:
+    assumed = [noise.session_sd for noise in apart if not noise.measured]
+    if not assumed:
+        return []
+    some = f"{len(assumed)} of the {len(apart)} cases"
+    where = "this machine" if len(assumed) == len(apart) else some
+    return [
+        f"no between-session variance is stored for {where}: sessions are assumed to differ by "
+        f"{_span(assumed)}"
+    ]
+
+
+def _span(logs: Sequence[float]) -> str:
+    """Spreads of logarithms as percentages, from the least to the largest."""
+    least, largest = percent(min(logs)), percent(max(logs))
+    return least if least == largest else f"{least.removesuffix(' %')} to {largest}"
 
 
 def _on_unclear(unclear: Sequence[Comparison]) -> list[str]:

@@ -1,7 +1,9 @@
 """Every round as one flat record, as CSV or JSON. Nothing stands for what is not known.
 
-Names end in the unit: `_s` seconds, `_bytes`. Bare `flops` and `bytes` are the useful work of one
-call, `tflops` and `gbps` that work over the median, in 1e12 FLOP/s and 1e9 byte/s.
+Names end in the unit: `_s` seconds, `_bytes`, `_hz`, `_c` degrees Celsius, `_w` watts, `_j` joules.
+Bare `flops` and `bytes` are the useful work of one call, `tflops` and `gbps` that work over the
+median, in 1e12 FLOP/s and 1e9 byte/s. `roofline` and `of_measured` are fractions: of the physical
+limits, and of the rates that the device itself reached when its run started.
 """
 
 import csv
@@ -11,42 +13,85 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from typing import TextIO
 
+from attnbench.analysis.roofline import (
+    ABOVE_ROOFLINE,
+    is_above_roofline,
+    measured_fraction,
+    roofline_fraction,
+)
+from attnbench.analysis.series import Series
 from attnbench.db.rows import Run
+from attnbench.provenance.machine import Machine
 from attnbench.records import Measurement, Status
+from attnbench.reporting.section import NO_SENTINELS, SentinelFacts
 from attnbench.specs.shape import AttnShape, MlaShape
+from attnbench.timing.guard import REASONS
+from attnbench.timing.sentinels import Sentinels
 
 Record = dict[str, object]
 
 _DIMS = tuple(dict.fromkeys(f.name for f in (*fields(AttnShape), *fields(MlaShape))))
+# What the guard saw, by its names; why clocks were held down stands in a list of its own.
+_GUARD = {
+    "sm_clock_before_hz": "sm_clock_hz_before",
+    "sm_clock_after_hz": "sm_clock_hz_after",
+    "sm_clock_median_hz": "sm_clock_hz_median",
+    "sm_clock_lowest_hz": "sm_clock_hz_lowest",
+    "sm_clock_highest_hz": "sm_clock_hz_highest",
+    "memory_clock_hz": "memory_clock_hz",
+    "temperature_c": "temperature",
+    "power_w": "watts",
+    "mean_power_w": "mean_watts",
+    "energy_j": "joules",
+    "power_limited_share": "power_limited_share",
+    "thermal_share": "thermal_share",
+    "gpu_processes": "processes",
+}
 
 
-def write_csv(measurements: Iterable[Measurement], runs: Mapping[int, Run], stream: TextIO) -> None:
+def write_csv(
+    measurements: Iterable[Measurement],
+    runs: Mapping[int, Run],
+    stream: TextIO,
+    sentinels: SentinelFacts = NO_SENTINELS,
+) -> None:
     """A header, then a line for each round; lists are a;b and mappings name=value;name=value."""
     writer = csv.writer(stream, lineterminator="\n")
     for number, each in enumerate(measurements):
-        found = record(each, runs[each.run])
+        found = record(each, runs[each.run], sentinels)
         if number == 0:
             writer.writerow(found)
         writer.writerow(map(_cell, found.values()))
 
 
 def write_json(
-    measurements: Iterable[Measurement], runs: Mapping[int, Run], stream: TextIO
+    measurements: Iterable[Measurement],
+    runs: Mapping[int, Run],
+    stream: TextIO,
+    sentinels: SentinelFacts = NO_SENTINELS,
 ) -> None:
     """A list of one object for each round, with the names of the CSV."""
-    records = [record(each, runs[each.run]) for each in measurements]
+    records = [record(each, runs[each.run], sentinels) for each in measurements]
     json.dump(records, stream, indent=1, allow_nan=False)
     stream.write("\n")
 
 
-def record(measurement: Measurement, run: Run) -> Record:
+def record(measurement: Measurement, run: Run, sentinels: SentinelFacts = NO_SENTINELS) -> Record:
     """A round by stable names, the same for every round; None where nothing is known."""
+    machine, series = Machine.from_facts(run.machine), Series((measurement,))
+    fraction = roofline_fraction(series, machine)
+    start = sentinels.get(run.number, {}).get("start")
+    reached = Sentinels.from_facts(start) if start else None
     return {
         **_origin(measurement, run),
         **_case(measurement),
         **_method(measurement),
-        **_outcome(measurement),
+        **_outcome(measurement, wrong=is_above_roofline(series, fraction)),
         **_work(measurement),
+        "roofline": fraction,
+        "of_measured": measured_fraction(series, machine, reached),
+        **_kernels(measurement),
+        **_guard(measurement),
     }
 
 
@@ -99,7 +144,8 @@ def _method(m: Measurement) -> Record:
     }
 
 
-def _outcome(m: Measurement) -> Record:
+def _outcome(m: Measurement, *, wrong: bool) -> Record:
+    labels = dict.fromkeys([*m.labels, *[ABOVE_ROOFLINE][:wrong]])
     return {
         "round": m.round,
         "position": m.position,
@@ -109,7 +155,7 @@ def _outcome(m: Measurement) -> Record:
         "low_s": m.low,
         "high_s": m.high,
         "num_samples": m.num_samples,
-        "labels": list(m.labels),
+        "labels": list(labels),
         "errors": _finite(m.facts["errors"]),
         "durations_s": _finite(m.facts["durations"]),
     }
@@ -122,6 +168,7 @@ def _work(m: Measurement) -> Record:
         "cache_state": m.cache_state,
         "sets": m.sets,
         "touched_bytes": m.touched_bytes,
+        "footprint_ratio": facts["footprint_ratio"],
         "flops": m.flops,
         "bytes": m.bytes,
         "tflops": m.flops / m.median / 1e12 if m.median else None,
@@ -135,6 +182,29 @@ def _work(m: Measurement) -> Record:
         "peak_memory_bytes": facts["peak_memory"],
     }
     return found if m.status is Status.OK else dict.fromkeys(found)
+
+
+def _kernels(m: Measurement) -> Record:
+    """What ran on the GPU, and what a call costs the host."""
+    facts = m.facts
+    names = facts["kernels"]
+    assert isinstance(names, tuple)
+    return {
+        "kernels": list(names) or None,
+        "kernel_s": facts["kernel_seconds"],
+        "enqueue_s": facts["enqueue_seconds"],
+        "plan_s": facts["plan_seconds"],
+    }
+
+
+def _guard(m: Measurement) -> Record:
+    """What the guard saw; no reasons where it saw nothing."""
+    seen = m.facts["guard"]
+    assert isinstance(seen, Mapping)
+    facts = _finite(seen)
+    reasons = [name for name in REASONS if name in facts]
+    found = {name: facts.get(fact) for name, fact in _GUARD.items()}
+    return found | {"clock_reasons": reasons if facts else None}
 
 
 def _finite(numbers: object) -> Record:

@@ -21,6 +21,7 @@ class Column:
     texts: Sequence[str]
     left: bool = False  # numbers stand to the right, words to the left
     shrinks: bool = False  # whether its texts may lose their middle
+    optional: bool = False  # whether it is left out where the width is short
 
     @property
     def width(self) -> int:
@@ -50,11 +51,12 @@ def words(header: str, texts: Sequence[str]) -> Column:
 def grid(columns: Sequence[Column], style: Style = "table", width: int = WIDTH) -> str:
     """The columns, all of one length, side by side.
 
-    For a terminal, texts are shortened in their middle where the width is short.
+    Where a terminal is narrow, optional columns are left out, the last one first; where that is
+    not enough, texts are shortened in their middle.
     """
     if style == "markdown":
         return _markdown(columns)
-    columns = _fitted(columns, width)
+    columns = _fitted(_without_optional(columns, width), width)
     widths = [column.width for column in columns]
     lines = [*_header_lines(columns), ["-" * w for w in widths], *_rows(columns)]
     return "\n".join(_GAP.join(map(Column.set, columns, line, widths)).rstrip() for line in lines)
@@ -89,11 +91,26 @@ def shorten(text: str, width: int) -> str:
     return f"{text[: width - 2 - tail]}..{text[len(text) - tail :]}"
 
 
+def _without_optional(columns: Sequence[Column], width: int) -> list[Column]:
+    """Without the last optional columns, as many as have to go."""
+    kept = list(columns)
+    for column in reversed(columns):
+        if sum(each.width for each in kept) <= _room(kept, width):
+            break
+        if column.optional:
+            kept.remove(column)
+    return kept
+
+
+def _room(columns: Sequence[Column], width: int) -> int:
+    """What the gaps between columns leave of a width."""
+    return width - len(_GAP) * (len(columns) - 1)
+
+
 def _fitted(columns: Sequence[Column], width: int) -> list[Column]:
     """The widest columns give way first, until all fit or none can be narrower."""
     widths, least = [c.width for c in columns], [c.least for c in columns]
-    room = width - len(_GAP) * (len(columns) - 1)
-    while sum(widths) > room:
+    while sum(widths) > _room(columns, width):
         spare = [at for at in range(len(columns)) if widths[at] > least[at]]
         if not spare:
             break

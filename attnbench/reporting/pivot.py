@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from attnbench.analysis.roofline import roofline_fraction
+from attnbench.analysis.roofline import ABOVE_ROOFLINE, is_above_roofline, roofline_fraction
 from attnbench.analysis.series import Series
 from attnbench.db.rows import Run
 from attnbench.records import Measurement
 from attnbench.reporting.fields import requested
 from attnbench.reporting.grid import WIDTH, Column, Style, grid, items
+from attnbench.reporting.notes import shared_by_all, warnings
 from attnbench.reporting.section import Section, sections
-from attnbench.reporting.tables import shared_by_all, spec_column, warnings
+from attnbench.reporting.tables import spec_column
 from attnbench.specs.case import WORKLOAD_FIELDS
 from attnbench.units import (
     MISSING,
@@ -31,6 +32,10 @@ METRICS: Mapping[str, tuple[str, Callable[[Series, Section], float | None], _For
         lambda series, section: roofline_fraction(series, section.machine),
         percent_column,
     ),
+}
+_MARKS = {
+    "*": "*: has a note in the table without --pivot",
+    "!": f"!: {ABOVE_ROOFLINE}, so it is wrong",
 }
 
 
@@ -62,13 +67,14 @@ def _section_text(section: Section, metric: str, style: Style, width: int) -> st
 
 
 def _marked(texts: Sequence[str], section: Section) -> tuple[list[str], list[str]]:
-    """The cells, those in doubt with a star, and what stands below the table."""
-    fractions = [roofline_fraction(each, section.machine) for each in section.timed]
-    doubts = [warnings(each, section, f) for each, f in zip(section.timed, fractions, strict=True)]
+    """The cells, those in doubt with a star and wrong ones with a !, and what stands below."""
+    rows = list(zip(section.timed, section.roofline_fractions, strict=True))
+    doubts = [warnings(each, section, fraction) for each, fraction in rows]
     shared = shared_by_all(doubts)
     stars = ["*" if set(found) - set(shared) else "" for found in doubts]
-    notes = ["*: has a note in the table without --pivot"] if any(stars) else []
-    cells = [f"{text}{star}" for text, star in zip(texts, stars, strict=True)]
+    wrong = ["!" if is_above_roofline(*row) else "" for row in rows]
+    notes = [text for mark, text in _MARKS.items() if mark in (*stars, *wrong)]
+    cells = list(map("{}{}{}".format, wrong, texts, stars))
     return cells, [*notes, *(f"all: {text}" for text in shared)]
 
 

@@ -13,7 +13,7 @@ from attnbench.units import MISSING
 _UNFINISHED = {RunStatus.INTERRUPTED: "!", RunStatus.RUNNING: "~"}
 _MARKS = {
     "*": "with uncommitted changes",
-    "!": "interrupted; its command goes on with --resume and the number of the run",
+    "!": "interrupted; attn, mla and cache-write go on with --resume and the run's number",
     "~": "still running, or killed",
 }
 
@@ -52,7 +52,9 @@ def transfer_text(transfer: Transfer) -> str:
         f"{transfer.runs} new of {len(transfer.numbers)} runs, {transfer.measurements} new "
         f"outcomes, samples of {transfer.samples}"
     )
-    return ", ".join([counts, *renumbered])
+    count = transfer.noise
+    noise = [f"{count} new noise floor{'s' * (count != 1)}"] if count else []
+    return ", ".join([counts, *noise, *renumbered])
 
 
 def _source(run: Run) -> str:

@@ -1,9 +1,10 @@
 """The part of a report that one table can show."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
+from attnbench.analysis.roofline import measured_fraction, roofline_fraction
 from attnbench.analysis.series import Series, series_of
 from attnbench.db.rows import Run
 from attnbench.provenance.machine import Machine
@@ -11,14 +12,20 @@ from attnbench.records import Measurement, Status
 from attnbench.reporting.fields import Fields, batch_text, method_text
 from attnbench.reporting.grid import Style, heading
 from attnbench.specs.case import Case
+from attnbench.timing.sentinels import Sentinels
+
+# What devices reached, by run and moment ("start", "end"), as the database holds it.
+SentinelFacts = Mapping[int, Mapping[str, Mapping[str, float | None]]]
+NO_SENTINELS: SentinelFacts = {}
 
 
 @dataclass(frozen=True)
 class Section:
-    """Series of one family, method and machine model, and all runs by number."""
+    """Series of one family, method and machine model, and what is known of all runs by number."""
 
     series: Sequence[Series]
     all_runs: Mapping[int, Run]
+    all_sentinels: SentinelFacts = field(default_factory=dict)
 
     @cached_property
     def timed(self) -> list[Series]:
@@ -34,6 +41,30 @@ class Section:
     def machine(self) -> Machine:
         """The machine of the first series; the others ran on one of its model."""
         return Machine.from_facts(self.all_runs[self.series[0].first.run].machine)
+
+    @cached_property
+    def reached(self) -> dict[int, dict[str, Sentinels]]:
+        """What the devices of these series reached, by run and moment."""
+        numbers = dict.fromkeys(number for each in self.series for number in each.runs)
+        return {
+            number: {moment: Sentinels.from_facts(facts) for moment, facts in moments.items()}
+            for number in numbers
+            if (moments := self.all_sentinels.get(number))
+        }
+
+    @cached_property
+    def roofline_fractions(self) -> list[float | None]:
+        """What part of the roofline each row reaches."""
+        return [roofline_fraction(each, self.machine) for each in self.timed]
+
+    @cached_property
+    def measured_fractions(self) -> list[float | None]:
+        """What part of the rates that the device reached when its run started each row reaches."""
+        starts = {number: moments.get("start") for number, moments in self.reached.items()}
+        return [
+            measured_fraction(each, self.machine, starts.get(each.timed[0].run))
+            for each in self.timed
+        ]
 
     @cached_property
     def rounds(self) -> int:
@@ -96,10 +127,14 @@ class Section:
         return f"{', '.join(backends)} ({len(cases)} cases)"
 
 
-def sections(measurements: Iterable[Measurement], runs: Mapping[int, Run]) -> list[Section]:
+def sections(
+    measurements: Iterable[Measurement],
+    runs: Mapping[int, Run],
+    sentinels: SentinelFacts = NO_SENTINELS,
+) -> list[Section]:
     """The measurements by family, method and machine model, in the order of their first."""
     groups: dict[tuple[str, str, str], list[Series]] = {}
     for series in series_of(measurements):
         _, method, machine = series.key
         groups.setdefault((series.case.family, method, machine), []).append(series)
-    return [Section(listed, runs) for listed in groups.values()]
+    return [Section(listed, runs, sentinels) for listed in groups.values()]

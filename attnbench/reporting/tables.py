@@ -1,14 +1,16 @@
 """The results table: what measuring commands end in, and what `report` shows."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from statistics import median
 
-from attnbench.analysis.roofline import ABOVE_ROOFLINE, is_impossible, roofline_fraction
+from attnbench.analysis.roofline import is_above_roofline
 from attnbench.analysis.series import Series
 from attnbench.db.rows import Run
 from attnbench.records import Measurement
-from attnbench.reporting.fields import unasked
 from attnbench.reporting.grid import WIDTH, Column, Style, grid, items, words
-from attnbench.reporting.section import Section, sections
+from attnbench.reporting.notes import drifts, numbered, row_notes, what_ran
+from attnbench.reporting.section import NO_SENTINELS, Section, SentinelFacts, sections
 from attnbench.units import (
     MISSING,
     byte_rate_column,
@@ -19,54 +21,59 @@ from attnbench.units import (
     three_digits,
 )
 
-# What a label means to someone who reads the row.
-_MEANINGS = {
-    "wide_interval": "sampling ended before the median was certain",
-    "launch_bound": "launching shows in the time",
-    ABOVE_ROOFLINE: "less than the least time that this hardware allows, so it is wrong",
-}
-
 
 def results_table(
     measurements: Iterable[Measurement],
     runs: Mapping[int, Run],
     style: Style = "table",
     width: int = WIDTH,
+    *,
+    sentinels: SentinelFacts = NO_SENTINELS,
+    host: bool = False,
 ) -> str:
     """A table for each family, method and machine model, and below it all that has no time.
 
-    `runs` holds, by number, at least the runs that the measurements belong to.
+    `runs` holds, by number, at least the runs that the measurements belong to, and `sentinels`
+    what their devices reached; `host` adds what a call and its plan cost the host. Where a
+    terminal is narrow, the part of the measured rates is left out, and from beside host times
+    the FLOP and byte rates.
     """
-    return "\n\n".join(_section_text(each, style, width) for each in sections(measurements, runs))
+    listed = sections(measurements, runs, sentinels)
+    return "\n\n".join(_section_text(each, style, width, host) for each in listed)
 
 
-def _section_text(section: Section, style: Style, width: int) -> str:
+def _section_text(section: Section, style: Style, width: int, host: bool) -> str:
     timed, blocks = section.timed, [section.heading_with_batch(style, width)]
     if timed:
-        fractions = [roofline_fraction(each, section.machine) for each in timed]
-        marks, notes = _numbered(_notes(section, fractions))
-        blocks.append(grid(_columns(section, fractions, marks), style, width))
-        blocks.append(items([*notes, *_ran(timed)], style, width))
+        marks, notes = numbered(row_notes(section))
+        blocks.append(grid(_columns(section, marks, host), style, width))
+        lines = [*notes, *what_ran(timed), *drifts(section.reached)]
+        if host and not _host_columns(timed):
+            lines.append("what a call costs the host is not known of these cases")
+        blocks.append(items(lines, style, width))
     blocks.append(items(section.failures(), style, width))
     return "\n\n".join(filter(None, blocks))
 
 
-def _columns(
-    section: Section, fractions: Sequence[float | None], marks: Sequence[str]
-) -> list[Column]:
+def _columns(section: Section, marks: Sequence[str], host: bool) -> list[Column]:
     timed = section.timed
+    rates = [
+        *_known("", *flop_rate_column([each.flops_per_second for each in timed])),
+        *_known("", *byte_rate_column([each.bytes_per_second for each in timed])),
+    ]
     columns = [
         *([] if section.one_batch else [spec_column(timed)]),
         *section.fields.columns(timed),
         *_path_columns(timed),
-        *_known("latency", *seconds_column([each.time for each in timed])),
+        _latency_column(section),
         *_known("+-", *percent_column([each.spread for each in timed])),
-        *_known("", *flop_rate_column([each.flops_per_second for each in timed])),
-        *_known("", *byte_rate_column([each.bytes_per_second for each in timed])),
-        *_known("roof", *percent_column(fractions)),
-        *_known("memory", *bytes_column([_peak_memory(each) for each in timed])),
+        *(_host_columns(timed) if host else []),
+        *[replace(each, optional=host) for each in rates],
+        *_known("roof", *percent_column(section.roofline_fractions)),
+        *_of_measured(section),
+        *_known("memory", *bytes_column([_most(each, "peak_memory") for each in timed])),
     ]
-    factors = _factors(timed)
+    factors = _factors(section)
     if any(text != MISSING for text in factors):
         columns.append(Column("vs\nbest", factors))
     if any(marks):
@@ -97,70 +104,60 @@ def _known(name: str, unit: str, texts: Sequence[str]) -> list[Column]:
     return [Column(header, texts)] if any(text != MISSING for text in texts) else []
 
 
-def _peak_memory(series: Series) -> float | None:
-    peaks = [each.facts["peak_memory"] for each in series.timed]
-    return max((peak for peak in peaks if isinstance(peak, int)), default=None)
+def _latency_column(section: Section) -> Column:
+    """The times; one that cannot be has a mark, so that nobody takes it for a result."""
+    unit, texts = seconds_column([each.time for each in section.timed])
+    marked = [f"!{t}" if wrong else t for t, wrong in zip(texts, _wrong(section), strict=True)]
+    return Column(f"latency\n{unit}", marked)
 
 
-def _factors(timed: Sequence[Series]) -> list[str]:
-    """Each time over the best of its workload, where that has several."""
+def _host_columns(timed: Sequence[Series]) -> list[Column]:
+    """What launching a call, and planning it, takes the host."""
+    return [
+        column
+        for name in ("enqueue", "plan")
+        for column in _known(name, *seconds_column([_median(s, f"{name}_seconds") for s in timed]))
+    ]
+
+
+def _of_measured(section: Section) -> list[Column]:
+    columns = _known("of\nmeas", *percent_column(section.measured_fractions))
+    return [replace(each, optional=True) for each in columns]
+
+
+def _most(series: Series, fact: str) -> float | None:
+    return max(_numbers(series, fact), default=None)
+
+
+def _median(series: Series, fact: str) -> float | None:
+    numbers = _numbers(series, fact)
+    return median(numbers) if numbers else None
+
+
+def _numbers(series: Series, fact: str) -> list[float]:
+    """What is known of a fact in the timed rounds."""
+    values = [each.facts[fact] for each in series.timed]
+    return [value for value in values if isinstance(value, int | float)]
+
+
+def _wrong(section: Section) -> list[bool]:
+    return list(map(is_above_roofline, section.timed, section.roofline_fractions))
+
+
+def _factors(section: Section) -> list[str]:
+    """Each time over the best of its workload, where that has several; wrong ones apart."""
+    rows = list(zip(section.timed, _wrong(section), strict=True))
     times: dict[str, list[float]] = {}
-    for each in timed:
-        times.setdefault(each.first.workload_key, []).append(each.time or 0.0)
-    return [_factor(each.time or 0.0, times[each.first.workload_key]) for each in timed]
+    for each, wrong in rows:
+        if not wrong:
+            times.setdefault(each.first.workload_key, []).append(each.time or 0.0)
+    return [
+        MISSING if wrong else _factor(each.time or 0.0, times[each.first.workload_key])
+        for each, wrong in rows
+    ]
 
 
 def _factor(time: float, rivals: Sequence[float]) -> str:
     if len(rivals) == 1:
         return MISSING
     return "best" if time == min(rivals) else f"{three_digits(time / min(rivals))}x"
-
-
-def _notes(section: Section, fractions: Sequence[float | None]) -> list[list[str]]:
-    """For each row what a reader must know of it, and what ran where that differs."""
-    varied = unasked(section.timed)
-    notes = []
-    for each, fraction in zip(section.timed, fractions, strict=True):
-        values = varied[each.case.backend]
-        chosen = [f"{n} {v}" for n, v in each.resolved.items() if len(values[n]) > 1]
-        notes.append([*warnings(each, section, fraction), *chosen])
-    return notes
-
-
-def warnings(series: Series, section: Section, fraction: float | None) -> list[str]:
-    """What makes the time of a series mean less than that of others."""
-    labels = dict.fromkeys(series.labels)
-    if is_impossible(fraction):
-        labels[ABOVE_ROOFLINE] = None
-    found = [f"{name}: {_MEANINGS[name]}" if name in _MEANINGS else name for name in labels]
-    if series.cache_state != (asked := series.first.method["cache"]):
-        state = series.cache_state
-        found.append(f"cache {state}, not {asked}: too few working sets to outgrow it")
-    if len(series.medians) < section.rounds:
-        found.append(f"{len(series.medians)} of {section.rounds} rounds")
-    return found
-
-
-def shared_by_all(notes: Sequence[Sequence[str]]) -> list[str]:
-    """Those that every row has."""
-    return [text for text in notes[0] if all(text in row for row in notes)]
-
-
-def _numbered(notes: Sequence[Sequence[str]]) -> tuple[list[str], list[str]]:
-    """The numbers of each row's notes, and a line for each note; what all rows have needs none."""
-    shared = shared_by_all(notes)
-    texts = dict.fromkeys(text for row in notes for text in row if text not in shared)
-    numbers = {text: number for number, text in enumerate(texts, 1)}
-    marks = [",".join(str(numbers[n]) for n in numbers if n in row) for row in notes]
-    lines = [f"{number}: {text}" for text, number in numbers.items()]
-    return marks, [*lines, *(f"all rows: {text}" for text in shared)]
-
-
-def _ran(timed: Sequence[Series]) -> list[str]:
-    """A line for each backend on what it chose by itself, the same in all rows."""
-    lines = []
-    for backend, fields in unasked(timed).items():
-        chosen = [f"{name} {values[0]}" for name, values in fields.items() if len(values) == 1]
-        if chosen:
-            lines.append(f"{backend} chose {', '.join(chosen)}")
-    return lines

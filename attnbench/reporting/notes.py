@@ -1,0 +1,101 @@
+"""What a reader must know of a time, and how a table says it once."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from attnbench.analysis.roofline import ABOVE_ROOFLINE, is_above_roofline
+from attnbench.analysis.series import Series
+from attnbench.reporting.fields import unasked
+from attnbench.reporting.section import Section
+from attnbench.timing.sentinels import Sentinels, drift
+from attnbench.units import change_in_percent
+
+# What a label means to someone who reads the row.
+_MEANINGS = {
+    "wide_interval": "sampling ended before the median was certain",
+    "launch_bound": "launching shows in the time",
+    "eager_fallback": "could not be captured in a graph, so single launches were timed",
+    "outliers": "over 5 % of the samples are far from all others",
+    "bimodal": "the samples fall into two groups, and the median may stand for neither",
+    "power_limited": "the GPU was slowed to stay within its power limit",
+    "thermal": "the GPU was slowed by heat, or by its board",
+    "clock_moved": "the SM clock moved by over 5 % while samples were taken",
+    "shared_gpu": "another process was on the GPU",
+    ABOVE_ROOFLINE: "less than the least time that this hardware allows, so it is wrong",
+}
+_SENTINELS = {
+    "bytes_per_second": "copy rate",
+    "read_bytes_per_second": "read rate",
+    "flops_per_second": "matmul rate",
+    "launch_seconds": "launch time",
+    "event_seconds": "event time",
+}
+_DRIFT = math.log(1.02)  # beyond this the times of a run's start and of its end are not alike
+
+
+def row_notes(section: Section) -> list[list[str]]:
+    """For each row what a reader must know of it, and what ran where that differs."""
+    varied = unasked(section.timed)
+    notes = []
+    for each, fraction in zip(section.timed, section.roofline_fractions, strict=True):
+        values = varied[each.case.backend]
+        chosen = [f"{n} {v}" for n, v in each.resolved.items() if len(values[n]) > 1]
+        notes.append([*warnings(each, section, fraction), *chosen])
+    return notes
+
+
+def warnings(series: Series, section: Section, fraction: float | None) -> list[str]:
+    """What makes the time of a series mean less than that of others."""
+    labels = dict.fromkeys(series.labels)
+    if is_above_roofline(series, fraction):
+        labels[ABOVE_ROOFLINE] = None
+    found = [f"{name}: {_MEANINGS[name]}" if name in _MEANINGS else name for name in labels]
+    if series.cache_state != (asked := series.first.method["cache"]):
+        state = series.cache_state
+        found.append(f"cache {state}, not {asked}: too few working sets to outgrow it")
+    if len(series.medians) < section.rounds:
+        found.append(f"{len(series.medians)} of {section.rounds} rounds")
+    return found
+
+
+def shared_by_all(notes: Sequence[Sequence[str]]) -> list[str]:
+    """Those that every row has."""
+    return [text for text in notes[0] if all(text in row for row in notes)]
+
+
+def numbered(notes: Sequence[Sequence[str]]) -> tuple[list[str], list[str]]:
+    """The numbers of each row's notes, and a line for each note; what all rows have needs none."""
+    shared = shared_by_all(notes)
+    texts = dict.fromkeys(text for row in notes for text in row if text not in shared)
+    numbers = {text: number for number, text in enumerate(texts, 1)}
+    marks = [",".join(str(numbers[n]) for n in numbers if n in row) for row in notes]
+    lines = [f"{number}: {text}" for text, number in numbers.items()]
+    return marks, [*lines, *(f"all rows: {text}" for text in shared)]
+
+
+def what_ran(timed: Sequence[Series]) -> list[str]:
+    """A line for each backend on what it chose by itself, the same in all rows."""
+    lines = []
+    for backend, fields in unasked(timed).items():
+        chosen = [f"{name} {values[0]}" for name, values in fields.items() if len(values) == 1]
+        if chosen:
+            lines.append(f"{backend} chose {', '.join(chosen)}")
+    return lines
+
+
+def drifts(sentinels: Mapping[int, Mapping[str, Sentinels]]) -> list[str]:
+    """A line for each run whose device did not reach the same at its start and at its end."""
+    lines = []
+    for run, moments in sentinels.items():
+        if "start" in moments and "end" in moments:
+            found = drift(moments["start"], moments["end"])
+            moved = [f"{_SENTINELS[n]} {_change(x)}" for n, x in found.items() if abs(x) > _DRIFT]
+            if moved:
+                lines.append(
+                    f"the device drifted from run {run}'s start to its end: {', '.join(moved)}"
+                )
+    return lines
+
+
+def _change(logarithm: float) -> str:
+    return f"{change_in_percent(math.exp(logarithm))} %"

@@ -1,0 +1,142 @@
+"""`attnbench selfcheck` as a real process, and the noise that it stores."""
+
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from attnbench.db.models import RunStatus
+from attnbench.db.store import Store
+from attnbench.errors import AttnbenchError
+from attnbench.records import Status
+from attnbench.reporting.selfcheck import find_and_store, selfcheck_text
+from attnbench.specs.case import Case
+from tests.conftest import Attnbench
+from tests.stored_results import Results, attn, cache_write, failed, store_run, timed
+from tests.test_run import start, wait_for_outcomes
+
+TINY = ["selfcheck", "--family", "attn", "--backend", "naive", "--batch-specs", "q4"]
+TINY += ["--device", "cpu", "--rounds", "1", "--repeats", "3"]
+
+
+def test_equal_code_is_measured_four_times_and_its_noise_is_stored(
+    attnbench: Attnbench, tmp_path: Path
+) -> None:
+    done = attnbench(*TINY)
+    assert done.returncode == 0, done.stderr
+    assert "runs 1 and 2 interleaved, 3, 4 separate" in done.stdout
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+    with Store.open(tmp_path / "attnbench.db", create=False) as store:
+        labels = [run.label for run in store.runs()]
+        (first, *_) = store.measurements([1])
+        plans = [store.plan(number)["interleaved"] for number in (1, 2, 3, 4)]
+        strata = ("under 20 us", "20 to 200 us", "over 200 us")
+        machine = first.machine_key, first.machine_model
+        (noise,) = filter(None, (store.noise(*machine, "attn", each) for each in strata))
+    assert labels == ["selfcheck-a", "selfcheck-b", "selfcheck", "selfcheck"]
+    assert plans[0] == plans[1] is not None
+    assert plans[2:] == [None, None]
+    assert noise.num_cells == 1
+    assert noise.floor > 0
+    assert noise.session_sd is not None
+    assert noise.facts["interleaved"]["comparisons"] == 1
+    assert len(noise.facts["runs"]) == 4
+
+
+def test_an_interrupted_selfcheck_keeps_what_it_measured(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    long = [*TINY, "--backend", "naive", "paced", "--repeats", "400"]
+    with start(tmp_path, environment, *long) as process:
+        wait_for_outcomes(tmp_path, 1)
+        os.kill(process.pid, signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted; runs with what was measured: 1" in told
+    with Store.open(tmp_path / "attnbench.db", create=False) as store:
+        assert [run.status for run in store.runs()] == [RunStatus.INTERRUPTED]
+        assert store.measurements([1])
+
+
+def measure(store: Store, results: Sequence[Results]) -> list[int]:
+    """An interleaved pair of runs and then separate ones, with these results."""
+    return [
+        store_run(store, each, interleaved="pair" if at < 2 else None)
+        for at, each in enumerate(results)
+    ]
+
+
+def wobbling(cases: Sequence[Case], run: int) -> Results:
+    """Three rounds of each case in a run, some tenths of a percent apart."""
+    found = {}
+    for at, case in enumerate(cases):
+        time = 1e-4 * (1 + at) * (1 + 0.001 * ((run * (at + 3)) % 5))
+        found[case] = timed(case, *(time * (1 + 0.001 * (r * (run + at) % 3)) for r in range(3)))
+    return found
+
+
+TEXT = """\
+Equal code on Intel Xeon, 2 cores: runs 1 and 2 interleaved, 3, 4, 5, 6
+separate.
+
+How far it measures apart: floor is what 95 % of the interleaved cells stay
+within, sessions the standard deviation between separate runs.
+
+                                  floor  sessions
+family       duration      cells      %         %
+-----------  ------------  -----  -----  --------
+attn         20 to 200 us      1   0.40      0.12
+attn         over 200 us       4   0.40      0.14
+cache-write  over 200 us       1   0.20      0.17
+
+How often that comes to a false verdict, with the 95 % upper bound of the rate;
+and the smallest change that R rounds a side find four times in five.
+
+                                                at most  R = 3  R = 5  R = 10
+family       duration      runs          false        %      %      %       %
+-----------  ------------  -----------  ------  -------  -----  -----  ------
+attn         20 to 200 us  interleaved  0 of 1     95.0   1.31   1.17    1.10
+attn         20 to 200 us  separate     0 of 2     77.6   1.51   1.50    1.49
+attn         over 200 us   interleaved  0 of 4     52.7   1.31   1.17    1.10
+attn         over 200 us   separate     0 of 8     31.2   1.59   1.58    1.57
+cache-write  over 200 us   interleaved  0 of 1     95.0   1.31   1.17    1.10
+cache-write  over 200 us   separate     0 of 2     77.6   1.71   1.69    1.68
+
+interleaved: 0 of 6 verdicts false, at most 39.3 %
+separate: 0 of 12 verdicts false, at most 22.1 %
+the interleaved runs were judged by the noise that was stored before, if any,
+  each two separate ones by the interleaved floor and the other runs' variance
+with fewer than 20 cells the floor is the largest change of any
+stored: `attnbench diff` judges by this from now on
+"""
+
+
+def test_the_text_tells_how_large_the_noise_is_and_what_it_hides(tmp_path: Path) -> None:
+    cases = [*(attn(f"q{at}") for at in range(1, 6)), cache_write(64, "NHD")]
+    with Store.open(tmp_path / "attnbench.db") as store:
+        runs = measure(store, [wobbling(cases, run) for run in range(6)])
+        assert selfcheck_text(find_and_store(store, runs)) == TEXT.rstrip()
+
+
+def test_cases_that_failed_in_a_run_are_left_out_and_counted(tmp_path: Path) -> None:
+    here, gone, never = attn("q1"), attn("q2"), attn("q1", "flash")
+    times = {here: timed(here, 1e-4), gone: timed(gone, 1e-4)}
+    refused = {never: failed(Status.REFUSED, "needs an NVIDIA GPU")}
+    broken = {**times, gone: failed(Status.CRASHED, "signal 9")}
+    with Store.open(tmp_path / "attnbench.db") as store:
+        found = find_and_store(
+            store, measure(store, [{**each, **refused} for each in (times, times, broken, times)])
+        )
+    assert [each.num_cells for each in found.noises] == [1]
+    assert found.left_out == 1
+    assert "left out, having failed in some run: 1 case\n" in selfcheck_text(found) + "\n"
+
+
+def test_runs_without_a_time_tell_nothing(tmp_path: Path) -> None:
+    refused = {attn("q1"): failed(Status.REFUSED, "needs an NVIDIA GPU")}
+    with Store.open(tmp_path / "attnbench.db") as store:
+        runs = measure(store, [refused] * 4)
+        with pytest.raises(AttnbenchError, match="no case has a time in all runs"):
+            find_and_store(store, runs)
