@@ -13,7 +13,7 @@ from attnbench.units import MISSING
 _UNFINISHED = {RunStatus.INTERRUPTED: "!", RunStatus.RUNNING: "~"}
 _MARKS = {
     "*": "with uncommitted changes",
-    "!": "interrupted; attn, mla and cache-write go on with --resume and the run's number",
+    "!": "interrupted; attn, mla and cache-write go on with --resume and its number",
     "~": "still running, or killed",
 }
 
