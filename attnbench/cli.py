@@ -1,15 +1,12 @@
 """The command group: commands load when called, errors are told in one place."""
 
-import sys
 from importlib import import_module
 
 import click
 
 from attnbench._version import __version__
 from attnbench.commands import COMMANDS
-from attnbench.errors import AttnbenchError
-
-INTERRUPTED = 130  # as a shell reports a process that Ctrl-C ended
+from attnbench.errors import INTERRUPTED, AttnbenchError
 
 
 class LazyGroup(click.Group):
@@ -36,6 +33,9 @@ class LazyGroup(click.Group):
         except AttnbenchError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(error.exit_status)
+        except KeyboardInterrupt:  # Click would make it an Abort, of status 1
+            click.echo("\ninterrupted", err=True)
+            ctx.exit(INTERRUPTED)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -49,7 +49,4 @@ def cli() -> None:
 
 def main() -> None:
     """The console script."""
-    try:
-        cli.main(prog_name="attnbench", standalone_mode=True)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    cli.main(prog_name="attnbench")

@@ -1,5 +1,7 @@
 """What goes wrong in ways that a person can mend, told in one message."""
 
+INTERRUPTED = 130  # exit status after Ctrl-C, as a shell reports it
+
 
 class AttnbenchError(Exception):
     """A failure whose message is all that the user needs; the command line prints it alone."""

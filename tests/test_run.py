@@ -6,13 +6,16 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
 from attnbench.db.store import Store
+from attnbench.provenance.machine import read_machine
 from attnbench.records import Status
+from attnbench.running.lock import device_lock
 from tests.conftest import SMALL, Attnbench
 
 QUICK = [*SMALL, "--rounds", "2", "--repeats", "3"]
@@ -240,6 +243,32 @@ def test_two_commands_on_one_device_do_not_measure_each_other(
         process.kill()
     assert second.returncode == 1
     assert f"another attnbench (process {process.pid}) is measuring on" in second.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_ctrl_c_while_queueing_for_the_device_ends_with_130(
+    tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", environment["TMPDIR"])
+    waiting = [*ATTN, "--batch-specs", "q8", "--wait"]
+    with (
+        device_lock(read_machine("cpu"), wait=False),
+        start(tmp_path, environment, *waiting) as process,
+    ):
+        deadline = time.monotonic() + 60
+        while not blocked_on_lock(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert told == "\ninterrupted\n"
+    assert workers_of(tmp_path) == []
+
+
+def blocked_on_lock(pid: int) -> bool:
+    """Whether the kernel lists the process as waiting for a file lock."""
+    waiting = [line for line in Path("/proc/locks").read_text().splitlines() if "->" in line]
+    return any(f" {pid} " in line for line in waiting)
 
 
 def test_dry_run_measures_nothing(attnbench: Attnbench, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import click
@@ -9,6 +10,7 @@ from click.core import ParameterSource
 from tqdm import tqdm
 
 from attnbench.commands.options import note
+from attnbench.errors import INTERRUPTED
 from attnbench.provenance.machine import Machine
 from attnbench.records import Status
 from attnbench.reporting.export import write_csv, write_json
@@ -21,7 +23,6 @@ from attnbench.running.plan import Limits, Plan
 from attnbench.running.session import Command, Session
 from attnbench.timing.method import Method
 
-INTERRUPTED = 130  # as a shell reports a process that Ctrl-C ended
 CACHES = {"both": ("cold", "hot")}
 # Options that say nothing of what is measured, so that a resumed run may be given others.
 FREE_ON_RESUME = {"resume", "db", "wait", "output_csv", "output_json", "dry_run"}
@@ -32,11 +33,11 @@ def measure_family(given: Mapping[str, Any], asked: Asked) -> None:
     ctx = click.get_current_context()
     check_scope(asked)
     command = _command(ctx, given, asked.family)
+    plan_for = partial(_plan, given, asked)
     if given["dry_run"]:
-        plan_for = lambda machine: _plan(given, asked, machine)  # noqa: E731
         click.echo(forecast_text(forecast(command, plan_for)))
         return
-    with Session(command, lambda machine: _plan(given, asked, machine), note) as session:
+    with Session(command, plan_for, note) as session:
         try:
             _show_outcomes(session)
         except KeyboardInterrupt:

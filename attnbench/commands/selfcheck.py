@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from attnbench.commands import options
-from attnbench.commands.measuring import INTERRUPTED
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.db.store import Store
+from attnbench.errors import INTERRUPTED
 from attnbench.kernels.registry import FAMILIES
 from attnbench.provenance.machine import Machine
 from attnbench.reporting.progress import outcome_line
