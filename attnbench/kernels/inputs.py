@@ -8,6 +8,7 @@ tolerates that, behind the last token of a request.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from attnbench.kernels.groups import Group, groups_of
 from attnbench.specs.batch import Batch
 
 if TYPE_CHECKING:
@@ -59,10 +60,10 @@ class PageTables:
     pages_a_set: int
     block_size: int
 
-    def pages(self, index: int, request: int, kv_len: int) -> "torch.Tensor":
-        """The pages of a request in set `index`, int64, in order of its tokens."""
-        used = -(-kv_len // self.block_size)
-        return self.tables[index, request, :used].long()
+    def of(self, index: int, group: Group) -> "torch.Tensor":
+        """The pages of a run of requests in set `index`, in token order: [count, pages]."""
+        used = -(-group.kv_len // self.block_size)
+        return self.tables[index, group.requests, :used]
 
 
 def page_tables(
@@ -89,9 +90,7 @@ def spoil(pool: "torch.Tensor", tables: PageTables, batch: Batch, *, nan_tails: 
     """Write NaN, or what is as ruinous, where nothing may read: pool [pages, block, ...]."""
     pool[tables.strangers] = float("nan")
     tail = float("nan") if nan_tails else LARGE
-    first = 0
-    for count, request in batch.groups():
-        if filled := request.kv_len % tables.block_size:
-            last = tables.tables[:, first : first + count, request.kv_len // tables.block_size]
+    for group in groups_of(batch):
+        if filled := group.kv_len % tables.block_size:
+            last = tables.tables[:, group.requests, group.kv_len // tables.block_size]
             pool[last.flatten().long(), filled:] = tail
-        first += count

@@ -12,7 +12,7 @@ from attnbench.records import Outcome, Status
 from attnbench.running.messages import Job
 from attnbench.running.timing import Timing
 from attnbench.specs.cost import cost
-from attnbench.timing.cache import sets_for, state_reached
+from attnbench.timing.cache import footprint_ratio, sets_for, state_reached
 from attnbench.timing.guard import Reading, guard_facts
 from attnbench.timing.host import enqueue_seconds, plan_seconds
 from attnbench.timing.labels import sample_labels
@@ -97,7 +97,7 @@ def _measured(
         sets=sets,
         cache_state=state_reached(prepared.touched_bytes, sets, machine.l2_bytes, hot=hot),
         touched_bytes=prepared.touched_bytes,
-        footprint_ratio=_footprint(prepared.touched_bytes * sets, machine),
+        footprint_ratio=footprint_ratio(prepared.touched_bytes, sets, machine.l2_bytes),
         resolved={**prepared.resolved, **timing.resolved},
         errors=deviation.as_facts(),
         peak_memory=peak,
@@ -154,10 +154,6 @@ def _wait(machine: Machine) -> None:
         import torch
 
         torch.cuda.synchronize(machine.device)
-
-
-def _footprint(touched_bytes: int, machine: Machine) -> float | None:
-    return touched_bytes / machine.l2_bytes if machine.l2_bytes else None
 
 
 def memory_budget(machine: Machine) -> int:

@@ -57,9 +57,11 @@ class Runner:
         if round_ > 0 and any(method.isolate == "rounds" for method in self._plan.methods):
             self.end()
         for position, (at, case, method) in enumerate(self._plan.order()):
+            if at != round_:
+                continue
             cell = (case.key, method.key)
             settled = cell in known.failed or (*cell, at) in known.measured
-            if at != round_ or settled or case.key in known.refused:
+            if settled or case.key in known.refused:
                 continue
             yield Finished(case, method, round_, position, self._outcome(case, method, round_))
 

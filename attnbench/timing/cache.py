@@ -23,10 +23,14 @@ def sets_for(
     return max(1, min(int(-(-wanted // 1)), affordable, MOST_SETS))
 
 
+def footprint_ratio(touched_bytes: float, sets: int, cache_bytes: int | None) -> float | None:
+    """What all sets together touch over the cache; None where its size is not known."""
+    return touched_bytes * sets / cache_bytes if cache_bytes else None
+
+
 def state_reached(touched_bytes: float, sets: int, cache_bytes: int | None, *, hot: bool) -> str:
     """hot: one set on request; cold: the sets together are at least 3 caches; else mixed."""
     if hot:
         return "hot"
-    if cache_bytes and touched_bytes * sets >= COLD_RATIO * cache_bytes:
-        return "cold"
-    return "mixed"
+    ratio = footprint_ratio(touched_bytes, sets, cache_bytes)
+    return "cold" if ratio is not None and ratio >= COLD_RATIO else "mixed"

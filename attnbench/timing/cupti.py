@@ -124,9 +124,3 @@ class KernelClock:
 def call_profiler(device: str) -> CallProfiler:
     """The process's one profiler of a device; the first also loads CUPTI."""
     return CallProfiler(device)
-
-
-def profile_kernels(call: Callable[[], object], device: str) -> Profile:
-    """What a single call runs."""
-    (profile,) = call_profiler(device).profile([call])
-    return profile

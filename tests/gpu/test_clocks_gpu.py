@@ -9,7 +9,7 @@ import pytest
 from attnbench.provenance.machine import read_machine
 from attnbench.provenance.peaks import peaks
 from attnbench.timing.cuda import EagerClock, GraphClock
-from attnbench.timing.cupti import KernelClock, profile_kernels
+from attnbench.timing.cupti import KernelClock, call_profiler
 from attnbench.timing.guard import GpuGuard, guard_facts
 from attnbench.timing.host import enqueue_seconds
 from attnbench.timing.measure import Clock
@@ -81,7 +81,7 @@ def test_the_kernels_of_a_call_are_found_and_told_apart_from_those_around_it() -
     import torch
 
     a = torch.randn(1024, 1024, device=DEVICE)
-    profile = profile_kernels(lambda: a.add(1).sum(), DEVICE)
+    (profile,) = call_profiler(DEVICE).profile([lambda: a.add(1).sum()])
     assert len(profile.names) >= 2
     assert any("elementwise" in name for name in profile.names)
     assert any("reduce" in name for name in profile.names)

@@ -56,13 +56,8 @@ class NaivePrepared(AttentionPrepared):
         for group, mask in self.groups:
             self._attend(index, group, mask)
 
-    def _table(self, index: int, group: Group) -> "torch.Tensor":
-        """The pages of a run of requests: [count, pages]."""
-        used = -(-group.kv_len // self.tables.block_size)
-        return self.tables.tables[index, group.requests, :used]
-
     def _attend(self, index: int, group: Group, mask: "torch.Tensor | None") -> None:
-        kv = self.pool[self._table(index, group)].flatten(1, 2)  # [n, kv, 2, kv heads, d]
+        kv = self.pool[self.tables.of(index, group)].flatten(1, 2)  # [n, kv, 2, kv heads, d]
         kv = kv[:, : group.kv_len]
         heads = (group.count, group.q_len, self.shape.num_kv_heads, -1, self.shape.head_dim)
         query = self.queries[index, group.tokens].view(heads).permute(0, 2, 3, 1, 4)
@@ -78,7 +73,7 @@ class NaivePrepared(AttentionPrepared):
 
     def attended(self, index: int, rows: Rows) -> "torch.Tensor":
         kv_heads = rows.heads * self.shape.num_kv_heads // self.shape.num_q_heads
-        table = self._table(index, rows.group)[rows.requests]
+        table = self.tables.of(index, rows.group)[rows.requests]
         kv = self.pool[table, :, :, kv_heads[:, None]].flatten(1, 2)  # [n, pages * block, 2, d]
         kv = kv[:, : rows.group.kv_len]
         query = self.queries[index, rows.tokens, rows.heads]

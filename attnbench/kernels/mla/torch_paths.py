@@ -4,11 +4,10 @@ from typing import TYPE_CHECKING
 
 from attnbench.kernels.attn.sdpa import SdpaKernel, Views
 from attnbench.kernels.base import Setting
-from attnbench.kernels.groups import Group, causal_mask, groups_of
+from attnbench.kernels.groups import Group, causal_mask
 from attnbench.kernels.inputs import normal, page_tables, seeded, spoil, torch_dtype
 from attnbench.kernels.reference import AttentionPrepared, Rows, attend, rotating
 from attnbench.kernels.tolerance import BY_DTYPE
-from attnbench.specs.batch import Batch
 from attnbench.specs.case import Case
 from attnbench.specs.shape import MlaShape
 
@@ -28,14 +27,14 @@ class TorchMlaPrepared(AttentionPrepared):
 
     def __init__(self, case: Case, setting: Setting, num_decode: int) -> None:
         assert isinstance(case.shape, MlaShape)
-        self.shape, self.case, self.sets = case.shape, case, setting.sets
+        self.shape, self.case = case.shape, case
         block_size = case.block_size or DEFAULT_BLOCK_SIZE
         super().__init__(case.batch, self.shape.num_q_heads, block_size)
         self.scale = self.shape.qk_head_dim**-0.5
         self.layer = case.scope == "layer"
         self.device, self.key_dim = setting.device, self.shape.latent_dim
         self.absorbed_kernel = not self.layer and num_decode > 0
-        self.groups = _split(case.batch, num_decode)
+        self.groups = [(run, run.first < num_decode) for run in self.runs]  # decodes absorbed
         self._fill(setting, block_size)
         self.prefill_kernels = {
             group: SdpaKernel(group, None, self._heads(0, group))
@@ -77,11 +76,13 @@ class TorchMlaPrepared(AttentionPrepared):
         ready = not self.layer and not self.absorbed_kernel
         self.ready = {
             group: [self._up_project(index, group) for index in range(sets)]
-            for group, _ in (self.groups if ready else [])
+            for group in (self.runs if ready else [])
         }
         self.touched_bytes = self.queries[0].nbytes + self.outputs[0].nbytes
         if ready:
-            self.touched_bytes += sum(k.nbytes + v.nbytes for k, v in _firsts(self.ready))
+            self.touched_bytes += sum(
+                each.nbytes for of_sets in self.ready.values() for each in of_sets[0]
+            )
         else:
             self.touched_bytes += self.tables.pages_a_set * self.pool[0].nbytes
         if self.layer:
@@ -98,8 +99,7 @@ class TorchMlaPrepared(AttentionPrepared):
         self, index: int, group: Group, requests: "torch.Tensor | slice" = slice(None)
     ) -> "torch.Tensor":
         """The cached tokens of (some) requests of a run, gathered: [count, kv_len, latent]."""
-        used = -(-group.kv_len // self.tables.block_size)
-        table = self.tables.tables[index, group.requests, :used][requests]
+        table = self.tables.of(index, group)[requests]
         return self.pool[table].flatten(1, 2)[:, : group.kv_len]
 
     def _query(self, index: int, group: Group) -> "torch.Tensor":
@@ -170,14 +170,3 @@ class TorchMlaPrepared(AttentionPrepared):
         keys[..., nope:] = latents[..., rank:]
         values = latents[..., :rank] @ w_uv
         return attend(query, keys, values, rows.seen, self.scale)
-
-
-def _split(batch: Batch, num_decode: int) -> list[tuple[Group, bool]]:
-    """The batch's runs of equal requests, each with whether it decodes absorbed."""
-    return [(group, group.first < num_decode) for group in groups_of(batch)]
-
-
-def _firsts(
-    ready: "dict[Group, list[tuple[torch.Tensor, torch.Tensor]]]",
-) -> "list[tuple[torch.Tensor, torch.Tensor]]":
-    return [sets[0] for sets in ready.values()]
