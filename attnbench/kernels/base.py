@@ -49,8 +49,11 @@ class Prepared(ABC):
         """The output of set `index`, [rows, width]; NaN where nothing was written."""
 
     @abstractmethod
-    def expected(self, index: int, rows: "torch.Tensor") -> "torch.Tensor":
-        """The fp32 reference of those rows, [len(rows), width], from the same (quantised) data."""
+    def expected(self, sets: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
+        """The fp32 reference of n rows, each of its own set: [n, width], from the same data.
+
+        Both int64 [n], on the CPU; data that were quantised are taken as they were stored.
+        """
 
     def damage(self, index: int) -> str | None:
         """A sentence on what the last call wrote where it must not, None if nothing."""

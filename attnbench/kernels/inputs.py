@@ -62,8 +62,16 @@ class PageTables:
 
     def of(self, index: int, group: Group) -> "torch.Tensor":
         """The pages of a run of requests in set `index`, in token order: [count, pages]."""
-        used = -(-group.kv_len // self.block_size)
-        return self.tables[index, group.requests, :used]
+        return self.tables[index, group.requests, : self._used(group)]
+
+    def of_each(
+        self, sets: "torch.Tensor", group: Group, requests: "torch.Tensor"
+    ) -> "torch.Tensor":
+        """The pages of single requests of a run, each in its set, both int64 [n]: [n, pages]."""
+        return self.tables[sets, group.first + requests, : self._used(group)]
+
+    def _used(self, group: Group) -> int:
+        return -(-group.kv_len // self.block_size)
 
 
 def page_tables(

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import torch
 
 
-# Elements of gathered keys that one step of the reference may hold: 64 MiB in fp32.
-STEP_ELEMENTS = 2**24
+# Elements of gathered keys that one step of the reference may hold: 128 MiB in fp32.
+STEP_ELEMENTS = 2**25
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Rows:
     """Output rows of one run of equal requests, each of tensors int64 [n]."""
 
     group: Group
+    sets: "torch.Tensor"  # working set of each
     requests: "torch.Tensor"  # within the run
     tokens: "torch.Tensor"  # among the batch's new tokens
     heads: "torch.Tensor"
@@ -36,7 +37,7 @@ class Rows:
     def steps(self, key_dim: int) -> "Iterator[Rows]":
         """The rows in parts whose gathered keys fit the memory of a step."""
         size = max(1, STEP_ELEMENTS // (self.most_seen * key_dim))
-        each = (self.requests, self.tokens, self.heads, self.seen)
+        each = (self.sets, self.requests, self.tokens, self.heads, self.seen)
         for parts in zip(*(tensor.split(size) for tensor in each), strict=True):
             yield Rows(self.group, *parts)
 
@@ -73,12 +74,10 @@ class AttentionPrepared(Prepared):
         self.runs = groups_of(batch)
         self.critical_rows = _critical_rows(batch, num_heads, block_size)
         self.outputs: list[torch.Tensor] = []
-        # The last rows asked for, with their order: the same are asked for of every set.
-        self._sorted: tuple[torch.Tensor, torch.Tensor, list[Rows]] | None = None
 
     @abstractmethod
-    def attended(self, index: int, rows: Rows) -> "torch.Tensor":
-        """The fp32 output of these rows in working set `index`: [n, d_v]."""
+    def attended(self, rows: Rows) -> "torch.Tensor":
+        """The fp32 output of these rows: [n, d_v]."""
 
     def poison(self, index: int) -> None:
         self.outputs[index].fill_(float("nan"))
@@ -86,15 +85,15 @@ class AttentionPrepared(Prepared):
     def output(self, index: int) -> "torch.Tensor":
         return self.outputs[index].flatten(0, 1)
 
-    def expected(self, index: int, rows: "torch.Tensor") -> "torch.Tensor":
+    def expected(self, sets: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
         import torch
 
-        if self._sorted is None or not torch.equal(self._sorted[0], rows):
-            self._sorted = (rows, *self._by_run(rows))
-        _, order, steps = self._sorted
-        return torch.cat([self.attended(index, step) for step in steps])[order]
+        order, steps = self._by_run(sets, rows)
+        return torch.cat([self.attended(step) for step in steps])[order]
 
-    def _by_run(self, rows: "torch.Tensor") -> "tuple[torch.Tensor, list[Rows]]":
+    def _by_run(
+        self, sets: "torch.Tensor", rows: "torch.Tensor"
+    ) -> "tuple[torch.Tensor, list[Rows]]":
         """The rows run by run on the device, and where each of `rows` stands among them."""
         import torch
 
@@ -105,16 +104,20 @@ class AttentionPrepared(Prepared):
             where = inside.nonzero().squeeze(1)
             if len(where):
                 places.append(where)
-                mine = _rows_of(run, tokens[where], heads[where], self.device)
+                mine = _rows_of(run, sets[where], tokens[where], heads[where], self.device)
                 steps += mine.steps(self.key_dim)
         return torch.cat(places).argsort().to(self.device), steps
 
 
-def _rows_of(run: Group, tokens: "torch.Tensor", heads: "torch.Tensor", device: str) -> Rows:
+def _rows_of(
+    run: Group, sets: "torch.Tensor", tokens: "torch.Tensor", heads: "torch.Tensor", device: str
+) -> Rows:
+    import torch
+
     within = tokens - run.first_token
     seen = run.kv_len - run.q_len + within % run.q_len + 1
-    each = (within // run.q_len, tokens, heads, seen)
-    return Rows(run, *(tensor.to(device) for tensor in each))
+    each = (sets, within // run.q_len, tokens, heads, seen)
+    return Rows(run, *torch.stack(each).to(device))  # in one transfer
 
 
 def rotating(call: Callable[[int], object], sets: int) -> list[Callable[[], object]]:

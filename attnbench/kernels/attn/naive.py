@@ -71,12 +71,12 @@ class NaivePrepared(AttentionPrepared):
         result = result.unflatten(2, query.shape[2:4]).permute(0, 3, 1, 2, 4)
         self.outputs[index][group.tokens].view(heads).copy_(result)
 
-    def attended(self, index: int, rows: Rows) -> "torch.Tensor":
+    def attended(self, rows: Rows) -> "torch.Tensor":
         kv_heads = rows.heads * self.shape.num_kv_heads // self.shape.num_q_heads
-        table = self.tables.of(index, rows.group)[rows.requests]
+        table = self.tables.of_each(rows.sets, rows.group, rows.requests)
         kv = self.pool[table, :, :, kv_heads[:, None]].flatten(1, 2)  # [n, pages * block, 2, d]
         kv = kv[:, : rows.group.kv_len]
-        query = self.queries[index, rows.tokens, rows.heads]
+        query = self.queries[rows.sets, rows.tokens, rows.heads]
         return attend(query, kv[:, :, 0], kv[:, :, 1], rows.seen, self.scale)
 
 

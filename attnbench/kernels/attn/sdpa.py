@@ -97,13 +97,12 @@ class SdpaPrepared(AttentionPrepared):
         rows = [r.transpose(1, 2).reshape(-1, r.shape[-1]) for r in self.results[index]]
         return torch.cat(rows)
 
-    def attended(self, index: int, rows: Rows) -> "torch.Tensor":
+    def attended(self, rows: Rows) -> "torch.Tensor":
         kv_heads = rows.heads * self.shape.num_kv_heads // self.shape.num_q_heads
-        kv = self.kv[self.runs.index(rows.group)][:, index]
-        keys, values = kv[:, rows.requests, :, kv_heads].unbind(1)  # each [n, kv, d]
-        return attend(
-            self.queries[index, rows.tokens, rows.heads], keys, values, rows.seen, self.scale
-        )
+        kv = self.kv[self.runs.index(rows.group)]
+        keys, values = kv[:, rows.sets, rows.requests, :, kv_heads].unbind(1)  # each [n, kv, d]
+        query = self.queries[rows.sets, rows.tokens, rows.heads]
+        return attend(query, keys, values, rows.seen, self.scale)
 
 
 Views = tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]

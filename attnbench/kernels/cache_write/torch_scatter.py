@@ -104,10 +104,10 @@ class ScatterPrepared(Prepared):
     def output(self, index: int) -> "torch.Tensor":
         return self._rows(index)
 
-    def expected(self, index: int, rows: "torch.Tensor") -> "torch.Tensor":
-        new = self.new[index][:, rows]
+    def expected(self, sets: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
+        new = self.new[sets, :, rows]  # [n, 2, heads, head dim]
         values = self._quantise(new).float() * SCALE if self.quantised else new.float()
-        return values.transpose(0, 1).flatten(1)
+        return values.flatten(1)
 
     def damage(self, index: int) -> str | None:
         """Every byte outside the set's slots still holds the canary."""

@@ -75,13 +75,13 @@ class TorchMlaPrepared(AttentionPrepared):
         self.outputs = list(torch.full(ends, float("nan"), dtype=dtype, device=setting.device))
         ready = not self.layer and not self.absorbed_kernel
         self.ready = {
-            group: [self._up_project(index, group) for index in range(sets)]
+            group: [torch.stack(each) for each in zip(*self._up_projected(group), strict=True)]
             for group in (self.runs if ready else [])
         }
         self.touched_bytes = self.queries[0].nbytes + self.outputs[0].nbytes
         if ready:
             self.touched_bytes += sum(
-                each.nbytes for of_sets in self.ready.values() for each in of_sets[0]
+                each[0].nbytes for keys_values in self.ready.values() for each in keys_values
             )
         else:
             self.touched_bytes += self.tables.pages_a_set * self.pool[0].nbytes
@@ -95,11 +95,11 @@ class TorchMlaPrepared(AttentionPrepared):
             else:
                 self._prefill(index, group)
 
-    def _latents(
-        self, index: int, group: Group, requests: "torch.Tensor | slice" = slice(None)
-    ) -> "torch.Tensor":
-        """The cached tokens of (some) requests of a run, gathered: [count, kv_len, latent]."""
-        table = self.tables.of(index, group)[requests]
+    def _latents(self, index: int, group: Group) -> "torch.Tensor":
+        """The cached tokens of a run's requests, gathered: [count, kv_len, latent]."""
+        return self._gathered(self.tables.of(index, group), group)
+
+    def _gathered(self, table: "torch.Tensor", group: Group) -> "torch.Tensor":
         return self.pool[table].flatten(1, 2)[:, : group.kv_len]
 
     def _query(self, index: int, group: Group) -> "torch.Tensor":
@@ -136,11 +136,14 @@ class TorchMlaPrepared(AttentionPrepared):
     def _heads(self, index: int, group: Group) -> Views:
         """q, k, v of a run as [count, heads, length, dim]."""
         if group in self.ready:
-            keys, values = self.ready[group][index]
+            keys, values = (each[index] for each in self.ready[group])
         else:
             keys, values = self._up_project(index, group)
         query = self._query(index, group).transpose(1, 2)
         return query, keys.transpose(1, 2), values.transpose(1, 2)
+
+    def _up_projected(self, group: Group) -> "list[tuple[torch.Tensor, torch.Tensor]]":
+        return [self._up_project(index, group) for index in range(len(self.queries))]
 
     def _up_project(self, index: int, group: Group) -> "tuple[torch.Tensor, torch.Tensor]":
         """Keys [count, kv_len, heads, qk] and values [count, kv_len, heads, v]."""
@@ -154,18 +157,19 @@ class TorchMlaPrepared(AttentionPrepared):
         shared = rope.unsqueeze(2).expand(-1, -1, shape.num_q_heads, -1)
         return torch.cat([nope, shared], dim=-1), values
 
-    def attended(self, index: int, rows: Rows) -> "torch.Tensor":
+    def attended(self, rows: Rows) -> "torch.Tensor":
         rank, nope = self.shape.kv_lora_rank, self.shape.qk_nope_head_dim
-        query = self.queries[index, rows.tokens, rows.heads]
+        query = self.queries[rows.sets, rows.tokens, rows.heads]
         if rows.group in self.ready:
-            ready = self.ready[rows.group][index]
-            keys, values = (each[rows.requests, :, rows.heads] for each in ready)
+            ready = self.ready[rows.group]
+            keys, values = (each[rows.sets, rows.requests, :, rows.heads] for each in ready)
             return attend(query, keys, values, rows.seen, self.scale)
-        latents = self._latents(index, rows.group, rows.requests).float()  # [n, kv, latent]
+        table = self.tables.of_each(rows.sets, rows.group, rows.requests)
+        latents = self._gathered(table, rows.group).float()  # [n, kv, latent]
         if self.absorbed_kernel:
             return attend(query, latents, latents[..., :rank], rows.seen, self.scale)
         keys = latents.new_empty(*latents.shape[:2], self.shape.qk_head_dim)
-        w_uk, w_uv = (each[index, rows.heads].float() for each in (self.w_uk, self.w_uv))
+        w_uk, w_uv = (each[rows.sets, rows.heads].float() for each in (self.w_uk, self.w_uv))
         keys[..., :nope] = latents[..., :rank] @ w_uk.transpose(1, 2)
         keys[..., nope:] = latents[..., rank:]
         values = latents[..., :rank] @ w_uv
