@@ -24,6 +24,13 @@ cases = st.builds(
     block_size=st.none() | st.sampled_from([16, 64]),
     layout=st.none() | st.sampled_from(["NHD", "HND"]),
     scope=st.sampled_from(["kernel", "layer"]),
+    window=st.none() | st.integers(1, 4096),
+    softcap=st.none() | st.sampled_from([30.0, 50.0]),
+    sinks=st.booleans(),
+    index_topk=st.none() | st.just(2048),
+    topk_pattern=st.sampled_from(["random", "window", "prefix"]),
+    kv_data=st.sampled_from(["random", "zeros"]),
+    page_order=st.sampled_from(["scattered", "contiguous"]),
     knobs=st.dictionaries(st.sampled_from(["threshold", "num_splits"]), st.integers(1, 9)).map(
         lambda knobs: tuple(knobs.items())
     ),
@@ -71,6 +78,13 @@ def test_the_key_is_what_it_was_when_results_were_first_stored() -> None:
         ({"dtype": "bf16"}, False),
         ({"kv_cache_dtype": "fp8"}, False),
         ({"scope": "layer"}, False),
+        ({"window": 128}, False),
+        ({"softcap": 50.0}, False),
+        ({"sinks": True}, False),
+        ({"index_topk": 2048}, False),
+        ({"topk_pattern": "prefix"}, False),
+        ({"kv_data": "zeros"}, False),
+        ({"page_order": "contiguous"}, False),
     ],
 )
 def test_a_workload_is_blind_to_what_only_chooses_an_implementation(

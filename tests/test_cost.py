@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from attnbench.specs.batch import Request, parse_batch_spec
 from attnbench.specs.case import Case
-from attnbench.specs.cost import causal_pairs, cost, latent_row_bytes
+from attnbench.specs.cost import causal_pairs, cost, latent_row_bytes, seen_kv_len
 from attnbench.specs.shape import AttnShape, MlaShape
 
 
@@ -14,6 +14,22 @@ from attnbench.specs.shape import AttnShape, MlaShape
 def test_causal_pairs_are_exact(q_len: int, context: int) -> None:
     counted = sum(context + i + 1 for i in range(q_len))
     assert causal_pairs(Request(q_len, q_len + context)) == counted
+
+
+@given(st.integers(1, 40), st.integers(0, 40), st.integers(1, 90))
+def test_pairs_and_keys_under_a_window_are_exact(q_len: int, context: int, window: int) -> None:
+    seen = [
+        range(max(0, context + i + 1 - window), context + i + 1) for i in range(q_len)
+    ]  # of each query
+    request = Request(q_len, q_len + context)
+    assert causal_pairs(request, window) == sum(map(len, seen))
+    assert seen_kv_len(request, window) == len(set().union(*seen))
+
+
+def test_a_window_costs_its_pairs_and_the_keys_in_it() -> None:
+    work = cost(attn("q1kv8k", window=1024), 0)
+    assert work.flops == cost(attn("q1kv1k"), 0).flops
+    assert work.bytes == cost(attn("q1kv1k"), 0).bytes
 
 
 def attn(spec: str, shape: AttnShape = AttnShape(64, 8, 128), **fields: object) -> Case:  # noqa: B008

@@ -10,6 +10,7 @@ from attnbench.kernels.attn.naive import Naive
 from attnbench.kernels.base import Prepared, Setting
 from attnbench.kernels.check import WrongResult, check, check_again
 from attnbench.kernels.inputs import UNUSED_ENTRY, page_tables, seeded
+from attnbench.kernels.reference import attend
 from attnbench.kernels.registry import find
 from attnbench.kernels.tolerance import BY_DTYPE, EXACT, compare
 from attnbench.provenance.machine import Machine
@@ -30,11 +31,41 @@ def prepared(case: Case, sets: int = 2, seed: int = 0, device: str = "cpu") -> P
     return find(case.family, case.backend).prepare(case, Setting(device, sets, seed))
 
 
+FEATURES: list[dict[str, object]] = [
+    {"window": 1},
+    {"window": 7},
+    {"window": 1000},
+    {"softcap": 0.5},
+    {"sinks": True},
+    {"window": 16, "softcap": 2.0, "sinks": True},
+]
 SPECS = ["q33", "3q1kv40", "q1", "2q5kv21_q1kv16_2q16_3q1kv17", "q16kv48_q4kv4"]
 CASES = [
     *(small_case("attn", "sdpa", spec, dtype) for spec in SPECS for dtype in BY_DTYPE),
     *(small_case("attn", "naive", spec, dtype) for spec in SPECS for dtype in BY_DTYPE),
     *(small_case("attn", "naive", spec, layout="HND", block_size=8) for spec in SPECS),
+    *(
+        small_case("attn", "naive", spec, "fp32", **feature)
+        for spec in SPECS
+        for feature in FEATURES
+    ),
+    *(
+        small_case(family, backend, "2q5kv21_q1kv16", kv_data="zeros")
+        for family, backend in (
+            ("attn", "naive"),
+            ("attn", "sdpa"),
+            ("mla", "torch-absorbed"),
+            ("cache-write", "torch"),
+        )
+    ),
+    *(
+        small_case(family, backend, "2q5kv21_q1kv16", page_order="contiguous")
+        for family, backend in (
+            ("attn", "naive"),
+            ("mla", "torch-absorbed"),
+            ("cache-write", "torch"),
+        )
+    ),
     *(
         small_case("mla", backend, spec, scope=scope, block_size=16)
         for backend in ("torch-absorbed", "torch-mha")
@@ -112,6 +143,30 @@ def test_pages_are_scattered_and_belong_to_one_request_of_one_set() -> None:
     assert not set(used.tolist()) & set(tables.strangers.tolist())
     steps = used.diff()
     assert (steps == 1).float().mean() < 0.1
+
+
+def test_contiguous_pages_follow_one_another() -> None:
+    batch = parse_batch_spec("20q1kv100_q50")
+    tables = page_tables(batch, 16, 2, seeded("cpu", 0), "contiguous")
+    used = tables.tables[tables.tables != UNUSED_ENTRY]
+    assert used.tolist() == list(range(2 * (20 * 7 + 4)))
+
+
+@pytest.mark.parametrize(
+    ("options", "by_hand"),
+    [
+        ({"window": 2}, [math.exp(0.2), math.exp(0.1)]),
+        ({"softcap": 0.05}, [math.exp(0.05 * math.tanh(x / 0.05)) for x in (0.3, 0.2, 0.1)]),
+        ({"sinks": torch.tensor([0.7])}, [math.exp(0.3), math.exp(0.2), math.exp(0.1)]),
+    ],
+)
+def test_the_reference_weighs_as_by_hand(options: dict[str, object], by_hand: list[float]) -> None:
+    keys = torch.tensor([[[0.3], [0.2], [0.1], [float("nan")]]])
+    values = torch.tensor([[[1.0], [10.0], [100.0], [float("nan")]]])
+    found = attend(torch.ones(1, 1), keys, values, torch.tensor([3]), 1.0, **options)  # type: ignore[arg-type]
+    total = sum(by_hand) + (math.exp(0.7) if "sinks" in options else 0.0)
+    expected = sum(w * v for w, v in zip(reversed(by_hand), (100.0, 10.0, 1.0), strict=False))
+    assert found.item() == pytest.approx(expected / total)
 
 
 def test_a_page_of_nobody_would_be_noticed() -> None:
@@ -196,6 +251,21 @@ def test_one_wrong_row_is_not_averaged_away() -> None:
 @pytest.mark.parametrize(
     ("case", "machine", "sentence"),
     [
+        (
+            small_case("attn", "sdpa", window=16, softcap=50.0),
+            CPU,
+            "does not take --softcap, --window",
+        ),
+        (
+            small_case("mla", "torch-mha", index_topk=64, scope="layer"),
+            CPU,
+            "does not take --index-topk",
+        ),
+        (
+            small_case("attn", "sdpa", page_order="contiguous"),
+            CPU,
+            "has no pages, so --page-order means nothing to it",
+        ),
         (
             small_case("attn", "sdpa", block_size=16),
             CPU,

@@ -30,6 +30,25 @@ from attnbench.specs.shape import ATTN_MODELS, attn_shape
 @options.kv_cache_dtype_option
 @options.block_size_option
 @options.layout_option
+@options.kv_data_option
+@options.page_order_option
+@click.option(
+    "--window",
+    "windows",
+    multiple=True,
+    type=options.positive,
+    metavar="N...",
+    help="Sliding window: a query sees its last N keys.  [default: all]",
+)
+@click.option(
+    "--softcap",
+    "softcaps",
+    multiple=True,
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="C...",
+    help="Cap scores to C * tanh(scores / C).  [default: none]",
+)
+@click.option("--sinks", is_flag=True, help="A learned sink logit for each query head.")
 @click.option(
     "--sdpa-backend",
     "sdpa_backends",
@@ -64,6 +83,13 @@ def command(**given: Any) -> None:
             kv_cache_dtypes=given["kv_cache_dtypes"],
             block_sizes=given["block_sizes"],
             layouts=given["layouts"],
+            fields={
+                "window": given["windows"],
+                "softcap": given["softcaps"],
+                "sinks": [True] if given["sinks"] else [],
+                "kv_data": given["kv_data"],
+                "page_order": given["page_orders"],
+            },
             knobs={"sdpa_backend": given["sdpa_backends"]},
         ),
     )

@@ -45,6 +45,8 @@ from attnbench.specs.shape import ATTN_MODELS, attn_shape
 @options.dtype_option
 @options.kv_cache_dtype_option
 @options.block_size_option
+@options.kv_data_option
+@options.page_order_option
 @measuring_options
 def command(**given: Any) -> None:
     """Benchmark writing new keys and values into the paged KV cache.
@@ -75,5 +77,6 @@ def command(**given: Any) -> None:
             kv_cache_dtypes=given["kv_cache_dtypes"],
             block_sizes=given["block_sizes"],
             layouts=given["layouts"] or ("NHD", "HND"),
+            fields={"kv_data": given["kv_data"], "page_order": given["page_orders"]},
         ),
     )

@@ -44,6 +44,8 @@ from attnbench.specs.shape import MLA_MODELS, mla_shape
 @options.dtype_option
 @options.kv_cache_dtype_option
 @options.block_size_option
+@options.kv_data_option
+@options.page_order_option
 @measuring_options
 def command(**given: Any) -> None:
     """Benchmark multi-head latent attention (DeepSeek) backends.
@@ -65,6 +67,7 @@ def command(**given: Any) -> None:
             kv_cache_dtypes=given["kv_cache_dtypes"],
             block_sizes=given["block_sizes"],
             scope=given["scope"],
+            fields={"kv_data": given["kv_data"], "page_order": given["page_orders"]},
             knobs={"threshold": given["thresholds"]},
         ),
     )

@@ -128,6 +128,23 @@ layout_option = click.option(
     help="Order of a page: tokens before heads, or heads before tokens.",
 )
 
+kv_data_option = click.option(
+    "--kv-data",
+    multiple=True,
+    type=click.Choice(["random", "zeros"]),
+    metavar="random|zeros...",
+    help="What the KV cache holds; zeros make a GPU faster than real data.  [default: random]",
+)
+
+page_order_option = click.option(
+    "--page-order",
+    "page_orders",
+    multiple=True,
+    type=click.Choice(["scattered", "contiguous"]),
+    metavar="scattered|contiguous...",
+    help="Where a request's pages stand in the cache.  [default: scattered]",
+)
+
 tp_option = click.option(
     "--tp", type=positive, default=1, show_default=True, help="Tensor-parallel ranks; one is timed."
 )

@@ -13,6 +13,9 @@ from attnbench.specs.case import Case, Value
 if TYPE_CHECKING:
     import torch
 
+# What changes the result of attention, so that a backend without it must refuse.
+FEATURES = ("window", "softcap", "sinks", "index_topk")
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -68,6 +71,7 @@ class Backend(ABC):
     module: ClassVar[str] = "torch"  # the package that it drives
     devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
     knobs: ClassVar[frozenset[str]] = frozenset()
+    features: ClassVar[frozenset[str]] = frozenset()  # which of FEATURES it honours
     layouts: ClassVar[tuple[str, ...]] = ()  # what --layout may ask for
     paged: ClassVar[bool] = True  # reads or writes pages, so --block-size means something
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("auto",)
@@ -95,11 +99,23 @@ class Backend(ABC):
         return None
 
     def _case_refusal(self, case: Case) -> str | None:
-        if foreign := sorted({name for name, _ in case.knobs} - self.knobs):
+        asked = {name for name in FEATURES if getattr(case, name)}
+        foreign = sorted((asked - self.features) | (dict(case.knobs).keys() - self.knobs))
+        if foreign:
             options = ", ".join("--" + name.replace("_", "-") for name in foreign)
             return f"does not take {options}"
-        if case.block_size is not None and not self.paged:
+        return self._paging_refusal(case) or self._format_refusal(case)
+
+    def _paging_refusal(self, case: Case) -> str | None:
+        if self.paged:
+            return None
+        if case.block_size is not None:
             return "has no pages, so --block-size means nothing to it"
+        if case.page_order != "scattered":
+            return "has no pages, so --page-order means nothing to it"
+        return None
+
+    def _format_refusal(self, case: Case) -> str | None:
         if case.layout is not None and case.layout not in self.layouts:
             return f"does not take --layout {case.layout}" + _accepted(self.layouts)
         if case.kv_cache_dtype not in self.kv_cache_dtypes:

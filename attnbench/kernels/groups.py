@@ -40,10 +40,14 @@ def groups_of(batch: Batch) -> list[Group]:
     return found
 
 
-def causal_mask(q_len: int, kv_len: int, device: str) -> "torch.Tensor | None":
+def causal_mask(
+    q_len: int, kv_len: int, device: str, window: int | None = None
+) -> "torch.Tensor | None":
     """What a query may see, bool [q_len, kv_len], aligned bottom right; None where it is all."""
     import torch
 
-    if q_len == 1:
+    windowed = window is not None and window < kv_len
+    if q_len == 1 and not windowed:
         return None
-    return torch.ones(q_len, kv_len, dtype=torch.bool, device=device).tril(kv_len - q_len)
+    mask = torch.ones(q_len, kv_len, dtype=torch.bool, device=device).tril(kv_len - q_len)
+    return mask.triu(kv_len - q_len - window + 1) if windowed and window else mask

@@ -50,6 +50,26 @@ def normal(
     return torch.randn(shape, dtype=dtype, device=generator.device, generator=generator)
 
 
+def cached(
+    shape: tuple[int, ...], dtype: "torch.dtype", generator: "torch.Generator", kv_data: str
+) -> "torch.Tensor":
+    """What stands in a cache: standard normal values, or zeros if `kv_data` says so."""
+    import torch
+
+    if kv_data == "zeros":
+        return torch.zeros(shape, dtype=dtype, device=generator.device)
+    return normal(shape, dtype, generator)
+
+
+def ordered(count: int, page_order: str, generator: "torch.Generator") -> "torch.Tensor":
+    """The numbers below `count`, int64: a seeded permutation, or in order if contiguous."""
+    import torch
+
+    if page_order == "contiguous":
+        return torch.arange(count, device=generator.device)
+    return torch.randperm(count, generator=generator, device=generator.device)
+
+
 @dataclass(frozen=True, slots=True)
 class PageTables:
     """Which pages of one pool the requests of each set own."""
@@ -75,9 +95,16 @@ class PageTables:
 
 
 def page_tables(
-    batch: Batch, block_size: int, sets: int, generator: "torch.Generator"
+    batch: Batch,
+    block_size: int,
+    sets: int,
+    generator: "torch.Generator",
+    page_order: str = "scattered",
 ) -> PageTables:
-    """Scatter the pages of all sets over one pool, disjoint, by a seeded permutation."""
+    """Give the requests of all sets disjoint pages of one pool, scattered by a seeded permutation.
+
+    A page order of contiguous gives each request neighbouring pages, request by request.
+    """
     import torch
 
     device = generator.device
@@ -85,7 +112,7 @@ def page_tables(
     pages_a_set = int(used.sum())
     needed = pages_a_set * sets
     num_pages = needed + max(STRANGERS, needed // 20)
-    order = torch.randperm(num_pages, generator=generator, device=device)
+    order = ordered(num_pages, page_order, generator)
     owned = torch.arange(int(used.max()), device=device) < used[:, None]
     tables = torch.full(
         (sets, len(batch), owned.shape[1]), UNUSED_ENTRY, dtype=torch.int32, device=device

@@ -48,18 +48,40 @@ def attend(
     values: "torch.Tensor",
     seen: "torch.Tensor",
     scale: float,
+    *,
+    window: int | None = None,
+    softcap: float | None = None,
+    sinks: "torch.Tensor | None" = None,
 ) -> "torch.Tensor":
     """Queries [n, d] over keys [n, k, d] and values [n, k, d_v] in fp32: [n, d_v].
 
-    Row i sees its first seen[i] keys; what stands behind them may be NaN.
+    Row i sees its first seen[i] keys, under a window the last of them; what stands elsewhere may
+    be NaN. `softcap` c makes scores c * tanh(scores / c) (Gemma 2, arXiv:2408.00118). `sinks` [n]
+    are logits that take their share of the softmax and give no value (gpt-oss, arXiv:2508.10925).
     """
     import torch
 
-    visible = torch.arange(keys.shape[1], device=keys.device) < seen[:, None]
+    places = torch.arange(keys.shape[1], device=keys.device)
+    visible = places < seen[:, None]
+    if window is not None:
+        visible &= places >= seen[:, None] - window
     scores = torch.einsum("nd,nkd->nk", query.float(), keys.float()) * scale
-    weights = scores.masked_fill(~visible, float("-inf")).softmax(dim=1)
+    if softcap is not None:
+        scores = softcap * (scores / softcap).tanh()
+    scores = scores.masked_fill(~visible, float("-inf"))
+    weights = softmax_with_sinks(scores, sinks)
     known = values.float().masked_fill(~visible[:, :, None], 0.0)
     return torch.einsum("nk,nkd->nd", weights, known)
+
+
+def softmax_with_sinks(scores: "torch.Tensor", sinks: "torch.Tensor | None") -> "torch.Tensor":
+    """Softmax over the last dimension, to whose sum exp(sinks) is added; sinks are [...]."""
+    import torch
+
+    if sinks is None:
+        return scores.softmax(-1)
+    with_sinks = torch.cat([scores, sinks.to(scores.dtype).unsqueeze(-1)], dim=-1)
+    return with_sinks.softmax(-1)[..., :-1]
 
 
 class AttentionPrepared(Prepared):

@@ -67,6 +67,7 @@ def figures(output: "torch.Tensor", expected: "torch.Tensor", allowed: Tolerance
     rms = ref.square().mean(dim=1, keepdim=True).sqrt()
     l2 = error.norm(dim=1) / ref.norm(dim=1).clamp_min(tiny)
     cosine = 1 - (out * ref).sum(1) / (out.norm(dim=1) * ref.norm(dim=1)).clamp_min(tiny)
+    cosine = cosine.masked_fill((ref == 0).all(1), 0.0)  # zero has no direction
     excess = error - allowed.element * (ref.abs() + rms)
     worst = [each.nan_to_num(float("inf")).max() for each in (error, excess, l2, cosine)]
     return torch.stack(worst)

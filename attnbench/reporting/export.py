@@ -130,6 +130,13 @@ def _case(m: Measurement) -> Record:
         "block_size": case.block_size,
         "layout": case.layout,
         "scope": case.scope,
+        "window": case.window,
+        "softcap": case.softcap,
+        "sinks": case.sinks,
+        "index_topk": case.index_topk,
+        "topk_pattern": case.topk_pattern,
+        "kv_data": case.kv_data,
+        "page_order": case.page_order,
         "knobs": dict(case.knobs),
         "resolved": dict(m.resolved),
     }

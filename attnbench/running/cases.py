@@ -1,7 +1,7 @@
 """From what was asked to the list of cases: a product over everything that was given twice."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TypeVar
 
@@ -39,6 +39,7 @@ class Asked:
     block_sizes: Sequence[int] = ()
     layouts: Sequence[str] = ()
     scope: str | None = None
+    fields: Mapping[str, Sequence[Value]] = field(default_factory=dict)  # others of the case
     knobs: Mapping[str, Sequence[Value]] = field(default_factory=dict)
 
 
@@ -62,30 +63,21 @@ def cases_for(asked: Asked, device_kind: str) -> tuple[Case, ...]:
     batches = asked.batches or _default_batches(asked.family, device_kind)
     dtypes = asked.dtypes or (DEFAULT_DTYPE[device_kind],)
     scope = asked.scope or _default_scope(asked, named)
+    one = Case(asked.family, "", batches[0], asked.shape, dtypes[0], scope=scope)
+    everywhere = {"batch": batches, "dtype": dtypes, "kv_cache_dtype": asked.kv_cache_dtypes}
+    everywhere |= asked.fields
     found = []
     for backend in named:
-        for batch, dtype, kv_cache_dtype, block_size, layout, knobs in product(
-            batches,
-            dtypes,
-            asked.kv_cache_dtypes or ("auto",),
-            _where(any(b.paged for b in named), backend.paged, asked.block_sizes),
-            _where(any(b.layouts for b in named), bool(backend.layouts), asked.layouts),
-            _knobs(asked, backend, named),
-        ):
-            found.append(
-                Case(
-                    family=asked.family,
-                    backend=backend.name,
-                    batch=batch,
-                    shape=asked.shape,
-                    dtype=dtype,
-                    kv_cache_dtype=kv_cache_dtype,
-                    block_size=block_size,
-                    layout=layout,
-                    scope=scope,
-                    knobs=knobs,
-                )
-            )
+        swept = everywhere | {
+            "block_size": _where(any(b.paged for b in named), backend.paged, asked.block_sizes),
+            "layout": _where(any(b.layouts for b in named), bool(backend.layouts), asked.layouts),
+            "knobs": _knobs(asked, backend, named),
+        }
+        given = {name: values for name, values in swept.items() if values}
+        found += [
+            replace(one, backend=backend.name, **dict(zip(given, chosen, strict=True)))  # type: ignore[arg-type]
+            for chosen in product(*given.values())
+        ]
     return by_workload(found)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Self
 
 from attnbench.specs.batch import Batch, parse_batch_spec
@@ -13,6 +13,7 @@ Value = str | int | float | bool
 # What groups rows for best-backend tables: all that is not merely a choice of implementation.
 WORKLOAD_FIELDS = frozenset(
     {"family", "batch", "dtype", "kv_cache_dtype", "scope"}
+    | {"window", "softcap", "sinks", "index_topk", "topk_pattern", "kv_data", "page_order"}
     | {f.name for f in (*fields(AttnShape), *fields(MlaShape))}
 )
 
@@ -35,6 +36,13 @@ class Case:
     block_size: int | None = None  # tokens a page; None leaves it to the backend
     layout: str | None = None  # NHD or HND; None leaves it to the backend
     scope: str = "kernel"  # kernel: the backend's forward; layer: all that production runs
+    window: int | None = None  # keys that a query sees, its own among them; None is all
+    softcap: float | None = None  # c of scores = c * tanh(scores / c)
+    sinks: bool = False  # a learned logit a head that takes weight and gives no value
+    index_topk: int | None = None  # sparse MLA: keys that a query is sent to
+    topk_pattern: str = "random"  # which ones: random, window (the last) or prefix
+    kv_data: str = "random"  # of the cache: random normal or zeros
+    page_order: str = "scattered"  # of a request's pages in the pool, or contiguous
     knobs: tuple[tuple[str, Value], ...] = field(default=())  # what only some backends have
 
     def __post_init__(self) -> None:
@@ -86,10 +94,7 @@ class Case:
 
 _FLAT_FIELDS = tuple(f.name for f in fields(Case) if f.name not in ("batch", "shape", "knobs"))
 _DEFAULTS = {
-    "kv_cache_dtype": "auto",
-    "block_size": None,
-    "layout": None,
-    "scope": "kernel",
+    f.name: f.default for f in fields(Case) if f.default is not MISSING and f.name != "knobs"
 }
 
 

@@ -39,9 +39,25 @@ class Cost:
         )
 
 
-def causal_pairs(request: Request) -> int:
-    """Query-key pairs under a causal mask aligned bottom right, diagonal included: exact."""
-    return request.q_len * (2 * request.kv_len - request.q_len + 1) // 2
+def causal_pairs(request: Request, window: int | None = None) -> int:
+    """Query-key pairs under a causal mask aligned bottom right, diagonal included: exact.
+
+    Under a window a query sees at most that many keys, its own among them.
+    """
+    pairs = request.q_len * (2 * request.kv_len - request.q_len + 1) // 2
+    if window is None or window >= request.kv_len:
+        return pairs
+    # Keys left of the window: of the last query most, one fewer for each query before it.
+    most = request.kv_len - window
+    first = max(0, most - request.q_len)
+    return pairs - (most * (most + 1) - first * (first + 1)) // 2
+
+
+def seen_kv_len(request: Request, window: int | None = None) -> int:
+    """Keys that any of the request's queries sees."""
+    if window is None:
+        return request.kv_len
+    return min(request.kv_len, request.q_len + window - 1)
 
 
 def kv_element_bytes(case: Case) -> int:
@@ -73,7 +89,7 @@ def cost(case: Case, num_decode: int) -> Cost:
 def _attention(case: Case) -> Cost:
     shape = case.shape
     assert isinstance(shape, AttnShape)
-    pairs, tokens, kv_tokens = _sums(case.batch.requests)
+    pairs, tokens, kv_tokens = _sums(case.batch.requests, case.window)
     e = ELEMENT_BYTES[case.dtype]
     products = 2 * shape.num_q_heads * pairs * shape.head_dim
     return Cost(
@@ -157,11 +173,11 @@ def _cache_write(case: Case) -> Cost:
     )
 
 
-def _sums(requests: Iterable[Request]) -> tuple[int, int, int]:
-    """Causal pairs, new tokens and KV tokens of the requests together."""
+def _sums(requests: Iterable[Request], window: int | None = None) -> tuple[int, int, int]:
+    """Pairs, new tokens and seen KV tokens of the requests together."""
     listed = list(requests)
-    pairs = sum(map(causal_pairs, listed))
-    return pairs, sum(r.q_len for r in listed), sum(r.kv_len for r in listed)
+    pairs = sum(causal_pairs(r, window) for r in listed)
+    return pairs, sum(r.q_len for r in listed), sum(seen_kv_len(r, window) for r in listed)
 
 
 def _added(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:

@@ -4,8 +4,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attnbench.kernels.base import Backend, Setting
 from attnbench.kernels.groups import Group, causal_mask
-from attnbench.kernels.inputs import normal, page_tables, seeded, spoil, torch_dtype
-from attnbench.kernels.reference import AttentionPrepared, Rows, attend, rotating
+from attnbench.kernels.inputs import cached, normal, page_tables, seeded, spoil, torch_dtype
+from attnbench.kernels.reference import (
+    AttentionPrepared,
+    Rows,
+    attend,
+    rotating,
+    softmax_with_sinks,
+)
 from attnbench.kernels.tolerance import BY_DTYPE
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape
@@ -19,6 +25,7 @@ class Naive(Backend):
 
     name: ClassVar = "naive"
     layouts: ClassVar = ("NHD", "HND")
+    features: ClassVar = frozenset({"window", "softcap", "sinks"})
 
     def prepare(self, case: Case, setting: Setting) -> "NaivePrepared":
         return NaivePrepared(case, setting)
@@ -31,20 +38,24 @@ class NaivePrepared(AttentionPrepared):
         import torch
 
         assert isinstance(case.shape, AttnShape)
-        shape, batch = case.shape, case.batch
+        self.case, shape, batch = case, case.shape, case.batch
         block_size, layout = case.block_size or 16, case.layout or "NHD"
         super().__init__(batch, shape.num_q_heads, block_size)
         self.shape, self.scale = shape, shape.head_dim**-0.5
         self.device, self.key_dim = setting.device, shape.head_dim
         generator, dtype = seeded(setting.device, setting.seed), torch_dtype(case.dtype)
-        self.tables = page_tables(batch, block_size, setting.sets, generator)
-        self.pool = _pool(self.tables.num_pages, block_size, shape, layout, dtype, generator)
+        self.tables = page_tables(batch, block_size, setting.sets, generator, case.page_order)
+        page, order = _page(block_size, shape, layout)
+        pool = cached((self.tables.num_pages, *page), dtype, generator, case.kv_data)
+        self.pool = pool.permute(order)
         spoil(self.pool, self.tables, batch, nan_tails=True)
         ends = (setting.sets, batch.num_tokens, shape.num_q_heads, shape.head_dim)
         self.queries = normal(ends, dtype, generator)
         self.outputs = list(torch.full_like(self.queries, float("nan")))
+        self.sinks = normal((shape.num_q_heads,), dtype, generator) if case.sinks else None
         self.groups = [
-            (group, causal_mask(group.q_len, group.kv_len, setting.device)) for group in self.runs
+            (group, causal_mask(group.q_len, group.kv_len, setting.device, case.window))
+            for group in self.runs
         ]
         self.calls = rotating(self._launch, setting.sets)
         self.tolerance = BY_DTYPE[case.dtype].unfused()
@@ -64,12 +75,21 @@ class NaivePrepared(AttentionPrepared):
         keys, values = kv.permute(2, 0, 3, 1, 4)  # each [n, kv heads, kv, d]
         # The query heads of one KV head are rows of one product, so that no key is copied.
         scores = (query.flatten(2, 3) @ keys.transpose(-1, -2)).float() * self.scale
+        if self.case.softcap is not None:
+            scores = self.case.softcap * (scores / self.case.softcap).tanh()
         scores = scores.unflatten(2, query.shape[2:4])  # [n, kv heads, group, q, kv]
         if mask is not None:
             scores = scores.masked_fill(~mask, float("-inf"))
-        result = scores.softmax(-1).to(values.dtype).flatten(2, 3) @ values
+        weights = softmax_with_sinks(scores, self._sinks_beside(scores))
+        result = weights.to(values.dtype).flatten(2, 3) @ values
         result = result.unflatten(2, query.shape[2:4]).permute(0, 3, 1, 2, 4)
         self.outputs[index][group.tokens].view(heads).copy_(result)
+
+    def _sinks_beside(self, scores: "torch.Tensor") -> "torch.Tensor | None":
+        """A sink for each row of scores [n, kv heads, group, q, kv]."""
+        if self.sinks is None:
+            return None
+        return self.sinks.view(1, *scores.shape[1:3], 1).expand(scores.shape[:-1])
 
     def attended(self, rows: Rows) -> "torch.Tensor":
         kv_heads = rows.heads * self.shape.num_kv_heads // self.shape.num_q_heads
@@ -77,19 +97,22 @@ class NaivePrepared(AttentionPrepared):
         kv = self.pool[table, :, :, kv_heads[:, None]].flatten(1, 2)  # [n, pages * block, 2, d]
         kv = kv[:, : rows.group.kv_len]
         query = self.queries[rows.sets, rows.tokens, rows.heads]
-        return attend(query, kv[:, :, 0], kv[:, :, 1], rows.seen, self.scale)
+        return attend(
+            query,
+            kv[:, :, 0],
+            kv[:, :, 1],
+            rows.seen,
+            self.scale,
+            window=self.case.window,
+            softcap=self.case.softcap,
+            sinks=None if self.sinks is None else self.sinks[rows.heads],
+        )
 
 
-def _pool(
-    num_pages: int,
-    block_size: int,
-    shape: AttnShape,
-    layout: str,
-    dtype: "torch.dtype",
-    generator: "torch.Generator",
-) -> "torch.Tensor":
+def _page(
+    block_size: int, shape: AttnShape, layout: str
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """How a page stands in memory, and the order that makes it [block, 2, heads, dim]."""
     if layout == "NHD":
-        sizes = (num_pages, 2, block_size, shape.num_kv_heads, shape.head_dim)
-        return normal(sizes, dtype, generator).permute(0, 2, 1, 3, 4)
-    sizes = (num_pages, 2, shape.num_kv_heads, block_size, shape.head_dim)
-    return normal(sizes, dtype, generator).permute(0, 3, 1, 2, 4)
+        return (2, block_size, shape.num_kv_heads, shape.head_dim), (0, 2, 1, 3, 4)
+    return (2, shape.num_kv_heads, block_size, shape.head_dim), (0, 3, 1, 2, 4)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attnbench.kernels.base import Backend, Refused, Setting
 from attnbench.kernels.groups import Group, causal_mask
-from attnbench.kernels.inputs import normal, seeded, torch_dtype
+from attnbench.kernels.inputs import cached, normal, seeded, torch_dtype
 from attnbench.kernels.reference import AttentionPrepared, Rows, attend, rotating
 from attnbench.kernels.tolerance import BY_DTYPE
 from attnbench.provenance.machine import Machine
@@ -55,7 +55,8 @@ class SdpaPrepared(AttentionPrepared):
         self.queries = normal(ends, dtype, generator)
         kv_heads = (shape.num_kv_heads, shape.head_dim)
         self.kv = [
-            normal((2, sets, g.count, g.kv_len, *kv_heads), dtype, generator) for g in self.runs
+            cached((2, sets, g.count, g.kv_len, *kv_heads), dtype, generator, case.kv_data)
+            for g in self.runs
         ]
         forced = case.knob("sdpa_backend")
         self.kernels = [

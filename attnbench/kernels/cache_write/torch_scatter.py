@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, ClassVar
 
 from attnbench.kernels.base import Backend, Prepared, Setting
-from attnbench.kernels.inputs import normal, seeded, torch_dtype
+from attnbench.kernels.inputs import cached, ordered, seeded, torch_dtype
 from attnbench.kernels.reference import rotating
 from attnbench.kernels.tolerance import EXACT
 from attnbench.specs.case import Case
@@ -41,8 +41,6 @@ class ScatterPrepared(Prepared):
     tolerance = EXACT
 
     def __init__(self, case: Case, setting: Setting) -> None:
-        import torch
-
         assert isinstance(case.shape, AttnShape)
         shape, tokens = case.shape, case.batch.num_tokens
         self.block_size, layout = case.block_size or DEFAULT_BLOCK_SIZE, case.layout or "NHD"
@@ -52,12 +50,10 @@ class ScatterPrepared(Prepared):
         self.quantised = self.kv_dtype.itemsize == 1
         needed = tokens * setting.sets
         num_pages = -(-needed // self.block_size) + 8
-        order = torch.randperm(
-            num_pages * self.block_size, generator=generator, device=setting.device
-        )
+        order = ordered(num_pages * self.block_size, case.page_order, generator)
         self.slots = order[:needed].view(setting.sets, tokens)
         heads = (shape.num_kv_heads, shape.head_dim)
-        self.new = normal((setting.sets, 2, tokens, *heads), dtype, generator)
+        self.new = cached((setting.sets, 2, tokens, *heads), dtype, generator, case.kv_data)
         self.cache = _cache(num_pages, self.block_size, shape, layout, self.kv_dtype, self.slots)
         self.calls = rotating(self._launch, setting.sets)
         self.critical_rows = (0, tokens - 1)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from attnbench.kernels.attn.sdpa import SdpaKernel, Views
 from attnbench.kernels.base import Setting
 from attnbench.kernels.groups import Group, causal_mask
-from attnbench.kernels.inputs import normal, page_tables, seeded, spoil, torch_dtype
+from attnbench.kernels.inputs import cached, normal, page_tables, seeded, spoil, torch_dtype
 from attnbench.kernels.reference import AttentionPrepared, Rows, attend, rotating
 from attnbench.kernels.tolerance import BY_DTYPE
 from attnbench.specs.case import Case
@@ -58,9 +58,9 @@ class TorchMlaPrepared(AttentionPrepared):
 
         shape, batch, sets = self.shape, self.case.batch, setting.sets
         generator, dtype = seeded(setting.device, setting.seed), torch_dtype(self.case.dtype)
-        self.tables = page_tables(batch, block_size, sets, generator)
+        self.tables = page_tables(batch, block_size, sets, generator, self.case.page_order)
         sizes = (self.tables.num_pages, block_size, shape.latent_dim)
-        self.pool = normal(sizes, dtype, generator)
+        self.pool = cached(sizes, dtype, generator, self.case.kv_data)
         spoil(self.pool, self.tables, batch, nan_tails=True)
         heads, rank = shape.num_q_heads, shape.kv_lora_rank
         width = shape.latent_dim if self.absorbed_kernel else shape.qk_head_dim
