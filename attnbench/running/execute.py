@@ -13,7 +13,7 @@ from attnbench.running.messages import Job
 from attnbench.running.timing import Timing
 from attnbench.specs.cost import cost
 from attnbench.timing.cache import footprint_ratio, sets_for, state_reached
-from attnbench.timing.guard import Reading, guard_facts
+from attnbench.timing.guard import Look, guard_facts
 from attnbench.timing.host import enqueue_seconds, plan_seconds
 from attnbench.timing.labels import sample_labels
 from attnbench.timing.measure import Samples, measure
@@ -35,9 +35,7 @@ class Stopwatch:
         self.durations[name], self._last = now - self._last, now
 
 
-def execute(
-    job: Job, machine: Machine, look: Callable[[], Reading], report: Callable[[str], None]
-) -> Outcome:
+def execute(job: Job, machine: Machine, look: Look, report: Callable[[str], None]) -> Outcome:
     """Whatever happens short of the process's death becomes an outcome with its reason.
 
     `look` reads the device's state; `report` is told each phase that begins.
@@ -65,7 +63,7 @@ def _measured(
     job: Job,
     backend: Backend,
     machine: Machine,
-    look: Callable[[], Reading],
+    look: Look,
     report: Callable[[str], None],
 ) -> Outcome:
     watch, hot = Stopwatch(), job.method.cache == "hot"
@@ -82,11 +80,12 @@ def _measured(
     watch.lap("check")
     peak = peak_memory(prepared, machine) if job.profile_memory else None
     timing = Timing.of(job.method, prepared, machine)
-    for index in range(len(prepared.calls)):
-        prepared.poison(index)
     if timing.stamps is not None:
         timing.stamps.start()
     watch.lap("capture")
+    for index in range(len(prepared.calls)):
+        prepared.poison(index)
+    watch.lap("poison")
     samples = measure(timing.clock, job.method, time.perf_counter, look)
     watch.lap("time")
     launched = samples.warmup_calls + len(samples.values) * timing.clock.calls_per_sample

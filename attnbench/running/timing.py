@@ -60,8 +60,8 @@ class Timing:
 
     @property
     def kernels(self) -> tuple[str, ...]:
-        """Names of the kernels that ran, where the clock saw them."""
-        return self.clock.kernels if isinstance(self.clock, KernelClock) else ()
+        """Names of the kernels that a call runs, where the clock saw them."""
+        return self.clock.kernels if isinstance(self.clock, KernelClock | GraphClock) else ()
 
     def kernel_seconds(self, num_samples: int) -> float | None:
         """The kernels' own time in a call, the gaps between them apart: the samples' median."""

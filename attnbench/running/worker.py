@@ -7,7 +7,6 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from attnbench.running.messages import (
     Refusals,
 )
 from attnbench.specs.case import Case
-from attnbench.timing.guard import GpuGuard, Reading
+from attnbench.timing.guard import GpuGuard, Look, unseen
 from attnbench.timing.sentinels import measure_sentinels
 
 PR_SET_PDEATHSIG = 1
@@ -46,7 +45,7 @@ def main(fd: int, device: str) -> None:
         connection.send(Declined(str(error)))
         return
     connection.send(Hello(machine, read_environment()))
-    look: Callable[[], Reading] = Reading
+    look: Look = unseen
     if machine.kind == "cuda":
         _reset_persisting_l2()
         look = GpuGuard(machine.gpu_uuid).read

@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import cycle
 
+from attnbench.timing.graph_kernels import kernel_names
 from attnbench.timing.sm_clock import SmClock
 
 GRAPH_SECONDS = 1e-3  # a replay at least this long makes the events' half microsecond small
 MOST_CALLS = 2048  # launches in a graph
-SPIN_MARGIN = 1.3  # spin time over the time that the host needs to enqueue
-MOST_SPIN = 0.02  # seconds
+FIRST_SPIN = 2e-4  # seconds; later ones follow from what enqueueing was seen to take
+SPIN_MARGIN = 2.0  # spin time over the time that the host needed to enqueue
+LEAST_SPIN, MOST_SPIN = 2e-5, 0.02  # seconds
 
 
 class SpunEvents:
@@ -28,24 +30,22 @@ class SpunEvents:
         self._start = torch.cuda.Event(enable_timing=True)
         self._end = torch.cuda.Event(enable_timing=True)
         self._cycles_per_second = _spin_rate(device)
-        self.spin_seconds = 2e-5
+        self.spin_seconds = FIRST_SPIN
         self.hidden = True  # the last enqueueing was over before the spin was
 
     def time(self, enqueue: Callable[[], object]) -> float:
         """Seconds on the device from the first to the last kernel that `enqueue` launches."""
-        cuda = self._torch.cuda
-        cuda._sleep(int(self.spin_seconds * self._cycles_per_second))
+        self._torch.cuda._sleep(int(self.spin_seconds * self._cycles_per_second))
         started = time.perf_counter()
         self._stamp()
         self._start.record()
         enqueue()
         self._end.record()
-        self._stamp()
         enqueueing = time.perf_counter() - started
+        self._stamp()
         self._end.synchronize()
         self.hidden = enqueueing < self.spin_seconds
-        if not self.hidden:
-            self.spin_seconds = min(SPIN_MARGIN * enqueueing, MOST_SPIN)
+        self.spin_seconds = min(max(SPIN_MARGIN * enqueueing, LEAST_SPIN), MOST_SPIN)
         return float(self._start.elapsed_time(self._end)) * 1e-3
 
     def _stamp(self) -> None:
@@ -69,7 +69,10 @@ def _spin_rate(device: str) -> float:
 
 
 class GraphClock:
-    """One graph of calls that rotate over all sets, replayed; a sample is replay / calls."""
+    """One graph of calls that rotate over all sets, replayed; a sample is replay / calls.
+
+    Replays are waited for one by one: enqueueing a graph that still runs may block the host.
+    """
 
     def __init__(
         self,
@@ -80,14 +83,15 @@ class GraphClock:
         import torch
 
         self._events = SpunEvents(device, sm_clock)
-        _warm_on_side_stream(calls)
-        estimate = min(self._events.time(calls[0]) for _ in range(3))
+        estimate = _estimate_on_side_stream(calls[0], SpunEvents(device))
         self.calls_per_sample = calls_in_graph(len(calls), estimate)
-        self._graph = torch.cuda.CUDAGraph()
+        self._graph = torch.cuda.CUDAGraph(keep_graph=True)
         rotation = cycle(calls)
         with torch.cuda.graph(self._graph):
             for _ in range(self.calls_per_sample):
                 next(rotation)()
+        self.kernels = kernel_names(self._graph.raw_cuda_graph(), self.calls_per_sample)
+        self._graph.replay()  # the first brings the graph to the device
         torch.cuda.synchronize()
 
     def sample(self) -> float:
@@ -138,13 +142,14 @@ def calls_in_graph(sets: int, seconds_per_call: float) -> int:
     return sets * max(1, min(rotations, MOST_CALLS // sets))
 
 
-def _warm_on_side_stream(calls: Sequence[Callable[[], object]]) -> None:
-    """Run a call once as capture will: on a stream that is not the default one."""
+def _estimate_on_side_stream(call: Callable[[], object], events: SpunEvents) -> float:
+    """Seconds of a call, run as capture will: on a stream that is not the default one."""
     import torch
 
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        calls[0]()
+        call()
+        seconds = events.time(call)
     torch.cuda.current_stream().wait_stream(stream)
-    torch.cuda.synchronize()
+    return seconds

@@ -5,6 +5,7 @@ samples, since NVML's counters of time under a limit run on by themselves: they 
 reading of the clock in between would have to hit, and a reading would leave the GPU idle.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,15 @@ class Reading:
     processes: int | None = None
 
 
+# Looks at the device; told whether the energy counter is worth the milliseconds that it takes.
+Look = Callable[[bool], Reading]
+
+
+def unseen(energy: bool) -> Reading:
+    """The look at a device that tells nothing."""
+    return Reading()
+
+
 class GpuGuard:
     """Reads one GPU through NVML, which stays open: opening it takes milliseconds."""
 
@@ -59,7 +69,7 @@ class GpuGuard:
         ask(pynvml.nvmlInit)
         self._gpu = ask(pynvml.nvmlDeviceGetHandleByUUID, gpu_uuid) if gpu_uuid else None
 
-    def read(self) -> Reading:
+    def read(self, energy: bool) -> Reading:
         """The GPU now; what changes fastest is read first."""
         nvml, gpu = self._nvml, self._gpu
         if gpu is None:
@@ -70,11 +80,14 @@ class GpuGuard:
             event_reasons=ask(nvml.nvmlDeviceGetCurrentClocksEventReasons, gpu),
             power_violation=self._violation(nvml.NVML_PERF_POLICY_POWER),
             thermal_violation=self._violation(nvml.NVML_PERF_POLICY_THERMAL),
-            joules=_times(ask(nvml.nvmlDeviceGetTotalEnergyConsumption, gpu), 1e-3),
+            joules=self._joules() if energy else None,
             watts=_times(ask(nvml.nvmlDeviceGetPowerUsage, gpu), 1e-3),
             temperature=ask(nvml.nvmlDeviceGetTemperature, gpu, nvml.NVML_TEMPERATURE_GPU),
             processes=self._processes(),
         )
+
+    def _joules(self) -> float | None:
+        return _times(ask(self._nvml.nvmlDeviceGetTotalEnergyConsumption, self._gpu), 1e-3)
 
     def _violation(self, policy: int) -> float | None:
         status = ask(self._nvml.nvmlDeviceGetViolationStatus, self._gpu, policy)

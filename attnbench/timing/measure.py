@@ -6,7 +6,7 @@ from statistics import median
 from typing import Protocol
 
 from attnbench.stats.median import median_interval
-from attnbench.timing.guard import Reading
+from attnbench.timing.guard import ENERGY_WINDOW, Look, Reading, unseen
 from attnbench.timing.method import Method
 
 WINDOW = 5  # samples that are compared with the five before
@@ -42,16 +42,18 @@ def measure(
     clock: Clock,
     method: Method,
     now: Callable[[], float],
-    look: Callable[[], Reading] = Reading,
+    look: Look = unseen,
 ) -> Samples:
     """Warm up, then sample until the median is known well enough; `look` reads the device."""
     started = now()
     warmups = warm_up(clock, method, now)
-    before, warm = look(), now()
+    least = (method.samples or method.min_samples) * (now() - started) / max(warmups, 1)
+    energy = least >= ENERGY_WINDOW
+    before, warm = look(energy), now()
     values: list[float] = []
     while not enough(values, method, now() - warm):
         values.append(clock.sample())
-    done, after = now(), look()
+    done, after = now(), look(energy)
     labels = () if method.samples or tight(values, method) else ("wide_interval",)
     calls = warmups * clock.calls_per_sample
     return Samples(tuple(values), calls, warm - started, done - warm, before, after, labels)

@@ -101,6 +101,23 @@ def test_a_span_holds_the_gap_between_two_kernels_and_a_total_does_not() -> None
     assert len(clock.kernels) == 1
 
 
+def test_a_graph_tells_the_names_of_its_kernels() -> None:
+    import torch
+
+    matrix = torch.ones(1024, 1024, device=DEVICE, dtype=torch.bfloat16)
+    product, shifted = torch.empty_like(matrix), torch.empty_like(matrix)
+
+    def call() -> None:
+        torch.matmul(matrix, matrix, out=product)
+        torch.add(product, 1, out=shifted)
+
+    call()
+    names = GraphClock([call], DEVICE).kernels
+    assert len(names) == 2
+    assert any("elementwise" in name for name in names), names
+    assert all(name.isprintable() and not name.startswith("_Z") for name in names), names
+
+
 def test_enqueueing_does_not_wait_for_the_gpu(spin_seconds: float) -> None:
     assert enqueue_seconds([spin]) < spin_seconds / 5
 
@@ -109,8 +126,8 @@ def test_the_guard_reads_a_gpu_in_little_time() -> None:
     guard = GpuGuard(read_machine(DEVICE).gpu_uuid)
     for _ in range(20):
         spin()
-    before, started = guard.read(), time.perf_counter()
-    after = guard.read()
+    before, started = guard.read(energy=True), time.perf_counter()
+    after = guard.read(energy=True)
     taken = time.perf_counter() - started
     assert before.sm_clock_hz is not None
     assert 0.2e9 < before.sm_clock_hz < 4e9
