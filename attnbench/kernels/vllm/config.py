@@ -1,0 +1,163 @@
+"""A VllmConfig for one layer, from a local configuration file: no network and no weights."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attnbench.kernels.base import Refused
+from attnbench.kernels.vllm.startup import prepare_environment
+from attnbench.specs.batch import Batch
+from attnbench.specs.shape import MlaShape, Shape
+
+if TYPE_CHECKING:
+    from vllm.config import ModelConfig, VllmConfig
+
+ARCHITECTURE = "AttnBenchForCausalLM"
+TORCH_NAMES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+# What vLLM serves with on this class of GPU; the sizes of captured graphs follow from it, and from
+# those the thresholds at which builders change kernels.
+MAX_NUM_SEQS = 1024
+MAX_NUM_BATCHED_TOKENS = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class LayerConfig:
+    """What the configuration of a layer follows from."""
+
+    shape: Shape
+    dtype: str
+    batch: Batch
+    block_size: int
+    kv_cache_dtype: str = "auto"
+    graphs: bool = True  # captured as production does; builders choose split counts by it
+    # Fields of vLLM's attention_config, e.g. flash_attn_version; unknown ones are refused.
+    attention: Mapping[str, object] = field(default_factory=dict)
+    model: Mapping[str, object] = field(default_factory=dict)  # more of config.json: index_topk
+
+
+def vllm_config(wanted: LayerConfig) -> "VllmConfig":
+    """A configuration of its own, so that no layer of an earlier case is in it.
+
+    Raises Refused for a field of attention_config that this vLLM has not.
+    """
+    prepare_environment()
+    from vllm.config import (
+        AttentionConfig,
+        CacheConfig,
+        CompilationConfig,
+        CUDAGraphMode,
+        ParallelConfig,
+        SchedulerConfig,
+        VllmConfig,
+    )
+
+    max_model_len = _rounded_up(wanted.batch.max_kv_len)
+    mode = CUDAGraphMode.FULL_AND_PIECEWISE if wanted.graphs else CUDAGraphMode.NONE
+    _check_fields(AttentionConfig, wanted.attention)
+    model = _model_config(
+        wanted.shape, wanted.dtype, max_model_len, json.dumps(dict(wanted.model), sort_keys=True)
+    )
+    return VllmConfig(
+        model_config=model,
+        cache_config=CacheConfig(
+            block_size=wanted.block_size,
+            cache_dtype=wanted.kv_cache_dtype,
+            enable_prefix_caching=False,
+        ),
+        parallel_config=ParallelConfig(),
+        scheduler_config=SchedulerConfig(
+            max_num_seqs=max(MAX_NUM_SEQS, len(wanted.batch)),
+            max_num_batched_tokens=max(
+                MAX_NUM_BATCHED_TOKENS, wanted.batch.num_tokens, max_model_len
+            ),
+            max_model_len=max_model_len,
+            is_encoder_decoder=False,
+        ),
+        compilation_config=CompilationConfig(cudagraph_mode=mode),
+        attention_config=AttentionConfig(**wanted.attention),
+    )
+
+
+def _check_fields(config: type, given: Mapping[str, object]) -> None:
+    """vLLM takes an unknown attribute without a word, and a knob would silently do nothing."""
+    known = {f.name for f in fields(config)} if is_dataclass(config) else set()
+    for name in given:
+        if name not in known:
+            raise Refused(f"needs attention_config.{name}, which this vLLM has not")
+
+
+def _rounded_up(length: int) -> int:
+    """To a power of two, so that many cases share one model configuration."""
+    return max(1024, 1 << (length - 1).bit_length())
+
+
+@lru_cache(maxsize=32)
+def _model_config(shape: Shape, dtype: str, max_model_len: int, more: str) -> "ModelConfig":
+    from vllm.config import ModelConfig
+
+    _register_architecture()
+    with tempfile.TemporaryDirectory() as folder:
+        described = _described(shape) | {
+            "architectures": [ARCHITECTURE],
+            "torch_dtype": TORCH_NAMES[dtype],
+            "num_hidden_layers": 1,
+            "vocab_size": 1024,
+            "intermediate_size": 1024,
+            "max_position_embeddings": max_model_len,
+        }
+        text = json.dumps(described | json.loads(more))
+        Path(folder, "config.json").write_text(text)
+        return ModelConfig(
+            model=folder,
+            tokenizer=None,
+            skip_tokenizer_init=True,
+            dtype=TORCH_NAMES[dtype],
+            max_model_len=max_model_len,
+            trust_remote_code=False,
+        )
+
+
+def _described(shape: Shape) -> dict[str, Any]:
+    """The true dims: vLLM's configuration takes head sizes from here and from nowhere else."""
+    if isinstance(shape, MlaShape):
+        dims = asdict(shape)
+        heads = dims.pop("num_q_heads")
+        return dims | {
+            "model_type": "deepseek_v3",
+            "num_attention_heads": heads,
+            "num_key_value_heads": heads,
+            "hidden_size": 7168,
+            "q_lora_rank": 1536,
+            "moe_intermediate_size": 512,
+            "first_k_dense_replace": 1,
+        }
+    return {
+        "model_type": "llama",
+        "num_attention_heads": shape.num_q_heads,
+        "num_key_value_heads": shape.num_kv_heads,
+        "head_dim": shape.head_dim,
+        "hidden_size": shape.num_q_heads * shape.head_dim,
+    }
+
+
+@cache
+def _register_architecture() -> None:
+    """A model class of our own: vLLM inspects a real one in a process that takes a minute."""
+    from torch import nn
+    from vllm.model_executor.models.registry import ModelRegistry
+
+    class AttnBenchForCausalLM(nn.Module):  # type: ignore[misc]
+        def __init__(self, *, vllm_config: object, prefix: str = "") -> None:
+            super().__init__()
+
+        def embed_input_ids(self, input_ids: object) -> None: ...
+
+        def forward(self, input_ids: object, positions: object) -> None: ...
+
+        def compute_logits(self, hidden_states: object) -> None: ...
+
+    ModelRegistry.register_model(ARCHITECTURE, AttnBenchForCausalLM)

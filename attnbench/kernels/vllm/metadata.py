@@ -1,0 +1,88 @@
+"""CommonAttentionMetadata of a batch over page tables, as vLLM's model runner makes it."""
+
+from dataclasses import dataclass, fields
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from attnbench.kernels.inputs import UNUSED_ENTRY, PageTables, page_tables
+from attnbench.specs.batch import Batch
+
+if TYPE_CHECKING:
+    import torch
+    from vllm.v1.attention.backend import CommonAttentionMetadata
+
+NULL_PAGE = 0  # vLLM gives it to no request, and fills block tables with it
+
+
+def layer_tables(
+    batch: Batch, block_size: int, generator: "torch.Generator", page_order: str
+) -> PageTables:
+    """The pages of one layer's cache: every layer has a cache of its own and shares the tables.
+
+    Page 0 belongs to nobody and is what unused entries of the table hold, as in vLLM.
+    """
+    import torch
+
+    made = page_tables(batch, block_size, 1, generator, page_order)
+    unused = made.tables == UNUSED_ENTRY
+    tables = (made.tables + 1).masked_fill(unused, NULL_PAGE)
+    return PageTables(
+        torch.as_tensor(tables),
+        made.strangers + 1,
+        made.num_pages + 1,
+        made.pages_a_set,
+        block_size,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Where the new tokens of a batch stand."""
+
+    slots: "torch.Tensor"  # int64 [tokens], page * block size + offset
+    pages: "torch.Tensor"  # int64 [tokens]
+    offsets: "torch.Tensor"  # int64 [tokens], within the page
+
+
+def new_tokens(batch: Batch, tables: PageTables, index: int = 0) -> Tokens:
+    """The slots of the batch's new tokens in set `index`: the last q_len of each request."""
+    import torch
+
+    device = tables.tables.device
+    lengths = torch.tensor([(r.q_len, r.kv_len) for r in batch], device=device)
+    requests = torch.arange(len(batch), device=device).repeat_interleave(lengths[:, 0])
+    first = lengths[:, 0].cumsum(0) - lengths[:, 0]
+    within = torch.arange(batch.num_tokens, device=device) - first[requests]
+    positions = (lengths[:, 1] - lengths[:, 0])[requests] + within
+    pages = tables.tables[index][requests, positions // tables.block_size].long()
+    offsets = positions % tables.block_size
+    return Tokens(pages * tables.block_size + offsets, pages, offsets)
+
+
+def common_metadata(batch: Batch, tables: PageTables, index: int = 0) -> "CommonAttentionMetadata":
+    """The metadata that every builder starts from; fields that this vLLM has not are left out."""
+    import torch
+    from vllm.v1.attention.backend import CommonAttentionMetadata
+
+    device = tables.tables.device
+    q_lens, kv_lens = [r.q_len for r in batch], [r.kv_len for r in batch]
+    starts = torch.tensor([0, *accumulate(q_lens)], dtype=torch.int32)
+    seq_lens = torch.tensor(kv_lens, dtype=torch.int32)
+    computed = torch.tensor([r.context_len for r in batch], dtype=torch.int32)
+    candidates: dict[str, Any] = {
+        "query_start_loc": starts.to(device),
+        "query_start_loc_cpu": starts,
+        "seq_lens": seq_lens.to(device),
+        "_seq_lens_cpu": seq_lens,
+        "seq_lens_cpu_upper_bound": seq_lens,
+        "_num_computed_tokens_cpu": computed,
+        "num_reqs": len(batch),
+        "num_actual_tokens": batch.num_tokens,
+        "max_query_len": batch.max_q_len,
+        "max_seq_len": batch.max_kv_len,
+        "block_table_tensor": tables.tables[index].contiguous(),
+        "slot_mapping": new_tokens(batch, tables, index).slots,
+        "causal": True,
+    }
+    known = {f.name for f in fields(CommonAttentionMetadata)}
+    return CommonAttentionMetadata(**{n: v for n, v in candidates.items() if n in known})

@@ -1,0 +1,103 @@
+"""vLLM's backend classes by enum name, and its own reasons why one cannot serve."""
+
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from attnbench.kernels.vllm.startup import prepare_environment
+from attnbench.provenance.machine import Machine
+
+if TYPE_CHECKING:
+    import torch
+    from vllm.v1.attention.backend import AttentionBackend
+
+
+class Unavailable(Exception):
+    """A backend class that this vLLM has not, or cannot import here; a sentence why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What a backend is asked whether it can serve; names are vLLM's."""
+
+    head_size: int
+    dtype: "torch.dtype"
+    kv_cache_dtype: str
+    block_size: int | None = None
+    use_mla: bool = False
+    has_sink: bool = False
+    use_sparse: bool = False
+    has_sliding_window: bool = False
+
+
+def enum_names() -> list[str]:
+    """All names of the installed vLLM's registry."""
+    prepare_environment()
+    from vllm.v1.attention.backends.registry import AttentionBackendEnum
+
+    return list(AttentionBackendEnum.__members__)
+
+
+def backend_class(name: str) -> "type[AttentionBackend]":
+    """The class behind an enum name. Raises Unavailable with the reason."""
+    prepare_environment()
+    from vllm.v1.attention.backends.registry import AttentionBackendEnum
+
+    if name not in AttentionBackendEnum.__members__:
+        raise Unavailable(f"is not in this vLLM, whose registry has no {name}")
+    try:
+        found: type[AttentionBackend] = AttentionBackendEnum[name].get_class()
+    except Exception as error:  # an import may compile, allocate and raise anything
+        raise Unavailable(f"cannot be imported from this vLLM: {_first_line(error)}") from error
+    return found
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+
+
+def complaints(cls: "type[AttentionBackend]", asked: Configuration, machine: Machine) -> list[str]:
+    """The backend's reasons against a configuration, in its words; empty if it can serve.
+
+    Several of its predicates read the current VllmConfig: call this under `activate`.
+    """
+    from vllm.platforms.interface import DeviceCapability
+
+    assert machine.capability is not None
+    given: dict[str, Any] = {
+        "head_size": asked.head_size,
+        "dtype": asked.dtype,
+        "kv_cache_dtype": asked.kv_cache_dtype,
+        "block_size": asked.block_size,
+        "use_mla": asked.use_mla,
+        "has_sink": asked.has_sink,
+        "use_sparse": asked.use_sparse,
+        "has_sliding_window": asked.has_sliding_window,
+        "use_mm_prefix": False,
+        "use_per_head_quant_scales": False,
+        "device_capability": DeviceCapability(*machine.capability),
+        "attn_type": "decoder",
+    }
+    known = inspect.signature(cls.validate_configuration).parameters
+    try:
+        return list(cls.validate_configuration(**{n: v for n, v in given.items() if n in known}))
+    except Exception as error:  # noqa: BLE001 - a predicate may import another platform's parts
+        return [_first_line(error)]
+
+
+def kernel_block_sizes(cls: "type[AttentionBackend]") -> list[tuple[int, bool]]:
+    """What its kernels take as tokens a page: (size, whether any multiple will do)."""
+    found = cls.get_supported_kernel_block_sizes()
+    return [(size, False) if isinstance(size, int) else (size.base, True) for size in found]
+
+
+def block_size(cls: "type[AttentionBackend]", asked: int | None, usual: int) -> int | None:
+    """Tokens a page: what was asked for, else `usual`, else the backend's smallest.
+
+    None if the backend's kernels do not take what was asked for.
+    """
+    sizes = kernel_block_sizes(cls)
+    for wanted in (asked,) if asked is not None else (usual, *sorted(size for size, _ in sizes)):
+        if any(wanted == size or (multiple and wanted % size == 0) for size, multiple in sizes):
+            return wanted
+    return None

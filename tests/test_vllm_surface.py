@@ -1,0 +1,125 @@
+"""The parts of the vLLM surface that are pure: page tables, slots, cache formats, block sizes."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from attnbench.kernels.base import Refused
+from attnbench.kernels.inputs import seeded
+from attnbench.kernels.vllm.config import _check_fields, _described
+from attnbench.kernels.vllm.kv_cache import CacheFormat, _ordered
+from attnbench.kernels.vllm.metadata import NULL_PAGE, layer_tables, new_tokens
+from attnbench.kernels.vllm.registry import block_size
+from attnbench.specs.batch import parse_batch_spec
+from attnbench.specs.shape import AttnShape, MlaShape
+
+BATCH = parse_batch_spec("2q1kv40_q16kv48_q33").in_execution_order()
+
+
+@pytest.mark.parametrize("page_order", ["scattered", "contiguous"])
+def test_vllms_null_page_belongs_to_nobody_and_fills_the_unused_entries(page_order: str) -> None:
+    made = layer_tables(BATCH, 16, seeded("cpu", 0), page_order)
+    used = [-(-request.kv_len // 16) for request in BATCH]
+    for row, count in zip(made.tables[0], used, strict=True):
+        assert NULL_PAGE not in row[:count].tolist()
+        assert set(row[count:].tolist()) <= {NULL_PAGE}
+    owned = made.tables[made.tables != NULL_PAGE].tolist()
+    assert len(set(owned)) == sum(used)
+    assert sorted([NULL_PAGE, *owned, *made.strangers.tolist()]) == list(range(made.num_pages))
+
+
+def test_the_slots_of_new_tokens_are_the_last_of_each_request() -> None:
+    made = layer_tables(BATCH, 16, seeded("cpu", 0), "scattered")
+    tokens = new_tokens(BATCH, made)
+    by_hand = [
+        int(made.tables[0, row, position // 16]) * 16 + position % 16
+        for row, request in enumerate(BATCH)
+        for position in range(request.context_len, request.kv_len)
+    ]
+    assert tokens.slots.tolist() == by_hand
+    assert torch.equal(tokens.pages * 16 + tokens.offsets, tokens.slots)
+
+
+@pytest.mark.parametrize(
+    "format_",
+    [
+        _ordered((6, 2, 4, 3, 8), (0, 1, 2, 3, 4)),  # NHD
+        _ordered((6, 2, 4, 3, 8), (0, 1, 3, 2, 4)),  # HND
+        _ordered((6, 2, 4, 3, 8), (0, 2, 1, 3, 4)),  # FlexAttention's
+        CacheFormat((6, 3, 4, 16), (0, 1, 2, 3), joined=True),  # from 0.30, HND
+        CacheFormat((6, 4, 3, 16), (0, 2, 1, 3), joined=True),  # from 0.30, NHD
+    ],
+)
+def test_every_format_is_seen_by_token_in_one_way(format_: CacheFormat) -> None:
+    memory = torch.arange(6 * 2 * 4 * 3 * 8).view(format_.shape)
+    seen, by_token = format_.viewed(memory), format_.by_token(memory)
+    assert by_token.shape == (6, 4, 2, 3, 8)
+    assert by_token.data_ptr() == memory.data_ptr()
+    page, place, head, element = 5, 2, 1, 7
+    if format_.joined:
+        key, value = seen[page, head, place, element], seen[page, head, place, 8 + element]
+    else:
+        key, value = seen[page, :, place, head, element]
+    assert by_token[page, place, :, head, element].tolist() == [int(key), int(value)]
+
+
+def test_a_cache_that_cannot_be_filled_is_refused() -> None:
+    with pytest.raises(Refused, match=r"keeps a cache of shape \(2, 6, 4, 3, 8\)"):
+        _ordered((2, 6, 4, 3, 8), (0, 1, 2, 3, 4))
+
+
+@dataclass
+class MultipleOf:
+    base: int
+
+
+class TakesMultiples:
+    @staticmethod
+    def get_supported_kernel_block_sizes() -> list[object]:
+        return [MultipleOf(16)]
+
+
+class TakesThree:
+    @staticmethod
+    def get_supported_kernel_block_sizes() -> list[object]:
+        return [32, 64]
+
+
+@pytest.mark.parametrize(
+    ("backend", "asked", "given"),
+    [
+        (TakesMultiples, None, 16),
+        (TakesMultiples, 48, 48),
+        (TakesMultiples, 24, None),
+        (TakesThree, None, 32),
+        (TakesThree, 64, 64),
+        (TakesThree, 128, None),
+    ],
+)
+def test_the_block_size_is_one_that_the_kernels_take(
+    backend: type, asked: int | None, given: int | None
+) -> None:
+    assert block_size(backend, asked, usual=16) == given
+
+
+@dataclass
+class AttentionConfig:
+    flash_attn_version: int | None = None
+
+
+def test_a_field_that_this_vllm_has_not_is_refused_and_not_ignored() -> None:
+    _check_fields(AttentionConfig, {"flash_attn_version": 3})
+    with pytest.raises(Refused) as caught:
+        _check_fields(AttentionConfig, {"use_cudnn_prefill": True})
+    assert str(caught.value) == (
+        "needs attention_config.use_cudnn_prefill, which this vLLM has not"
+    )
+
+
+def test_the_configuration_file_has_the_true_dims() -> None:
+    attn = _described(AttnShape(64, 8, 96))
+    assert (attn["head_dim"], attn["num_key_value_heads"]) == (96, 8)
+    mla = _described(MlaShape(16, qk_nope_head_dim=192))
+    assert (mla["num_attention_heads"], mla["qk_nope_head_dim"]) == (16, 192)
+    assert mla["kv_lora_rank"] + mla["qk_rope_head_dim"] == 576
