@@ -1,8 +1,9 @@
 # make bench: a fresh machine to a table.   make test: lint, types, layers, tests.
+# make contracts VLLM=0.25.1: what we ask of that vLLM, in an environment of its own (9 GB), without a GPU.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-.PHONY: bench test setup
+.PHONY: bench test setup contracts
 
 bench: $(VENV)/.bench
 	$(BIN)/attnbench attn
@@ -25,3 +26,15 @@ $(VENV)/.test: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,html,plots]'
 	touch $@ $(VENV)/.bench
+
+CONTRACTS := .contracts/$(VLLM)
+contracts: $(CONTRACTS)/.ready
+	LD_LIBRARY_PATH=$(CONTRACTS)/driver $(CONTRACTS)/bin/python -m pytest -q -p no:cacheprovider -W default tests/contracts
+
+# Without our constraints: vLLM pins the torch that it was built for. It imports only beside a CUDA driver.
+$(CONTRACTS)/.ready:
+	@test -n "$(VLLM)" || { echo "make contracts needs a release of vLLM, e.g. make contracts VLLM=0.25.1"; exit 2; }
+	$(PYTHON) -m venv $(CONTRACTS)
+	$(CONTRACTS)/bin/pip install --quiet vllm==$(VLLM) pytest hypothesis --editable .
+	$(CONTRACTS)/bin/python -m tests.contracts.stub_driver $(CONTRACTS)/driver
+	touch $@
