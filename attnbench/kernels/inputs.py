@@ -121,11 +121,28 @@ def page_tables(
     return PageTables(tables, order[needed:], num_pages, pages_a_set, block_size)
 
 
+def raw(stored: "torch.Tensor") -> "torch.Tensor":
+    """fp8 as its bytes, anything else as it is: fp8 cannot be indexed on every device."""
+    import torch
+
+    return stored.view(torch.uint8) if stored.dtype.itemsize == 1 else stored
+
+
 def spoil(pool: "torch.Tensor", tables: PageTables, batch: Batch, *, nan_tails: bool) -> None:
     """Write NaN, or what is as ruinous, where nothing may read: pool [pages, block, ...]."""
-    pool[tables.strangers] = float("nan")
-    tail = float("nan") if nan_tails else LARGE
+    nan = _as_stored(float("nan"), pool.dtype)
+    tail = nan if nan_tails else _as_stored(LARGE, pool.dtype)
+    stored = raw(pool)
+    stored[tables.strangers] = nan
     for group in groups_of(batch):
         if filled := group.kv_len % tables.block_size:
             last = tables.tables[:, group.requests, group.kv_len // tables.block_size]
-            pool[last.flatten().long(), filled:] = tail
+            stored[last.flatten().long(), filled:] = tail
+
+
+def _as_stored(value: float, dtype: "torch.dtype") -> float:
+    """The value, at most the dtype's largest; of fp8 its byte."""
+    import torch
+
+    near = torch.tensor(value).clamp(max=torch.finfo(dtype).max)  # NaN stays NaN
+    return float(raw(near.to(dtype)).item())

@@ -1,0 +1,30 @@
+"""FlashInfer's own kernels for every GPU since Ampere, on its paged wrappers."""
+
+from typing import ClassVar
+
+from attnbench.kernels.base import Setting
+from attnbench.kernels.flashinfer.backend import FlashInferBackend
+from attnbench.kernels.flashinfer.wrapped import WrappedPrepared
+from attnbench.specs.case import Case
+from attnbench.specs.shape import AttnShape
+
+
+class FlashInferFa2(FlashInferBackend):
+    """Decodes and prefills by fa2; an fp8 cache is multiplied out by its scales.
+
+    Attention sinks are refused: the wrappers take them and drop them.
+    """
+
+    name: ClassVar = "flashinfer-fa2"
+    kernels: ClassVar = "fa2"
+    features: ClassVar = frozenset({"window", "softcap"})
+    kv_cache_dtypes: ClassVar = ("auto", "fp8", "fp8_e4m3", "fp8_e5m2")
+
+    def prepare(self, case: Case, setting: Setting) -> WrappedPrepared:
+        return WrappedPrepared(case, setting, self.kernels, self.num_decode(case))
+
+    def _kernel_refusal(self, case: Case) -> str | None:
+        assert isinstance(case.shape, AttnShape)
+        if case.kv_cache_dtype != "auto" and case.shape.head_dim == 64:
+            return "reads an fp8 cache wrongly at head dim 64, says its source"
+        return super()._kernel_refusal(case)

@@ -1,0 +1,22 @@
+"""FlashInfer's kernels for Hopper, on its paged wrappers."""
+
+from typing import ClassVar
+
+from attnbench.kernels.base import Setting
+from attnbench.kernels.flashinfer.backend import FlashInferBackend
+from attnbench.kernels.flashinfer.wrapped import WrappedPrepared
+from attnbench.specs.case import Case
+
+
+class FlashInferFa3(FlashInferBackend):
+    """Decodes too by fa3, which splits no KV and packs no heads: FlashInfer itself picks fa2 there.
+
+    An fp8 cache would need fp8 queries. Attention sinks are refused: the wrappers drop them.
+    """
+
+    name: ClassVar = "flashinfer-fa3"
+    kernels: ClassVar = "fa3"
+    features: ClassVar = frozenset({"window", "softcap"})
+
+    def prepare(self, case: Case, setting: Setting) -> WrappedPrepared:
+        return WrappedPrepared(case, setting, self.kernels, self.num_decode(case))

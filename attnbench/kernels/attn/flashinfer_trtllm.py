@@ -1,0 +1,20 @@
+"""TensorRT-LLM's generated kernels, through FlashInfer without vLLM."""
+
+from typing import ClassVar
+
+from attnbench.kernels.base import Setting
+from attnbench.kernels.flashinfer.backend import FlashInferBackend
+from attnbench.kernels.flashinfer.trtllm_gen import TrtllmGenPrepared
+from attnbench.specs.case import Case
+
+
+class FlashInferTrtllm(FlashInferBackend):
+    """SM100 alone: elsewhere FlashInfer decodes by another kernel and has none for prefill."""
+
+    name: ClassVar = "flashinfer-trtllm"
+    kernels: ClassVar = "trtllm-gen"
+    features: ClassVar = frozenset({"window"})
+    head_dims: ClassVar = (64, 128, 256)
+
+    def prepare(self, case: Case, setting: Setting) -> TrtllmGenPrepared:
+        return TrtllmGenPrepared(case, setting, "HND", self.num_decode(case))

@@ -1,0 +1,87 @@
+"""TensorRT-LLM's generated kernels for SM100 through FlashInfer; never run by us.
+
+They fetch whole pages: the tails of pages hold large values, not NaN, and unused entries of a
+block table some page that is there.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from attnbench.kernels.base import Setting
+from attnbench.kernels.flashinfer.requests import PagedRequests
+from attnbench.kernels.paged import PagedPrepared
+from attnbench.kernels.reference import rotating
+from attnbench.specs.case import Case
+
+WORKSPACE_BYTES = 394 * 2**20  # vLLM's; zeroed, since the kernels count in it
+
+
+class TrtllmGenPrepared(PagedPrepared):
+    """The first `num_decode` requests by the decode call, the others by the context call."""
+
+    def __init__(self, case: Case, setting: Setting, layout: str, num_decode: int) -> None:
+        import torch
+
+        super().__init__(case, setting, layout=layout, nan_tails=False)
+        self.workspace = torch.zeros(WORKSPACE_BYTES, dtype=torch.uint8, device=setting.device)
+        total = len(case.batch)
+        if num_decode:
+            self.resolved["decode"] = "trtllm-gen"
+        if num_decode < total:
+            self.resolved["prefill"] = "trtllm-gen"
+        self.launches = [self._launches(index, num_decode) for index in range(setting.sets)]
+        self.calls = rotating(self._run, setting.sets)
+
+    def _launches(self, index: int, num_decode: int) -> list[Callable[[], object]]:
+        total, found = len(self.batch), list[Callable[[], object]]()
+        if num_decode:
+            requests = PagedRequests.of(self.batch, 0, num_decode, self.block_size)
+            found.append(self._decode(index, requests))
+        if num_decode < total:
+            requests = PagedRequests.of(self.batch, num_decode, total, self.block_size)
+            found.append(self._context(index, requests))
+        return found
+
+    def _decode(self, index: int, requests: PagedRequests) -> Callable[[], object]:
+        from flashinfer.decode import trtllm_batch_decode_with_kv_cache
+
+        return partial(
+            trtllm_batch_decode_with_kv_cache,
+            **self._common(index, requests),
+            max_seq_len=requests.max_kv_len,
+            backend="trtllm-gen",
+        )
+
+    def _context(self, index: int, requests: PagedRequests) -> Callable[[], object]:
+        """`cum_seq_lens_kv` counts pages, as in vLLM."""
+        from flashinfer.prefill import trtllm_batch_context_with_kv_cache
+
+        return partial(
+            trtllm_batch_context_with_kv_cache,
+            **self._common(index, requests),
+            max_q_len=requests.max_q_len,
+            max_kv_len=requests.max_kv_len,
+            batch_size=requests.count,
+            cum_seq_lens_q=requests.qo_indptr.to(self.device),
+            cum_seq_lens_kv=requests.kv_indptr.to(self.device),
+        )
+
+    def _common(self, index: int, requests: PagedRequests) -> dict[str, Any]:
+        """What both calls take; FlashInfer's window does not count the token itself."""
+        return {
+            "query": self.queries[index, requests.tokens],
+            "kv_cache": self.kv,
+            "workspace_buffer": self.workspace,
+            "block_tables": requests.block_table(self.tables, index),
+            "seq_lens": requests.kv_lens.to(self.device),
+            "bmm1_scale": self.scale * self.key_scale,
+            "bmm2_scale": self.value_scale,
+            "window_left": -1 if self.case.window is None else self.case.window - 1,
+            "out": self.outputs[index][requests.tokens],
+            "kv_layout": self.layout,
+        }
+
+    def _run(self, index: int) -> None:
+        for launch in self.launches[index]:
+            launch()

@@ -1,0 +1,149 @@
+"""FlashInfer's BatchDecode and BatchPrefill wrappers over a paged pool, as vLLM calls them.
+
+Each working set has wrappers and a plan of its own, since a plan holds the set's page indices.
+The workspaces are shared: what a plan writes there depends on lengths alone, which are the same
+in all sets, and calls follow one another on one stream.
+
+The fa2 and fa3 kernels load behind the last token of a request with a predicate that gives zeros
+(prefill.cuh `page_produce_kv`, decode.cuh `pred_load`, hopper/sparse_mainloop.cuh
+`cp_async_zfill`; fa2's keys, which are not zeroed there, are masked after the product): they
+tolerate NaN in the tail of a page.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from attnbench.kernels.base import Setting
+from attnbench.kernels.flashinfer.requests import PagedRequests
+from attnbench.kernels.paged import PagedPrepared
+from attnbench.kernels.reference import rotating
+from attnbench.specs.case import Case
+
+if TYPE_CHECKING:
+    import torch
+
+DEFAULT_LAYOUT = "NHD"
+MIB = 2**20
+TILE_ROWS = 128  # of queries, packed with the heads of their KV head, that a block computes at most
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One wrapper's share of a call."""
+
+    wrapper: Any
+    tokens: slice
+    plan: Callable[[], object]
+
+
+class WrappedPrepared(PagedPrepared):
+    """The first `num_decode` requests on the decode wrapper, the others on the prefill wrapper."""
+
+    def __init__(self, case: Case, setting: Setting, kernels: str, num_decode: int) -> None:
+        super().__init__(case, setting, layout=DEFAULT_LAYOUT, nan_tails=True)
+        self.kernels = kernels
+        self.workspaces = self._workspaces()
+        self.launches = [self._launches(index, num_decode) for index in range(setting.sets)]
+        for launches in self.launches:
+            _plan(launches)
+        self.plan = partial(_plan, self.launches[0])
+        self.calls = rotating(self._run, setting.sets)
+        if num_decode:
+            self.resolved["decode"] = f"BatchDecode, {kernels}, tensor cores"
+        if num_decode < len(case.batch):
+            self.resolved["prefill"] = f"BatchPrefill, {kernels}"
+
+    def _workspaces(self) -> "tuple[torch.Tensor, torch.Tensor]":
+        """As large as the plans can ask for (scheduler.cuh), at least FlashInfer's own sizes.
+
+        Floats: where KV is split, every block of two a SM keeps a tile of fp32 output and its log
+        sum for each query head of a KV head. Integers: seven arrays of works a head in fa3.
+        """
+        import torch
+
+        heads, kv_heads = self.shape.num_q_heads, self.shape.num_kv_heads
+        blocks = 2 * torch.cuda.get_device_properties(self.device).multi_processor_count
+        tiles = heads // kv_heads * blocks * TILE_ROWS * (self.shape.head_dim + 1) * 4
+        sizes = (max(128 * MIB, tiles + MIB), max(8 * MIB, 32 * 4096 * heads))
+        floats, ints = (torch.zeros(size, dtype=torch.uint8, device=self.device) for size in sizes)
+        return floats, ints
+
+    def _launches(self, index: int, num_decode: int) -> list[Launch]:
+        total, found = len(self.batch), []
+        if num_decode:
+            requests = PagedRequests.of(self.batch, 0, num_decode, self.block_size)
+            found.append(self._decode(index, requests))
+        if num_decode < total:
+            requests = PagedRequests.of(self.batch, num_decode, total, self.block_size)
+            found.append(self._prefill(index, requests))
+        return found
+
+    def _decode(self, index: int, requests: PagedRequests) -> Launch:
+        """Tensor cores as in vLLM: the heads of one KV head are rows of one product."""
+        from flashinfer import BatchDecodeWithPagedKVCacheWrapper
+
+        wrapper = BatchDecodeWithPagedKVCacheWrapper(
+            self.workspaces[0], self.layout, use_tensor_cores=True, backend=self.kernels
+        )
+        plan = partial(
+            wrapper.plan,
+            requests.kv_indptr,
+            requests.page_indices(self.tables, index),
+            requests.last_page_len,
+            head_dim=self.shape.head_dim,
+            **self._common(),
+        )
+        return self._launch(wrapper, requests, plan)
+
+    def _prefill(self, index: int, requests: PagedRequests) -> Launch:
+        from flashinfer import BatchPrefillWithPagedKVCacheWrapper
+
+        wrapper = BatchPrefillWithPagedKVCacheWrapper(
+            self.workspaces[0], self.layout, backend=self.kernels
+        )
+        plan = partial(
+            wrapper.plan,
+            requests.qo_indptr,
+            requests.kv_indptr,
+            requests.page_indices(self.tables, index),
+            requests.last_page_len,
+            head_dim_qk=self.shape.head_dim,
+            causal=True,
+            **self._common(),
+        )
+        return self._launch(wrapper, requests, plan)
+
+    def _common(self) -> dict[str, Any]:
+        """What both wrappers plan with; FlashInfer's window does not count the token itself."""
+        return {
+            "num_qo_heads": self.shape.num_q_heads,
+            "num_kv_heads": self.shape.num_kv_heads,
+            "page_size": self.block_size,
+            "sm_scale": self.scale,
+            "window_left": -1 if self.case.window is None else self.case.window - 1,
+            "logits_soft_cap": self.case.softcap,
+            "q_data_type": self.queries.dtype,
+            "kv_data_type": self.kv.dtype,
+            "o_data_type": self.outputs[0].dtype,
+        }
+
+    def _launch(self, wrapper: Any, requests: PagedRequests, plan: Callable[[], object]) -> Launch:
+        wrapper.reset_workspace_buffer(*self.workspaces)
+        return Launch(wrapper, requests.tokens, plan)
+
+    def _run(self, index: int) -> None:
+        for launch in self.launches[index]:
+            launch.wrapper.run(
+                self.queries[index, launch.tokens],
+                self.kv,
+                k_scale=self.key_scale,
+                v_scale=self.value_scale,
+                out=self.outputs[index][launch.tokens],
+            )
+
+
+def _plan(launches: list[Launch]) -> None:
+    for launch in launches:
+        launch.plan()

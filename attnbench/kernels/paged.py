@@ -1,0 +1,109 @@
+"""Attention over one pool of pages: the inputs, outputs and reference of every kernel on it."""
+
+from typing import TYPE_CHECKING
+
+from attnbench.kernels.base import Setting
+from attnbench.kernels.inputs import cached, normal, page_tables, raw, seeded, spoil, torch_dtype
+from attnbench.kernels.reference import AttentionPrepared, Rows, attend
+from attnbench.kernels.tolerance import BY_DTYPE
+from attnbench.specs.case import Case, Value
+from attnbench.specs.shape import AttnShape
+
+if TYPE_CHECKING:
+    import torch
+
+DEFAULT_BLOCK_SIZE = 16
+# value = stored * scale in fp8: powers of two, so that fp32 is exact, and unequal, so that one in
+# the other's place is noticed. Five sigma of normal data stay below e4m3's 448.
+KEY_SCALE, VALUE_SCALE = 2.0**-6, 2.0**-5
+STEP_PAGES = 4096  # quantised at a time
+
+
+class PagedPrepared(AttentionPrepared):
+    """A case whose KV is one pool; a subclass sets `calls`.
+
+    `kv` as it stands in memory: NHD is [pages, 2, block, kv heads, head dim], HND [pages, 2, kv
+    heads, block, head dim]; keys first. `queries` is [sets, tokens, heads, head dim].
+    """
+
+    resolved: dict[str, Value]
+
+    def __init__(self, case: Case, setting: Setting, *, layout: str, nan_tails: bool) -> None:
+        import torch
+
+        assert isinstance(case.shape, AttnShape)
+        self.case, self.shape, self.layout = case, case.shape, case.layout or layout
+        self.block_size, sets = case.block_size or DEFAULT_BLOCK_SIZE, setting.sets
+        super().__init__(case.batch, self.shape.num_q_heads, self.block_size)
+        self.scale, self.key_dim = self.shape.head_dim**-0.5, self.shape.head_dim
+        self.device = setting.device
+        generator, self.dtype = seeded(setting.device, setting.seed), torch_dtype(case.dtype)
+        self.tables = page_tables(
+            case.batch, self.block_size, sets, generator, page_order=case.page_order
+        )
+        self.kv = self._pool(generator)
+        spoil(self.kv.permute(self._order), self.tables, case.batch, nan_tails=nan_tails)
+        ends = (sets, case.batch.num_tokens, self.shape.num_q_heads, self.shape.head_dim)
+        self.queries = normal(ends, self.dtype, generator)
+        self.outputs = list(torch.full_like(self.queries, float("nan")))
+        self.tolerance = BY_DTYPE[case.dtype]
+        self.touched_bytes = self.tables.pages_a_set * self.kv[0].nbytes
+        self.touched_bytes += self.queries[0].nbytes + self.outputs[0].nbytes
+        self.resolved = {
+            "block_size": self.block_size,
+            "layout": self.layout,
+            "page_tails": "NaN" if nan_tails else "large",
+        }
+
+    @property
+    def quantised(self) -> bool:
+        """Whether the pool is fp8, of which a value is what is stored times its scale."""
+        return bool(self.kv.dtype.itemsize == 1)
+
+    @property
+    def key_scale(self) -> float:
+        """What a stored key is multiplied by."""
+        return KEY_SCALE if self.quantised else 1.0
+
+    @property
+    def value_scale(self) -> float:
+        """What a stored value is multiplied by."""
+        return VALUE_SCALE if self.quantised else 1.0
+
+    @property
+    def _order(self) -> tuple[int, ...]:
+        """The permutation of `kv` to [pages, block, 2, kv heads, head dim]."""
+        return (0, 2, 1, 3, 4) if self.layout == "NHD" else (0, 3, 1, 2, 4)
+
+    def _pool(self, generator: "torch.Generator") -> "torch.Tensor":
+        """Pages of random data, quantised part by part: a pool may be most of the memory."""
+        import torch
+
+        case, shape = self.case, self.shape
+        page: tuple[int, ...] = (self.block_size, shape.num_kv_heads, shape.head_dim)
+        if self.layout == "HND":
+            page = (shape.num_kv_heads, self.block_size, shape.head_dim)
+        sizes = (self.tables.num_pages, 2, *page)
+        if case.kv_cache_dtype == "auto":
+            return cached(sizes, self.dtype, generator, case.kv_data)
+        pool = torch.empty(sizes, dtype=torch_dtype(case.kv_cache_dtype), device=self.device)
+        scales = torch.tensor([KEY_SCALE, VALUE_SCALE], device=self.device).view(2, 1, 1, 1)
+        for part in pool.split(STEP_PAGES):
+            part.copy_(cached(tuple(part.shape), self.dtype, generator, case.kv_data) / scales)
+        return pool
+
+    def attended(self, rows: Rows) -> "torch.Tensor":
+        kv_heads = rows.heads * self.shape.num_kv_heads // self.shape.num_q_heads
+        table = self.tables.of_each(rows.sets, rows.group, rows.requests)
+        pool = raw(self.kv).permute(self._order)
+        kv = pool[table, :, :, kv_heads[:, None]].flatten(1, 2)  # [n, pages * block, 2, d]
+        kv = kv[:, : rows.group.kv_len].contiguous().view(self.kv.dtype).float()
+        return attend(
+            self.queries[rows.sets, rows.tokens, rows.heads],
+            kv[:, :, 0] * self.key_scale,
+            kv[:, :, 1] * self.value_scale,
+            rows.seen,
+            self.scale,
+            window=self.case.window,
+            softcap=self.case.softcap,
+        )
