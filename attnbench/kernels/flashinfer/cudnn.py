@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 WORKSPACE_BYTES = 128 * 2**20  # what FlashInfer advises
+TILE = 128  # tokens of KV that it fetches at a time, through entries behind a request's last page
 
 
 class CudnnBackend(FlashInferBackend):
@@ -102,7 +103,7 @@ class CudnnPrepared(PagedPrepared):
             o_data_type=self.outputs[0].dtype,
             seq_lens=_four_dims(requests.kv_lens).to(self.device),
             seq_lens_q=_four_dims(requests.q_lens).to(self.device),
-            block_tables=requests.block_table(self.tables, index),
+            block_tables=requests.block_table(self.tables, index, TILE),
             max_token_per_sequence=requests.max_q_len,
             max_sequence_kv=requests.max_kv_len,
         )

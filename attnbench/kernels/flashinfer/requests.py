@@ -57,18 +57,21 @@ class PagedRequests:
         table = tables.tables[index, self.first : self.first + self.count]
         return table[table != UNUSED_ENTRY]
 
-    def block_table(self, tables: PageTables, index: int) -> "torch.Tensor":
+    def block_table(self, tables: PageTables, index: int, tile: int = 1) -> "torch.Tensor":
         """The table of set `index`, int32 [count, most pages], for kernels that read all of it.
 
         Unused entries repeat the request's first page, as production's hold some page that is
-        there: such kernels may fetch what they then mask.
+        there: such kernels may fetch what they then mask, `tile` tokens at a time.
         """
         import torch
 
         table = tables.tables[index, self.first : self.first + self.count]
-        width = -(-self.max_kv_len // tables.block_size)
-        table = table[:, :width]
-        return torch.where(table == UNUSED_ENTRY, table[:, :1], table).contiguous()
+        tokens = -(-self.max_kv_len // tile) * tile
+        width = -(-tokens // tables.block_size)
+        wide = torch.nn.functional.pad(
+            table[:, :width], (0, max(0, width - table.shape[1])), value=UNUSED_ENTRY
+        )
+        return torch.where(wide == UNUSED_ENTRY, wide[:, :1], wide).contiguous()
 
 
 def _int32(values: list[int]) -> "torch.Tensor":

@@ -1,8 +1,9 @@
 """FlashInfer's BatchDecode and BatchPrefill wrappers over a paged pool, as vLLM calls them.
 
 Each working set has wrappers and a plan of its own, since a plan holds the set's page indices.
-The workspaces are shared: what a plan writes there depends on lengths alone, which are the same
-in all sets, and calls follow one another on one stream.
+The workspaces are shared between sets: what a plan writes there depends on lengths alone, which are
+the same in all, and calls follow one another on one stream. Decodes and prefills, whose lengths
+differ, have integers of their own.
 
 The fa2 and fa3 kernels load behind the last token of a request with a predicate that gives zeros
 (prefill.cuh `page_produce_kv`, decode.cuh `pred_load`, hopper/sparse_mainloop.cuh
@@ -44,7 +45,7 @@ class WrappedPrepared(PagedPrepared):
     def __init__(self, case: Case, setting: Setting, kernels: str, num_decode: int) -> None:
         super().__init__(case, setting, layout=DEFAULT_LAYOUT, nan_tails=True)
         self.kernels = kernels
-        self.workspaces = self._workspaces()
+        self.floats, self.decode_ints, self.prefill_ints = self._workspaces()
         self.launches = [self._launches(index, num_decode) for index in range(setting.sets)]
         for launches in self.launches:
             _plan(launches)
@@ -55,7 +56,7 @@ class WrappedPrepared(PagedPrepared):
         if num_decode < len(case.batch):
             self.resolved["prefill"] = f"BatchPrefill, {kernels}"
 
-    def _workspaces(self) -> "tuple[torch.Tensor, torch.Tensor]":
+    def _workspaces(self) -> "list[torch.Tensor]":
         """As large as the plans can ask for (scheduler.cuh), at least FlashInfer's own sizes.
 
         Floats: where KV is split, every block of two a SM keeps a tile of fp32 output and its log
@@ -66,9 +67,9 @@ class WrappedPrepared(PagedPrepared):
         heads, kv_heads = self.shape.num_q_heads, self.shape.num_kv_heads
         blocks = 2 * torch.cuda.get_device_properties(self.device).multi_processor_count
         tiles = heads // kv_heads * blocks * TILE_ROWS * (self.shape.head_dim + 1) * 4
-        sizes = (max(128 * MIB, tiles + MIB), max(8 * MIB, 32 * 4096 * heads))
-        floats, ints = (torch.zeros(size, dtype=torch.uint8, device=self.device) for size in sizes)
-        return floats, ints
+        ints = max(8 * MIB, 32 * 4096 * heads)
+        sizes = (max(128 * MIB, tiles + MIB), ints, ints)
+        return [torch.zeros(size, dtype=torch.uint8, device=self.device) for size in sizes]
 
     def _launches(self, index: int, num_decode: int) -> list[Launch]:
         total, found = len(self.batch), []
@@ -85,8 +86,9 @@ class WrappedPrepared(PagedPrepared):
         from flashinfer import BatchDecodeWithPagedKVCacheWrapper
 
         wrapper = BatchDecodeWithPagedKVCacheWrapper(
-            self.workspaces[0], self.layout, use_tensor_cores=True, backend=self.kernels
+            self.floats, self.layout, use_tensor_cores=True, backend=self.kernels
         )
+        wrapper.reset_workspace_buffer(self.floats, self.decode_ints)
         plan = partial(
             wrapper.plan,
             requests.kv_indptr,
@@ -95,14 +97,15 @@ class WrappedPrepared(PagedPrepared):
             head_dim=self.shape.head_dim,
             **self._common(),
         )
-        return self._launch(wrapper, requests, plan)
+        return Launch(wrapper, requests.tokens, plan)
 
     def _prefill(self, index: int, requests: PagedRequests) -> Launch:
         from flashinfer import BatchPrefillWithPagedKVCacheWrapper
 
         wrapper = BatchPrefillWithPagedKVCacheWrapper(
-            self.workspaces[0], self.layout, backend=self.kernels
+            self.floats, self.layout, backend=self.kernels
         )
+        wrapper.reset_workspace_buffer(self.floats, self.prefill_ints)
         plan = partial(
             wrapper.plan,
             requests.qo_indptr,
@@ -113,7 +116,7 @@ class WrappedPrepared(PagedPrepared):
             causal=True,
             **self._common(),
         )
-        return self._launch(wrapper, requests, plan)
+        return Launch(wrapper, requests.tokens, plan)
 
     def _common(self) -> dict[str, Any]:
         """What both wrappers plan with; FlashInfer's window does not count the token itself."""
@@ -128,10 +131,6 @@ class WrappedPrepared(PagedPrepared):
             "kv_data_type": self.kv.dtype,
             "o_data_type": self.outputs[0].dtype,
         }
-
-    def _launch(self, wrapper: Any, requests: PagedRequests, plan: Callable[[], object]) -> Launch:
-        wrapper.reset_workspace_buffer(*self.workspaces)
-        return Launch(wrapper, requests.tokens, plan)
 
     def _run(self, index: int) -> None:
         for launch in self.launches[index]:
