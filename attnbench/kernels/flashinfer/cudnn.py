@@ -58,6 +58,7 @@ class CudnnPrepared(PagedPrepared):
         super().__init__(case, setting, layout=layout, nan_tails=False)
         _forget_graphs()
         self.requests = PagedRequests.of(case.batch, 0, len(case.batch), self.block_size)
+        self.max_kv_len = -(-self.requests.max_kv_len // TILE) * TILE
         self.pools = _heads_first(self.kv, self.layout)
         self.workspace = torch.empty(WORKSPACE_BYTES, dtype=torch.uint8, device=setting.device)
         self.row_elements = self.shape.num_q_heads * self.shape.head_dim
@@ -103,9 +104,9 @@ class CudnnPrepared(PagedPrepared):
             o_data_type=self.outputs[0].dtype,
             seq_lens=_four_dims(requests.kv_lens).to(self.device),
             seq_lens_q=_four_dims(requests.q_lens).to(self.device),
-            block_tables=requests.block_table(self.tables, index, TILE),
+            block_tables=requests.block_table(self.tables, index, self.max_kv_len),
             max_token_per_sequence=requests.max_q_len,
-            max_sequence_kv=requests.max_kv_len,
+            max_sequence_kv=self.max_kv_len,
         )
 
     def _run(self, index: int) -> None:

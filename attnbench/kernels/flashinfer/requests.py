@@ -57,17 +57,16 @@ class PagedRequests:
         table = tables.tables[index, self.first : self.first + self.count]
         return table[table != UNUSED_ENTRY]
 
-    def block_table(self, tables: PageTables, index: int, tile: int = 1) -> "torch.Tensor":
+    def block_table(self, tables: PageTables, index: int, tokens: int = 0) -> "torch.Tensor":
         """The table of set `index`, int32 [count, most pages], for kernels that read all of it.
 
-        Unused entries repeat the request's first page, as production's hold some page that is
-        there: such kernels may fetch what they then mask, `tile` tokens at a time.
+        Wide enough for `tokens` at least. Unused entries repeat the request's first page, as
+        production's hold some page that is there: such kernels may fetch what they then mask.
         """
         import torch
 
         table = tables.tables[index, self.first : self.first + self.count]
-        tokens = -(-self.max_kv_len // tile) * tile
-        width = -(-tokens // tables.block_size)
+        width = -(-max(self.max_kv_len, tokens) // tables.block_size)
         wide = torch.nn.functional.pad(
             table[:, :width], (0, max(0, width - table.shape[1])), value=UNUSED_ENTRY
         )
