@@ -1,6 +1,8 @@
 """The parts of the vLLM surface that are pure: page tables, slots, cache formats, block sizes."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ import torch
 from attnbench.kernels.base import Refused
 from attnbench.kernels.inputs import seeded
 from attnbench.kernels.vllm.config import _check_fields, _described
-from attnbench.kernels.vllm.kv_cache import CacheFormat, _ordered
+from attnbench.kernels.vllm.kv_cache import LAYOUT_NAMES, cache_format
 from attnbench.kernels.vllm.metadata import NULL_PAGE, layer_tables, new_tokens
 from attnbench.kernels.vllm.registry import block_size
 from attnbench.specs.batch import parse_batch_spec
@@ -41,32 +43,87 @@ def test_the_slots_of_new_tokens_are_the_last_of_each_request() -> None:
     assert torch.equal(tokens.pages * 16 + tokens.offsets, tokens.slots)
 
 
+class InThisOrder:
+    """A backend class of the releases that give shape and order."""
+
+    shape: ClassVar[tuple[int, ...]] = (6, 2, 4, 3, 8)
+    order: ClassVar[tuple[int, ...]] = (0, 1, 2, 3, 4)
+
+    @classmethod
+    def get_kv_cache_shape(cls, *sizes: int, cache_dtype_str: str) -> tuple[int, ...]:
+        assert sizes == (6, 4, 3, 8)
+        return cls.shape
+
+    @classmethod
+    def get_kv_cache_stride_order(cls) -> tuple[int, ...]:
+        return cls.order
+
+
+class HeadsFirst(InThisOrder):
+    order: ClassVar = (0, 1, 3, 2, 4)
+
+
+class BlockFirst(InThisOrder):
+    """As FlexAttention keeps it."""
+
+    order: ClassVar = (0, 2, 1, 3, 4)
+
+
+class SideBySide(InThisOrder):
+    """As the DIFFKV backends keep it."""
+
+    shape: ClassVar = (6, 4, 3, 16)
+    order: ClassVar = (0, 1, 2, 3)
+
+
+class SideBySideHeadsFirst(SideBySide):
+    order: ClassVar = (0, 2, 1, 3)
+
+
+class KeysFirst(InThisOrder):
+    """As releases before 0.25 kept it: keys of all pages, then values."""
+
+    shape: ClassVar = (2, 6, 4, 3, 8)
+
+
+class Newer:
+    """A backend class of the releases that name an order for all."""
+
+
+def configured(layout: str = "LBNHC") -> Any:
+    return SimpleNamespace(cache_config=SimpleNamespace(cache_dtype="auto", kv_cache_layout=layout))
+
+
 @pytest.mark.parametrize(
-    "format_",
+    ("backend", "layout"),
     [
-        _ordered((6, 2, 4, 3, 8), (0, 1, 2, 3, 4)),  # NHD
-        _ordered((6, 2, 4, 3, 8), (0, 1, 3, 2, 4)),  # HND
-        _ordered((6, 2, 4, 3, 8), (0, 2, 1, 3, 4)),  # FlexAttention's
-        CacheFormat((6, 3, 4, 16), (0, 1, 2, 3), joined=True),  # from 0.30, HND
-        CacheFormat((6, 4, 3, 16), (0, 2, 1, 3), joined=True),  # from 0.30, NHD
+        *((each, "") for each in (InThisOrder, HeadsFirst, BlockFirst)),
+        *((each, "") for each in (SideBySide, SideBySideHeadsFirst)),
+        *((Newer, layout) for layout in LAYOUT_NAMES.values()),
     ],
 )
-def test_every_format_is_seen_by_token_in_one_way(format_: CacheFormat) -> None:
+def test_every_cache_is_seen_by_token_in_one_way(backend: type, layout: str) -> None:
+    format_ = cache_format(backend, configured(layout), 6, 4, 3, 8)
     memory = torch.arange(6 * 2 * 4 * 3 * 8).view(format_.shape)
     seen, by_token = format_.viewed(memory), format_.by_token(memory)
     assert by_token.shape == (6, 4, 2, 3, 8)
-    assert by_token.data_ptr() == memory.data_ptr()
-    page, place, head, element = 5, 2, 1, 7
-    if format_.joined:
-        key, value = seen[page, head, place, element], seen[page, head, place, 8 + element]
-    else:
-        key, value = seen[page, :, place, head, element]
-    assert by_token[page, place, :, head, element].tolist() == [int(key), int(value)]
+    page, token, head, element = 5, 2, 1, 7
+    where = {"p": page, "b": token, "h": head, "d": element}
+    for kind in (0, 1):
+        where |= {"2": kind, "w": 8 * kind + element}
+        found = seen[tuple(where[axis] for axis in format_.axes)]
+        assert found == by_token[page, token, kind, head, element]
+
+
+def test_memory_is_in_the_order_that_the_layout_names() -> None:
+    nhd = cache_format(InThisOrder, configured(), 6, 4, 3, 8)
+    hnd = cache_format(HeadsFirst, configured(), 6, 4, 3, 8)
+    assert (nhd.shape, hnd.shape) == ((6, 2, 4, 3, 8), (6, 2, 3, 4, 8))
 
 
 def test_a_cache_that_cannot_be_filled_is_refused() -> None:
     with pytest.raises(Refused, match=r"keeps a cache of shape \(2, 6, 4, 3, 8\)"):
-        _ordered((2, 6, 4, 3, 8), (0, 1, 2, 3, 4))
+        cache_format(KeysFirst, configured(), 6, 4, 3, 8)
 
 
 @dataclass

@@ -57,6 +57,26 @@ from attnbench.specs.shape import ATTN_MODELS, attn_shape
     metavar="cudnn|flash|...",
     help="Kernel that PyTorch's SDPA must take.  [default: its own choice]",
 )
+@click.option(
+    "--flash-version",
+    "flash_versions",
+    multiple=True,
+    type=click.Choice([2, 3, 4]),
+    metavar="2|3|4...",
+    help="FlashAttention that vLLM must take.  [default: its own choice]",
+)
+@click.option(
+    "--num-splits",
+    multiple=True,
+    type=options.positive,
+    metavar="N...",
+    help="Most parts that FlashAttention 3 may split a decode's keys into.  [default: vLLM's]",
+)
+@click.option(
+    "--scope",
+    type=click.Choice(["kernel", "layer"]),
+    help="layer adds the write of the new keys and values to the cache.  [default: kernel]",
+)
 @measuring_options
 def command(**given: Any) -> None:
     """Benchmark attention backends over batch specs.
@@ -90,6 +110,11 @@ def command(**given: Any) -> None:
                 "kv_data": given["kv_data"],
                 "page_order": given["page_orders"],
             },
-            knobs={"sdpa_backend": given["sdpa_backends"]},
+            scope=given["scope"],
+            knobs={
+                "sdpa_backend": given["sdpa_backends"],
+                "flash_version": given["flash_versions"],
+                "num_splits": given["num_splits"],
+            },
         ),
     )

@@ -24,6 +24,7 @@ class Setting:
     device: str  # "cpu" or "cuda:N"
     sets: int  # working sets wanted
     seed: int  # of this round's inputs
+    graphs: bool = True  # timed from a CUDA graph: vLLM's builders choose by it, as in production
 
 
 class Refused(Exception):

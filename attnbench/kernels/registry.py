@@ -24,13 +24,18 @@ FAMILIES = ("attn", "mla", "cache-write")
 @cache
 def backends(family: str) -> tuple[Backend, ...]:
     """All backends of a family, in order of name; imports no kernel library."""
-    found = [
-        member()
-        for module in _modules(family)
-        for member in vars(module).values()
-        if _is_backend(member, module)
-    ]
+    found = [backend for module in _modules(family) for backend in _offered(module)]
     return tuple(sorted(found, key=lambda backend: backend.name))
+
+
+def _offered(module: ModuleType) -> Iterator[Backend]:
+    """A module's backend classes; a `more_backends` function finds those that it cannot name."""
+    if hasattr(module, "more_backends"):
+        yield from module.more_backends()
+        return
+    for member in vars(module).values():
+        if _is_backend(member, module):
+            yield member()
 
 
 def find(family: str, name: str) -> Backend:

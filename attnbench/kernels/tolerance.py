@@ -38,6 +38,9 @@ BY_DTYPE = {
     "fp16": Tolerance(0.006, 2e-3, 3e-6),
     "fp32": Tolerance(1e-3, 1e-4, 1e-7),
 }
+# Of arithmetic in fp8 over values that the reference shares: probabilities keep three bits of
+# mantissa, fewer where they are small.
+FP8_ARITHMETIC = Tolerance(0.3, 0.1, 5e-3)
 
 
 @dataclass(frozen=True, slots=True)

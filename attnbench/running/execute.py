@@ -71,7 +71,8 @@ def _measured(
     call_bytes, memory = cost(job.case, num_decode).bytes, memory_budget(machine)
     sets = sets_for(call_bytes, machine.l2_bytes, memory, hot=hot, asked=job.num_layers)
     report("prepare")
-    prepared = backend.prepare(job.case, Setting(machine.device, sets, job.seed))
+    graphs = job.method.timer != "eager"
+    prepared = backend.prepare(job.case, Setting(machine.device, sets, job.seed, graphs))
     prepared.calls[0]()  # a first call may compile, which is preparation too
     _wait(machine)
     watch.lap("prepare")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnbench.kernels.base import Refused
-from attnbench.kernels.vllm.startup import prepare_environment
+from attnbench.kernels.vllm.startup import import_vllm
 from attnbench.specs.batch import Batch
 from attnbench.specs.shape import MlaShape, Shape
 
@@ -44,7 +44,7 @@ def vllm_config(wanted: LayerConfig) -> "VllmConfig":
 
     Raises Refused for a field of attention_config that this vLLM has not.
     """
-    prepare_environment()
+    import_vllm()
     from vllm.config import (
         AttentionConfig,
         CacheConfig,

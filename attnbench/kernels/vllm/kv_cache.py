@@ -21,37 +21,46 @@ LAYOUT_NAMES = {"NHD": "LBNHC", "HND": "LBHNC"}
 
 @dataclass(frozen=True, slots=True)
 class CacheFormat:
-    """How one layer's cache stands in memory."""
+    """How one layer's cache stands in memory.
 
-    shape: tuple[int, ...]  # in memory, pages first
-    order: tuple[int, ...]  # the permutation of `shape` that the backend's code sees
-    joined: bool  # keys and values side by side in the last dimension
+    Axes are letters: p pages, b tokens of a page, 2 key and value, h KV heads, d the head dim, w
+    keys and values side by side.
+    """
+
+    shape: tuple[int, ...]  # in memory
+    axes: str  # as the backend's code sees them
+    order: tuple[int, ...]  # the permutation of `shape` that gives them
+
+    @property
+    def layout(self) -> str:
+        """NHD where a page's tokens stand before its heads in memory, else HND."""
+        tokens, heads = (self.order[self.axes.index(axis)] for axis in "bh")
+        return "NHD" if tokens < heads else "HND"
 
     def viewed(self, memory: "torch.Tensor") -> "torch.Tensor":
-        """One layer's memory as the backend takes it."""
+        """The memory as the backend takes it."""
         return memory.permute(self.order)
 
     def by_token(self, memory: "torch.Tensor") -> "torch.Tensor":
         """The same memory as [pages, block, 2, heads, dim], whatever the order."""
-        seen = self.viewed(memory)
-        if self.joined:  # [pages, heads, block, 2 * dim]
-            return seen.unflatten(-1, (2, -1)).permute(0, 2, 3, 1, 4)
-        return seen.transpose(1, 2)  # [pages, 2, block, heads, dim]
+        seen, axes = self.viewed(memory), self.axes
+        if "w" in axes:
+            seen, axes = seen.unflatten(axes.index("w"), (2, -1)), axes.replace("w", "2d")
+        return seen.permute([axes.index(axis) for axis in "pb2hd"])
 
 
-def use_layout(config: "VllmConfig", layout: str | None) -> str:
-    """Set the order of a page for this process, and say which it is.
+def use_layout(config: "VllmConfig", layout: str) -> None:
+    """Set the order of a page for this process; builders and impls read it, so call it first.
 
-    Raises Refused where this vLLM offers no choice. Builders and impls read it: call it first.
+    A backend may keep another all the same: the format that `cache_format` gives says which.
     """
     if importlib.util.find_spec("vllm.v1.kv_cache_layout") is not None:
         cache: Any = config.cache_config
-        cache.kv_cache_layout = LAYOUT_NAMES[layout or "NHD"]
-        return layout or "NHD"
+        cache.kv_cache_layout = LAYOUT_NAMES[layout]
+        return
     from vllm.v1.attention.backends.utils import set_kv_cache_layout
 
-    set_kv_cache_layout(layout or "NHD")
-    return layout or "NHD"
+    set_kv_cache_layout(layout)
 
 
 def cache_format(
@@ -64,33 +73,38 @@ def cache_format(
 ) -> CacheFormat:
     """The format of a cache of keys and values; `use_layout` must have been called."""
     backend: Any = cls
-    if hasattr(backend, "get_kv_cache_shape"):
-        dtype = config.cache_config.cache_dtype
-        logical = backend.get_kv_cache_shape(
+    if not hasattr(backend, "get_kv_cache_shape"):
+        return _named(config, num_pages, num_kv_heads, block_size, 2 * head_dim)
+    dtype = config.cache_config.cache_dtype
+    logical = tuple(
+        backend.get_kv_cache_shape(
             num_pages, block_size, num_kv_heads, head_dim, cache_dtype_str=dtype
         )
-        return _ordered(tuple(logical), _stride_order(backend, len(logical)))
-    return _named(config, (num_pages, num_kv_heads, block_size, 2 * head_dim))
+    )
+    known = {
+        (num_pages, 2, block_size, num_kv_heads, head_dim): "p2bhd",
+        (num_pages, block_size, num_kv_heads, 2 * head_dim): "pbhw",
+    }
+    order = _stride_order(backend, len(logical))
+    if logical not in known or order[0] != 0:
+        raise Refused(f"keeps a cache of shape {logical}, which attnbench cannot fill")
+    return CacheFormat(
+        tuple(logical[dim] for dim in order),
+        known[logical],
+        tuple(order.index(dim) for dim in range(len(order))),
+    )
 
 
 def _stride_order(backend: Any, dims: int) -> tuple[int, ...]:
+    """The order of the logical dimensions in memory."""
     try:
         return tuple(backend.get_kv_cache_stride_order())
     except (AttributeError, NotImplementedError):
         return tuple(range(dims))
 
 
-def _ordered(logical: tuple[int, ...], order: tuple[int, ...]) -> CacheFormat:
-    if order[0] != 0 or len(logical) != 5 or logical[1] != 2:
-        raise Refused(f"keeps a cache of shape {logical}, which attnbench cannot fill")
-    physical = tuple(logical[dim] for dim in order)
-    inverse = tuple(order.index(dim) for dim in range(len(order)))
-    return CacheFormat(physical, inverse, joined=False)
-
-
-def _named(config: "VllmConfig", logical: tuple[int, ...]) -> CacheFormat:
+def _named(config: "VllmConfig", pages: int, heads: int, block: int, width: int) -> CacheFormat:
     cache: Any = config.cache_config
     if cache.kv_cache_layout == LAYOUT_NAMES["HND"]:
-        return CacheFormat(logical, (0, 1, 2, 3), joined=True)
-    pages, heads, block, width = logical
-    return CacheFormat((pages, block, heads, width), (0, 2, 1, 3), joined=True)
+        return CacheFormat((pages, heads, block, width), "phbw", (0, 1, 2, 3))
+    return CacheFormat((pages, block, heads, width), "phbw", (0, 2, 1, 3))

@@ -59,12 +59,20 @@ def new_tokens(batch: Batch, tables: PageTables, index: int = 0) -> Tokens:
     return Tokens(pages * tables.block_size + offsets, pages, offsets)
 
 
-def common_metadata(batch: Batch, tables: PageTables, index: int = 0) -> "CommonAttentionMetadata":
-    """The metadata that every builder starts from; fields that this vLLM has not are left out."""
+def common_metadata(
+    batch: Batch, tables: PageTables, index: int = 0, *, max_model_len: int = 0
+) -> "CommonAttentionMetadata":
+    """The metadata that every builder starts from; fields that this vLLM has not are left out.
+
+    Rows of the block table have room for `max_model_len` tokens, as the model runner's have:
+    kernels look at entries behind the last page.
+    """
     import torch
+    from torch.nn.functional import pad
     from vllm.v1.attention.backend import CommonAttentionMetadata
 
     device = tables.tables.device
+    room = max(0, -(-max_model_len // tables.block_size) - tables.tables.shape[2])
     q_lens, kv_lens = [r.q_len for r in batch], [r.kv_len for r in batch]
     starts = torch.tensor([0, *accumulate(q_lens)], dtype=torch.int32)
     seq_lens = torch.tensor(kv_lens, dtype=torch.int32)
@@ -80,7 +88,7 @@ def common_metadata(batch: Batch, tables: PageTables, index: int = 0) -> "Common
         "num_actual_tokens": batch.num_tokens,
         "max_query_len": batch.max_q_len,
         "max_seq_len": batch.max_kv_len,
-        "block_table_tensor": tables.tables[index].contiguous(),
+        "block_table_tensor": pad(tables.tables[index], (0, room), value=NULL_PAGE),
         "slot_mapping": new_tokens(batch, tables, index).slots,
         "causal": True,
     }

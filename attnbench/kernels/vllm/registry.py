@@ -4,7 +4,7 @@ import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from attnbench.kernels.vllm.startup import prepare_environment
+from attnbench.kernels.vllm.startup import import_vllm
 from attnbench.provenance.machine import Machine
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Configuration:
 
 def enum_names() -> list[str]:
     """All names of the installed vLLM's registry."""
-    prepare_environment()
+    import_vllm()
     from vllm.v1.attention.backends.registry import AttentionBackendEnum
 
     return list(AttentionBackendEnum.__members__)
@@ -40,7 +40,7 @@ def enum_names() -> list[str]:
 
 def backend_class(name: str) -> "type[AttentionBackend]":
     """The class behind an enum name. Raises Unavailable with the reason."""
-    prepare_environment()
+    import_vllm()
     from vllm.v1.attention.backends.registry import AttentionBackendEnum
 
     if name not in AttentionBackendEnum.__members__:

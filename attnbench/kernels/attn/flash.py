@@ -1,0 +1,67 @@
+"""FlashAttention 2, 3 or 4, as vLLM serves it."""
+
+import importlib
+from typing import Any, ClassVar
+
+from attnbench.kernels.base import Refused
+from attnbench.kernels.vllm.attention import VllmAttention
+from attnbench.provenance.machine import Machine
+from attnbench.specs.case import Case, Value
+
+FA4 = "vllm.vllm_flash_attn.cute.interface"
+
+
+class Flash(VllmAttention):
+    """FLASH_ATTN; the version is vLLM's choice for the GPU unless --flash-version names one."""
+
+    name: ClassVar = "flash"
+    aliases: ClassVar = ("FLASH_ATTN",)
+    enum: ClassVar = "FLASH_ATTN"
+    knobs: ClassVar = frozenset({"flash_version", "num_splits"})
+    features: ClassVar = frozenset({"window", "softcap", "sinks"})
+    kv_cache_dtypes: ClassVar = ("auto", "fp8", "fp8_e4m3")
+
+    def attention_config(self, case: Case) -> dict[str, object]:
+        named = {
+            "flash_attn_version": case.knob("flash_version"),
+            "flash_attn_max_num_splits_for_cuda_graph": case.knob("num_splits"),
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+    def _vllm_refusal(self, case: Case, machine: Machine) -> str | None:
+        version = case.knob("flash_version")
+        if version is not None and (why := _unsupported(int(version))):
+            return f"FlashAttention {version} cannot run here: {why}"
+        return super()._vllm_refusal(case, machine)
+
+    def verify(self, case: Case, layer: Any, builder: Any, metadata: Any) -> dict[str, Value]:
+        """vLLM falls back to another version, or to none, without an error."""
+        runs, asked = layer.impl.vllm_flash_attn_version, case.knob("flash_version")
+        if runs is None or (asked is not None and runs != asked):
+            raise Refused(
+                f"vLLM would run FlashAttention {runs} in place of {asked or 'any'} for this case"
+            )
+        splits, wanted = metadata.max_num_splits, case.knob("num_splits")
+        if wanted is not None and splits != wanted:
+            raise Refused(
+                "takes --num-splits only for batches that vLLM decodes from a CUDA graph with "
+                "FlashAttention 3: few enough new tokens, and not --mode eager"
+            )
+        facts: dict[str, Value] = {"flash_version": runs}
+        # 0 leaves the number to the kernel's heuristic.
+        return facts | ({"max_num_splits": splits} if splits else {})
+
+
+def _unsupported(version: int) -> str | None:
+    """Why that version cannot run. FA4 is Python, and is only known to work when it imports."""
+    from vllm.vllm_flash_attn import fa_version_unsupported_reason, is_fa_version_supported
+
+    if not is_fa_version_supported(version):
+        return str(fa_version_unsupported_reason(version))
+    if version != 4:
+        return None
+    try:
+        importlib.import_module(FA4)
+    except Exception as error:  # noqa: BLE001 - it compiles and looks for a device as it imports
+        return f"{type(error).__name__}: {error}"
+    return None

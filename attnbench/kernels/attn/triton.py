@@ -1,0 +1,23 @@
+"""vLLM's unified attention kernel in Triton."""
+
+from typing import Any, ClassVar
+
+from attnbench.kernels.vllm.attention import VllmAttention
+from attnbench.specs.case import Case, Value
+
+
+class Triton(VllmAttention):
+    """TRITON_ATTN; few requests with one new token each take a kernel split over the keys.
+
+    It names fp8_e5m2 among its dtypes but writes and reads e4m3 under that name.
+    """
+
+    name: ClassVar = "triton"
+    aliases: ClassVar = ("TRITON_ATTN",)
+    enum: ClassVar = "TRITON_ATTN"
+    features: ClassVar = frozenset({"window", "softcap", "sinks"})
+    kv_cache_dtypes: ClassVar = ("auto", "fp8", "fp8_e4m3")
+    nan_tails: ClassVar = True  # loads are masked by the length
+
+    def verify(self, case: Case, layer: Any, builder: Any, metadata: Any) -> dict[str, Value]:
+        return {"split_below_requests": metadata.seq_threshold_3D}

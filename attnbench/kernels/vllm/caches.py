@@ -1,0 +1,99 @@
+"""The KV caches of several layers, filled with real data in a backend's own format."""
+
+from typing import TYPE_CHECKING
+
+from attnbench.kernels.inputs import LARGE, PageTables, as_stored, cached, raw, spoil
+from attnbench.kernels.vllm.kv_cache import CacheFormat
+from attnbench.kernels.vllm.metadata import NULL_PAGE, new_tokens
+from attnbench.specs.batch import Batch
+
+if TYPE_CHECKING:
+    import torch
+
+# value = stored * scale. Powers of two, so that quantising what was dequantised changes nothing;
+# k and v differ, so that a mix-up is wrong. e4m3 reaches 448: 14, 7 and 14 standard deviations.
+SCALES = {"q": 2.0**-5, "k": 2.0**-6, "v": 2.0**-5}
+
+
+class LayerCaches:
+    """A cache a layer, all in one pool; the layers share the page tables.
+
+    `dtype` is the model's, `kv_dtype` that of what is stored; fp8 is kept as bytes, as in vLLM.
+    """
+
+    def __init__(
+        self,
+        format_: CacheFormat,
+        tables: PageTables,
+        layers: int,
+        dtype: "torch.dtype",
+        kv_dtype: "torch.dtype",
+    ) -> None:
+        import torch
+
+        self.tables, self.dtype, self.kv_dtype = tables, dtype, kv_dtype
+        self.quantised = kv_dtype.itemsize == 1
+        device = tables.tables.device
+        memory = torch.empty(
+            (layers * tables.num_pages, *format_.shape[1:]),
+            dtype=torch.uint8 if self.quantised else dtype,
+            device=device,
+        )
+        self.pool = format_.by_token(memory)  # [layers * pages, block, 2, heads, dim]
+        self.views = format_.viewed(memory).split(tables.num_pages)  # as the backend takes each
+        self.first_pages = torch.arange(layers, device=device) * tables.num_pages
+
+    @property
+    def nan(self) -> float:
+        """NaN as the pool keeps it."""
+        return as_stored(float("nan"), self.kv_dtype)
+
+    @property
+    def page_bytes(self) -> int:
+        """Of one page, keys and values."""
+        return int(self.pool[0].nbytes)
+
+    def fill(
+        self, batch: Batch, kv_data: str, generator: "torch.Generator", *, nan_tails: bool
+    ) -> None:
+        """Random normal values or zeros, and what ruins a result where nothing may read."""
+        large = as_stored(LARGE, self.kv_dtype)
+        for cache in self.pool.split(self.tables.num_pages):
+            values = cached(tuple(cache.shape), self.dtype, generator, kv_data)
+            cache.copy_(self._stored(values))
+            spoil(cache.view(self.kv_dtype), self.tables, batch, nan_tails=nan_tails)
+            cache[NULL_PAGE] = large
+
+    def slots(self, batch: Batch) -> "tuple[torch.Tensor, torch.Tensor]":
+        """Pages of the pool and offsets of the batch's new tokens, each [layers, tokens]."""
+        tokens = new_tokens(batch, self.tables)
+        pages = self.first_pages[:, None] + tokens.pages
+        return pages, tokens.offsets.expand_as(pages)
+
+    def values(self, stored: "torch.Tensor", heads: bool = True) -> "torch.Tensor":
+        """Stored [..., 2, heads, dim], or [..., 2, dim] without heads, as fp32."""
+        if not self.quantised:
+            return stored.float()
+        return stored.contiguous().view(self.kv_dtype).float() * self._scales(heads)
+
+    def _stored(self, values: "torch.Tensor") -> "torch.Tensor":
+        """[..., 2, heads, dim] as the pool keeps it."""
+        if not self.quantised:
+            return values
+        return raw(quantised(values, self._scales(heads=True), self.kv_dtype))
+
+    def _scales(self, heads: bool) -> "torch.Tensor":
+        import torch
+
+        both = torch.tensor([SCALES["k"], SCALES["v"]], device=self.pool.device)
+        return both.view(2, 1, 1) if heads else both.view(2, 1)
+
+
+def quantised(
+    values: "torch.Tensor", scale: "torch.Tensor | float", dtype: "torch.dtype"
+) -> "torch.Tensor":
+    """values / scale in fp8, saturating."""
+    import torch
+
+    limit = torch.finfo(dtype).max
+    return (values.float() / scale).clamp(-limit, limit).to(dtype)
