@@ -21,7 +21,7 @@ from tabulate import tabulate
 from attnbench.kernels.base import Setting
 from attnbench.kernels.check import check
 from attnbench.kernels.registry import find
-from attnbench.kernels.vllm.attention import VllmPrepared
+from attnbench.kernels.vllm.attention_prepared import VllmPrepared
 from attnbench.provenance.machine import Machine, read_machine
 from attnbench.running.execute import memory_budget
 from attnbench.specs.batch import parse_batch_spec

@@ -3,7 +3,8 @@
 from typing import ClassVar
 
 from attnbench.kernels.base import Setting
-from attnbench.kernels.vllm.attention import VllmAttention, VllmPrepared
+from attnbench.kernels.vllm.attention import VllmAttention
+from attnbench.kernels.vllm.attention_prepared import VllmPrepared
 from attnbench.specs.case import Case
 
 
