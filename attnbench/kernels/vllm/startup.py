@@ -66,7 +66,8 @@ def start(device: str) -> None:
 
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     meeting = Path(tempfile.mkdtemp(), "rendezvous")
-    init_distributed_environment(1, 0, f"file://{meeting}", 0, backend)
+    index = torch.device(device).index or 0
+    init_distributed_environment(1, 0, f"file://{meeting}", index, backend)
     initialize_model_parallel(1)
     try:
         from vllm.v1.worker.workspace import init_workspace_manager
