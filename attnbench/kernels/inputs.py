@@ -130,8 +130,8 @@ def raw(stored: "torch.Tensor") -> "torch.Tensor":
 
 def spoil(pool: "torch.Tensor", tables: PageTables, batch: Batch, *, nan_tails: bool) -> None:
     """Write NaN, or what is as ruinous, where nothing may read: pool [pages, block, ...]."""
-    nan = _as_stored(float("nan"), pool.dtype)
-    tail = nan if nan_tails else _as_stored(LARGE, pool.dtype)
+    nan = as_stored(float("nan"), pool.dtype)
+    tail = nan if nan_tails else as_stored(LARGE, pool.dtype)
     stored = raw(pool)
     stored[tables.strangers] = nan
     for group in groups_of(batch):
@@ -140,8 +140,8 @@ def spoil(pool: "torch.Tensor", tables: PageTables, batch: Batch, *, nan_tails: 
             stored[last.flatten().long(), filled:] = tail
 
 
-def _as_stored(value: float, dtype: "torch.dtype") -> float:
-    """The value, at most the dtype's largest; of fp8 its byte."""
+def as_stored(value: float, dtype: "torch.dtype") -> float:
+    """What `raw` is filled with: the value, at most the dtype's largest, or of fp8 its byte."""
     import torch
 
     near = torch.tensor(value).clamp(max=torch.finfo(dtype).max)  # NaN stays NaN

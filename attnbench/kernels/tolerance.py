@@ -28,6 +28,14 @@ class Tolerance:
         rms = reference.square().mean(dim=1, keepdim=True).sqrt()
         return self.element * (reference.abs() + rms)
 
+    def plus(self, more: "Tolerance") -> "Tolerance":
+        """For what errs in both ways."""
+        return Tolerance(
+            self.element + more.element,
+            self.relative_l2 + more.relative_l2,
+            self.cosine + more.cosine,
+        )
+
     @property
     def elements_alone(self) -> bool:
         """No row is judged as a whole: its elements were copied, not computed from each other."""
@@ -43,6 +51,15 @@ BY_DTYPE = {
     "fp16": Tolerance(0.006, 2e-3, 3e-6),
     "fp32": Tolerance(1e-3, 1e-4, 1e-7),
 }
+# What is added where q and KV are e4m3: the kernels round the probabilities to its three bits of
+# mantissa too, each by at most 6 % and 2.6 % root mean square. A row of few keys gets nearly all of
+# that; of many keys, elements are off by 2.6 % of the row's size, and over thousands by 4.5 sigma.
+FP8_PROBABILITIES = Tolerance(0.15, 0.07, 3e-3)
+# What is added where the output is rounded once more. e4m3: by 6 % of an element at most, 2.6 %
+# root mean square. NVFP4: near the largest of 16 elements e2m1 has steps of a third of it, so that
+# elements of up to four times the row's size are off by two thirds of that size at most, and rows
+# by a tenth.
+BY_OUTPUT = {"fp8": Tolerance(0.07, 0.04, 1e-3), "nvfp4": Tolerance(0.25, 0.15, 0.015)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from attnbench.analysis.series import Series
 from attnbench.reporting.grid import Column, words
+from attnbench.specs.batch import Batch
 from attnbench.specs.case import Case, Value
 from attnbench.timing.method import Method
 from attnbench.units import MISSING
 
+MOST_LENGTHS = 6  # different requests that a table names one by one
 _ELSEWHERE = ("family", "batch")  # have a place of their own in every table
 
 
@@ -52,7 +54,15 @@ class Fields:
 
 def batch_text(case: Case) -> str:
     """The batch as people name it: of a cache write only the number of tokens counts."""
-    return f"{case.batch.num_tokens} tokens" if case.family == "cache-write" else str(case.batch)
+    return f"{case.batch.num_tokens} tokens" if case.family == "cache-write" else spec(case.batch)
+
+
+def spec(batch: Batch) -> str:
+    """The canonical spec, of many lengths their number, the longest and all tokens."""
+    if len(batch.groups()) <= MOST_LENGTHS:
+        return str(batch)
+    longest = max(batch, key=lambda request: (request.kv_len, request.q_len))
+    return f"{len(batch)} to {longest}, {batch.num_tokens} tokens"
 
 
 def requested(case: Case) -> dict[str, Value]:

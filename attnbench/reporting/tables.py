@@ -9,6 +9,7 @@ from attnbench.db.rows import Run
 from attnbench.records import Measurement
 from attnbench.reporting.budget import Budget
 from attnbench.reporting.conclusions import conclusions
+from attnbench.reporting.fields import spec
 from attnbench.reporting.grid import WIDTH, Column, Style, grid, items, words
 from attnbench.reporting.notes import drifts, numbered, row_notes, what_ran
 from attnbench.reporting.section import NO_SENTINELS, Section, SentinelFacts, sections
@@ -96,7 +97,7 @@ def spec_column(listed: Sequence[Series]) -> Column:
     """The batch of each row; for cache writes the number of tokens, which is all that counts."""
     if listed[0].case.family == "cache-write":
         return Column("tokens", [str(each.case.batch.num_tokens) for each in listed])
-    return words("spec", [str(each.case.batch) for each in listed])
+    return words("spec", [spec(each.case.batch) for each in listed])
 
 
 def _path_columns(listed: Sequence[Series]) -> list[Column]:

@@ -11,7 +11,7 @@ from attnbench.kernels.registry import backends, find
 from attnbench.running.plan import by_workload
 from attnbench.specs.batch import Batch, parse_batch_spec
 from attnbench.specs.case import Case, Value
-from attnbench.specs.shape import AttnShape, MlaShape, Shape
+from attnbench.specs.shape import ATTN_MODELS, AttnShape, MlaShape, Shape
 
 # What suits the device without being asked: under a minute, all kinds of requests.
 DEFAULT_BATCHES = {
@@ -21,6 +21,8 @@ DEFAULT_BATCHES = {
     ("mla", "cpu"): "q64 4q1kv256 q64_4q1kv256",
     ("cache-write", "cuda"): " ".join(f"q{2**power}" for power in range(17)),
     ("cache-write", "cpu"): "q1 q16 q64 q256 q1k q4k",
+    ("prefill-trtllm", "cuda"): "q1k 8q1k q8k 8q8k",
+    ("prefill-trtllm", "cpu"): "q128 4q128",
 }
 # Sizes of cache writes that stand for all of them, where a sweep would take too long.
 SOME_WRITES = "q1 q16 q64 q256 q1k q4k q16k"
@@ -42,6 +44,7 @@ class Asked:
     layouts: Sequence[str] = ()
     scope: str | None = None
     fields: Mapping[str, Sequence[Value]] = field(default_factory=dict)  # others of the case
+    variants: Sequence[Mapping[str, Value]] = ({},)  # fields whose values go together
     knobs: Mapping[str, Sequence[Value]] = field(default_factory=dict)
 
 
@@ -53,6 +56,8 @@ def asked_by_default(
         shape = AttnShape().for_cache_write()
         batches = batches or [parse_batch_spec(text) for text in SOME_WRITES.split()]
         return Asked(family, shape, backends, batches, layouts=("NHD", "HND"))
+    if family == "prefill-trtllm":
+        return Asked(family, ATTN_MODELS["llama3-70b"], backends, batches)
     return Asked(family, MlaShape() if family == "mla" else AttnShape(), backends, batches)
 
 
@@ -78,7 +83,8 @@ def cases_for(asked: Asked, device_kind: str) -> tuple[Case, ...]:
         }
         given = {name: values for name, values in swept.items() if values}
         found += [
-            replace(one, backend=backend.name, **dict(zip(given, chosen, strict=True)))  # type: ignore[arg-type]
+            replace(one, backend=backend.name, **dict(zip(given, chosen, strict=True)), **variant)  # type: ignore[arg-type]
+            for variant in asked.variants
             for chosen in product(*given.values())
         ]
     return by_workload(found)
