@@ -36,6 +36,11 @@ def prefill_case(backend: str = "torch", spec: str = "q33_q70", **fields: Any) -
     return replace(case, shape=AttnShape(4, 2, 32), **fields)
 
 
+def quantised(quant: str, backend: str = "torch", **fields: Any) -> Case:
+    asked: dict[str, Any] = {**QUANTS[quant], **fields}
+    return prefill_case(backend, **asked)
+
+
 def prepared(case: Case, sets: int = 2) -> PagedPrepared:
     ready = find(case.family, case.backend).prepare(case, Setting("cpu", sets, seed=0))
     assert isinstance(ready, PagedPrepared)
@@ -46,7 +51,7 @@ def prepared(case: Case, sets: int = 2) -> PagedPrepared:
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("layout", ["NHD", "HND"])
 def test_torch_agrees_with_the_reference(quant: str, spec: str, layout: str) -> None:
-    ready = prepared(prefill_case(spec=spec, layout=layout, **QUANTS[quant]))
+    ready = prepared(quantised(quant, spec=spec, layout=layout))
     with torch.inference_mode():
         check(ready, seed=1)
         for index, call in enumerate(ready.calls):
@@ -57,7 +62,7 @@ def test_torch_agrees_with_the_reference(quant: str, spec: str, layout: str) -> 
 
 @pytest.mark.parametrize("quant", QUANTS)
 def test_an_output_in_any_dtype_that_is_wrong_is_noticed(quant: str) -> None:
-    ready = prepared(prefill_case(**QUANTS[quant]))
+    ready = prepared(quantised(quant))
     ready.calls[0]()
     right = ready.output(0).float()
     for wrong in (right.roll(1, dims=0), right * 1.5, right * float("nan")):
@@ -108,7 +113,7 @@ def _offset(row: int, scale: int) -> int:
 
 
 def test_quantising_changes_the_workload_and_the_useful_bytes() -> None:
-    cases = [prefill_case(**QUANTS[quant]) for quant in QUANTS]
+    cases = [quantised(quant) for quant in QUANTS]
     assert len({case.workload_key for case in cases}) == len(QUANTS)
     assert [quant_of(case) for case in cases] == list(QUANTS)
     assert [Case.from_canonical(case.canonical()) for case in cases] == cases
@@ -150,7 +155,7 @@ def test_each_refuses_in_a_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
-    case = replace(prefill_case(backend, **QUANTS[quant]), shape=AttnShape(8, 2, 128))
+    case = replace(quantised(quant, backend), shape=AttnShape(8, 2, 128))
     assert find("prefill-trtllm", backend).refusal(case, machine) == refusal
 
 

@@ -16,15 +16,7 @@ PAGE_ORDERS = {"random": "scattered", "contiguous": "contiguous"}
 
 
 @click.command("cache-write", cls=VariadicCommand)
-@click.option(
-    "--implementation",
-    "--backend",
-    "--backends",
-    "backends",
-    multiple=True,
-    metavar="NAME...",
-    help="Implementations by name, or all that can run here.  [default: all]",
-)
+@options.implementation_option
 @click.option(
     "--num-tokens",
     "batches",

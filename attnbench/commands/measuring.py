@@ -1,18 +1,20 @@
 """What the measuring commands share: run the cases, show outcomes as they come, end in a table."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 import click
 from click.core import ParameterSource
 from tqdm import tqdm
 
 from attnbench.commands.options import note
+from attnbench.db.store import Store
 from attnbench.errors import INTERRUPTED
 from attnbench.provenance.machine import Machine
-from attnbench.records import Status
+from attnbench.records import Measurement, Status
 from attnbench.reporting.budget import Budget
 from attnbench.reporting.export import write_csv, write_json
 from attnbench.reporting.forecast import forecast_text
@@ -26,11 +28,30 @@ from attnbench.timing.method import Method
 
 CACHES = {"both": ("cold", "hot")}
 # Options that say nothing of what is measured, so that a resumed run may be given others.
-FREE_ON_RESUME = {"resume", "db", "wait", "output_csv", "output_json", "dry_run"}
+FREE_ON_RESUME = {"resume", "db", "wait", "output_csv", "save_csv", "output_json", "dry_run"}
+# Writes what a store holds of a run as CSV, given the run's measurements.
+CsvWriter = Callable[[Store, Sequence[Measurement], TextIO], None]
 
 
-def measure_family(given: Mapping[str, Any], asked: Asked, budget: Budget | None = None) -> None:
-    """Measure what was asked, print the table, and end with the command's exit status."""
+def every_round(store: Store, measurements: Sequence[Measurement], file: TextIO) -> None:
+    """A line a round with all that is known of it: what --output-csv writes of most families."""
+    numbers = dict.fromkeys(each.run for each in measurements)
+    runs = {number: store.run(number) for number in numbers}
+    sentinels = {number: store.sentinels(number) for number in numbers}
+    write_csv(measurements, runs, file, sentinels)
+
+
+def measure_family(
+    given: Mapping[str, Any],
+    asked: Asked,
+    budget: Budget | None = None,
+    as_csv: CsvWriter = every_round,
+    more_csv: Sequence[Path] = (),
+) -> None:
+    """Measure what was asked, print the table, and end with the command's exit status.
+
+    What --output-csv asks for, and the files of `more_csv`, are written by `as_csv`.
+    """
     ctx = click.get_current_context()
     check_scope(asked)
     command = _command(ctx, given, asked.family)
@@ -50,6 +71,7 @@ def measure_family(given: Mapping[str, Any], asked: Asked, budget: Budget | None
             )
             ctx.exit(INTERRUPTED)
         _show_results(session, given, budget)
+        _write_csv(session, as_csv, [given["output_csv"], *more_csv])
     ctx.exit(0 if session.succeeded else 1)
 
 
@@ -141,7 +163,13 @@ def _show_results(session: Session, given: Mapping[str, Any], budget: Budget | N
         measurements, runs, sentinels=sentinels, host=given["host"], budget=budget
     )
     click.echo(table)
-    for path, write in ((given["output_csv"], write_csv), (given["output_json"], write_json)):
-        if path is not None:
-            with path.open("w", newline="") as file:
-                write(measurements, runs, file, sentinels)
+    if given["output_json"] is not None:
+        with given["output_json"].open("w", newline="") as file:
+            write_json(measurements, runs, file, sentinels)
+
+
+def _write_csv(session: Session, as_csv: CsvWriter, paths: Sequence[Path | None]) -> None:
+    for path in filter(None, paths):
+        with path.open("w", newline="") as file:
+            as_csv(session.store, session.store.measurements([session.run]), file)
+        note(f"wrote {path}")

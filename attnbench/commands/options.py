@@ -60,8 +60,12 @@ def all_of(options: Iterable[Decorator[Any]]) -> Decorator[Any]:
 
 def token_batches(values: Iterable[str]) -> list[Batch]:
     """Each number of tokens as a batch of one request that writes them."""
-    counts = dict.fromkeys(n for text in values for n in expand_values(text))
-    return [Batch((Request(count, count),)) for count in counts]
+    return [Batch((Request(count, count),)) for count in whole_numbers(values)]
+
+
+def whole_numbers(values: Iterable[str]) -> list[int]:
+    """All numbers of lists and sweeps such as 1..64k:x4, each once."""
+    return list(dict.fromkeys(number for text in values for number in expand_values(text)))
 
 
 def _batches(values: Iterable[str]) -> list[Batch]:
@@ -103,6 +107,16 @@ backend_option = click.option(
     multiple=True,
     metavar="NAME...",
     help="Backends by name, or all that can run here.  [default: all]",
+)
+
+implementation_option = click.option(
+    "--implementation",
+    "--backend",
+    "--backends",
+    "backends",
+    multiple=True,
+    metavar="NAME...",
+    help="Implementations by name, or all that can run here.  [default: all]",
 )
 
 batch_option = click.option(

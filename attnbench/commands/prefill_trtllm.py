@@ -105,7 +105,7 @@ def command(**given: Any) -> None:
         variants=[QUANTS[name] for name in given["quants"]] or [{}],
     )
     saved = [_timestamped()] if given["save_csv"] else []
-    measure_family(given, asked, write_rows=write_trtllm_csv, more_csv=saved)
+    measure_family(given, asked, as_csv=write_trtllm_csv, more_csv=saved)
 
 
 def _batches(given: Mapping[str, Any]) -> list[Batch]:

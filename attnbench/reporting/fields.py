@@ -8,6 +8,7 @@ from attnbench.analysis.series import Series
 from attnbench.reporting.grid import Column, words
 from attnbench.specs.batch import Batch
 from attnbench.specs.case import Case, Value
+from attnbench.specs.quant import quant_of
 from attnbench.timing.method import Method
 from attnbench.units import MISSING
 
@@ -58,16 +59,19 @@ def batch_text(case: Case) -> str:
 
 
 def spec(batch: Batch) -> str:
-    """The canonical spec, of many lengths their number, the longest and all tokens."""
+    """The canonical spec, or of many different requests their number and the longest."""
     if len(batch.groups()) <= MOST_LENGTHS:
         return str(batch)
     longest = max(batch, key=lambda request: (request.kv_len, request.q_len))
-    return f"{len(batch)} to {longest}, {batch.num_tokens} tokens"
+    return f"{len(batch)} up to {longest}"
 
 
 def requested(case: Case) -> dict[str, Value]:
     """The fields of a case by flat name, the batch and the family apart."""
     fields = case.canonical() | {"scope": case.scope, "kv_cache_dtype": case.kv_cache_dtype}
+    if case.family == "prefill-trtllm":
+        fields = {name: fields[name] for name in fields if not name.endswith("dtype")}
+        fields["quant"] = quant_of(case)
     return {name: value for name, value in fields.items() if name not in _ELSEWHERE}
 
 

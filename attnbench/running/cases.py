@@ -1,9 +1,9 @@
 """From what was asked to the list of cases: a product over everything that was given twice."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from attnbench.errors import UsageError
 from attnbench.kernels.base import Backend
@@ -83,11 +83,18 @@ def cases_for(asked: Asked, device_kind: str) -> tuple[Case, ...]:
         }
         given = {name: values for name, values in swept.items() if values}
         found += [
-            replace(one, backend=backend.name, **dict(zip(given, chosen, strict=True)), **variant)  # type: ignore[arg-type]
+            replace(one, backend=backend.name, **_fields(given, chosen, variant))
             for variant in asked.variants
             for chosen in product(*given.values())
         ]
     return by_workload(found)
+
+
+def _fields(
+    names: Iterable[str], values: Iterable[object], together: Mapping[str, Value]
+) -> dict[str, Any]:
+    """One choice of each field; those that go together override."""
+    return {**dict(zip(names, values, strict=True)), **together}
 
 
 def _named(asked: Asked) -> list[Backend]:
