@@ -6,6 +6,9 @@ from attnbench.kernels.base import Backend
 from attnbench.specs.case import Case
 from attnbench.specs.quant import QUANTS, quant_of
 
+# What the others are held against: FlashInfer's wrapper by what it takes by itself, fa3 where it
+# can, else fa2.
+BASELINES = ("fa3", "fa2", "cudnn")
 DEFAULT_LAYOUT = "HND"  # of all backends, as in vLLM's benchmark of TRT-LLM
 
 

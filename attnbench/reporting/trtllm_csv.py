@@ -11,11 +11,10 @@ from typing import TextIO
 
 from attnbench.analysis.series import Series, series_of
 from attnbench.db.store import Store
+from attnbench.kernels.quantised import BASELINES
 from attnbench.records import Measurement
 from attnbench.specs.shape import AttnShape
 
-# FlashInfer's wrapper by what it takes by itself: fa3 where it can, else fa2.
-BASELINES = ("fa3", "fa2", "cudnn")
 COLUMNS = (
     "batch_size",
     "trtllm_mean",
