@@ -27,6 +27,7 @@ __all__ = [
     "Cost",
     "MlaShape",
     "Request",
+    "benchmark_prefill",
     "cost",
     "expand_sweep",
     "expand_sweeps",
@@ -34,12 +35,18 @@ __all__ = [
     "get_batch_stats",
     "parse_batch_spec",
     "run_benchmark",
+    "to_float8",
 ]
 
 if TYPE_CHECKING:
     from attnbench.running.cache_write import run_benchmark
+    from attnbench.running.prefill_trtllm import benchmark_prefill, to_float8
 
-_MEASURING = {"run_benchmark": "attnbench.running.cache_write"}
+_MEASURING = {
+    "benchmark_prefill": "attnbench.running.prefill_trtllm",
+    "run_benchmark": "attnbench.running.cache_write",
+    "to_float8": "attnbench.running.prefill_trtllm",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -5,14 +5,16 @@ from collections.abc import Iterable, Sequence
 from attnbench.analysis.contrast import Contrast, contrasts, facts
 from attnbench.analysis.fixed_cost import FixedCost, fixed_cost
 from attnbench.analysis.series import Series
+from attnbench.kernels.quantised import BASELINES
 from attnbench.reporting.fields import Fields
 from attnbench.reporting.grid import Column, Style, grid, items
 from attnbench.reporting.section import Section
 from attnbench.specs.case import Value
 from attnbench.units import percent_column, seconds_column, three_digits
 
-# By family the fields whose values are compared, with the value that others are compared with.
-CONTRASTED: dict[str, dict[str, Value | None]] = {
+# By family the fields whose values are compared, with the value that others are compared with, or
+# several of which the first that was measured is.
+CONTRASTED: dict[str, dict[str, Value | tuple[str, ...] | None]] = {
     "cache-write": {
         "backend": "cuda",
         "layout": "NHD",
@@ -20,7 +22,9 @@ CONTRASTED: dict[str, dict[str, Value | None]] = {
         "block_size": None,
         "page_order": "scattered",
         "timer": "eager",
-    }
+    },
+    # Kernels against the baseline of the same dtypes, then dtypes within each kernel.
+    "prefill-trtllm": {"backend": BASELINES, "quant": "bf16", "layout": "HND", "block_size": None},
 }
 # By family what takes a fixed time and a time for each token.
 SIZED = ("cache-write",)
@@ -44,11 +48,15 @@ def conclusions(listed: Sequence[Section], style: Style, width: int) -> list[str
     return [block for block in blocks if block]
 
 
-def _lines(listed: Sequence[Series], fields: dict[str, Value | None]) -> list[str]:
+def _lines(
+    listed: Sequence[Series], fields: dict[str, Value | tuple[str, ...] | None]
+) -> list[str]:
     """Backends against each other, and every other choice within each backend."""
     lines = list[str]()
     backends = dict.fromkeys(series.case.backend for series in listed)
-    for field, preferred in fields.items():
+    for field, choice in fields.items():
+        named = choice if isinstance(choice, tuple) else (choice,)
+        preferred = next((name for name in named if field != "backend" or name in backends), None)
         if field == "backend":
             lines += map(contrast_text, contrasts(listed, field, preferred))
             continue

@@ -5,11 +5,12 @@ from dataclasses import replace
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from attnbench.errors import AttnbenchError, UsageError
+from attnbench.errors import UsageError
 from attnbench.kernels.quantised import BASELINES
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine, read_machine
 from attnbench.records import Status
+from attnbench.running.cache_write import BenchmarkFailed
 from attnbench.running.cases import DEFAULT_TIMER
 from attnbench.running.device import resolve_device
 from attnbench.running.execute import execute
@@ -28,10 +29,6 @@ IMPLEMENTATIONS = ("trtllm-gen", "trtllm-fmha-v2")
 DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 # As in vLLM's benchmark, bytes stand for NVFP4.
 QUANT_DTYPES = {"float8_e4m3fn": "fp8", "uint8": "nvfp4"}
-
-
-class PrefillFailed(AttnbenchError):
-    """A benchmark that came to no time, with the sentence why."""
 
 
 def benchmark_prefill(
@@ -55,7 +52,7 @@ def benchmark_prefill(
     and standard deviation are of `trials` samples after at least `warmup` calls, measured as
     `attnbench prefill-trtllm` does. `implementation` is the first TRT-LLM kernel that runs here
     unless named; the baseline is FlashInfer's fa3, fa2 or cuDNN, and its figures are None where
-    none has these dtypes. Raises UsageError for arguments that mean nothing and PrefillFailed for
+    none has these dtypes. Raises UsageError for arguments that mean nothing and BenchmarkFailed for
     what cannot run or is wrong.
     """
     machine = read_machine(resolve_device(device))
@@ -113,7 +110,7 @@ def _runnable(case: Case, names: Sequence[str], machine: Machine) -> Case:
     """The case by the first of these that is not refused."""
     for found in _not_refused(case, names, machine):
         return found
-    raise PrefillFailed("; ".join(f"{name} {_refusal(case, name, machine)}" for name in names))
+    raise BenchmarkFailed("; ".join(f"{name} {_refusal(case, name, machine)}" for name in names))
 
 
 def _not_refused(case: Case, names: Iterable[str], machine: Machine) -> list[Case]:
@@ -133,7 +130,7 @@ def _measured(case: Case, method: Method, machine: Machine) -> tuple[float, floa
     job = Job(case, method, seed=0, num_layers=None, profile_memory=False, host=False)
     outcome = execute(job, machine, unseen, lambda phase: None)
     if outcome.status is not Status.OK:
-        raise PrefillFailed(f"{case.backend} {outcome.status}: {outcome.reason}")
+        raise BenchmarkFailed(f"{case.backend} {outcome.status}: {outcome.reason}")
     samples = outcome.samples
     return fmean(samples), stdev(samples) if len(samples) > 1 else 0.0
 
