@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from attnbench.analysis.contrast import Contrast, contrasts, facts
 from attnbench.analysis.fixed_cost import FixedCost, fixed_cost
 from attnbench.analysis.series import Series
-from attnbench.kernels.quantised import BASELINES
+from attnbench.kernels.prefill import BASELINES
 from attnbench.reporting.fields import Fields
 from attnbench.reporting.grid import Column, Style, grid, items
 from attnbench.reporting.section import Section

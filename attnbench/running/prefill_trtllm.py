@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from attnbench.errors import UsageError
-from attnbench.kernels.quantised import BASELINES
+from attnbench.kernels.prefill import BASELINES
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine, read_machine
 from attnbench.records import Status

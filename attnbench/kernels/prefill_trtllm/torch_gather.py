@@ -7,7 +7,7 @@ from attnbench.kernels.base import Setting
 from attnbench.kernels.groups import Group
 from attnbench.kernels.inputs import raw
 from attnbench.kernels.paged import PagedPrepared
-from attnbench.kernels.quantised import DEFAULT_LAYOUT, PrefillBackend
+from attnbench.kernels.prefill import DEFAULT_LAYOUT, PrefillBackend
 from attnbench.kernels.reference import rotating
 from attnbench.specs.case import Case
 from attnbench.specs.quant import QUANTS

@@ -10,7 +10,7 @@ from attnbench.kernels.base import Setting
 from attnbench.kernels.flashinfer.backend import FlashInferBackend
 from attnbench.kernels.flashinfer.requests import PagedRequests
 from attnbench.kernels.paged import DEFAULT_BLOCK_SIZE, PagedPrepared
-from attnbench.kernels.quantised import DEFAULT_LAYOUT, PrefillBackend
+from attnbench.kernels.prefill import DEFAULT_LAYOUT, PrefillBackend
 from attnbench.kernels.reference import rotating
 from attnbench.specs.case import Case
 

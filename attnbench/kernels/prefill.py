@@ -1,10 +1,10 @@
-"""What backends of prefills refuse: quantisations that their kernels do not know."""
+"""What backends of prefills share: how they are asked, and quantisations that they refuse."""
 
 from typing import ClassVar
 
 from attnbench.kernels.base import Backend
 from attnbench.specs.case import Case
-from attnbench.specs.quant import QUANTS, quant_of
+from attnbench.specs.quant import quant_of
 
 # What the others are held against: FlashInfer's wrapper by what it takes by itself, fa3 where it
 # can, else fa2.
@@ -24,7 +24,7 @@ class PrefillBackend(Backend):
 
     def _format_refusal(self, case: Case) -> str | None:
         quant = quant_of(case)
-        if quant in QUANTS and quant not in self.quants:
+        if quant != case.dtype and quant not in self.quants:
             return self.quant_refusal(quant)
         return super()._format_refusal(case)
 
