@@ -1,4 +1,7 @@
-"""What `import attnbench` offers."""
+"""What `import attnbench` offers; what measures loads on first use."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from attnbench.specs import (
     AttnShape,
@@ -24,10 +27,29 @@ __all__ = [
     "Cost",
     "MlaShape",
     "Request",
+    "benchmark_prefill",
     "cost",
     "expand_sweep",
     "expand_sweeps",
     "format_batch_spec",
     "get_batch_stats",
     "parse_batch_spec",
+    "run_benchmark",
+    "to_float8",
 ]
+
+if TYPE_CHECKING:
+    from attnbench.running.cache_write import run_benchmark
+    from attnbench.running.prefill_trtllm import benchmark_prefill, to_float8
+
+_MEASURING = {
+    "benchmark_prefill": "attnbench.running.prefill_trtllm",
+    "run_benchmark": "attnbench.running.cache_write",
+    "to_float8": "attnbench.running.prefill_trtllm",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MEASURING:
+        return getattr(import_module(_MEASURING[name]), name)
+    raise AttributeError(f"module 'attnbench.api' has no attribute '{name}'")

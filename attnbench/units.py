@@ -39,6 +39,12 @@ def percent_column(fractions: Sequence[float | None]) -> Column:
     return "%", texts
 
 
+def bytes_text(value: float) -> str:
+    """One size with its unit: "1.50 GiB"."""
+    unit, texts = bytes_column([value])
+    return f"{texts[0]} {unit}"
+
+
 def three_digits(value: float) -> str:
     """Three significant digits, never an exponent: 12.3, 0.00123, 1230."""
     rounded = f"{value:.2e}"

@@ -1,18 +1,21 @@
 """What the measuring commands share: run the cases, show outcomes as they come, end in a table."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 import click
 from click.core import ParameterSource
 from tqdm import tqdm
 
 from attnbench.commands.options import note
+from attnbench.db.store import Store
 from attnbench.errors import INTERRUPTED
 from attnbench.provenance.machine import Machine
-from attnbench.records import Status
+from attnbench.records import Measurement, Status
+from attnbench.reporting.budget import Budget
 from attnbench.reporting.export import write_csv, write_json
 from attnbench.reporting.forecast import forecast_text
 from attnbench.reporting.progress import outcome_line
@@ -25,11 +28,30 @@ from attnbench.timing.method import Method
 
 CACHES = {"both": ("cold", "hot")}
 # Options that say nothing of what is measured, so that a resumed run may be given others.
-FREE_ON_RESUME = {"resume", "db", "wait", "output_csv", "output_json", "dry_run"}
+FREE_ON_RESUME = {"resume", "db", "wait", "output_csv", "save_csv", "output_json", "dry_run"}
+# Writes what a store holds of a run as CSV, given the run's measurements.
+CsvWriter = Callable[[Store, Sequence[Measurement], TextIO], None]
 
 
-def measure_family(given: Mapping[str, Any], asked: Asked) -> None:
-    """Measure what was asked, print the table, and end with the command's exit status."""
+def every_round(store: Store, measurements: Sequence[Measurement], file: TextIO) -> None:
+    """A line a round with all that is known of it: what --output-csv writes of most families."""
+    numbers = dict.fromkeys(each.run for each in measurements)
+    runs = {number: store.run(number) for number in numbers}
+    sentinels = {number: store.sentinels(number) for number in numbers}
+    write_csv(measurements, runs, file, sentinels)
+
+
+def measure_family(
+    given: Mapping[str, Any],
+    asked: Asked,
+    budget: Budget | None = None,
+    as_csv: CsvWriter = every_round,
+    more_csv: Sequence[Path] = (),
+) -> None:
+    """Measure what was asked, print the table, and end with the command's exit status.
+
+    What --output-csv asks for, and the files of `more_csv`, are written by `as_csv`.
+    """
     ctx = click.get_current_context()
     check_scope(asked)
     command = _command(ctx, given, asked.family)
@@ -48,13 +70,15 @@ def measure_family(given: Mapping[str, Any], asked: Asked) -> None:
                 err=True,
             )
             ctx.exit(INTERRUPTED)
-        _show_results(session, given)
+        _show_results(session, given, budget)
+        _write_csv(session, as_csv, [given["output_csv"], *more_csv])
     ctx.exit(0 if session.succeeded else 1)
 
 
 def _plan(given: Mapping[str, Any], asked: Asked, machine: Machine) -> Plan:
-    if given["mode"] and machine.kind == "cpu":
-        note(f"--mode {given['mode']} means nothing on a CPU, whose calls are timed one by one")
+    if given["modes"] and machine.kind == "cpu":
+        modes = " ".join(given["modes"])
+        note(f"--mode {modes} means nothing on a CPU, whose calls are timed one by one")
     if given["profile_memory"] and machine.kind == "cpu":
         note("--profile-memory: PyTorch counts no peak on a CPU, so it stays empty")
     return Plan(
@@ -86,11 +110,12 @@ def _limits(given: Mapping[str, Any]) -> Limits:
 
 
 def _timers(given: Mapping[str, Any], machine: Machine) -> tuple[str, ...]:
-    """The timer asked for, and CUPTI beside it to verify it."""
+    """The timers asked for, and CUPTI beside them to verify them."""
     if machine.kind == "cpu":
         return (DEFAULT_TIMER["cpu"],)
-    timer = given["mode"] or DEFAULT_TIMER["cuda"]
-    return (timer, "kernel") if given["verify_timer"] and timer != "kernel" else (timer,)
+    timers = given["modes"] or (DEFAULT_TIMER["cuda"],)
+    beside = ("kernel",) if given["verify_timer"] else ()
+    return tuple(dict.fromkeys((*timers, *beside)))
 
 
 def _command(ctx: click.Context, given: Mapping[str, Any], family: str) -> Command:
@@ -130,12 +155,21 @@ def _show_outcomes(session: Session) -> None:
                 tqdm.write(outcome_line(finished), file=sys.stderr)
 
 
-def _show_results(session: Session, given: Mapping[str, Any]) -> None:
+def _show_results(session: Session, given: Mapping[str, Any], budget: Budget | None) -> None:
     measurements = session.store.measurements([session.run])
     runs = {session.run: session.store.run(session.run)}
     sentinels = {session.run: session.store.sentinels(session.run)}
-    click.echo(results_table(measurements, runs, sentinels=sentinels, host=given["host"]))
-    for path, write in ((given["output_csv"], write_csv), (given["output_json"], write_json)):
-        if path is not None:
-            with path.open("w", newline="") as file:
-                write(measurements, runs, file, sentinels)
+    table = results_table(
+        measurements, runs, sentinels=sentinels, host=given["host"], budget=budget
+    )
+    click.echo(table)
+    if given["output_json"] is not None:
+        with given["output_json"].open("w", newline="") as file:
+            write_json(measurements, runs, file, sentinels)
+
+
+def _write_csv(session: Session, as_csv: CsvWriter, paths: Sequence[Path | None]) -> None:
+    for path in filter(None, paths):
+        with path.open("w", newline="") as file:
+            as_csv(session.store, session.store.measurements([session.run]), file)
+        note(f"wrote {path}")

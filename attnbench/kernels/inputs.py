@@ -141,7 +141,7 @@ def spoil(pool: "torch.Tensor", tables: PageTables, batch: Batch, *, nan_tails: 
 
 
 def as_stored(value: float, dtype: "torch.dtype") -> float:
-    """The value, at most the dtype's largest; of fp8 its byte."""
+    """What `raw` is filled with: the value, at most the dtype's largest, or of fp8 its byte."""
     import torch
 
     near = torch.tensor(value).clamp(max=torch.finfo(dtype).max)  # NaN stays NaN

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 from attnbench.kernels.base import Setting
 from attnbench.kernels.inputs import cached, normal, page_tables, raw, seeded, spoil, torch_dtype
+from attnbench.kernels.outputs import Plain, empty_output
 from attnbench.kernels.reference import AttentionPrepared, Rows, attend
-from attnbench.kernels.tolerance import BY_DTYPE
+from attnbench.kernels.tolerance import BY_DTYPE, BY_OUTPUT, FP8_PROBABILITIES, Tolerance
 from attnbench.specs.case import Case, Value
 from attnbench.specs.shape import AttnShape
 
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 
 DEFAULT_BLOCK_SIZE = 16
 # value = stored * scale in fp8: powers of two, so that fp32 is exact, and unequal, so that one in
-# the other's place is noticed. Five sigma of normal data stay below e4m3's 448.
-KEY_SCALE, VALUE_SCALE = 2.0**-6, 2.0**-5
+# another's place is noticed. Seven sigma of normal data stay below e4m3's 448.
+QUERY_SCALE, KEY_SCALE, VALUE_SCALE = 2.0**-4, 2.0**-6, 2.0**-5
 STEP_PAGES = 4096  # quantised at a time
 
 
@@ -23,14 +24,13 @@ class PagedPrepared(AttentionPrepared):
     """A case whose KV is one pool; a subclass sets `calls`.
 
     `kv` as it stands in memory: NHD is [pages, 2, block, kv heads, head dim], HND [pages, 2, kv
-    heads, block, head dim]; keys first. `queries` is [sets, tokens, heads, head dim].
+    heads, block, head dim]; keys first. `queries` is [sets, tokens, heads, head dim]; of each set,
+    `written` holds the output.
     """
 
     resolved: dict[str, Value]
 
     def __init__(self, case: Case, setting: Setting, *, layout: str, nan_tails: bool) -> None:
-        import torch
-
         assert isinstance(case.shape, AttnShape)
         self.case, self.shape, self.layout = case, case.shape, case.layout or layout
         self.block_size, sets = case.block_size or DEFAULT_BLOCK_SIZE, setting.sets
@@ -44,11 +44,12 @@ class PagedPrepared(AttentionPrepared):
         self.kv = self._pool(generator)
         spoil(self.kv.permute(self._order), self.tables, case.batch, nan_tails=nan_tails)
         ends = (sets, case.batch.num_tokens, self.shape.num_q_heads, self.shape.head_dim)
-        self.queries = normal(ends, self.dtype, generator)
-        self.outputs = list(torch.full_like(self.queries, float("nan")))
-        self.tolerance = BY_DTYPE[case.dtype]
+        self.queries = self._queries(ends, generator)
+        output = case.dtype if case.output_dtype == "auto" else case.output_dtype
+        self.written = [empty_output(output, ends[1:], setting.device) for _ in range(sets)]
+        self.tolerance = _tolerance(case)
         self.touched_bytes = self.tables.pages_a_set * self.kv[0].nbytes
-        self.touched_bytes += self.queries[0].nbytes + self.outputs[0].nbytes
+        self.touched_bytes += self.queries[0].nbytes + self.written[0].nbytes
         self.resolved = {
             "block_size": self.block_size,
             "layout": self.layout,
@@ -56,19 +57,31 @@ class PagedPrepared(AttentionPrepared):
         }
 
     @property
-    def quantised(self) -> bool:
-        """Whether the pool is fp8, of which a value is what is stored times its scale."""
-        return bool(self.kv.dtype.itemsize == 1)
+    def query_scale(self) -> float:
+        """What a stored query is multiplied by."""
+        return QUERY_SCALE if _is_fp8(self.queries) else 1.0
 
     @property
     def key_scale(self) -> float:
         """What a stored key is multiplied by."""
-        return KEY_SCALE if self.quantised else 1.0
+        return KEY_SCALE if _is_fp8(self.kv) else 1.0
 
     @property
     def value_scale(self) -> float:
         """What a stored value is multiplied by."""
-        return VALUE_SCALE if self.quantised else 1.0
+        return VALUE_SCALE if _is_fp8(self.kv) else 1.0
+
+    def plain(self, index: int) -> "torch.Tensor":
+        """The output of a set as one tensor [tokens, heads, head dim], of any dtype but nvfp4."""
+        output = self.written[index]
+        assert isinstance(output, Plain)
+        return output.tensor
+
+    def poison(self, index: int) -> None:
+        self.written[index].poison()
+
+    def output(self, index: int) -> "torch.Tensor":
+        return self.written[index].rows()
 
     @property
     def _order(self) -> tuple[int, ...]:
@@ -92,14 +105,28 @@ class PagedPrepared(AttentionPrepared):
             part.copy_(cached(tuple(part.shape), self.dtype, generator, case.kv_data) / scales)
         return pool
 
+    def _queries(
+        self, sizes: tuple[int, int, int, int], generator: "torch.Generator"
+    ) -> "torch.Tensor":
+        import torch
+
+        if self.case.query_dtype == "auto":
+            return normal(sizes, self.dtype, generator)
+        dtype = torch_dtype(self.case.query_dtype)
+        queries = torch.empty(sizes, dtype=dtype, device=self.device)
+        for of_set in queries:
+            of_set.copy_(normal(tuple(of_set.shape), self.dtype, generator) / QUERY_SCALE)
+        return queries
+
     def attended(self, rows: Rows) -> "torch.Tensor":
         kv_heads = rows.heads * self.shape.num_kv_heads // self.shape.num_q_heads
         table = self.tables.of_each(rows.sets, rows.group, rows.requests)
         pool = raw(self.kv).permute(self._order)
         kv = pool[table, :, :, kv_heads[:, None]].flatten(1, 2)  # [n, pages * block, 2, d]
         kv = kv[:, : rows.group.kv_len].contiguous().view(self.kv.dtype).float()
+        query = raw(self.queries)[rows.sets, rows.tokens, rows.heads].view(self.queries.dtype)
         return attend(
-            self.queries[rows.sets, rows.tokens, rows.heads],
+            query.float() * self.query_scale,
             kv[:, :, 0] * self.key_scale,
             kv[:, :, 1] * self.value_scale,
             rows.seen,
@@ -107,3 +134,15 @@ class PagedPrepared(AttentionPrepared):
             window=self.case.window,
             softcap=self.case.softcap,
         )
+
+
+def _is_fp8(stored: "torch.Tensor") -> bool:
+    return bool(stored.dtype.itemsize == 1)
+
+
+def _tolerance(case: Case) -> Tolerance:
+    """Of the dtype that is computed in, with what fp8 queries and a quantised output add."""
+    allowed = BY_DTYPE[case.dtype]
+    if case.query_dtype != "auto":
+        allowed = allowed.plus(FP8_PROBABILITIES)
+    return allowed if case.output_dtype == "auto" else allowed.plus(BY_OUTPUT[case.output_dtype])

@@ -1,7 +1,8 @@
 """Finds backends: every concrete Backend class in a family's folder, and in the user's own.
 
-ATTNBENCH_KERNELS names a folder with one subfolder a family (attn, mla, cache_write): a file
-there is a backend like any other, so that a kernel of one's own is measured by the same rules.
+ATTNBENCH_KERNELS names a folder with one subfolder a family (attn, mla, cache_write,
+prefill_trtllm): a file there is a backend like any other, so that a kernel of one's own is measured
+by the same rules.
 """
 
 import importlib
@@ -18,7 +19,7 @@ from types import ModuleType
 from attnbench.errors import UsageError
 from attnbench.kernels.base import Backend
 
-FAMILIES = ("attn", "mla", "cache-write")
+FAMILIES = ("attn", "mla", "cache-write", "prefill-trtllm")
 
 
 @cache

@@ -130,6 +130,8 @@ def _case(m: Measurement) -> Record:
         "block_size": case.block_size,
         "layout": case.layout,
         "scope": case.scope,
+        "query_dtype": case.query_dtype,
+        "output_dtype": case.output_dtype,
         "window": case.window,
         "softcap": case.softcap,
         "sinks": case.sinks,

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 from attnbench.analysis.series import Series
 from attnbench.reporting.grid import Column, words
+from attnbench.specs.batch import Batch
 from attnbench.specs.case import Case, Value
+from attnbench.specs.quant import quant_of
 from attnbench.timing.method import Method
 from attnbench.units import MISSING
 
+MOST_LENGTHS = 6  # different requests that a table names one by one
 _ELSEWHERE = ("family", "batch")  # have a place of their own in every table
 
 
@@ -52,12 +55,23 @@ class Fields:
 
 def batch_text(case: Case) -> str:
     """The batch as people name it: of a cache write only the number of tokens counts."""
-    return f"{case.batch.num_tokens} tokens" if case.family == "cache-write" else str(case.batch)
+    return f"{case.batch.num_tokens} tokens" if case.family == "cache-write" else spec(case.batch)
+
+
+def spec(batch: Batch) -> str:
+    """The canonical spec, or of many different requests their number and the longest."""
+    if len(batch.groups()) <= MOST_LENGTHS:
+        return str(batch)
+    longest = max(batch, key=lambda request: (request.kv_len, request.q_len))
+    return f"{len(batch)} up to {longest}"
 
 
 def requested(case: Case) -> dict[str, Value]:
     """The fields of a case by flat name, the batch and the family apart."""
     fields = case.canonical() | {"scope": case.scope, "kv_cache_dtype": case.kv_cache_dtype}
+    if case.family == "prefill-trtllm":
+        fields = {name: fields[name] for name in fields if not name.endswith("dtype")}
+        fields["quant"] = quant_of(case)
     return {name: value for name, value in fields.items() if name not in _ELSEWHERE}
 
 

@@ -1,9 +1,9 @@
 """From what was asked to the list of cases: a product over everything that was given twice."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from attnbench.errors import UsageError
 from attnbench.kernels.base import Backend
@@ -11,7 +11,7 @@ from attnbench.kernels.registry import backends, find
 from attnbench.running.plan import by_workload
 from attnbench.specs.batch import Batch, parse_batch_spec
 from attnbench.specs.case import Case, Value
-from attnbench.specs.shape import AttnShape, MlaShape, Shape
+from attnbench.specs.shape import ATTN_MODELS, AttnShape, MlaShape, Shape
 
 # What suits the device without being asked: under a minute, all kinds of requests.
 DEFAULT_BATCHES = {
@@ -19,9 +19,13 @@ DEFAULT_BATCHES = {
     ("attn", "cpu"): "q512 8q1kv1k 2q256_8q1kv1k",
     ("mla", "cuda"): "q1k 32q1kv1k 32q1kv4k 2q1k_32q1kv1k",
     ("mla", "cpu"): "q64 4q1kv256 q64_4q1kv256",
-    ("cache-write", "cuda"): "q1 q16 q64 q256 q1k q4k q16k",
+    ("cache-write", "cuda"): " ".join(f"q{2**power}" for power in range(17)),
     ("cache-write", "cpu"): "q1 q16 q64 q256 q1k q4k",
+    ("prefill-trtllm", "cuda"): "q1k 8q1k q8k 8q8k",
+    ("prefill-trtllm", "cpu"): "q128 4q128",
 }
+# Sizes of cache writes that stand for all of them, where a sweep would take too long.
+SOME_WRITES = "q1 q16 q64 q256 q1k q4k q16k"
 DEFAULT_DTYPE = {"cuda": "bf16", "cpu": "fp32"}
 DEFAULT_TIMER = {"cuda": "cudagraph", "cpu": "cpu"}
 
@@ -40,16 +44,20 @@ class Asked:
     layouts: Sequence[str] = ()
     scope: str | None = None
     fields: Mapping[str, Sequence[Value]] = field(default_factory=dict)  # others of the case
+    variants: Sequence[Mapping[str, Value]] = ({},)  # fields whose values go together
     knobs: Mapping[str, Sequence[Value]] = field(default_factory=dict)
 
 
 def asked_by_default(
     family: str, backends: Sequence[str] = (), batches: Sequence[Batch] = ()
 ) -> Asked:
-    """What the family's command asks for when it is told no more than this."""
+    """What the family's command asks for when it is told no more than this; fewer cache writes."""
     if family == "cache-write":
         shape = AttnShape().for_cache_write()
+        batches = batches or [parse_batch_spec(text) for text in SOME_WRITES.split()]
         return Asked(family, shape, backends, batches, layouts=("NHD", "HND"))
+    if family == "prefill-trtllm":
+        return Asked(family, ATTN_MODELS["llama3-70b"], backends, batches)
     return Asked(family, MlaShape() if family == "mla" else AttnShape(), backends, batches)
 
 
@@ -75,10 +83,18 @@ def cases_for(asked: Asked, device_kind: str) -> tuple[Case, ...]:
         }
         given = {name: values for name, values in swept.items() if values}
         found += [
-            replace(one, backend=backend.name, **dict(zip(given, chosen, strict=True)))  # type: ignore[arg-type]
+            replace(one, backend=backend.name, **_fields(given, chosen, variant))
+            for variant in asked.variants
             for chosen in product(*given.values())
         ]
     return by_workload(found)
+
+
+def _fields(
+    names: Iterable[str], values: Iterable[object], together: Mapping[str, Value]
+) -> dict[str, Any]:
+    """One choice of each field; those that go together override."""
+    return {**dict(zip(names, values, strict=True)), **together}
 
 
 def _named(asked: Asked) -> list[Backend]:

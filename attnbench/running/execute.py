@@ -9,6 +9,7 @@ from attnbench.kernels.check import WrongResult, check, check_again
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine
 from attnbench.records import Outcome, Status
+from attnbench.running.memory import memory_refusal
 from attnbench.running.messages import Job
 from attnbench.running.timing import Timing
 from attnbench.specs.cost import cost
@@ -43,7 +44,8 @@ def execute(job: Job, machine: Machine, look: Look, report: Callable[[str], None
     import torch
 
     backend = find(job.case.family, job.case.backend)
-    if reason := backend.refusal(job.case, machine):
+    reason = backend.refusal(job.case, machine)
+    if reason := reason or memory_refusal(job.case, machine, job.num_layers or 1):
         return Outcome(Status.REFUSED, reason)
     try:
         with torch.inference_mode():

@@ -16,6 +16,7 @@ from attnbench.provenance.environment import read_environment
 from attnbench.provenance.machine import Machine, read_machine
 from attnbench.running.device import resolve_device
 from attnbench.running.execute import execute
+from attnbench.running.memory import memory_refusal
 from attnbench.running.messages import (
     Declined,
     Done,
@@ -65,7 +66,8 @@ def main(fd: int, device: str) -> None:
 
 
 def _refusal(case: Case, machine: Machine) -> str | None:
-    return find(case.family, case.backend).refusal(case, machine)
+    refusal = find(case.family, case.backend).refusal(case, machine)
+    return refusal or memory_refusal(case, machine)
 
 
 def _healthy(machine: Machine) -> bool:

@@ -12,7 +12,7 @@ Value = str | int | float | bool
 
 # What groups rows for best-backend tables: all that is not merely a choice of implementation.
 WORKLOAD_FIELDS = frozenset(
-    {"family", "batch", "dtype", "kv_cache_dtype", "scope"}
+    {"family", "batch", "dtype", "query_dtype", "kv_cache_dtype", "output_dtype", "scope"}
     | {"window", "softcap", "sinks", "index_topk", "topk_pattern", "kv_data", "page_order"}
     | {f.name for f in (*fields(AttnShape), *fields(MlaShape))}
 )
@@ -27,12 +27,14 @@ class Case:
     hash, so old hashes stay.
     """
 
-    family: str  # attn, mla, cache-write
+    family: str  # attn, mla, cache-write, prefill-trtllm
     backend: str  # canonical name of the implementation
     batch: Batch
     shape: Shape
     dtype: str  # of q, new k and v, and output: bf16, fp16, fp32
     kv_cache_dtype: str = "auto"  # auto is dtype
+    query_dtype: str = "auto"  # of q as the kernel gets it
+    output_dtype: str = "auto"  # of what the kernel writes
     block_size: int | None = None  # tokens a page; None leaves it to the backend
     layout: str | None = None  # NHD or HND; None leaves it to the backend
     scope: str = "kernel"  # kernel: the backend's forward; layer: all that production runs

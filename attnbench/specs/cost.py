@@ -12,6 +12,7 @@ from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape, MlaShape
 
 ELEMENT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
+NVFP4_BYTES = 1 / 2 + 1 / 16  # with a byte of scale for every 16 elements
 SLOT_BYTES = 8  # an int64 slot of a slot mapping
 FP8_DS_MLA_ROW_BYTES = 656  # 512 fp8 + 4 fp32 scales + 64 bf16 of RoPE
 
@@ -65,6 +66,18 @@ def kv_element_bytes(case: Case) -> int:
     return ELEMENT_BYTES[case.dtype if case.kv_cache_dtype == "auto" else case.kv_cache_dtype]
 
 
+def query_element_bytes(case: Case) -> int:
+    """Bytes of an element of q; auto is the case's dtype."""
+    return ELEMENT_BYTES[case.dtype if case.query_dtype == "auto" else case.query_dtype]
+
+
+def output_element_bytes(case: Case) -> float:
+    """Bytes of an element of the output with its part of a scale; auto is the case's dtype."""
+    if case.output_dtype == "nvfp4":
+        return NVFP4_BYTES
+    return ELEMENT_BYTES[case.dtype if case.output_dtype == "auto" else case.output_dtype]
+
+
 def latent_row_bytes(case: Case) -> int:
     """Bytes of one token in an MLA cache: 1152 in bf16, 576 in fp8, 656 in fp8_ds_mla."""
     assert isinstance(case.shape, MlaShape)
@@ -90,14 +103,14 @@ def _attention(case: Case) -> Cost:
     shape = case.shape
     assert isinstance(shape, AttnShape)
     pairs, tokens, kv_tokens = _sums(case.batch.requests, case.window)
-    e = ELEMENT_BYTES[case.dtype]
+    ends = tokens * shape.num_q_heads * shape.head_dim
     products = 2 * shape.num_q_heads * pairs * shape.head_dim
     return Cost(
         {"q k^T": products, "p v": products},
         {
-            "q": tokens * shape.num_q_heads * shape.head_dim * e,
+            "q": ends * query_element_bytes(case),
             "kv": 2 * kv_tokens * shape.num_kv_heads * shape.head_dim * kv_element_bytes(case),
-            "output": tokens * shape.num_q_heads * shape.head_dim * e,
+            "output": ends * output_element_bytes(case),
         },
     )
 
@@ -158,19 +171,33 @@ def _up_projected(case: Case, requests: tuple[Request, ...]) -> Cost:
 
 
 def _cache_write(case: Case) -> Cost:
-    """New k and v read in the model's dtype, written in the cache's; a slot read for each token."""
-    shape = case.shape
-    assert isinstance(shape, AttnShape)
+    """New values read in the model's dtype, written in the cache's; a slot read for each token.
+
+    Padding of a CUDA graph moves nothing, so that it is no useful work.
+    """
     tokens = case.batch.num_tokens
-    elements = 2 * tokens * shape.num_kv_heads * shape.head_dim
     return Cost(
         {},
         {
-            "new k and v": elements * ELEMENT_BYTES[case.dtype],
-            "written": elements * kv_element_bytes(case),
+            "new": tokens * cached_elements(case) * ELEMENT_BYTES[case.dtype],
+            "written": tokens * cached_row_bytes(case),
             "slots": tokens * SLOT_BYTES,
         },
     )
+
+
+def cached_elements(case: Case) -> int:
+    """Elements that one token brings into one layer's cache."""
+    if isinstance(case.shape, MlaShape):
+        return case.shape.latent_dim
+    return 2 * case.shape.num_kv_heads * case.shape.head_dim
+
+
+def cached_row_bytes(case: Case) -> int:
+    """Bytes of one token in one layer's cache."""
+    if isinstance(case.shape, MlaShape):
+        return latent_row_bytes(case)
+    return cached_elements(case) * kv_element_bytes(case)
 
 
 def _sums(requests: Iterable[Request], window: int | None = None) -> tuple[int, int, int]:

@@ -101,7 +101,7 @@ class CudnnPrepared(PagedPrepared):
             sm_scale=self.scale,
             q_data_type=self.queries.dtype,
             kv_data_type=self.kv.dtype,
-            o_data_type=self.outputs[0].dtype,
+            o_data_type=self.plain(0).dtype,
             seq_lens=_four_dims(requests.kv_lens).to(self.device),
             seq_lens_q=_four_dims(requests.q_lens).to(self.device),
             block_tables=requests.block_table(self.tables, index, self.max_kv_len),
@@ -110,7 +110,7 @@ class CudnnPrepared(PagedPrepared):
         )
 
     def _run(self, index: int) -> None:
-        self.wrappers[index].run(self.queries[index], self.pools, out=self.outputs[index])
+        self.wrappers[index].run(self.queries[index], self.pools, out=self.plain(index))
 
 
 def _heads_first(kv: "torch.Tensor", layout: str) -> "tuple[torch.Tensor, torch.Tensor]":

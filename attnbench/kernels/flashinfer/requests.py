@@ -52,6 +52,11 @@ class PagedRequests:
         """The longest sequence."""
         return int(self.kv_lens.max())
 
+    @property
+    def cumulative_kv_lens(self) -> "torch.Tensor":
+        """int32 [count + 1], in tokens."""
+        return _int32([0, *accumulate(self.kv_lens.tolist())])
+
     def page_indices(self, tables: PageTables, index: int) -> "torch.Tensor":
         """The pages of all requests in set `index`, in token order: int32 [kv_indptr[-1]]."""
         table = tables.tables[index, self.first : self.first + self.count]

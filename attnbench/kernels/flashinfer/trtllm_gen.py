@@ -10,6 +10,8 @@ from typing import Any
 
 from attnbench.kernels.base import Setting
 from attnbench.kernels.flashinfer.requests import PagedRequests
+from attnbench.kernels.nvfp4 import BLOCK, GLOBAL
+from attnbench.kernels.outputs import Nvfp4, Plain
 from attnbench.kernels.paged import PagedPrepared
 from attnbench.kernels.reference import rotating
 from attnbench.specs.case import Case
@@ -75,11 +77,27 @@ class TrtllmGenPrepared(PagedPrepared):
             "workspace_buffer": self.workspace,
             "block_tables": requests.block_table(self.tables, index),
             "seq_lens": requests.kv_lens.to(self.device),
-            "bmm1_scale": self.scale * self.key_scale,
-            "bmm2_scale": self.value_scale,
+            "bmm1_scale": self.scale * self.query_scale * self.key_scale,
             "window_left": -1 if self.case.window is None else self.case.window - 1,
-            "out": self.outputs[index][requests.tokens],
             "kv_layout": self.layout,
+            **self._output(index, requests),
+        }
+
+    def _output(self, index: int, requests: PagedRequests) -> dict[str, Any]:
+        """Where to write and by which scale; NVFP4 takes the batch as a whole."""
+        from flashinfer.utils import FP4Tensor
+
+        output = self.written[index]
+        if isinstance(output, Plain):
+            out = output.tensor[requests.tokens]
+            return {"out": out, "bmm2_scale": self.value_scale / output.scale}
+        assert isinstance(output, Nvfp4)
+        sizes = self.queries[index].shape
+        return {
+            "out": FP4Tensor(output.packed, output.scales, 0, sizes),
+            "bmm2_scale": self.value_scale,
+            "o_sf_scale": GLOBAL,
+            "o_sf_vec_size": BLOCK,
         }
 
     def _run(self, index: int) -> None:

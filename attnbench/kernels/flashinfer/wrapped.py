@@ -42,9 +42,17 @@ class Launch:
 class WrappedPrepared(PagedPrepared):
     """The first `num_decode` requests on the decode wrapper, the others on the prefill wrapper."""
 
-    def __init__(self, case: Case, setting: Setting, kernels: str, num_decode: int) -> None:
-        super().__init__(case, setting, layout=DEFAULT_LAYOUT, nan_tails=True)
+    def __init__(
+        self,
+        case: Case,
+        setting: Setting,
+        kernels: str,
+        num_decode: int,
+        layout: str = DEFAULT_LAYOUT,
+    ) -> None:
+        super().__init__(case, setting, layout=layout, nan_tails=True)
         self.kernels = kernels
+        self.scales, self.scale_keywords = self._scales()
         self.floats, self.decode_ints, self.prefill_ints = self._workspaces()
         self.launches = [self._launches(index, num_decode) for index in range(setting.sets)]
         for launches in self.launches:
@@ -55,6 +63,12 @@ class WrappedPrepared(PagedPrepared):
             self.resolved["decode"] = f"BatchDecode, {kernels}, tensor cores"
         if num_decode < len(case.batch):
             self.resolved["prefill"] = f"BatchPrefill, {kernels}"
+
+    def _scales(self) -> tuple[tuple[float, ...], dict[str, float]]:
+        """How `run` takes them: fp8 queries have all three in order, others those of the cache."""
+        if self.case.query_dtype == "auto":
+            return (), {"k_scale": self.key_scale, "v_scale": self.value_scale}
+        return (self.query_scale, self.key_scale, self.value_scale), {}
 
     def _workspaces(self) -> "list[torch.Tensor]":
         """As large as the plans can ask for (scheduler.cuh), at least FlashInfer's own sizes.
@@ -129,18 +143,13 @@ class WrappedPrepared(PagedPrepared):
             "logits_soft_cap": self.case.softcap,
             "q_data_type": self.queries.dtype,
             "kv_data_type": self.kv.dtype,
-            "o_data_type": self.outputs[0].dtype,
+            "o_data_type": self.plain(0).dtype,
         }
 
     def _run(self, index: int) -> None:
         for launch in self.launches[index]:
-            launch.wrapper.run(
-                self.queries[index, launch.tokens],
-                self.kv,
-                k_scale=self.key_scale,
-                v_scale=self.value_scale,
-                out=self.outputs[index][launch.tokens],
-            )
+            query, out = self.queries[index, launch.tokens], self.plain(index)[launch.tokens]
+            launch.wrapper.run(query, self.kv, *self.scales, **self.scale_keywords, out=out)
 
 
 def _plan(launches: list[Launch]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from attnbench.kernels.base import Refused, Setting
 from attnbench.kernels.inputs import PageTables, normal, seeded, torch_dtype
 from attnbench.kernels.reference import AttentionPrepared, Rows, attend
-from attnbench.kernels.tolerance import BY_DTYPE, FP8_ARITHMETIC
+from attnbench.kernels.tolerance import BY_DTYPE, FP8_PROBABILITIES
 from attnbench.kernels.vllm.caches import SCALES, LayerCaches, quantised
 from attnbench.kernels.vllm.kv_cache import CacheFormat, cache_format, use_layout
 from attnbench.kernels.vllm.metadata import common_metadata, layer_tables
@@ -139,7 +139,9 @@ class VllmPrepared(AttentionPrepared):
             for each in self.queries:
                 each.copy_(quantised(each, SCALES["q"], kv_dtype).float() * SCALES["q"])
         self.outputs = list(torch.full_like(self.queries, float("nan")))
-        self.tolerance = FP8_ARITHMETIC if self.caches.quantised else BY_DTYPE[case.dtype]
+        self.tolerance = BY_DTYPE[case.dtype]
+        if self.caches.quantised:
+            self.tolerance = self.tolerance.plus(FP8_PROBABILITIES)
         seen = (seen_kv_len(request, case.window) for request in case.batch)
         pages = sum(-(-length // tables.block_size) for length in seen)
         self.touched_bytes = pages * self.caches.page_bytes + 2 * self.queries[0].nbytes

@@ -1,0 +1,67 @@
+"""NVFP4: pairs of e2m1 in a byte, a scale in e4m3 for every 16 of a row, one scale for all.
+
+value = e2m1 * scale / `GLOBAL`. The scales lie as matrix units read them: in tiles of 128 rows by
+4, of which the rows 32 apart are neighbours (cuBLAS, "1D Block Scaling Factors Layout").
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+BLOCK = 16
+MAGNITUDES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+# A block whose largest value is 6 has this scale, e4m3's largest being 448: outputs of attention
+# over normal values stay below it.
+GLOBAL = 448.0
+
+
+def scales_shape(rows: int, columns: int) -> tuple[int, int]:
+    """Of the scales of [rows, columns], in whole tiles."""
+    return -(-rows // 128) * 128, -(-columns // BLOCK // 4) * 4
+
+
+def quantise(values: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
+    """Of [rows, columns]: bytes [rows, columns / 2], the even columns low, and e4m3 scales."""
+    import torch
+
+    rows, columns = values.shape
+    blocks = values.float().view(rows, columns // BLOCK, BLOCK)
+    wanted = blocks.abs().amax(-1) / MAGNITUDES[-1] * GLOBAL
+    scales = wanted.clamp(max=448.0).to(torch.float8_e4m3fn)
+    steps = scales.float().clamp_min(2.0**-9)[..., None] / GLOBAL
+    magnitudes = torch.tensor(MAGNITUDES, device=values.device)
+    between = (magnitudes[1:] + magnitudes[:-1]) / 2
+    codes = torch.bucketize((blocks / steps).abs(), between).to(torch.uint8)
+    codes = (codes | (blocks < 0).to(torch.uint8) << 3).view(rows, columns)
+    packed = codes[:, ::2] | codes[:, 1::2] << 4
+    tiled = scales.new_zeros(scales_shape(rows, columns))
+    tiled.view(torch.uint8)[:rows, : columns // BLOCK] = scales.view(torch.uint8)
+    return packed, _tiles(tiled.view(torch.uint8)).view(torch.float8_e4m3fn)
+
+
+def dequantise(packed: "torch.Tensor", scales: "torch.Tensor") -> "torch.Tensor":
+    """The inverse of `quantise`: fp32 [rows, columns]."""
+    import torch
+
+    rows, columns = packed.shape[0], packed.shape[1] * 2
+    codes = torch.stack([packed & 0xF, packed >> 4], dim=-1).view(rows, columns).long()
+    magnitudes = torch.tensor(MAGNITUDES, device=packed.device)
+    signed = magnitudes[codes & 7] * (1 - 2 * (codes >> 3))
+    plain = _rows(scales.view(torch.uint8)).view(torch.float8_e4m3fn).float() / GLOBAL
+    of_block = plain[:rows, : columns // BLOCK, None]
+    return (signed.view(rows, -1, BLOCK) * of_block).view(rows, columns)
+
+
+def _tiles(plain: "torch.Tensor") -> "torch.Tensor":
+    """[rows, scales] of whole tiles from row by row to tile by tile."""
+    rows, columns = plain.shape
+    tiles = plain.view(rows // 128, 4, 32, columns // 4, 4).permute(0, 3, 2, 1, 4)
+    return tiles.reshape(rows, columns)
+
+
+def _rows(tiled: "torch.Tensor") -> "torch.Tensor":
+    """The inverse of `_tiles`."""
+    rows, columns = tiled.shape
+    tiles = tiled.view(rows // 128, columns // 4, 32, 4, 4).permute(0, 3, 2, 1, 4)
+    return tiles.reshape(rows, columns)

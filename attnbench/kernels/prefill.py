@@ -1,0 +1,33 @@
+"""What backends of prefills share: how they are asked, and quantisations that they refuse."""
+
+from typing import ClassVar
+
+from attnbench.kernels.base import Backend
+from attnbench.specs.case import Case
+from attnbench.specs.quant import quant_of
+
+# What the others are held against: FlashInfer's wrapper by what it takes by itself, fa3 where it
+# can, else fa2.
+BASELINES = ("fa3", "fa2", "cudnn")
+DEFAULT_LAYOUT = "HND"  # of all backends, as in vLLM's benchmark of TRT-LLM
+
+
+class PrefillBackend(Backend):
+    """Takes whole prompts and continued ones; a request of one token is a prefill too."""
+
+    layouts: ClassVar = ("NHD", "HND")
+    kv_cache_dtypes: ClassVar = ("auto", "fp8")
+    quants: ClassVar[tuple[str, ...]] = ("bf16",)
+
+    def num_decode(self, case: Case) -> int:
+        return 0
+
+    def _format_refusal(self, case: Case) -> str | None:
+        quant = quant_of(case)
+        if quant != case.dtype and quant not in self.quants:
+            return self.quant_refusal(quant)
+        return super()._format_refusal(case)
+
+    def quant_refusal(self, quant: str) -> str:
+        """The sentence on a quantisation that is not among `quants`."""
+        return f"does not take --quant {quant} (it takes {', '.join(self.quants)})"

@@ -1,0 +1,1 @@
+"""Backends of the family prefill-trtllm: prompts over a paged cache, quantised or not."""

@@ -1,0 +1,17 @@
+"""A baseline by cuDNN, through FlashInfer."""
+
+from typing import ClassVar
+
+from attnbench.kernels.base import Setting
+from attnbench.kernels.flashinfer.cudnn import CudnnBackend, CudnnPrepared
+from attnbench.kernels.prefill import DEFAULT_LAYOUT, PrefillBackend
+from attnbench.specs.case import Case
+
+
+class Cudnn(PrefillBackend, CudnnBackend):
+    """Its fp8 prefill needs SM100 and is known to FlashInfer's own tests as wrong there."""
+
+    name: ClassVar = "cudnn"
+
+    def prepare(self, case: Case, setting: Setting) -> CudnnPrepared:
+        return CudnnPrepared(case, setting, layout=DEFAULT_LAYOUT)

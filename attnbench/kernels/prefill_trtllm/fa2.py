@@ -1,0 +1,19 @@
+"""The baseline: FlashInfer's own kernels for every GPU since Ampere."""
+
+from typing import ClassVar
+
+from attnbench.kernels.base import Setting
+from attnbench.kernels.flashinfer.backend import FlashInferBackend
+from attnbench.kernels.flashinfer.wrapped import WrappedPrepared
+from attnbench.kernels.prefill import DEFAULT_LAYOUT, PrefillBackend
+from attnbench.specs.case import Case
+
+
+class Fa2(PrefillBackend, FlashInferBackend):
+    """BatchPrefillWithPagedKVCacheWrapper, fa2; it has no kernel for fp8 queries."""
+
+    name: ClassVar = "fa2"
+    kernels: ClassVar = "fa2"
+
+    def prepare(self, case: Case, setting: Setting) -> WrappedPrepared:
+        return WrappedPrepared(case, setting, self.kernels, 0, DEFAULT_LAYOUT)

@@ -1,0 +1,20 @@
+"""The baseline on Hopper: FlashInfer's fa3."""
+
+from typing import ClassVar
+
+from attnbench.kernels.base import Setting
+from attnbench.kernels.flashinfer.backend import FlashInferBackend
+from attnbench.kernels.flashinfer.wrapped import WrappedPrepared
+from attnbench.kernels.prefill import DEFAULT_LAYOUT, PrefillBackend
+from attnbench.specs.case import Case
+
+
+class Fa3(PrefillBackend, FlashInferBackend):
+    """BatchPrefillWithPagedKVCacheWrapper, fa3; it writes no fp8."""
+
+    name: ClassVar = "fa3"
+    kernels: ClassVar = "fa3"
+    quants: ClassVar = ("bf16", "fp8-qkv")
+
+    def prepare(self, case: Case, setting: Setting) -> WrappedPrepared:
+        return WrappedPrepared(case, setting, self.kernels, 0, DEFAULT_LAYOUT)

@@ -1,0 +1,62 @@
+"""PyTorch: gather the pages, dequantise, SDPA for each run of equal requests, quantise."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from attnbench.kernels.attn.sdpa import SdpaKernel, Views
+from attnbench.kernels.base import Setting
+from attnbench.kernels.groups import Group
+from attnbench.kernels.inputs import raw
+from attnbench.kernels.paged import PagedPrepared
+from attnbench.kernels.prefill import DEFAULT_LAYOUT, PrefillBackend
+from attnbench.kernels.reference import rotating
+from attnbench.specs.case import Case
+from attnbench.specs.quant import QUANTS
+
+if TYPE_CHECKING:
+    import torch
+
+
+class TorchGather(PrefillBackend):
+    """What runs everywhere, and what every fused kernel should beat."""
+
+    name: ClassVar = "torch"
+    quants: ClassVar = tuple(QUANTS)
+
+    def prepare(self, case: Case, setting: Setting) -> "TorchGatherPrepared":
+        return TorchGatherPrepared(case, setting)
+
+
+class TorchGatherPrepared(PagedPrepared):
+    """Computes in the case's dtype, whatever q, KV and output are stored as."""
+
+    def __init__(self, case: Case, setting: Setting) -> None:
+        super().__init__(case, setting, layout=DEFAULT_LAYOUT, nan_tails=True)
+        self.kernels = [SdpaKernel(group, None, self._views(0, group)) for group in self.runs]
+        self.calls = rotating(self._run, setting.sets)
+        names = sorted({kernel.name for kernel in self.kernels})
+        self.resolved["sdpa_backend"] = "+".join(names)
+
+    def _views(self, index: int, group: Group) -> Views:
+        """q, k and v of one run as SDPA wants them: [count, heads, length, head dim]."""
+        sizes = (group.count, group.q_len, self.shape.num_q_heads, self.shape.head_dim)
+        query = self._values(self.queries[index, group.tokens], self.query_scale)
+        pages = raw(self.kv).permute(self._order)[self.tables.of(index, group)]
+        kv = pages.flatten(1, 2)[:, : group.kv_len].view(self.kv.dtype)  # [n, kv, 2, heads, d]
+        keys, values = kv.permute(2, 0, 3, 1, 4)
+        return (
+            query.view(sizes).transpose(1, 2),
+            self._values(keys, self.key_scale),
+            self._values(values, self.value_scale),
+        )
+
+    def _values(self, stored: "torch.Tensor", scale: float) -> "torch.Tensor":
+        return stored if scale == 1.0 else (stored.float() * scale).to(self.dtype)
+
+    def _run(self, index: int) -> None:
+        import torch
+
+        results = [
+            kernel(*self._views(index, group)).transpose(1, 2).flatten(0, 1)
+            for kernel, group in zip(self.kernels, self.runs, strict=True)
+        ]
+        self.written[index].store(torch.cat(results))

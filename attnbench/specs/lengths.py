@@ -1,0 +1,31 @@
+"""Batches of prompts by their number and longest length."""
+
+import random
+from collections.abc import Iterable
+from itertools import product
+
+from attnbench.specs.batch import Batch, Request
+
+DEFAULT_BATCH_SIZES, DEFAULT_MAX_LENS = (1, 8), (1024, 8192)
+
+
+def prompt_batches(
+    batch_sizes: Iterable[int], max_lens: Iterable[int], lengths: str, seed: int
+) -> list[Batch]:
+    """A batch of prompts, without context, for each size and longest length.
+
+    `fixed`: all are of the longest length. `random`: one is, and the others are uniform from 1, as
+    in vLLM's benchmark of TRT-LLM; drawn anew from `seed` for each batch, so that a batch is the
+    same whatever others stand beside it.
+    """
+    return [
+        Batch(tuple(Request(n, n) for n in _lengths(size, longest, lengths, seed)))
+        for size, longest in product(batch_sizes, max_lens)
+    ]
+
+
+def _lengths(size: int, longest: int, lengths: str, seed: int) -> list[int]:
+    if lengths == "fixed":
+        return [longest] * size
+    draw = random.Random(f"{seed} {size} {longest}")
+    return sorted([*(draw.randint(1, longest) for _ in range(size - 1)), longest])
