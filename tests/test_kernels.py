@@ -76,12 +76,6 @@ CASES = [
         small_case("mla", "torch-absorbed", spec, scope="layer", knobs=(("threshold", 5),))
         for spec in SPECS
     ),
-    *(
-        small_case("cache-write", "torch", spec, "bf16", layout=layout, kv_cache_dtype=kv)
-        for spec in ("q1", "q33")
-        for layout in ("NHD", "HND")
-        for kv in ("auto", "fp8", "fp8_e5m2")
-    ),
 ]
 
 
@@ -97,8 +91,7 @@ def checked(case: Case, device: str) -> None:
         for index, call in enumerate(ready.calls):
             ready.poison(index)
             call()
-        if case.family != "cache-write":
-            check_again(ready, launched=3, seed=2)
+        check_again(ready, launched=3, seed=2)
 
 
 @pytest.mark.parametrize("case", CASES, ids=named)
@@ -218,20 +211,6 @@ def test_a_set_that_timing_never_wrote_is_found_afterwards() -> None:
         WrongResult, match=r"after timing, in working set 1: 76 of 76 rows hold NaN"
     ):
         check_again(ready, launched=3, seed=0)
-
-
-def test_a_stray_write_is_found() -> None:
-    ready = prepared(small_case("cache-write", "torch", "q33"))
-    right = ready.calls[0]
-    free = next(s for s in range(100) if s not in set(ready.slots[0].tolist()))  # type: ignore[attr-defined]
-
-    def straying() -> None:
-        right()
-        ready.cache[1, free // 16, free % 16, 0, 0] = 5  # type: ignore[attr-defined]
-
-    ready.calls = [straying]
-    with pytest.raises(WrongResult, match=f"slot {free} was written though no token was sent"):
-        check(ready, seed=0)
 
 
 def test_nan_passes_no_tolerance() -> None:

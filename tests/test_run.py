@@ -122,18 +122,6 @@ def test_a_refused_backend_beside_one_that_ran_is_no_failure(attnbench: Attnbenc
     assert "needs an NVIDIA GPU" in done.stdout
 
 
-def test_cache_write_measures_both_layouts(attnbench: Attnbench) -> None:
-    done = attnbench(
-        *["cache-write", "--implementation", "torch", "--num-tokens", "1..64:x8"],
-        *["--kv-cache-dtype", "auto", "fp8"],
-        *["--num-heads", "2", "--head-size", "16", "--device", "cpu", "--repeats", "3"],
-    )
-    assert done.returncode == 0, done.stderr
-    assert "NHD" in done.stdout
-    assert "HND" in done.stdout
-    assert all(len(line) <= 80 for line in done.stdout.splitlines())
-
-
 def start(folder: Path, environment: dict[str, str], *args: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "attnbench", *args],

@@ -59,7 +59,7 @@ class Prepared(ABC):
         """
 
     def damage(self, index: int) -> str | None:
-        """A sentence on what the last call wrote where it must not, None if nothing."""
+        """A sentence on what calls wrote where they must not, None if nothing."""
         return None
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from attnbench.analysis.roofline import measured_fraction, roofline_fraction
+from attnbench.analysis.roofline import is_above_roofline, measured_fraction, roofline_fraction
 from attnbench.analysis.series import Series, series_of
 from attnbench.db.rows import Run
 from attnbench.provenance.machine import Machine
@@ -17,6 +17,8 @@ from attnbench.timing.sentinels import Sentinels
 # What devices reached, by run and moment ("start", "end"), as the database holds it.
 SentinelFacts = Mapping[int, Mapping[str, Mapping[str, float | None]]]
 NO_SENTINELS: SentinelFacts = {}
+# Dims of a shape that say nothing of a cache write.
+UNKNOWN_TO_WRITES = ("num_q_heads", "qk_nope_head_dim", "v_head_dim")
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,11 @@ class Section:
         return [roofline_fraction(each, self.machine) for each in self.timed]
 
     @cached_property
+    def wrong(self) -> list[bool]:
+        """Whether each row is faster than can be."""
+        return list(map(is_above_roofline, self.timed, self.roofline_fractions))
+
+    @cached_property
     def measured_fractions(self) -> list[float | None]:
         """What part of the rates that the device reached when its run started each row reaches."""
         starts = {number: moments.get("start") for number, moments in self.reached.items()}
@@ -82,7 +89,8 @@ class Section:
         """The fields that are the same in all rows."""
         constant = dict(self.fields.constant)
         if self.series[0].case.family == "cache-write":
-            constant.pop("num_q_heads", None)  # a write knows no queries
+            for name in UNKNOWN_TO_WRITES:
+                constant.pop(name, None)
         return ", ".join(f"{name} {value}" for name, value in constant.items())
 
     @property

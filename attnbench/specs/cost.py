@@ -158,19 +158,33 @@ def _up_projected(case: Case, requests: tuple[Request, ...]) -> Cost:
 
 
 def _cache_write(case: Case) -> Cost:
-    """New k and v read in the model's dtype, written in the cache's; a slot read for each token."""
-    shape = case.shape
-    assert isinstance(shape, AttnShape)
+    """New values read in the model's dtype, written in the cache's; a slot read for each token.
+
+    Padding of a CUDA graph moves nothing, so that it is no useful work.
+    """
     tokens = case.batch.num_tokens
-    elements = 2 * tokens * shape.num_kv_heads * shape.head_dim
     return Cost(
         {},
         {
-            "new k and v": elements * ELEMENT_BYTES[case.dtype],
-            "written": elements * kv_element_bytes(case),
+            "new": tokens * cached_elements(case) * ELEMENT_BYTES[case.dtype],
+            "written": tokens * cached_row_bytes(case),
             "slots": tokens * SLOT_BYTES,
         },
     )
+
+
+def cached_elements(case: Case) -> int:
+    """Elements that one token brings into one layer's cache."""
+    if isinstance(case.shape, MlaShape):
+        return case.shape.latent_dim
+    return 2 * case.shape.num_kv_heads * case.shape.head_dim
+
+
+def cached_row_bytes(case: Case) -> int:
+    """Bytes of one token in one layer's cache."""
+    if isinstance(case.shape, MlaShape):
+        return latent_row_bytes(case)
+    return cached_elements(case) * kv_element_bytes(case)
 
 
 def _sums(requests: Iterable[Request], window: int | None = None) -> tuple[int, int, int]:

@@ -76,6 +76,11 @@ class MlaShape:
         _require_divisible(self.num_q_heads, tp)
         return MlaShape(**asdict(self) | {"num_q_heads": self.num_q_heads // tp})
 
+    def for_cache_write(self) -> "MlaShape":
+        """The shape of a latent's write, which knows no heads: as absorbed attention sees it."""
+        rank = self.kv_lora_rank
+        return MlaShape(1, rank, rank, self.qk_rope_head_dim, rank)
+
 
 Shape = AttnShape | MlaShape
 
@@ -95,6 +100,20 @@ MLA_MODELS = {
     "kimi-k2": MlaShape(64),
     "glm-5": MlaShape(64, 512, 192, 64, 256),
 }
+# Layers that keep a KV cache, of the same configurations.
+MODEL_LAYERS = {
+    "llama3-8b": 32,
+    "llama3-70b": 80,
+    "llama3-405b": 126,
+    "qwen3-8b": 36,
+    "qwen3-32b": 64,
+    "gpt-oss-120b": 36,
+    "deepseek-v2": 60,
+    "deepseek-v2-lite": 27,
+    "deepseek-v3": 61,
+    "kimi-k2": 61,
+    "glm-5": 78,
+}
 
 
 def attn_shape(model: str, tp: int, **dims: int | None) -> AttnShape:
@@ -105,6 +124,32 @@ def attn_shape(model: str, tp: int, **dims: int | None) -> AttnShape:
 def mla_shape(model: str, tp: int, **dims: int | None) -> MlaShape:
     """A model's shape on one of `tp` ranks; dims that are not None override the model's."""
     return MlaShape(**asdict(MLA_MODELS[model]) | _given(dims)).sharded(tp)
+
+
+def write_shape(
+    kind: str | None, model: str | None, tp: int, num_heads: int | None, head_size: int | None
+) -> Shape:
+    """What a cache write of that kind, kv or mla, brings into a layer of a model, or by its dims.
+
+    The kind is the model's, else kv; a model that is not given is the first of its kind's own.
+    """
+    of_model = "mla" if model in MLA_MODELS else "kv"
+    kind = kind or of_model
+    if model is not None and kind != of_model:
+        named = ", ".join(MLA_MODELS if kind == "mla" else ATTN_MODELS)
+        raise UsageError(
+            f"--model {model} is of --kind {of_model}; accepted with --kind {kind} are {named}, "
+            f"e.g. --model {model} without --kind"
+        )
+    if kind == "mla":
+        if num_heads is not None or head_size is not None:
+            raise UsageError(
+                "--num-heads and --head-size mean nothing to latents, which are those of a model; "
+                "leave them out, e.g. --kind mla --model deepseek-v3"
+            )
+        return mla_shape(model or "deepseek-v3", tp).for_cache_write()
+    dims = {"num_q_heads": num_heads, "num_kv_heads": num_heads, "head_dim": head_size}
+    return attn_shape(model or "llama3-8b", tp, **dims).for_cache_write()
 
 
 def _given(dims: dict[str, int | None]) -> dict[str, int]:

@@ -1,139 +1,66 @@
-"""New keys and values scattered into a paged cache by PyTorch's indexed assignment."""
+"""What is new scattered into a paged cache by PyTorch's indexed assignment."""
 
 from typing import TYPE_CHECKING, ClassVar
 
-from attnbench.kernels.base import Backend, Prepared, Setting
-from attnbench.kernels.inputs import cached, ordered, seeded, torch_dtype
-from attnbench.kernels.reference import rotating
-from attnbench.kernels.tolerance import EXACT
-from attnbench.specs.case import Case
-from attnbench.specs.cost import SLOT_BYTES
-from attnbench.specs.shape import AttnShape
+from attnbench.kernels.writing.backend import WriteBackend
+from attnbench.kernels.writing.fp8 import quantise
+from attnbench.kernels.writing.keys_values import KeyValueWrite
+from attnbench.kernels.writing.latents import LatentWrite, quantise_tiles
 
 if TYPE_CHECKING:
     import torch
 
-DEFAULT_BLOCK_SIZE = 16
-CANARY = 1.0  # what every slot holds before the writes: finite in every dtype
-SCALE = 0.5  # of an fp8 cache: value = stored * SCALE, a power of two so that fp32 is exact
 
+class TorchScatter(WriteBackend):
+    """The baseline that vLLM's and FlashInfer's write kernels should beat.
 
-class TorchScatter(Backend):
-    """The baseline that vLLM's and FlashInfer's write kernels should beat."""
-
-    name: ClassVar = "torch"
-    layouts: ClassVar = ("NHD", "HND")
-    kv_cache_dtypes: ClassVar = ("auto", "fp8", "fp8_e4m3", "fp8_e5m2")
-
-    def num_decode(self, case: Case) -> int:
-        return 0
-
-    def prepare(self, case: Case, setting: Setting) -> "ScatterPrepared":
-        return ScatterPrepared(case, setting)
-
-
-class ScatterPrepared(Prepared):
-    """The cache is one tensor, logically [2, pages, block, heads, head dim]; slots are unique.
-
-    A slot is page * block size + offset, as in vLLM; the sets write disjoint slots of one cache.
+    It knows no slot of -1, so that it is given the tokens without their padding.
     """
 
-    tolerance = EXACT
+    name: ClassVar = "torch"
+    kv_cache_dtypes: ClassVar = ("auto", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_ds_mla")
+    latent_dtypes: ClassVar = ("auto", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_ds_mla")
 
-    def __init__(self, case: Case, setting: Setting) -> None:
-        assert isinstance(case.shape, AttnShape)
-        shape, tokens = case.shape, case.batch.num_tokens
-        self.block_size, layout = case.block_size or DEFAULT_BLOCK_SIZE, case.layout or "NHD"
-        generator, dtype = seeded(setting.device, setting.seed), torch_dtype(case.dtype)
-        kv_name = case.dtype if case.kv_cache_dtype == "auto" else case.kv_cache_dtype
-        self.kv_dtype = torch_dtype(kv_name)
-        self.quantised = self.kv_dtype.itemsize == 1
-        needed = tokens * setting.sets
-        num_pages = -(-needed // self.block_size) + 8
-        order = ordered(num_pages * self.block_size, case.page_order, generator)
-        self.slots = order[:needed].view(setting.sets, tokens)
-        heads = (shape.num_kv_heads, shape.head_dim)
-        self.new = cached((setting.sets, 2, tokens, *heads), dtype, generator, case.kv_data)
-        self.cache = _cache(num_pages, self.block_size, shape, layout, self.kv_dtype, self.slots)
-        self.calls = rotating(self._launch, setting.sets)
-        self.critical_rows = (0, tokens - 1)
-        written = self.new[0].numel() * self.kv_dtype.itemsize
-        self.touched_bytes = self.new[0].nbytes + written + tokens * SLOT_BYTES
-        self.resolved = {"block_size": self.block_size, "layout": layout}
-
-    def _launch(self, index: int) -> None:
-        new = self.new[index]
-        if self.quantised:
-            new = self._quantise(new).view(_byte())
-        self._stored()[(slice(None), *self._where(index))] = new
-
-    def _where(self, index: int) -> "tuple[torch.Tensor, torch.Tensor]":
-        """Page and offset of each token of the set."""
-        slots = self.slots[index]
-        return slots // self.block_size, slots % self.block_size
-
-    def _quantise(self, values: "torch.Tensor") -> "torch.Tensor":
+    def write_keys_values(self, write: KeyValueWrite) -> KeyValueWrite:
         import torch
 
-        limit = torch.finfo(self.kv_dtype).max
-        return (values / SCALE).clamp(-limit, limit).to(self.kv_dtype)
+        size, cache = write.block_size, write.cache
+        if write.quantised:
+            cache = cache.view(torch.uint8)  # fp8 cannot be indexed everywhere
+        tokens = [slots[: write.num_tokens] for slots in write.mappings]
+        new = [each[:, : write.num_tokens].transpose(0, 1) for each in write.new]
+        scales = write.scales[:, None, None].to(write.dtype)
 
-    def _stored(self) -> "torch.Tensor":
-        """The cache, fp8 seen as bytes: indexing is not offered for fp8 everywhere."""
-        return self.cache.view(_byte()) if self.quantised else self.cache
+        def launch(index: int) -> None:
+            values = new[index]  # [tokens, 2, heads, head dim]
+            if write.quantised:
+                values = quantise(values, scales, write.kv_dtype).view(torch.uint8)
+            cache[tokens[index] // size, :, tokens[index] % size] = values
 
-    def _rows(self, index: int) -> "torch.Tensor":
-        """What stands in the set's slots, fp32 [tokens, 2 * heads * head dim]."""
-        found = self._stored()[(slice(None), *self._where(index))]
-        values = found.view(self.kv_dtype).float() * SCALE if self.quantised else found.float()
-        return values.transpose(0, 1).flatten(1)
+        return write.written_by(launch, tokens[0].nbytes)
 
-    def poison(self, index: int) -> None:
-        """NaN in the set's slots, the canary everywhere else, for `damage` to look at."""
+    def write_latents(self, write: LatentWrite) -> LatentWrite:
         import torch
 
-        self.cache.fill_(CANARY)
-        nan = torch.tensor(float("nan"), device=self.cache.device).to(self.kv_dtype)
-        where = (slice(None), *self._where(index))
-        self._stored()[where] = nan.view(_byte()) if self.quantised else nan
+        size, rows = write.block_size, write.cache
+        if write.quantised:
+            rows = rows.view(torch.uint8)
+        tokens = [slots[: write.num_tokens] for slots in write.mappings]
 
-    def output(self, index: int) -> "torch.Tensor":
-        return self._rows(index)
+        def launch(index: int) -> None:
+            row = _row(write, index)
+            rows[tokens[index] // size, tokens[index] % size] = row
 
-    def expected(self, sets: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
-        new = self.new[sets, :, rows]  # [n, 2, heads, head dim]
-        values = self._quantise(new).float() * SCALE if self.quantised else new.float()
-        return values.flatten(1)
-
-    def damage(self, index: int) -> str | None:
-        """Every byte outside the set's slots still holds the canary."""
-        intact = (self.cache.float() == CANARY).all(-1).all(-1).reshape(2, -1).all(0)  # [slots]
-        intact[self.slots[index]] = True
-        if bool(intact.all()):
-            return None
-        slot = int((~intact).nonzero()[0])
-        return f"slot {slot} was written though no token was sent there"
+        return write.written_by(launch, tokens[0].nbytes)
 
 
-def _byte() -> "torch.dtype":
+def _row(write: LatentWrite, index: int) -> "torch.Tensor":
+    """What is stored of each token: [tokens, latent], or its bytes where they are fp8."""
     import torch
 
-    return torch.uint8
-
-
-def _cache(
-    num_pages: int,
-    block_size: int,
-    shape: AttnShape,
-    layout: str,
-    dtype: "torch.dtype",
-    slots: "torch.Tensor",
-) -> "torch.Tensor":
-    import torch
-
-    heads, dim = shape.num_kv_heads, shape.head_dim
-    if layout == "NHD":
-        sizes: tuple[int, ...] = (2, num_pages, block_size, heads, dim)
-        return torch.full(sizes, CANARY, device=slots.device).to(dtype)
-    sizes = (2, num_pages, heads, block_size, dim)
-    return torch.full(sizes, CANARY, device=slots.device).to(dtype).transpose(2, 3)
+    latents, ropes = (each[index][: write.num_tokens] for each in (write.latents, write.ropes))
+    if write.tiled:
+        numbers, scales = quantise_tiles(latents, write.kv_dtype)
+        return torch.cat([each.view(torch.uint8) for each in (numbers, scales, ropes)], 1)
+    new = torch.cat([latents, ropes], 1)
+    return quantise(new, write.scale, write.kv_dtype).view(torch.uint8) if write.quantised else new

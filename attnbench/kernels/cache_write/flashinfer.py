@@ -1,0 +1,144 @@
+"""FlashInfer's `append_paged_kv_cache`, and `append_paged_mla_kv_cache` for latents."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from attnbench.kernels.writing.backend import WriteBackend
+from attnbench.kernels.writing.fp8 import quantise
+from attnbench.kernels.writing.keys_values import KeyValueWrite
+from attnbench.kernels.writing.latents import LatentWrite
+from attnbench.kernels.writing.prepared import CacheWrite
+from attnbench.specs.case import Case
+from attnbench.specs.cost import kv_element_bytes
+from attnbench.specs.shape import AttnShape, MlaShape
+
+if TYPE_CHECKING:
+    import torch
+
+HEAD_DIMS = (64, 128, 256, 512)
+MOST_THREADS = 1024  # a block
+QUANTISED_BY = {"quantised_by": "torch"}
+
+
+class FlashInfer(WriteBackend):
+    """It takes requests and positions, no slots, and copies: nothing is padded or quantised.
+
+    So each token is the last of a request of its own, with one page: the slot's. An fp8 cache is
+    what its users do: PyTorch quantises first, which is part of the call.
+    """
+
+    name: ClassVar = "flashinfer"
+    aliases: ClassVar = ("append_paged_kv_cache", "append_paged_mla_kv_cache")
+    module: ClassVar = "flashinfer"
+    devices: ClassVar = ("cuda",)
+    dtypes: ClassVar = ("bf16", "fp16")
+    latent_dtypes: ClassVar = ("auto", "fp8", "fp8_e4m3", "fp8_e5m2")
+
+    def _case_refusal(self, case: Case) -> str | None:
+        if reason := super()._case_refusal(case):
+            return reason
+        if isinstance(case.shape, MlaShape):
+            dims = (case.shape.kv_lora_rank, case.shape.qk_rope_head_dim)
+            if dims != (512, 64):
+                return f"takes 512 latents and 64 RoPE elements; these are {dims[0]} and {dims[1]}"
+            return None
+        return _heads_refusal(case, case.shape)
+
+    def write_keys_values(self, write: KeyValueWrite) -> KeyValueWrite:
+        from flashinfer import append_paged_kv_cache
+
+        requests = Requests.of(write)
+        stored = write.pool.pages.view(write.kv_dtype)  # as the layout orders it
+        cache = (stored[:, 0], stored[:, 1])
+        new = write.new[:, :, : write.num_tokens].unbind()
+        scales = write.scales[:, None, None, None].to(write.dtype)
+
+        def launch(index: int) -> None:
+            values = new[index]  # [2, tokens, heads, head dim]
+            if write.quantised:
+                values = quantise(values, scales, write.kv_dtype)
+            append_paged_kv_cache(
+                values[0],
+                values[1],
+                requests.batch[index],
+                requests.positions[index],
+                cache,
+                requests.pages[index],
+                requests.indptr,
+                requests.last_lengths[index],
+                write.layout,
+            )
+
+        if write.quantised:
+            write.resolved = {**write.resolved, **QUANTISED_BY}
+        return write.written_by(launch, requests.bytes_a_set)
+
+    def write_latents(self, write: LatentWrite) -> LatentWrite:
+        from flashinfer import append_paged_mla_kv_cache
+
+        requests = Requests.of(write)
+        latent_cache, rope_cache = write.cache[..., : write.rank], write.cache[..., write.rank :]
+        scale, tokens = write.scale.to(write.dtype), write.num_tokens
+
+        def launch(index: int) -> None:
+            latents, ropes = write.latents[index][:tokens], write.ropes[index][:tokens]
+            if write.quantised:
+                latents, ropes = (quantise(x, scale, write.kv_dtype) for x in (latents, ropes))
+            append_paged_mla_kv_cache(
+                latents,
+                ropes,
+                requests.batch[index],
+                requests.positions[index],
+                latent_cache,
+                rope_cache,
+                requests.pages[index],
+                requests.indptr,
+                requests.last_lengths[index],
+            )
+
+        if write.quantised:
+            write.resolved = {**write.resolved, **QUANTISED_BY}
+        return write.written_by(launch, requests.bytes_a_set)
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """A request of one page for each token, so that position and page give its slot; all int32."""
+
+    batch: "tuple[torch.Tensor, ...]"  # by set, [tokens]: the request of each token
+    positions: "tuple[torch.Tensor, ...]"  # by set, [tokens]: within the request
+    pages: "tuple[torch.Tensor, ...]"  # by set, [tokens]: of each request
+    last_lengths: "tuple[torch.Tensor, ...]"  # by set, [tokens]: tokens in its last page
+    indptr: "torch.Tensor"  # [tokens + 1]: where each request's pages begin
+
+    @classmethod
+    def of(cls, write: CacheWrite) -> "Requests":
+        """The requests of all sets of a write."""
+        import torch
+
+        pages, positions = write.slots.pages.int(), write.slots.offsets.int()
+        indptr = torch.arange(write.num_tokens + 1, dtype=torch.int32, device=pages.device)
+        batch = indptr[:-1].repeat(len(pages), 1)
+        return cls(
+            batch.unbind(), positions.unbind(), pages.unbind(), (positions + 1).unbind(), indptr
+        )
+
+    @property
+    def bytes_a_set(self) -> int:
+        """What a call reads of them: for each token its request, position, start and page."""
+        return 4 * int(self.batch[0].nbytes)
+
+
+def _heads_refusal(case: Case, shape: AttnShape) -> str | None:
+    """A block of threads takes all heads of a token, 16 bytes a thread or a 32nd of a head."""
+    if shape.head_dim not in HEAD_DIMS:
+        known = ", ".join(map(str, HEAD_DIMS))
+        return f"does not take --head-size {shape.head_dim} (it takes {known})"
+    elements = max(16 // kv_element_bytes(case), shape.head_dim // 32)
+    threads = shape.num_kv_heads * shape.head_dim // elements
+    if threads > MOST_THREADS:
+        return (
+            f"needs {threads} threads for {shape.num_kv_heads} heads of {shape.head_dim}, and a "
+            f"block has {MOST_THREADS} at most: ask for fewer heads"
+        )
+    return None

@@ -1,0 +1,54 @@
+"""vLLM's Triton kernel, `triton_reshape_and_cache_flash`."""
+
+from typing import ClassVar
+
+from attnbench.kernels.base import Refused
+from attnbench.kernels.writing.backend import WriteBackend
+from attnbench.kernels.writing.keys_values import KeyValueWrite
+from attnbench.specs.case import Case
+
+
+class Triton(WriteBackend):
+    """Either layout: it goes by the strides of the cache, which must be seen as NHD.
+
+    Whatever fp8 it is asked for, it stores e4m3.
+    """
+
+    name: ClassVar = "triton"
+    aliases: ClassVar = ("triton_reshape_and_cache_flash",)
+    module: ClassVar = "vllm"
+    devices: ClassVar = ("cuda",)
+    kv_cache_dtypes: ClassVar = ("auto", "fp8", "fp8_e4m3")
+    fp8_capability: ClassVar = (8, 9)
+
+    def _case_refusal(self, case: Case) -> str | None:
+        if case.kv_cache_dtype == "fp8_e5m2":
+            return "stores e4m3 even where fp8_e5m2 is asked for"
+        return super()._case_refusal(case)
+
+    def write_keys_values(self, write: KeyValueWrite) -> KeyValueWrite:
+        try:
+            from vllm.v1.attention.ops.triton_reshape_and_cache_flash import (
+                triton_reshape_and_cache_flash,
+            )
+        except ImportError as error:
+            raise Refused(
+                f"this vLLM has no Triton kernel where 0.20 and later have it: {error}"
+            ) from None
+        keys, values = write.tables
+        k_scale, v_scale = write.scales.split(1)
+        name = write.case.kv_cache_dtype
+
+        def launch(index: int) -> None:
+            triton_reshape_and_cache_flash(
+                write.keys[index],
+                write.values[index],
+                keys,
+                values,
+                write.mappings[index],
+                name,
+                k_scale,
+                v_scale,
+            )
+
+        return write.written_by(launch)

@@ -1,0 +1,96 @@
+"""The compressed latents of MLA, with their RoPE keys, into pages without heads."""
+
+from typing import TYPE_CHECKING
+
+from attnbench.kernels.base import Setting
+from attnbench.kernels.inputs import cached, torch_dtype
+from attnbench.kernels.tolerance import EXACT
+from attnbench.kernels.writing.fp8 import KEY_RANGE, one_step, quantise, scale_for
+from attnbench.kernels.writing.prepared import CacheWrite
+from attnbench.kernels.writing.slots import PADDING
+from attnbench.specs.case import Case
+from attnbench.specs.cost import cached_row_bytes
+from attnbench.specs.shape import MlaShape
+
+if TYPE_CHECKING:
+    import torch
+
+# fp8_ds_mla: a row is 512 latents in e4m3, a fp32 scale for each 128 of them, then RoPE as it came.
+TILE = 128
+SCALES_AT, ROPE_AT = 512, 528  # bytes into the row
+
+
+class LatentWrite(CacheWrite):
+    """`cache` is [pages, block, latent], or bytes [pages, block, 656] where fp8_ds_mla is asked."""
+
+    latents: "tuple[torch.Tensor, ...]"  # by set, [tokens + PADDING, rank]
+    ropes: "tuple[torch.Tensor, ...]"  # by set, [tokens + PADDING, RoPE dim]
+    scale: "torch.Tensor"  # fp32, a number: value = stored * scale
+
+    def __init__(self, case: Case, setting: Setting) -> None:
+        assert isinstance(case.shape, MlaShape)
+        self.shape, self.tiled = case.shape, case.kv_cache_dtype == "fp8_ds_mla"
+        self.rank = case.shape.kv_lora_rank
+        stored = {"auto": case.dtype, "fp8_ds_mla": "fp8"}
+        self.kv_dtype = torch_dtype(stored.get(case.kv_cache_dtype, case.kv_cache_dtype))
+        super().__init__(case, setting)
+        self.cache = self.pool.pages if self.tiled else self.pool.pages.view(self.kv_dtype)
+
+    def page(self) -> tuple[tuple[int, ...], int]:
+        return (self.block_size, cached_row_bytes(self.case)), 0
+
+    def fill(self, sets: int, generator: "torch.Generator") -> None:
+        import torch
+
+        tokens, rope = self.num_tokens + PADDING, self.shape.qk_rope_head_dim
+        self.new, self.new_ropes = (
+            cached((sets, tokens, width), self.dtype, generator, self.case.kv_data)
+            for width in (self.rank, rope)
+        )
+        self.latents, self.ropes = self.new.unbind(), self.new_ropes.unbind()
+        largest = torch.maximum(self.new.abs().amax(), self.new_ropes.abs().amax())
+        self.scale = scale_for(largest, KEY_RANGE)
+        if not self.quantised:
+            self.tolerance = EXACT
+        elif self.tiled:
+            unit = float(largest) / torch.finfo(self.kv_dtype).max
+            self.tolerance = one_step("fp8_ds_mla", self.rank, unit)
+        else:
+            self.tolerance = one_step(self.case.kv_cache_dtype, self.shape.latent_dim)
+
+    def output(self, index: int) -> "torch.Tensor":
+        import torch
+
+        where = self.slots.pages[index], self.slots.offsets[index]
+        if not self.quantised:
+            return self.cache[where]
+        stored = self.cache.view(torch.uint8)[where]  # fp8 cannot be indexed everywhere
+        if not self.tiled:
+            return stored.view(self.kv_dtype).to(torch.bfloat16)
+        scales = stored[:, SCALES_AT:ROPE_AT].view(torch.float32)
+        tiles = stored[:, :SCALES_AT].view(self.kv_dtype).float().unflatten(1, (-1, TILE))
+        rope = stored[:, ROPE_AT:].view(self.dtype).float()
+        return torch.cat([(tiles * scales[:, :, None]).flatten(1), rope], 1)
+
+    def expected(self, sets: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
+        import torch
+
+        latents, rope = self.new[sets, rows].float(), self.new_ropes[sets, rows].float()
+        if self.tiled:
+            numbers, scales = quantise_tiles(latents, self.kv_dtype)
+            tiles = numbers.float().unflatten(1, (-1, TILE)) * scales[:, :, None]
+            return torch.cat([tiles.flatten(1), rope], 1)
+        new = torch.cat([latents, rope], 1)
+        return quantise(new, self.scale, self.kv_dtype).float() if self.quantised else new
+
+
+def quantise_tiles(
+    latents: "torch.Tensor", dtype: "torch.dtype"
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    """[n, rank] as fp8, and a fp32 scale for each tile: its largest element is fp8's largest."""
+    import torch
+
+    tiles = latents.float().unflatten(1, (-1, TILE))
+    smallest = torch.finfo(torch.float32).tiny
+    scales = (tiles.abs().amax(dim=2) / torch.finfo(dtype).max).clamp_min(smallest)
+    return quantise(tiles, scales[:, :, None], dtype).flatten(1), scales

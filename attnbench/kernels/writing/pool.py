@@ -1,0 +1,53 @@
+"""The pages of a cache as raw bytes, which tell whether anybody wrote where nobody should."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+CANARY = 0x3A  # every byte of the pool before the first write
+POISON = 0xFF  # every byte of a slot that has yet to be written: NaN in every dtype of a cache
+STEP_BYTES = 2**28  # of pages that are looked at together, so that a scan needs little memory
+
+
+class Pool:
+    """Pages of bytes, uint8 [num_pages, *page]; dimension `slot_axis` of a page counts its slots.
+
+    In front of the pages stands one that no slot means, for what is written before the cache.
+    """
+
+    def __init__(self, num_pages: int, page: tuple[int, ...], slot_axis: int, device: str) -> None:
+        import torch
+
+        guarded = torch.full((1 + num_pages, *page), CANARY, dtype=torch.uint8, device=device)
+        self.pages = guarded[1:]
+        # The same by slot, [1 + num_pages, slots, ...], in words that are quick to compare.
+        words = guarded.view(torch.int64) if page[-1] % 8 == 0 else guarded
+        self._slots = words.movedim(1 + slot_axis, 1)
+
+    def poison(self, pages: "torch.Tensor", offsets: "torch.Tensor") -> None:
+        """Fill these slots, both int64 [n], with NaN."""
+        self._slots[1:][pages, offsets] = self._word(POISON)
+
+    def stray(self, pages: "torch.Tensor", offsets: "torch.Tensor") -> str | None:
+        """A sentence on a write outside of these slots, both int64 [n], None if there was none."""
+        import torch
+
+        untouched = self._word(CANARY)
+        step = max(1, STEP_BYTES // self.pages[0].nbytes)
+        inner = tuple(range(2, self._slots.ndim))
+        intact = torch.cat(
+            [(part == untouched).all(dim=inner) for part in self._slots.split(step)]
+        )  # [1 + num_pages, slots]
+        intact[1:][pages, offsets] = True
+        if bool(intact.all()):
+            return None
+        page, offset = (~intact).nonzero()[0].tolist()
+        if page == 0:
+            return "memory in front of the cache was written"
+        slot = (page - 1) * intact.shape[1] + offset
+        return f"slot {slot} was written though no token was sent there"
+
+    def _word(self, byte: int) -> int:
+        size = self._slots.element_size()
+        return int.from_bytes(bytes([byte] * size), "little", signed=size > 1)

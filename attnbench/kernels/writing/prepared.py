@@ -1,0 +1,81 @@
+"""A prepared cache write, whatever is written: its pool, its slots, and what is read back."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Self
+
+from attnbench.kernels.base import Prepared, Setting
+from attnbench.kernels.inputs import seeded, torch_dtype
+from attnbench.kernels.reference import rotating
+from attnbench.kernels.writing.pool import Pool
+from attnbench.kernels.writing.slots import draw_slots, pages_for
+from attnbench.specs.case import Case
+from attnbench.specs.cost import cached_elements, cached_row_bytes
+
+if TYPE_CHECKING:
+    import torch
+
+DEFAULT_BLOCK_SIZE = 16
+
+
+class CacheWrite(Prepared):
+    """The sets write disjoint slots of one pool; what is read back is a row a token.
+
+    An fp8 cache is read as the numbers that it stores, scales apart: those stand on a grid.
+    """
+
+    def __init__(self, case: Case, setting: Setting) -> None:
+        import torch
+
+        self.case, self.num_tokens = case, case.batch.num_tokens
+        self.block_size = case.block_size or DEFAULT_BLOCK_SIZE
+        self.dtype = torch_dtype(case.dtype)
+        self.quantised = case.kv_cache_dtype != "auto"
+        generator, sizes = seeded(setting.device, setting.seed), (setting.sets, self.num_tokens)
+        page, slot_axis = self.page()
+        page_bytes = self.block_size * cached_row_bytes(case)
+        asked = case.knob("num_blocks")
+        num_pages = pages_for(
+            sizes,
+            self.block_size,
+            page_bytes,
+            None if asked is None else int(asked),
+            setting.device,
+        )
+        self.pool = Pool(num_pages, page, slot_axis, setting.device)
+        self.slots = draw_slots(num_pages, self.block_size, sizes, case.page_order, generator)
+        self.mappings = self.slots.mapping.unbind()
+        self.poisoned = torch.zeros(setting.sets, dtype=torch.bool)
+        self.critical_rows = (0, self.num_tokens - 1)
+        self.resolved = {"block_size": self.block_size}
+        self.fill(setting.sets, generator)
+
+    def written_by(self, launch: Callable[[int], object], index_bytes: int | None = None) -> Self:
+        """The same with `launch` of a set as its call.
+
+        `index_bytes` is what a call reads to find the slots, by default the slot mapping.
+        """
+        self.calls = rotating(launch, len(self.mappings))
+        if index_bytes is None:
+            index_bytes = self.mappings[0].nbytes
+        row = cached_elements(self.case) * self.dtype.itemsize + cached_row_bytes(self.case)
+        self.touched_bytes = self.num_tokens * row + index_bytes
+        return self
+
+    @abstractmethod
+    def page(self) -> tuple[tuple[int, ...], int]:
+        """The sizes of a page in bytes, and which of its dimensions counts the slots."""
+
+    @abstractmethod
+    def fill(self, sets: int, generator: "torch.Generator") -> None:
+        """Draw what each set writes, with its scales."""
+
+    def poison(self, index: int) -> None:
+        self.pool.poison(self.slots.pages[index], self.slots.offsets[index])
+        self.poisoned[index] = True
+
+    def damage(self, index: int) -> str | None:
+        """All that no launched set owns is as it was; sets are poisoned before their launch."""
+        owned = self.poisoned.nonzero().flatten()
+        pages, offsets = (each[owned].flatten() for each in (self.slots.pages, self.slots.offsets))
+        return self.pool.stray(pages, offsets)
