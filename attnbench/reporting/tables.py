@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 
-from attnbench.analysis.roofline import is_above_roofline
 from attnbench.analysis.series import Series
 from attnbench.db.rows import Run
 from attnbench.records import Measurement
+from attnbench.reporting.budget import Budget
+from attnbench.reporting.conclusions import conclusions
 from attnbench.reporting.grid import WIDTH, Column, Style, grid, items, words
 from attnbench.reporting.notes import drifts, numbered, row_notes, what_ran
 from attnbench.reporting.section import NO_SENTINELS, Section, SentinelFacts, sections
@@ -30,24 +31,31 @@ def results_table(
     *,
     sentinels: SentinelFacts = NO_SENTINELS,
     host: bool = False,
+    budget: Budget | None = None,
 ) -> str:
     """A table for each family, method and machine model, and below it all that has no time.
 
     `runs` holds, by number, at least the runs that the measurements belong to, and `sentinels`
     what their devices reached; `host` adds what a call and its plan cost the host. Where a
     terminal is narrow, the part of the measured rates is left out, and from beside host times
-    the FLOP and byte rates.
+    the FLOP and byte rates. `budget` adds the part of it that the calls of all layers take. What
+    the tables together show stands below them.
     """
     listed = sections(measurements, runs, sentinels)
-    return "\n\n".join(_section_text(each, style, width, host) for each in listed)
+    texts = [_section_text(each, style, width, host, budget) for each in listed]
+    return "\n\n".join([*texts, *conclusions(listed, style, width)])
 
 
-def _section_text(section: Section, style: Style, width: int, host: bool) -> str:
+def _section_text(
+    section: Section, style: Style, width: int, host: bool, budget: Budget | None
+) -> str:
     timed, blocks = section.timed, [section.heading_with_batch(style, width)]
     if timed:
         marks, notes = numbered(row_notes(section))
-        blocks.append(grid(_columns(section, marks, host), style, width))
+        blocks.append(grid(_columns(section, marks, host, budget), style, width))
         lines = [*notes, *what_ran(timed), *drifts(section.reached)]
+        if budget is not None:
+            lines.append(budget.note)
         if host and not _host_columns(timed):
             lines.append("what a call costs the host is not known of these cases")
         blocks.append(items(lines, style, width))
@@ -55,7 +63,9 @@ def _section_text(section: Section, style: Style, width: int, host: bool) -> str
     return "\n\n".join(filter(None, blocks))
 
 
-def _columns(section: Section, marks: Sequence[str], host: bool) -> list[Column]:
+def _columns(
+    section: Section, marks: Sequence[str], host: bool, budget: Budget | None
+) -> list[Column]:
     timed = section.timed
     rates = [
         *_known("", *flop_rate_column([each.flops_per_second for each in timed])),
@@ -71,6 +81,7 @@ def _columns(section: Section, marks: Sequence[str], host: bool) -> list[Column]
         *[replace(each, optional=host) for each in rates],
         *_known("roof", *percent_column(section.roofline_fractions)),
         *_of_measured(section),
+        *([] if budget is None else [budget.column([each.time for each in timed])]),
         *_known("memory", *bytes_column([_most(each, "peak_memory") for each in timed])),
     ]
     factors = _factors(section)
@@ -107,7 +118,7 @@ def _known(name: str, unit: str, texts: Sequence[str]) -> list[Column]:
 def _latency_column(section: Section) -> Column:
     """The times; one that cannot be has a mark, so that nobody takes it for a result."""
     unit, texts = seconds_column([each.time for each in section.timed])
-    marked = [f"!{t}" if wrong else t for t, wrong in zip(texts, _wrong(section), strict=True)]
+    marked = [f"!{t}" if wrong else t for t, wrong in zip(texts, section.wrong, strict=True)]
     return Column(f"latency\n{unit}", marked)
 
 
@@ -140,13 +151,9 @@ def _numbers(series: Series, fact: str) -> list[float]:
     return [value for value in values if isinstance(value, int | float)]
 
 
-def _wrong(section: Section) -> list[bool]:
-    return list(map(is_above_roofline, section.timed, section.roofline_fractions))
-
-
 def _factors(section: Section) -> list[str]:
     """Each time over the best of its workload, where that has several; wrong ones apart."""
-    rows = list(zip(section.timed, _wrong(section), strict=True))
+    rows = list(zip(section.timed, section.wrong, strict=True))
     times: dict[str, list[float]] = {}
     for each, wrong in rows:
         if not wrong:

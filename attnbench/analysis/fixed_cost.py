@@ -1,0 +1,73 @@
+"""What a call costs whatever its size, and what each token adds: time = fixed + slope * tokens.
+
+Deviations count relative to the time, since 3 us and 300 us are known to the same percent, and
+large ones less (Huber's weights, iterated): no real kernel is a straight line from one token to
+65536, and the bend should not decide where the line is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnbench.stats import student
+
+MIN_SIZES = 4  # different sizes that a line and its error need
+# Huber's constant: 95 % efficient for normal errors; and a normal's standard deviation over its
+# median absolute one.
+_HUBER, _MAD = 1.345, 1.4826
+_STEPS = 50
+_LEAST_SCALE = 1e-9  # of residuals, so that an exact line can be fitted
+
+
+@dataclass(frozen=True, slots=True)
+class FixedCost:
+    """Seconds, and seconds a token, each with half its 95 % interval.
+
+    `worst` is the largest part of a time by which the line misses it: how little it is a line.
+    """
+
+    fixed: float
+    fixed_reach: float
+    slope: float
+    slope_reach: float
+    worst: float
+
+
+def fixed_cost(sizes: Sequence[int], times: Sequence[float]) -> FixedCost | None:
+    """The line through these times in seconds; None for fewer than four different sizes."""
+    if len(set(sizes)) < MIN_SIZES:
+        return None
+    measured = np.asarray(times, dtype=float)
+    design = np.column_stack([np.ones(len(sizes)), np.asarray(sizes, dtype=float)])
+    relative = design / measured[:, None]
+    # Of like size, so that the normal equations are well conditioned.
+    unit = np.linalg.norm(relative, axis=0)
+    line, weights = _robust(relative / unit)
+    residuals = 1 - relative / unit @ line
+    df = len(measured) - 2
+    variance = float(weights @ residuals**2) / df
+    scaled = (relative / unit) * np.sqrt(weights)[:, None]
+    errors = np.sqrt(variance * np.diag(np.linalg.inv(scaled.T @ scaled))) / unit
+    (fixed, slope), quantile = line / unit, student.quantile(0.975, df)
+    return FixedCost(
+        fixed=float(fixed),
+        fixed_reach=float(quantile * errors[0]),
+        slope=float(slope),
+        slope_reach=float(quantile * errors[1]),
+        worst=float(np.abs(residuals).max()),
+    )
+
+
+def _robust(design: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The coefficients whose combination of columns is nearest to 1, and the rows' weights."""
+    weights: NDArray[np.float64] = np.ones(len(design))
+    line: NDArray[np.float64] = np.zeros(2)
+    for _ in range(_STEPS):
+        root = np.sqrt(weights)
+        line = np.linalg.lstsq(design * root[:, None], root, rcond=None)[0].astype(np.float64)
+        sizes = np.abs(1 - design @ line)
+        limit = _HUBER * max(_MAD * float(np.median(sizes)), _LEAST_SCALE)
+        weights = np.minimum(1.0, limit / np.maximum(sizes, _LEAST_SCALE))
+    return line, weights

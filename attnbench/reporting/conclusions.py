@@ -1,0 +1,137 @@
+"""What stands below the tables of a family: what each choice is worth, and the fixed cost."""
+
+from collections.abc import Iterable, Sequence
+
+from attnbench.analysis.contrast import Contrast, contrasts, facts
+from attnbench.analysis.fixed_cost import FixedCost, fixed_cost
+from attnbench.analysis.series import Series
+from attnbench.reporting.fields import Fields
+from attnbench.reporting.grid import Column, Style, grid, items
+from attnbench.reporting.section import Section
+from attnbench.specs.case import Value
+from attnbench.units import percent_column, seconds_column, three_digits
+
+# By family the fields whose values are compared, with the value that others are compared with.
+CONTRASTED: dict[str, dict[str, Value | None]] = {
+    "cache-write": {
+        "backend": "cuda",
+        "layout": "NHD",
+        "kv_cache_dtype": "auto",
+        "block_size": None,
+        "page_order": "scattered",
+        "timer": "eager",
+    }
+}
+# By family what takes a fixed time and a time for each token.
+SIZED = ("cache-write",)
+
+
+def conclusions(listed: Sequence[Section], style: Style, width: int) -> list[str]:
+    """Blocks of text: the fixed cost of each implementation, then a line for each contrast."""
+    right = [
+        series
+        for section in listed
+        for series, wrong in zip(section.timed, section.wrong, strict=True)
+        if not wrong
+    ]
+    families = dict.fromkeys(section.series[0].case.family for section in listed)
+    blocks = []
+    for family in families:
+        of_family = [each for each in right if each.case.family == family]
+        if family in SIZED:
+            blocks += _fixed_costs(of_family, style, width)
+        blocks.append(items(_lines(of_family, CONTRASTED.get(family, {})), style, width))
+    return [block for block in blocks if block]
+
+
+def _lines(listed: Sequence[Series], fields: dict[str, Value | None]) -> list[str]:
+    """Backends against each other, and every other choice within each backend."""
+    lines = list[str]()
+    backends = dict.fromkeys(series.case.backend for series in listed)
+    for field, preferred in fields.items():
+        if field == "backend":
+            lines += map(contrast_text, contrasts(listed, field, preferred))
+            continue
+        for backend in backends:
+            own = [each for each in listed if each.case.backend == backend]
+            lines += [
+                f"{backend}: {contrast_text(each)}" for each in contrasts(own, field, preferred)
+            ]
+    return lines
+
+
+def contrast_text(contrast: Contrast) -> str:
+    """E.g. "HND takes 1.12x the time of NHD (95 % interval 1.10 to 1.14; ...)"."""
+    base, head = (_named(contrast.field, value) for value in (contrast.base, contrast.head))
+    ratio = f"{contrast.ratio:.3f}x"
+    finding = {
+        "same": f"{head} and {base} tie, at {ratio}",
+        "unclear": f"{head} against {base} is undecided, at {ratio}",
+    }.get(contrast.verdict, f"{head} takes {ratio} the time of {base}")
+    return f"{finding} ({_certainty(contrast)})"
+
+
+def _named(field: str, value: Value) -> str:
+    """Words that say enough stand alone; numbers need the field's name."""
+    return f"{field.replace('_', ' ')} {value}" if isinstance(value, int | float) else str(value)
+
+
+def _certainty(contrast: Contrast) -> str:
+    plural = "s" if contrast.num_cases > 1 else ""
+    cases = f"{contrast.num_cases} case{plural}"
+    if contrast.low is None or contrast.high is None:
+        return f"no interval: single rounds of {cases}"
+    interval = f"95 % interval {contrast.low:.3f} to {contrast.high:.3f}; {cases}"
+    if contrast.num_cases == 1:
+        return interval
+    return f"{interval}, {three_digits(contrast.least)}x to {three_digits(contrast.most)}x"
+
+
+def _fixed_costs(listed: Sequence[Series], style: Style, width: int) -> list[str]:
+    """A table with a row for each sweep over sizes, none where nothing was swept."""
+    sweeps: dict[frozenset[tuple[str, Value]], list[Series]] = {}
+    for series in listed:
+        told = facts(series)
+        # Working sets too few for a cold cache at small sizes are no other sweep.
+        for name in ("batch", "cache state"):
+            told.pop(name)
+        sweeps.setdefault(frozenset(told.items()), []).append(series)
+    found = [(sweep[0], fit) for sweep in sweeps.values() if (fit := _fitted(sweep)) is not None]
+    if not found:
+        return []
+    firsts, fits = [first for first, _ in found], [fit for _, fit in found]
+    columns = [*Fields.of([each.case for each in firsts]).columns(firsts), *_timers(firsts)]
+    table = grid([*columns, *_fit_columns(fits)], style, width)
+    return [f"time = fixed + tokens x slope, with half the 95 % interval of each\n\n{table}"]
+
+
+def _fitted(sweep: Sequence[Series]) -> FixedCost | None:
+    known = [(each.case.batch.num_tokens, each.mean_time) for each in sweep]
+    pairs = [(size, time) for size, time in known if time is not None]
+    return fixed_cost([size for size, _ in pairs], [time for _, time in pairs])
+
+
+def _timers(listed: Sequence[Series]) -> list[Column]:
+    timers = [str(each.first.method["timer"]) for each in listed]
+    return [Column("timer", timers, left=True)] if len(set(timers)) > 1 else []
+
+
+def _fit_columns(fits: Iterable[FixedCost]) -> list[Column]:
+    listed = list(fits)
+    fixed_unit, fixed = _with_reach([(each.fixed, each.fixed_reach) for each in listed])
+    slope_unit, slope = _with_reach([(each.slope, each.slope_reach) for each in listed])
+    percent, worst = percent_column([each.worst for each in listed])
+    return [
+        Column(f"fixed\n{fixed_unit}", fixed[0]),
+        Column(f"+-\n{fixed_unit}", fixed[1]),
+        Column(f"a token\n{slope_unit}", slope[0]),
+        Column(f"+-\n{slope_unit}", slope[1]),
+        Column(f"misses by\nup to {percent}", worst),
+    ]
+
+
+def _with_reach(pairs: Sequence[tuple[float, float]]) -> tuple[str, tuple[list[str], list[str]]]:
+    """Values and their reaches in one unit."""
+    values, reaches = zip(*pairs, strict=True)
+    unit, texts = seconds_column([*values, *values, *reaches])
+    return unit, (texts[: len(values)], texts[2 * len(values) :])

@@ -1,0 +1,135 @@
+"""What one field does, over all pairs of series that differ in nothing else."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attnbench.analysis.contrast import Contrast, contrasts
+from attnbench.analysis.series import Series, series_of
+from attnbench.db.store import Store
+from attnbench.reporting.conclusions import contrast_text
+from attnbench.specs.case import Case
+from attnbench.timing.method import Method
+from tests.stored_results import H200, cache_write, measured, store_run, timed
+
+TOKENS = (1, 16, 256, 4096)
+Times = Mapping[Case, Sequence[float]]
+
+
+def series(folder: Path, times: Times) -> list[Series]:
+    results = {case: timed(case, *rounds) for case, rounds in times.items()}
+    return series_of(measured(folder, results, H200, Method("cudagraph")))
+
+
+def by_layout(ratios: Sequence[float], rounds: int = 3, noise: float = 0.001) -> Times:
+    """HND over NHD as given, a case for each, with rounds that differ a little."""
+    rng, found = np.random.default_rng(0), {}
+    for tokens, ratio in zip(TOKENS, ratios, strict=False):
+        for layout, factor in (("NHD", 1.0), ("HND", ratio)):
+            spread = np.exp(noise * rng.standard_normal(rounds))
+            found[cache_write(tokens, layout)] = [float(1e-6 * tokens * factor * s) for s in spread]
+    return found
+
+
+def only(found: Sequence[Contrast]) -> Contrast:
+    (contrast,) = found
+    return contrast
+
+
+@pytest.mark.parametrize(
+    ("ratios", "verdict"),
+    [
+        ((1.10, 1.11, 1.12, 1.11), "slower"),
+        ((0.90, 0.91, 0.90, 0.89), "faster"),
+        ((1.0, 1.001, 0.999, 1.0), "same"),
+        ((1.0, 1.3, 0.8, 1.1), "unclear"),
+        ((1.2,), "slower"),  # of one case by its rounds
+        ((1.0,), "same"),
+        ((0.9, 0.9), "faster"),
+    ],
+)
+def test_a_verdict_needs_an_interval_clear_of_the_margin(
+    tmp_path: Path, ratios: Sequence[float], verdict: str
+) -> None:
+    found = only(contrasts(series(tmp_path, by_layout(ratios)), "layout", "NHD"))
+    assert found.verdict == verdict
+    assert (found.base, found.head, found.num_cases) == ("NHD", "HND", len(ratios))
+    assert found.ratio == pytest.approx(float(np.exp(np.mean(np.log(ratios)))), rel=2e-3)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < found.ratio < found.high
+    assert found.least == pytest.approx(min(ratios), rel=3e-3)
+    assert found.most == pytest.approx(max(ratios), rel=3e-3)
+
+
+def test_the_interval_covers_the_mean_of_such_cases(tmp_path: Path) -> None:
+    rng, covered, trials = np.random.default_rng(1), 0, 200
+    listed = series(tmp_path, by_layout((1.0,) * 4, rounds=1))
+    for _ in range(trials):
+        drawn = []
+        for each in listed:
+            factor = np.exp(0.1 + 0.05 * rng.standard_normal())
+            slower = factor if each.case.layout == "HND" else 1.0
+            tokens = each.case.batch.num_tokens
+            drawn.append(Series((replace(each.first, median=float(1e-6 * tokens * slower)),)))
+        found = only(contrasts(drawn, "layout", "NHD"))
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low <= float(np.exp(0.1)) <= found.high
+    assert 0.9 <= covered / trials <= 0.99
+
+
+def test_a_single_round_of_few_cases_has_no_interval(tmp_path: Path) -> None:
+    found = only(contrasts(series(tmp_path, by_layout((1.2,), rounds=1)), "layout", "NHD"))
+    assert (found.low, found.high, found.verdict) == (None, None, "unclear")
+    assert "no interval: single rounds of 1 case" in contrast_text(found)
+
+
+def test_only_what_is_equal_in_all_else_is_paired(tmp_path: Path) -> None:
+    times = dict(by_layout((1.1, 1.1, 1.1)))
+    times[replace(cache_write(64, "HND"), kv_cache_dtype="fp8")] = [1.0] * 3
+    times[cache_write(64, "NHD")] = [1e-6] * 3
+    listed = series(tmp_path, times)
+    assert only(contrasts(listed, "layout", "NHD")).num_cases == 3
+    assert contrasts(listed, "kv_cache_dtype", "auto") == []
+
+
+def test_numbers_are_compared_with_the_smallest_and_words_with_the_preferred(
+    tmp_path: Path,
+) -> None:
+    case = cache_write(16, "NHD")
+    times = {replace(case, block_size=size): [1e-6 * size] * 3 for size in (32, 16, 64)}
+    found = contrasts(series(tmp_path, times), "block_size")
+    assert [(each.base, each.head) for each in found] == [(16, 32), (16, 64)]
+    said = "block size 32 takes 2.000x the time of block size 16 (95 % interval"
+    assert contrast_text(found[0]).startswith(said)
+
+
+def test_timers_are_compared_across_methods(tmp_path: Path) -> None:
+    case = cache_write(16, "NHD")
+    with Store.open(tmp_path / "both.db") as store:
+        runs = [
+            store_run(store, {case: timed(case, *times)}, machine=H200, method=Method(timer))
+            for timer, times in (("eager", (4e-6,) * 3), ("cudagraph", (3e-6,) * 3))
+        ]
+        listed = series_of(store.measurements(runs))
+    found = only(contrasts(listed, "timer", "eager"))
+    assert found.head == "cudagraph"
+    assert found.ratio == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "text"),
+    [
+        ("slower", "HND takes 1.100x the time of NHD (95 % interval 1.080 to 1.120; 4 cases,"),
+        ("same", "HND and NHD tie, at 1.100x (95 % interval"),
+        ("unclear", "HND against NHD is undecided, at 1.100x (95 % interval"),
+    ],
+)
+def test_the_verdict_is_told_in_words(verdict: str, text: str) -> None:
+    contrast = Contrast("layout", "NHD", "HND", 4, 1.1, 1.08, 1.12, 1.0, 1.2, verdict)  # type: ignore[arg-type]
+    assert contrast_text(contrast).startswith(text)
+    assert contrast_text(contrast).endswith("1.00x to 1.20x)")
