@@ -1,4 +1,7 @@
-"""What `import attnbench` offers."""
+"""What `import attnbench` offers; what measures loads on first use."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from attnbench.specs import (
     AttnShape,
@@ -30,4 +33,16 @@ __all__ = [
     "format_batch_spec",
     "get_batch_stats",
     "parse_batch_spec",
+    "run_benchmark",
 ]
+
+if TYPE_CHECKING:
+    from attnbench.running.cache_write import run_benchmark
+
+_MEASURING = {"run_benchmark": "attnbench.running.cache_write"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MEASURING:
+        return getattr(import_module(_MEASURING[name]), name)
+    raise AttributeError(f"module 'attnbench.api' has no attribute '{name}'")

@@ -13,6 +13,7 @@ from attnbench.commands.options import note
 from attnbench.errors import INTERRUPTED
 from attnbench.provenance.machine import Machine
 from attnbench.records import Status
+from attnbench.reporting.budget import Budget
 from attnbench.reporting.export import write_csv, write_json
 from attnbench.reporting.forecast import forecast_text
 from attnbench.reporting.progress import outcome_line
@@ -28,7 +29,7 @@ CACHES = {"both": ("cold", "hot")}
 FREE_ON_RESUME = {"resume", "db", "wait", "output_csv", "output_json", "dry_run"}
 
 
-def measure_family(given: Mapping[str, Any], asked: Asked) -> None:
+def measure_family(given: Mapping[str, Any], asked: Asked, budget: Budget | None = None) -> None:
     """Measure what was asked, print the table, and end with the command's exit status."""
     ctx = click.get_current_context()
     check_scope(asked)
@@ -48,13 +49,14 @@ def measure_family(given: Mapping[str, Any], asked: Asked) -> None:
                 err=True,
             )
             ctx.exit(INTERRUPTED)
-        _show_results(session, given)
+        _show_results(session, given, budget)
     ctx.exit(0 if session.succeeded else 1)
 
 
 def _plan(given: Mapping[str, Any], asked: Asked, machine: Machine) -> Plan:
-    if given["mode"] and machine.kind == "cpu":
-        note(f"--mode {given['mode']} means nothing on a CPU, whose calls are timed one by one")
+    if given["modes"] and machine.kind == "cpu":
+        modes = " ".join(given["modes"])
+        note(f"--mode {modes} means nothing on a CPU, whose calls are timed one by one")
     if given["profile_memory"] and machine.kind == "cpu":
         note("--profile-memory: PyTorch counts no peak on a CPU, so it stays empty")
     return Plan(
@@ -86,11 +88,12 @@ def _limits(given: Mapping[str, Any]) -> Limits:
 
 
 def _timers(given: Mapping[str, Any], machine: Machine) -> tuple[str, ...]:
-    """The timer asked for, and CUPTI beside it to verify it."""
+    """The timers asked for, and CUPTI beside them to verify them."""
     if machine.kind == "cpu":
         return (DEFAULT_TIMER["cpu"],)
-    timer = given["mode"] or DEFAULT_TIMER["cuda"]
-    return (timer, "kernel") if given["verify_timer"] and timer != "kernel" else (timer,)
+    timers = given["modes"] or (DEFAULT_TIMER["cuda"],)
+    beside = ("kernel",) if given["verify_timer"] else ()
+    return tuple(dict.fromkeys((*timers, *beside)))
 
 
 def _command(ctx: click.Context, given: Mapping[str, Any], family: str) -> Command:
@@ -130,11 +133,14 @@ def _show_outcomes(session: Session) -> None:
                 tqdm.write(outcome_line(finished), file=sys.stderr)
 
 
-def _show_results(session: Session, given: Mapping[str, Any]) -> None:
+def _show_results(session: Session, given: Mapping[str, Any], budget: Budget | None) -> None:
     measurements = session.store.measurements([session.run])
     runs = {session.run: session.store.run(session.run)}
     sentinels = {session.run: session.store.sentinels(session.run)}
-    click.echo(results_table(measurements, runs, sentinels=sentinels, host=given["host"]))
+    table = results_table(
+        measurements, runs, sentinels=sentinels, host=given["host"], budget=budget
+    )
+    click.echo(table)
     for path, write in ((given["output_csv"], write_csv), (given["output_json"], write_json)):
         if path is not None:
             with path.open("w", newline="") as file:

@@ -11,9 +11,14 @@ measuring_options = options.all_of(
         options.device_option,
         click.option(
             "--mode",
-            type=click.Choice(["cudagraph", "eager", "kernel"]),
-            help="Time replays of a CUDA graph, single launches, or the kernels themselves "
-            "by CUPTI.  [default: cudagraph]",
+            "modes",
+            multiple=True,
+            type=options.ChoiceWithAliases(
+                ["cudagraph", "eager", "kernel"], {"no_graph": "eager", "no-graph": "eager"}
+            ),
+            metavar="cudagraph|eager|kernel...",
+            help="Time replays of a CUDA graph, single launches (no_graph is the same), or the "
+            "kernels themselves by CUPTI.  [default: cudagraph]",
         ),
         click.option(
             "--verify-timer", is_flag=True, help="Also time the kernels themselves by CUPTI."

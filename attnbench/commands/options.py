@@ -1,6 +1,7 @@
 """Options that commands share, and the parsing of their values."""
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import click
@@ -33,6 +34,18 @@ def parsed(parse: Callable[[Any], Any]) -> Callable[[click.Context, click.Parame
     return callback
 
 
+class ChoiceWithAliases(click.Choice[str]):
+    """A choice whose values have other names elsewhere, by which they are taken too."""
+
+    def __init__(self, choices: Iterable[str], aliases: Mapping[str, str]) -> None:
+        super().__init__(list(choices))
+        self._aliases = aliases
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The value by its own name."""
+        return super().convert(self._aliases.get(value, value), param, ctx)
+
+
 def all_of(options: Iterable[Decorator[Any]]) -> Decorator[Any]:
     """One decorator for many options, in the order of the help."""
     listed = list(options)
@@ -59,6 +72,17 @@ def positive_seconds(value: float) -> float:
     if value > 0:
         return value
     raise UsageError(f"'{value:g}' is no time limit; accepted are seconds over 0, e.g. 60")
+
+
+def duration(text: str) -> float:
+    """Seconds from a number with its unit, such as 10ms, 500us or 0.5s."""
+    sizes = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+    found = re.fullmatch(r"([0-9]*\.?[0-9]+) ?(us|ms|s)", text)
+    if found is None or float(found[1]) == 0:
+        raise UsageError(
+            f"'{text}' is no duration; accepted is a number over 0 with us, ms or s, e.g. 10ms"
+        )
+    return float(found[1]) * sizes[found[2]]
 
 
 positive = click.IntRange(min=1)
@@ -96,7 +120,10 @@ dtype_option = click.option(
     "--dtype",
     "dtypes",
     multiple=True,
-    type=click.Choice(["bf16", "fp16", "fp32"]),
+    type=ChoiceWithAliases(
+        ["bf16", "fp16", "fp32"],
+        {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32"},
+    ),
     metavar="bf16|fp16|fp32...",
     help="Of queries, new keys and values, and output.  [default: bf16 on a GPU, fp32 on a CPU]",
 )

@@ -1,0 +1,88 @@
+"""One cache write in this process, with the arguments that vLLM's own benchmark has."""
+
+from collections.abc import Mapping
+from statistics import median
+
+from attnbench.errors import AttnbenchError, UsageError
+from attnbench.kernels.registry import find
+from attnbench.provenance.machine import read_machine
+from attnbench.records import Status
+from attnbench.running.cases import DEFAULT_TIMER
+from attnbench.running.device import resolve_device
+from attnbench.running.execute import execute
+from attnbench.running.messages import Job
+from attnbench.specs.batch import Batch, Request
+from attnbench.specs.case import Case, Value
+from attnbench.specs.shape import AttnShape
+from attnbench.timing.guard import unseen
+from attnbench.timing.method import Method
+
+TIMERS = {"cudagraph": "cudagraph", "no_graph": "eager", "eager": "eager"}
+DTYPES = {
+    **{name: name for name in ("bf16", "fp16", "fp32")},
+    "bfloat16": "bf16",
+    "half": "fp16",
+    "float16": "fp16",
+    "float": "fp32",
+    "float32": "fp32",
+}
+
+
+class BenchmarkFailed(AttnbenchError):
+    """A benchmark that came to no time, with its status and the sentence why."""
+
+
+def run_benchmark(
+    num_tokens: int,
+    num_heads: int,
+    head_size: int,
+    block_size: int,
+    num_blocks: int | None,
+    dtype: object,
+    kv_cache_dtype: str,
+    kv_cache_layout: str,
+    num_iters: int,
+    implementation: str,
+    benchmark_mode: str,
+    device: str = "cuda",
+) -> float:
+    """Seconds of one write of new keys and values: the median of `num_iters` samples.
+
+    Measured as `attnbench cache-write` does: on cold slots, checked, the device's time alone.
+    `dtype` is a torch dtype or its name, and `num_blocks` None makes the cache as large as needed.
+    On a CPU `benchmark_mode` means nothing. Raises UsageError for arguments that mean nothing and
+    BenchmarkFailed for what cannot run or writes something wrong.
+    """
+    import torch
+
+    knobs: dict[str, Value] = {} if num_blocks is None else {"num_blocks": num_blocks}
+    case = Case(
+        family="cache-write",
+        backend=find("cache-write", implementation).name,
+        batch=Batch((Request(num_tokens, num_tokens),)),
+        shape=AttnShape(num_heads, num_heads, head_size),
+        dtype=_known("dtype", str(dtype).removeprefix("torch."), DTYPES),
+        kv_cache_dtype=kv_cache_dtype,
+        block_size=block_size,
+        layout=kv_cache_layout,
+        knobs=tuple(knobs.items()),
+    )
+    machine = read_machine(resolve_device(device))
+    timer = _known("benchmark_mode", benchmark_mode, TIMERS)
+    method = Method(DEFAULT_TIMER["cpu"] if machine.kind == "cpu" else timer, samples=num_iters)
+    job = Job(case, method, seed=0, num_layers=None, profile_memory=False, host=False)
+    outcome = execute(job, machine, unseen, lambda phase: None)
+    if machine.kind == "cuda":
+        torch.cuda.empty_cache()
+    if outcome.status is not Status.OK:
+        raise BenchmarkFailed(f"{outcome.status}: {outcome.reason}")
+    return median(outcome.samples)
+
+
+def _known(argument: str, given: str, names: Mapping[str, str]) -> str:
+    if given not in names:
+        raise UsageError(
+            f"{argument} '{given}' is unknown; accepted are {', '.join(names)}, "
+            f"e.g. '{next(iter(names))}'"
+        )
+    return names[given]
