@@ -73,7 +73,8 @@ def cases_for(asked: Asked, device_kind: str) -> tuple[Case, ...]:
             "layout": _where(any(b.layouts for b in named), bool(backend.layouts), asked.layouts),
             "knobs": _knobs(asked, backend, named),
         }
-        given = {name: values for name, values in swept.items() if values}
+        usual = {name: (value,) for name, value in backend.needs.items() if not swept.get(name)}
+        given = {name: values for name, values in (swept | usual).items() if values}
         found += [
             replace(one, backend=backend.name, **dict(zip(given, chosen, strict=True)))  # type: ignore[arg-type]
             for chosen in product(*given.values())

@@ -8,7 +8,7 @@ PATTERNS = ("random", "window", "prefix")
 
 
 def selected_pairs(request: Request, topk: int) -> int:
-    """Query-key pairs where each query meets the top k of the keys it sees, all if it sees fewer."""
+    """Query-key pairs where each query meets `topk` of the keys it sees, or all of fewer."""
     first = request.context_len + 1  # keys that the first query sees
     few = max(0, min(request.kv_len, topk) - first + 1)  # queries that see at most k
     return few * (2 * first + few - 1) // 2 + (request.q_len - few) * topk

@@ -43,9 +43,7 @@ class MlaPrepared(AttentionPrepared):
         self.num_decode, self.block_size = num_decode, block_size
         self.decode_tokens = sum(r.q_len for r in case.batch.requests[:num_decode])
         generator, self.dtype = seeded(setting.device, setting.seed), torch_dtype(case.dtype)
-        self.tables = page_tables(
-            case.batch, block_size, setting.sets, generator, case.page_order
-        )
+        self.tables = page_tables(case.batch, block_size, setting.sets, generator, case.page_order)
         self.pool = LatentPool.filled(case, self.tables, generator, nan_tails=nan_tails)
         self.slots = self._new_slots()
         latents = (*self.slots.shape, self.shape.latent_dim)
@@ -157,19 +155,19 @@ class MlaPrepared(AttentionPrepared):
         from torch.nn.functional import pad
 
         # An empty part has the width of a path that nothing takes.
-        return pad(rows, (0, self.width - rows.shape[1])) if len(rows) else rows[:, :0].new_empty(
-            (0, self.width)
+        return (
+            pad(rows, (0, self.width - rows.shape[1]))
+            if len(rows)
+            else rows[:, :0].new_empty((0, self.width))
         )
 
     def _touched(self) -> int:
-        """Bytes that a call reads and writes: whole pages, or the rows that sparse queries gather."""
+        """Bytes that a call reads and writes: whole pages, or the rows that are selected."""
         import torch
 
         kv = self.tables.pages_a_set * self.pool.page_bytes
         if self.topk is not None:
-            rows = sum(
-                len(torch.unique(self._selected_slots(0, run))) - 1 for run in self.runs
-            )
+            rows = sum(len(torch.unique(self._selected_slots(0, run))) - 1 for run in self.runs)
             kv = rows * self.pool.stored.shape[-1] + self.topk[0].nbytes
         queries = self.decode_queries[0].nbytes + self.prefill_queries[0].nbytes
         outputs = self.decode_outputs[0].nbytes + self.prefill_outputs[0].nbytes
@@ -197,9 +195,7 @@ class MlaPrepared(AttentionPrepared):
             result = (w_uv @ result.unsqueeze(2)).squeeze(2)
         return self._widened(result)
 
-    def _latent_query(
-        self, rows: Rows, w_uk: "torch.Tensor", *, decodes: bool
-    ) -> "torch.Tensor":
+    def _latent_query(self, rows: Rows, w_uk: "torch.Tensor", *, decodes: bool) -> "torch.Tensor":
         """Queries of these rows against latents, fp32 [n, latent]."""
         import torch
 
@@ -216,9 +212,7 @@ class MlaPrepared(AttentionPrepared):
             return absorbed.to(self.dtype).to(torch.float8_e4m3fn).float()
         return absorbed
 
-    def _latents_of(
-        self, rows: Rows, *, decodes: bool
-    ) -> "tuple[torch.Tensor, torch.Tensor]":
+    def _latents_of(self, rows: Rows, *, decodes: bool) -> "tuple[torch.Tensor, torch.Tensor]":
         """What these rows attend to, fp32 [n, keys, latent], and how many keys count for each.
 
         A prefill has its new tokens as they were before they were cached.
