@@ -18,7 +18,7 @@ LARGEST_E4M3 = 0x7E  # 448
 
 
 class LatentPool:
-    """`stored` is [pages, block, latent] of the case's dtype, or uint8 [pages, block, row bytes]."""
+    """`stored` [pages, block, latent] of the case's dtype, or uint8 [pages, block, row bytes]."""
 
     def __init__(self, stored: "torch.Tensor", case: Case, tables: PageTables) -> None:
         assert isinstance(case.shape, MlaShape)
