@@ -167,21 +167,24 @@ class MlaPrepared(AttentionPrepared):
 
         kv = self.tables.pages_a_set * self.pool.page_bytes
         if self.topk is not None:
-            rows = sum(len(torch.unique(self._selected_slots(0, run))) - 1 for run in self.runs)
+            rows = sum(len(torch.unique(self._chosen(self.topk[0], run))) for run in self.runs)
             kv = rows * self.pool.stored.shape[-1] + self.topk[0].nbytes
         queries = self.decode_queries[0].nbytes + self.prefill_queries[0].nbytes
         outputs = self.decode_outputs[0].nbytes + self.prefill_outputs[0].nbytes
         return kv + queries + outputs + (self.weights[0].nbytes if self.layer else 0)
 
-    def _selected_slots(self, index: int, run: Group) -> "torch.Tensor":
-        """The slots that a run's tokens select, int64 [count * q_len, topk]; -1 where none."""
-        import torch
+    def _chosen(self, topk: "torch.Tensor", run: Group) -> "torch.Tensor":
+        """The slots of set 0 that a run's tokens select, without what fills up: int64 [n]."""
+        return self.selected_slots(0, run)[topk[run.tokens] >= 0]
 
+    def selected_slots(self, index: int, run: Group) -> "torch.Tensor":
+        """The slots that a run's tokens select, int64 [count * q_len, topk].
+
+        Where a token selects fewer, its request's first slot stands.
+        """
         assert self.topk is not None
         table = self.tables.of(index, run).repeat_interleave(run.q_len, dim=0)
-        positions = self.topk[index, run.tokens].long()
-        slots = self.pool.slots(table, positions.clamp_min(0))
-        return torch.where(positions < 0, positions, slots)
+        return self.pool.slots(table, self.topk[index, run.tokens].long().clamp_min(0))
 
     def attended(self, rows: Rows) -> "torch.Tensor":
         """In the latent space, which is the same as over up-projected heads in exact arithmetic."""

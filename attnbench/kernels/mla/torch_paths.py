@@ -86,8 +86,7 @@ class TorchMlaPrepared(MlaPrepared):
         if self.topk is None:
             slots = self.cached_slots(index, run)
         else:
-            slots = self._selected_slots(index, run).clamp_min(0)
-            slots = slots.unflatten(0, (run.count, run.q_len))
+            slots = self.selected_slots(index, run).unflatten(0, (run.count, run.q_len))
         return self.pool.read(slots, self.dtype)
 
     def _prefill(self, index: int, run: Group) -> None:
