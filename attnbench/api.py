@@ -1,4 +1,7 @@
-"""What `import attnbench` offers."""
+"""What `import attnbench` offers; what measures loads on first use."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from attnbench.specs import (
     AttnShape,
@@ -20,14 +23,51 @@ __all__ = [
     "AttnShape",
     "Batch",
     "BatchSpecError",
+    "BenchmarkConfig",
+    "BenchmarkResult",
     "Case",
     "Cost",
     "MlaShape",
     "Request",
+    "ResultsFormatter",
     "cost",
     "expand_sweep",
     "expand_sweeps",
     "format_batch_spec",
     "get_batch_stats",
     "parse_batch_spec",
+    "run_cutlass_mla_benchmark",
+    "run_flashattn_mla_benchmark",
+    "run_flashinfer_mla_benchmark",
+    "run_flashmla_benchmark",
+    "run_mla_benchmark",
 ]
+
+if TYPE_CHECKING:
+    from attnbench.reporting.results_formatter import ResultsFormatter
+    from attnbench.running.mla_benchmark import (
+        BenchmarkConfig,
+        BenchmarkResult,
+        run_cutlass_mla_benchmark,
+        run_flashattn_mla_benchmark,
+        run_flashinfer_mla_benchmark,
+        run_flashmla_benchmark,
+        run_mla_benchmark,
+    )
+
+_MEASURING = {
+    "BenchmarkConfig": "attnbench.running.mla_benchmark",
+    "BenchmarkResult": "attnbench.running.mla_benchmark",
+    "ResultsFormatter": "attnbench.reporting.results_formatter",
+    "run_cutlass_mla_benchmark": "attnbench.running.mla_benchmark",
+    "run_flashattn_mla_benchmark": "attnbench.running.mla_benchmark",
+    "run_flashinfer_mla_benchmark": "attnbench.running.mla_benchmark",
+    "run_flashmla_benchmark": "attnbench.running.mla_benchmark",
+    "run_mla_benchmark": "attnbench.running.mla_benchmark",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MEASURING:
+        return getattr(import_module(_MEASURING[name]), name)
+    raise AttributeError(f"module 'attnbench.api' has no attribute '{name}'")

@@ -125,8 +125,9 @@ def test_what_would_be_ignored_or_wrong_is_refused_in_a_sentence(case: Case, rea
 def test_the_row_says_how_many_requests_really_decode(
     backend: str, threshold: int | None, decodes: int
 ) -> None:
-    given = {} if threshold is None else {"threshold": threshold}
-    assert find("mla", backend).num_decode(mla(backend, MIXED, **given)) == decodes
+    knobs = () if threshold is None else (("threshold", threshold),)
+    case = replace(mla(backend, MIXED), knobs=knobs)
+    assert find("mla", backend).num_decode(case) == decodes
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def _absorbed(case: Case, requests: tuple[Request, ...]) -> Cost:
     shape = case.shape
     assert isinstance(shape, MlaShape)
     pairs, tokens, kv_tokens = _sums(requests)
-    read = {"latent kv": kv_tokens * latent_row_bytes(case)}
+    read: dict[str, float] = {"latent kv": kv_tokens * latent_row_bytes(case)}
     if (topk := case.index_topk) is not None:
         pairs = sum(selected_pairs(request, topk) for request in requests)
         rows = sum(gathered_keys(request, topk, case.topk_pattern) for request in requests)

@@ -14,7 +14,7 @@ FP8 = ("fp8", "fp8_e4m3")
 class MlaBackend(Backend):
     """Capability is asked first: a kernel for another GPU must not be compiled or downloaded."""
 
-    scopes: ClassVar = ("kernel", "layer")
+    scopes: ClassVar[tuple[str, ...]] = ("kernel", "layer")
     sm_majors: ClassVar[tuple[int, ...]] = ()  # the first digits of SMs that it runs on, () for all
     dtypes: ClassVar[tuple[str, ...]] = ("bf16", "fp16", "fp32")
     # Dims that its kernels are made for, by field of the shape; those not named may be any.

@@ -56,7 +56,7 @@ class LatentPool:
     @property
     def page_bytes(self) -> int:
         """Of one page."""
-        return self.stored[0].nbytes
+        return int(self.stored[0].nbytes)
 
     def write(self, slots: "torch.Tensor", latents: "torch.Tensor") -> None:
         """Store latents [..., latent] in slots int64 [...], counted over all pages."""

@@ -9,7 +9,7 @@ from attnbench.kernels.latent.pool import LatentPool
 from attnbench.kernels.latent.topk import topk_indices
 from attnbench.kernels.reference import AttentionPrepared, Rows, attend
 from attnbench.kernels.tolerance import BY_DTYPE
-from attnbench.specs.case import Case
+from attnbench.specs.case import Case, Value
 from attnbench.specs.shape import MlaShape
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ class MlaPrepared(AttentionPrepared):
     as trained ones roughly are; at scope kernel all sets share one. `new_latents` [sets, tokens,
     latent] are the batch's own tokens before they were cached. A subclass sets `calls`.
     """
+
+    resolved: dict[str, Value]
 
     def __init__(
         self,
@@ -171,7 +173,7 @@ class MlaPrepared(AttentionPrepared):
             kv = rows * self.pool.stored.shape[-1] + self.topk[0].nbytes
         queries = self.decode_queries[0].nbytes + self.prefill_queries[0].nbytes
         outputs = self.decode_outputs[0].nbytes + self.prefill_outputs[0].nbytes
-        return kv + queries + outputs + (self.weights[0].nbytes if self.layer else 0)
+        return int(kv + queries + outputs + (self.weights[0].nbytes if self.layer else 0))
 
     def _chosen(self, topk: "torch.Tensor", run: Group) -> "torch.Tensor":
         """The slots of set 0 that a run's tokens select, without what fills up: int64 [n]."""

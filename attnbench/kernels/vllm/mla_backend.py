@@ -35,8 +35,8 @@ class VllmMlaBackend(MlaBackend):
 
     module: ClassVar = "vllm"
     devices: ClassVar = ("cuda",)
-    knobs: ClassVar = frozenset({"threshold", "prefill_backend"})
-    dtypes: ClassVar = ("bf16", "fp16")
+    knobs: ClassVar[frozenset[str]] = frozenset({"threshold", "prefill_backend"})
+    dtypes: ClassVar[tuple[str, ...]] = ("bf16", "fp16")
     path: ClassVar = "decode"
     enum_name: ClassVar[str]
     query_lens: ClassVar[QueryLens] = "single"
