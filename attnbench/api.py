@@ -23,10 +23,13 @@ __all__ = [
     "AttnShape",
     "Batch",
     "BatchSpecError",
+    "BenchmarkConfig",
+    "BenchmarkResult",
     "Case",
     "Cost",
     "MlaShape",
     "Request",
+    "ResultsFormatter",
     "benchmark_prefill",
     "cost",
     "expand_sweep",
@@ -35,16 +38,39 @@ __all__ = [
     "get_batch_stats",
     "parse_batch_spec",
     "run_benchmark",
+    "run_cutlass_mla_benchmark",
+    "run_flashattn_mla_benchmark",
+    "run_flashinfer_mla_benchmark",
+    "run_flashmla_benchmark",
+    "run_mla_benchmark",
     "to_float8",
 ]
 
 if TYPE_CHECKING:
+    from attnbench.reporting.results_formatter import ResultsFormatter
     from attnbench.running.cache_write import run_benchmark
+    from attnbench.running.mla_benchmark import (
+        BenchmarkConfig,
+        BenchmarkResult,
+        run_cutlass_mla_benchmark,
+        run_flashattn_mla_benchmark,
+        run_flashinfer_mla_benchmark,
+        run_flashmla_benchmark,
+        run_mla_benchmark,
+    )
     from attnbench.running.prefill_trtllm import benchmark_prefill, to_float8
 
 _MEASURING = {
+    "BenchmarkConfig": "attnbench.running.mla_benchmark",
+    "BenchmarkResult": "attnbench.running.mla_benchmark",
+    "ResultsFormatter": "attnbench.reporting.results_formatter",
     "benchmark_prefill": "attnbench.running.prefill_trtllm",
     "run_benchmark": "attnbench.running.cache_write",
+    "run_cutlass_mla_benchmark": "attnbench.running.mla_benchmark",
+    "run_flashattn_mla_benchmark": "attnbench.running.mla_benchmark",
+    "run_flashinfer_mla_benchmark": "attnbench.running.mla_benchmark",
+    "run_flashmla_benchmark": "attnbench.running.mla_benchmark",
+    "run_mla_benchmark": "attnbench.running.mla_benchmark",
     "to_float8": "attnbench.running.prefill_trtllm",
 }
 

@@ -279,7 +279,7 @@ def test_one_wrong_row_is_not_averaged_away() -> None:
         (
             small_case("mla", "flashmla", scope="layer"),
             B200,
-            "needs SM90; this is NVIDIA B200 (SM100)",
+            "needs SM90; this is SM100 (NVIDIA B200)",
         ),
     ],
 )

@@ -73,6 +73,7 @@ class Backend(ABC):
     devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
     knobs: ClassVar[frozenset[str]] = frozenset()
     features: ClassVar[frozenset[str]] = frozenset()  # which of FEATURES it honours
+    needs: ClassVar[Mapping[str, Value]] = {}  # fields it must be given, and what is usual
     layouts: ClassVar[tuple[str, ...]] = ()  # what --layout may ask for
     paged: ClassVar[bool] = True  # reads or writes pages, so --block-size means something
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("auto",)

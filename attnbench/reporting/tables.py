@@ -8,6 +8,7 @@ from attnbench.analysis.series import Series
 from attnbench.db.rows import Run
 from attnbench.records import Measurement
 from attnbench.reporting.budget import Budget
+from attnbench.reporting.choices import choice_lines
 from attnbench.reporting.conclusions import conclusions
 from attnbench.reporting.fields import spec
 from attnbench.reporting.grid import WIDTH, Column, Style, grid, items, words
@@ -60,6 +61,7 @@ def _section_text(
         if host and not _host_columns(timed):
             lines.append("what a call costs the host is not known of these cases")
         blocks.append(items(lines, style, width))
+        blocks.append(items(choice_lines(timed), style, width))
     blocks.append(items(section.failures(), style, width))
     return "\n\n".join(filter(None, blocks))
 
@@ -101,8 +103,13 @@ def spec_column(listed: Sequence[Series]) -> Column:
 
 
 def _path_columns(listed: Sequence[Series]) -> list[Column]:
-    """How many requests took each path, where a threshold decides it."""
-    if not any(each.case.knob("threshold") for each in listed):
+    """How many requests took each path, where a threshold decides it or backends differ in it."""
+    splits: dict[str, set[object]] = {}
+    for each in listed:
+        taken = each.timed[0].facts["decode_requests"]
+        splits.setdefault(each.first.workload_key, set()).add(taken)
+    differ = listed[0].case.family == "mla" and any(len(taken) > 1 for taken in splits.values())
+    if not differ and not any(each.case.knob("threshold") for each in listed):
         return []
     return [
         Column(f"{path}\nreqs", [str(each.timed[0].facts[f"{path}_requests"]) for each in listed])
@@ -155,14 +162,21 @@ def _numbers(series: Series, fact: str) -> list[float]:
 def _factors(section: Section) -> list[str]:
     """Each time over the best of its workload, where that has several; wrong ones apart."""
     rows = list(zip(section.timed, section.wrong, strict=True))
-    times: dict[str, list[float]] = {}
+    times: dict[tuple[str, object], list[float]] = {}
     for each, wrong in rows:
         if not wrong:
-            times.setdefault(each.first.workload_key, []).append(each.time or 0.0)
+            times.setdefault(_equal_work(each), []).append(each.time or 0.0)
     return [
-        MISSING if wrong else _factor(each.time or 0.0, times[each.first.workload_key])
+        MISSING if wrong else _factor(each.time or 0.0, times[_equal_work(each)])
         for each, wrong in rows
     ]
+
+
+def _equal_work(series: Series) -> tuple[str, object]:
+    """What rows must share to be ranked: at scope kernel MLA's two paths do unequal work."""
+    unequal = series.case.family == "mla" and series.case.scope == "kernel"
+    split = series.timed[0].facts["decode_requests"] if unequal else None
+    return series.first.workload_key, split
 
 
 def _factor(time: float, rivals: Sequence[float]) -> str:

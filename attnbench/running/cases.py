@@ -26,6 +26,15 @@ DEFAULT_BATCHES = {
 }
 # Sizes of cache writes that stand for all of them, where a sweep would take too long.
 SOME_WRITES = "q1 q16 q64 q256 q1k q4k q16k"
+# The same for a sweep over a knob of MLA: what makes it matter.
+DEFAULT_FOR_KNOB = {
+    ("threshold", "cuda"): "32q1kv1k 16q4kv1k 16q16kv1k 8q64kv1k 8q1kv1k_4q16kv1k",
+    ("threshold", "cpu"): "4q1kv256 4q4kv256 2q16kv256 4q1kv256_2q8kv256",
+    ("num_splits", "cuda"): "1q1kv8k 8q1kv8k 32q1kv4k 128q1kv1k",
+    ("num_splits", "cpu"): "1q1kv256",
+    ("prefill_backend", "cuda"): "q2k 4q1k 2q1kv4k",
+    ("prefill_backend", "cpu"): "q64",
+}
 DEFAULT_DTYPE = {"cuda": "bf16", "cpu": "fp32"}
 DEFAULT_TIMER = {"cuda": "cudagraph", "cpu": "cpu"}
 
@@ -45,7 +54,7 @@ class Asked:
     scope: str | None = None
     fields: Mapping[str, Sequence[Value]] = field(default_factory=dict)  # others of the case
     variants: Sequence[Mapping[str, Value]] = ({},)  # fields whose values go together
-    knobs: Mapping[str, Sequence[Value]] = field(default_factory=dict)
+    knobs: Mapping[str, Sequence[Value | None]] = field(default_factory=dict)  # None: not given
 
 
 def asked_by_default(
@@ -68,7 +77,7 @@ def cases_for(asked: Asked, device_kind: str) -> tuple[Case, ...]:
     the backends named has it: then each says so in its refusal.
     """
     named = _named(asked)
-    batches = asked.batches or _default_batches(asked.family, device_kind)
+    batches = asked.batches or _default_batches(asked, device_kind)
     dtypes = asked.dtypes or (DEFAULT_DTYPE[device_kind],)
     scope = asked.scope or _default_scope(asked, named)
     one = Case(asked.family, "", batches[0], asked.shape, dtypes[0], scope=scope)
@@ -81,7 +90,8 @@ def cases_for(asked: Asked, device_kind: str) -> tuple[Case, ...]:
             "layout": _where(any(b.layouts for b in named), bool(backend.layouts), asked.layouts),
             "knobs": _knobs(asked, backend, named),
         }
-        given = {name: values for name, values in swept.items() if values}
+        usual = {name: (value,) for name, value in backend.needs.items() if not swept.get(name)}
+        given = {name: values for name, values in (swept | usual).items() if values}
         found += [
             replace(one, backend=backend.name, **_fields(given, chosen, variant))
             for variant in asked.variants
@@ -103,8 +113,13 @@ def _named(asked: Asked) -> list[Backend]:
     return list(dict.fromkeys(find(asked.family, name) for name in asked.backends))
 
 
-def _default_batches(family: str, device_kind: str) -> list[Batch]:
-    return [parse_batch_spec(text) for text in DEFAULT_BATCHES[family, device_kind].split()]
+def _default_batches(asked: Asked, device_kind: str) -> list[Batch]:
+    specs = DEFAULT_BATCHES[asked.family, device_kind]
+    for name, values in asked.knobs.items():
+        if values and (name, device_kind) in DEFAULT_FOR_KNOB:
+            specs = DEFAULT_FOR_KNOB[name, device_kind]
+            break
+    return [parse_batch_spec(text) for text in specs.split()]
 
 
 def _default_scope(asked: Asked, named: Sequence[Backend]) -> str:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from attnbench.specs.batch import Request
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape, MlaShape
+from attnbench.specs.sparse import gathered_keys, selected_pairs
 
 ELEMENT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
 NVFP4_BYTES = 1 / 2 + 1 / 16  # with a byte of scale for every 16 elements
 SLOT_BYTES = 8  # an int64 slot of a slot mapping
-FP8_DS_MLA_ROW_BYTES = 656  # 512 fp8 + 4 fp32 scales + 64 bf16 of RoPE
+FP8_DS_MLA_TILE = 128  # elements of fp8_ds_mla that share a scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +80,16 @@ def output_element_bytes(case: Case) -> float:
 
 
 def latent_row_bytes(case: Case) -> int:
-    """Bytes of one token in an MLA cache: 1152 in bf16, 576 in fp8, 656 in fp8_ds_mla."""
-    assert isinstance(case.shape, MlaShape)
+    """Bytes of one token in an MLA cache: of DeepSeek's 1152 in bf16, 576 in fp8.
+
+    In fp8_ds_mla 656: 512 fp8, 4 fp32 scales, and 64 of RoPE in bf16.
+    """
+    shape = case.shape
+    assert isinstance(shape, MlaShape)
     if case.kv_cache_dtype == "fp8_ds_mla":
-        return FP8_DS_MLA_ROW_BYTES
-    return case.shape.latent_dim * kv_element_bytes(case)
+        scales = shape.kv_lora_rank // FP8_DS_MLA_TILE
+        return shape.kv_lora_rank + 4 * scales + 2 * shape.qk_rope_head_dim
+    return shape.latent_dim * kv_element_bytes(case)
 
 
 def cost(case: Case, num_decode: int) -> Cost:
@@ -94,9 +100,19 @@ def cost(case: Case, num_decode: int) -> Cost:
     if case.family == "cache-write":
         return _cache_write(case)
     if isinstance(case.shape, MlaShape):
-        requests = case.batch.requests
-        return _absorbed(case, requests[:num_decode]) + _up_projected(case, requests[num_decode:])
+        return _latent(case, case.shape, num_decode)
     return _attention(case)
+
+
+def _latent(case: Case, shape: MlaShape, num_decode: int) -> Cost:
+    """Both paths of MLA; the weights, which they share, once."""
+    requests = case.batch.requests
+    both = _absorbed(case, requests[:num_decode]) + _up_projected(case, requests[num_decode:])
+    if case.scope == "kernel":
+        return both
+    expanded = shape.num_q_heads * (shape.qk_nope_head_dim + shape.v_head_dim)
+    weights = shape.kv_lora_rank * expanded * ELEMENT_BYTES[case.dtype]
+    return both + Cost({}, {"w_uk and w_uv": weights})
 
 
 def _attention(case: Case) -> Cost:
@@ -120,13 +136,18 @@ def _absorbed(case: Case, requests: tuple[Request, ...]) -> Cost:
     shape = case.shape
     assert isinstance(shape, MlaShape)
     pairs, tokens, kv_tokens = _sums(requests)
+    read: dict[str, float] = {"latent kv": kv_tokens * latent_row_bytes(case)}
+    if (topk := case.index_topk) is not None:
+        pairs = sum(selected_pairs(request, topk) for request in requests)
+        rows = sum(gathered_keys(request, topk, case.topk_pattern) for request in requests)
+        read = {"latent kv": rows * latent_row_bytes(case), "indices": 4 * tokens * topk}
     heads, e = shape.num_q_heads, ELEMENT_BYTES[case.dtype]
     attention = Cost(
         {
             "q k^T": 2 * heads * pairs * shape.latent_dim,
             "p v": 2 * heads * pairs * shape.kv_lora_rank,
         },
-        {"latent kv": kv_tokens * latent_row_bytes(case)},
+        read,
     )
     if case.scope == "kernel" or not requests:
         ends = tokens * heads * (shape.latent_dim + shape.kv_lora_rank) * e
@@ -137,10 +158,7 @@ def _absorbed(case: Case, requests: tuple[Request, ...]) -> Cost:
             "q w_uk": 2 * tokens * weights * shape.qk_nope_head_dim,
             "w_uv": 2 * tokens * weights * shape.v_head_dim,
         },
-        {
-            "q and output": tokens * heads * (shape.qk_head_dim + shape.v_head_dim) * e,
-            "w_uk and w_uv": weights * (shape.qk_nope_head_dim + shape.v_head_dim) * e,
-        },
+        {"q and output": tokens * heads * (shape.qk_head_dim + shape.v_head_dim) * e},
     )
 
 
@@ -163,10 +181,7 @@ def _up_projected(case: Case, requests: tuple[Request, ...]) -> Cost:
         return attention + Cost({}, {"kv": kv})
     return attention + Cost(
         {"kv up": 2 * kv_tokens * shape.kv_lora_rank * expanded},
-        {
-            "latent kv": kv_tokens * latent_row_bytes(case),
-            "w_uk and w_uv": shape.kv_lora_rank * expanded * e,
-        },
+        {"latent kv": kv_tokens * latent_row_bytes(case)},
     )
 
 

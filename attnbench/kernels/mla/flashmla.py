@@ -2,27 +2,17 @@
 
 from typing import ClassVar
 
-from attnbench.kernels.base import Backend, Prepared, Refused, Setting
-from attnbench.provenance.machine import Machine
-from attnbench.specs.case import Case
-
-NOT_DRIVEN = "is not driven by this release of attnbench yet; torch-absorbed and torch-mha are"
+from attnbench.kernels.latent.backend import FP8
+from attnbench.kernels.vllm.mla_backend import VllmMlaBackend
 
 
-class FlashMla(Backend):
-    """Known by name, so that asking for it tells what it needs; it measures nothing yet."""
+class FlashMla(VllmMlaBackend):
+    """Its tile scheduler sets the splits, so that there is no knob for them."""
 
     name: ClassVar = "flashmla"
-    module: ClassVar = "vllm"
-    devices: ClassVar = ("cuda",)
-    knobs: ClassVar = frozenset({"threshold"})
-    scopes: ClassVar = ("kernel", "layer")
-    path: ClassVar = "decode"
-
-    def refusal(self, case: Case, machine: Machine) -> str | None:
-        if machine.capability is not None and machine.capability[0] != 9:
-            return f"needs SM90; this is {machine.label}"
-        return super().refusal(case, machine) or NOT_DRIVEN
-
-    def prepare(self, case: Case, setting: Setting) -> Prepared:
-        raise Refused(NOT_DRIVEN)
+    enum_name: ClassVar = "FLASHMLA"
+    sm_majors: ClassVar = (9,)
+    query_lens: ClassVar = "uniform"
+    own_threshold: ClassVar = 128
+    kv_cache_dtypes: ClassVar = ("auto", *FP8)
+    dims: ClassVar = {"kv_lora_rank": (512,), "qk_rope_head_dim": (64,)}

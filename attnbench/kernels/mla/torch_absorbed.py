@@ -2,18 +2,20 @@
 
 from typing import ClassVar
 
-from attnbench.kernels.base import Backend, Setting
+from attnbench.kernels.base import Setting
+from attnbench.kernels.latent.backend import FP8, MlaBackend
 from attnbench.kernels.mla.torch_paths import TorchMlaPrepared
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
 
 
-class TorchAbsorbed(Backend):
+class TorchAbsorbed(MlaBackend):
     """Requests of at most `threshold` new tokens decode absorbed, the others take torch-mha."""
 
     name: ClassVar = "torch-absorbed"
     knobs: ClassVar = frozenset({"threshold"})
-    scopes: ClassVar = ("kernel", "layer")
+    features: ClassVar = frozenset({"index_topk"})
+    kv_cache_dtypes: ClassVar = ("auto", *FP8, "fp8_ds_mla")
     path: ClassVar = "decode"
 
     def refusal(self, case: Case, machine: Machine) -> str | None:
@@ -22,6 +24,8 @@ class TorchAbsorbed(Backend):
                 "takes --thresholds at --scope layer alone: the decode and the prefill path do "
                 "equal work only there"
             )
+        if case.knob("threshold") is not None and case.index_topk is not None:
+            return "selects keys on the decode path alone, so that --thresholds means nothing to it"
         return super().refusal(case, machine)
 
     def num_decode(self, case: Case) -> int:

@@ -2,16 +2,17 @@
 
 from typing import ClassVar
 
-from attnbench.kernels.base import Backend, Setting
+from attnbench.kernels.base import Setting
+from attnbench.kernels.latent.backend import FP8, MlaBackend
 from attnbench.kernels.mla.torch_paths import TorchMlaPrepared
 from attnbench.specs.case import Case
 
 
-class TorchMha(Backend):
+class TorchMha(MlaBackend):
     """Every request, decodes too, as multi-head attention."""
 
     name: ClassVar = "torch-mha"
-    scopes: ClassVar = ("kernel", "layer")
+    kv_cache_dtypes: ClassVar = ("auto", *FP8, "fp8_ds_mla")
     path: ClassVar = "prefill"
 
     def num_decode(self, case: Case) -> int:

@@ -1,0 +1,95 @@
+"""FlashInfer's BatchMLAPagedAttentionWrapper over the paged latents: every request decodes.
+
+A plan depends on lengths alone, which all working sets share: one wrapper is planned, and each set
+has a copy of it with its own page indices. The kernels load behind the last token with a predicate
+that gives zeros (mla.cuh and mla_hopper.cuh, kFillZero), so the tails of pages hold NaN.
+"""
+
+from copy import copy
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from attnbench.kernels.base import Setting
+from attnbench.kernels.flashinfer_mla.backend import WORKSPACE
+from attnbench.kernels.inputs import UNUSED_ENTRY
+from attnbench.kernels.latent.prepared import MlaPrepared
+from attnbench.kernels.latent.projections import absorb, project_values
+from attnbench.kernels.reference import rotating
+from attnbench.specs.case import Case
+
+if TYPE_CHECKING:
+    import torch
+
+DEFAULT_BLOCK_SIZE = 64
+
+
+class PagedMlaPrepared(MlaPrepared):
+    """Scope layer adds the W_UK and W_UV products, as vLLM's layer has them around a decode."""
+
+    def __init__(self, case: Case, setting: Setting, kernels: str) -> None:
+        block_size = case.block_size or DEFAULT_BLOCK_SIZE
+        super().__init__(case, setting, len(case.batch), block_size)
+        rank, stored = self.shape.kv_lora_rank, self.pool.stored
+        self.compressed, self.rope_keys = stored[..., :rank], stored[..., rank:]
+        self.plan = self._planned(kernels)
+        self.plan()
+        self.wrappers = [self._of_set(index) for index in range(setting.sets)]
+        self.calls = rotating(self._launch, setting.sets)
+        self.resolved |= {"decode": f"BatchMLAPagedAttention, {kernels}"}
+
+    def _planned(self, kernels: str) -> "Any":
+        """A wrapper, and what plans it with the lengths of the batch and the pages of set 0."""
+        import torch
+        from flashinfer.mla import BatchMLAPagedAttentionWrapper
+
+        workspace = torch.zeros(WORKSPACE, dtype=torch.uint8, device=self.device)
+        self.wrapper: Any = BatchMLAPagedAttentionWrapper(workspace, backend=kernels)
+        pages = [-(-request.kv_len // self.block_size) for request in self.batch]
+        q_starts = _int32([0, *accumulate(request.q_len for request in self.batch)])
+        page_starts = _int32([0, *accumulate(pages)])
+        kv_lens = _int32([request.kv_len for request in self.batch])
+
+        def plan() -> None:
+            self.wrapper.plan(
+                q_starts,
+                page_starts,
+                self._pages(0),
+                kv_lens,
+                self.num_heads,
+                self.shape.kv_lora_rank,
+                self.shape.qk_rope_head_dim,
+                self.block_size,
+                True,  # causal
+                self.scale,
+                self.dtype,
+                self.dtype,
+            )
+
+        return plan
+
+    def _pages(self, index: int) -> "torch.Tensor":
+        """The pages of all requests in set `index`, in token order: int32."""
+        table = self.tables.tables[index]
+        return table[table != UNUSED_ENTRY]
+
+    def _of_set(self, index: int) -> Any:
+        wrapper = copy(self.wrapper)
+        wrapper._kv_indices_buf = self._pages(index)
+        return wrapper
+
+    def _launch(self, index: int) -> None:
+        rank, wrapper = self.shape.kv_lora_rank, self.wrappers[index]
+        caches = (self.compressed, self.rope_keys)
+        if not self.layer:
+            query = self.decode_queries[index]
+            parts = (query[..., :rank], query[..., rank:])
+            wrapper.run(*parts, *caches, out=self.decode_outputs[index])
+            return
+        attended = wrapper.run(*absorb(self.queries[index], self.w_uk(index)), *caches)
+        project_values(attended, self.w_uv(index), self.decode_outputs[index])
+
+
+def _int32(values: list[int]) -> "torch.Tensor":
+    import torch
+
+    return torch.tensor(values, dtype=torch.int32)

@@ -1,0 +1,92 @@
+"""FlashInfer's BatchPrefillWithRaggedKVCacheWrapper: every request as multi-head attention."""
+
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from attnbench.kernels.base import Setting
+from attnbench.kernels.flashinfer_mla.backend import MIB, WORKSPACE
+from attnbench.kernels.latent.prepared import MlaPrepared
+from attnbench.kernels.latent.projections import up_project
+from attnbench.kernels.reference import rotating
+from attnbench.specs.case import Case
+
+if TYPE_CHECKING:
+    import torch
+
+DEFAULT_BLOCK_SIZE = 64  # of the latents that scope layer gathers
+
+
+class RaggedPrepared(MlaPrepared):
+    """Scope kernel is attention over ready keys and values of all tokens, the context among them.
+
+    Scope layer starts from the paged latents: it gathers and up-projects them first.
+    """
+
+    def __init__(self, case: Case, setting: Setting, kernels: str) -> None:
+        block_size = case.block_size or DEFAULT_BLOCK_SIZE
+        super().__init__(case, setting, num_decode=0, block_size=block_size)
+        self.kv_slots = [self._all_slots(index) for index in range(setting.sets)]
+        self.ready: list[tuple[torch.Tensor, torch.Tensor]] = []
+        if not self.layer:
+            self.ready = [_contiguous(*self._heads(index)) for index in range(setting.sets)]
+            self.touched_bytes = sum(each.nbytes for each in self.ready[0])
+            self.touched_bytes += self.prefill_queries[0].nbytes + self.prefill_outputs[0].nbytes
+        self.wrapper: Any = self._wrapper(kernels)
+        self.plan = self._plan
+        self._plan()
+        self.calls = rotating(self._launch, setting.sets)
+        self.resolved |= {"prefill": f"BatchPrefillWithRaggedKVCache, {kernels}"}
+
+    def _all_slots(self, index: int) -> "torch.Tensor":
+        """The slots of all cached tokens in the batch's order: int64 [kv tokens]."""
+        import torch
+
+        return torch.cat([self.cached_slots(index, run).flatten() for run in self.runs])
+
+    def _wrapper(self, kernels: str) -> Any:
+        """The integers hold seven arrays of works for each head in fa3 (scheduler.cuh)."""
+        import torch
+        from flashinfer import BatchPrefillWithRaggedKVCacheWrapper
+
+        sizes = (WORKSPACE, max(8 * MIB, 32 * 4096 * self.num_heads))
+        floats, ints = (torch.zeros(n, dtype=torch.uint8, device=self.device) for n in sizes)
+        wrapper = BatchPrefillWithRaggedKVCacheWrapper(floats, "NHD", backend=kernels)
+        wrapper.reset_workspace_buffer(floats, ints)
+        return wrapper
+
+    def _plan(self) -> None:
+        """All sets have the same lengths, and with them one plan."""
+        self.wrapper.plan(
+            _starts(request.q_len for request in self.batch),
+            _starts(request.kv_len for request in self.batch),
+            self.num_heads,
+            self.num_heads,
+            self.shape.qk_head_dim,
+            head_dim_vo=self.shape.v_head_dim,
+            causal=True,
+            sm_scale=self.scale,
+            q_data_type=self.dtype,
+            kv_data_type=self.dtype,
+        )
+
+    def _heads(self, index: int) -> "tuple[torch.Tensor, torch.Tensor]":
+        latents = self.pool.read(self.kv_slots[index], self.dtype)
+        weights = self.weights[index % len(self.weights)]
+        return up_project(latents, weights, self.shape.qk_nope_head_dim)
+
+    def _launch(self, index: int) -> None:
+        keys, values = self._heads(index) if self.layer else self.ready[index]
+        query, out = self.prefill_queries[index], self.prefill_outputs[index]
+        self.wrapper.run(query, keys, values, out=out)
+
+
+def _contiguous(
+    keys: "torch.Tensor", values: "torch.Tensor"
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    return keys, values.contiguous()
+
+
+def _starts(lengths: Any) -> "torch.Tensor":
+    import torch
+
+    return torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)

@@ -1,0 +1,83 @@
+"""One pool of pages with the cached latents of all working sets."""
+
+from typing import TYPE_CHECKING, Self
+
+from attnbench.kernels.groups import groups_of
+from attnbench.kernels.inputs import PageTables, cached, spoil, torch_dtype
+from attnbench.kernels.latent.formats import BYTES, decode, encode
+from attnbench.specs.case import Case
+from attnbench.specs.cost import latent_row_bytes
+from attnbench.specs.shape import MlaShape
+
+if TYPE_CHECKING:
+    import torch
+
+STEP_PAGES = 4096  # quantised at a time: a pool may be most of the memory
+NAN_BYTE = 0xFF  # repeated, it is NaN in e4m3, bf16, fp16 and fp32
+LARGEST_E4M3 = 0x7E  # 448
+
+
+class LatentPool:
+    """`stored` [pages, block, latent] of the case's dtype, or uint8 [pages, block, row bytes]."""
+
+    def __init__(self, stored: "torch.Tensor", case: Case, tables: PageTables) -> None:
+        assert isinstance(case.shape, MlaShape)
+        self.stored, self.case, self.shape, self.tables = stored, case, case.shape, tables
+
+    @classmethod
+    def filled(
+        cls, case: Case, tables: PageTables, generator: "torch.Generator", *, nan_tails: bool
+    ) -> Self:
+        """Random latents, or zeros; NaN in pages of nobody.
+
+        Behind a request's last token stands NaN, or with `nan_tails` false the largest value that
+        multiplies to zero.
+        """
+        import torch
+
+        assert isinstance(case.shape, MlaShape)
+        dtype, kv = torch_dtype(case.dtype), case.kv_cache_dtype
+        sizes = (tables.num_pages, tables.block_size)
+        if kv not in BYTES:
+            stored = cached((*sizes, case.shape.latent_dim), dtype, generator, case.kv_data)
+            spoil(stored, tables, case.batch, nan_tails=nan_tails)
+            return cls(stored, case, tables)
+        stored = torch.empty(
+            (*sizes, latent_row_bytes(case)), dtype=torch.uint8, device=generator.device
+        )
+        for part in stored.split(STEP_PAGES):
+            page = (*part.shape[:2], case.shape.latent_dim)
+            part.copy_(encode(cached(page, dtype, generator, case.kv_data), case.shape, kv))
+        # As bytes of fp8_ds_mla the largest value would make an infinite scale.
+        finite = not nan_tails and kv != "fp8_ds_mla"
+        _spoil_bytes(stored, tables, case, LARGEST_E4M3 if finite else NAN_BYTE)
+        return cls(stored, case, tables)
+
+    @property
+    def page_bytes(self) -> int:
+        """Of one page."""
+        return int(self.stored[0].nbytes)
+
+    def write(self, slots: "torch.Tensor", latents: "torch.Tensor") -> None:
+        """Store latents [..., latent] in slots int64 [...], counted over all pages."""
+        rows = encode(latents, self.shape, self.case.kv_cache_dtype)
+        self.stored.view(-1, self.stored.shape[-1])[slots.flatten()] = rows.flatten(0, -2)
+
+    def read(self, slots: "torch.Tensor", dtype: "torch.dtype") -> "torch.Tensor":
+        """What stands in slots int64 [...]: [..., latent] of `dtype`."""
+        rows = self.stored.view(-1, self.stored.shape[-1])[slots]
+        return decode(rows, self.shape, self.case.kv_cache_dtype, dtype)
+
+    def slots(self, table: "torch.Tensor", positions: "torch.Tensor") -> "torch.Tensor":
+        """The slots of positions int64 [n, k] in requests of pages int32 [n, pages]: [n, k]."""
+        block = self.tables.block_size
+        pages = table.long().gather(1, positions // block)
+        return pages * block + positions % block
+
+
+def _spoil_bytes(stored: "torch.Tensor", tables: PageTables, case: Case, tail: int) -> None:
+    stored[tables.strangers] = NAN_BYTE
+    for group in groups_of(case.batch):
+        if filled := group.kv_len % tables.block_size:
+            last = tables.tables[:, group.requests, group.kv_len // tables.block_size]
+            stored[last.flatten().long(), filled:] = tail

@@ -1,0 +1,248 @@
+"""The inputs, outputs and fp32 reference of every MLA kernel, whichever path it takes."""
+
+from typing import TYPE_CHECKING
+
+from attnbench.kernels.base import Setting
+from attnbench.kernels.groups import Group
+from attnbench.kernels.inputs import cached, normal, page_tables, seeded, torch_dtype
+from attnbench.kernels.latent.pool import LatentPool
+from attnbench.kernels.latent.topk import topk_indices
+from attnbench.kernels.reference import AttentionPrepared, Rows, attend
+from attnbench.kernels.tolerance import BY_DTYPE
+from attnbench.specs.case import Case, Value
+from attnbench.specs.shape import MlaShape
+
+if TYPE_CHECKING:
+    import torch
+
+
+class MlaPrepared(AttentionPrepared):
+    """The first `num_decode` requests take the decode path, the others the prefill path.
+
+    A decode at scope kernel has absorbed queries [tokens, heads, latent] and outputs [tokens,
+    heads, rank]; all else has ordinary queries [tokens, heads, qk] and outputs [tokens, heads, v].
+    `weights` [sets, heads, nope + v, rank] are kv_b_proj's, of unit variance after the projection
+    as trained ones roughly are; at scope kernel all sets share one. `new_latents` [sets, tokens,
+    latent] are the batch's own tokens before they were cached. A subclass sets `calls`.
+    """
+
+    resolved: dict[str, Value]
+
+    def __init__(
+        self,
+        case: Case,
+        setting: Setting,
+        num_decode: int,
+        block_size: int,
+        *,
+        nan_tails: bool = True,
+    ) -> None:
+        assert isinstance(case.shape, MlaShape)
+        self.case, self.shape = case, case.shape
+        super().__init__(case.batch, self.shape.num_q_heads, block_size)
+        self.scale, self.layer = self.shape.qk_head_dim**-0.5, case.scope == "layer"
+        self.device, self.key_dim = setting.device, self.shape.latent_dim
+        self.num_decode, self.block_size = num_decode, block_size
+        self.decode_tokens = sum(r.q_len for r in case.batch.requests[:num_decode])
+        generator, self.dtype = seeded(setting.device, setting.seed), torch_dtype(case.dtype)
+        self.tables = page_tables(case.batch, block_size, setting.sets, generator, case.page_order)
+        self.pool = LatentPool.filled(case, self.tables, generator, nan_tails=nan_tails)
+        self.slots = self._new_slots()
+        latents = (*self.slots.shape, self.shape.latent_dim)
+        self.new_latents = cached(latents, self.dtype, generator, case.kv_data)
+        self.pool.write(self.slots, self.new_latents)
+        self._fill_queries(setting.sets, generator)
+        rows = (self.shape.qk_nope_head_dim + self.shape.v_head_dim, self.shape.kv_lora_rank)
+        sizes = (setting.sets if self.layer else 1, self.shape.num_q_heads, *rows)
+        self.weights = normal(sizes, self.dtype, generator) * self.shape.kv_lora_rank**-0.5
+        self.topk = None
+        if case.index_topk is not None:
+            asked = (case.index_topk, case.topk_pattern)
+            self.topk = topk_indices(case.batch, setting.sets, *asked, generator)
+        self.fp8_queries = False
+        self.tolerance = BY_DTYPE[case.dtype]
+        self.resolved = {
+            "block_size": block_size,
+            "page_tails": "NaN" if nan_tails else "large",
+        }
+        self.touched_bytes = self._touched()
+
+    def _fill_queries(self, sets: int, generator: "torch.Generator") -> None:
+        """Queries and outputs by path; at scope layer both are parts of one tensor."""
+        import torch
+
+        shape, heads = self.shape, self.shape.num_q_heads
+        ends = (sets, self.batch.num_tokens, heads)
+        if self.layer:
+            self.queries = normal((*ends, shape.qk_head_dim), self.dtype, generator)
+            self.whole_outputs = self._poisoned((*ends, shape.v_head_dim))
+            cut = [self.decode_tokens, self.batch.num_tokens - self.decode_tokens]
+            self.decode_queries, self.prefill_queries = self.queries.split(cut, dim=1)
+            outputs = self.whole_outputs.split(cut, dim=1)
+        else:
+            decode = (sets, self.decode_tokens, heads)
+            prefill = (sets, self.batch.num_tokens - self.decode_tokens, heads)
+            self.decode_queries = normal((*decode, shape.latent_dim), self.dtype, generator)
+            self.prefill_queries = normal((*prefill, shape.qk_head_dim), self.dtype, generator)
+            outputs = (
+                self._poisoned((*decode, shape.kv_lora_rank)),
+                self._poisoned((*prefill, shape.v_head_dim)),
+            )
+        self.decode_outputs, self.prefill_outputs = map(list[torch.Tensor], outputs)
+
+    def _poisoned(self, shape: tuple[int, ...]) -> "torch.Tensor":
+        import torch
+
+        return torch.full(shape, float("nan"), dtype=self.dtype, device=self.device)
+
+    def take_fp8_queries(self) -> None:
+        """What the kernel gets are queries in e4m3 at scale 1, in the reference too."""
+        import torch
+
+        self.fp8_queries = True
+        if not self.layer:
+            self.decode_queries = self.decode_queries.to(torch.float8_e4m3fn)
+
+    def _new_slots(self) -> "torch.Tensor":
+        """The slot of each of the batch's new tokens: int64 [sets, tokens]."""
+        import torch
+
+        sets = len(self.tables.tables)
+        found = torch.empty((sets, self.batch.num_tokens), dtype=torch.int64, device=self.device)
+        for run in self.runs:
+            table = self.tables.tables[:, run.requests].flatten(0, 1)
+            positions = torch.arange(run.kv_len - run.q_len, run.kv_len, device=self.device)
+            slots = self.pool.slots(table, positions.expand(len(table), -1))
+            found[:, run.tokens] = slots.view(sets, -1)
+        return found
+
+    def cached_slots(self, index: int, run: Group) -> "torch.Tensor":
+        """The slots of all tokens of a run's requests: int64 [count, kv_len]."""
+        import torch
+
+        positions = torch.arange(run.kv_len, device=self.device).expand(run.count, -1)
+        return self.pool.slots(self.tables.of(index, run), positions)
+
+    def w_uk(self, index: int) -> "torch.Tensor":
+        """[heads, nope, rank]."""
+        return self.weights[index % len(self.weights), :, : self.shape.qk_nope_head_dim]
+
+    def w_uv(self, index: int) -> "torch.Tensor":
+        """[heads, v, rank]."""
+        return self.weights[index % len(self.weights), :, self.shape.qk_nope_head_dim :]
+
+    def poison(self, index: int) -> None:
+        import torch
+
+        for outputs in (self.decode_outputs, self.prefill_outputs):
+            outputs[index].fill_(float("nan"))
+            torch.full_like(outputs[index], float("nan"))  # what the next call may be given
+
+    def output(self, index: int) -> "torch.Tensor":
+        """Of unlike widths, where paths mix at scope kernel, the narrower ends in zeros."""
+        import torch
+
+        parts = (self.decode_outputs[index], self.prefill_outputs[index])
+        return torch.cat([self._widened(part.flatten(0, 1)) for part in parts])
+
+    @property
+    def width(self) -> int:
+        """Elements of an output row, the wider path's."""
+        rank, value = self.shape.kv_lora_rank, self.shape.v_head_dim
+        if self.layer or not self.decode_tokens:
+            return value
+        return rank if self.decode_tokens == self.batch.num_tokens else max(rank, value)
+
+    def _widened(self, rows: "torch.Tensor") -> "torch.Tensor":
+        from torch.nn.functional import pad
+
+        # An empty part has the width of a path that nothing takes.
+        return (
+            pad(rows, (0, self.width - rows.shape[1]))
+            if len(rows)
+            else rows[:, :0].new_empty((0, self.width))
+        )
+
+    def _touched(self) -> int:
+        """Bytes that a call reads and writes: whole pages, or the rows that are selected."""
+        import torch
+
+        kv = self.tables.pages_a_set * self.pool.page_bytes
+        if self.topk is not None:
+            rows = sum(len(torch.unique(self._chosen(self.topk[0], run))) for run in self.runs)
+            kv = rows * self.pool.stored.shape[-1] + self.topk[0].nbytes
+        queries = self.decode_queries[0].nbytes + self.prefill_queries[0].nbytes
+        outputs = self.decode_outputs[0].nbytes + self.prefill_outputs[0].nbytes
+        return int(kv + queries + outputs + (self.weights[0].nbytes if self.layer else 0))
+
+    def _chosen(self, topk: "torch.Tensor", run: Group) -> "torch.Tensor":
+        """The slots of set 0 that a run's tokens select, without what fills up: int64 [n]."""
+        return self.selected_slots(0, run)[topk[run.tokens] >= 0]
+
+    def selected_slots(self, index: int, run: Group) -> "torch.Tensor":
+        """The slots that a run's tokens select, int64 [count * q_len, topk].
+
+        Where a token selects fewer, its request's first slot stands.
+        """
+        assert self.topk is not None
+        table = self.tables.of(index, run).repeat_interleave(run.q_len, dim=0)
+        return self.pool.slots(table, self.topk[index, run.tokens].long().clamp_min(0))
+
+    def attended(self, rows: Rows) -> "torch.Tensor":
+        """In the latent space, which is the same as over up-projected heads in exact arithmetic."""
+        rank, decodes = self.shape.kv_lora_rank, rows.group.first < self.num_decode
+        weights = self.weights[rows.sets % len(self.weights), rows.heads].float()
+        w_uk, w_uv = weights.split([self.shape.qk_nope_head_dim, self.shape.v_head_dim], dim=1)
+        query = self._latent_query(rows, w_uk, decodes=decodes)
+        latents, seen = self._latents_of(rows, decodes=decodes)
+        result = attend(query, latents, latents[..., :rank], seen, self.scale)
+        if self.layer or not decodes:
+            result = (w_uv @ result.unsqueeze(2)).squeeze(2)
+        return self._widened(result)
+
+    def _latent_query(self, rows: Rows, w_uk: "torch.Tensor", *, decodes: bool) -> "torch.Tensor":
+        """Queries of these rows against latents, fp32 [n, latent]."""
+        import torch
+
+        if decodes and not self.layer:
+            return _picked(self.decode_queries, rows.sets, rows.tokens, rows.heads).float()
+        queries, first = self.decode_queries, 0
+        if not decodes:
+            queries, first = self.prefill_queries, self.decode_tokens
+        query = queries[rows.sets, rows.tokens - first, rows.heads].float()
+        sizes = [self.shape.qk_nope_head_dim, self.shape.qk_rope_head_dim]
+        nope, rope = query.split(sizes, dim=1)
+        absorbed = torch.cat([(nope.unsqueeze(1) @ w_uk).squeeze(1), rope], dim=1)
+        if decodes and self.fp8_queries:
+            return absorbed.to(self.dtype).to(torch.float8_e4m3fn).float()
+        return absorbed
+
+    def _latents_of(self, rows: Rows, *, decodes: bool) -> "tuple[torch.Tensor, torch.Tensor]":
+        """What these rows attend to, fp32 [n, keys, latent], and how many keys count for each.
+
+        A prefill has its new tokens as they were before they were cached.
+        """
+        import torch
+
+        run, table = rows.group, self.tables.of_each(rows.sets, rows.group, rows.requests)
+        if self.topk is not None:
+            positions = self.topk[rows.sets, rows.tokens].long()
+            slots = self.pool.slots(table, positions.clamp_min(0))
+            return self.pool.read(slots, torch.float32), (positions >= 0).sum(1)
+        positions = torch.arange(run.kv_len, device=table.device).expand(len(table), -1)
+        latents = self.pool.read(self.pool.slots(table, positions), torch.float32)
+        if not decodes:
+            first = run.first_token + rows.requests * run.q_len
+            tokens = first[:, None] + torch.arange(run.q_len, device=table.device)
+            fresh = self.new_latents[rows.sets[:, None], tokens].float()
+            latents[:, run.kv_len - run.q_len :] = fresh
+        return latents, rows.seen
+
+
+def _picked(stored: "torch.Tensor", *index: "torch.Tensor") -> "torch.Tensor":
+    """Indexed as bytes where it is fp8, which cannot be indexed on every device."""
+    import torch
+
+    if stored.dtype.itemsize > 1:
+        return stored[index]
+    return stored.view(torch.uint8)[index].view(stored.dtype)

@@ -1,0 +1,42 @@
+"""The products around attention at scope layer, as vLLM's MLA layer runs them."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def absorb(queries: "torch.Tensor", w_uk: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
+    """Queries [tokens, heads, nope + rope] by [heads, nope, rank]: [tokens, heads, rank], and RoPE.
+
+    The RoPE part [tokens, heads, rope] is a view.
+    """
+    import torch
+
+    nope, rope = queries.split([w_uk.shape[1], queries.shape[2] - w_uk.shape[1]], dim=-1)
+    return torch.bmm(nope.transpose(0, 1), w_uk).transpose(0, 1), rope
+
+
+def project_values(attended: "torch.Tensor", w_uv: "torch.Tensor", out: "torch.Tensor") -> None:
+    """Attended latents [tokens, heads, rank] by [heads, v, rank] into out [tokens, heads, v]."""
+    import torch
+
+    torch.bmm(attended.transpose(0, 1), w_uv.transpose(1, 2), out=out.transpose(0, 1))
+
+
+def up_project(
+    latents: "torch.Tensor", weights: "torch.Tensor", nope: int
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    """Latents [tokens, latent] by [heads, nope + v, rank]: keys and values of ordinary heads.
+
+    Keys are [tokens, heads, nope + rope], values [tokens, heads, v], a view.
+    """
+    from torch.nn.functional import linear
+
+    heads, expanded, rank = weights.shape
+    both = linear(latents[:, :rank], weights.flatten(0, 1)).unflatten(1, (heads, expanded))
+    rope = latents.shape[1] - rank
+    keys = latents.new_empty((len(latents), heads, nope + rope))
+    keys[..., :nope] = both[..., :nope]
+    keys[..., nope:] = latents[:, None, rank:]
+    return keys, both[..., nope:]

@@ -1,0 +1,16 @@
+"""FlashAttention 3 over selected latents, as vLLM serves it on Hopper."""
+
+from typing import ClassVar
+
+from attnbench.kernels.vllm.mla_sparse import VllmSparseMlaBackend
+
+
+class FlashAttnMlaSparse(VllmSparseMlaBackend):
+    """Every key is a page of its own to it; decodes and prefills alike take one token a request."""
+
+    name: ClassVar = "flashattn_mla_sparse"
+    aliases: ClassVar = ("flash_attn_mla_sparse",)
+    enum_name: ClassVar = "FLASH_ATTN_MLA_SPARSE"
+    sm_majors: ClassVar = (9,)
+    dims: ClassVar = {"kv_lora_rank": (512,), "qk_rope_head_dim": (64,)}
+    split_queries: ClassVar = True

@@ -1,0 +1,21 @@
+"""TensorRT-LLM's MLA decode for Blackwell through FlashInfer, as vLLM serves it."""
+
+from typing import ClassVar
+
+from attnbench.kernels.latent.backend import FP8
+from attnbench.kernels.vllm.mla_backend import VllmMlaBackend
+
+
+class FlashInferMla(VllmMlaBackend):
+    """Never run by us, for want of the GPU; written against vLLM's sources."""
+
+    name: ClassVar = "flashinfer_mla"
+    enum_name: ClassVar = "FLASHINFER_MLA"
+    sm_majors: ClassVar = (10,)
+    query_lens: ClassVar = "uniform"
+    kv_cache_dtypes: ClassVar = ("auto", *FP8)
+    dims: ClassVar = {
+        "kv_lora_rank": (512,),
+        "qk_rope_head_dim": (64,),
+        "qk_nope_head_dim": (64, 128, 192),
+    }

@@ -1,0 +1,20 @@
+"""TensorRT-LLM's sparse MLA for Blackwell through FlashInfer, as vLLM serves it."""
+
+from typing import ClassVar
+
+from attnbench.kernels.latent.backend import FP8
+from attnbench.kernels.vllm.mla_sparse import VllmSparseMlaBackend
+
+
+class FlashInferMlaSparse(VllmSparseMlaBackend):
+    """Never run by us, for want of the GPU; written against vLLM's sources."""
+
+    name: ClassVar = "flashinfer_mla_sparse"
+    enum_name: ClassVar = "FLASHINFER_MLA_SPARSE"
+    sm_majors: ClassVar = (10,)
+    kv_cache_dtypes: ClassVar = ("auto", *FP8)
+    dims: ClassVar = {
+        "kv_lora_rank": (512,),
+        "qk_rope_head_dim": (64,),
+        "qk_nope_head_dim": (128, 192),
+    }

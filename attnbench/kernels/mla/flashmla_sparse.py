@@ -1,0 +1,17 @@
+"""DeepSeek's FlashMLA over selected keys, as vLLM serves it."""
+
+from typing import ClassVar
+
+from attnbench.kernels.vllm.mla_sparse import VllmSparseMlaBackend
+
+
+class FlashMlaSparse(VllmSparseMlaBackend):
+    """What vLLM serves as an fp8 cache is fp8_ds_mla; it calls that fp8, too."""
+
+    name: ClassVar = "flashmla_sparse"
+    enum_name: ClassVar = "FLASHMLA_SPARSE"
+    sm_majors: ClassVar = (9, 10)
+    dtypes: ClassVar[tuple[str, ...]] = ("bf16",)
+    kv_cache_dtypes: ClassVar = ("auto", "fp8_ds_mla")
+    dims: ClassVar = {"kv_lora_rank": (512,), "qk_rope_head_dim": (64,)}
+    topk_multiple: ClassVar = 128

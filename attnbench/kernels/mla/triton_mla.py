@@ -1,0 +1,32 @@
+"""vLLM's MLA decode in Triton, which runs on every GPU."""
+
+from typing import Any, ClassVar
+
+from attnbench.kernels.latent.backend import FP8
+from attnbench.kernels.vllm.mla_backend import VllmMlaBackend
+from attnbench.kernels.vllm.mla_prepared import VllmMlaPrepared
+from attnbench.kernels.vllm.triton_splits import force_splits, splits_for
+from attnbench.provenance.machine import Machine
+from attnbench.specs.case import Case
+
+
+class TritonMla(VllmMlaBackend):
+    """It takes each new token for a request of its own, and so one a request."""
+
+    name: ClassVar = "triton_mla"
+    enum_name: ClassVar = "TRITON_MLA"
+    knobs: ClassVar = VllmMlaBackend.knobs | {"num_splits"}
+    kv_cache_dtypes: ClassVar = ("auto", *FP8)
+
+    def refusal(self, case: Case, machine: Machine) -> str | None:
+        splits = case.knob("num_splits")
+        if splits is not None and int(splits) & (int(splits) - 1):
+            return f"is compiled for each split count, a power of 2, not for --num-splits {splits}"
+        return super().refusal(case, machine)
+
+    def configure(self, prepared: VllmMlaPrepared) -> None:
+        super().configure(prepared)
+        force_splits(prepared.case.knob("num_splits"))
+
+    def facts(self, prepared: VllmMlaPrepared) -> dict[str, Any]:
+        return {"num_kv_splits": splits_for(prepared.batch.max_kv_len)}

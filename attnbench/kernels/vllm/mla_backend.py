@@ -1,0 +1,184 @@
+"""vLLM's MLA backends: what each can be asked for, and how its builder splits a batch."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from attnbench.kernels.base import Refused, Setting
+from attnbench.kernels.inputs import torch_dtype
+from attnbench.kernels.latent.backend import MlaBackend
+from attnbench.kernels.vllm.config import LayerConfig, vllm_config
+from attnbench.kernels.vllm.mla_layer import limit_requests
+from attnbench.kernels.vllm.mla_prefill import prefill_refusal, prefill_settings
+from attnbench.kernels.vllm.mla_prepared import VllmMlaPrepared
+from attnbench.kernels.vllm.registry import (
+    Configuration,
+    Unavailable,
+    backend_class,
+    block_size,
+    complaints,
+)
+from attnbench.kernels.vllm.startup import activate
+from attnbench.provenance.machine import Machine
+from attnbench.specs.batch import Batch
+from attnbench.specs.case import Case
+from attnbench.specs.shape import MlaShape
+
+if TYPE_CHECKING:
+    from vllm.config import VllmConfig
+
+# What a decode path takes (vLLM's QueryLenSupport): one new token, as many for all, or any.
+QueryLens = Literal["single", "uniform", "varlen"]
+
+
+class VllmMlaBackend(MlaBackend):
+    """One entry of vLLM's registry; a subclass says what holds for it before vLLM is imported."""
+
+    module: ClassVar = "vllm"
+    devices: ClassVar = ("cuda",)
+    knobs: ClassVar[frozenset[str]] = frozenset({"threshold", "prefill_backend"})
+    dtypes: ClassVar[tuple[str, ...]] = ("bf16", "fp16")
+    path: ClassVar = "decode"
+    enum_name: ClassVar[str]
+    query_lens: ClassVar[QueryLens] = "single"
+    own_threshold: ClassVar[int] = 1  # the builder's reorder_batch_threshold
+    usual_block_size: ClassVar[int] = 64
+    sparse: ClassVar[bool] = False
+    nan_tails: ClassVar[bool] = False  # whether it never multiplies what stands behind a request
+    split_queries: ClassVar[bool] = False  # whether forward_mqa wants latent and RoPE parts apart
+
+    def num_decode(self, case: Case) -> int:
+        """As vLLM's split_decodes_and_prefills sorts them; a sparse layer knows one path."""
+        if self.sparse:
+            return len(case.batch)
+        threshold = int(case.knob("threshold") or self.own_threshold)
+        return split(case.batch, threshold, uniform=self.query_lens != "varlen")
+
+    def refusal(self, case: Case, machine: Machine) -> str | None:
+        return (
+            super().refusal(case, machine)
+            or self._path_refusal(case)
+            or self._prefill_refusal(case, machine)
+            or self._vllm_refusal(case, machine)
+        )
+
+    def _path_refusal(self, case: Case) -> str | None:
+        threshold, decodes = case.knob("threshold"), self.num_decode(case)
+        if self.query_lens == "single" and threshold not in (None, 1):
+            return (
+                f"decodes one token at a time, so that --thresholds {threshold} would have it read "
+                "beyond its tables; it takes 1"
+            )
+        if case.knob("num_splits") is not None and not decodes:
+            return "splits decodes alone, and no request of this batch takes the decode path"
+        if self.sparse or _in_vllm_order(case.batch, decodes):
+            return None
+        return (
+            "sees prefills without a context before longer ones with one; vLLM's scheduler and "
+            "its merging of parts have those with a context first"
+        )
+
+    def _prefill_refusal(self, case: Case, machine: Machine) -> str | None:
+        asked = case.knob("prefill_backend")
+        if asked is None:
+            return None
+        if self.num_decode(case) == len(case.batch):
+            return (
+                f"sends no request of this batch to prefill, so that --prefill-backends {asked} "
+                "would change nothing; a lower threshold would, e.g. --thresholds 1"
+            )
+        return prefill_refusal(str(asked), machine)
+
+    def _vllm_refusal(self, case: Case, machine: Machine) -> str | None:
+        """vLLM's own reasons; imports it."""
+        try:
+            cls, config, _ = self._configured(case)
+        except Unavailable as error:
+            return str(error)
+        except Refused as error:
+            return str(error)
+        activate(config)
+        assert isinstance(case.shape, MlaShape)
+        asked = Configuration(
+            head_size=case.shape.latent_dim,
+            dtype=torch_dtype(case.dtype),
+            kv_cache_dtype=case.kv_cache_dtype,
+            use_mla=True,
+            use_sparse=self.sparse,
+        )
+        return "; ".join(complaints(cls, asked, machine)) or None
+
+    def _configured(self, case: Case, *, graphs: bool = True) -> "tuple[Any, VllmConfig, int]":
+        cls = backend_class(self.enum_name)
+        page = block_size(cls, case.block_size, self.usual_block_size)
+        if page is None:
+            raise Refused(f"does not take --block-size {case.block_size}")
+        model = {} if case.index_topk is None else {"index_topk": case.index_topk}
+        wanted = LayerConfig(
+            shape=case.shape,
+            dtype=case.dtype,
+            batch=case.batch,
+            block_size=page,
+            kv_cache_dtype=self.vllm_kv_cache_dtype(case),
+            attention=prefill_settings(case.knob("prefill_backend")),
+            model=model,
+            graphs=graphs,
+        )
+        config = vllm_config(wanted)
+        limit_requests(config, len(case.batch))
+        return cls, config, page
+
+    def vllm_kv_cache_dtype(self, case: Case) -> str:
+        """vLLM's name for what the case asks for."""
+        return case.kv_cache_dtype
+
+    def prepare(self, case: Case, setting: Setting) -> VllmMlaPrepared:
+        try:
+            cls, config, page = self._configured(case, graphs=getattr(setting, "graphs", True))
+        except Unavailable as error:
+            raise Refused(str(error)) from error
+        return VllmMlaPrepared(self, cls, config, case, setting, page)
+
+    def configure(self, prepared: VllmMlaPrepared) -> None:
+        """Set what the case asks of the builder and the impl, before metadata are built."""
+        builder = prepared.builder
+        if self.sparse:
+            return
+        support = builder.query_len_support.value
+        if support != _SUPPORT[self.query_lens]:
+            raise Refused(
+                f"this vLLM's builder decodes {support} queries, attnbench expects "
+                f"{_SUPPORT[self.query_lens]}"
+            )
+        if (threshold := prepared.case.knob("threshold")) is not None:
+            builder.reorder_batch_threshold = int(threshold)
+
+    def scheduled(self, prepared: VllmMlaPrepared, metadata: Any) -> Any:
+        """The metadata with what the case asks of them."""
+        return metadata
+
+    def facts(self, prepared: VllmMlaPrepared) -> dict[str, Any]:
+        """What else a row should say of what ran."""
+        return {}
+
+
+_SUPPORT = {"single": "single_only", "uniform": "uniform", "varlen": "varlen"}
+
+
+def split(batch: Batch, threshold: int, *, uniform: bool) -> int:
+    """How many requests, the first of a batch in execution order, decode.
+
+    Those of at most `threshold` new tokens; where a kernel takes as many for all, those that have
+    as many as the first (vllm/v1/attention/backends/utils.py, split_decodes_and_prefills).
+    """
+    q_lens: Sequence[int] = [request.q_len for request in batch]
+    if q_lens[0] > threshold:
+        return 0
+    if uniform:
+        return q_lens.count(q_lens[0])
+    return sum(q_len <= threshold for q_len in q_lens)
+
+
+def _in_vllm_order(batch: Batch, decodes: int) -> bool:
+    """Whether no prefill has a context after one that has none."""
+    contexts = [request.context_len > 0 for request in batch.requests[decodes:]]
+    return contexts == sorted(contexts, reverse=True)

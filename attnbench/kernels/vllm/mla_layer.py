@@ -1,0 +1,117 @@
+"""vLLM's MLA layers with real weights, and their metadata from its own builder."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from attnbench.kernels.vllm.startup import activate, start
+from attnbench.specs.shape import MlaShape
+
+if TYPE_CHECKING:
+    import torch
+    from vllm.config import VllmConfig
+
+Q_LORA_RANK = 1536  # vLLM's layer is told it and never uses it
+# vLLM's usual; TRITON_MLA reserves fp32 partial outputs for as many requests, 4 GB for 1024 of 8k.
+MAX_NUM_SEQS = 256
+
+
+def limit_requests(config: "VllmConfig", num_requests: int) -> None:
+    """Let builders reserve for no more requests than a server on one GPU would have."""
+    config.scheduler_config.max_num_seqs = max(MAX_NUM_SEQS, num_requests)
+
+
+def mla_layers(
+    backend: type,
+    config: "VllmConfig",
+    shape: MlaShape,
+    weights: "Sequence[torch.Tensor]",
+    topk: "torch.Tensor | None",
+) -> list[Any]:
+    """A layer for each of the weights [heads, nope + v, rank], which it shares memory with.
+
+    `topk` int32 [tokens, topk] is what a sparse backend's indexer would have written; None for a
+    dense backend. `config` becomes the current one of the process.
+    """
+    import torch
+
+    activate(config)
+    start(str(weights[0].device))
+    with torch.device(weights[0].device):
+        return [
+            _layer(backend, config, shape, each, topk, f"attnbench.{index}")
+            for index, each in enumerate(weights)
+        ]
+
+
+def _layer(
+    backend: type,
+    config: "VllmConfig",
+    shape: MlaShape,
+    weights: "torch.Tensor",
+    topk: "torch.Tensor | None",
+    name: str,
+) -> Any:
+    from vllm.model_executor.layers.attention.mla_attention import MLAAttention
+    from vllm.model_executor.layers.linear import ColumnParallelLinear
+
+    heads, expanded, rank = weights.shape
+    projection = ColumnParallelLinear(
+        rank, heads * expanded, bias=False, quant_config=None, params_dtype=weights.dtype
+    )
+    projection.weight.data = weights.flatten(0, 1)
+    layer = MLAAttention(
+        num_heads=heads,
+        scale=shape.qk_head_dim**-0.5,
+        qk_nope_head_dim=shape.qk_nope_head_dim,
+        qk_rope_head_dim=shape.qk_rope_head_dim,
+        v_head_dim=shape.v_head_dim,
+        q_lora_rank=Q_LORA_RANK,
+        kv_lora_rank=rank,
+        kv_b_proj=projection,
+        cache_config=config.cache_config,
+        prefix=name,
+        attn_backend=backend,
+        use_sparse=topk is not None,
+        topk_indices_buffer=topk,
+    )
+    layer.process_weights_after_loading(weights.dtype)
+    impl: Any = layer.impl
+    if getattr(impl, "dcp_world_size", None) in (None, -1):
+        impl.dcp_world_size, impl.dcp_rank = 1, 0  # one rank; vLLM up to 0.25 sets it at first use
+    return layer
+
+
+def metadata_builder(
+    backend: Any, layer: Any, config: "VllmConfig", block_size: int, device: str
+) -> Any:
+    """The backend's own builder for a layer's cache of that page size."""
+    import torch
+
+    spec = dataclasses.replace(layer.get_kv_cache_spec(config), block_size=block_size)
+    return backend.get_builder_cls()(spec, [layer.layer_name], config, torch.device(device))
+
+
+class ReadyHeads:
+    """In place of kv_b_proj: what it gave in the first pass, call by call, without the product.
+
+    So that scope kernel times vLLM's prefill without up-projecting keys and values.
+    """
+
+    def __init__(self, projection: Any) -> None:
+        self._projection, self.weight = projection, projection.weight
+        self._made: list[torch.Tensor] = []
+        self._at: int | None = None  # the next call of a pass; None while recording
+
+    def __call__(self, latents: "torch.Tensor") -> "tuple[torch.Tensor]":
+        if self._at is None:
+            self._made.append(self._projection(latents)[0])
+            return (self._made[-1],)
+        ready = self._made[self._at]
+        self._at = (self._at + 1) % len(self._made)
+        return (ready,)
+
+    def recorded(self) -> int:
+        """End the recording; bytes of what it holds."""
+        self._at = 0
+        return sum(each.nbytes for each in self._made)

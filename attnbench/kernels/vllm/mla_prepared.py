@@ -1,0 +1,166 @@
+"""An MLA case on vLLM's own layer, builder and impl.
+
+Scope layer is `MLAAttention.forward_impl`: for decodes the W_UK product, the impl's `forward_mqa`
+and the W_UV product, for prefills its `forward_mha` with kv_b_proj. Scope kernel is `forward_mqa`
+for decodes and, for prefills, `forward_mha` without the product of kv_b_proj, whose results are
+made beforehand; gathering the context, joining keys and merging parts are in it, as vLLM has them.
+Neither writes the new tokens to the cache, which holds them already. Building metadata is the plan.
+"""
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from attnbench.kernels.base import Refused, Setting
+from attnbench.kernels.inputs import UNUSED_ENTRY
+from attnbench.kernels.latent.prepared import MlaPrepared
+from attnbench.kernels.reference import rotating
+from attnbench.kernels.tolerance import Tolerance
+from attnbench.kernels.vllm.metadata import common_metadata
+from attnbench.kernels.vllm.mla_layer import ReadyHeads, metadata_builder, mla_layers
+from attnbench.kernels.vllm.mla_prefill import prefill_that_runs
+
+if TYPE_CHECKING:
+    import torch
+    from vllm.config import VllmConfig
+
+    from attnbench.kernels.vllm.mla_backend import VllmMlaBackend
+
+# Three bits of mantissa for what an fp8 kernel computes with, its probabilities among it.
+IN_FP8 = Tolerance(0.15, 5e-2, 1.5e-3)
+
+
+class VllmMlaPrepared(MlaPrepared):
+    """All sets share a builder, at scope kernel the layer too; each has its own metadata."""
+
+    def __init__(
+        self,
+        backend: "VllmMlaBackend",
+        cls: Any,
+        config: "VllmConfig",
+        case: Any,
+        setting: Setting,
+        block_size: int,
+    ) -> None:
+        num_decode = backend.num_decode(case)
+        super().__init__(case, setting, num_decode, block_size, nan_tails=backend.nan_tails)
+        self.backend, self.cls = backend, cls
+        topk = None if self.topk is None else self.topk[0]
+        self.layers = mla_layers(cls, config, self.shape, list(self.weights), topk)
+        self.impl: Any = self.layers[0].impl
+        in_fp8 = case.kv_cache_dtype.startswith("fp8")
+        if in_fp8 and self.impl.supports_quant_query_input:
+            self.take_fp8_queries()
+        if self.fp8_queries:
+            self.tolerance = IN_FP8
+        elif self.layer or num_decode < len(case.batch):
+            # The absorbed query and the attended latents, or up-projected heads, are rounded too.
+            self.tolerance = self.tolerance.unfused()
+        self.cache = self._cache(quantised=in_fp8)
+        self.builder = metadata_builder(cls, self.layers[0], config, block_size, setting.device)
+        backend.configure(self)
+        self.metadata = [self._built(index) for index in range(setting.sets)]
+        self.plan = partial(self._built, 0)
+        self._prepare_inputs(setting.sets)
+        self.calls = rotating(self._launch_layer if self.layer else self._launch, setting.sets)
+        self._first_pass()
+        self._describe(config)
+
+    def _cache(self, *, quantised: bool) -> "torch.Tensor":
+        """As `forward_impl` hands it to the impl, and at scope layer as it gets it."""
+        stored = self.pool.stored
+        if self.layer or not quantised or self.case.kv_cache_dtype == "fp8_ds_mla":
+            return stored
+        from vllm.platforms import current_platform
+
+        return stored.view(current_platform.fp8_dtype())
+
+    def _built(self, index: int) -> Any:
+        """The metadata of a set; Refused unless it splits the batch as the row will say."""
+        import torch
+
+        nobody = self.tables.strangers[0].int()
+        table = torch.where(self.tables.tables == UNUSED_ENTRY, nobody, self.tables.tables)
+        tables = replace(self.tables, tables=table)
+        metadata = self.builder.build(0, common_metadata(self.batch, tables, index))
+        metadata = self.backend.scheduled(self, metadata)
+        decodes = getattr(metadata, "num_decodes", self.num_decode)
+        if decodes != self.num_decode:
+            raise Refused(
+                f"expected {self.num_decode} of {len(self.batch)} requests on the decode path, "
+                f"but this vLLM's builder sends {decodes}"
+            )
+        return metadata
+
+    def _prepare_inputs(self, sets: int) -> None:
+        """Tensors that each launch passes on, made once."""
+        rank = self.shape.kv_lora_rank
+        self.compressed = [each[:, :rank].contiguous() for each in self.new_latents]
+        self.rope = [each[:, None, rank:].contiguous() for each in self.new_latents]
+        self.kernel_queries: list[Any] = list(self.decode_queries)
+        if self.backend.split_queries and not self.layer:
+            self.kernel_queries = [
+                (each[..., :rank].contiguous(), each[..., rank:].contiguous())
+                for each in self.decode_queries
+            ]
+        self.has_prefill = self.decode_tokens < self.batch.num_tokens
+        projection = self.layers[0].kv_b_proj
+        self.ready = [ReadyHeads(projection) for _ in range(0 if self.layer else sets)]
+
+    def _launch_layer(self, index: int) -> None:
+        layer = self.layers[index]
+        self._select(layer.impl, index)
+        layer.forward_impl(
+            self.queries[index],
+            self.compressed[index],
+            self.rope[index],
+            self.cache,
+            self.metadata[index],
+            self.whole_outputs[index].flatten(1),
+        )
+
+    def _launch(self, index: int) -> None:
+        """Prefills first, as `forward_impl` has them."""
+        impl, layer, metadata = self.impl, self.layers[0], self.metadata[index]
+        if self.has_prefill:
+            impl.kv_b_proj = self.ready[index]
+            impl.forward_mha(
+                self.prefill_queries[index],
+                self.compressed[index][self.decode_tokens :],
+                self.rope[index][self.decode_tokens :],
+                self.cache,
+                metadata,
+                layer._k_scale,
+                output=self.prefill_outputs[index].flatten(1),
+            )
+        if self.decode_tokens:
+            self._select(impl, index)
+            result, _ = impl.forward_mqa(self.kernel_queries[index], self.cache, metadata, layer)
+            self.decode_outputs[index] = result
+
+    def _select(self, impl: Any, index: int) -> None:
+        """Give a sparse impl the set's own indices."""
+        if self.topk is not None:
+            impl.topk_indices_buffer = self.topk[index]
+
+    def _first_pass(self) -> None:
+        """Launch every set: kernels compile, and FlashMLA makes its schedule of a metadata."""
+        for call in self.calls:
+            call()
+        if self.ready and self.has_prefill:
+            held = [each.recorded() for each in self.ready]
+            self.touched_bytes += held[0]
+
+    def _describe(self, config: "VllmConfig") -> None:
+        self.resolved |= {
+            "backend_class": self.cls.__name__,
+            "cudagraph_mode": config.compilation_config.cudagraph_mode.name,
+        }
+        if not self.backend.sparse:
+            self.resolved |= {"threshold": int(self.builder.reorder_batch_threshold)}
+        if self.fp8_queries:
+            self.resolved |= {"queries": "fp8"}
+        if getattr(self.metadata[0], "prefill", None) is not None:
+            asked = self.case.knob("prefill_backend")
+            self.resolved |= {"prefill_backend": prefill_that_runs(self.metadata[0], asked)}
+        self.resolved |= self.backend.facts(self)
