@@ -10,6 +10,7 @@ COMMANDS = {
     "selfcheck": "Compare equal code with itself: this machine's noise, for diff to judge by.",
     "report": "Show stored results as tables, Markdown, CSV or JSON.",
     "diff": "Compare two sets of runs: what got slower, what did not.",
+    "ab": "Measure two builds in turns on one device, and compare them.",
     "runs": "List, relabel and delete stored runs.",
     "db": "Carry results between databases.",
     "doctor": "Show this machine, and which backends can run here.",

@@ -1,7 +1,8 @@
 """What the measuring commands share: run the cases, show outcomes as they come, end in a table."""
 
 import sys
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -28,14 +29,30 @@ CACHES = {"both": ("cold", "hot")}
 FREE_ON_RESUME = {"resume", "db", "wait", "output_csv", "output_json", "dry_run"}
 
 
+class Instead(ABC):
+    """What to do with a family's cases instead of measuring them once here."""
+
+    @abstractmethod
+    def measure(
+        self, command: Command, plan_for: Callable[[Machine], Plan], given: Mapping[str, Any]
+    ) -> None:
+        """Measure them; `given` are the options of the family's command."""
+
+
 def measure_family(given: Mapping[str, Any], asked: Asked) -> None:
-    """Measure what was asked, print the table, and end with the command's exit status."""
+    """Measure what was asked, print the table, and end with the command's exit status.
+
+    Where another command wraps the family's, its context holds an `Instead`, which measures.
+    """
     ctx = click.get_current_context()
     check_scope(asked)
     command = _command(ctx, given, asked.family)
     plan_for = partial(_plan, given, asked)
     if given["dry_run"]:
         click.echo(forecast_text(forecast(command, plan_for)))
+        return
+    if isinstance(ctx.obj, Instead):
+        ctx.obj.measure(command, plan_for, given)
         return
     with Session(command, plan_for, note) as session:
         try:
