@@ -7,6 +7,7 @@ over that is what the size costs. Needs no GPU.
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from itertools import islice, product
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from sqlalchemy import text
 from tabulate import tabulate
@@ -159,24 +161,37 @@ def copy(store: Store, origin: int, run: int) -> None:
         )
 
 
-def row(name: str, arguments: Sequence[str], large: Path, small: Path) -> dict[str, float | str]:
+def row(name: str, arguments: Sequence[str], large: Path, small: Path) -> dict[str, Any]:
     """Seconds of a command in both databases, and the difference."""
-    slow, quick = (seconds(arguments, db) for db in (large, small))
-    return {"command": name, "large s": slow, "start-up s": quick, "beyond s": slow - quick}
+    (slow, work), (quick, least) = (seconds(arguments, db) for db in (large, small))
+    return {
+        "command": name,
+        "large s": slow,
+        "start-up s": quick,
+        "beyond s": slow - quick,
+        "beyond, CPU s": work - least,
+    }
 
 
-def seconds(arguments: Sequence[str], db: Path) -> float:
-    """The median of some processes."""
-    found = []
+def seconds(arguments: Sequence[str], db: Path) -> tuple[float, float]:
+    """Wall and CPU seconds of a process, the median of some."""
+    walls, works = [], []
     for _ in range(REPEATS):
-        began = time.perf_counter()
+        began, before = time.perf_counter(), cpu_seconds()
         subprocess.run(
             [sys.executable, "-m", "attnbench", *arguments, "--db", str(db)],
             stdout=subprocess.DEVNULL,
             check=True,
         )
-        found.append(time.perf_counter() - began)
-    return median(found)
+        walls.append(time.perf_counter() - began)
+        works.append(cpu_seconds() - before)
+    return median(walls), median(works)
+
+
+def cpu_seconds() -> float:
+    """What all processes that have ended used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":

@@ -76,8 +76,7 @@ class Diff:
     @property
     def describe(self) -> Callable[[Case], str]:
         """Names a case so that it is told from all others of both sides."""
-        cases = [m.case for side in (self.base, self.head) for m in side.measurements]
-        return Fields.of(cases).describe
+        return Fields.of([*_cases(self.base), *_cases(self.head)]).describe
 
     @property
     def leftovers(self) -> list[str]:
@@ -87,11 +86,11 @@ class Diff:
             cases[f"not comparable, {difference}"].append(pair.base.case)
         cases["only in base"] += [series.case for series in self.pairing.only_base]
         cases["only in head"] += [series.case for series in self.pairing.only_head]
-        describe = self.describe
+        told = {reason: listed for reason, listed in cases.items() if listed}
+        describe = self.describe if told else str
         return [
             f"{reason}: {some(map(describe, listed), len(listed), LISTED)}"
-            for reason, listed in cases.items()
-            if listed
+            for reason, listed in told.items()
         ]
 
     @property
