@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from attnbench.reporting.diff import FAILING, FAILS, Diff, Row
+from attnbench.reporting.diff import FAILING, FAILS, Diff, Row, newest
 from attnbench.reporting.diff_text import by_section, failures, header, summary, table
 from attnbench.reporting.grid import items
 
@@ -33,7 +33,8 @@ def diff_markdown(diff: Diff) -> str:
 
 def _title(diff: Diff) -> str:
     counted = ", ".join(f"{count} {verdict}" for verdict, count in diff.counts.items())
-    return _plain(f"{counted} ({diff.base.ref} to {diff.head.ref})")
+    base, head = (newest(side).label or side.ref for side in (diff.base, diff.head))
+    return _plain(f"{counted} ({base} to {head})")
 
 
 def _tables(rows: Sequence[Row], diff: Diff) -> str:

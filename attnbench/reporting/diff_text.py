@@ -9,7 +9,7 @@ from attnbench.reporting.differences import source_text
 from attnbench.reporting.grid import WIDTH, Column, Style, grid, heading, items
 from attnbench.reporting.section import Section
 from attnbench.reporting.selection import Selection
-from attnbench.reporting.suspects import device_ratio, suspects
+from attnbench.reporting.suspects import device_ratios, suspects
 from attnbench.reporting.tables import spec_column
 from attnbench.units import MISSING, change_in_percent, percent, seconds_column
 
@@ -79,9 +79,9 @@ def table(rows: Sequence[Row], diff: Diff, style: Style = "table", width: int = 
         Column(f"base\n{unit}", texts[: len(rows)]),
         Column(f"head\n{unit}", texts[len(rows) :]),
         Column("change\n%", [_change(row) for row in rows]),
-        *_known("95 % interval\n%", [_interval(row) for row in rows]),
+        Column("95 % interval\n%", [_interval(row) for row in rows]),
         *_known("finds\n%", [_finds(row) for row in rows]),
-        *_known("less\ndevice", [_less_device(row, diff) for row in rows]),
+        *_known("less\ndevice", list(map(_less_device, rows, device_ratios(diff, rows)))),
         *_known("rounds\nneeded", [_rounds_needed(row) for row in rows]),
     ]
     return f"{heading(lines, style, width)}\n\n{grid(columns, style, width)}"
@@ -100,12 +100,11 @@ def _finds(row: Row) -> str:
     return change_in_percent(1 + found.detectable).removeprefix("+")
 
 
-def _less_device(row: Row, diff: Diff) -> str:
+def _less_device(row: Row, foreseen: float | None) -> str:
     """The change without what the sentinels foresee of it."""
-    ratio = device_ratio(diff, row)
-    if row.comparison is None or ratio is None:
+    if row.comparison is None or foreseen is None:
         return MISSING
-    return change_in_percent(row.comparison.ratio / ratio)
+    return change_in_percent(row.comparison.ratio / foreseen)
 
 
 def _change(row: Row) -> str:

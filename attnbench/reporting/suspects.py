@@ -45,17 +45,24 @@ def suspects(diff: Diff) -> list[str]:
     ]
 
 
-def device_ratio(diff: Diff, row: Row) -> float | None:
-    """The time ratio that the sentinels alone foresee for a case: 1.02 is a device 2 % slower.
+def device_ratios(diff: Diff, rows: Sequence[Row]) -> list[float | None]:
+    """The time ratio that the sentinels alone foresee for each row: 1.02 is a device 2 % slower.
 
     By the copy's rate where memory bounds the case, by the matmul's where computing does. None
     where the bound is unknown and where the sentinels have not moved.
     """
-    shift, timed = _device_shift(diff), row.pair.head.timed
-    if not _beyond(shift) or not timed:
-        return None
+    shift = _device_shift(diff)
+    if not _beyond(shift):
+        return [None] * len(rows)
     machine = Machine.from_facts(newest(diff.head).machine)
-    limit = roofline(timed[0].case, timed[0].flops, timed[0].bytes, machine)
+    return [_foreseen(row.pair.head, machine, shift) for row in rows]
+
+
+def _foreseen(series: Series, machine: Machine, shift: Mapping[str, float]) -> float | None:
+    if not series.timed:
+        return None
+    work = series.timed[0]
+    limit = roofline(series.case, work.flops, work.bytes, machine)
     if limit is None:
         return None
     rate = "bytes_per_second" if limit.bound == "memory" else "flops_per_second"
