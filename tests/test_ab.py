@@ -77,13 +77,27 @@ def test_two_environments_are_measured_in_turns_and_a_slowdown_is_found(
         assert len(set(turns_of(store, (1, 2)).values())) == 1
 
 
-def test_equal_builds_end_in_no_verdict_of_slower(attnbench: Attnbench) -> None:
-    sides = ["ab", "--head-env", "PACED_MS=2", "--margin", "200%", "--format", "json"]
+def test_equal_builds_are_not_slower_and_no_secret_is_kept(
+    attnbench: Attnbench, tmp_path: Path
+) -> None:
+    sides = [
+        "ab",
+        "--head-env",
+        "PACED_MS=2",
+        "A_TOKEN=hush",
+        "--margin",
+        "200%",
+        "--format",
+        "json",
+    ]
     done = attnbench(*sides, "--", *PACED)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["differences"] == ["PACED_MS unset -> 2"]
     assert {cell["verdict"] for cell in found["cells"]} <= {"same", "unclear"}
+    assert not any(b"hush" in path.read_bytes() for path in tmp_path.glob("attnbench.db*"))
+    with Store.open(tmp_path / "attnbench.db", create=False) as store:
+        assert "A_TOKEN=..." in store.run(1).argv
 
 
 def test_a_backend_that_only_one_side_can_run_newly_fails(

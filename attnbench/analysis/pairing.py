@@ -64,7 +64,7 @@ class Matching:
 
 
 def pair_up(
-    base: Sequence[Series], head: Sequence[Series], matching: Matching | None = None
+    base: Sequence[Series], head: Sequence[Series], *, matching: Matching | None = None
 ) -> Pairing:
     """Pairs in the order of the base; what finds no partner with its method is told apart."""
     matching = matching or Matching()

@@ -18,6 +18,7 @@ from attnbench.commands.variadic import VariadicCommand
 from attnbench.db.store import Store
 from attnbench.errors import INTERRUPTED, UsageError
 from attnbench.kernels.registry import FAMILIES
+from attnbench.provenance.environment import kept_variables
 from attnbench.provenance.machine import Machine
 from attnbench.reporting.diff import diff
 from attnbench.reporting.progress import outcome_line
@@ -91,10 +92,21 @@ class _Turns(Instead):
                     f"--{name.replace('_', '-')} is of one run, and ab makes two; name them with "
                     "--base-label and --head-label, and `attnbench report` exports them"
                 )
-        runs = self._runs(replace(command, name="ab"), plan_for)
+        runs = self._runs(replace(command, name="ab", argv=self._told(command.argv)), plan_for)
         with Store.open(command.db, create=False, note=note) as store:
             found = diff(store, *(f"run:{run}" for run in runs), margin=self.ours["margin"])
         show_and_exit(found, self.ours)
+
+    def _told(self, argv: Sequence[str]) -> list[str]:
+        """The command line without the values of variables that hold secrets."""
+        given = [
+            each for side in ("base", "head") for each in dict(self.ours[f"{side}_env"]).items()
+        ]
+        hidden = [f"{n}={v}" for n, v in given if n not in kept_variables({n: v}, (n,))]
+        return [
+            f"{word.partition('=')[0]}=..." if word.endswith(tuple(hidden)) else word
+            for word in argv
+        ]
 
     def _runs(self, command: Command, plan_for: Callable[[Machine], Plan]) -> list[int]:
         """Measure both sides; the numbers of their runs."""

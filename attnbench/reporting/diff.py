@@ -123,7 +123,7 @@ def diff(
     if chosen is None:
         _require_two_sides(base, head)
     sides = series_of(base.measurements), series_of(head.measurements)
-    pairing = pair_up(*sides, Matching(chosen))
+    pairing = pair_up(*sides, matching=Matching(chosen))
     runs = {newest(side).number for side in (base, head)}
     sentinels = {run: store.sentinels(run) for run in runs} if len(runs) > 1 else NO_SENTINELS
     rows = _rows(store, pairing.pairs, margin)

@@ -97,7 +97,7 @@ def diff_gpus(store: Store, base_ref: str, head_ref: str, *, pool: bool = False)
             "compare runs of it, e.g. --base 1 --head 2"
         )
     sides = series_of(base.measurements), series_of(head.measurements)
-    pairing = pair_up(*sides, Matching(across_machines=True))
+    pairing = pair_up(*sides, matching=Matching(across_machines=True))
     whole = [pair for pair in pairing.pairs if not (pair.base.failures or pair.head.failures)]
     if not whole:
         raise NotComparable(
