@@ -134,9 +134,32 @@ def test_what_got_slower_stands_first_and_ends_in_status_1(db: str) -> None:
 
 
 MARKDOWN = """\
+### attnbench: 1 slower, 1 unclear, 1 faster (base to head)
+
+**attn on Intel Xeon, 2 cores; timer cpu, cache cold; 3 and 3 rounds**
+
+backend sdpa, dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
+
+| verdict | spec | base ms | head ms | change % | 95 % interval % |
+| --- | --- | ---: | ---: | ---: | ---: |
+| slower | 8q1kv1k | 1.00 | 1.30 | +30.0 | +26.4 to +33.7 |
+
+- 1 slower, 1 unclear, 1 faster; a change within 1 % does not matter
+- geometric mean of the 3 cases with a time on both sides: -3.1 %
+- unclear: not even 1000 rounds on each side would settle it
+- no between-session variance is stored for this machine: sessions are assumed to differ by 1 %
+
+<details>
+<summary>Runs, and what differs between them</summary>
+
 - base: run 1 "base", trunk@aaaaaaaaaaaa, <when>
 - head: run 2 "head", trunk@aaaaaaaaaaaa, <when>
 - source, software and machine are the same on both sides
+
+</details>
+
+<details>
+<summary>All 3 cases</summary>
 
 **attn on Intel Xeon, 2 cores; timer cpu, cache cold; 3 and 3 rounds**
 
@@ -148,17 +171,35 @@ backend sdpa, dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
 | unclear | q512 | 1.00 | 1.00 | +0.0 | -2.7 to +2.8 |
 | faster | q1k | 1.00 | 0.700 | -30.0 | -31.9 to -28.0 |
 
-- 1 slower, 1 unclear, 1 faster; a change within 1 % does not matter
-- geometric mean of the 3 cases with a time on both sides: -3.1 %
-- unclear: not even 1000 rounds on each side would settle it
-- no between-session variance is stored for this machine: sessions are assumed to differ by 1 %
+</details>
 """
 
 
-def test_markdown_is_a_comment_for_a_pull_request(db: str) -> None:
+def test_markdown_is_a_comment_that_shows_the_losers_and_folds_the_rest(db: str) -> None:
     add(db, "base", scaled([1, 1, 1]))
     add(db, "head", scaled([1, 1.3, 0.7]))
     assert text_of(diff(db, *SIDES, "--format", "markdown")) == MARKDOWN
+
+
+def test_a_comment_of_many_cases_fits_what_github_takes(db: str) -> None:
+    mixed = "_".join(f"{n}q{2**n}kv{2**n}k" for n in range(2, 9))
+    cases = [attn(f"{n}q1kv{k}k_{mixed}") for n in range(1, 21) for k in range(1, 26)]
+    for label in ("base", "head"):
+        add(db, label, {case: timed(case, 1e-3) for case in cases})
+    text = diff(db, *SIDES, "--format", "markdown").stdout
+    assert 50_000 < len(text) < 65_000
+    assert "<summary>All 500 cases</summary>" in text
+    assert text.rstrip().endswith("left out, since a comment holds no more.\n\n</details>")
+
+
+def test_a_label_is_no_markup_and_no_mention_in_a_comment(db: str) -> None:
+    label = "<img src=x> @someone"
+    add(db, "base", scaled([1, 1, 1]))
+    add(db, label, scaled([1, 1, 1]))
+    text = diff(db, "--base", "base", "--head", label, "--format", "markdown").stdout
+    assert "<img" not in text
+    assert "@someone" not in text
+    assert "&lt;img src=x> &#64;someone" in text
 
 
 FAILURES = """\
@@ -400,7 +441,7 @@ def test_a_run_is_not_compared_with_itself(db: str) -> None:
     assert found.stderr == (
         "Error: --base base and --head latest both name run 1, and a run compared with itself "
         "shows nothing; name two sides apart, e.g. --base 1 --head 2 (`attnbench runs` lists "
-        "them)\n"
+        "them), or a field in which its cases differ, e.g. --across backend\n"
     )
 
 

@@ -79,9 +79,20 @@ def test_measured_sessions_make_equal_code_the_same(db: str) -> None:
     assert verdicts(db) == {"q512": "same", "q8k": "same"}
     assert told(db).endswith(
         "a change within 1 % does not matter geometric mean of the 2 cases with a time on both "
-        "sides: +0.0 % selfcheck found that sessions differ by 0.05 to 0.1 % and equal code "
-        "differs by up to 0.1 to 0.2 %"
+        "sides: +0.0 % finds: the smallest change that would have been found four times in five "
+        "selfcheck found that sessions differ by 0.05 to 0.1 % and equal code differs by up to "
+        "0.1 to 0.2 %"
     )
+
+
+def test_beside_same_stands_the_smallest_change_that_would_have_been_found(db: str) -> None:
+    measure(db, interleaved="mark")
+    cells = json.loads(diff(db, "--format", "json").stdout)["cells"]
+    rows = [line.split() for line in diff(db).stdout.splitlines() if line.startswith("same ")]
+    assert len(rows) == len(cells) == 2
+    for row, cell in zip(rows, cells, strict=True):
+        assert float(row[-1]) == pytest.approx(100 * cell["detectable"], abs=0.06)
+        assert cell["detectable"] > 0.01
 
 
 def test_no_change_within_the_floor_counts(db: str) -> None:

@@ -8,6 +8,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import Literal
 
 import numpy as np
@@ -64,7 +65,7 @@ class Cell:
     @property
     def stratum(self) -> Stratum:
         """The kind of duration that it is moderated with: the geometric mean of both sides."""
-        return duration_stratum(math.sqrt(np.median(self.base)) * math.sqrt(np.median(self.head)))
+        return duration_stratum(math.sqrt(median(self.base)) * math.sqrt(median(self.head)))
 
     @property
     def matched(self) -> bool:

@@ -4,11 +4,15 @@ Never is one compared with another kind of time.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
+from attnbench.analysis.across import Across, field_of, told, without
 from attnbench.analysis.estimate import Cell
 from attnbench.analysis.series import Series
+
+# Another family or batch is another question, not a difference to be told of one.
+_NO_NEIGHBOURS = ("family", "batch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,22 +27,62 @@ class Pair:
 class Pairing:
     """Every series of two sides stands in it once."""
 
-    pairs: Sequence[Pair]  # equal in case, method, machine model and, if timed, cache state
-    mismatches: Sequence[tuple[Pair, str]]  # equal cases, with what forbids to compare them
+    pairs: Sequence[Pair]  # equal in what the matching asks and, if timed, in cache state
+    mismatches: Sequence[tuple[Pair, str]]  # near pairs, with what forbids to compare them
     only_base: Sequence[Series]
     only_head: Sequence[Series]
 
 
-def pair_up(base: Sequence[Series], head: Sequence[Series]) -> Pairing:
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """What two series must share to be compared: case, method and machine model, but for this."""
+
+    across: Across | None = None  # a field in which they differ in exactly this way
+    across_machines: bool = False  # whether the machine models may differ
+
+    def sides(
+        self, base: Sequence[Series], head: Sequence[Series]
+    ) -> tuple[Sequence[Series], Sequence[Series]]:
+        """The series of each side that are asked for."""
+        if (across := self.across) is None:
+            return base, head
+        return (
+            [each for each in base if field_of(each.case, across.field) == across.base],
+            [each for each in head if field_of(each.case, across.field) == across.head],
+        )
+
+    def case(self, series: Series, *but: str) -> Hashable:
+        """What the cases must share, some more fields apart."""
+        names = but if self.across is None else (*but, self.across.field)
+        return without(series.case, *names) if names else series.first.case_key
+
+    def key(self, series: Series, *but: str) -> Hashable:
+        """All that they must share, some more fields of the case apart."""
+        first = series.first
+        model = "" if self.across_machines else first.machine_model
+        return self.case(series, *but), first.method_key, model
+
+
+def pair_up(
+    base: Sequence[Series], head: Sequence[Series], *, matching: Matching | None = None
+) -> Pairing:
     """Pairs in the order of the base; what finds no partner with its method is told apart."""
-    partners = {series.key: series for series in head}
-    matched = [Pair(each, partners.pop(each.key)) for each in base if each.key in partners]
-    taken = {pair.base.key for pair in matched}
-    lonely = [each for each in base if each.key not in taken]
+    matching = matching or Matching()
+    base, head = matching.sides(base, head)
+    partners = {matching.key(series): series for series in head}
+    matched, lonely = list[Pair](), list[Series]()
+    for each in base:
+        partner = partners.pop(matching.key(each), None)
+        if partner is None:
+            lonely.append(each)
+        else:
+            matched.append(Pair(each, partner))
     pairs = [pair for pair in matched if not _cache_mismatch(pair)]
     mismatches = [(pair, text) for pair in matched if (text := _cache_mismatch(pair))]
-    near, only_base, only_head = _nearly_paired(lonely, list(partners.values()))
-    return Pairing(pairs, [*mismatches, *near], only_base, only_head)
+    left = list(partners.values())
+    near, lonely, left = _nearly_paired(lonely, left, matching)
+    neighbours, lonely, left = _neighbours(lonely, left, matching)
+    return Pairing(pairs, [*mismatches, *near, *neighbours], lonely, left)
 
 
 def cell_of(pair: Pair, turns: Mapping[int, str]) -> Cell:
@@ -68,20 +112,41 @@ def _interleaved(pair: Pair, turns: Mapping[int, str]) -> bool:
 
 
 def _nearly_paired(
-    base: Sequence[Series], head: Sequence[Series]
+    base: Sequence[Series], head: Sequence[Series], matching: Matching
 ) -> tuple[list[tuple[Pair, str]], list[Series], list[Series]]:
     """Equal cases with another method or machine model, then what is left on each side."""
-    left: dict[str, list[Series]] = defaultdict(list)
+    left: dict[Hashable, list[Series]] = defaultdict(list)
     for each in head:
-        left[each.first.case_key].append(each)
+        left[matching.case(each)].append(each)
     found, only_base = [], []
     for each in base:
-        if others := left[each.first.case_key]:
+        if others := left[matching.case(each)]:
             pair = Pair(each, others.pop(0))
             found.append((pair, _difference(pair)))
         else:
             only_base.append(each)
     return found, only_base, [each for others in left.values() for each in others]
+
+
+def _neighbours(
+    base: Sequence[Series], head: Sequence[Series], matching: Matching
+) -> tuple[list[tuple[Pair, str]], list[Series], list[Series]]:
+    """Cases that differ in one more field alone, then what is left on each side."""
+    found = list[tuple[Pair, str]]()
+    for name in dict.fromkeys(name for each in (*base, *head) for name in each.case.canonical()):
+        if name in _NO_NEIGHBOURS:
+            continue
+        partners = {matching.key(each, name): each for each in reversed(head)}
+        only_base, taken = list[Series](), set[int]()
+        for each in base:
+            if (other := partners.pop(matching.key(each, name), None)) is None:
+                only_base.append(each)
+            else:
+                old, new = (told(field_of(side.case, name)) for side in (each, other))
+                found.append((Pair(each, other), f"{name} {old} -> {new}"))
+                taken.add(id(other))
+        base, head = only_base, [each for each in head if id(each) not in taken]
+    return found, list(base), list(head)
 
 
 def _cache_mismatch(pair: Pair) -> str:

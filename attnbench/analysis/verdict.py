@@ -108,6 +108,8 @@ def _verdict(estimate: Estimate, limit: float, q: float) -> Verdict:
 
 def _rounds_needed(estimate: Estimate, limit: float, alpha: float) -> int | None:
     """The fewest rounds a side that should settle it, up to 1000, with spreads as they are."""
+    if not _settles(estimate.with_endless_rounds(), limit, alpha):
+        return None
     more = range(min(spread.rounds for spread in estimate.spreads) + 1, _MAX_ROUNDS + 1)
     found = bisect_left(
         more, True, key=lambda rounds: _settles(estimate.with_rounds(rounds), limit, alpha)

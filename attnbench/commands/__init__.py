@@ -11,6 +11,7 @@ COMMANDS = {
     "selfcheck": "Compare equal code with itself: this machine's noise, for diff to judge by.",
     "report": "Show stored results as tables, Markdown, CSV or JSON.",
     "diff": "Compare two sets of runs: what got slower, what did not.",
+    "ab": "Measure two builds in turns on one device, and compare them.",
     "history": "Show cases over commits, and where their times changed.",
     "repro": "Show the command that measured a stored result, and what differs here.",
     "import": "Store results of other tools, such as vLLM's benchmark suite.",

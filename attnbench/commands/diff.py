@@ -1,16 +1,26 @@
 """`attnbench diff`."""
 
+from collections.abc import Mapping, Sequence
 from shutil import get_terminal_size
-from typing import Literal
+from typing import Any
 
 import click
 
-from attnbench.commands.options import db_option, note, parsed
+from attnbench.commands.diff_options import diff_options, show_and_exit
+from attnbench.commands.options import db_option, note
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.db.store import Store
-from attnbench.reporting.diff import FAILING, diff, parse_margin
-from attnbench.reporting.diff_json import diff_json
-from attnbench.reporting.diff_text import diff_text
+from attnbench.errors import UsageError
+from attnbench.reporting.diff import diff
+from attnbench.reporting.explain import explain
+from attnbench.reporting.gpu_diff import (
+    GpuDiff,
+    diff_gpus,
+    gpu_diff_json,
+    gpu_diff_text,
+    is_across_gpus,
+)
+from attnbench.reporting.grid import Style
 
 
 @click.command("diff", cls=VariadicCommand)
@@ -22,52 +32,60 @@ from attnbench.reporting.diff_text import diff_text
     help="What is new: runs by number, label, branch, commit or gpu:NAME, or latest.",
 )
 @click.option(
-    "--margin",
-    default="1%",
-    show_default=True,
-    callback=parsed(parse_margin),
-    metavar="PERCENT",
-    help="The change of a time that does not matter.",
+    "--across",
+    metavar="FIELD[=BASE:HEAD]",
+    help="Pair cases that differ in exactly this field or knob; both sides may be one run.",
 )
-@click.option(
-    "--fail-on",
-    type=click.Choice(list(FAILING)),
-    default="slower",
-    show_default=True,
-    help="What ends in exit status 1; a case that newly fails counts as slower.",
-)
+@diff_options
 @click.option("--pool", is_flag=True, help="Use all runs of a side, not each case's newest.")
 @click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "markdown", "json"]),
-    default="table",
-    show_default=True,
+    "--explain",
+    metavar="CASE",
+    help="Show one case whole: its key's beginning, or values that only it has.",
 )
 @db_option
-@click.pass_context
-def command(
-    ctx: click.Context,
-    base: str,
-    head: str,
-    margin: float,
-    fail_on: str,
-    pool: bool,
-    form: Literal["table", "markdown", "json"],
-    db: str,
-) -> None:
+def command(**given: Any) -> None:
     """Compare two sets of runs: what got slower, what did not.
+
+    Two models of GPU (gpu:NAME on both sides) get no verdicts, but the ratio of times that their
+    rooflines foresee.
 
     Exit status: 0 nothing slower, 1 slower or newly failing, 2 usage, 3 could not compare.
 
     \b
     attnbench diff --base main --head pr
     attnbench diff --base commit:1a2b3c4 --head latest --margin 2% --format markdown
+    attnbench diff --base latest --head latest --across backend=sdpa:naive
+    attnbench diff --base main --head pr --explain 'sdpa q2k'
+    attnbench diff --base gpu:H100 --head gpu:H200
     """
-    with Store.open(db, create=False, note=note) as store:
-        found = diff(store, base, head, margin=margin, pool=pool)
-    if form == "json":
-        click.echo(diff_json(found))
-    else:
-        click.echo(diff_text(found, form, get_terminal_size().columns))
-    ctx.exit(found.exit_status(fail_on))
+    base, head, pool = given["base"], given["head"], given["pool"]
+    with Store.open(given["db"], create=False, note=note) as store:
+        if is_across_gpus(base, head):
+            _refuse(given, ("across", "explain"), "does not go with two models of GPU")
+            click.echo(_gpus_shown(diff_gpus(store, base, head, pool=pool), given["form"]))
+            return
+        found = diff(store, base, head, margin=given["margin"], pool=pool, across=given["across"])
+        if given["explain"] is not None:
+            if given["form"] == "json":
+                raise UsageError("--explain shows text; --format beside it is table or markdown")
+            click.echo(explain(store, found, given["explain"], _style(given["form"]), _width()))
+            return
+    show_and_exit(found, given)
+
+
+def _gpus_shown(found: GpuDiff, form: str) -> str:
+    return gpu_diff_json(found) if form == "json" else gpu_diff_text(found, _style(form), _width())
+
+
+def _style(form: str) -> Style:
+    return "markdown" if form == "markdown" else "table"
+
+
+def _width() -> int:
+    return get_terminal_size().columns
+
+
+def _refuse(given: Mapping[str, Any], names: Sequence[str], why: str) -> None:
+    if name := next((name for name in names if given[name] is not None), None):
+        raise UsageError(f"--{name} {why}; name runs of one, e.g. --base 1 --head 2")

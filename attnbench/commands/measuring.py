@@ -1,6 +1,7 @@
 """What the measuring commands share: run the cases, show outcomes as they come, end in a table."""
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,16 @@ FREE_ON_RESUME = {"resume", "db", "wait", "output_csv", "save_csv", "output_json
 CsvWriter = Callable[[Store, Sequence[Measurement], TextIO], None]
 
 
+class Instead(ABC):
+    """What to do with a family's cases instead of measuring them once here."""
+
+    @abstractmethod
+    def measure(
+        self, command: Command, plan_for: Callable[[Machine], Plan], given: Mapping[str, Any]
+    ) -> None:
+        """Measure them; `given` are the options of the family's command."""
+
+
 def every_round(store: Store, measurements: Sequence[Measurement], file: TextIO) -> None:
     """A line a round with all that is known of it: what --output-csv writes of most families."""
     numbers = dict.fromkeys(each.run for each in measurements)
@@ -52,6 +63,7 @@ def measure_family(
     """Measure what was asked, print the table, and end with the command's exit status.
 
     What --output-csv asks for, and the files of `more_csv`, are written by `as_csv`.
+    Where another command wraps the family's, its context holds an `Instead`, which measures.
     """
     ctx = click.get_current_context()
     check_scope(asked)
@@ -59,6 +71,9 @@ def measure_family(
     plan_for = partial(_plan, given, asked)
     if given["dry_run"]:
         click.echo(forecast_text(forecast(command, plan_for)))
+        return
+    if isinstance(ctx.obj, Instead):
+        ctx.obj.measure(command, plan_for, given)
         return
     with Session(command, plan_for, note) as session:
         try:

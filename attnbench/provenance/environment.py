@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -93,7 +93,7 @@ def read_environment() -> Environment:
     """The environment of this process. Imports torch, and no other of the packages."""
     import torch
 
-    found = {name: _read_component(name) for name in _COMPONENTS}
+    found = {name: read_component(name) for name in _COMPONENTS}
     return Environment(
         python=platform.python_version(),
         cuda=torch.version.cuda,
@@ -103,18 +103,22 @@ def read_environment() -> Environment:
     )
 
 
-def kept_variables(variables: Mapping[str, str]) -> dict[str, str]:
-    """Those variables that may change a result, sorted by name, without any that hold a secret."""
+def kept_variables(variables: Mapping[str, str], besides: Collection[str] = ()) -> dict[str, str]:
+    """Those variables that may change a result, sorted by name, without any that hold a secret.
+
+    `besides` names more of them that may.
+    """
     return {
         name: without_credentials(value)
         for name, value in sorted(variables.items())
-        if name.startswith(_VARIABLES)
+        if (name.startswith(_VARIABLES) or name in besides)
         and name not in _NO_INFLUENCE
         and not any(word in name.upper() for word in _SECRETS)
     }
 
 
-def _read_component(name: str) -> Component | None:
+def read_component(name: str) -> Component | None:
+    """What is installed of that name; None if nothing is."""
     if (distribution := installed(name)) is None:
         return None
     directory = editable_directory(name)

@@ -33,10 +33,11 @@ def read_source(path: Path | None = None) -> Source:
             f"--source {path}: found no git tree with a commit there (try: git -C {path} log -1); "
             "it takes a checkout of the code under test, e.g. --source ~/vllm"
         )
-    return _editable_source() or _source("working directory", Path.cwd()) or Source("none")
+    return editable_source() or _source("working directory", Path.cwd()) or Source("none")
 
 
-def _editable_source() -> Source | None:
+def editable_source() -> Source | None:
+    """The checkout that this environment runs vLLM or FlashInfer from, if it does."""
     for name in ("vllm", "flashinfer-python"):
         directory = editable_directory(name)
         if directory and (found := _source(f"editable {name}", directory)):

@@ -2,12 +2,14 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache, partial
+from itertools import islice
 
+from attnbench.analysis.across import Across, find_across
 from attnbench.analysis.compare import Cell, Comparison, Noise, compare
-from attnbench.analysis.pairing import Pair, Pairing, cell_of, pair_up
+from attnbench.analysis.pairing import Matching, Pair, Pairing, cell_of, pair_up
 from attnbench.analysis.series import series_of
 from attnbench.db.rows import Run
 from attnbench.db.store import Store
@@ -15,6 +17,7 @@ from attnbench.errors import NotComparable, UsageError
 from attnbench.reporting.differences import differences
 from attnbench.reporting.fields import Fields
 from attnbench.reporting.noise import noise_for, turns_of
+from attnbench.reporting.section import NO_SENTINELS, SentinelFacts
 from attnbench.reporting.selection import Selection, select
 from attnbench.specs.case import Case
 
@@ -22,6 +25,7 @@ NOW_FAILS, NOW_RUNS, FAILS = "now fails", "now runs", "failing on both"
 
 # The order of a table: what one must look at first.
 VERDICTS = ("slower", NOW_FAILS, "unclear", "faster", NOW_RUNS, "same", FAILS)
+LISTED = 20  # cases that one line names
 # By --fail-on the verdicts that end a diff with exit status 1.
 FAILING: Mapping[str, tuple[str, ...]] = {
     "slower": ("slower", NOW_FAILS),
@@ -50,6 +54,8 @@ class Diff:
     margin: float  # the relative change that does not matter
     rows: Sequence[Row]  # losers first
     pairing: Pairing
+    across: Across | None = None  # the field of the case that was to differ
+    sentinels: SentinelFacts = field(default_factory=lambda: NO_SENTINELS)  # of the newest runs
 
     @property
     def counts(self) -> dict[str, int]:
@@ -70,8 +76,7 @@ class Diff:
     @property
     def describe(self) -> Callable[[Case], str]:
         """Names a case so that it is told from all others of both sides."""
-        cases = [m.case for side in (self.base, self.head) for m in side.measurements]
-        return Fields.of(cases).describe
+        return Fields.of([*_cases(self.base), *_cases(self.head)]).describe
 
     @property
     def leftovers(self) -> list[str]:
@@ -81,10 +86,11 @@ class Diff:
             cases[f"not comparable, {difference}"].append(pair.base.case)
         cases["only in base"] += [series.case for series in self.pairing.only_base]
         cases["only in head"] += [series.case for series in self.pairing.only_head]
+        told = {reason: listed for reason, listed in cases.items() if listed}
+        describe = self.describe if told else str
         return [
-            f"{reason}: {'; '.join(map(self.describe, listed))}"
-            for reason, listed in cases.items()
-            if listed
+            f"{reason}: {some(map(describe, listed), len(listed), LISTED)}"
+            for reason, listed in told.items()
         ]
 
     @property
@@ -98,25 +104,48 @@ class Diff:
 
 
 def diff(
-    store: Store, base_ref: str, head_ref: str, *, margin: float = 0.01, pool: bool = False
+    store: Store,
+    base_ref: str,
+    head_ref: str,
+    *,
+    margin: float = 0.01,
+    pool: bool = False,
+    across: str | None = None,
 ) -> Diff:
     """Compare what two refs name, by the newest run of each case or all of them if pooled.
 
-    UsageError for two refs that share a run; NotComparable if no case has a result on both sides.
+    across, "FIELD" or "FIELD=BASE:HEAD", pairs cases that differ in exactly that field instead of
+    equal ones; the refs may then share runs. UsageError for two refs that share a run otherwise;
+    NotComparable if no case has a result on both sides.
     """
     base, head = select(store, base_ref, pool), select(store, head_ref, pool)
-    if shared := base.runs.keys() & head.runs.keys():
-        runs = ", ".join(map(str, sorted(shared)))
-        raise UsageError(
-            f"--base {base_ref} and --head {head_ref} both name run {runs}, and a run compared "
-            "with itself shows nothing; name two sides apart, e.g. --base 1 --head 2 "
-            "(`attnbench runs` lists them)"
-        )
-    pairing = pair_up(series_of(base.measurements), series_of(head.measurements))
-    found = Diff(base, head, margin, _rows(store, pairing.pairs, margin), pairing)
+    chosen = find_across(across, _cases(base), _cases(head)) if across else None
+    if chosen is None:
+        _require_two_sides(base, head)
+    sides = series_of(base.measurements), series_of(head.measurements)
+    pairing = pair_up(*sides, matching=Matching(chosen))
+    runs = {newest(side).number for side in (base, head)}
+    sentinels = {run: store.sentinels(run) for run in runs} if len(runs) > 1 else NO_SENTINELS
+    rows = _rows(store, pairing.pairs, margin)
+    found = Diff(base, head, margin, rows, pairing, chosen, sentinels)
     if not set(found.counts) - {FAILS}:
         raise NotComparable(_nothing_pairs(found))
     return found
+
+
+def _cases(side: Selection) -> list[Case]:
+    return list({each.case_key: each.case for each in side.measurements}.values())
+
+
+def _require_two_sides(base: Selection, head: Selection) -> None:
+    if shared := base.runs.keys() & head.runs.keys():
+        runs = ", ".join(map(str, sorted(shared)))
+        raise UsageError(
+            f"--base {base.ref} and --head {head.ref} both name run {runs}, and a run compared "
+            "with itself shows nothing; name two sides apart, e.g. --base 1 --head 2 "
+            "(`attnbench runs` lists them), or a field in which its cases differ, e.g. "
+            "--across backend"
+        )
 
 
 def parse_margin(text: str) -> float:
@@ -126,6 +155,12 @@ def parse_margin(text: str) -> float:
     raise UsageError(
         f"'{text}' is no percentage; accepted is a number of 0 or more and a percent sign, e.g. 1%"
     )
+
+
+def some(names: Iterable[str], count: int, most: int) -> str:
+    """The first names of that many, and how many more there are."""
+    more = f" and {count - most} more" if count > most else ""
+    return "; ".join(islice(names, most)) + more
 
 
 def newest(selection: Selection) -> Run:

@@ -1,7 +1,8 @@
 """A diff as JSON, for programs. Null is what is not known.
 
 `base_s` and `head_s` are geometric means of the rounds' medians in seconds, `ratio` is head over
-base with its 95 % interval `low` to `high`.
+base with its 95 % interval `low` to `high`; `device_ratio` is the part of it that the device's
+own sentinels foresee, null where they have not moved.
 """
 
 import json
@@ -11,6 +12,7 @@ from attnbench.analysis.compare import geometric_mean_ratio
 from attnbench.analysis.series import Series
 from attnbench.reporting.diff import Diff, Row
 from attnbench.reporting.selection import Selection
+from attnbench.reporting.suspects import device_ratios, kernels_of, suspects
 
 Json = dict[str, object]
 
@@ -21,12 +23,14 @@ def diff_json(diff: Diff) -> str:
         "base": _side(diff.base),
         "head": _side(diff.head),
         "differences": diff.differences,
+        "suspects": suspects(diff),
+        "across": asdict(diff.across) if diff.across else None,
         "margin": diff.margin,
         "counts": diff.counts,
         "geometric_mean_ratio": (
             geometric_mean_ratio(diff.comparisons) if diff.comparisons else None
         ),
-        "cells": [_cell(row) for row in diff.rows],
+        "cells": list(map(_cell, diff.rows, device_ratios(diff, diff.rows))),
         "not_comparable": [
             {**_series(pair.base), "differs": text} for pair, text in diff.pairing.mismatches
         ],
@@ -63,7 +67,7 @@ def _series(series: Series) -> Json:
     }
 
 
-def _cell(row: Row) -> Json:
+def _cell(row: Row, device: float | None) -> Json:
     base, head = row.pair.base, row.pair.head
     compared = asdict(row.comparison) if row.comparison else {}
     failures = head.failures or base.failures
@@ -75,6 +79,9 @@ def _cell(row: Row) -> Json:
         "base_rounds": len(base.medians),
         "head_rounds": len(head.medians),
         **{name: compared.get(name) for name in _COMPARED},
+        "device_ratio": device,
+        "base_kernels": kernels_of(base),
+        "head_kernels": kernels_of(head),
         "reason": compared.get("reason") or f"{failures[0].status}: {failures[0].reason}",
     }
 

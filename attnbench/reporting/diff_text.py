@@ -1,29 +1,36 @@
 """A diff for people: what differs first, then the losers, then what was not compared."""
 
-import math
 from collections.abc import Sequence
 
-from attnbench.analysis.compare import Comparison, Noise, geometric_mean_ratio, global_shift
+from attnbench.analysis.compare import Comparison, Noise, geometric_mean_ratio
 from attnbench.db.models import RunStatus
 from attnbench.reporting.diff import FAILS, NOW_FAILS, NOW_RUNS, Diff, Row
 from attnbench.reporting.differences import source_text
 from attnbench.reporting.grid import WIDTH, Column, Style, grid, heading, items
 from attnbench.reporting.section import Section
 from attnbench.reporting.selection import Selection
+from attnbench.reporting.suspects import device_ratios, suspects
 from attnbench.reporting.tables import spec_column
 from attnbench.units import MISSING, change_in_percent, percent, seconds_column
 
 
-def diff_text(diff: Diff, style: Style = "table", width: int = WIDTH) -> str:
-    """The whole diff as a terminal's text or as Markdown."""
-    sides = [f"base: {_side(diff.base)}", f"head: {_side(diff.head)}"]
+def diff_text(diff: Diff, width: int = WIDTH) -> str:
+    """The whole diff as a terminal's text."""
     blocks = [
-        items([*sides, *_suspects(diff)], style, width),
-        *(_table(rows, diff, style, width) for rows in _by_section(diff.rows)),
-        items(_summary(diff), style, width),
-        items([*_failures(diff.rows), *diff.leftovers], style, width),
+        items(header(diff), width=width),
+        *(table(rows, diff, width=width) for rows in by_section(diff.rows)),
+        items(summary(diff), width=width),
+        items([*failures(diff.rows), *diff.leftovers], width=width),
     ]
     return "\n\n".join(filter(None, blocks))
+
+
+def header(diff: Diff) -> list[str]:
+    """The runs, what else than time differs between them, and what may explain a change."""
+    lines = [f"base: {_side(diff.base)}", f"head: {_side(diff.head)}"]
+    if diff.across:
+        lines.append(f"across: {diff.across}")
+    return [*lines, *_differences(diff), *suspects(diff)]
 
 
 def _side(selection: Selection) -> str:
@@ -36,22 +43,17 @@ def _side(selection: Selection) -> str:
     return "; ".join(texts)
 
 
-def _suspects(diff: Diff) -> list[str]:
-    """What may explain a change, to be read before any verdict."""
+def _differences(diff: Diff) -> list[str]:
+    if diff.base.runs.keys() == diff.head.runs.keys():
+        return []
     lines = [f"differs: {text}" for text in diff.differences]
     lines = lines or ["source, software and machine are the same on both sides"]
     if len(diff.base.runs) > 1 or len(diff.head.runs) > 1:
         lines.append("a side has several runs: what differs is told of the newest of each")
-    floor = max([math.log1p(diff.margin), *(noise.floor for _, noise in diff.judged)])
-    if shift := global_shift(diff.comparisons, floor):
-        lines.append(
-            f"most cases moved together, by {change_in_percent(shift)} % in the middle: suspect "
-            "clocks and driver before the code"
-        )
     return lines
 
 
-def _by_section(rows: Sequence[Row]) -> list[list[Row]]:
+def by_section(rows: Sequence[Row]) -> list[list[Row]]:
     """The rows that one table can show: of one family, method and machine model."""
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
@@ -62,24 +64,47 @@ def _by_section(rows: Sequence[Row]) -> list[list[Row]]:
     return list(groups.values())
 
 
-def _table(rows: Sequence[Row], diff: Diff, style: Style, width: int) -> str:
+def table(rows: Sequence[Row], diff: Diff, style: Style = "table", width: int = WIDTH) -> str:
+    """Rows of one section with its heading."""
     base = Section([row.pair.base for row in rows], diff.base.runs)
     head = Section([row.pair.head for row in rows], diff.head.runs)
-    lines = [f"{head.subject}; {base.rounds} and {head.rounds} rounds", head.shared]
+    across = (diff.across.field,) if diff.across else ()
+    rounds = f"{base.rounds} and {head.rounds} rounds"
+    lines = [f"{head.subject}; {rounds}", head.shared_but(*across)]
     unit, texts = seconds_column([each.mean_time for each in (*base.series, *head.series)])
     columns = [
         Column("verdict", [row.verdict for row in rows], left=True),
-        spec_column(head.series),
+        *([] if "batch" in across else [spec_column(head.series)]),
         *head.fields.columns(head.series),
         Column(f"base\n{unit}", texts[: len(rows)]),
         Column(f"head\n{unit}", texts[len(rows) :]),
         Column("change\n%", [_change(row) for row in rows]),
         Column("95 % interval\n%", [_interval(row) for row in rows]),
+        *_known("finds\n%", [_finds(row) for row in rows]),
+        *_known("less\ndevice", list(map(_less_device, rows, device_ratios(diff, rows)))),
+        *_known("rounds\nneeded", [_rounds_needed(row) for row in rows]),
     ]
-    needed = [_rounds_needed(row) for row in rows]
-    if any(text != MISSING for text in needed):
-        columns.append(Column("rounds\nneeded", needed))
     return f"{heading(lines, style, width)}\n\n{grid(columns, style, width)}"
+
+
+def _known(header: str, texts: Sequence[str]) -> list[Column]:
+    """The column, if any row has something to show in it."""
+    return [Column(header, texts)] if any(text != MISSING for text in texts) else []
+
+
+def _finds(row: Row) -> str:
+    """The smallest change that would have been found, where none was."""
+    found = row.comparison
+    if found is None or found.detectable is None or found.verdict != "same":
+        return MISSING
+    return change_in_percent(1 + found.detectable).removeprefix("+")
+
+
+def _less_device(row: Row, foreseen: float | None) -> str:
+    """The change without what the sentinels foresee of it."""
+    if row.comparison is None or foreseen is None:
+        return MISSING
+    return change_in_percent(row.comparison.ratio / foreseen)
 
 
 def _change(row: Row) -> str:
@@ -97,7 +122,8 @@ def _rounds_needed(row: Row) -> str:
     return str((row.comparison and row.comparison.rounds_needed) or MISSING)
 
 
-def _summary(diff: Diff) -> list[str]:
+def summary(diff: Diff) -> list[str]:
+    """The count of each verdict, the mean, and what the verdicts rest on."""
     counted = ", ".join(f"{count} {verdict}" for verdict, count in diff.counts.items())
     margin = f"a change within {percent(diff.margin)} does not matter"
     lines = [f"{counted}; {margin}"]
@@ -106,6 +132,8 @@ def _summary(diff: Diff) -> list[str]:
         cases = "1 case" if len(found) == 1 else f"the {len(found)} cases"
         lines.append(f"geometric mean of {cases} with a time on both sides: {mean} %")
     lines += _on_unclear([each for each in found if each.verdict == "unclear"])
+    if any(each.verdict == "same" for each in found):
+        lines.append("finds: the smallest change that would have been found four times in five")
     return lines + _noise(diff)
 
 
@@ -163,7 +191,7 @@ def _on_unclear(unclear: Sequence[Comparison]) -> list[str]:
     return lines
 
 
-def _failures(rows: Sequence[Row]) -> list[str]:
+def failures(rows: Sequence[Row]) -> list[str]:
     """A sentence for each way in which cases failed on a side, with the cases it met."""
     lines = []
     for verdict in (NOW_FAILS, NOW_RUNS, FAILS):

@@ -89,12 +89,16 @@ def drifts(sentinels: Mapping[int, Mapping[str, Sentinels]]) -> list[str]:
     for run, moments in sentinels.items():
         if "start" in moments and "end" in moments:
             found = drift(moments["start"], moments["end"])
-            moved = [f"{_SENTINELS[n]} {_change(x)}" for n, x in found.items() if abs(x) > _DRIFT]
-            if moved:
+            if changed := moved({n: x for n, x in found.items() if abs(x) > _DRIFT}):
                 lines.append(
-                    f"the device drifted from run {run}'s start to its end: {', '.join(moved)}"
+                    f"the device drifted from run {run}'s start to its end: {', '.join(changed)}"
                 )
     return lines
+
+
+def moved(changes: Mapping[str, float]) -> list[str]:
+    """A text for each sentinel, of the logarithm by which it changed: "copy rate -3.1 %"."""
+    return [f"{_SENTINELS[name]} {_change(change)}" for name, change in changes.items()]
 
 
 def _change(logarithm: float) -> str:

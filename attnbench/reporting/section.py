@@ -102,7 +102,11 @@ class Section:
     @property
     def shared(self) -> str:
         """The fields that are the same in all rows."""
-        constant = dict(self.fields.constant)
+        return self.shared_but()
+
+    def shared_but(self, *names: str) -> str:
+        """The same without some fields."""
+        constant = {n: v for n, v in self.fields.constant.items() if n not in names}
         if self.series[0].case.family == "cache-write":
             for name in UNKNOWN_TO_WRITES:
                 constant.pop(name, None)

@@ -1,6 +1,6 @@
 """Runs that take turns on one device, so that its drift falls on all of them alike."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Self
@@ -50,7 +50,7 @@ class Interleaved:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def outcomes(self) -> Iterator[tuple[OpenRun, Finished]]:
+    def outcomes(self) -> Generator[tuple[OpenRun, Finished]]:
         """Measure all rounds; each outcome with the run that it belongs to."""
         for round_, at in turns(self.plan.rounds, len(self._sides)):
             if round_ == 0:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
+from attnbench.provenance.source import Source
 from attnbench.records import Outcome
 from attnbench.specs.case import Case
 from attnbench.timing.method import Method
@@ -15,6 +16,7 @@ class Hello:
 
     machine: Machine
     environment: Environment
+    source: Source | None  # of a library that its environment runs from a checkout
 
 
 @dataclass(frozen=True, slots=True)

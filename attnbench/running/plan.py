@@ -1,7 +1,7 @@
 """What a run will measure, in which order: all that resuming it needs."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby, product
 from typing import Any, Self
 
@@ -39,6 +39,11 @@ class Plan:
                 variants = list(product(group, self.methods))
                 for case, method in reversed(variants) if round_ % 2 else variants:
                     yield round_, case, method
+
+    def isolated(self) -> Self:
+        """The same with a fresh worker for each round."""
+        methods = tuple(replace(method, isolate="rounds") for method in self.methods)
+        return replace(self, methods=methods)
 
     def as_facts(self) -> dict[str, Any]:
         """JSON that `from_facts` reads back."""

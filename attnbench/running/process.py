@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any, Self
 
@@ -34,17 +35,27 @@ class WorkerTimedOut(Exception):
     """The worker took too long and was ended; says in which phase."""
 
 
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """The Python that a worker runs in, and what it is given beside our own environment."""
+
+    command: tuple[str, ...] = (sys.executable,)
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
 class WorkerProcess:
     """One worker on one device. A context manager: leaving it ends the process."""
 
-    def __init__(self, device: str, limits: Limits) -> None:
+    def __init__(self, device: str, limits: Limits, interpreter: Interpreter | None = None) -> None:
+        python = interpreter or Interpreter()
         self._limits = limits
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
         ours, theirs = socket.socketpair()
         with theirs:
             fd = theirs.fileno()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "attnbench.running.worker", str(fd), device],
+                [*python.command, "-m", "attnbench.running.worker", str(fd), device],
+                env={**os.environ, **python.variables},
                 pass_fds=[fd],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
@@ -59,6 +70,7 @@ class WorkerProcess:
             raise UsageError(hello.reason)
         assert isinstance(hello, Hello)
         self.machine, self.environment = hello.machine, hello.environment
+        self.source = hello.source
 
     def __enter__(self) -> Self:
         return self

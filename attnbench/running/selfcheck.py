@@ -58,9 +58,7 @@ class SelfCheck:
                     yield session, finished
 
     def _isolated(self, machine: Machine) -> Plan:
-        plan = self._plan_for(machine)
-        methods = tuple(replace(method, isolate="rounds") for method in plan.methods)
-        return replace(plan, methods=methods)
+        return self._plan_for(machine).isolated()
 
     @property
     def succeeded(self) -> bool:

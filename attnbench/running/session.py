@@ -97,8 +97,14 @@ def start_run(store: Store, command: Command, plan: Plan, worker: WorkerProcess)
         plan=plan.as_facts(),
         machine=worker.machine,
         environment=worker.environment,
-        source=read_source(command.source),
+        source=_source(command, worker),
     )
+
+
+def _source(command: Command, worker: WorkerProcess) -> Source:
+    """The code under test: what the command names, else what the worker's environment runs from."""
+    named = command.source is not None
+    return read_source(command.source) if named or not worker.source else worker.source
 
 
 def _resumed(store: Store, command: Command, worker: WorkerProcess) -> int:
@@ -112,7 +118,7 @@ def _resumed(store: Store, command: Command, worker: WorkerProcess) -> int:
                 f"{given}; leave the option out, e.g. attnbench {run.command} --resume "
                 f"{run.number}"
             )
-    if changed := _changes(run, worker, read_source(command.source)):
+    if changed := _changes(run, worker, _source(command, worker)):
         raise UsageError(
             f"run {run.number} cannot be resumed, since what it measures with has changed "
             f"({'; '.join(changed)}); start a new run without --resume"

@@ -14,6 +14,7 @@ from attnbench.errors import AttnbenchError
 from attnbench.kernels.registry import find
 from attnbench.provenance.environment import read_environment
 from attnbench.provenance.machine import Machine, read_machine
+from attnbench.provenance.source import editable_source
 from attnbench.running.device import resolve_device
 from attnbench.running.execute import execute
 from attnbench.running.memory import memory_refusal
@@ -45,7 +46,7 @@ def main(fd: int, device: str) -> None:
     except AttnbenchError as error:
         connection.send(Declined(str(error)))
         return
-    connection.send(Hello(machine, read_environment()))
+    connection.send(Hello(machine, read_environment(), editable_source()))
     look: Look = unseen
     if machine.kind == "cuda":
         _reset_persisting_l2()

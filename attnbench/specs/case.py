@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
+from functools import lru_cache
 from typing import Self
 
 from attnbench.specs.batch import Batch, parse_batch_spec
@@ -59,7 +60,7 @@ class Case:
         """The requested values by flat name, defaults omitted, dims always present."""
         requested: dict[str, Value] = {"family": self.family, "backend": self.backend}
         requested |= {"batch": str(self.batch), "dtype": self.dtype}
-        requested |= asdict(self.shape)
+        requested |= {f.name: getattr(self.shape, f.name) for f in fields(self.shape)}
         for name, default in _DEFAULTS.items():
             if (value := getattr(self, name)) != default:
                 requested[name] = value
@@ -71,7 +72,7 @@ class Case:
         rest = dict(requested)
         kind = MlaShape if "kv_lora_rank" in rest else AttnShape
         shape = kind(**{f.name: int(rest.pop(f.name)) for f in fields(kind)})
-        batch = parse_batch_spec(str(rest.pop("batch")))
+        batch = _read_batch(str(rest.pop("batch")))
         known = {name: rest.pop(name) for name in _FLAT_FIELDS if name in rest}
         return cls(batch=batch, shape=shape, knobs=tuple(rest.items()), **known)  # type: ignore[arg-type]
 
@@ -94,6 +95,8 @@ class Case:
         return content_hash(self.workload)
 
 
+# A table's many rows have few batches.
+_read_batch = lru_cache(maxsize=4096)(parse_batch_spec)
 _FLAT_FIELDS = tuple(f.name for f in fields(Case) if f.name not in ("batch", "shape", "knobs"))
 _DEFAULTS = {
     f.name: f.default for f in fields(Case) if f.default is not MISSING and f.name != "knobs"

@@ -1,0 +1,63 @@
+"""A diff as a comment on a pull request: what must be seen, and the rest folded away."""
+
+import re
+from collections.abc import Sequence
+
+from attnbench.reporting.diff import FAILING, FAILS, Diff, Row, newest
+from attnbench.reporting.diff_text import by_section, failures, header, summary, table
+from attnbench.reporting.grid import items
+
+# GitHub refuses a comment of more than 65536 characters.
+_MOST = 60_000
+_UNFOLDED = 20  # losers
+_DETAILS = "<details>\n<summary>{}</summary>\n\n{}\n\n</details>"
+_LEFT_OUT = "{} more cases are left out, since a comment holds no more."
+
+
+def diff_markdown(diff: Diff) -> str:
+    """A title that says the verdicts, the losers, and folded what differs and all cases."""
+    losers = [row for row in diff.rows if row.verdict in FAILING["slower"]]
+    every = [row for row in diff.rows if row.verdict != FAILS]
+    blocks = [
+        f"### attnbench: {_title(diff)}",
+        _tables(losers[:_UNFOLDED], diff),
+        _listed(summary(diff)),
+        _listed([*failures(diff.rows), *diff.leftovers]),
+        _DETAILS.format("Runs, and what differs between them", _listed(header(diff))),
+    ]
+    text = "\n\n".join(filter(None, blocks))
+    if len(every) > min(len(losers), _UNFOLDED):
+        text += "\n\n" + _all_cases(every, diff, _MOST - len(text))
+    return text
+
+
+def _title(diff: Diff) -> str:
+    counted = ", ".join(f"{count} {verdict}" for verdict, count in diff.counts.items())
+    base, head = (newest(side).label or side.ref for side in (diff.base, diff.head))
+    return _plain(f"{counted} ({base} to {head})")
+
+
+def _tables(rows: Sequence[Row], diff: Diff) -> str:
+    return "\n\n".join(_plain(table(each, diff, "markdown")) for each in by_section(rows))
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return _plain(items(lines, "markdown"))
+
+
+def _all_cases(rows: Sequence[Row], diff: Diff, room: int) -> str:
+    """As many rows as the room holds, in characters; those that matter most stand first."""
+    kept = list(rows)
+    while True:
+        text = _tables(kept, diff)
+        if cut := len(rows) - len(kept):
+            text += "\n\n" + _LEFT_OUT.format(cut)
+        folded = _DETAILS.format(f"All {len(rows)} cases", text)
+        if len(folded) <= room or not kept:
+            return folded
+        del kept[min(len(kept) - 1, int(0.95 * len(kept) * room / len(folded))) :]
+
+
+def _plain(text: str) -> str:
+    """Without what would be markup or a mention on GitHub: labels are anybody's text."""
+    return re.sub(r"(?<!\w)@(?=\w)", "&#64;", text.replace("<", "&lt;"))

@@ -1,0 +1,180 @@
+"""One case of a diff, with all that is known of it on both sides."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnbench.analysis.across import field_of, told
+from attnbench.analysis.series import Series
+from attnbench.db.store import Store
+from attnbench.errors import UsageError
+from attnbench.records import Measurement
+from attnbench.reporting.diff import Diff, Row, some
+from attnbench.reporting.fingerprints import fingerprints
+from attnbench.reporting.grid import WIDTH, Column, Style, grid, heading, items
+from attnbench.reporting.suspects import kernels_of
+from attnbench.specs.batch import parse_batch_spec
+from attnbench.specs.case import Case
+from attnbench.units import MISSING, change_in_percent, seconds_column, three_digits
+
+_BARS = "▁▂▃▄▅▆▇█"
+_BINS = 20
+_BULK = 0.98  # of all samples; what is slower counts into the last bin
+_LEAST_KEY, _KEY_SHOWN = 6, 12  # characters of a case's key
+_LISTED = 8  # cases in a message
+
+
+def explain(store: Store, diff: Diff, text: str, style: Style = "table", width: int = WIDTH) -> str:
+    """The one case that `text` names: verdict, rounds with samples, kernels, fingerprints.
+
+    text is the beginning of a case's key, 6 characters or more, or words of which each is the
+    value of a field or FIELD=VALUE: "sdpa q512", "backend=flash batch=q2k". UsageError for none
+    and for several.
+    """
+    row = _found(diff, text)
+    base, head = row.pair.base, row.pair.head
+    title = f"{head.case.family} {diff.describe(head.case)}, key {head.first.case_key[:_KEY_SHOWN]}"
+    runs = diff.base.runs[base.runs[-1]], diff.head.runs[head.runs[-1]]
+    blocks = [
+        heading([title], style, width),
+        items(_verdict(row), style, width),
+        grid(_rounds(store, row), style, width),
+        items(
+            [_SPARKLINE, *_failures(row), *_ran("base", base), *_ran("head", head)], style, width
+        ),
+        heading(["Where they ran; * marks what differs"], style, width),
+        grid(fingerprints(*runs), style, width),
+    ]
+    return "\n\n".join(filter(None, blocks))
+
+
+_SPARKLINE = (
+    "samples: how many took how long, from the fastest of both sides to the 98th percentile; "
+    "what is slower stands in the last bar"
+)
+
+
+def _found(diff: Diff, text: str) -> Row:
+    rows = [row for row in diff.rows if _is_named(row.pair.head, text)]
+    if len(rows) == 1:
+        return rows[0]
+    describe = diff.describe
+    listed = rows or diff.rows
+    names = (
+        f"{describe(row.pair.head.case)} ({row.pair.head.first.case_key[:_KEY_SHOWN]})"
+        for row in listed
+    )
+    what = f"names {len(rows)} cases" if rows else "names no case that both sides have"
+    raise UsageError(
+        f"--explain '{text}' {what}; accepted is the beginning of a case's key, or values that "
+        f"only one case has, e.g. --explain 'sdpa q512'; there are: "
+        f"{some(names, len(listed), _LISTED)}"
+    )
+
+
+def _is_named(series: Series, text: str) -> bool:
+    if len(text) >= _LEAST_KEY and series.first.case_key.startswith(text.lower()):
+        return True
+    terms = text.replace(",", " ").split()
+    return bool(terms) and all(_has(series.case, term) for term in terms)
+
+
+def _has(case: Case, term: str) -> bool:
+    """Whether a field, the one named if any, has the value; a batch in any spelling."""
+    name, equals, value = term.rpartition("=")
+    if name in ("", "batch") and _is_batch(case, value):
+        return True
+    if equals:
+        return told(field_of(case, name)).lower() == value.lower()
+    return value.lower() in (str(each).lower() for each in case.canonical().values())
+
+
+def _is_batch(case: Case, spec: str) -> bool:
+    try:
+        return parse_batch_spec(spec).in_execution_order() == case.batch
+    except UsageError:
+        return False
+
+
+def _verdict(row: Row) -> list[str]:
+    found = row.comparison
+    if found is None:
+        return [row.verdict]
+    change = f"{row.verdict}: {change_in_percent(found.ratio)} %; {found.reason}"
+    if found.q is None or found.detectable is None:
+        return [change]
+    return [
+        change,
+        f"p {found.p:.2g}, {found.q:.2g} among all cases; a change of "
+        f"{100 * found.detectable:.3g} % would be found four times in five",
+    ]
+
+
+def _rounds(store: Store, row: Row) -> list[Column]:
+    sides = [("base", each) for each in row.pair.base.timed]
+    sides += [("head", each) for each in row.pair.head.timed]
+    listed = [each for _, each in sides]
+    samples = [store.samples(each.id) for each in listed]
+    unit, medians = seconds_column([each.median for each in listed])
+    ends = [end for each in listed for end in (each.low, each.high)]
+    _, limits = seconds_column([*(each.median for each in listed), *ends])
+    intervals = [" to ".join(limits[len(listed) + 2 * at :][:2]) for at in range(len(listed))]
+    columns = [
+        Column("side", [side for side, _ in sides], left=True),
+        Column("run", [str(each.run) for each in listed]),
+        Column("round", [str(each.round) for each in listed]),
+        Column(f"median\n{unit}", medians),
+        Column(f"95 % interval\n{unit}", intervals, optional=True),
+        Column("num", [str(each.num_samples) for each in listed]),
+        Column("samples", sparklines(samples), left=True),
+        *_guarded("clock\nGHz", listed, "sm_clock_hz_median", 1e9),
+        *_guarded("power\nW", listed, "mean_watts", 1.0),
+        *_guarded("temp\nC", listed, "temperature", 1.0),
+    ]
+    if any(each.labels for each in listed):
+        texts = [", ".join(each.labels) or MISSING for each in listed]
+        columns.append(Column("labels", texts, left=True, shrinks=True))
+    return columns
+
+
+def _guarded(header: str, listed: Sequence[Measurement], fact: str, unit: float) -> list[Column]:
+    """What NVML saw of each round; no column where it saw nothing."""
+    guards = [each.facts.get("guard") for each in listed]
+    values = [guard.get(fact) if isinstance(guard, Mapping) else None for guard in guards]
+    texts = [MISSING if value is None else three_digits(value / unit) for value in values]
+    return [Column(header, texts)] if any(value is not None for value in values) else []
+
+
+def sparklines(rounds: Sequence[NDArray[np.float64]]) -> list[str]:
+    """A histogram of each round's samples, all over one range of seconds, logarithmic."""
+    together = np.concatenate(rounds) if rounds else np.empty(0)
+    if not len(together):
+        return [""] * len(rounds)
+    low, high = float(together.min()), float(np.quantile(together, _BULK))
+    edges = np.geomspace(low, max(high, low * (1 + 1e-9)), _BINS + 1)
+    return [_bars(np.histogram(np.clip(each, low, edges[-1]), edges)[0]) for each in rounds]
+
+
+def _bars(counts: NDArray[np.int64]) -> str:
+    top = counts.max(initial=0)
+    return "".join(
+        _BARS[int((len(_BARS) - 1) * count / top)] if count else " " for count in counts
+    ).rstrip()
+
+
+def _failures(row: Row) -> list[str]:
+    return [
+        f"{side} round {each.round}: {each.status}: {each.reason}"
+        for side, series in (("base", row.pair.base), ("head", row.pair.head))
+        for each in series.failures
+    ]
+
+
+def _ran(side: str, series: Series) -> list[str]:
+    chosen = ", ".join(f"{name} {value}" for name, value in series.resolved.items())
+    kernels = ", ".join(kernels_of(series))
+    return [
+        *([f"{side} ran {chosen}"] if chosen else []),
+        *([f"{side} kernels: {kernels}"] if kernels else []),
+    ]

@@ -1,0 +1,88 @@
+"""Workers in the Python of another environment, on this attnbench's own code."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import attnbench
+from attnbench.errors import AttnbenchError, UsageError
+from attnbench.provenance.environment import Environment, kept_variables, read_component
+from attnbench.provenance.machine import Machine
+from attnbench.running.plan import Limits
+from attnbench.running.process import Interpreter, WorkerDied, WorkerProcess, WorkerTimedOut
+
+_NEEDED = "Python 3.11 or newer with torch, numpy and nvidia-ml-py"
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """An environment to measure: its Python, and variables that its workers alone are given."""
+
+    side: str  # base or head, as its options are called
+    python: Path
+    variables: Mapping[str, str]
+
+    def start(self, code: Path, device: str, limits: Limits) -> WorkerProcess:
+        """A worker there, with attnbench from the folder `code`."""
+        worker = WorkerProcess(device, limits, self._interpreter(code))
+        worker.environment = self._told(worker.environment)
+        return worker
+
+    def _interpreter(self, code: Path) -> Interpreter:
+        given = {**os.environ, **self.variables}
+        first = {"PYTHONPATH": code, "PATH": self.python.parent}  # its own ninja and nvcc wrappers
+        paths = {
+            name: os.pathsep.join(filter(None, (str(folder), given.get(name))))
+            for name, folder in first.items()
+        }
+        # -P: the working directory may be a checkout of what the environment has installed.
+        return Interpreter((str(self.python), "-P"), {**self.variables, **paths})
+
+    def _told(self, environment: Environment) -> Environment:
+        """As the worker read it, with the attnbench that runs and every variable given."""
+        own = read_component("attnbench")
+        others = {n: c for n, c in environment.components.items() if n != "attnbench"}
+        variables = kept_variables(self.variables, self.variables)
+        return replace(
+            environment,
+            components=others | ({"attnbench": own} if own else {}),
+            variables=dict(sorted({**environment.variables, **variables}.items())),
+        )
+
+
+@contextmanager
+def own_code() -> Iterator[Path]:
+    """A folder with this attnbench and nothing else, for the PYTHONPATH of an environment.
+
+    The package's own folder may hold all of this environment's libraries beside it.
+    """
+    with TemporaryDirectory(prefix="attnbench-") as folder:
+        Path(folder, "attnbench").symlink_to(Path(attnbench.__file__).parent)
+        yield Path(folder)
+
+
+def check_builds(builds: tuple[Build, Build], code: Path, device: str, limits: Limits) -> None:
+    """Start a worker in each: AttnbenchError where one cannot, UsageError for two devices."""
+    machines = []
+    for build in builds:
+        try:
+            with build.start(code, device, limits) as worker:
+                machines.append(worker.machine)
+        except (WorkerDied, WorkerTimedOut) as error:
+            raise AttnbenchError(
+                f"--{build.side}-python {build.python} cannot run a worker: {error}; it needs "
+                f"{_NEEDED}"
+            ) from None
+    base, head = machines
+    if base.key != head.key:
+        raise UsageError(
+            f"base runs on {_device(base)}, head on {_device(head)}: both must measure one "
+            "device; give them the same --device and CUDA_VISIBLE_DEVICES"
+        )
+
+
+def _device(machine: Machine) -> str:
+    return f"{machine.label} {machine.gpu_uuid}" if machine.gpu_uuid else machine.label

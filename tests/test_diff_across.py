@@ -1,0 +1,132 @@
+"""`attnbench diff --across FIELD`: cases that differ in exactly that field."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from attnbench.cli import cli
+from attnbench.db.store import Store
+from attnbench.specs.case import Case
+from tests.stored_results import Results, attn, cache_write, mla, store_run, timed
+
+ROUNDS = (1e-3, 1.002e-3, 0.998e-3)
+SDPA, NAIVE = attn("q512"), attn("q512", "naive")
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> str:
+    return str(tmp_path / "across.db")
+
+
+def add(db: str, label: str, results: Results) -> None:
+    with Store.open(db) as store:
+        store_run(store, results, label=label)
+
+
+def diff(db: str, across: str, *options: str, base: str = "one", head: str = "one") -> Result:
+    sides = ["--base", base, "--head", head, "--across", across]
+    return CliRunner().invoke(cli, ["diff", "--db", db, *sides, *options])
+
+
+def slower(factor: float) -> tuple[float, ...]:
+    return tuple(factor * time for time in ROUNDS)
+
+
+TABLE = """\
+across: backend sdpa -> naive
+
+attn on Intel Xeon, 2 cores; timer cpu, cache cold; 3 and 3 rounds
+dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
+
+               base  head  change   95 % interval
+verdict  spec    ms    ms       %               %
+-------  ----  ----  ----  ------  --------------
+slower   q512  1.00  1.50   +50.0  +49.7 to +50.3
+
+1 slower; a change within 1 % does not matter
+geometric mean of 1 case with a time on both sides: +50.0 %
+rounds were interleaved and are compared pair by pair
+"""
+
+
+def test_two_backends_of_one_run_are_compared_round_by_round(db: str) -> None:
+    add(db, "one", {SDPA: timed(SDPA, *ROUNDS), NAIVE: timed(NAIVE, *slower(1.5))})
+    found = diff(db, "backend")
+    assert found.exit_code == 1
+    assert found.stdout.partition("\n")[2].partition("\n")[2] == TABLE
+
+
+def test_the_values_may_be_chosen_and_turned_round(db: str) -> None:
+    flex = attn("q512", "flex")
+    times = {SDPA: timed(SDPA, *ROUNDS), NAIVE: timed(NAIVE, *slower(2)), flex: timed(flex, 1.0)}
+    add(db, "one", times)
+    found = json.loads(diff(db, "backend=Naive:sdpa", "--format", "json").stdout)
+    (cell,) = found["cells"]
+    assert found["across"] == {"field": "backend", "base": "naive", "head": "sdpa"}
+    assert (cell["verdict"], cell["ratio"]) == ("faster", pytest.approx(0.5))
+    assert (found["only_in_base"], found["only_in_head"]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("across", "cases", "told"),
+    [
+        ("layout", (cache_write(64, "NHD"), cache_write(64, "HND")), "layout NHD -> HND"),
+        ("threshold", (mla("q16", threshold=1), mla("q16", threshold=4)), "threshold 1 -> 4"),
+        ("threshold", (mla("q16"), mla("q16", threshold=4)), "threshold unset -> 4"),
+        ("dtype", (attn("q512"), attn("q512", dtype="bf16")), "dtype fp32 -> bf16"),
+        ("batch", (attn("q512"), attn("q1k")), "batch q512 -> q1k"),
+    ],
+)
+def test_any_field_and_any_knob_can_be_what_differs(
+    db: str, across: str, cases: tuple[Case, ...], told: str
+) -> None:
+    add(db, "one", {case: timed(case, *ROUNDS) for case in cases})
+    found = diff(db, across)
+    assert found.exit_code == 0, found.stderr
+    assert f"across: {told}\n" in found.stdout
+    assert "1 same" in found.stdout
+
+
+def test_what_differs_in_one_more_field_is_told_with_it(db: str) -> None:
+    paged = attn("q1k", "naive", block=32)
+    first, second = attn("q1k", block=16), attn("2q1k")
+    add(db, "one", {case: timed(case, *ROUNDS) for case in (SDPA, NAIVE, first, second, paged)})
+    text = diff(db, "backend").stdout
+    assert "not comparable, block 16 -> 32: sdpa q1k, block 16\n" in text
+    assert "only in base: sdpa 2q1k\n" in text
+
+
+def test_without_across_the_one_field_that_differs_is_told_too(db: str) -> None:
+    add(db, "one", {SDPA: timed(SDPA, *ROUNDS), (c := attn("q1k")): timed(c, *ROUNDS)})
+    add(db, "two", {SDPA: timed(SDPA, *ROUNDS), (c := attn("q1k", "naive")): timed(c, *ROUNDS)})
+    found = CliRunner().invoke(cli, ["diff", "--db", db, "--base", "one", "--head", "two"])
+    assert "not comparable, backend sdpa -> naive: sdpa q1k\n" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("across", "message"),
+    [
+        (
+            "blok",
+            "--across blok: no case has a field of that name; they have family, backend, batch",
+        ),
+        (
+            "backend",
+            "--across backend: base has sdpa, naive, flex and head has sdpa, naive, flex; say "
+            "which two, e.g. --across backend=sdpa:naive",
+        ),
+        ("dtype", "--across dtype: base has fp32 and head has fp32; name runs that differ in it"),
+        ("backend=sdpa", "--across backend=sdpa: its side has no '' but sdpa, naive, flex"),
+        ("backend=sdpa:cudnn", "its side has no 'cudnn' but sdpa, naive, flex"),
+    ],
+)
+def test_a_field_that_leaves_no_one_choice_is_a_usage_error(
+    db: str, across: str, message: str
+) -> None:
+    flex = attn("q512", "flex")
+    add(db, "one", {case: timed(case, *ROUNDS) for case in (SDPA, NAIVE, flex)})
+    found = diff(db, across)
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert message in found.stderr
