@@ -16,6 +16,7 @@ from attnbench.provenance.machine import Machine
 from attnbench.records import Status
 from attnbench.reporting.export import write_csv, write_json
 from attnbench.reporting.forecast import forecast_text
+from attnbench.reporting.noise import noise_for
 from attnbench.reporting.progress import outcome_line
 from attnbench.reporting.tables import results_table
 from attnbench.running.cases import DEFAULT_TIMER, Asked, cases_for, check_scope
@@ -151,7 +152,9 @@ def _show_results(session: Session, given: Mapping[str, Any]) -> None:
     measurements = session.store.measurements([session.run])
     runs = {session.run: session.store.run(session.run)}
     sentinels = {session.run: session.store.sentinels(session.run)}
-    click.echo(results_table(measurements, runs, sentinels=sentinels, host=given["host"]))
+    noise = partial(noise_for, session.store)
+    text = results_table(measurements, runs, sentinels=sentinels, host=given["host"], noise=noise)
+    click.echo(text)
     for path, write in ((given["output_csv"], write_csv), (given["output_json"], write_json)):
         if path is not None:
             with path.open("w", newline="") as file:

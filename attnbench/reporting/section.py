@@ -4,13 +4,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from attnbench.analysis.roofline import measured_fraction, roofline_fraction
+from attnbench.analysis.compare import Cell, Noise
+from attnbench.analysis.roofline import is_above_roofline, measured_fraction, roofline_fraction
 from attnbench.analysis.series import Series, series_of
+from attnbench.analysis.standing import Standing, standings
 from attnbench.db.rows import Run
 from attnbench.provenance.machine import Machine
 from attnbench.records import Measurement, Status
 from attnbench.reporting.fields import Fields, batch_text, method_text
 from attnbench.reporting.grid import Style, heading
+from attnbench.reporting.noise import NoiseLookup, assumed_noise
 from attnbench.specs.case import Case
 from attnbench.timing.sentinels import Sentinels
 
@@ -26,6 +29,7 @@ class Section:
     series: Sequence[Series]
     all_runs: Mapping[int, Run]
     all_sentinels: SentinelFacts = field(default_factory=dict)
+    noise: NoiseLookup = assumed_noise
 
     @cached_property
     def timed(self) -> list[Series]:
@@ -56,6 +60,22 @@ class Section:
     def roofline_fractions(self) -> list[float | None]:
         """What part of the roofline each row reaches."""
         return [roofline_fraction(each, self.machine) for each in self.timed]
+
+    @cached_property
+    def wrong(self) -> list[bool]:
+        """Which rows have a time that cannot be."""
+        return list(map(is_above_roofline, self.timed, self.roofline_fractions))
+
+    @cached_property
+    def standings(self) -> list[Standing | None]:
+        """Each row against the best of its workload; wrong ones apart."""
+        right = [each for each, wrong in zip(self.timed, self.wrong, strict=True) if not wrong]
+        found = iter(standings(right, self._noise))
+        return [None if wrong else next(found) for wrong in self.wrong]
+
+    def _noise(self, series: Series, cell: Cell) -> Noise:
+        first = series.first
+        return self.noise(first.machine_key, first.machine_model, first.case.family, cell.stratum)
 
     @cached_property
     def measured_fractions(self) -> list[float | None]:
@@ -92,7 +112,8 @@ class Section:
     @property
     def one_batch(self) -> bool:
         """Whether several rows are all of one batch, so that a table needs no column for it."""
-        return len(self.timed) > 1 and len({each.case.batch for each in self.timed}) == 1
+        batches = [each.case.batch for each in self.timed]
+        return len(batches) > 1 and all(batch == batches[0] for batch in batches)
 
     def heading(self, style: Style, width: int) -> str:
         """What all rows share, the runs that they come from among it."""
@@ -135,10 +156,11 @@ def sections(
     measurements: Iterable[Measurement],
     runs: Mapping[int, Run],
     sentinels: SentinelFacts = NO_SENTINELS,
+    noise: NoiseLookup = assumed_noise,
 ) -> list[Section]:
     """The measurements by family, method and machine model, in the order of their first."""
     groups: dict[tuple[str, str, str], list[Series]] = {}
     for series in series_of(measurements):
         _, method, machine = series.key
         groups.setdefault((series.case.family, method, machine), []).append(series)
-    return [Section(listed, runs, sentinels) for listed in groups.values()]
+    return [Section(listed, runs, sentinels, noise) for listed in groups.values()]

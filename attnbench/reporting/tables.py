@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 
-from attnbench.analysis.roofline import is_above_roofline
 from attnbench.analysis.series import Series
+from attnbench.analysis.standing import Standing
 from attnbench.db.rows import Run
 from attnbench.records import Measurement
 from attnbench.reporting.grid import WIDTH, Column, Style, grid, items, words
+from attnbench.reporting.noise import NoiseLookup, assumed_noise
 from attnbench.reporting.notes import drifts, numbered, row_notes, what_ran
 from attnbench.reporting.section import NO_SENTINELS, Section, SentinelFacts, sections
 from attnbench.units import (
@@ -21,6 +22,8 @@ from attnbench.units import (
     three_digits,
 )
 
+ID_DIGITS = 8  # of a case's key, in tables
+
 
 def results_table(
     measurements: Iterable[Measurement],
@@ -30,23 +33,26 @@ def results_table(
     *,
     sentinels: SentinelFacts = NO_SENTINELS,
     host: bool = False,
+    ids: bool = False,
+    noise: NoiseLookup = assumed_noise,
 ) -> str:
     """A table for each family, method and machine model, and below it all that has no time.
 
     `runs` holds, by number, at least the runs that the measurements belong to, and `sentinels`
-    what their devices reached; `host` adds what a call and its plan cost the host. Where a
-    terminal is narrow, the part of the measured rates is left out, and from beside host times
-    the FLOP and byte rates.
+    what their devices reached; `host` adds what a call and its plan cost the host, `ids` the key
+    of each case; `noise` is what ties with the best are judged by. Where a terminal is
+    narrow, the part of the measured rates is left out, and from beside host times the FLOP and
+    byte rates.
     """
-    listed = sections(measurements, runs, sentinels)
-    return "\n\n".join(_section_text(each, style, width, host) for each in listed)
+    listed = sections(measurements, runs, sentinels, noise)
+    return "\n\n".join(_section_text(each, style, width, host, ids) for each in listed)
 
 
-def _section_text(section: Section, style: Style, width: int, host: bool) -> str:
+def _section_text(section: Section, style: Style, width: int, host: bool, ids: bool) -> str:
     timed, blocks = section.timed, [section.heading_with_batch(style, width)]
     if timed:
         marks, notes = numbered(row_notes(section))
-        blocks.append(grid(_columns(section, marks, host), style, width))
+        blocks.append(grid([*_ids(timed, ids), *_columns(section, marks, host)], style, width))
         lines = [*notes, *what_ran(timed), *drifts(section.reached)]
         if host and not _host_columns(timed):
             lines.append("what a call costs the host is not known of these cases")
@@ -73,9 +79,7 @@ def _columns(section: Section, marks: Sequence[str], host: bool) -> list[Column]
         *_of_measured(section),
         *_known("memory", *bytes_column([_most(each, "peak_memory") for each in timed])),
     ]
-    factors = _factors(section)
-    if any(text != MISSING for text in factors):
-        columns.append(Column("vs\nbest", factors))
+    columns += _against_best(section)
     if any(marks):
         columns.append(Column("note", marks, left=True))
     return columns
@@ -107,7 +111,7 @@ def _known(name: str, unit: str, texts: Sequence[str]) -> list[Column]:
 def _latency_column(section: Section) -> Column:
     """The times; one that cannot be has a mark, so that nobody takes it for a result."""
     unit, texts = seconds_column([each.time for each in section.timed])
-    marked = [f"!{t}" if wrong else t for t, wrong in zip(texts, _wrong(section), strict=True)]
+    marked = [f"!{t}" if wrong else t for t, wrong in zip(texts, section.wrong, strict=True)]
     return Column(f"latency\n{unit}", marked)
 
 
@@ -140,24 +144,22 @@ def _numbers(series: Series, fact: str) -> list[float]:
     return [value for value in values if isinstance(value, int | float)]
 
 
-def _wrong(section: Section) -> list[bool]:
-    return list(map(is_above_roofline, section.timed, section.roofline_fractions))
+def _ids(timed: Sequence[Series], shown: bool) -> list[Column]:
+    texts = [each.first.case_key[:ID_DIGITS] for each in timed]
+    return [Column("case", texts, left=True)] if shown else []
 
 
-def _factors(section: Section) -> list[str]:
-    """Each time over the best of its workload, where that has several; wrong ones apart."""
-    rows = list(zip(section.timed, _wrong(section), strict=True))
-    times: dict[str, list[float]] = {}
-    for each, wrong in rows:
-        if not wrong:
-            times.setdefault(each.first.workload_key, []).append(each.time or 0.0)
-    return [
-        MISSING if wrong else _factor(each.time or 0.0, times[each.first.workload_key])
-        for each, wrong in rows
-    ]
+def _against_best(section: Section) -> list[Column]:
+    """Each time over the best of its workload with half its 95 % interval, ties called ties."""
+    if not any(each and each.rivals for each in section.standings):
+        return []
+    factors = [MISSING if each is None else factor_text(each) for each in section.standings]
+    reaches = [None if each is None else each.reach for each in section.standings]
+    return [Column("vs\nbest", factors), *_known("+-", *percent_column(reaches))]
 
 
-def _factor(time: float, rivals: Sequence[float]) -> str:
-    if len(rivals) == 1:
-        return MISSING
-    return "best" if time == min(rivals) else f"{three_digits(time / min(rivals))}x"
+def factor_text(standing: Standing) -> str:
+    """best, tie, or the time over the best's, e.g. 3.42x."""
+    if standing.place in ("best", "tie"):
+        return standing.place
+    return f"{three_digits(standing.comparison.ratio)}x" if standing.comparison else MISSING
