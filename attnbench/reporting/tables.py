@@ -52,7 +52,9 @@ def _section_text(section: Section, style: Style, width: int, host: bool, ids: b
     timed, blocks = section.timed, [section.heading_with_batch(style, width)]
     if timed:
         marks, notes = numbered(row_notes(section))
-        blocks.append(grid([*_ids(timed, ids), *_columns(section, marks, host)], style, width))
+        blocks.append(
+            grid([*_ids(timed, ids), *result_columns(section, marks, host)], style, width)
+        )
         lines = [*notes, *what_ran(timed), *drifts(section.reached)]
         if host and not _host_columns(timed):
             lines.append("what a call costs the host is not known of these cases")
@@ -61,7 +63,8 @@ def _section_text(section: Section, style: Style, width: int, host: bool, ids: b
     return "\n\n".join(filter(None, blocks))
 
 
-def _columns(section: Section, marks: Sequence[str], host: bool) -> list[Column]:
+def result_columns(section: Section, marks: Sequence[str], host: bool) -> list[Column]:
+    """All that a table tells of the rows that have a time, whose notes have the marks."""
     timed = section.timed
     rates = [
         *_known("", *flop_rate_column([each.flops_per_second for each in timed])),
