@@ -51,7 +51,7 @@ def machine_facts(machine: Machine) -> list[tuple[str, str]]:
         ("driver", machine.driver or ""),
         ("UUID", machine.gpu_uuid or ""),
         ("CPU", f"{machine.cpu_model}, {machine.cpu_count} logical" if machine.cpu_model else ""),
-        ("system", f"{machine.os}, kernel {machine.kernel}"),
+        ("system", f"{machine.os}, kernel {machine.kernel}" if machine.os else ""),
     ]
 
 
