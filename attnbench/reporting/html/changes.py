@@ -17,6 +17,8 @@ from attnbench.reporting.html.figures import (
 )
 from attnbench.specs.case import Case
 
+_LEAST_CHANGE = -105.0  # percent; nothing is faster by more than 100
+_MOST_ROOM = 4  # usual intervals beside the changes that are in any case shown
 _MOST_ROWS = 60  # beyond this the cases have no line each
 
 
@@ -81,11 +83,11 @@ def _trace(verdict: str, rows: Sequence[Row], describe: Callable[[Case], str]) -
 
 
 def _change_axis(rows: Sequence[Row]) -> Json:
-    """As wide as the changes and the usual bar need: one of doubt would dwarf all others."""
-    changes, bars = [_change(row) for row in rows], _bars(rows)
+    """As wide as the intervals, unless some are so wide that they would dwarf all changes."""
+    changes, bars = [0.0, *map(_change, rows)], _bars(rows)
     lengths = [x for x in (*bars["array"], *bars["arrayminus"]) if x is not None]
-    room = 1.5 * median(lengths) if lengths else 1.0
-    ends = [rounded(max(-110.0, min(0.0, *changes) - room)), rounded(max(0.0, *changes) + room)]
+    room = min(max(lengths), _MOST_ROOM * median(lengths)) if lengths else 1.0
+    ends = [rounded(max(_LEAST_CHANGE, min(changes) - room)), rounded(max(changes) + room)]
     return {"title": {"text": "change, %"}, "zeroline": True, "range": ends}
 
 

@@ -36,7 +36,7 @@ function axis(given) {
   return {
     automargin: true, gridcolor: colour("--grid"), linecolor: colour("--line"),
     zerolinecolor: colour("--soft"), ...given,
-    title: { standoff: 10, ...given?.title },
+    tickfont: { size: innerWidth < 600 ? 11 : 13 }, title: { standoff: 10, ...given?.title },
   };
 }
 
