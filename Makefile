@@ -1,9 +1,10 @@
 # make bench: a fresh machine to a table.   make test: lint, types, layers, tests.
+# make test-html: the tests that open pages in Chromium alone; make test holds them too.
 # make contracts VLLM=0.25.1: what we ask of that vLLM, in an environment of its own (9 GB), without a GPU.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-.PHONY: bench test setup contracts
+.PHONY: bench test test-html setup contracts
 
 bench: $(VENV)/.bench
 	$(BIN)/attnbench attn
@@ -14,6 +15,9 @@ test: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest
+
+test-html: $(VENV)/.test
+	$(BIN)/pytest -m html
 
 setup: $(VENV)/.test
 

@@ -34,15 +34,22 @@ class Roofline:
         return self.floor / seconds
 
 
+def limits(case: Case, machine: Machine) -> Peaks | None:
+    """The peaks that hold for a case; None where they are unknown.
+
+    Over an fp8 cache a backend may compute in fp8, so the higher peak holds there.
+    """
+    in_fp8 = case.kv_cache_dtype.startswith("fp8")
+    return (in_fp8 and peaks(machine, "fp8")) or peaks(machine, case.dtype)
+
+
 def roofline(case: Case, flops: float, bytes_moved: float, machine: Machine) -> Roofline | None:
     """The floor of a call with these useful FLOP and bytes; None where the peaks are unknown.
 
-    max(FLOP / peak FLOP/s, bytes / peak byte/s). Over an fp8 cache a backend may compute in fp8,
-    so the higher peak holds there.
+    max(FLOP / peak FLOP/s, bytes / peak byte/s).
     """
-    in_fp8 = case.kv_cache_dtype.startswith("fp8")
-    limits = (in_fp8 and peaks(machine, "fp8")) or peaks(machine, case.dtype)
-    return None if limits is None else _floor(flops, bytes_moved, limits)
+    found = limits(case, machine)
+    return None if found is None else _floor(flops, bytes_moved, found)
 
 
 def _floor(flops: float, bytes_moved: float, limits: Peaks) -> Roofline:
@@ -59,6 +66,12 @@ def roofline_fraction(series: Series, machine: Machine) -> float | None:
     return None if limit is None else limit.fraction(series.time, series.cache_state)
 
 
+def measured_limits(case: Case, machine: Machine, reached: Sentinels) -> Peaks:
+    """What the device itself reached; FLOP/s are infinite where no sentinel computes the like."""
+    rate = reached.flops_per_second if case.dtype in _MATMUL[machine.kind] else math.inf
+    return Peaks(rate, reached.bytes_per_second)
+
+
 def measured_fraction(series: Series, machine: Machine, reached: Sentinels | None) -> float | None:
     """As `roofline_fraction`, with what the device itself reached in place of its peaks.
 
@@ -68,8 +81,7 @@ def measured_fraction(series: Series, machine: Machine, reached: Sentinels | Non
     if series.time is None or reached is None:
         return None
     work = series.timed[0]
-    rate = reached.flops_per_second if series.case.dtype in _MATMUL[machine.kind] else math.inf
-    limit = _floor(work.flops, work.bytes, Peaks(rate, reached.bytes_per_second))
+    limit = _floor(work.flops, work.bytes, measured_limits(series.case, machine, reached))
     return limit.fraction(series.time, series.cache_state)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from attnbench.commands.diff_options import diff_options, show_and_exit
-from attnbench.commands.options import db_option, note
+from attnbench.commands.options import db_option, html_option, note
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
@@ -21,6 +21,7 @@ from attnbench.reporting.gpu_diff import (
     is_across_gpus,
 )
 from attnbench.reporting.grid import Style
+from attnbench.reporting.html.diff import diff_page
 
 
 @click.command("diff", cls=VariadicCommand)
@@ -43,6 +44,7 @@ from attnbench.reporting.grid import Style
     metavar="CASE",
     help="Show one case whole: its key's beginning, or values that only it has.",
 )
+@html_option
 @db_option
 def command(**given: Any) -> None:
     """Compare two sets of runs: what got slower, what did not.
@@ -62,7 +64,7 @@ def command(**given: Any) -> None:
     base, head, pool = given["base"], given["head"], given["pool"]
     with Store.open(given["db"], create=False, note=note) as store:
         if is_across_gpus(base, head):
-            _refuse(given, ("across", "explain"), "does not go with two models of GPU")
+            _refuse(given, ("across", "explain", "html"), "does not go with two models of GPU")
             click.echo(_gpus_shown(diff_gpus(store, base, head, pool=pool), given["form"]))
             return
         found = diff(store, base, head, margin=given["margin"], pool=pool, across=given["across"])
@@ -71,6 +73,9 @@ def command(**given: Any) -> None:
                 raise UsageError("--explain shows text; --format beside it is table or markdown")
             click.echo(explain(store, found, given["explain"], _style(given["form"]), _width()))
             return
+        if given["html"]:
+            page = diff_page(store, found)
+            given["html"].write(page)  # which opens the file
     show_and_exit(found, given)
 
 

@@ -238,3 +238,10 @@ seed_option = click.option(
 wait_option = click.option(
     "--wait", is_flag=True, help="Queue behind another attnbench on the same device."
 )
+
+html_option = click.option(
+    "--html",
+    type=click.File("w", encoding="utf-8", lazy=True, atomic=True),
+    metavar="FILE",
+    help="Also write a page there: one file with tables to sort and filter, and plots.",
+)

@@ -6,11 +6,12 @@ from typing import Any, TextIO
 
 import click
 
-from attnbench.commands.options import db_option, note, parsed
+from attnbench.commands.options import db_option, html_option, note, parsed
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.db.store import Store
+from attnbench.reporting.html.report import report_page
 from attnbench.reporting.pivot import METRICS
-from attnbench.reporting.report import View, report
+from attnbench.reporting.report import View, report, selected
 from attnbench.reporting.where import parse_condition
 
 
@@ -63,9 +64,16 @@ from attnbench.reporting.where import parse_condition
     help="Write there.  [default: standard output]",
 )
 @click.option("--no-pager", is_flag=True, help="Never page what is longer than the terminal.")
+@html_option
 @db_option
 def command(
-    refs: tuple[str, ...], where: Any, output: TextIO, no_pager: bool, db: str, **view: Any
+    refs: tuple[str, ...],
+    where: Any,
+    output: TextIO,
+    no_pager: bool,
+    html: TextIO | None,
+    db: str,
+    **view: Any,
 ) -> None:
     """Show stored results as tables, Markdown, CSV or JSON.
 
@@ -74,11 +82,15 @@ def command(
     attnbench report --run main pr --pivot label    two labels or branches
     attnbench report --where family=mla backend=flashmla 'kv_len>=4096'
     attnbench report --run 12 --format csv --output run12.csv
+    attnbench report --html run.html                a page with plots too
     """
     width, height = get_terminal_size()
     shown = View(**view, width=width)
     with Store.open(db, create=False, note=note) as store:
         text = report(store, refs, where, shown)
+        if html:
+            page = report_page(store, selected(store, refs, where))
+            html.write(page)  # which opens the file
     on_terminal = output.name == "-" and sys.stdout.isatty()
     if on_terminal and not no_pager and text.count("\n") >= height:
         click.echo_via_pager(text)

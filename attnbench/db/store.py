@@ -1,6 +1,6 @@
 """Writes outcomes the moment they are known, and reads them back as records."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -25,7 +25,13 @@ from attnbench.db.models import (
     SentinelRow,
 )
 from attnbench.db.noise import StoredNoise, read_noise
-from attnbench.db.queries import NEWEST_FIRST, read_measurements, read_runs, read_seconds
+from attnbench.db.queries import (
+    NEWEST_FIRST,
+    batched,
+    read_measurements,
+    read_runs,
+    read_seconds,
+)
 from attnbench.db.rows import Run
 from attnbench.errors import UsageError
 from attnbench.provenance.environment import Environment
@@ -34,6 +40,8 @@ from attnbench.provenance.source import Source
 from attnbench.records import Measurement, Outcome, Status
 from attnbench.specs.case import Case
 from attnbench.timing.method import Method
+
+_SAMPLES_AT_ONCE = 500  # measurements whose samples are read by one statement
 
 
 class Store(Database):
@@ -216,6 +224,16 @@ class Store(Database):
         query = select(SampleRow.values).where(SampleRow.measurement_id == measurement)
         with self.reading() as session:
             return rows.decode_samples(session.scalar(query) or b"")
+
+    def samples_of(
+        self, measurements: Collection[int]
+    ) -> Iterator[tuple[int, NDArray[np.float64]]]:
+        """Id and seconds per call of each that has samples stored; few are in memory at once."""
+        for some in batched(sorted(measurements), _SAMPLES_AT_ONCE):
+            query = select(SampleRow.measurement_id, SampleRow.values)
+            with self.reading() as session:
+                found = session.execute(query.where(SampleRow.measurement_id.in_(some))).all()
+            yield from ((id, rows.decode_samples(values)) for id, values in found)
 
     def sentinels(self, run: int) -> dict[str, Mapping[str, float | None]]:
         """What the device reached by moment of a run, start and end; empty where none is stored."""

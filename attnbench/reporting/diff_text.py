@@ -27,13 +27,18 @@ def diff_text(diff: Diff, width: int = WIDTH) -> str:
 
 def header(diff: Diff) -> list[str]:
     """The runs, what else than time differs between them, and what may explain a change."""
-    lines = [f"base: {_side(diff.base)}", f"head: {_side(diff.head)}"]
-    if diff.across:
-        lines.append(f"across: {diff.across}")
-    return [*lines, *_differences(diff), *suspects(diff)]
+    sides = [f"base: {side_text(diff.base)}", f"head: {side_text(diff.head)}"]
+    return [*sides, *beside_times(diff)]
 
 
-def _side(selection: Selection) -> str:
+def beside_times(diff: Diff) -> list[str]:
+    """What differs, and what may explain a change: to be read before any verdict."""
+    across = [f"across: {diff.across}"] if diff.across else []
+    return [*across, *_differences(diff), *suspects(diff)]
+
+
+def side_text(selection: Selection) -> str:
+    """The runs of a side, with their code and when they started."""
     texts = []
     for run in selection.runs.values():
         label = f' "{run.label}"' if run.label else ""
@@ -66,15 +71,26 @@ def by_section(rows: Sequence[Row]) -> list[list[Row]]:
 
 def table(rows: Sequence[Row], diff: Diff, style: Style = "table", width: int = WIDTH) -> str:
     """Rows of one section with its heading."""
+    columns = grid(verdict_columns(rows, diff), style, width)
+    return f"{heading(section_lines(rows, diff), style, width)}\n\n{columns}"
+
+
+def section_lines(rows: Sequence[Row], diff: Diff) -> list[str]:
+    """What all rows of a table share."""
     base = Section([row.pair.base for row in rows], diff.base.runs)
     head = Section([row.pair.head for row in rows], diff.head.runs)
-    across = (diff.across.field,) if diff.across else ()
     rounds = f"{base.rounds} and {head.rounds} rounds"
-    lines = [f"{head.subject}; {rounds}", head.shared_but(*across)]
-    unit, texts = seconds_column([each.mean_time for each in (*base.series, *head.series)])
-    columns = [
+    return [f"{head.subject}; {rounds}", head.shared_but(*_across(diff))]
+
+
+def verdict_columns(rows: Sequence[Row], diff: Diff) -> list[Column]:
+    """A verdict on each row, with what it rests on."""
+    head = Section([row.pair.head for row in rows], diff.head.runs)
+    times = [row.pair.base.mean_time for row in rows] + [each.mean_time for each in head.series]
+    unit, texts = seconds_column(times)
+    return [
         Column("verdict", [row.verdict for row in rows], left=True),
-        *([] if "batch" in across else [spec_column(head.series)]),
+        *([] if "batch" in _across(diff) else [spec_column(head.series)]),
         *head.fields.columns(head.series),
         Column(f"base\n{unit}", texts[: len(rows)]),
         Column(f"head\n{unit}", texts[len(rows) :]),
@@ -84,7 +100,10 @@ def table(rows: Sequence[Row], diff: Diff, style: Style = "table", width: int = 
         *_known("less\ndevice", list(map(_less_device, rows, device_ratios(diff, rows)))),
         *_known("rounds\nneeded", [_rounds_needed(row) for row in rows]),
     ]
-    return f"{heading(lines, style, width)}\n\n{grid(columns, style, width)}"
+
+
+def _across(diff: Diff) -> tuple[str, ...]:
+    return (diff.across.field,) if diff.across else ()
 
 
 def _known(header: str, texts: Sequence[str]) -> list[Column]:

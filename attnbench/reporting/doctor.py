@@ -14,9 +14,9 @@ def doctor_text(found: Examination) -> str:
     if found.failure is not None:
         parts.append(f"The worker that looks at the device failed: {found.failure}")
     if found.machine is not None:
-        parts.append(_section("machine", _machine(found.machine)))
+        parts.append(_section("machine", machine_facts(found.machine)))
     if found.environment is not None:
-        parts.append(_section("software", _environment(found.environment)))
+        parts.append(_section("software", environment_facts(found.environment)))
     source = found.source
     commit = (
         f"{source.branch or 'detached'} @ {(source.commit or '')[:12]}" if source.commit else ""
@@ -36,7 +36,8 @@ def _section(title: str, facts: list[tuple[str, str]]) -> str:
     )
 
 
-def _machine(machine: Machine) -> list[tuple[str, str]]:
+def machine_facts(machine: Machine) -> list[tuple[str, str]]:
+    """What a person wants to know of a machine; empty texts where nothing is known."""
     return [
         ("device", f"{machine.device}: {machine.label}"),
         ("memory", _bytes(machine.memory_bytes)),
@@ -50,11 +51,12 @@ def _machine(machine: Machine) -> list[tuple[str, str]]:
         ("driver", machine.driver or ""),
         ("UUID", machine.gpu_uuid or ""),
         ("CPU", f"{machine.cpu_model}, {machine.cpu_count} logical" if machine.cpu_model else ""),
-        ("system", f"{machine.os}, kernel {machine.kernel}"),
+        ("system", f"{machine.os}, kernel {machine.kernel}" if machine.os else ""),
     ]
 
 
-def _environment(environment: Environment) -> list[tuple[str, str]]:
+def environment_facts(environment: Environment) -> list[tuple[str, str]]:
+    """Versions, with the commits that are known, and the variables."""
     listed = [("Python", environment.python)]
     for name, component in environment.components.items():
         commit = f" ({component.commit[:12]})" if component.commit else ""

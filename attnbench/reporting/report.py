@@ -71,18 +71,8 @@ def report(
     where: Sequence[Condition] = (),
     view: View | None = None,
 ) -> str:
-    """The runs that `refs` name one after the other, the latest run where there are none.
-
-    UsageError where no measurement of theirs fulfils all conditions.
-    """
-    view = view or View()
-    selections = [select(store, ref, where=where) for ref in refs or ["latest"]]
-    selections = [each for each in selections if each.measurements]
-    if not selections:
-        raise UsageError(
-            f"--where {' '.join(map(str, where))}: no measurement of {', '.join(refs) or 'latest'} "
-            "fulfils that; name other runs, e.g. --run main, or ask for less"
-        )
+    """The runs that `refs` name one after the other, as `selected` takes them."""
+    view, selections = view or View(), selected(store, refs, where)
     if view.form in _RECORDS:
         return _records(store, selections, view.form)
     if view.pivot:
@@ -90,6 +80,23 @@ def report(
         return pivot_tables(selections, view.pivot, metric, view.style, view.width)
     noise = cache(partial(noise_for, store))
     return "\n\n".join(_results(store, each, view, noise) for each in selections)
+
+
+def selected(
+    store: Store, refs: Sequence[str] = (), where: Sequence[Condition] = ()
+) -> list[Selection]:
+    """What each of the refs names, the latest run where there are none.
+
+    UsageError where no measurement of theirs fulfils all conditions.
+    """
+    selections = [select(store, ref, where=where) for ref in refs or ["latest"]]
+    found = [each for each in selections if each.measurements]
+    if not found:
+        raise UsageError(
+            f"--where {' '.join(map(str, where))}: no measurement of {', '.join(refs) or 'latest'} "
+            "fulfils that; name other runs, e.g. --run main, or ask for less"
+        )
+    return found
 
 
 def _results(store: Store, selection: Selection, view: View, noise: NoiseLookup) -> str:

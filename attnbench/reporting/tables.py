@@ -61,7 +61,7 @@ def _section_text(
     timed, blocks = section.timed, [section.heading_with_batch(style, width)]
     if timed:
         marks, notes = numbered(row_notes(section))
-        columns = [*_ids(timed, ids), *_columns(section, marks, host, budget)]
+        columns = [*_ids(timed, ids), *result_columns(section, marks, host, budget)]
         blocks.append(grid(columns, style, width))
         lines = [*notes, *what_ran(timed), *drifts(section.reached)]
         if budget is not None:
@@ -74,9 +74,10 @@ def _section_text(
     return "\n\n".join(filter(None, blocks))
 
 
-def _columns(
-    section: Section, marks: Sequence[str], host: bool, budget: Budget | None
+def result_columns(
+    section: Section, marks: Sequence[str], host: bool, budget: Budget | None = None
 ) -> list[Column]:
+    """All that a table tells of the rows that have a time, whose notes have the marks."""
     timed = section.timed
     rates = [
         *_known("", *flop_rate_column([each.flops_per_second for each in timed])),

@@ -1,0 +1,1 @@
+"""Pages that hold all they show: tables, plots and what they came from, in one file."""

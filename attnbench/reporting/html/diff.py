@@ -1,0 +1,99 @@
+"""A diff as a page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from attnbench.db.store import Store
+from attnbench.reporting.diff import FAILING, VERDICTS, Diff, Row
+from attnbench.reporting.diff_text import (
+    beside_times,
+    by_section,
+    failures,
+    section_lines,
+    side_text,
+    summary,
+    verdict_columns,
+)
+from attnbench.reporting.fields import batch_text
+from attnbench.reporting.html.changes import changes_plot
+from attnbench.reporting.html.figures import Plot
+from attnbench.reporting.html.fingerprint import fingerprint
+from attnbench.reporting.html.page import render, require_extra
+from attnbench.reporting.html.samples import Listed, Quantiles, Samples, read_quantiles
+from attnbench.reporting.html.table import Table, batch_orders
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a page shows of one family, method and machine model."""
+
+    key: str  # of this part alone in the page
+    title: str
+    shared: str
+    table: Table
+    changes: Plot | None
+    samples: Plot | None
+
+
+def diff_page(store: Store, diff: Diff) -> str:
+    """The page of a diff. UsageError without the extra html."""
+    require_extra()
+    groups = by_section(diff.rows)
+    listed = [each for group in groups for row in group for each in (row.pair.base, row.pair.head)]
+    quantiles = read_quantiles(store, listed)
+    parts = [_part(rows, diff, quantiles, f"part{at}") for at, rows in enumerate(groups)]
+    plots = [plot for part in parts for plot in (part.changes, part.samples) if plot]
+    sides = {"base": diff.base, "head": diff.head}
+    prints = [
+        replace(found, title=f"{side}: {found.title}")
+        for side, selection in sides.items()
+        for found in (
+            fingerprint(run, store.sentinels(number)) for number, run in selection.runs.items()
+        )
+    ]
+    values = {
+        "parts": parts,
+        "fingerprints": prints,
+        "sides": {side: side_text(selection) for side, selection in sides.items()},
+        "counts": diff.counts,
+        "alarming": FAILING["slower"],
+        "suspects": beside_times(diff),
+        "summary": summary(diff),
+        "leftovers": [*failures(diff.rows), *diff.leftovers],
+    }
+    return render("diff.html", plots, values)
+
+
+def _part(rows: Sequence[Row], diff: Diff, quantiles: Quantiles, key: str) -> Part:
+    title, shared = section_lines(rows, diff)
+    samples = _samples(rows, diff, quantiles, f"{key}-samples")
+    return Part(
+        key,
+        title,
+        shared,
+        table=_table(rows, diff, samples, f"{key}-samples"),
+        changes=changes_plot(rows, diff.describe, f"{key}-changes"),
+        samples=samples.plot,
+    )
+
+
+def _table(rows: Sequence[Row], diff: Diff, samples: Samples, samples_key: str) -> Table:
+    orders = {
+        **batch_orders([row.pair.head for row in rows]),
+        "verdict": [float(VERDICTS.index(row.verdict)) for row in rows],
+    }
+    table = Table.of("Verdicts, losers first", verdict_columns(rows, diff), orders)
+    return table.with_samples(samples.choices, samples_key) if samples.plot else table
+
+
+def _samples(rows: Sequence[Row], diff: Diff, quantiles: Quantiles, key: str) -> Samples:
+    describe = diff.describe
+    listed = [
+        Listed(
+            batch_text(row.pair.head.case),
+            describe(row.pair.head.case),
+            {"base": row.pair.base, "head": row.pair.head},
+        )
+        for row in rows
+    ]
+    return Samples.of(listed, quantiles, key)

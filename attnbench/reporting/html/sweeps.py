@@ -1,0 +1,169 @@
+"""Which cases differ in one quantity alone: what a line of a plot may join."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeGuard
+
+from attnbench.analysis.series import Series
+from attnbench.reporting.fields import Fields, requested
+from attnbench.specs.batch import Batch, Kind
+from attnbench.specs.case import WORKLOAD_FIELDS, Case, Value
+
+Dims = dict[str, Value]
+_LEAST = 3  # points that make a line worth drawing
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Series that differ in `axis` and in their implementation, and in nothing else."""
+
+    axis: str
+    fixed: Dims  # what varies elsewhere, as it is here
+    points: Sequence[tuple[float, Series]]  # by their place on the axis
+
+    def lines(self, fields: Fields) -> dict[str, list[tuple[float, Series]]]:
+        """The points of each implementation."""
+        found: dict[str, list[tuple[float, Series]]] = defaultdict(list)
+        for place, series in self.points:
+            found[implementation(series.case, fields, self.axis)].append((place, series))
+        return dict(found)
+
+
+def sweeps(listed: Sequence[Series], fields: Fields) -> list[Sweep]:
+    """All that can be drawn as lines, what covers the most series first."""
+    coordinates = [(dims_of(each.case, fields), each) for each in listed]
+    asked = [dims | choices_of(each.case, fields) for dims, each in coordinates]
+    names = dict.fromkeys(
+        name
+        for dims in asked
+        for name, value in dims.items()
+        if _is_number(value) and name != "context"
+    )
+    found = [_best_sweeps(axis, coordinates, fields) for axis in names]
+    found.sort(key=_size_of, reverse=True)
+    return [sweep for each in found for sweep in each]
+
+
+def dims_of(case: Case, fields: Fields) -> Dims:
+    """Where a case stands in the space of workloads: its batch and the fields that vary."""
+    return batch_dims(case) | asked_of_work(case, fields)
+
+
+def asked_of_work(case: Case, fields: Fields) -> Dims:
+    """What beside the batch tells its workload from the others."""
+    asked = requested(case)
+    return {n: asked[n] for n in fields.varying if n in WORKLOAD_FIELDS and n in asked}
+
+
+def batch_dims(case: Case) -> Dims:
+    """A batch in numbers: of all requests, or of each kind that it holds one group of."""
+    if case.family == "cache-write":
+        return {"tokens": case.batch.num_tokens}
+    groups = case.batch.groups()
+    if len(groups) == 1:
+        ((count, request),) = groups
+        dims: Dims = {"batch size": count, "q_len": request.q_len, "kv_len": request.kv_len}
+        return dims | {"context": request.context_len}
+    return _dims_by_kind(case.batch) or {"batch": str(case.batch)}
+
+
+def _dims_by_kind(batch: Batch) -> Dims:
+    """Empty where two groups are of one kind, and no name would tell them apart."""
+    dims: Dims = {}
+    for count, request in batch.groups():
+        kind = request.kind()
+        if f"{kind} requests" in dims:
+            return {}
+        dims[f"{kind} requests"] = count
+        if kind is not Kind.DECODE:
+            dims[f"{kind} q_len"] = request.q_len
+        if kind is not Kind.PREFILL:
+            dims[f"{kind} kv_len"] = request.kv_len
+    return dims
+
+
+def choices_of(case: Case, fields: Fields) -> Dims:
+    """What a case asks of its implementation, where cases differ in it."""
+    asked = requested(case)
+    return {n: asked[n] for n in fields.varying if n not in WORKLOAD_FIELDS and n in asked}
+
+
+def implementation(case: Case, fields: Fields, apart: str = "") -> str:
+    """The backend and what else it was asked to use, e.g. "flashmla, threshold 4"."""
+    choices = choices_of(case, fields)
+    others = [
+        f"{name} {value}" for name, value in choices.items() if name not in ("backend", apart)
+    ]
+    return ", ".join([case.backend, *others])
+
+
+def dims_text(dims: Mapping[str, Value]) -> str:
+    """For people, e.g. "batch size 8, kv_len 1k"."""
+    return ", ".join(f"{name} {size_text(value)}" for name, value in dims.items())
+
+
+def size_text(value: Value) -> str:
+    """A number as specs write it: 2048 is 2k."""
+    if isinstance(value, int) and value >= 1024 and value % 1024 == 0:
+        return f"{value // 1024}k"
+    return str(value)
+
+
+def hidden_beside(axis: str) -> tuple[str, ...]:
+    """What of a request's lengths moves with an axis, or says the same as the others.
+
+    Along q_len either the whole length stays as it is or the context does.
+    """
+    return ("context", "kv_len") if axis == "q_len" else ("context",)
+
+
+def varying_dims(coordinates: Iterable[Dims]) -> set[str]:
+    """The names that not all have with the same value."""
+    listed = list(coordinates)
+    names = {name for dims in listed for name in dims}
+    return {name for name in names if len({dims.get(name) for dims in listed}) > 1}
+
+
+def _best_sweeps(
+    axis: str, coordinates: Sequence[tuple[Dims, Series]], fields: Fields
+) -> list[Sweep]:
+    candidates = [
+        _sweeps_along(axis, hidden, coordinates, fields) for hidden in hidden_beside(axis)
+    ]
+    return max(candidates, key=_size_of)
+
+
+def _size_of(found: Sequence[Sweep]) -> int:
+    """How much they join, and one long line more than many short ones."""
+    return sum(len(sweep.points) ** 2 for sweep in found)
+
+
+def _sweeps_along(
+    axis: str, hidden: str, coordinates: Sequence[tuple[Dims, Series]], fields: Fields
+) -> list[Sweep]:
+    shown = varying_dims(dims for dims, _ in coordinates)
+    groups: dict[tuple[tuple[str, Value], ...], list[tuple[float, Series]]] = defaultdict(list)
+    for dims, series in coordinates:
+        place = dims.get(axis, choices_of(series.case, fields).get(axis))
+        if _is_number(place):
+            fixed = tuple((n, v) for n, v in dims.items() if n not in (axis, hidden))
+            groups[fixed].append((float(place), series))
+    return [
+        Sweep(
+            axis,
+            {name: value for name, value in fixed if name in shown},
+            sorted(points, key=lambda point: point[0]),
+        )
+        for fixed, points in sorted(groups.items(), key=_by_size)
+        if len({place for place, _ in points}) >= _LEAST
+    ]
+
+
+def _by_size(group: tuple[tuple[tuple[str, Value], ...], object]) -> tuple[tuple[bool, Value], ...]:
+    """Numbers by size, and apart from words."""
+    return tuple((isinstance(value, str), value) for _, value in group[0])
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,79 @@
+"""Tables that a page can sort: the columns that a terminal shows, with what they are sorted by."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from attnbench.analysis.series import Series
+from attnbench.reporting.diff import VERDICTS
+from attnbench.reporting.grid import Column
+
+_NUMBER = re.compile(r"[!+]*(-?\d+(?:\.\d+)?)")
+# Words that stand in a column of numbers.
+_WORDS = {"best": 1.0, "tie": 1.0}
+_KINDS = frozenset((*_WORDS, *VERDICTS))
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of a column."""
+
+    text: str
+    left: bool  # words stand to the left, numbers to the right
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A text with the number that it is sorted by; None where it is no number."""
+
+    text: str
+    order: float | None
+
+    @property
+    def kind(self) -> str:
+        """What a style sheet may colour it by; empty for most."""
+        return self.text.replace(" ", "-") if self.text in _KINDS else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a page shows of the columns of a terminal's table."""
+
+    caption: str
+    heads: Sequence[Head]
+    rows: Sequence[Sequence[Entry]]
+    # Of each row the choice in the plot of samples that shows it.
+    samples: Sequence[int | None] = ()
+    samples_plot: str = ""  # the key of that plot
+
+    @classmethod
+    def of(cls, caption: str, columns: Sequence[Column], first: "Orders | None" = None) -> "Table":
+        """`first` has, by a column's header, the order of its texts where numbers do not tell."""
+        heads = [Head(" ".join(column.header.split()), column.left) for column in columns]
+        entries = [_entries(column, (first or {}).get(column.header)) for column in columns]
+        return cls(caption, heads, list(zip(*entries, strict=True)))
+
+    def with_samples(self, choices: Sequence[int | None], plot: str) -> "Table":
+        """The same with a button on each row whose samples a plot shows."""
+        return replace(self, samples=choices, samples_plot=plot)
+
+
+Orders = dict[str, Sequence[float]]
+
+
+def batch_orders(listed: Sequence[Series]) -> Orders:
+    """The order of batches by their tokens, which their texts do not tell."""
+    sizes = [(each.case.batch.num_tokens, each.case.batch.num_kv_tokens) for each in listed]
+    ranks = {size: float(rank) for rank, size in enumerate(sorted(set(sizes)))}
+    return {"spec": [ranks[size] for size in sizes]}
+
+
+def _entries(column: Column, orders: Sequence[float] | None) -> list[Entry]:
+    if orders is not None:
+        return [Entry(text, order) for text, order in zip(column.texts, orders, strict=True)]
+    return [Entry(text, None if column.left else _order(text)) for text in column.texts]
+
+
+def _order(text: str) -> float | None:
+    found = _NUMBER.match(text)
+    return float(found[1]) if found else _WORDS.get(text)

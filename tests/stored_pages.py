@@ -1,0 +1,54 @@
+"""Runs whose pages hold every kind of plot, and names that would be markup if they were let."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from attnbench.db.store import Store
+from attnbench.records import Outcome
+from attnbench.specs.case import Case
+from attnbench.timing.sentinels import Sentinels
+from tests.stored_results import H200, attn, mla, store_run, timed
+
+HOSTILE = '</script><script>alert("1")</script><b>bold</b>'
+BACKEND = "<i>own</i></script>"  # files of kernels may have such names
+REACHED = Sentinels(4.2e12, 4.3e12, 780e12, 0.5e-6, 2.7e-6)
+SIZES, LENGTHS = (1, 2, 4, 8), ("1k", "2k", "4k")
+
+
+def decodes(factor: float = 1.0) -> dict[Case, list[Outcome]]:
+    """Two backends over batch size and kv_len; the hostile one wins where the batch is large."""
+    results = {}
+    for size in SIZES:
+        for at, length in enumerate(LENGTHS, 1):
+            base = size * at * 10e-6 * factor
+            spec = f"{size}q1kv{length}"
+            sdpa, own = attn(spec, dtype="bf16"), attn(spec, BACKEND, dtype="bf16")
+            results[sdpa] = timed(sdpa, base, base * 1.001, base * 0.999)
+            faster = 0.8 if size > 2 else 1.3
+            results[own] = timed(own, *(base * faster * wobble for wobble in (1, 1.001, 0.999)))
+    return results
+
+
+def thresholds() -> dict[Case, list[Outcome]]:
+    """One backend down both paths: decode is faster up to q_len 4, prefill from 16."""
+    results = {}
+    for q_len in (1, 4, 16, 64):
+        for threshold in (1, 64):
+            case = mla(f"q{q_len}kv1k", threshold=threshold)
+            decode = q_len <= threshold
+            seconds = q_len * 5e-3 if decode else 50e-3
+            rounds = timed(case, *(seconds * wobble for wobble in (1, 1.001, 0.999)))
+            results[case] = [
+                replace(each, decode_requests=int(decode), prefill_requests=int(not decode))
+                for each in rounds
+            ]
+    return results
+
+
+def store_pages(path: Path) -> None:
+    """Runs 1 "base" and 2, of a hostile label and 10 % slower, and 3, with thresholds."""
+    with Store.open(path) as store:
+        for label, factor in (("base", 1.0), (HOSTILE, 1.1)):
+            run = store_run(store, decodes(factor), label=label, machine=H200)
+            store.add_sentinels(run, "start", REACHED.as_facts())
+        store_run(store, thresholds(), label="paths", machine=H200)

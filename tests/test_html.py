@@ -1,0 +1,445 @@
+"""The pages of `report --html` and `diff --html`, without a browser: what they hold."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from attnbench.analysis.series import series_of
+from attnbench.cli import cli
+from attnbench.db.store import Store
+from attnbench.records import Status
+from attnbench.reporting.fields import Fields
+from attnbench.reporting.html import page as page_module
+from attnbench.reporting.html.figures import log_axis
+from attnbench.reporting.html.page import render
+from attnbench.reporting.html.sweeps import batch_dims, dims_text, sweeps
+from attnbench.reporting.html.winners import contests_of, headline, winner_maps
+from attnbench.reporting.section import sections
+from attnbench.specs.case import Case
+from tests.stored_pages import BACKEND, HOSTILE, LENGTHS, REACHED, SIZES, decodes, store_pages
+from tests.stored_results import (
+    H200,
+    attn,
+    cache_write,
+    failed,
+    measured,
+    mla,
+    store_run,
+    timed,
+)
+
+VOID = {"meta", "link", "input", "br"}
+
+
+class Parsed(HTMLParser):
+    """A page's elements with their texts, and the attributes of each."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+            self.texts.setdefault(tag, []).append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        for tag in set(self._open):
+            self.texts[tag][-1] += data
+
+    def all(self, tag: str) -> list[str]:
+        """The texts of all elements of a kind, without needless spaces."""
+        return [" ".join(text.split()) for text in self.texts.get(tag, [])]
+
+    def attributes(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def figures(self) -> dict[str, list[dict[str, Any]]]:
+        """The plots, each with its choices."""
+        found: dict[str, list[dict[str, Any]]] = json.loads(self.texts["script"][0])
+        return found
+
+
+def run(path: Path, *args: str) -> Result:
+    return CliRunner().invoke(cli, [*args, "--db", str(path)], catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def db(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("html") / "pages.db"
+    store_pages(path)
+    return path
+
+
+def written(db: Path, *args: str) -> str:
+    """The page that a command writes."""
+    path = db.with_name("page.html")
+    found = run(db, *args, "--html", str(path))
+    assert found.exit_code in (0, 1), found.output
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def report(db: Path) -> Parsed:
+    """The page of the run with the hostile label, and of the one with thresholds."""
+    return Parsed(written(db, "report", "--run", "2", "3"))
+
+
+@pytest.fixture(scope="module")
+def diff(db: Path) -> Parsed:
+    return Parsed(written(db, "diff", "--base", "1", "--head", "2"))
+
+
+PAGES = pytest.mark.parametrize("name", ["report", "diff"])
+
+
+@pytest.fixture
+def shown(name: str, request: pytest.FixtureRequest) -> Parsed:
+    parsed: Parsed = request.getfixturevalue(name)
+    return parsed
+
+
+@PAGES
+def test_a_page_is_one_file_that_asks_for_no_other(shown: Parsed) -> None:
+    for _, attributes in shown.elements:
+        assert "src" not in attributes
+        assert (attributes.get("href") or "#")[0] == "#" or attributes["href"] == "data:,"
+    assert "url(" not in shown.texts["style"][0]
+    policies = [each["content"] for each in shown.attributes("meta") if "http-equiv" in each]
+    assert policies[0] is not None
+    assert policies[0].startswith("default-src 'none'")
+
+
+@PAGES
+def test_names_that_hold_markup_are_text(shown: Parsed) -> None:
+    assert len(shown.attributes("script")) == 3
+    assert not shown.attributes("i")
+    assert any(HOSTILE in text for text in (*shown.all("h1"), *shown.all("dd")))
+    assert any(BACKEND in text for text in shown.all("td"))
+
+
+@PAGES
+def test_plots_show_markup_in_names_as_text(shown: Parsed) -> None:
+    """Plotly reads tags in its texts, so none may reach it unescaped."""
+    text = json.dumps([f for figures in shown.figures.values() for f in figures])
+    assert "<i>" not in text
+    assert "&lt;i&gt;own&lt;/i&gt;&lt;/script&gt;" in text
+
+
+@PAGES
+def test_plotly_accepts_every_plot(shown: Parsed) -> None:
+    from plotly.graph_objects import Figure
+
+    assert shown.figures
+    for figures in shown.figures.values():
+        for figure in figures:
+            Figure(figure)
+            assert sum(len(trace["x"]) for trace in figure["data"]) > 0
+
+
+@PAGES
+def test_tables_can_be_read_and_sorted_without_a_mouse(shown: Parsed) -> None:
+    heads = [each for each in shown.attributes("th") if "aria-sort" in each]
+    assert heads
+    assert {each["scope"] for each in shown.attributes("th")} >= {"col", "row"}
+    assert all(each.get("type") == "button" for each in shown.attributes("button"))
+    assert len(shown.all("caption")) == len(shown.attributes("table"))
+    assert all(each.get("aria-label") for each in shown.attributes("select"))
+    regions = [each for each in shown.attributes("div") if each.get("role") == "region"]
+    assert len(regions) == len(shown.attributes("table"))
+    assert all(each.get("tabindex") == "0" for each in regions)
+
+
+def test_a_report_holds_the_terminals_table(db: Path, report: Parsed) -> None:
+    lines = run(db, "report", "--run", "3").stdout.splitlines()
+    row = next(line.split() for line in lines if line.startswith("q16kv1k"))
+    texts = [text for tag in ("th", "td") for text in report.all(tag)]
+    assert set(row) <= set(texts)
+
+
+def test_a_report_begins_with_who_won(report: Parsed) -> None:
+    findings = " ".join(report.all("nav"))
+    assert f"fastest of 12 workloads: sdpa in 6, {BACKEND} in 6" in findings
+    assert "24 cases measured; 3 rounds" in findings
+
+
+def test_a_report_ends_with_where_its_numbers_come_from(report: Parsed) -> None:
+    facts = dict(zip(report.all("dt"), report.all("dd"), strict=True))
+    assert facts["commit"] == "a" * 40
+    assert facts["device"] == "cuda:0: NVIDIA H200 (SM90)"
+    assert facts["torch"] == "2.11.0"
+    assert facts["copy"] == "4200 GB/s"
+    assert report.all("summary") == [f'run 2 "{HOSTILE}"', 'run 3 "paths"']
+
+
+def test_a_diff_begins_with_its_verdicts(diff: Parsed) -> None:
+    assert diff.all("h1") == ["24 slower"]
+    assert diff.all("title") == ["24 slower - attnbench diff"]
+    assert "geometric mean of the 24 cases with a time on both sides: +10.0 %" in diff.all("li")
+    assert diff.all("summary") == ['base: run 1 "base"', f'head: run 2 "{HOSTILE}"']
+
+
+def test_changes_have_the_intervals_of_the_verdicts(diff: Parsed) -> None:
+    ((figure,),) = (f for key, f in diff.figures.items() if key.endswith("changes"))
+    (trace,) = figure["data"]
+    assert trace["name"] == "slower"
+    assert trace["x"] == pytest.approx([10.0] * 24, abs=0.01)
+    assert all(0 < low < 10 for low in trace["error_x"]["arrayminus"])
+
+
+def figure_of(page: Parsed, key: str, at: int = 0) -> dict[str, Any]:
+    return page.figures[key][at]
+
+
+def test_latency_is_drawn_over_what_was_swept(report: Parsed) -> None:
+    figure = figure_of(report, "part0-latency")
+    assert figure["layout"]["xaxis"]["title"]["text"] == "batch size"
+    assert figure["layout"]["xaxis"]["ticktext"] == [str(size) for size in SIZES]
+    assert figure["layout"]["yaxis"]["title"]["text"] == "latency, us"
+    sdpa = next(trace for trace in figure["data"] if trace["name"] == "sdpa")
+    assert (sdpa["x"], sdpa["y"]) == (list(SIZES), [11.0, 22.0, 44.0, 88.0])
+    options = report.all("option")
+    assert [f"kv_len {each}" for each in LENGTHS] == options[:3]
+
+
+def test_limits_of_the_machine_bound_the_roofline(report: Parsed) -> None:
+    traces = {t["name"]: t for t in figure_of(report, "part0-roofline")["data"]}
+    peak, reached = traces["peak (bf16)"], traces["reached, run 2"]
+    assert max(peak["y"]) == pytest.approx(4096 * 132 * 1.98e9 / 1e12, rel=1e-3)
+    assert max(reached["y"]) == pytest.approx(REACHED.flops_per_second / 1e12)
+    assert reached["y"][0] / reached["x"][0] == pytest.approx(4.2, rel=1e-3)
+
+
+def test_what_computes_nothing_has_byte_rates_instead(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "results.db") as store:
+        cases = [cache_write(tokens, "NHD") for tokens in (1, 64, 1024)]
+        run_number = store_run(store, {case: timed(case, 1e-5) for case in cases}, machine=H200)
+        store.add_sentinels(run_number, "start", REACHED.as_facts())
+    page = Parsed(written(tmp_path / "results.db", "report"))
+    figure = figure_of(page, "part0-roofline")
+    assert figure["layout"]["yaxis"]["title"]["text"] == "useful GB/s"
+    assert {t["name"] for t in figure["data"]} == {"torch", "peak (bf16)", "reached, run 1"}
+
+
+def test_where_the_work_is_not_known_there_is_no_roofline(tmp_path: Path) -> None:
+    case = attn("8q1kv1k")
+    with Store.open(tmp_path / "results.db") as store:
+        store_run(store, {case: [replace(timed(case, 1e-3)[0], flops=0.0, bytes=0.0)]})
+    page = Parsed(written(tmp_path / "results.db", "report"))
+    assert set(page.figures) == {"part0-latency", "part0-samples"}
+
+
+def test_both_paths_of_a_threshold_cross(report: Parsed) -> None:
+    figure = figure_of(report, "part1-crossover")
+    assert figure["layout"]["title"]["text"] == "decode faster up to 4, prefill faster from 16"
+    paths = {t["name"]: t for t in figure["data"]}
+    assert paths["decode path"]["y"] == [5.0, 20.0, 80.0, 320.0]
+    assert paths["prefill path"]["x"] == [4, 16, 64]
+
+
+def test_a_case_that_no_hardware_can_do_is_in_no_plot(tmp_path: Path) -> None:
+    cases = [attn(f"{size}q1kv4k", dtype="bf16") for size in (8, 16, 32, 64)]
+    with Store.open(tmp_path / "results.db") as store:
+        results = {case: timed(case, 1e-3) for case in cases[1:]} | {
+            cases[0]: timed(cases[0], 1e-9)
+        }
+        store_run(store, results, machine=H200)
+    page = Parsed(written(tmp_path / "results.db", "report"))
+    assert figure_of(page, "part0-latency")["data"][0]["x"] == [16, 32, 64]
+    assert any(text.startswith("!") for text in page.all("td"))
+
+
+def test_the_samples_of_a_round_are_drawn_as_their_percentiles(report: Parsed) -> None:
+    figure = figure_of(report, "part0-samples")
+    assert [trace["name"] for trace in figure["data"]] == ["round 1", "round 2", "round 3"]
+    first = figure["data"][0]
+    assert len(first["x"]) * first["dy"] == 102
+    assert (first["x"][0], first["x"][25], first["x"][-1]) == (10.99, 11.0, 11.01)
+
+
+def test_each_row_has_a_button_to_its_samples(report: Parsed) -> None:
+    buttons = [each for each in report.attributes("button") if each.get("class") == "samples"]
+    assert [each["data-choice"] for each in buttons[:24]] == [str(at) for at in range(24)]
+    assert len(report.figures["part0-samples"]) == 24
+
+
+def test_without_samples_the_page_says_so(db: Path, tmp_path: Path) -> None:
+    other = tmp_path / "light.db"
+    assert run(db, "db", "export", "--run", "2", "--no-samples", str(other)).exit_code == 0
+    page = Parsed(written(other, "report"))
+    assert "part0-samples" not in page.figures
+    assert any("No samples of these cases are stored" in text for text in page.all("p"))
+
+
+def test_what_has_no_time_is_told(tmp_path: Path) -> None:
+    case = attn("q512")
+    with Store.open(tmp_path / "results.db") as store:
+        store_run(store, {case: failed(Status.REFUSED, "needs <SM100>; this is SM90")}, label="x")
+    page = Parsed(written(tmp_path / "results.db", "report", "--run", "x"))
+    assert page.all("li")[-1] == "refused: sdpa q512: needs <SM100>; this is SM90"
+    assert page.figures == {}
+    assert not page.attributes("table")
+
+
+def test_a_page_of_many_cases_stays_small(tmp_path: Path) -> None:
+    cases = [
+        attn(f"{size}q1kv{kv}k", b) for size in range(1, 11) for kv in range(1, 6) for b in "ab"
+    ]
+    with Store.open(tmp_path / "results.db") as store:
+        store_run(store, {case: timed(case, 1e-3, 1.01e-3, 1.02e-3) for case in cases})
+    empty = len(render("report.html", [], {"parts": [_no_part()], "fingerprints": []}))
+    page = written(tmp_path / "results.db", "report")
+    assert (len(page) - empty) / len(cases) < 5000  # so that 1000 cases take under 10 MB
+
+
+def _no_part() -> Mapping[str, object]:
+    return {
+        "key": "none", "title": "", "shared": "", "findings": [], "table": None, "notes": [],
+        "failures": [], "plots": [], "maps": [], "samples": None,
+    }  # fmt: skip
+
+
+def test_the_terminal_shows_the_same_with_a_page(db: Path, tmp_path: Path) -> None:
+    plain = run(db, "report", "--run", "2")
+    assert (
+        run(db, "report", "--run", "2", "--html", str(tmp_path / "p.html")).stdout == plain.stdout
+    )
+    sides = ("diff", "--base", "1", "--head", "2")
+    both = run(db, *sides, "--html", str(tmp_path / "d.html"))
+    assert (both.exit_code, both.stdout) == (1, run(db, *sides).stdout)
+
+
+@pytest.mark.parametrize("args", [["report"], ["diff", "--base", "1", "--head", "2"]])
+def test_without_the_extra_one_sentence_says_what_to_install(
+    db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: Sequence[str]
+) -> None:
+    monkeypatch.setattr(page_module, "_NEEDED", ("jinja2", "no_such_plotly"))
+    found = run(db, *args, "--html", str(tmp_path / "page.html"))
+    assert found.exit_code == 2
+    assert found.stderr == (
+        "Error: --html needs no_such_plotly, which the extra html brings; install it, e.g. "
+        "pip install 'attnbench[html]'\n"
+    )
+    assert not (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("case", "text"),
+    [
+        (attn("8q1kv4k"), "batch size 8, q_len 1, kv_len 4k, context 4095"),
+        (attn("q2k"), "batch size 1, q_len 2k, kv_len 2k, context 0"),
+        (
+            attn("2q2k_32q1kv1k"),
+            "decode requests 32, decode kv_len 1k, prefill requests 2, prefill q_len 2k",
+        ),
+        (attn("q2k_q1k_q1kv1k"), "batch q1kv1k_q1k_q2k"),
+        (cache_write(64, "NHD"), "tokens 64"),
+    ],
+)
+def test_a_batch_has_a_place_in_the_space_of_workloads(case: Case, text: str) -> None:
+    assert dims_text(batch_dims(case)) == text
+
+
+@pytest.mark.parametrize(
+    ("cases", "lines"),
+    [
+        (
+            [attn(f"{size}q1kv{kv}k") for size in (1, 2, 4) for kv in (1, 2, 4)],
+            [f"batch size: kv_len {kv}k 3" for kv in (1, 2, 4)]
+            + [f"kv_len: batch size {size} 3" for size in (1, 2, 4)],
+        ),
+        ([attn(f"q{size}") for size in (512, 1024, 2048)], ["q_len:  3"]),
+        ([attn(f"q{q}kv8k") for q in (1, 4, 16)], ["q_len:  3"]),
+        ([attn(f"{n}q1kv1k_2q2k") for n in (8, 16, 32)], ["decode requests:  3"]),
+        ([mla("q4kv1k", num_splits=n) for n in (1, 2, 4)], ["num_splits:  3"]),
+        ([cache_write(n, lay) for n in (1, 2, 4) for lay in ("NHD", "HND")], ["tokens:  6"]),
+        ([attn("q512"), attn("8q1kv1k"), attn("q1k")], []),
+    ],
+)
+def test_what_differs_in_one_quantity_is_a_sweep(
+    tmp_path: Path, cases: Sequence[Case], lines: Sequence[str]
+) -> None:
+    listed = series_of(measured(tmp_path, {case: timed(case, 1e-3) for case in cases}))
+    found = sweeps(listed, Fields.of(cases))
+    assert [f"{s.axis}: {dims_text(s.fixed)} {len(s.points)}" for s in found] == lines
+
+
+def test_a_winner_map_has_two_quantities_and_calls_ties_ties(tmp_path: Path) -> None:
+    results = decodes()
+    tie = attn("1q1kv1k", BACKEND, dtype="bf16")
+    results[tie] = timed(tie, 10e-6, 10.02e-6, 9.99e-6)
+    with Store.open(tmp_path / "results.db") as store:
+        number = store_run(store, results, machine=H200)
+        (section,) = sections(store.measurements([number]), {number: store.run(number)})
+    contested = contests_of(section.standings)
+    assert headline(contested, section.fields) == [
+        f"fastest of 12 workloads: {BACKEND} in 6, sdpa in 5, 1 tie"
+    ]
+    (found,) = winner_maps(contested, section.fields, {"sdpa": 0, BACKEND: 1})
+    assert (found.row_name, found.column_name) == ("batch size", "kv_len")
+    assert list(found.columns) == list(LENGTHS)
+    winners = {name: [square and square.winner for square in row] for name, row in found.rows}
+    assert winners["1"] == ["tie", "sdpa", "sdpa"]
+    assert winners["8"] == [BACKEND] * 3
+    first = next(square for square in found.rows[0][1] if square)
+    assert re.fullmatch(rf"sdpa = {re.escape(BACKEND)}|{re.escape(BACKEND)} = sdpa", first.detail)
+    last = found.rows[-1][1][-1]
+    assert last is not None
+    assert (last.detail, last.slot) == ("next 1.25x", 1)
+
+
+def test_lines_over_a_knob_are_told_apart(tmp_path: Path) -> None:
+    backends = ("torch-absorbed", "torch-mha")
+    cases = [mla("q4kv1k", backend, num_splits=n) for n in (1, 2, 4) for backend in backends]
+    with Store.open(tmp_path / "results.db") as store:
+        store_run(store, {case: timed(case, 1e-3) for case in cases})
+    page = Parsed(written(tmp_path / "results.db", "report"))
+    traces = figure_of(page, "part0-latency")["data"]
+    assert [(t["name"], t["meta"]["slot"]) for t in traces] == [*zip(backends, (0, 1), strict=True)]
+    assert any(text.startswith("batch q4kv1k, ") for text in page.all("p"))
+
+
+def test_a_page_shows_what_the_conditions_leave(db: Path) -> None:
+    page = Parsed(written(db, "report", "--run", "2", "--where", "backend=sdpa"))
+    assert "12 cases measured; 3 rounds" in " ".join(page.all("nav"))
+    assert BACKEND not in page.all("td")
+
+
+def test_single_rounds_and_single_samples_are_not_more_than_they_are(tmp_path: Path) -> None:
+    """As results of other tools are: one time a case."""
+    cases = [attn(f"{size}q1kv4k", name) for size in (1, 2, 4) for name in ("a", "b")]
+    once = {case: [replace(timed(case, 1e-3)[0], samples=(1e-3,))] for case in cases}
+    with Store.open(tmp_path / "results.db") as store:
+        store_run(store, once)
+    page = Parsed(written(tmp_path / "results.db", "report"))
+    assert "3 not tested, as single rounds show no spread" in page.all("nav")[0]
+    assert "part0-samples" not in page.figures
+
+
+@pytest.mark.parametrize(
+    ("values", "dtick"), [([1.0, 9.0], None), ([1.0, 9.0, 11.0], "D2"), ([1e-3, 1e2], 1)]
+)
+def test_a_log_axis_has_few_ticks_and_some(values: list[float], dtick: str | int | None) -> None:
+    assert log_axis("latency, us", values).get("dtick") == dtick
+
+
+def test_a_named_axis_has_a_tick_for_each_value() -> None:
+    axis = log_axis("kv_len", [512, 4096, 1536, 512], named=True)
+    assert (axis["tickvals"], axis["ticktext"]) == ([512, 1536, 4096], ["512", "1536", "4k"])
