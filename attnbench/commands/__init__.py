@@ -7,6 +7,7 @@ COMMANDS = {
     "attn": "Benchmark attention backends over batch specs.",
     "mla": "Benchmark multi-head latent attention (DeepSeek) backends.",
     "cache-write": "Benchmark writing new keys and values into the paged KV cache.",
+    "study": "Answer a question: a sweep, and a conclusion with its evidence.",
     "selfcheck": "Compare equal code with itself: this machine's noise, for diff to judge by.",
     "report": "Show stored results as tables, Markdown, CSV or JSON.",
     "diff": "Compare two sets of runs: what got slower, what did not.",
