@@ -123,7 +123,7 @@ def _answer(listed: Sequence[Series], study: Study, noise: NoiseOf) -> Answer:
 
 def _where(run: Run, machine: Machine, listed: Sequence[Series]) -> str:
     rounds = max((len(each.medians) for each in listed), default=0)
-    ended = "" if run.status == "finished" else f", {run.status}"
+    ended = ", interrupted" if run.status == "interrupted" else ""
     return f"run {run.number} on {machine.label}; {rounds} rounds at most{ended}"
 
 

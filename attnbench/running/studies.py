@@ -169,9 +169,7 @@ def outcomes_of(session: Session) -> Iterator[Finished]:
     search = None
     if isinstance(study.answer, CrossoverAnswer):
         cases = cells_of(study, session.machine.kind).cases
-        search = search_of(
-            study, cases, session.plan.rounds, is_exhaustive=facts["is_exhaustive"]
-        )
+        search = search_of(study, cases, session.plan.rounds, is_exhaustive=facts["is_exhaustive"])
     yield from session.outcomes() if search is None else search_outcomes(session, search)
 
 

@@ -26,22 +26,21 @@ def assumed(_: Cell) -> Noise:
     return ASSUMED_NOISE
 
 
-def curve_of(case: Case) -> Curve:
-    """What the cases of one curve share: all but the lengths and the threshold."""
-    counts = [(name, axis_value(case, name) or 0) for name in ("batch_size", "context")]
-    return (*others_than(case, "batch", "threshold"), *counts)
-
-
 def is_decode(case: Case) -> bool:
     """Whether the threshold sends every request of a case to the decode path."""
     return int(case.knob("threshold") or 0) >= case.batch.max_q_len
 
 
 def curves_of(cases: Sequence[Case]) -> dict[Curve, dict[int, Sides]]:
-    """The cells of each curve by q_len, rising."""
+    """The cells of each curve by q_len, rising; along one the context stays, or else the length."""
+    return min((_curves(cases, fixed) for fixed in ("context", "kv_len")), key=len)
+
+
+def _curves(cases: Sequence[Case], fixed: str) -> dict[Curve, dict[int, Sides]]:
     halves: dict[Curve, dict[int, dict[bool, Case]]] = {}
     for case in cases:
-        by_q = halves.setdefault(curve_of(case), {})
+        counts = [(name, axis_value(case, name) or 0) for name in ("batch_size", fixed)]
+        by_q = halves.setdefault((*others_than(case, "batch", "threshold"), *counts), {})
         by_q.setdefault(case.batch.max_q_len, {})[is_decode(case)] = case
     return {
         curve: {q: (by_q[q][True], by_q[q][False]) for q in sorted(by_q) if len(by_q[q]) == 2}

@@ -46,6 +46,8 @@ def cells_of(study: Study, device_kind: str) -> Cells:
             for asked, rest in _asked(study, segment, batches):
                 found += [replace(case, **rest) for case in cases_for(asked, device_kind)]
     if isinstance(study.answer, CrossoverAnswer):
+        if single := sum(case.batch.max_q_len == 1 for case in found):
+            left_out["one new token, which no threshold sends to prefill"] += single
         found = [side for case in found for side in sides(case)]
     return Cells(by_workload(found), left_out)
 

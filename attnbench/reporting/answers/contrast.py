@@ -21,6 +21,7 @@ from attnbench.reporting.answers.base import (
 from attnbench.reporting.charts import Lines, Spot
 from attnbench.reporting.fields import batch_text
 from attnbench.specs.answer import ContrastAnswer
+from attnbench.specs.case import Case
 from attnbench.units import change_in_percent
 
 _VERDICTS: tuple[Verdict, ...] = ("faster", "slower", "same", "unclear")
@@ -119,12 +120,21 @@ def _table(title: str, cells: Sequence[Contrasted], asked: ContrastAnswer) -> Ta
 
 def _chart(title: str, cells: Sequence[Contrasted], asked: ContrastAnswer) -> Lines:
     """The ratio over the work of a cell, which the first axis that varies stands for."""
-    along = _along(cells)
+    cases = [each.base.case for each in cells]
+    along = _along(cases)
+    lengths = (
+        ()
+        if all(case.batch.max_q_len == case.batch.max_kv_len for case in cases)
+        else (
+            "q_len",
+            "kv_len",
+        )
+    )
+    rest = [n for n in (*_axes(cells, asked), "batch_size", *lengths) if n != along]
     series: dict[str, list[Spot]] = {}
-    rest = [n for n in (*_axes(cells, asked), "batch_size", "kv_len", "q_len") if n != along]
     for each in cells:
         case, found = each.base.case, each.comparison
-        name = describe(case, varying([c.base.case for c in cells], rest)) or title
+        name = describe(case, varying(cases, rest)) or title
         x = float(axis_value(case, along) or 0)
         series.setdefault(name, []).append((x, found.ratio, found.low, found.high))
     return Lines(
@@ -136,8 +146,7 @@ def _chart(title: str, cells: Sequence[Contrasted], asked: ContrastAnswer) -> Li
     )
 
 
-def _along(cells: Sequence[Contrasted]) -> str:
+def _along(cases: Sequence[Case]) -> str:
     """The axis of the batch with the most values."""
-    cases = [each.base.case for each in cells]
-    names = ("kv_len", "q_len", "batch_size")
+    names = ("q_len", "kv_len", "batch_size")
     return max(names, key=lambda name: len({axis_value(case, name) for case in cases}))

@@ -85,13 +85,19 @@ def _maps(won: Sequence[Won], asked: WinnerAnswer) -> list[Chart]:
     cases = [each.best.case for each in won]
     axes = [*_axes(cases), *varying(cases, ("q_len", "batch_size", "kv_len"))]
     rest = [name for name in dict.fromkeys(axes) if name not in (rows, columns)]
-    if columns == "q_len" or rows == "q_len":
-        rest = [name for name in rest if name != "kv_len"]
     groups: dict[str, list[Won]] = {}
     for each in won:
-        groups.setdefault(describe(each.best.case, rest), []).append(each)
+        groups.setdefault(_title(each.best.case, rest), []).append(each)
     names = sorted({each.best.case.backend for each in won})
     return [_map(title, group, rows, columns, names) for title, group in groups.items()]
+
+
+def _title(case: Case, axes: Sequence[str]) -> str:
+    """The values off the map; of whole prompts both lengths are one, which the map may show."""
+    if case.batch.max_q_len == case.batch.max_kv_len > 1:
+        beside = describe(case, [name for name in axes if name not in ("q_len", "kv_len")])
+        return f"prefill, {beside}" if beside else "prefill"
+    return describe(case, axes)
 
 
 def _map(title: str, group: Sequence[Won], rows: str, columns: str, names: Sequence[str]) -> Heat:
