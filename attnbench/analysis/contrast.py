@@ -13,7 +13,10 @@ from attnbench.analysis.tuning import Timed, cell, tuned
 from attnbench.specs.answer import ContrastAnswer
 
 # Fields that are another's consequence: with another backend these need not be equal.
-_FOLLOWS = {"backend": ("layout", "block_size")}
+_FOLLOWS = {
+    "backend": ("layout", "block_size"),
+    "query_dtype": ("kv_cache_dtype",),
+}
 
 
 @dataclass(frozen=True, slots=True)

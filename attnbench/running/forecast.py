@@ -11,6 +11,7 @@ from attnbench.running.execute import CPU_MEMORY, GPU_SHARE
 from attnbench.running.plan import Plan
 from attnbench.running.process import WorkerDied, WorkerProcess, WorkerTimedOut
 from attnbench.running.session import Command
+from attnbench.running.size import size_refusal
 from attnbench.specs.case import Case
 from attnbench.specs.cost import cost
 from attnbench.timing.cache import sets_for
@@ -46,7 +47,10 @@ def forecast(command: Command, plan_for: Callable[[Machine], Plan]) -> Forecast:
     try:
         with WorkerProcess(command.device, command.limits) as worker:
             machine, plan = worker.machine, plan_for(worker.machine)
-            refusals: Sequence[str | None] = worker.probe(plan.cases)
+            reasons = zip(plan.cases, worker.probe(plan.cases), strict=True)
+            refusals: Sequence[str | None] = [
+                why or size_refusal(case, machine) for case, why in reasons
+            ]
             unasked = None
     except (WorkerDied, WorkerTimedOut) as error:
         machine = _guessed(command.device)

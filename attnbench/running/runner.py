@@ -7,6 +7,7 @@ from attnbench.records import Outcome, Status
 from attnbench.running.messages import Job
 from attnbench.running.plan import Plan
 from attnbench.running.process import WorkerDied, WorkerProcess, WorkerTimedOut
+from attnbench.running.size import size_refusal
 from attnbench.specs.case import Case
 from attnbench.timing.method import Method
 
@@ -41,15 +42,19 @@ class Runner:
 
     def refused(self) -> dict[Case, str]:
         """The plan's cases that cannot run here, with the sentence why; in the plan's order."""
-        reasons = self._healthy().probe(self._plan.cases)
-        pairs = zip(self._plan.cases, reasons, strict=True)
-        return {case: reason for case, reason in pairs if reason is not None}
+        return self._refused(self._plan.cases)
 
     def extend(self, plan: Plan, cases: Sequence[Case]) -> dict[Case, str]:
         """Go on with a plan that has `cases` more; the sentence of each that cannot run here."""
         self._plan = plan
-        pairs = zip(cases, self._healthy().probe(tuple(cases)), strict=True)
-        return {case: reason for case, reason in pairs if reason is not None}
+        return self._refused(tuple(cases))
+
+    def _refused(self, cases: tuple[Case, ...]) -> dict[Case, str]:
+        """By the backends, and for what cannot fit."""
+        worker = self._healthy()
+        reasons = zip(cases, worker.probe(cases), strict=True)
+        found = ((case, why or size_refusal(case, worker.machine)) for case, why in reasons)
+        return {case: reason for case, reason in found if reason is not None}
 
     def sentinels(self) -> Mapping[str, float | None]:
         """What the device reaches now; raises as the worker's."""

@@ -252,19 +252,33 @@ def _read_exhaustive(
 def _check_swept(entry: Entry, names: Collection[str], sweep: Sequence[Segment]) -> None:
     """An answer about a field, knob or variable needs it in the sweep, with several values."""
     for name in names:
-        if not any(_num_values(segment, name) > 1 for segment in sweep):
+        if not any(_has_two(segment, name) for segment in sweep) and not _differs(sweep, name):
             entry.fail(f"the answer is about {name}, and the sweep has no two values of it")
 
 
-def _num_values(segment: Segment, name: str) -> int:
+def _has_two(segment: Segment, name: str) -> bool:
     if name == "backend":
-        return len(segment.backends) or 2  # none named is all
+        return len(segment.backends) != 1  # none named is all
     if not segment.variables and name in _VARIABLES:
-        return 2  # written out in the batch specs
-    for values in (segment.knobs, segment.fields, segment.variables):
-        if name in values:
-            return len(values[name])
-    return 0
+        return True  # written out in the batch specs
+    return len(_values(segment, name)) > 1
+
+
+def _differs(sweep: Sequence[Segment], name: str) -> bool:
+    """Whether segments have unlike values; one that has none is at the default."""
+    return len({tuple(_values(segment, name)) for segment in sweep}) > 1
+
+
+def _values(segment: Segment, name: str) -> Sequence[object]:
+    named: dict[str, Sequence[object]] = {"backend": segment.backends}
+    return next(
+        (
+            of[name]
+            for of in (segment.knobs, segment.fields, segment.variables, named)
+            if name in of
+        ),
+        (),
+    )
 
 
 def require_known(name: str, known: Collection[str]) -> None:
