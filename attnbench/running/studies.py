@@ -17,7 +17,8 @@ from attnbench.running.study import Search, search_outcomes
 from attnbench.running.study_cases import cells_of
 from attnbench.specs.answer import CrossoverAnswer
 from attnbench.specs.case import Case, Value
-from attnbench.specs.study import FIELDS, Study, read_study, require_known
+from attnbench.specs.segment import FIELDS
+from attnbench.specs.study import Study, read_study, require_known
 from attnbench.specs.study_variants import exhaustive, overridden, quick
 
 

@@ -12,8 +12,9 @@ from attnbench.running.plan import by_workload
 from attnbench.specs.answer import CrossoverAnswer
 from attnbench.specs.batch import Batch, BatchSpecError
 from attnbench.specs.case import Case, Value
+from attnbench.specs.segment import Segment
 from attnbench.specs.shape import ATTN_MODELS, MLA_MODELS, Shape, attn_shape, mla_shape
-from attnbench.specs.study import Limits, Segment, Study
+from attnbench.specs.study import Limits, Study
 from attnbench.specs.sweep import expand_sweep
 
 # What Asked takes lists of, by the field of a case.

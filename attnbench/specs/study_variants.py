@@ -8,7 +8,8 @@ from typing import TypeVar
 from attnbench.errors import UsageError
 from attnbench.specs.answer import ContrastAnswer, CrossoverAnswer
 from attnbench.specs.case import Value
-from attnbench.specs.study import FIELDS, Segment, Study
+from attnbench.specs.segment import FIELDS, Segment
+from attnbench.specs.study import Study
 
 Overrides = Mapping[str, Sequence[Value]]  # by field, knob, "backend" or "batch"
 T = TypeVar("T")
