@@ -1,17 +1,23 @@
 """Study files: what is read, what is refused where, and what the command line makes of them."""
 
 import re
+from collections.abc import Iterator
 
 import pytest
 import yaml
 
 from attnbench.errors import UsageError
 from attnbench.kernels.registry import FAMILIES
-from attnbench.running.studies import built_in, changed, load_study
+from attnbench.reporting.study import dry_run_text
+from attnbench.running.forecast import Forecast, Foreseen
+from attnbench.running.plan import Limits, Plan
+from attnbench.running.process import WorkerProcess
+from attnbench.running.studies import Asking, built_in, changed, load_study
 from attnbench.running.study_cases import Cells, cells_of
 from attnbench.specs.answer import ContrastAnswer
 from attnbench.specs.study import Study, read_study
 from attnbench.specs.suite_config import imported
+from attnbench.timing.method import Method
 
 HEAD = """\
 question: Which is faster?
@@ -223,6 +229,43 @@ def test_every_built_in_study_makes_cases(name: str) -> None:
     found = built_in()[name]
     assert found.question.endswith(("?", "."))
     assert found.sweep != found.exhaustive
+
+
+# Backends that built-in studies name and that are not here yet.
+AWAITED: set[str] = {
+    *("flash", "triton", "flashinfer", "cutlass_mla", "flashattn_mla", "flashinfer_mla"),
+    *("triton_mla", "tokenspeed_mla", "flashinfer-mla-fa2", "flashinfer-mla-fa3", "cuda"),
+    *("flashmla_sparse", "flashinfer_mla_sparse", "flashattn_mla_sparse"),
+}
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[WorkerProcess]:
+    with WorkerProcess("cpu", Limits()) as worker:
+        yield worker
+
+
+@pytest.mark.parametrize("name", sorted(built_in()))
+def test_every_built_in_study_can_be_foreseen_without_a_gpu(
+    name: str, worker: WorkerProcess
+) -> None:
+    asking = Asking.of(built_in()[name], {}, is_quick=False, is_exhaustive=False)
+    plan_for = asking.plan_for(lambda cases, _: Plan(tuple(cases), (Method("cpu"),)))
+    try:
+        plan = plan_for(worker.machine)
+    except UsageError as error:
+        missing = re.search("no .* (?:backend|implementation) is called '(.*)'", str(error))
+        if missing and missing[1] in AWAITED:
+            pytest.skip(f"{missing[1]} is not here yet")
+        raise
+    refusals = worker.probe(plan.cases)
+    foreseen = [
+        Foreseen(case, why, 1, 2**20, 1.0, stored=False)
+        for case, why in zip(plan.cases, refusals, strict=True)
+    ]
+    text = dry_run_text(asking, Forecast(worker.machine, plan, tuple(foreseen), None), 3)
+    assert text.startswith(f"{name}: ")
+    assert " ".join(text.split()).endswith("Nothing was measured.")
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,8 @@ class OpenRun:
 
     def add_cases(self, cases: Sequence[Case]) -> Iterator[Finished]:
         """Take further cases into the plan; hands over those that cannot run here."""
-        new = [case for case in dict.fromkeys(cases) if case not in set(self.plan.cases)]
+        known = set(self.plan.cases)
+        new = [case for case in dict.fromkeys(cases) if case not in known]
         if not new:
             return
         self.plan = replace(self.plan, cases=by_workload([*self.plan.cases, *new]))
