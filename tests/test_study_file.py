@@ -186,6 +186,11 @@ def test_the_command_line_goes_before_the_file() -> None:
     assert getattr(case.shape, "head_dim", 0) == 64
 
 
+def test_a_variable_of_the_file_may_be_overridden_by_its_name() -> None:
+    found = changed(swept("- {backend: naive, q_len: [2, 4], batch_size: 2}"), {"q_len": [8]})
+    assert specs(found) == ["2q8"]
+
+
 LAYOUTS = """\
 question: HND?
 family: cache-write
@@ -235,6 +240,7 @@ def test_every_built_in_study_makes_cases(name: str) -> None:
 AWAITED: set[str] = {
     *("flash", "triton", "flashinfer", "cutlass_mla", "flashattn_mla", "flashinfer_mla"),
     *("triton_mla", "tokenspeed_mla", "flashinfer-mla-fa2", "flashinfer-mla-fa3", "cuda"),
+    *("flashinfer-ragged-fa2", "flashinfer-ragged-fa3"),
     *("flashmla_sparse", "flashinfer_mla_sparse", "flashattn_mla_sparse"),
 }
 

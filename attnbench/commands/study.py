@@ -27,7 +27,13 @@ from attnbench.running.studies import Asking, built_in, load_study, outcomes_of
 from attnbench.specs.suite_config import imported
 
 # What a family's option is called where its parameter has another name.
-_RENAMED = {"num_heads": "num_kv_heads", "head_size": "head_dim", "batches": "batch"}
+_RENAMED = {
+    "batches": "batch",
+    "seq_lens": "q_len",
+    "num_heads": "num_kv_heads",
+    "num_qo_heads": "num_q_heads",
+    "head_size": "head_dim",
+}
 
 _plots_option = click.option(
     "--plots",

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any, Self
 
-from attnbench.analysis.estimate import Cell
+from attnbench.analysis.estimate import Noise
 from attnbench.analysis.lint import lint
 from attnbench.analysis.series import Series, series_of
 from attnbench.db.rows import Run
@@ -70,12 +71,11 @@ def conclude(store: Store, run: int) -> Conclusion:
     listed = series_of(store.measurements([run]))
     machine = Machine.from_facts(record.machine)
 
-    def noise(cell: Cell) -> Any:
-        return noise_for(
-            store, record.machine_key, record.machine_model, study.family, cell.stratum
-        )
+    @cache
+    def of_stratum(stratum: str) -> Noise:
+        return noise_for(store, record.machine_key, record.machine_model, study.family, stratum)
 
-    found = _answer(listed, study, noise)
+    found = _answer(listed, study, lambda cell: of_stratum(cell.stratum))
     conclusion = Conclusion(
         study=study.name,
         question=study.question,

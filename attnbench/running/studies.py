@@ -185,7 +185,8 @@ def _plain(value: Any) -> Value:
 def _field(parameter: str, study: Study) -> str:
     """The field, knob, backend or batch that an option's parameter sets."""
     knobs = {knob for backend in backends(study.family) for knob in backend.knobs}
-    known = {*FIELDS, *knobs, "backend", "batch"}
+    swept = {variable for segment in study.sweep for variable in segment.variables}
+    known = {*FIELDS, *knobs, *swept, "backend", "batch"}
     found = next((n for n in (parameter, parameter.removesuffix("s")) if n in known), None)
     option = "--" + parameter.replace("_", "-")
     if found is None:

@@ -11,7 +11,7 @@ from attnbench.specs.sweep import expand_sweep, expand_values
 from attnbench.specs.yaml_entry import Entry
 
 AUTO = "auto"  # a knob that is left to the backend
-_VARIABLES = ("batch_size", "q_len", "kv_len", "context")
+VARIABLES = ("batch_size", "q_len", "kv_len", "context")
 _SHAPE_FIELDS = {f.name for kind in (AttnShape, MlaShape) for f in fields(kind)}
 _NUMBERS = _SHAPE_FIELDS | {"tp", "block_size", "window", "index_topk"}
 _CASE_FIELDS = {f.name for f in fields(Case)} - {"family", "backend", "batch", "shape", "knobs"}
@@ -32,7 +32,7 @@ class Segment:
 
 def read_segment(entry: Entry) -> Segment:
     """The segment that stands there; UsageError as `read_study`."""
-    known = {*FIELDS, "backend", "batch", "knobs", *_VARIABLES}
+    known = {*FIELDS, "backend", "batch", "knobs", *VARIABLES}
     listed = entry.mapping()
     templates = listed["batch"].texts() if "batch" in listed else ()
     used = {name for template in templates for name in _NAME.findall(template)}
@@ -40,7 +40,7 @@ def read_segment(entry: Entry) -> Segment:
     variables = {
         name: numbers(listed[name])
         for name in listed
-        if name in used or (name in _VARIABLES and name not in FIELDS)
+        if name in used or (name in VARIABLES and name not in FIELDS)
     }
     segment = Segment(
         backends=listed["backend"].texts() if "backend" in listed else (),
@@ -149,7 +149,7 @@ def has_two(segment: Segment, name: str) -> bool:
     """Whether a segment sweeps a field, knob or variable."""
     if name == "backend":
         return len(segment.backends) != 1  # none named is all
-    if not segment.variables and name in _VARIABLES:
+    if not segment.variables and name in VARIABLES:
         return True  # written out in the batch specs
     return len(_values(segment, name)) > 1
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 from attnbench.errors import UsageError
 from attnbench.specs.answer import ContrastAnswer, CrossoverAnswer
 from attnbench.specs.case import Value
-from attnbench.specs.segment import FIELDS, Segment
+from attnbench.specs.segment import FIELDS, VARIABLES, Segment
 from attnbench.specs.study import Study
 
 Overrides = Mapping[str, Sequence[Value]]  # by field, knob, "backend" or "batch"
@@ -70,10 +70,12 @@ def _overridden(segment: Segment, overrides: Overrides) -> Segment:
         batches = tuple(map(str, given.pop("batch")))
         segment = replace(segment, templates=batches, variables={})
     fields = {name: tuple(given.pop(name)) for name in list(given) if name in FIELDS}
+    lengths = {n: tuple(map(int, given.pop(n))) for n in list(given) if n in VARIABLES}
     knobs = {name: tuple(values) for name, values in given.items()}
     return replace(
         segment,
         backends=backends,
+        variables={n: lengths.get(n, values) for n, values in segment.variables.items()},
         fields={**segment.fields, **fields},
         knobs={**segment.knobs, **knobs},
     )

@@ -9,7 +9,7 @@ from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.series import Series
 from attnbench.records import Status
 from attnbench.reporting.charts import Chart
-from attnbench.reporting.grid import Column
+from attnbench.reporting.grid import Column, words
 from attnbench.specs.case import Case
 from attnbench.units import change_in_percent
 
@@ -26,7 +26,7 @@ class Table:
     def grid_columns(self) -> list[Column]:
         """As a grid shows them."""
         return [
-            Column(name, texts, left=not all(_is_number(text) for text in texts))
+            Column(name, texts) if all(map(_is_number, texts)) else words(name, texts)
             for name, texts in self.columns.items()
         ]
 
