@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from attnbench.db.store import Store
-from attnbench.reporting.conclusion import Conclusion
+from attnbench.reporting.study_conclusion import Conclusion
 from tests.conftest import Attnbench
 from tests.own_kernels.mla.paced import TRUTH
 

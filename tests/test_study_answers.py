@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from attnbench.analysis.compare import ASSUMED_NOISE
-from attnbench.analysis.contrast import contrast
+from attnbench.analysis.field_pairs import contrast
 from attnbench.analysis.lint import lint
 from attnbench.analysis.optimum import AUTO, Setting, optima, propose
 from attnbench.analysis.series import Series, series_of
@@ -21,8 +21,8 @@ from attnbench.db.transfer import export
 from attnbench.errors import UsageError
 from attnbench.records import Outcome, Status
 from attnbench.reporting.charts import Heat, Lines
-from attnbench.reporting.conclusion import Conclusion, conclude, conclusion_text
 from attnbench.reporting.plots import MISSING, write_plots
+from attnbench.reporting.study_conclusion import Conclusion, conclude, conclusion_text
 from attnbench.specs.answer import ContrastAnswer
 from attnbench.specs.case import Case
 from tests.stored_results import (

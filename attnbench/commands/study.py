@@ -18,9 +18,9 @@ from attnbench.commands.measuring import (
 )
 from attnbench.commands.measuring_options import measuring_options
 from attnbench.db.store import Store
-from attnbench.reporting.conclusion import Conclusion, conclude, conclusion_text
 from attnbench.reporting.plots import write_plots
 from attnbench.reporting.study import dry_run_text, studies_table
+from attnbench.reporting.study_conclusion import Conclusion, conclude, conclusion_text
 from attnbench.running.forecast import forecast
 from attnbench.running.session import Session
 from attnbench.running.studies import Asking, built_in, load_study, outcomes_of

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnbench.reporting.charts import Chart, Heat, Lines, Spot
-from attnbench.reporting.conclusion import Conclusion
+from attnbench.reporting.study_conclusion import Conclusion
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from attnbench.analysis.axes import axis_text, axis_value
-from attnbench.analysis.contrast import Contrasted, contrast, mean_ratio
+from attnbench.analysis.field_pairs import Contrasted, contrast, mean_ratio
 from attnbench.analysis.series import Series
 from attnbench.analysis.verdict import Verdict
 from attnbench.reporting.answers.base import (
