@@ -8,6 +8,7 @@ COMMANDS = {
     "mla": "Benchmark multi-head latent attention (DeepSeek) backends.",
     "cache-write": "Benchmark writing new keys and values into the paged KV cache.",
     "prefill-trtllm": "Benchmark TRT-LLM's prefill kernels against FlashInfer's, quantised or not.",
+    "study": "Answer a question: a sweep, and a conclusion with its evidence.",
     "selfcheck": "Compare equal code with itself: this machine's noise, for diff to judge by.",
     "report": "Show stored results as tables, Markdown, CSV or JSON.",
     "diff": "Compare two sets of runs: what got slower, what did not.",

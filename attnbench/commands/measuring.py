@@ -2,10 +2,10 @@
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 import click
 from click.core import ParameterSource
@@ -25,9 +25,12 @@ from attnbench.reporting.tables import results_table
 from attnbench.running.cases import DEFAULT_TIMER, Asked, cases_for, check_scope
 from attnbench.running.forecast import forecast
 from attnbench.running.plan import Limits, Plan
+from attnbench.running.runner import Finished
 from attnbench.running.session import Command, Session
+from attnbench.specs.case import Case
 from attnbench.timing.method import Method
 
+NOTHING: Mapping[str, Any] = {}
 CACHES = {"both": ("cold", "hot")}
 # Options that say nothing of what is measured, so that a resumed run may be given others.
 FREE_ON_RESUME = {"resume", "db", "wait", "output_csv", "save_csv", "output_json", "dry_run"}
@@ -67,7 +70,7 @@ def measure_family(
     """
     ctx = click.get_current_context()
     check_scope(asked)
-    command = _command(ctx, given, asked.family)
+    command = command_of(ctx, given, asked.family)
     plan_for = partial(_plan, given, asked)
     if given["dry_run"]:
         click.echo(forecast_text(forecast(command, plan_for)))
@@ -77,28 +80,27 @@ def measure_family(
         return
     with Session(command, plan_for, note) as session:
         try:
-            _show_outcomes(session)
+            show_outcomes(session, session.outcomes())
         except KeyboardInterrupt:
-            click.echo(
-                f"\ninterrupted; what was measured is stored as run {session.run}\n"
-                f"continue with: attnbench {command.name} --resume {session.run}"
-                + (f" --db {command.db}" if command.db != "attnbench.db" else ""),
-                err=True,
-            )
-            ctx.exit(INTERRUPTED)
+            end_interrupted(session, command.name, command.db)
         _show_results(session, given, budget)
-        _write_csv(session, as_csv, [given["output_csv"], *more_csv])
+        write_csvs(session, [given["output_csv"], *more_csv], as_csv)
     ctx.exit(0 if session.succeeded else 1)
 
 
 def _plan(given: Mapping[str, Any], asked: Asked, machine: Machine) -> Plan:
+    return plan_of(given, cases_for(asked, machine.kind), machine)
+
+
+def plan_of(given: Mapping[str, Any], cases: Sequence[Case], machine: Machine) -> Plan:
+    """How the measuring options say that these cases are to be measured."""
     if given["modes"] and machine.kind == "cpu":
         modes = " ".join(given["modes"])
         note(f"--mode {modes} means nothing on a CPU, whose calls are timed one by one")
     if given["profile_memory"] and machine.kind == "cpu":
         note("--profile-memory: PyTorch counts no peak on a CPU, so it stays empty")
     return Plan(
-        cases=cases_for(asked, machine.kind),
+        cases=tuple(cases),
         methods=tuple(
             Method(
                 timer=each,
@@ -134,7 +136,13 @@ def _timers(given: Mapping[str, Any], machine: Machine) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*timers, *beside)))
 
 
-def _command(ctx: click.Context, given: Mapping[str, Any], family: str) -> Command:
+def command_of(
+    ctx: click.Context, given: Mapping[str, Any], name: str, beside: Mapping[str, Any] = NOTHING
+) -> Command:
+    """What was asked for beside the cases; `ctx` tells which options were given by hand.
+
+    `beside` are others that a resumed run must share.
+    """
     by_hand = {
         name: _plain(value)
         for name, value in given.items()
@@ -142,9 +150,9 @@ def _command(ctx: click.Context, given: Mapping[str, Any], family: str) -> Comma
         and name not in FREE_ON_RESUME
     }
     return Command(
-        name=family,
+        name=name,
         argv=["attnbench", *sys.argv[1:]],
-        options=by_hand,
+        options=by_hand | dict(beside),
         device=given["device"],
         db=given["db"],
         label=given["label"],
@@ -161,11 +169,22 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, int | float | bool) else str(value)
 
 
-def _show_outcomes(session: Session) -> None:
+def end_interrupted(session: Session, command: str, db: str) -> NoReturn:
+    """Tell how to continue, and end with the exit status of Ctrl-C."""
+    click.echo(
+        f"\ninterrupted; what was measured is stored as run {session.run}\n"
+        f"continue with: attnbench {command} --resume {session.run}"
+        + (f" --db {db}" if db != "attnbench.db" else ""),
+        err=True,
+    )
+    click.get_current_context().exit(INTERRUPTED)
+
+
+def show_outcomes(session: Session, outcomes: Iterable[Finished]) -> None:
     """One line an outcome and, on a terminal, a bar with the time left; all on stderr."""
     click.echo(f"run {session.run} on {session.machine.label}", err=True)
     with tqdm(total=session.remaining, disable=not sys.stderr.isatty(), leave=False) as bar:
-        for finished in session.outcomes():
+        for finished in outcomes:
             if finished.outcome.status is not Status.REFUSED:
                 bar.update()
                 tqdm.write(outcome_line(finished), file=sys.stderr)
@@ -184,12 +203,23 @@ def _show_results(session: Session, given: Mapping[str, Any], budget: Budget | N
         noise=partial(noise_for, session.store),
     )
     click.echo(table)
+    write_records(session, given)
+
+
+def write_records(session: Session, given: Mapping[str, Any]) -> None:
+    """Every round as JSON, where a file was named."""
+    measurements = session.store.measurements([session.run])
+    runs = {session.run: session.store.run(session.run)}
+    sentinels = {session.run: session.store.sentinels(session.run)}
     if given["output_json"] is not None:
         with given["output_json"].open("w", newline="") as file:
             write_json(measurements, runs, file, sentinels)
 
 
-def _write_csv(session: Session, as_csv: CsvWriter, paths: Sequence[Path | None]) -> None:
+def write_csvs(
+    session: Session, paths: Sequence[Path | None], as_csv: CsvWriter = every_round
+) -> None:
+    """The run as CSV to each file that was named."""
     for path in filter(None, paths):
         with path.open("w", newline="") as file:
             as_csv(session.store, session.store.measurements([session.run]), file)

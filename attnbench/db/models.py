@@ -230,6 +230,16 @@ class SentinelRow(Base):
     facts: Mapped[Json]
 
 
+class ConclusionRow(Base):
+    """What a study came to, as it was found last; its run's outcomes can tell it again."""
+
+    __tablename__ = "conclusion"
+
+    run: Mapped[int] = mapped_column(ForeignKey("run.number", ondelete="CASCADE"), primary_key=True)
+    facts: Mapped[Json]
+    created: Mapped[datetime]
+
+
 class NoiseRow(Base):
     """How far equal code measured apart: one stratum of one family on one device."""
 

@@ -14,6 +14,7 @@ from attnbench.db.database import Database
 from attnbench.db.keyed import find_or_add
 from attnbench.db.models import (
     CaseRow,
+    ConclusionRow,
     Json,
     MachineRow,
     MeasurementRow,
@@ -114,6 +115,24 @@ class Store(Database):
                 session.add(SentinelRow(run=run, moment=moment, facts=dict(facts)))
             elif moment == "end":
                 row.facts = dict(facts)
+
+    def replan(self, run: int, plan: Json) -> None:
+        """Store what a run is to measure now, in place of what it was before."""
+        with self.writing() as session:
+            _require(session, run).plan = plan
+
+    def conclude(self, run: int, facts: Json) -> None:
+        """Store what a study's run came to, in place of what was found before."""
+        with self.writing() as session:
+            _require(session, run)
+            row = ConclusionRow(run=run, facts=dict(facts), created=datetime.now(UTC))
+            session.merge(row)
+
+    def conclusion(self, run: int) -> Json | None:
+        """What a study's run came to; None where nothing is stored."""
+        with self.reading() as session:
+            row = session.get(ConclusionRow, run)
+            return None if row is None else row.facts
 
     def add_noise(
         self,

@@ -15,6 +15,7 @@ from attnbench.db.keyed import find_or_add
 from attnbench.db.migrations import State, read_state, require_place
 from attnbench.db.models import (
     CaseRow,
+    ConclusionRow,
     EnvironmentRow,
     Keyed,
     MachineRow,
@@ -91,6 +92,7 @@ def _carry(origin: Store, target: Store, runs: Sequence[int], samples: bool) -> 
             carrier = _Carrier(there, here)
             run = carrier.carry_run(number)
             carrier.carry_sentinels(number, run)
+            carrier.carry_conclusion(number, run)
             ids = carrier.carry_measurements(number, run)
             if samples:
                 carrier.carry_samples(ids)
@@ -145,6 +147,13 @@ class _Carrier:
         for row in self._there.scalars(select(SentinelRow).where(SentinelRow.run == number)):
             if row.moment not in held or mine.finished == theirs.finished:
                 self._here.merge(replace(row, run=run))
+
+    def carry_conclusion(self, number: int, run: int) -> None:
+        """What the run came to, unless here it was found later."""
+        theirs = self._there.get(ConclusionRow, number)
+        mine = self._here.get(ConclusionRow, run)
+        if theirs is not None and (mine is None or mine.created < theirs.created):
+            self._here.merge(replace(theirs, run=run))
 
     def carry_measurements(self, number: int, run: int) -> dict[int, int]:
         """Ids there to ids here of all outcomes of a run that both now hold."""

@@ -1,14 +1,15 @@
 """A stored run while it is measured."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Literal
 
 from attnbench.db.models import RunStatus
 from attnbench.db.store import Store
 from attnbench.records import Outcome, Status
-from attnbench.running.plan import Plan
+from attnbench.running.plan import Plan, by_workload
 from attnbench.running.process import WorkerDied, WorkerProcess, WorkerTimedOut
 from attnbench.running.runner import Finished, Runner, known_of
 from attnbench.specs.case import Case
@@ -64,10 +65,27 @@ class OpenRun:
                 outcome = Outcome(Status.REFUSED, reason)
                 yield self._stored(Finished(case, method, 0, position, outcome))
 
-    def round(self, round_: int) -> Iterator[Finished]:
-        """What is left of a round; cases that have failed or cannot run are not tried."""
-        for finished in self._runner.run(round_, known_of(self.store.done(self.run))):
+    def round(self, round_: int, only: Collection[Case] | None = None) -> Iterator[Finished]:
+        """What is left of a round; cases that have failed or cannot run are not tried.
+
+        `only` names the cases that take part in it, all by default.
+        """
+        for finished in self._runner.run(round_, known_of(self.store.done(self.run)), only):
             yield self._stored(finished)
+
+    def add_cases(self, cases: Sequence[Case]) -> Iterator[Finished]:
+        """Take further cases into the plan; hands over those that cannot run here."""
+        known = set(self.plan.cases)
+        new = [case for case in dict.fromkeys(cases) if case not in known]
+        if not new:
+            return
+        self.plan = replace(self.plan, cases=by_workload([*self.plan.cases, *new]))
+        self.store.replan(self.run, self.plan.as_facts())
+        refused = self._runner.extend(self.plan, new)
+        self.refused.update(refused)
+        for case, reason in refused.items():
+            outcome = Outcome(Status.REFUSED, reason)
+            yield self._stored(Finished(case, self.plan.methods[0], 0, 0, outcome))
 
     def finish(self) -> None:
         """Store the sentinels once more: with this the run is whole."""

@@ -31,6 +31,7 @@ class Plan:
     host: bool = False  # also time what a call costs the host
     limits: Limits = field(default_factory=Limits)
     interleaved: str | None = None  # the same for runs that take turns, round by round
+    study: Mapping[str, Any] | None = None  # what a study's answer is found by, JSON
 
     def order(self) -> Iterator[tuple[int, Case, Method]]:
         """Rounds outermost; within one, the implementations of a workload in ABBA order."""
@@ -58,6 +59,7 @@ class Plan:
             "prepare_limit": self.limits.prepare,
             "measure_limit": self.limits.measure,
             "interleaved": self.interleaved,
+            "study": self.study,
         }
 
     @classmethod
@@ -73,6 +75,7 @@ class Plan:
             host=facts["host"],
             limits=Limits(prepare=facts["prepare_limit"], measure=facts["measure_limit"]),
             interleaved=facts.get("interleaved"),
+            study=facts.get("study"),
         )
 
 

@@ -1,6 +1,6 @@
 """Carries a plan out, round by round, and hands each outcome over the moment it is known."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from attnbench.records import Outcome, Status
@@ -41,23 +41,35 @@ class Runner:
 
     def refused(self) -> dict[Case, str]:
         """The plan's cases that cannot run here, with the sentence why; in the plan's order."""
-        reasons = self._healthy().probe(self._plan.cases)
-        pairs = zip(self._plan.cases, reasons, strict=True)
-        return {case: reason for case, reason in pairs if reason is not None}
+        return self._refused(self._plan.cases)
+
+    def extend(self, plan: Plan, cases: Sequence[Case]) -> dict[Case, str]:
+        """Go on with a plan that has `cases` more; the sentence of each that cannot run here."""
+        self._plan = plan
+        return self._refused(tuple(cases))
+
+    def _refused(self, cases: tuple[Case, ...]) -> dict[Case, str]:
+        """By the backends, and for what cannot fit."""
+        reasons = zip(cases, self._healthy().probe(cases), strict=True)
+        return {case: reason for case, reason in reasons if reason is not None}
 
     def sentinels(self) -> Mapping[str, float | None]:
         """What the device reaches now; raises as the worker's."""
         return self._healthy().sentinels()
 
-    def run(self, round_: int, known: Known) -> Iterator[Finished]:
+    def run(
+        self, round_: int, known: Known, only: Collection[Case] | None = None
+    ) -> Iterator[Finished]:
         """Every outcome of a round that `known` lacks; a case that has failed is not tried again.
+
+        `only` names the cases that take part in it, all by default.
 
         Where the methods isolate rounds, all but the first start in a fresh worker.
         """
         if round_ > 0 and any(method.isolate == "rounds" for method in self._plan.methods):
             self.end()
         for position, (at, case, method) in enumerate(self._plan.order()):
-            if at != round_:
+            if at != round_ or (only is not None and case not in only):
                 continue
             cell = (case.key, method.key)
             settled = cell in known.failed or (*cell, at) in known.measured

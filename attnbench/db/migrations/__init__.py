@@ -58,7 +58,7 @@ class History:
     head: str
 
 
-HISTORY = History(Path(__file__).parent / "versions", "0002")
+HISTORY = History(Path(__file__).parent / "versions", "0003")
 
 
 class State(Enum):

@@ -1,0 +1,98 @@
+"""What in a sweep's results should make a reader doubt them."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from attnbench.analysis.axes import others_than
+from attnbench.analysis.roofline import is_above_roofline, roofline_fraction
+from attnbench.analysis.series import Series
+from attnbench.provenance.machine import Machine
+from attnbench.specs.batch import Batch
+
+# Labels of a device that was not as it should be.
+_THROTTLED = ("power_limited", "thermal", "clock_moved", "shared_gpu")
+_LEAST_FALL = 0.95  # a time may fall by so much while work doubles: tiles, waves, noise
+_MOST_JUMP = 2.0  # of the part of the roofline between neighbours
+_FLOOR = 10e-6  # seconds, below which launches and not work make the time
+_WIDE = 0.05  # half the range of the rounds, relative
+
+
+def lint(listed: Sequence[Series], machine: Machine) -> dict[str, list[str]]:
+    """By kind of doubt the cases it concerns, as text; empty where there is none."""
+    found: dict[str, list[str]] = defaultdict(list)
+    timed = [each for each in listed if each.time is not None]
+    for series in timed:
+        for doubt in _own_doubts(series, machine):
+            found[doubt].append(_text(series))
+    for doubt, text in _doubts_about_neighbours(timed, machine):
+        found[doubt].append(text)
+    return dict(found)
+
+
+def _own_doubts(series: Series, machine: Machine) -> Iterator[str]:
+    if is_above_roofline(series, roofline_fraction(series, machine)):
+        yield "above the roofline"
+    yield from (label for label in _THROTTLED if label in series.labels)
+    if len(series.medians) > 1 and (series.spread or 0) > _WIDE:
+        yield "rounds over 5 % apart"
+
+
+def _doubts_about_neighbours(
+    timed: Sequence[Series], machine: Machine
+) -> Iterator[tuple[str, str]]:
+    """Cases that are equal but for the batch, each with the next larger one."""
+    groups: dict[object, list[Series]] = defaultdict(list)
+    for series in timed:
+        decodes = _threshold(series) >= series.case.batch.max_q_len
+        groups[decodes, others_than(series.case, "batch", "threshold")].append(series)
+    for group in groups.values():
+        for smaller, larger in _ordered(group):
+            yield from _doubts_about_pair(smaller, larger, machine)
+
+
+def _ordered(group: Sequence[Series]) -> Iterator[tuple[Series, Series]]:
+    """Each with its nearest that has at least as much of everything."""
+    ordered = sorted(group, key=_work)
+    for at, one in enumerate(ordered):
+        larger = (o for o in ordered[at + 1 :] if _contains(o.case.batch, one.case.batch))
+        if (nearest := next(larger, None)) is not None:
+            yield one, nearest
+
+
+def _doubts_about_pair(
+    smaller: Series, larger: Series, machine: Machine
+) -> Iterator[tuple[str, str]]:
+    before, after = smaller.time or 0.0, larger.time or 0.0
+    text = f"{_text(smaller)} to {larger.case.batch}"
+    doubled = _work(larger) >= 2 * _work(smaller)
+    if doubled and after < _LEAST_FALL * before:
+        yield "time falls while work doubles", text
+    parts = [roofline_fraction(each, machine) for each in (smaller, larger)]
+    near = _work(larger) <= 2.5 * _work(smaller)
+    if near and before > _FLOOR and all(parts):
+        low, high = sorted(part or 0.0 for part in parts)
+        if high > _MOST_JUMP * low:
+            yield "efficiency jumps between neighbours", text
+
+
+def _threshold(series: Series) -> int:
+    return int(series.case.knob("threshold") or 0)
+
+
+def _work(series: Series) -> float:
+    """Useful FLOP, or bytes where there are none."""
+    return series.timed[0].flops or series.timed[0].bytes
+
+
+def _contains(larger: Batch, smaller: Batch) -> bool:
+    """Whether a batch has as much of everything: requests, new tokens, tokens in the cache."""
+    return (
+        len(larger) >= len(smaller)
+        and larger.max_q_len >= smaller.max_q_len
+        and larger.max_kv_len >= smaller.max_kv_len
+    )
+
+
+def _text(series: Series) -> str:
+    knobs = "".join(f" {name}={value}" for name, value in series.case.knobs)
+    return f"{series.case.backend} {series.case.batch}{knobs}"

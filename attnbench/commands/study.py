@@ -1,0 +1,175 @@
+"""`attnbench study`."""
+
+from importlib import import_module
+from pathlib import Path
+from shutil import get_terminal_size
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from attnbench.commands import options
+from attnbench.commands.measuring import (
+    command_of,
+    end_interrupted,
+    plan_of,
+    show_outcomes,
+    write_csvs,
+    write_records,
+)
+from attnbench.commands.measuring_options import measuring_options
+from attnbench.db.store import Store
+from attnbench.reporting.plots import write_plots
+from attnbench.reporting.study import dry_run_text, studies_table
+from attnbench.reporting.study_conclusion import Conclusion, conclude, conclusion_text
+from attnbench.running.forecast import forecast
+from attnbench.running.session import Session
+from attnbench.running.studies import Asking, built_in, load_study, outcomes_of
+from attnbench.specs.suite_config import imported
+
+# What a family's option is called where its parameter has another name.
+_RENAMED = {
+    "batches": "batch",
+    "seq_lens": "q_len",
+    "num_heads": "num_kv_heads",
+    "num_qo_heads": "num_q_heads",
+    "head_size": "head_dim",
+}
+
+_plots_option = click.option(
+    "--plots",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Also draw what was found, a file a plot.",
+)
+_plot_format_option = click.option(
+    "--plot-format", type=click.Choice(["png", "svg"]), default="png", show_default=True
+)
+
+
+class RunByDefault(click.Group):
+    """A group that runs the study that stands where a subcommand could."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("study", cls=RunByDefault)
+def command() -> None:
+    """Answer a question: a sweep, and a conclusion with its evidence.
+
+    \b
+    attnbench study list                            the questions
+    attnbench study reorder-threshold               measure and conclude
+    attnbench study numsplits --backend flashattn_mla --rounds 5
+    attnbench study my-study.yaml --dry-run
+    attnbench study conclude 12                     again, from what is stored
+    """
+
+
+@command.command("list")
+def list_() -> None:
+    """List the built-in studies and what they ask."""
+    click.echo(studies_table(built_in().values(), get_terminal_size().columns))
+
+
+@command.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Print a study's file; a copy of it, changed, is a study too."""
+    click.echo(load_study(name).text.rstrip())
+
+
+@command.command(context_settings={"ignore_unknown_options": True})
+@click.argument("name", metavar="NAME|FILE")
+@click.option("--quick", is_flag=True, help="A pilot: a thinned sweep and one round.")
+@click.option("--exhaustive", is_flag=True, help="Every cell that the file allows.")
+@_plots_option
+@_plot_format_option
+@click.argument("family_options", nargs=-1, type=click.UNPROCESSED, metavar="[FAMILY OPTIONS]...")
+def run(
+    name: str,
+    quick: bool,
+    exhaustive: bool,
+    plots: Path | None,
+    plot_format: str,
+    family_options: tuple[str, ...],
+) -> None:
+    """Measure a study's sweep and conclude.
+
+    Every option of the family's own command is an option here too, and goes before the file:
+    --backend, --batch-specs, --rounds, --dry-run, --resume, --db, and so on.
+    """
+    study = load_study(name)
+    family = import_module(f"attnbench.commands.{study.family.replace('-', '_')}").command
+    parent = click.get_current_context()
+    ctx = family.make_context(f"study {study.name}", list(family_options), parent=parent)
+    given = dict(ctx.params)
+    by_hand = [n for n in given if ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE]
+    asking = Asking.of(
+        study,
+        {_RENAMED.get(n, n): given[n] for n in by_hand if n not in _measuring()},
+        is_quick=quick,
+        is_exhaustive=exhaustive,
+    )
+    given["rounds"] = asking.rounds(given["rounds"] if "rounds" in by_hand else None)
+    command = command_of(ctx, given, "study", {"study": study.name, **asking.choices})
+    plan_for = asking.plan_for(lambda cases, machine: plan_of(given, cases, machine))
+    if given["dry_run"]:
+        click.echo(dry_run_text(asking, forecast(command, plan_for), given["rounds"]))
+        return
+    with Session(command, plan_for, options.note) as session:
+        try:
+            show_outcomes(session, outcomes_of(session))
+        except KeyboardInterrupt:
+            end_interrupted(session, f"study {name}", command.db)
+        _show(conclude(session.store, session.run), plots, plot_format)
+        write_records(session, given)
+        write_csvs(session, [given["output_csv"]])
+    parent.exit(0 if session.succeeded else 1)
+
+
+@command.command("conclude")
+@click.argument("run", type=int)
+@_plots_option
+@_plot_format_option
+@options.db_option
+def conclude_(run: int, plots: Path | None, plot_format: str, db: str) -> None:
+    """Find a run's conclusion again from what is stored, and store it."""
+    with Store.open(db, create=False, note=options.note) as store:
+        _show(conclude(store, run), plots, plot_format)
+
+
+@command.command("import")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--output",
+    type=click.File("w", encoding="utf-8", lazy=True),
+    default="-",
+    metavar="FILE",
+    help="Write the study there.  [default: standard output]",
+)
+def import_(file: Path, output: Any) -> None:
+    """Turn a config of vLLM's attention benchmarks into a study; tells what was dropped and why."""
+    study, dropped = imported(file.read_text(encoding="utf-8"), str(file))
+    click.echo(study, file=output)
+    for line in dropped:
+        options.note(line)
+
+
+def _show(found: Conclusion, plots: Path | None, plot_format: str) -> None:
+    click.echo(conclusion_text(found, width=get_terminal_size().columns))
+    if plots is not None:
+        for path in write_plots(found, plots, plot_format, options.note):
+            click.echo(f"plot: {path}")
+
+
+def _measuring() -> set[str | None]:
+    """The parameters that say how to measure, not what."""
+
+    @measuring_options
+    def nothing() -> None: ...
+
+    return {parameter.name for parameter in nothing.__click_params__}

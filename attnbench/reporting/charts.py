@@ -1,0 +1,49 @@
+"""What a plot shows, apart from how it is drawn; JSON, so that a conclusion keeps its plots."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Spot = tuple[float, float, float | None, float | None]  # x, y, and the interval of y
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Series of points with intervals."""
+
+    title: str
+    x_label: str
+    y_label: str
+    series: Mapping[str, Sequence[Spot]]
+    log_y: bool = False
+    even: float | None = None  # a value of y at which sides are even
+    kind: Literal["lines"] = "lines"
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """A map of texts over two axes, coloured by number where there is one; rows from below."""
+
+    title: str
+    x_label: str
+    y_label: str
+    xs: Sequence[str]
+    ys: Sequence[str]
+    texts: Sequence[Sequence[str]]  # [y][x]
+    values: Sequence[Sequence[float | None]]  # [y][x], the colour
+    legend: str  # what the colour means
+    named: bool = False  # whether the numbers stand for names and have no order
+    kind: Literal["heat"] = "heat"
+
+
+Chart = Lines | Heat
+
+
+def as_facts(chart: Chart) -> dict[str, Any]:
+    """JSON that `from_facts` reads back."""
+    return asdict(chart)
+
+
+def from_facts(facts: Mapping[str, Any]) -> Chart:
+    """The inverse of `as_facts`."""
+    return Heat(**facts) if facts["kind"] == "heat" else Lines(**facts)

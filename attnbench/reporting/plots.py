@@ -1,0 +1,88 @@
+"""A conclusion's charts as PNG or SVG files, by matplotlib."""
+
+import importlib.util
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attnbench.reporting.charts import Chart, Heat, Lines, Spot
+from attnbench.reporting.study_conclusion import Conclusion
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MISSING = "plots need matplotlib, which is not installed: pip install 'attnbench[plots]'"
+_MOST_LINES = 12  # with a name in the legend
+
+
+def write_plots(
+    found: Conclusion, folder: Path, form: str, note: Callable[[str], None]
+) -> list[Path]:
+    """Draw every chart into a file of its own; `form` is png or svg.
+
+    Where matplotlib is missing `note` is told so, and nothing is drawn.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        note(MISSING)
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for at, chart in enumerate(found.charts, 1):
+        name = re.sub(r"[^a-z0-9]+", "-", f"{found.study}-{at}-{chart.title}".lower()).strip("-")
+        path = folder / f"{name[:80].rstrip('-')}.{form}"
+        _draw(chart, found, path)
+        paths.append(path)
+    return paths
+
+
+def _draw(chart: Chart, found: Conclusion, path: Path) -> None:
+    from matplotlib.figure import Figure  # needs no display
+
+    size = (8.0, 5.0)
+    if isinstance(chart, Heat):
+        size = (3 + 1.5 * len(chart.xs), 2 + 0.7 * len(chart.ys))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    axes.set(title=chart.title, xlabel=chart.x_label, ylabel=chart.y_label)
+    if isinstance(chart, Heat):
+        _draw_heat(axes, chart)
+    else:
+        _draw_lines(axes, chart)
+    figure.text(0.01, -0.03, found.where, fontsize=7)
+    figure.savefig(path, dpi=150, bbox_inches="tight")
+
+
+def _draw_lines(axes: "Axes", chart: Lines) -> None:
+    for name, spots in chart.series.items():
+        below, above = _errors(spots)
+        xs, ys = [spot[0] for spot in spots], [spot[1] for spot in spots]
+        axes.errorbar(xs, ys, yerr=[below, above], label=name, marker="o", capsize=3)
+    if any(spot[0] > 0 for spots in chart.series.values() for spot in spots):
+        axes.set_xscale("log", base=2)
+    if chart.log_y:
+        axes.set_yscale("log", base=2)
+    if chart.even is not None:
+        axes.axhline(chart.even, color="grey", linewidth=1)
+    axes.grid(alpha=0.3)
+    if 1 < len(chart.series) <= _MOST_LINES:
+        axes.legend(fontsize=7)
+
+
+def _errors(spots: Sequence[Spot]) -> tuple[list[float], list[float]]:
+    """How far the interval reaches below and above each y; 0 where there is none."""
+    below = [max(0.0, y - low) if low is not None else 0.0 for _, y, low, _ in spots]
+    above = [max(0.0, high - y) if high is not None else 0.0 for _, y, _, high in spots]
+    return below, above
+
+
+def _draw_heat(axes: "Axes", chart: Heat) -> None:
+    missing = float("nan")
+    values = [[missing if v is None else v for v in line] for line in chart.values]
+    axes.imshow(values, aspect="auto", origin="lower", cmap="Pastel1" if chart.named else "YlOrRd")
+    axes.set_xticks(range(len(chart.xs)), chart.xs)
+    axes.set_yticks(range(len(chart.ys)), chart.ys)
+    for y, line in enumerate(chart.texts):
+        for x, text in enumerate(line):
+            axes.text(x, y, text, ha="center", va="center", fontsize=7)
+    axes.set_title(f"{chart.title}\n({chart.legend})", fontsize=9)

@@ -1,0 +1,129 @@
+"""A study while it is measured: all of its sweep, or step by step what the search asks for."""
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from attnbench.analysis.axes import axis_value, others_than
+from attnbench.analysis.compare import ASSUMED_NOISE
+from attnbench.analysis.crossover import Rounds, next_points, points_of
+from attnbench.analysis.estimate import Cell, Noise
+from attnbench.analysis.series import series_of
+from attnbench.analysis.tuning import times_of
+from attnbench.records import Measurement
+from attnbench.running.open_run import OpenRun
+from attnbench.running.runner import Finished
+from attnbench.specs.case import Case, Value
+
+Curve = tuple[tuple[str, Value], ...]  # all that is equal along it
+Sides = tuple[Case, Case]  # decode and prefill at one length
+NoiseOf = Callable[[Cell], Noise]
+K = TypeVar("K", bound=Hashable)
+
+
+def assumed(_: Cell) -> Noise:
+    """What paired rounds of one run need to know of noise beside their own spread: nothing."""
+    return ASSUMED_NOISE
+
+
+def is_decode(case: Case) -> bool:
+    """Whether the threshold sends every request of a case to the decode path."""
+    return int(case.knob("threshold") or 0) >= case.batch.max_q_len
+
+
+def curves_of(cases: Sequence[Case]) -> dict[Curve, dict[int, Sides]]:
+    """The cells of each curve by q_len, rising; along one the context stays, or else the length."""
+    return min((_curves(cases, fixed) for fixed in ("context", "kv_len")), key=len)
+
+
+def _curves(cases: Sequence[Case], fixed: str) -> dict[Curve, dict[int, Sides]]:
+    halves: dict[Curve, dict[int, dict[bool, Case]]] = {}
+    for case in cases:
+        counts = [(name, axis_value(case, name) or 0) for name in ("batch_size", fixed)]
+        by_q = halves.setdefault((*others_than(case, "batch", "threshold"), *counts), {})
+        by_q.setdefault(case.batch.max_q_len, {})[is_decode(case)] = case
+    return {
+        curve: {q: (by_q[q][True], by_q[q][False]) for q in sorted(by_q) if len(by_q[q]) == 2}
+        for curve, by_q in halves.items()
+    }
+
+
+class Search:
+    """Looks for the crossover of each curve, in as few cells as it can."""
+
+    def __init__(
+        self, cases: Sequence[Case], rounds: int, resolution: float, noise: NoiseOf = assumed
+    ) -> None:
+        self.curves = curves_of(cases)
+        self._rounds, self._resolution, self._noise = rounds, resolution, noise
+        # A case of many requests takes long to hash.
+        self._keys = {
+            curve: {q: (decode.key, prefill.key) for q, (decode, prefill) in cells.items()}
+            for curve, cells in self.curves.items()
+        }
+
+    def wanted(self, measurements: Iterable[Measurement]) -> list[tuple[Case, int]]:
+        """How many rounds to have of which cases next, going by what was measured."""
+        known, broken = known_times(self._keys, measurements)
+        points = points_of(known, self._noise)
+        return [
+            (case, rounds)
+            for curve, cells in self.curves.items()
+            for q, rounds in next_points(
+                list(cells), points[curve], broken[curve], self._rounds, self._resolution
+            ).items()
+            for case in cells[q]
+        ]
+
+    def first(self) -> tuple[Case, ...]:
+        """What it asks for before anything is known: the ladder of every curve."""
+        return tuple(case for case, _ in self.wanted([]))
+
+    @property
+    def expected(self) -> float:
+        """Rounds of cases that it is likely to ask for: the ladders, bisections, and both ends."""
+        bisections = math.ceil(math.log2(max(1.0, math.log(4) / math.log(self._resolution))))
+        beside = (bisections + 2 * (self._rounds - 1)) * 2
+        return len(self.first()) + beside * len(self.curves)
+
+    @property
+    def num_cases(self) -> int:
+        """The cases of an exhaustive sweep."""
+        return 2 * sum(map(len, self.curves.values()))
+
+
+def known_times(
+    keys: Mapping[K, Mapping[int, tuple[str, str]]], measurements: Iterable[Measurement]
+) -> tuple[dict[K, dict[int, tuple[Rounds, Rounds]]], dict[K, set[int]]]:
+    """Of each curve the decode and prefill times by length, and the lengths that failed."""
+    listed = {each.first.case_key: each for each in series_of(measurements)}
+    known: dict[K, dict[int, tuple[Rounds, Rounds]]] = {}
+    broken: dict[K, set[int]] = {}
+    for curve, cells in keys.items():
+        found = {q: [listed.get(key) for key in both] for q, both in cells.items()}
+        broken[curve] = {q for q, both in found.items() if any(s and s.failures for s in both)}
+        known[curve] = {
+            q: times
+            for q, (decode, prefill) in found.items()
+            if decode and prefill and q not in broken[curve]
+            if (times := _shared(times_of(decode), times_of(prefill)))[0]
+        }
+    return known, broken
+
+
+def _shared(decode: Mapping[int, float], prefill: Mapping[int, float]) -> tuple[Rounds, Rounds]:
+    rounds = sorted(decode.keys() & prefill.keys())
+    return tuple(decode[r] for r in rounds), tuple(prefill[r] for r in rounds)
+
+
+def search_outcomes(run: OpenRun, search: Search) -> Iterator[Finished]:
+    """Measure step by step, until the search asks for nothing more; a whole run at its end."""
+    yield from run.begin()
+    while wanted := search.wanted(run.store.measurements([run.run])):
+        before = run.statuses.total()
+        yield from run.add_cases([case for case, _ in wanted])
+        for round_ in range(max(rounds for _, rounds in wanted)):
+            yield from run.round(round_, {case for case, rounds in wanted if rounds > round_})
+        if run.statuses.total() == before:
+            break  # what is asked for cannot be had
+    run.finish()

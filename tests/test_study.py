@@ -1,0 +1,260 @@
+"""Studies as real processes: what they measure, store, conclude and refuse."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from attnbench.db.store import Store
+from attnbench.reporting.study_conclusion import Conclusion
+from tests.conftest import Attnbench
+from tests.own_kernels.mla.paced import TRUTH
+
+TINY = """\
+    num_q_heads: 2
+    kv_lora_rank: 32
+    qk_nope_head_dim: 16
+    qk_rope_head_dim: 8
+    v_head_dim: 16
+"""
+CROSSOVER = (
+    """\
+question: At which length does the paced prefill beat the paced decode?
+family: mla
+answer:
+  crossover: {resolution: 1.1}
+sweep:
+  - backend: paced
+    batch_size: 1
+    q_len: [2, 4, 6, 8, 12, 16, 18, 22, 24, 28, 32, 40, 48, 64]
+    context: 16
+"""
+    + TINY
+)
+QUICK = ["--device", "cpu", "--repeats", "7", "--num-layers", "2"]
+ATTN = """\
+question: Which backend is faster?
+family: attn
+answer:
+  contrast: {field: backend, pairs: [[naive, sdpa]], by: [q_len]}
+sweep:
+  - {backend: [naive, sdpa], q_len: [8, 16], num_q_heads: 4, num_kv_heads: 2, head_dim: 16}
+"""
+
+
+@pytest.fixture
+def crossover(tmp_path: Path) -> str:
+    path = tmp_path / "paced.yaml"
+    path.write_text(CROSSOVER)
+    return str(path)
+
+
+@pytest.fixture
+def attn(tmp_path: Path) -> str:
+    path = tmp_path / "faster.yaml"
+    path.write_text(ATTN)
+    return str(path)
+
+
+def conclusion(folder: Path, run: int = 1) -> Conclusion:
+    with Store.open(folder / "attnbench.db", create=False) as store:
+        facts = store.conclusion(run)
+        assert facts is not None
+        return Conclusion.from_facts(facts)
+
+
+def ends(found: Conclusion) -> tuple[float, float]:
+    """Where decode surely wins and from where prefill does, of the only curve.
+
+    On a busy machine noise may hide either.
+    """
+    columns = found.tables[0].columns
+    low, high = columns["low"][0], columns["high"][0]
+    return (0.0 if low == "-" else float(low)), (math.inf if high == "-" else float(high))
+
+
+def num_cases(folder: Path, run: int = 1) -> int:
+    with Store.open(folder / "attnbench.db", create=False) as store:
+        return len({each.case_key for each in store.measurements([run])})
+
+
+def test_the_search_finds_the_crossover_that_an_exhaustive_sweep_finds(
+    attnbench: Attnbench, tmp_path: Path, crossover: str
+) -> None:
+    found = attnbench("study", crossover, *QUICK)
+    assert found.returncode == 0, found.stderr
+    swept = attnbench("study", crossover, *QUICK, "--exhaustive", "--rounds", "1")
+    assert swept.returncode == 0, swept.stderr
+    assert num_cases(tmp_path, 2) == 2 * 14
+    assert num_cases(tmp_path, 1) < num_cases(tmp_path, 2)
+    low, high = ends(conclusion(tmp_path, 1))
+    other_low, other_high = ends(conclusion(tmp_path, 2))
+    assert low <= TRUTH <= high
+    # The other has one round, so that noise may have moved its ends.
+    assert other_low <= high * 1.3
+    assert other_high >= low / 1.3
+
+
+def test_a_study_that_was_interrupted_goes_on_where_it_was(
+    environment: dict[str, str], attnbench: Attnbench, tmp_path: Path, crossover: str
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "attnbench", "study", crossover, *QUICK],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    while "round 1" not in (line := process.stderr.readline()):
+        assert line, "it ended before it began"
+    time.sleep(0.3)
+    os.kill(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"continue with: attnbench study {crossover} --resume 1" in told
+    before = num_cases(tmp_path)
+    done = attnbench("study", crossover, "--resume", *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert "run 1 on " in done.stderr
+    assert num_cases(tmp_path) > before
+    assert "Crossovers: decode wins" in done.stdout
+
+
+def test_another_study_does_not_resume_a_run(
+    attnbench: Attnbench, tmp_path: Path, attn: str
+) -> None:
+    assert attnbench("study", attn, *QUICK, "--rounds", "1").returncode == 0
+    with Store.open(tmp_path / "attnbench.db", create=False) as store:
+        from attnbench.db.models import RunStatus
+
+        store.finish_run(1, RunStatus.INTERRUPTED)
+    other = tmp_path / "other.yaml"
+    other.write_text(ATTN)
+    refused = attnbench("study", str(other), "--resume", *QUICK)
+    assert refused.returncode == 2
+    assert "that had --study faster, not other" in refused.stderr
+
+
+def test_a_contrast_ends_in_a_conclusion_that_is_stored(
+    attnbench: Attnbench, tmp_path: Path, attn: str
+) -> None:
+    done = attnbench("study", attn, *QUICK, "--output-json", "out.json")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("faster: Which backend is faster?")
+    assert "sdpa against naive:" in done.stdout
+    assert "4 of 4 cases have a time" in done.stdout
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+    stored = conclusion(tmp_path)
+    assert stored.answer[0].startswith("sdpa against naive:")
+    assert len(json.loads((tmp_path / "out.json").read_text())) == 12
+    again = attnbench("study", "conclude", "1")
+    assert again.stdout == done.stdout
+
+
+def test_options_of_the_family_go_before_the_file_and_are_told(
+    attnbench: Attnbench, attn: str
+) -> None:
+    done = attnbench(
+        *["study", attn, *QUICK, "--batch-specs", "2q1kv20", "q4", "--rounds", "1"],
+        *["--backend", "naive", "sdpa", "--quick"],
+    )
+    assert done.returncode == 0, done.stderr
+    assert "batch: 2q1kv20 q4 (command line, before the file)" in done.stdout
+    assert "a pilot: the sweep is thinned" in done.stdout
+
+
+def test_a_dry_run_foresees_and_measures_nothing(
+    attnbench: Attnbench, tmp_path: Path, crossover: str, attn: str
+) -> None:
+    done = attnbench("study", crossover, "--device", "cpu", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "with them a search begins" in " ".join(done.stdout.split())
+    assert "28 cases at 3 rounds would be exhaustive" in " ".join(done.stdout.split())
+    assert not (tmp_path / "attnbench.db").exists()
+    plain = attnbench("study", attn, "--device", "cpu", "--dry-run", "--rounds", "2")
+    assert "4 of 4 cases can run on" in plain.stdout
+    assert "2 rounds of each" in plain.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--rounds", "0"], "Invalid value for '--rounds'"),
+        (["--thresholds", "4"], "No such option '--thresholds'"),
+        (["--batch-specs", "q8x"], "Invalid value for '--batch-specs'"),
+        (["--backend", "sdpa"], "--backend sdpa: faster compares values of backend"),
+    ],
+)
+def test_options_are_checked_as_the_family_checks_them(
+    attnbench: Attnbench, attn: str, options: list[str], message: str
+) -> None:
+    refused = attnbench("study", attn, *options)
+    assert refused.returncode == 2
+    assert message in refused.stderr
+
+
+def test_a_crossover_chooses_its_thresholds_itself(attnbench: Attnbench, crossover: str) -> None:
+    refused = attnbench("study", crossover, "--thresholds", "1", "4")
+    assert refused.returncode == 2
+    assert "--thresholds: paced chooses the thresholds itself" in refused.stderr
+
+
+def test_hardware_that_cannot_answer_is_told_in_a_sentence(
+    attnbench: Attnbench, tmp_path: Path
+) -> None:
+    path = tmp_path / "gpu.yaml"
+    path.write_text(ATTN.replace("family: attn", "family: mla").replace(
+        "[naive, sdpa]", "[flashmla, torch-mha]"
+    ).replace("pairs: [[naive, sdpa]]", "pairs: [[flashmla, torch-mha]]").replace(
+        "num_q_heads: 4, num_kv_heads: 2, head_dim: 16", TINY.strip().replace("\n   ", ",")
+    ))  # fmt: skip
+    done = attnbench("study", str(path), *QUICK, "--rounds", "1")
+    text = " ".join(done.stdout.split())
+    assert "torch-mha against flashmla: not answered here: needs an NVIDIA GPU" in text
+    assert "refused: 2 of flashmla: needs an NVIDIA GPU" in text
+
+
+def test_list_and_show_tell_what_there_is(attnbench: Attnbench) -> None:
+    listed = attnbench("study", "list")
+    for name in ("numsplits (cutlass_numsplits)", "reorder-threshold", "winner-map", "fp8-kv"):
+        assert name in listed.stdout
+    shown = attnbench("study", "show", "cache-layout")
+    assert "field: layout" in shown.stdout
+    unknown = attnbench("study", "no-such-study")
+    assert unknown.returncode == 2
+    assert "no study and no file is called 'no-such-study'" in unknown.stderr
+
+
+def test_only_a_study_is_concluded(attnbench: Attnbench) -> None:
+    attnbench("attn", "--device", "cpu", "--backend", "naive", "--batch-specs", "q8",
+              "--repeats", "3", "--rounds", "1")  # fmt: skip
+    refused = attnbench("study", "conclude", "1")
+    assert refused.returncode == 2
+    assert "run 1 is of `attn`, not of a study" in refused.stderr
+
+
+def test_a_config_is_imported_and_runs(attnbench: Attnbench, tmp_path: Path) -> None:
+    config = tmp_path / "suite.yaml"
+    config.write_text("backends: [naive, sdpa]\nbatch_specs: [q8, 2s20]\nrepeats: 3\n")
+    done = attnbench("study", "import", str(config), "--output", "mine.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "note: dropped repeats: sampling ends when" in done.stderr
+    run = attnbench("study", "mine.yaml", *QUICK, "--rounds", "1", "--head-dim", "16",
+                    "--num-q-heads", "2", "--num-kv-heads", "2")  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert "is fastest in" in run.stdout
+
+
+def test_what_was_found_is_drawn(attnbench: Attnbench, tmp_path: Path, attn: str) -> None:
+    done = attnbench("study", attn, *QUICK, "--plots", "pictures", "--plot-format", "svg")
+    assert done.returncode == 0, done.stderr
+    (picture,) = (tmp_path / "pictures").glob("*.svg")
+    assert f"plot: pictures/{picture.name}" in done.stdout
+    assert picture.read_text().lstrip().startswith("<?xml")

@@ -1,0 +1,305 @@
+"""What studies conclude from results that are made up, so that the truth is known."""
+
+import json
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from attnbench.analysis.compare import ASSUMED_NOISE
+from attnbench.analysis.field_pairs import contrast
+from attnbench.analysis.lint import lint
+from attnbench.analysis.optimum import AUTO, Setting, optima, propose
+from attnbench.analysis.series import Series, series_of
+from attnbench.analysis.tuning import Times, best_setting, cross_fitted, tuned
+from attnbench.analysis.winner import winners
+from attnbench.db.store import Store
+from attnbench.db.transfer import export
+from attnbench.errors import UsageError
+from attnbench.records import Outcome, Status
+from attnbench.reporting.charts import Heat, Lines
+from attnbench.reporting.plots import MISSING, write_plots
+from attnbench.reporting.study_conclusion import Conclusion, conclude, conclusion_text
+from attnbench.specs.answer import ContrastAnswer
+from attnbench.specs.case import Case
+from tests.stored_results import (
+    CPU,
+    H200,
+    attn,
+    cache_write,
+    failed,
+    measured,
+    mla,
+    store_run,
+    timed,
+)
+
+NOISE = lambda _: ASSUMED_NOISE  # noqa: E731
+SM100 = "needs SM100; this is SM90 (NVIDIA H200)"
+
+
+def rounds(seconds: float, spread: float = 0.002, seed: int = 0) -> list[float]:
+    at = random.Random(seed)
+    return [seconds * math.exp(at.gauss(0, spread)) for _ in range(3)]
+
+
+def listed(folder: Path, results: dict[Case, list[Outcome]]) -> list[Series]:
+    return series_of(measured(folder, results))
+
+
+def of_each(
+    cases: Sequence[tuple[Case, float]], spread: float = 0.002
+) -> dict[Case, list[Outcome]]:
+    return {
+        case: timed(case, *rounds(seconds, spread, at)) for at, (case, seconds) in enumerate(cases)
+    }
+
+
+def test_a_round_is_never_judged_by_its_own_choice() -> None:
+    a: Setting = (("k", 1),)
+    b: Setting = (("k", 2),)
+    settings: dict[Setting, Times] = {a: {0: 1.0, 1: 5.0, 2: 1.0}, b: {0: 2.0, 1: 2.0, 2: 2.0}}
+    assert best_setting(settings, {0, 1, 2}) == a
+    # Without round 0 or 2 the other looks better, so the lucky rounds of the first do not count.
+    assert cross_fitted(settings) == {0: 2.0, 1: 5.0, 2: 2.0}
+
+
+def test_tuning_equal_settings_gains_nothing() -> None:
+    at = random.Random(1)
+    logs = []
+    for _ in range(400):
+        settings: dict[Setting, Times] = {
+            (("k", k),): {r: math.exp(at.gauss(0, 0.05)) for r in range(3)} for k in range(6)
+        }
+        logs += [math.log(t) for t in cross_fitted(settings).values()]
+    assert abs(sum(logs) / len(logs)) < 0.01  # the best of each would be 0.06 too good
+
+
+def test_a_contrast_pairs_cells_that_differ_in_the_field_alone(tmp_path: Path) -> None:
+    cases = [
+        (cache_write(tokens, layout), tokens * 1e-8 * (1.1 if layout == "HND" else 1.0))
+        for tokens in (256, 1024, 4096)
+        for layout in ("NHD", "HND")
+    ]
+    asked = ContrastAnswer("layout", (("NHD", "HND"),))
+    found = contrast(listed(tmp_path, of_each(cases)), asked, ("NHD", "HND"), NOISE)
+    assert [each.base.case.batch.num_tokens for each in found] == [256, 1024, 4096]
+    assert [each.comparison.verdict for each in found] == ["slower"] * 3
+    assert all(each.comparison.ratio == pytest.approx(1.1, rel=0.01) for each in found)
+
+
+def test_backends_are_contrasted_each_at_its_best_setting(tmp_path: Path) -> None:
+    cases = [(attn("8q1kv1k", "naive"), 2e-5)]
+    cases += [(attn("8q1kv1k", "sdpa", num_splits=n), 1e-5 * n) for n in (1, 2, 4)]
+    asked = ContrastAnswer("backend", (("naive", "sdpa"),), tune=("num_splits",))
+    (found,) = contrast(listed(tmp_path, of_each(cases)), asked, ("naive", "sdpa"), NOISE)
+    assert found.comparison.ratio == pytest.approx(0.5, rel=0.01)
+    assert found.head.chosen == (("num_splits", 1),)
+    assert found.head.num_settings == 3
+
+
+def test_a_winner_shares_its_place_with_what_noise_cannot_tell_from_it(tmp_path: Path) -> None:
+    cases = [
+        (attn(spec, backend), seconds)
+        for spec in [f"{n}q1kv1k" for n in range(1, 13)]
+        for backend, seconds in (("naive", 3e-5), ("sdpa", 2e-5), ("flash", 2.002e-5))
+    ]
+    found = winners(listed(tmp_path, of_each(cases)), (), NOISE)
+    assert len(found) == 12
+    for won in found:
+        both = {won.best.case.backend, *(tie.case.backend for tie in won.ties)}
+        assert both == {"sdpa", "flash"}
+        assert [rival.case.backend for rival, _ in won.slower] == ["naive"]
+
+
+def splits(spec: str, times: dict[int | None, float]) -> list[tuple[Case, float]]:
+    return [
+        (mla(spec, "flashattn_mla", **({} if n is None else {"num_splits": n})), seconds)
+        for n, seconds in times.items()
+    ]
+
+
+def test_an_optimum_tells_the_regret_of_auto_and_a_rule(tmp_path: Path) -> None:
+    cases = []
+    for length in (1, 4, 16):
+        cases += splits(f"q1kv{length}k", {None: 3e-5, 1: 4e-5, 8: 2e-5, 16: 2.001e-5})
+        cases += splits(f"64q1kv{length}k", {None: 5e-5, 1: 5e-5, 8: 9e-5, 16: 9e-5})
+    found = optima(listed(tmp_path, of_each(cases)), "num_splits", NOISE)
+    small, large = found[0], found[1]
+    assert small.best in ((("num_splits", 8),), (("num_splits", 16),))
+    assert small.regret is not None
+    assert small.regret.ratio == pytest.approx(1.5, rel=0.01)
+    assert small.regret.verdict == "slower"
+    assert large.regret is not None
+    assert large.regret.verdict in ("same", "unclear")
+    rule = propose(found, lambda case: len(case.batch))
+    assert rule is not None
+    assert rule.settings[1] != AUTO
+    assert rule.ratio == pytest.approx((2 / 3) ** 0.5, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("cases", "doubt"),
+    [
+        ([(attn("q512"), 4e-4), (attn("q2k"), 3e-4)], "time falls while work doubles"),
+        ([(attn("q2k"), 1e-9)], "above the roofline"),
+    ],
+)
+def test_results_that_cannot_be_are_doubted(
+    tmp_path: Path, cases: list[tuple[Case, float]], doubt: str
+) -> None:
+    bf16 = [(replace(case, dtype="bf16"), seconds) for case, seconds in cases]
+    found = lint(series_of(measured(tmp_path, of_each(bf16), H200)), H200)
+    assert doubt in found
+
+
+def test_throttled_and_unsteady_rows_are_doubted(tmp_path: Path) -> None:
+    case = attn("q2k")
+    results = {case: timed(case, 1e-3, 2e-3, 1e-3, labels=("power_limited",))}
+    assert {*lint(listed(tmp_path, results), CPU)} == {"power_limited", "rounds over 5 % apart"}
+
+
+def test_sound_results_raise_no_doubt(tmp_path: Path) -> None:
+    cases = [(attn(f"q{n}"), n * n * 1e-9) for n in (512, 1024, 2048)]
+    assert lint(listed(tmp_path, of_each(cases)), CPU) == {}
+
+
+LAYOUTS = """\
+question: Is HND worth it?
+family: cache-write
+answer: {contrast: {field: layout, pairs: [[NHD, HND]], by: [q_len]}}
+sweep:
+- {backend: torch, batch: ['q{q_len}'], q_len: [256, 4k], layout: [NHD, HND], dtype: bf16}
+"""
+SPLITS = """\
+question: Should the heuristic be reverted?
+family: mla
+answer: {optimum: {knob: num_splits}}
+sweep:
+- {backend: [cutlass_mla, flashattn_mla], kv_len: 1k, knobs: {num_splits: [auto, 1, 8]}}
+"""
+
+
+def run_of(store: Store, text: str, results: dict[Case, list[Outcome]], **facts: object) -> int:
+    run = store_run(store, results, machine=H200)
+    plan = {"study": {"name": "mine", "text": text, "left_out": {}, **facts}}
+    store.replan(run, plan)
+    return run
+
+
+def test_a_conclusion_has_numbers_intervals_and_counts(tmp_path: Path) -> None:
+    cases = [
+        (cache_write(tokens, layout), tokens * 1e-8 * (1.1 if layout == "HND" else 1.0))
+        for tokens in (256, 4096)
+        for layout in ("NHD", "HND")
+    ]
+    with Store.open(tmp_path / "results.db") as store:
+        run = run_of(store, LAYOUTS, of_each(cases), is_quick=True, left_out={"too large": 3})
+        found = conclude(store, run)
+        stored = store.conclusion(run)
+    assert stored is not None
+    assert conclusion_text(Conclusion.from_facts(stored)) == conclusion_text(found)
+    assert stored == json.loads(json.dumps(found.as_facts()))
+    text = conclusion_text(found)
+    assert text.startswith("mine: Is HND worth it?\n\nrun 1 on NVIDIA H200 (SM90); 3 rounds")
+    assert "a pilot: the sweep is thinned" in text
+    assert "HND against NHD: +10." in text
+    assert "% time in the geometric mean of 2 cells (2 slower)" in text
+    assert "HND against NHD, q_len 4k: " in text
+    assert "4 of 4 cases have a time" in text
+    assert "left out: 3: too large" in text
+    (chart,) = found.charts
+    assert isinstance(chart, Lines)
+
+
+def test_what_this_hardware_cannot_answer_is_said_beside_what_it_can(tmp_path: Path) -> None:
+    results = of_each(splits("q1kv1k", {None: 3e-5, 1: 4e-5, 8: 2e-5}))
+    for case in list(results):
+        results[replace(case, backend="cutlass_mla")] = failed(Status.REFUSED, SM100)
+    with Store.open(tmp_path / "results.db") as store:
+        found = conclude(store, run_of(store, SPLITS, results))
+    assert f"cutlass_mla: not answered here: {SM100}" in found.answer
+    assert any(
+        line.startswith("flashattn_mla: best num_splits over 1 cell: 8") for line in found.answer
+    )
+    assert f"refused: 3 of cutlass_mla: {SM100}" in found.cells
+    (chart,) = found.charts
+    assert isinstance(chart, Heat)
+    assert chart.texts == [["8"]]
+
+
+def test_nothing_but_refusals_is_no_answer(tmp_path: Path) -> None:
+    results = {
+        replace(case, backend="cutlass_mla"): failed(Status.REFUSED, SM100)
+        for case, _ in splits("q1kv1k", {None: 1, 1: 1, 8: 1})
+    }
+    with Store.open(tmp_path / "results.db") as store:
+        found = conclude(store, run_of(store, SPLITS, results))
+    assert found.answer == [f"cutlass_mla: not answered here: {SM100}"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("winner: {}", "sdpa is fastest in 3 of 3 workloads"),
+        ("growth: {layers: 32}", "sdpa: 32 layers take 96.0 ms at q2k; from 1k to 2k it grows as"),
+    ],
+)
+def test_each_analysis_ends_in_a_sentence(tmp_path: Path, answer: str, expected: str) -> None:
+    text = f"question: x\nfamily: attn\nanswer: {{{answer}}}\nsweep:\n- {{q_len: [512, 1k, 2k]}}\n"
+    cases = [
+        (attn(spec, backend), seconds * factor)
+        for spec, seconds in (("q512", 3e-4), ("q1k", 1e-3), ("q2k", 3e-3))
+        for backend, factor in (("sdpa", 1.0), ("naive", 2.0))
+    ]
+    with Store.open(tmp_path / "results.db") as store:
+        found = conclude(store, run_of(store, text, of_each(cases, 1e-9)))
+    assert any(line.startswith(expected) for line in found.answer), found.answer
+    assert found.tables
+    assert found.charts
+
+
+def test_a_conclusion_travels_with_its_run(tmp_path: Path) -> None:
+    cases = [(cache_write(256, layout), 1e-5) for layout in ("NHD", "HND")]
+    with Store.open(tmp_path / "results.db") as store:
+        run = run_of(store, LAYOUTS, of_each(cases))
+        facts = conclude(store, run).as_facts()
+        export(store, [run], tmp_path / "other.db")
+    with Store.open(tmp_path / "other.db", create=False) as other:
+        assert other.conclusion(1) == json.loads(json.dumps(facts))
+        other.delete(1)
+        with pytest.raises(UsageError):
+            other.run(1)
+
+
+def test_without_matplotlib_a_sentence_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    told: list[str] = []
+    found = Conclusion("mine", "x?", [], "run 1", [], [], [], [], [])
+    assert write_plots(found, tmp_path / "plots", "png", told.append) == []
+    assert told == [MISSING]
+    assert not (tmp_path / "plots").exists()
+
+
+def test_every_kind_of_chart_is_drawn(tmp_path: Path) -> None:
+    lines = Lines("A", "x", "y", {"a": [(1, 2, 1.5, None), (2, 3, None, None)], "b": []}, True, 1.0)
+    heat = Heat("B", "x", "y", ["1", "2"], ["3"], [["a", ""]], [[1.0, None]], "z")
+    found = Conclusion("mine", "x?", [], "run 1", [], [], [], [], [lines, heat])
+    paths = write_plots(found, tmp_path, "png", lambda _: None)
+    assert [path.name for path in paths] == ["mine-1-a.png", "mine-2-b.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
+
+
+def test_series_are_tuned_over_the_named_knobs_alone(tmp_path: Path) -> None:
+    cases = [
+        (attn("8q1kv1k", "sdpa", num_splits=n, threshold=t), 1e-5 * n)
+        for n in (1, 2)
+        for t in (1, 4)
+    ]
+    found = tuned(listed(tmp_path, of_each(cases)), ("num_splits",))
+    assert [each.case.knobs for each in found] == [(("threshold", 1),), (("threshold", 4),)]
