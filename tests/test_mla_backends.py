@@ -192,7 +192,7 @@ def test_a_backend_is_found_by_its_name_and_by_vllms(alias: str, name: str) -> N
 def test_vllms_names_for_its_backends_are_ours_too() -> None:
     for backend in backends("mla"):
         if isinstance(backend, VllmMlaBackend):
-            assert find("mla", backend.enum_name) is backend
+            assert find("mla", backend.enum) is backend
 
 
 def test_sparse_backends_are_asked_for_the_usual_selection_and_dense_ones_for_none() -> None:

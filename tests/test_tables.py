@@ -231,8 +231,10 @@ batch 4q1kv256_q64
            decode  prefill  latency   +-                    vs
 threshold    reqs     reqs       ms    %  GFLOP/s  GB/s   best
 ---------  ------  -------  -------  ---  -------  ----  -----
-        1       4        1     2.50  0.1      137  8.27   best
-       64       4        1     9.50  0.1     36.0  2.18  3.80x"""
+        1       4        1     2.50  0.1      137  4.92   best
+       64       4        1     9.50  0.1     36.0  1.29  3.80x
+
+torch-absorbed 4q1kv256_q64: best threshold 1 (2.50 ms), tied with 64"""
 
 REFUSALS_TABLE = """\
 run 1: attn on Intel Xeon, 2 cores; timer cpu, cache cold; 1 round

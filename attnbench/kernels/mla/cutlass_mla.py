@@ -15,7 +15,7 @@ class CutlassMla(VllmMlaBackend):
     """Never run by us, for want of the GPU; written against vLLM's sources."""
 
     name: ClassVar = "cutlass_mla"
-    enum_name: ClassVar = "CUTLASS_MLA"
+    enum: ClassVar = "CUTLASS_MLA"
     knobs: ClassVar = VllmMlaBackend.knobs | {"num_splits"}
     sm_majors: ClassVar = (10,)
     kv_cache_dtypes: ClassVar = ("auto", *FP8)

@@ -15,7 +15,7 @@ class FlashAttnMla(VllmMlaBackend):
 
     name: ClassVar = "flashattn_mla"
     aliases: ClassVar = ("flash_attn_mla",)
-    enum_name: ClassVar = "FLASH_ATTN_MLA"
+    enum: ClassVar = "FLASH_ATTN_MLA"
     knobs: ClassVar = VllmMlaBackend.knobs | {"num_splits"}
     sm_majors: ClassVar = (9,)
     query_lens: ClassVar = "varlen"

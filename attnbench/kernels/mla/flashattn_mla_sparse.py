@@ -10,7 +10,7 @@ class FlashAttnMlaSparse(VllmSparseMlaBackend):
 
     name: ClassVar = "flashattn_mla_sparse"
     aliases: ClassVar = ("flash_attn_mla_sparse",)
-    enum_name: ClassVar = "FLASH_ATTN_MLA_SPARSE"
+    enum: ClassVar = "FLASH_ATTN_MLA_SPARSE"
     sm_majors: ClassVar = (9,)
     dims: ClassVar = {"kv_lora_rank": (512,), "qk_rope_head_dim": (64,)}
     split_queries: ClassVar = True

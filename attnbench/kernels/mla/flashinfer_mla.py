@@ -10,7 +10,7 @@ class FlashInferMla(VllmMlaBackend):
     """Never run by us, for want of the GPU; written against vLLM's sources."""
 
     name: ClassVar = "flashinfer_mla"
-    enum_name: ClassVar = "FLASHINFER_MLA"
+    enum: ClassVar = "FLASHINFER_MLA"
     sm_majors: ClassVar = (10,)
     query_lens: ClassVar = "uniform"
     kv_cache_dtypes: ClassVar = ("auto", *FP8)

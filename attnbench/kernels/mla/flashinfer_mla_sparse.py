@@ -10,7 +10,7 @@ class FlashInferMlaSparse(VllmSparseMlaBackend):
     """Never run by us, for want of the GPU; written against vLLM's sources."""
 
     name: ClassVar = "flashinfer_mla_sparse"
-    enum_name: ClassVar = "FLASHINFER_MLA_SPARSE"
+    enum: ClassVar = "FLASHINFER_MLA_SPARSE"
     sm_majors: ClassVar = (10,)
     kv_cache_dtypes: ClassVar = ("auto", *FP8)
     dims: ClassVar = {

@@ -10,7 +10,7 @@ class FlashMla(VllmMlaBackend):
     """Its tile scheduler sets the splits, so that there is no knob for them."""
 
     name: ClassVar = "flashmla"
-    enum_name: ClassVar = "FLASHMLA"
+    enum: ClassVar = "FLASHMLA"
     sm_majors: ClassVar = (9,)
     query_lens: ClassVar = "uniform"
     own_threshold: ClassVar = 128

@@ -9,7 +9,7 @@ class FlashMlaSparse(VllmSparseMlaBackend):
     """What vLLM serves as an fp8 cache is fp8_ds_mla; it calls that fp8, too."""
 
     name: ClassVar = "flashmla_sparse"
-    enum_name: ClassVar = "FLASHMLA_SPARSE"
+    enum: ClassVar = "FLASHMLA_SPARSE"
     sm_majors: ClassVar = (9, 10)
     dtypes: ClassVar[tuple[str, ...]] = ("bf16",)
     kv_cache_dtypes: ClassVar = ("auto", "fp8_ds_mla")

@@ -10,7 +10,7 @@ class TokenspeedMla(VllmMlaBackend):
     """DeepSeek's dims over an fp8 cache. Never run by us, for want of the GPU."""
 
     name: ClassVar = "tokenspeed_mla"
-    enum_name: ClassVar = "TOKENSPEED_MLA"
+    enum: ClassVar = "TOKENSPEED_MLA"
     sm_majors: ClassVar = (10,)
     query_lens: ClassVar = "uniform"
     kv_cache_dtypes: ClassVar = FP8

@@ -14,7 +14,7 @@ class TritonMla(VllmMlaBackend):
     """It takes each new token for a request of its own, and so one a request."""
 
     name: ClassVar = "triton_mla"
-    enum_name: ClassVar = "TRITON_MLA"
+    enum: ClassVar = "TRITON_MLA"
     knobs: ClassVar = VllmMlaBackend.knobs | {"num_splits"}
     kv_cache_dtypes: ClassVar = ("auto", *FP8)
 

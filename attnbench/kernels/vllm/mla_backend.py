@@ -38,7 +38,7 @@ class VllmMlaBackend(MlaBackend):
     knobs: ClassVar[frozenset[str]] = frozenset({"threshold", "prefill_backend"})
     dtypes: ClassVar[tuple[str, ...]] = ("bf16", "fp16")
     path: ClassVar = "decode"
-    enum_name: ClassVar[str]
+    enum: ClassVar[str]
     query_lens: ClassVar[QueryLens] = "single"
     own_threshold: ClassVar[int] = 1  # the builder's reorder_batch_threshold
     usual_block_size: ClassVar[int] = 64
@@ -108,7 +108,7 @@ class VllmMlaBackend(MlaBackend):
         return "; ".join(complaints(cls, asked, machine)) or None
 
     def _configured(self, case: Case, *, graphs: bool = True) -> "tuple[Any, VllmConfig, int]":
-        cls = backend_class(self.enum_name)
+        cls = backend_class(self.enum)
         page = block_size(cls, case.block_size, self.usual_block_size)
         if page is None:
             raise Refused(f"does not take --block-size {case.block_size}")
