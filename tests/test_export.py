@@ -19,7 +19,8 @@ from attnbench.timing.sentinels import Sentinels
 from tests.stored_results import H200, attn, failed, mla, store_run, timed
 
 NAMES = """
-uuid run run_uuid started label branch commit dirty machine gpu_uuid hostname
+uuid run run_uuid started label branch commit dirty machine gpu_uuid hostname driver
+torch_version triton_version vllm_version flashinfer_version attnbench_version
 case_key workload_key family backend batch_spec num_requests num_tokens num_kv_tokens max_q_len
 max_kv_len num_q_heads num_kv_heads head_dim kv_lora_rank qk_nope_head_dim qk_rope_head_dim
 v_head_dim dtype kv_cache_dtype block_size layout scope query_dtype output_dtype

@@ -10,7 +10,8 @@ from attnbench.db.store import Store
 from attnbench.provenance.machine import Machine
 from attnbench.records import Status
 from attnbench.reporting.grid import Column, Style, grid, shorten, words
-from attnbench.reporting.pivot import pivot_table
+from attnbench.reporting.pivot import pivot_tables
+from attnbench.reporting.selection import Selection
 from attnbench.reporting.tables import results_table
 from attnbench.specs.case import Value
 from attnbench.timing.method import Method
@@ -56,7 +57,7 @@ class Shown:
             run = store_run(store, results, machine=machine, method=method, label=label)
             measurements, runs = store.measurements([run]), {run: store.run(run)}
         if metric:
-            return pivot_table(measurements, runs, metric, style)
+            return pivot_tables([Selection("", measurements, runs)], "backend", metric, style)
         return results_table(measurements, runs, style, sentinels={run: reached}, host=host)
 
 
@@ -85,7 +86,7 @@ def on_a_cpu() -> Results:
 
 
 def on_a_gpu() -> Results:
-    """A wrong time, a launch-bound one, a mixed cache, a lost round, and kernels that vary."""
+    """A wrong time, a mixed cache, a lost round, and kernels that vary."""
     q8k, decode = attn("q8k", dtype="bf16"), attn("64q1kv4k", dtype="bf16")
     small = attn("8q1kv1k", dtype="bf16")
     naive = attn("8q1kv1k", "naive", dtype="bf16")
@@ -95,7 +96,7 @@ def on_a_gpu() -> Results:
         q8k: timed(q8k, 3e-3, 3.01e-3, 3.02e-3, resolved=cudnn, peak_memory=64 * 2**20),
         decode: timed(decode, 200e-6, 200e-6, 200e-6, resolved=flash),
         small: timed(small, 19e-6, 19.1e-6, 19e-6, resolved=flash, cache_state="mixed"),
-        naive: [*timed(naive, 64e-6, 66e-6, labels=("launch_bound",)), *crash],
+        naive: [*timed(naive, 64e-6, 66e-6, cache_state="mixed"), *crash],
     }
 
 
@@ -150,15 +151,15 @@ CPU_TABLE = """\
 run 1 "main": attn on Intel Xeon, 2 cores; timer cpu, cache cold; 3 rounds
 dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
 
-                        latency   +-                     vs
-spec           backend       ms    %  GFLOP/s   GB/s   best
--------------  -------  -------  ---  -------  -----  -----
-q512           naive       26.1  0.4     82.3  0.803  3.42x
-q512           sdpa        7.64  0.4      282   2.74   best
-8q1kv1k        naive       4.19  0.4     32.0   16.1  3.42x
-8q1kv1k        sdpa        1.22  0.4      110   55.0   best
-8q1kv1k_2q256  naive       14.4  0.4     84.5   6.16  3.42x
-8q1kv1k_2q256  sdpa        4.20  0.4      289   21.1   best
+                        latency   +-                     vs   +-
+spec           backend       ms    %  GFLOP/s   GB/s   best    %
+-------------  -------  -------  ---  -------  -----  -----  ---
+q512           naive       26.1  0.4     82.3  0.803  3.42x  0.2
+q512           sdpa        7.64  0.4      282   2.74   best    -
+8q1kv1k        naive       4.19  0.4     32.0   16.1  3.42x  0.2
+8q1kv1k        sdpa        1.22  0.4      110   55.0   best    -
+8q1kv1k_2q256  naive       14.4  0.4     84.5   6.16  3.42x  0.2
+8q1kv1k_2q256  sdpa        4.20  0.4      289   21.1   best    -
 
 naive chose block_size 16, layout NHD
 sdpa chose sdpa_backend flash, layout dense"""
@@ -167,21 +168,20 @@ GPU_TABLE = """\
 run 1: attn on NVIDIA H200 (SM90); timer cudagraph, cache cold; 3 rounds
 dtype bf16, num_q_heads 32, num_kv_heads 8, head_dim 128
 
-                   latency   +-                  roof  memory     vs
-spec      backend       us    %  TFLOP/s  GB/s      %     MiB   best  note
---------  -------  -------  ---  -------  ----  -----  ------  -----  ----
-q8k       sdpa        3010  0.3      183  55.7   17.1    64.0      -  1
-64q1kv4k  sdpa        !200  0.0     21.5  5370  109.3       -      -  2,3
-8q1kv1k   sdpa        19.0  0.3     7.06  1770      -       -   best  3,4
-8q1kv1k   naive       65.0  1.5     2.06   518   10.5       -  3.42x  5,6
+                   latency   +-                  roof  memory     vs    +-
+spec      backend       us    %  TFLOP/s  GB/s      %     MiB   best     %  note
+--------  -------  -------  ---  -------  ----  -----  ------  -----  ----  ----
+q8k       sdpa        3010  0.3      183  55.7   17.1    64.0      -     -  1
+64q1kv4k  sdpa        !200  0.0     21.5  5370  109.3       -      -     -  2,3
+8q1kv1k   sdpa        19.0  0.3     7.06  1770      -       -   best     -  3,4
+8q1kv1k   naive       65.0  1.5     2.06   518      -       -  3.41x  17.6  4,5
 
 1: sdpa_backend cudnn
 2: above_roofline: less than the least time that this hardware allows, so it is
   wrong
 3: sdpa_backend flash
 4: cache mixed, not cold: too few working sets to outgrow it
-5: launch_bound: launching shows in the time
-6: 2 of 3 rounds
+5: 2 of 3 rounds
 
 crashed: naive 8q1kv1k: the worker died with signal 11"""
 
@@ -190,21 +190,20 @@ GPU_MARKDOWN = """\
 
 dtype bf16, num_q_heads 32, num_kv_heads 8, head_dim 128
 
-| spec | backend | latency us | +- % | TFLOP/s | GB/s | roof % | memory MiB | vs best | note |
-| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
-| q8k | sdpa | 3010 | 0.3 | 183 | 55.7 | 17.1 | 64.0 | - | 1 |
-| 64q1kv4k | sdpa | !200 | 0.0 | 21.5 | 5370 | 109.3 | - | - | 2,3 |
-| 8q1kv1k | sdpa | 19.0 | 0.3 | 7.06 | 1770 | - | - | best | 3,4 |
-| 8q1kv1k | naive | 65.0 | 1.5 | 2.06 | 518 | 10.5 | - | 3.42x | 5,6 |
+| spec | backend | latency us | +- % | TFLOP/s | GB/s | roof % | memory MiB | vs best | +- % | note |
+| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
+| q8k | sdpa | 3010 | 0.3 | 183 | 55.7 | 17.1 | 64.0 | - | - | 1 |
+| 64q1kv4k | sdpa | !200 | 0.0 | 21.5 | 5370 | 109.3 | - | - | - | 2,3 |
+| 8q1kv1k | sdpa | 19.0 | 0.3 | 7.06 | 1770 | - | - | best | - | 3,4 |
+| 8q1kv1k | naive | 65.0 | 1.5 | 2.06 | 518 | - | - | 3.41x | 17.6 | 4,5 |
 
 - 1: sdpa_backend cudnn
 - 2: above_roofline: less than the least time that this hardware allows, so it is wrong
 - 3: sdpa_backend flash
 - 4: cache mixed, not cold: too few working sets to outgrow it
-- 5: launch_bound: launching shows in the time
-- 6: 2 of 3 rounds
+- 5: 2 of 3 rounds
 
-- crashed: naive 8q1kv1k: the worker died with signal 11"""
+- crashed: naive 8q1kv1k: the worker died with signal 11"""  # noqa: E501
 
 LAYOUTS_TABLE = """\
 run 1: cache-write on NVIDIA H200 (SM90); timer cudagraph, cache cold; 1 round
@@ -277,15 +276,15 @@ q64      1.00  0.1      290  9.85"""
 
 CPU_TABLE_WITH_SENTINELS = """\
                                                          of
-                        latency   +-                   meas     vs
-spec           backend       ms    %  GFLOP/s   GB/s      %   best
--------------  -------  -------  ---  -------  -----  -----  -----
-q512           naive       26.1  0.4     82.3  0.803   27.4  3.42x
-q512           sdpa        7.64  0.4      282   2.74   93.9   best
-8q1kv1k        naive       4.19  0.4     32.0   16.1   80.4  3.42x
-8q1kv1k        sdpa        1.22  0.4      110   55.0  275.0   best
-8q1kv1k_2q256  naive       14.4  0.4     84.5   6.16   30.8  3.42x
-8q1kv1k_2q256  sdpa        4.20  0.4      289   21.1  105.3   best
+                        latency   +-                   meas     vs   +-
+spec           backend       ms    %  GFLOP/s   GB/s      %   best    %
+-------------  -------  -------  ---  -------  -----  -----  -----  ---
+q512           naive       26.1  0.4     82.3  0.803   27.4  3.42x  0.2
+q512           sdpa        7.64  0.4      282   2.74   93.9   best    -
+8q1kv1k        naive       4.19  0.4     32.0   16.1   80.4  3.42x  0.2
+8q1kv1k        sdpa        1.22  0.4      110   55.0  275.0   best    -
+8q1kv1k_2q256  naive       14.4  0.4     84.5   6.16   30.8  3.42x  0.2
+8q1kv1k_2q256  sdpa        4.20  0.4      289   21.1  105.3   best    -
 """
 
 LAYOUTS_WITH_SENTINELS = """\
@@ -297,13 +296,13 @@ tokens  layout       us    %  GB/s     %     %   best
 """
 
 GPU_TABLE_WITH_HOST_TIMES = """\
-                   latency   +-  enqueue  plan   roof  memory     vs
-spec      backend       us    %       us    us      %     MiB   best  note
---------  -------  -------  ---  -------  ----  -----  ------  -----  ----
-q8k       sdpa        3010  0.3     21.0   310   17.1    64.0      -  1
-64q1kv4k  sdpa        !200  0.0     21.0     -  109.3       -      -  2,3
-8q1kv1k   sdpa        19.0  0.3     21.0     -      -       -   best  3,4
-8q1kv1k   naive       65.0  1.5     20.5     -   10.5       -  3.42x  5,6
+                   latency   +-  enqueue  plan   roof  memory     vs    +-
+spec      backend       us    %       us    us      %     MiB   best     %  note
+--------  -------  -------  ---  -------  ----  -----  ------  -----  ----  ----
+q8k       sdpa        3010  0.3     21.0   310   17.1    64.0      -     -  1
+64q1kv4k  sdpa        !200  0.0     21.0     -  109.3       -      -     -  2,3
+8q1kv1k   sdpa        19.0  0.3     21.0     -      -       -   best     -  3,4
+8q1kv1k   naive       65.0  1.5     20.5     -      -       -  3.41x  17.6  4,5
 """
 
 PIVOT_TABLE = """\
@@ -328,7 +327,7 @@ spec         sdpa  naive
 --------  -------  -----
 q8k          17.1      -
 64q1kv4k  !109.3*      -
-8q1kv1k        -*  10.5*
+8q1kv1k        -*     -*
 
 *: has a note in the table without --pivot
 !: above_roofline, so it is wrong

@@ -18,6 +18,7 @@ from attnbench.records import Measurement, Status
 from attnbench.reporting.budget import Budget
 from attnbench.reporting.export import write_csv, write_json
 from attnbench.reporting.forecast import forecast_text
+from attnbench.reporting.noise import noise_for
 from attnbench.reporting.progress import outcome_line
 from attnbench.reporting.tables import results_table
 from attnbench.running.cases import DEFAULT_TIMER, Asked, cases_for, check_scope
@@ -160,7 +161,12 @@ def _show_results(session: Session, given: Mapping[str, Any], budget: Budget | N
     runs = {session.run: session.store.run(session.run)}
     sentinels = {session.run: session.store.sentinels(session.run)}
     table = results_table(
-        measurements, runs, sentinels=sentinels, host=given["host"], budget=budget
+        measurements,
+        runs,
+        sentinels=sentinels,
+        host=given["host"],
+        budget=budget,
+        noise=partial(noise_for, session.store),
     )
     click.echo(table)
     if given["output_json"] is not None:

@@ -1,15 +1,17 @@
 """`attnbench report`."""
 
+import sys
 from shutil import get_terminal_size
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 
-from attnbench.commands.options import db_option, note
+from attnbench.commands.options import db_option, note, parsed
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.db.store import Store
 from attnbench.reporting.pivot import METRICS
-from attnbench.reporting.report import Format, report
+from attnbench.reporting.report import View, report
+from attnbench.reporting.where import parse_condition
 
 
 @click.command("report", cls=VariadicCommand)
@@ -21,17 +23,29 @@ from attnbench.reporting.report import Format, report
     help="Runs by number, label, branch, commit or gpu:NAME.  [default: latest]",
 )
 @click.option(
+    "--where",
+    multiple=True,
+    metavar="CONDITION...",
+    callback=parsed(lambda texts: [parse_condition(text) for text in texts]),
+    help="Only what fulfils all: any field, one of = != < <= > >= ~, a value.",
+)
+@click.option(
     "--pivot",
-    type=click.Choice(["backend"]),
-    help="A column for each backend instead of a row; shows one metric.",
+    metavar="FIELD",
+    help="A column for each value of a field (backend, batch, kv_len, layout, label, gpu, ...) "
+    "instead of a row; shows one metric.",
 )
 @click.option(
     "--metric",
     type=click.Choice(list(METRICS)),
     help="What --pivot shows.  [default: latency]",
 )
+@click.option("--best", is_flag=True, help="The best backend of each workload, ties as ties.")
 @click.option(
     "--host", is_flag=True, help="Also show what a call, and planning it, costs the host."
+)
+@click.option(
+    "--ids", is_flag=True, help="Also show the key of each case, as repro and history take it."
 )
 @click.option(
     "--format",
@@ -48,26 +62,29 @@ from attnbench.reporting.report import Format, report
     metavar="FILE",
     help="Write there.  [default: standard output]",
 )
+@click.option("--no-pager", is_flag=True, help="Never page what is longer than the terminal.")
 @db_option
 def command(
-    refs: tuple[str, ...],
-    pivot: str | None,
-    metric: str | None,
-    host: bool,
-    form: Format,
-    output: TextIO,
-    db: str,
+    refs: tuple[str, ...], where: Any, output: TextIO, no_pager: bool, db: str, **view: Any
 ) -> None:
     """Show stored results as tables, Markdown, CSV or JSON.
 
     \b
     attnbench report                                the latest run
-    attnbench report --run main pr --pivot backend  two labels or branches
+    attnbench report --run main pr --pivot label    two labels or branches
+    attnbench report --where family=mla backend=flashmla 'kv_len>=4096'
     attnbench report --run 12 --format csv --output run12.csv
     """
-    width = get_terminal_size().columns
+    width, height = get_terminal_size()
+    shown = View(**view, width=width)
     with Store.open(db, create=False, note=note) as store:
-        text = report(
-            store, refs, form, pivot=pivot is not None, metric=metric, host=host, width=width
-        )
-    click.echo(text, file=output)
+        text = report(store, refs, where, shown)
+    if (
+        text.count("\n") >= height
+        and output.name == "<stdout>"
+        and sys.stdout.isatty()
+        and not no_pager
+    ):
+        click.echo_via_pager(f"{text}\n")
+    else:
+        click.echo(text, file=output)

@@ -10,7 +10,7 @@ import csv
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import TextIO
 
 from attnbench.analysis.roofline import (
@@ -21,16 +21,26 @@ from attnbench.analysis.roofline import (
 )
 from attnbench.analysis.series import Series
 from attnbench.db.rows import Run
+from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.records import Measurement, Status
 from attnbench.reporting.section import NO_SENTINELS, SentinelFacts
-from attnbench.specs.shape import AttnShape, MlaShape
+from attnbench.reporting.where import CASE_FIELDS, DIMS
 from attnbench.timing.guard import REASONS
 from attnbench.timing.sentinels import Sentinels
 
 Record = dict[str, object]
 
-_DIMS = tuple(dict.fromkeys(f.name for f in (*fields(AttnShape), *fields(MlaShape))))
+# Beside these a case has what follows them in CASE_FIELDS.
+_FIRST = ("family", "backend")
+# Packages that kernels come from.
+_VERSIONS = {
+    "torch_version": "torch",
+    "triton_version": "triton",
+    "vllm_version": "vllm",
+    "flashinfer_version": "flashinfer-python",
+    "attnbench_version": "attnbench",
+}
 # What the guard saw, by its names; why clocks were held down stands in a list of its own.
 _GUARD = {
     "sm_clock_before_hz": "sm_clock_hz_before",
@@ -96,6 +106,7 @@ def record(measurement: Measurement, run: Run, sentinels: SentinelFacts = NO_SEN
 
 
 def _origin(m: Measurement, run: Run) -> Record:
+    components = Environment.from_facts(run.environment).components
     return {
         "uuid": m.uuid,
         "run": m.run,
@@ -108,6 +119,11 @@ def _origin(m: Measurement, run: Run) -> Record:
         "machine": m.machine_name,
         "gpu_uuid": run.machine["gpu_uuid"],
         "hostname": run.machine["hostname"],
+        "driver": run.machine["driver"],
+        **{
+            column: components[name].version if name in components else None
+            for column, name in _VERSIONS.items()
+        },
     }
 
 
@@ -124,21 +140,8 @@ def _case(m: Measurement) -> Record:
         "num_kv_tokens": case.batch.num_kv_tokens,
         "max_q_len": case.batch.max_q_len,
         "max_kv_len": case.batch.max_kv_len,
-        **{name: dims.get(name) for name in _DIMS},
-        "dtype": case.dtype,
-        "kv_cache_dtype": case.kv_cache_dtype,
-        "block_size": case.block_size,
-        "layout": case.layout,
-        "scope": case.scope,
-        "query_dtype": case.query_dtype,
-        "output_dtype": case.output_dtype,
-        "window": case.window,
-        "softcap": case.softcap,
-        "sinks": case.sinks,
-        "index_topk": case.index_topk,
-        "topk_pattern": case.topk_pattern,
-        "kv_data": case.kv_data,
-        "page_order": case.page_order,
+        **{name: dims.get(name) for name in DIMS},
+        **{name: getattr(case, name) for name in CASE_FIELDS if name not in _FIRST},
         "knobs": dict(case.knobs),
         "resolved": dict(m.resolved),
     }

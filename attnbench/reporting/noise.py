@@ -1,9 +1,17 @@
 """What verdicts rest on beside the rounds: stored noise, and which runs took turns."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from attnbench.analysis.compare import ASSUMED_NOISE, Noise
 from attnbench.db.store import Store
+
+# By machine key, machine model, family and stratum.
+NoiseLookup = Callable[[str, str, str, str], Noise]
+
+
+def assumed_noise(machine_key: str, machine_model: str, family: str, stratum: str) -> Noise:
+    """What holds where nothing is stored."""
+    return ASSUMED_NOISE
 
 
 def noise_for(

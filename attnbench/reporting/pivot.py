@@ -1,16 +1,19 @@
-"""One metric with a row for each workload and a column for each implementation."""
+"""One metric with a column for each value of a field."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
-from attnbench.analysis.roofline import ABOVE_ROOFLINE, is_above_roofline, roofline_fraction
+from attnbench.analysis.roofline import ABOVE_ROOFLINE, roofline_fraction
 from attnbench.analysis.series import Series
-from attnbench.db.rows import Run
-from attnbench.records import Measurement
-from attnbench.reporting.fields import requested
+from attnbench.errors import UsageError
+from attnbench.reporting.fields import batch_text, requested
 from attnbench.reporting.grid import WIDTH, Column, Style, grid, items
 from attnbench.reporting.notes import shared_by_all, warnings
 from attnbench.reporting.section import Section, sections
+from attnbench.reporting.selection import Selection
 from attnbench.reporting.tables import spec_column
+from attnbench.reporting.where import case_facts, run_facts
 from attnbench.specs.case import WORKLOAD_FIELDS
 from attnbench.units import (
     MISSING,
@@ -37,64 +40,183 @@ _MARKS = {
     "*": "*: has a note in the table without --pivot",
     "!": f"!: {ABOVE_ROOFLINE}, so it is wrong",
 }
+# Fields that tell runs apart, not cases: all runs asked for then stand in one table.
+_OF_RUNS = ("run", "label", "branch", "commit", "gpu")
+# What tells batches apart whose requests are all alike.
+_OF_BATCHES = ("num_requests", "q_len", "kv_len")
+_COMMIT_DIGITS = 7
 
 
-def pivot_table(
-    measurements: Iterable[Measurement],
-    runs: Mapping[int, Run],
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Sections whose rows are shown together, and the field that has a column for each value."""
+
+    sections: Sequence[Section]
+    by: str
+
+    @property
+    def rows(self) -> list[tuple[Series, Section]]:
+        """What has a time, with where it comes from."""
+        return [(series, each) for each in self.sections for series in each.timed]
+
+    @property
+    def whole(self) -> Section:
+        """All sections as one, for what their rows share."""
+        series = list(chain.from_iterable(each.series for each in self.sections))
+        return Section(series, {n: r for s in self.sections for n, r in s.all_runs.items()})
+
+
+def pivot_tables(
+    selections: Sequence[Selection],
+    by: str,
     metric: str,
     style: Style = "table",
     width: int = WIDTH,
 ) -> str:
-    """A table for each family, method and machine model; `metric` is a key of METRICS."""
-    listed = sections(measurements, runs)
-    return "\n\n".join(_section_text(each, metric, style, width) for each in listed)
+    """A table for each family, method and machine model; `metric` is a key of METRICS.
+
+    `by` is backend, batch, or any other field of a case or its run; UsageError for one that no
+    row has.
+    """
+    listed = [sections(each.measurements, each.runs) for each in selections]
+    if by in _OF_RUNS:
+        tables = [_Table(group, by) for group in _merged(chain.from_iterable(listed), by)]
+    else:
+        tables = [_Table([each], by) for each in chain.from_iterable(listed)]
+    _check_field(tables, by)
+    return "\n\n".join(_table_text(each, metric, style, width) for each in tables)
 
 
-def _section_text(section: Section, metric: str, style: Style, width: int) -> str:
+def _merged(listed: Iterable[Section], by: str) -> list[list[Section]]:
+    """Sections that differ in their runs alone, or in their GPU if that is asked for."""
+    groups: dict[tuple[str, ...], list[Section]] = {}
+    for each in listed:
+        _, method, machine = each.series[0].key
+        key = (each.series[0].case.family, method, "" if by == "gpu" else machine)
+        groups.setdefault(key, []).append(each)
+    return list(groups.values())
+
+
+def _check_field(tables: Sequence[_Table], by: str) -> None:
+    known = {
+        name
+        for table in tables
+        for series, section in table.rows
+        for name in _facts(series, section)
+    }
+    if known and by not in known:
+        raise UsageError(
+            f"--pivot {by}: no case has a field '{by}'; the fields are {', '.join(sorted(known))}"
+        )
+
+
+def _facts(series: Series, section: Section) -> dict[str, object]:
+    """What ran over what was asked, and where."""
+    run = section.all_runs[series.first.run]
+    return {**case_facts(series.case), **series.resolved, **run_facts(run)}
+
+
+def _table_text(table: _Table, metric: str, style: Style, width: int) -> str:
     name, value, column = METRICS[metric]
-    values = [value(each, section) for each in section.timed]
-    blocks = [section.heading(style, width)]
+    values = [value(each, section) for each, section in table.rows]
+    whole = table.whole
+    blocks = [whole.heading(style, width)]
     if any(each is not None for each in values):
         unit, texts = column(values)
-        cells, notes = _marked(texts, section)
-        blocks += [f"{name}, {unit}", grid(_columns(section, cells), style, width)]
+        cells, notes = _marked(texts, table)
+        blocks += [f"{name}, {unit}", grid(_columns(table, whole, cells), style, width)]
         blocks.append(items(notes, style, width))
     elif values:
         blocks.append(f"{name}: not known of any of these cases")
-    blocks.append(items(section.failures(), style, width))
+    blocks.append(items(whole.failures(), style, width))
     return "\n\n".join(filter(None, blocks))
 
 
-def _marked(texts: Sequence[str], section: Section) -> tuple[list[str], list[str]]:
+def _marked(texts: Sequence[str], table: _Table) -> tuple[list[str], list[str]]:
     """The cells, those in doubt with a star and wrong ones with a !, and what stands below."""
-    rows = list(zip(section.timed, section.roofline_fractions, strict=True))
-    doubts = [warnings(each, section, fraction) for each, fraction in rows]
+    fractions = [fraction for s in table.sections for fraction in s.roofline_fractions]
+    doubts = [
+        warnings(each, section, fraction)
+        for (each, section), fraction in zip(table.rows, fractions, strict=True)
+    ]
     shared = shared_by_all(doubts)
     stars = ["*" if set(found) - set(shared) else "" for found in doubts]
-    wrong = ["!" if is_above_roofline(*row) else "" for row in rows]
+    wrong = ["!" if each else "" for section in table.sections for each in section.wrong]
     notes = [text for mark, text in _MARKS.items() if mark in (*stars, *wrong)]
     cells = list(map("{}{}{}".format, wrong, texts, stars))
     return cells, [*notes, *(f"all: {text}" for text in shared)]
 
 
-def _columns(section: Section, cells: Sequence[str]) -> list[Column]:
-    fields = section.fields
+def _columns(table: _Table, whole: Section, cells: Sequence[str]) -> list[Column]:
+    """First what tells the rows apart, then the values; what meets in a cell takes two rows."""
     rows: dict[tuple[object, ...], dict[str, str]] = {}
-    firsts: list[Series] = []
-    for series, cell in zip(section.timed, cells, strict=True):
+    firsts: dict[tuple[object, ...], Series] = {}
+    names = _row_names(table.by, whole)
+    for (series, section), cell in zip(table.rows, cells, strict=True):
+        header = _header(series, section, table.by, whole)
+        facts = _batch_key(series, table.by)
         asked = requested(series.case)
-        work = [asked.get(name) for name in fields.varying if name in WORKLOAD_FIELDS]
-        key = (str(series.case.batch), *work)
-        if key not in rows:
-            firsts.append(series)
-        rows.setdefault(key, {})[_implementation(series, section)] = cell
-    names = dict.fromkeys(name for row in rows.values() for name in row)
+        key: tuple[object, ...] = (facts, *(asked.get(name) for name in names))
+        while header in rows.get(key, {}):
+            key = (*key, "again")
+        firsts.setdefault(key, series)
+        rows.setdefault(key, {})[header] = cell
+    headers = dict.fromkeys(header for row in rows.values() for header in row)
+    listed = list(firsts.values())
     return [
-        spec_column(firsts),
-        *fields.columns(firsts, WORKLOAD_FIELDS),
-        *(Column(name, [row.get(name, MISSING) for row in rows.values()]) for name in names),
+        *_batch_columns(listed, table.by),
+        *whole.fields.columns(listed, names),
+        *(Column(each, [row.get(each, MISSING) for row in rows.values()]) for each in headers),
     ]
+
+
+def _row_names(by: str, whole: Section) -> list[str]:
+    """The varying fields that tell rows apart, the batch aside."""
+    if by == "backend":  # the header names the implementation, all that only chooses one
+        return [name for name in whole.fields.varying if name in WORKLOAD_FIELDS]
+    return [name for name in whole.fields.varying if name != by]
+
+
+def _batch_key(series: Series, by: str) -> object:
+    if _is_the_batch(series, by):
+        return None
+    if by not in _OF_BATCHES:
+        return str(series.case.batch)
+    if len(series.case.batch.groups()) > 1:
+        raise UsageError(
+            f"--pivot {by}: the requests of {series.case.batch} differ in it; leave such batches "
+            f"out, e.g. --where batch={series.case.batch.requests[0]}, or use --pivot batch"
+        )
+    facts = case_facts(series.case)
+    return tuple(facts[name] for name in _OF_BATCHES if name != by)
+
+
+def _batch_columns(listed: Sequence[Series], by: str) -> list[Column]:
+    if _is_the_batch(listed[0], by):
+        return []
+    if by not in _OF_BATCHES:
+        return [spec_column(listed)]
+    facts = [case_facts(each.case) for each in listed]
+    return [
+        Column(name.replace("_", "\n", 1), [str(each[name]) for each in facts])
+        for name in _OF_BATCHES
+        if name != by
+    ]
+
+
+def _is_the_batch(series: Series, by: str) -> bool:
+    """Of a cache write only the number of tokens counts."""
+    return by == "batch" or (by == "num_tokens" and series.case.family == "cache-write")
+
+
+def _header(series: Series, section: Section, by: str, whole: Section) -> str:
+    if by == "backend":
+        return _implementation(series, whole)
+    if _is_the_batch(series, by):
+        return batch_text(series.case).replace(" ", "\n")
+    value = _facts(series, section).get(by)
+    text = MISSING if value is None else str(value)
+    return f"{by.replace('_', ' ')}\n{text[:_COMMIT_DIGITS] if by == 'commit' else text}"
 
 
 def _implementation(series: Series, section: Section) -> str:

@@ -4,13 +4,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from attnbench.analysis.compare import Cell, Noise
 from attnbench.analysis.roofline import is_above_roofline, measured_fraction, roofline_fraction
 from attnbench.analysis.series import Series, series_of
+from attnbench.analysis.standing import Standing, standings
 from attnbench.db.rows import Run
 from attnbench.provenance.machine import Machine
 from attnbench.records import Measurement, Status
 from attnbench.reporting.fields import Fields, batch_text, method_text
 from attnbench.reporting.grid import Style, heading
+from attnbench.reporting.noise import NoiseLookup, assumed_noise
 from attnbench.specs.case import Case
 from attnbench.timing.sentinels import Sentinels
 
@@ -28,6 +31,7 @@ class Section:
     series: Sequence[Series]
     all_runs: Mapping[int, Run]
     all_sentinels: SentinelFacts = field(default_factory=dict)
+    noise: NoiseLookup = assumed_noise
 
     @cached_property
     def timed(self) -> list[Series]:
@@ -61,8 +65,19 @@ class Section:
 
     @cached_property
     def wrong(self) -> list[bool]:
-        """Whether each row is faster than can be."""
+        """Which rows have a time that cannot be."""
         return list(map(is_above_roofline, self.timed, self.roofline_fractions))
+
+    @cached_property
+    def standings(self) -> list[Standing | None]:
+        """Each row against the best of its workload; wrong ones apart."""
+        right = [each for each, wrong in zip(self.timed, self.wrong, strict=True) if not wrong]
+        found = iter(standings(right, self._noise))
+        return [None if wrong else next(found) for wrong in self.wrong]
+
+    def _noise(self, series: Series, cell: Cell) -> Noise:
+        first = series.first
+        return self.noise(first.machine_key, first.machine_model, first.case.family, cell.stratum)
 
     @cached_property
     def measured_fractions(self) -> list[float | None]:
@@ -139,10 +154,11 @@ def sections(
     measurements: Iterable[Measurement],
     runs: Mapping[int, Run],
     sentinels: SentinelFacts = NO_SENTINELS,
+    noise: NoiseLookup = assumed_noise,
 ) -> list[Section]:
     """The measurements by family, method and machine model, in the order of their first."""
     groups: dict[tuple[str, str, str], list[Series]] = {}
     for series in series_of(measurements):
         _, method, machine = series.key
         groups.setdefault((series.case.family, method, machine), []).append(series)
-    return [Section(listed, runs, sentinels) for listed in groups.values()]
+    return [Section(listed, runs, sentinels, noise) for listed in groups.values()]

@@ -8,6 +8,7 @@ from attnbench.db.rows import Run
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.records import Measurement
+from attnbench.reporting.where import Condition, matching
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +20,13 @@ class Selection:
     runs: Mapping[int, Run]  # those that any of the measurements belongs to, oldest first
 
 
-def select(store: Store, ref: str, pool: bool = False) -> Selection:
+def select(
+    store: Store, ref: str, pool: bool = False, where: Sequence[Condition] = ()
+) -> Selection:
     """Of each case, method and machine model the newest run's rounds, or all if pooled.
 
-    UsageError for a ref that names nothing, or runs without outcomes.
+    Those that fulfil all conditions, which may be none of them. UsageError for a ref that names
+    nothing, or runs without outcomes.
     """
     numbers = resolve(store, ref).runs
     measurements = store.measurements(numbers, pool=pool)
@@ -33,7 +37,8 @@ def select(store: Store, ref: str, pool: bool = False) -> Selection:
             "was measured; `attnbench runs` lists runs with their outcomes"
         )
     used = {each.run for each in measurements}
-    return Selection(ref, measurements, {n: store.run(n) for n in numbers if n in used})
+    runs = {n: store.run(n) for n in numbers if n in used}
+    return Selection(ref, matching(measurements, runs, where), runs)
 
 
 def run_numbers(store: Store, refs: Sequence[str]) -> list[int]:

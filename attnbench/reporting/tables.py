@@ -5,6 +5,7 @@ from dataclasses import replace
 from statistics import median
 
 from attnbench.analysis.series import Series
+from attnbench.analysis.standing import Standing
 from attnbench.db.rows import Run
 from attnbench.records import Measurement
 from attnbench.reporting.budget import Budget
@@ -12,6 +13,7 @@ from attnbench.reporting.choices import choice_lines
 from attnbench.reporting.conclusions import conclusions
 from attnbench.reporting.fields import spec
 from attnbench.reporting.grid import WIDTH, Column, Style, grid, items, words
+from attnbench.reporting.noise import NoiseLookup, assumed_noise
 from attnbench.reporting.notes import drifts, numbered, row_notes, what_ran
 from attnbench.reporting.section import NO_SENTINELS, Section, SentinelFacts, sections
 from attnbench.units import (
@@ -24,6 +26,8 @@ from attnbench.units import (
     three_digits,
 )
 
+ID_DIGITS = 8  # of a case's key, in tables
+
 
 def results_table(
     measurements: Iterable[Measurement],
@@ -34,27 +38,31 @@ def results_table(
     sentinels: SentinelFacts = NO_SENTINELS,
     host: bool = False,
     budget: Budget | None = None,
+    ids: bool = False,
+    noise: NoiseLookup = assumed_noise,
 ) -> str:
     """A table for each family, method and machine model, and below it all that has no time.
 
     `runs` holds, by number, at least the runs that the measurements belong to, and `sentinels`
-    what their devices reached; `host` adds what a call and its plan cost the host. Where a
-    terminal is narrow, the part of the measured rates is left out, and from beside host times
-    the FLOP and byte rates. `budget` adds the part of it that the calls of all layers take. What
-    the tables together show stands below them.
+    what their devices reached; `host` adds what a call and its plan cost the host, `ids` the key
+    of each case; `noise` is what ties with the best are judged by. Where a terminal is narrow, the
+    part of the measured rates is left out, and from beside host times the FLOP and byte rates.
+    `budget` adds the part of it that the calls of all layers take. What the tables together show
+    stands below them.
     """
-    listed = sections(measurements, runs, sentinels)
-    texts = [_section_text(each, style, width, host, budget) for each in listed]
+    listed = sections(measurements, runs, sentinels, noise)
+    texts = [_section_text(each, style, width, host, ids, budget) for each in listed]
     return "\n\n".join([*texts, *conclusions(listed, style, width)])
 
 
 def _section_text(
-    section: Section, style: Style, width: int, host: bool, budget: Budget | None
+    section: Section, style: Style, width: int, host: bool, ids: bool, budget: Budget | None
 ) -> str:
     timed, blocks = section.timed, [section.heading_with_batch(style, width)]
     if timed:
         marks, notes = numbered(row_notes(section))
-        blocks.append(grid(_columns(section, marks, host, budget), style, width))
+        columns = [*_ids(timed, ids), *_columns(section, marks, host, budget)]
+        blocks.append(grid(columns, style, width))
         lines = [*notes, *what_ran(timed), *drifts(section.reached)]
         if budget is not None:
             lines.append(budget.note)
@@ -87,9 +95,7 @@ def _columns(
         *([] if budget is None else [budget.column([each.time for each in timed])]),
         *_known("memory", *bytes_column([_most(each, "peak_memory") for each in timed])),
     ]
-    factors = _factors(section)
-    if any(text != MISSING for text in factors):
-        columns.append(Column("vs\nbest", factors))
+    columns += _against_best(section)
     if any(marks):
         columns.append(Column("note", marks, left=True))
     return columns
@@ -159,27 +165,22 @@ def _numbers(series: Series, fact: str) -> list[float]:
     return [value for value in values if isinstance(value, int | float)]
 
 
-def _factors(section: Section) -> list[str]:
-    """Each time over the best of its workload, where that has several; wrong ones apart."""
-    rows = list(zip(section.timed, section.wrong, strict=True))
-    times: dict[tuple[str, object], list[float]] = {}
-    for each, wrong in rows:
-        if not wrong:
-            times.setdefault(_equal_work(each), []).append(each.time or 0.0)
-    return [
-        MISSING if wrong else _factor(each.time or 0.0, times[_equal_work(each)])
-        for each, wrong in rows
-    ]
+def _ids(timed: Sequence[Series], shown: bool) -> list[Column]:
+    texts = [each.first.case_key[:ID_DIGITS] for each in timed]
+    return [Column("case", texts, left=True)] if shown else []
 
 
-def _equal_work(series: Series) -> tuple[str, object]:
-    """What rows must share to be ranked: at scope kernel MLA's two paths do unequal work."""
-    unequal = series.case.family == "mla" and series.case.scope == "kernel"
-    split = series.timed[0].facts["decode_requests"] if unequal else None
-    return series.first.workload_key, split
+def _against_best(section: Section) -> list[Column]:
+    """Each time over the best of its workload with half its 95 % interval, ties called ties."""
+    if not any(each and each.rivals for each in section.standings):
+        return []
+    factors = [MISSING if each is None else factor_text(each) for each in section.standings]
+    reaches = [None if each is None else each.reach for each in section.standings]
+    return [Column("vs\nbest", factors), *_known("+-", *percent_column(reaches))]
 
 
-def _factor(time: float, rivals: Sequence[float]) -> str:
-    if len(rivals) == 1:
-        return MISSING
-    return "best" if time == min(rivals) else f"{three_digits(time / min(rivals))}x"
+def factor_text(standing: Standing) -> str:
+    """best, tie, or the time over the best's, e.g. 3.42x."""
+    if standing.place in ("best", "tie"):
+        return standing.place
+    return f"{three_digits(standing.comparison.ratio)}x" if standing.comparison else MISSING
