@@ -54,7 +54,9 @@ def test_who_has_no_rival_is_alone(tmp_path: Path) -> None:
 
 def test_what_met_another_state_of_the_cache_is_no_rival(tmp_path: Path) -> None:
     hot = rounds("q1k", "naive", *STEADY, cache_state="mixed")
-    assert set(places(tmp_path, {**rounds("q1k", "sdpa", 2.0, 2.1, 2.0), **hot}).values()) == {"alone"}
+    assert set(places(tmp_path, {**rounds("q1k", "sdpa", 2.0, 2.1, 2.0), **hot}).values()) == {
+        "alone"
+    }
 
 
 def test_the_interval_of_a_rival_holds_its_ratio(tmp_path: Path) -> None:

@@ -60,18 +60,23 @@ def _counts(session: Session, *where: ColumnElement[bool]) -> Mapping[int, dict[
     return counts
 
 
-def read_measurements(session: Session, runs: Collection[int], pool: bool) -> list[Measurement]:
-    """The outcomes of the runs, oldest run first, then by position.
+def read_measurements(
+    session: Session, runs: Collection[int], pool: bool, cases: Collection[int] | None = None
+) -> list[Measurement]:
+    """The outcomes of the runs, of some cases by id or of all, oldest run first, then by position.
 
     Unless they are pooled, only the newest run counts of those that measured one case with one
     method on one machine model.
     """
     machines = _machines(session, runs)
     methods = {row.id: row for row in session.scalars(select(MethodRow))}
-    found = session.execute(_wanted(runs, pool)).all()
-    cases = _cases(session, {row.case_id for row in found})
+    wanted = _wanted(runs, pool)
+    if cases is not None:
+        wanted = wanted.where(MeasurementRow.case_id.in_(cases))
+    found = session.execute(wanted).all()
+    decoded = _cases(session, {row.case_id for row in found})
     return [
-        measurement(row, cases[row.case_id], methods[row.method_id], machines[row.run])
+        measurement(row, decoded[row.case_id], methods[row.method_id], machines[row.run])
         for row in found
     ]
 

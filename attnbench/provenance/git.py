@@ -5,6 +5,7 @@ import os
 import re
 import stat
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,19 @@ def git_state(path: Path) -> GitState | None:
         dirty=_uncommitted_changes(top),
         subject=_line(top, "log", "-1", "--no-show-signature", "--format=%s") or "",
     )
+
+
+def ancestry(path: Path, commits: Iterable[str]) -> list[str] | None:
+    """The commits with ancestors first; None where the tree at `path` lacks any of them."""
+    wanted = dict.fromkeys(commits)
+    listed = _line(path, "rev-list", "--topo-order", "--reverse", *wanted) if wanted else ""
+    return None if listed is None else [each for each in listed.split() if each in wanted]
+
+
+def commits_between(path: Path, ancestor: str, commit: str) -> int | None:
+    """How many commits `commit` has that `ancestor` lacks; None where the tree has not both."""
+    count = _line(path, "rev-list", "--count", f"{ancestor}..{commit}")
+    return None if count is None else int(count)
 
 
 def without_credentials(text: str) -> str:

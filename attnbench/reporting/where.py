@@ -111,7 +111,7 @@ def matching(
 ) -> list[Measurement]:
     """The measurements that fulfil all conditions, in order; UsageError for an unknown field."""
     listed = list(measurements)
-    if not conditions:
+    if not (conditions and listed):
         return listed
     cases: dict[str, Facts] = {
         each.case_key: case_facts(each.case) for each in {m.case_key: m for m in listed}.values()

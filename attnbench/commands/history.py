@@ -1,0 +1,66 @@
+"""`attnbench history`."""
+
+from pathlib import Path
+from shutil import get_terminal_size
+from typing import Any
+
+import click
+
+from attnbench.commands.options import db_option, note, parsed
+from attnbench.commands.variadic import VariadicCommand
+from attnbench.db.store import Store
+from attnbench.errors import UsageError
+from attnbench.reporting.diff import parse_margin
+from attnbench.reporting.history import all_steps, histories
+from attnbench.reporting.history_text import history_text, runs_before_steps
+from attnbench.reporting.where import parse_condition
+
+
+@click.command("history", cls=VariadicCommand)
+@click.option(
+    "--case", default="", metavar="KEY", help="The beginning of a case's key (report --ids)."
+)
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="CONDITION...",
+    callback=parsed(lambda texts: [parse_condition(text) for text in texts]),
+    help="Cases that fulfil all: any field, one of = != < <= > >= ~, a value.",
+)
+@click.option(
+    "--margin",
+    default="1%",
+    show_default=True,
+    callback=parsed(parse_margin),
+    metavar="PERCENT",
+    help="The change of a time that does not matter.",
+)
+@click.option(
+    "--source",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=".",
+    help="Git tree that tells the order of commits.  [default: the working directory]",
+)
+@db_option
+def command(case: str, where: Any, margin: float, source: Path, db: str) -> None:
+    """Show cases over commits, and where their times changed.
+
+    A step is a change that stayed, beyond the margin and what noise explains. Below it stands the
+    `git bisect run` line that finds its commit.
+
+    \b
+    attnbench history --case 31e6e10f
+    attnbench history --where backend=flash batch=8q1kv1k
+    """
+    if not case and not where:
+        raise UsageError(
+            "history shows cases that are named: by --case and a key, or by --where and "
+            "conditions, e.g. attnbench history --where backend=sdpa batch=8q1kv1k"
+        )
+    with Store.open(db, create=False, note=note) as store:
+        found = histories(store, case.lower(), where, source)
+        steps = all_steps(found, margin)
+        plans = {run.number: store.plan(run.number) for run in runs_before_steps(found, steps)}
+    named = None if db == "attnbench.db" else db if "://" in db else str(Path(db).absolute())
+    width = get_terminal_size().columns
+    click.echo(history_text(found, steps, plans, db=named, tree=source, width=width))

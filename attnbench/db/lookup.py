@@ -1,0 +1,58 @@
+"""Finds cases and measurements by the beginning of a key, or by what they hold."""
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import select
+
+from attnbench.db.models import CaseRow, MeasurementRow
+from attnbench.db.queries import read_measurements
+from attnbench.db.store import Store
+from attnbench.errors import UsageError
+from attnbench.records import Measurement
+from attnbench.specs.case import Case
+
+_AFTER_HEX = "g"  # sorts after all hexadecimal digits
+_LISTED = 5  # keys in a message
+
+
+def find_cases(store: Store, prefix: str = "") -> dict[str, Case]:
+    """The cases whose key begins so, by key."""
+    query = select(CaseRow.key, CaseRow.canonical)
+    if prefix:
+        query = query.where(CaseRow.key >= prefix, CaseRow.key < prefix + _AFTER_HEX)
+    with store.reading() as session:
+        return {key: Case.from_canonical(dict(facts)) for key, facts in session.execute(query)}
+
+
+def measurements_of(store: Store, cases: Collection[str]) -> list[Measurement]:
+    """All outcomes of the cases with these keys, oldest run first, then by position."""
+    query = select(CaseRow.id).where(CaseRow.key.in_(cases))
+    with store.reading() as session:
+        ids = session.scalars(query).all()
+        runs = select(MeasurementRow.run).where(MeasurementRow.case_id.in_(ids)).distinct()
+        return read_measurements(session, session.scalars(runs).all(), pool=True, cases=ids)
+
+
+def find_measurement(store: Store, prefix: str) -> Measurement | None:
+    """The outcome whose UUID begins so, else the newest of the case whose key does; None if none.
+
+    UsageError where several outcomes, or several cases, begin so.
+    """
+    place = select(MeasurementRow.uuid, MeasurementRow.run, MeasurementRow.case_id)
+    begins = (MeasurementRow.uuid >= prefix, MeasurementRow.uuid < prefix + _AFTER_HEX)
+    with store.reading() as session:
+        places = session.execute(place.where(*begins).limit(_LISTED)).all()
+        _require_one(prefix, "measurements", [row.uuid for row in places])
+        for uuid, run, case in places:
+            found = read_measurements(session, [run], pool=True, cases=[case])
+            return next(each for each in found if each.uuid == uuid)
+    cases = list(find_cases(store, prefix))
+    _require_one(prefix, "cases", cases)
+    return next(reversed(measurements_of(store, cases)), None)
+
+
+def _require_one(prefix: str, what: str, found: Sequence[str]) -> None:
+    if len(found) > 1:
+        raise UsageError(
+            f"{prefix} begins several {what}; give more digits: {', '.join(found[:_LISTED])}"
+        )

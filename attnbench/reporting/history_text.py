@@ -1,0 +1,196 @@
+"""Histories for people: a row and a dot for each version, the steps, and how to bisect them."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from math import log
+from pathlib import Path
+
+from attnbench.analysis.steps import Step
+from attnbench.db.rows import Run
+from attnbench.errors import UsageError
+from attnbench.provenance.git import commits_between
+from attnbench.reporting.command_line import case_command
+from attnbench.reporting.differences import differences
+from attnbench.reporting.fields import batch_text, method_text, requested
+from attnbench.reporting.grid import WIDTH, Column, grid, heading, items, words
+from attnbench.reporting.history import History, Version
+from attnbench.reporting.tables import ID_DIGITS
+from attnbench.units import MISSING, change_in_percent, percent, percent_column, seconds_column
+
+_DIGITS = 9  # of a commit
+_PLOT = 24  # characters from the shortest to the longest time
+
+
+def history_text(
+    listed: Sequence[History],
+    steps: Sequence[Sequence[Step]],
+    plans: Mapping[int, Mapping[str, object]],
+    *,
+    db: str | None = None,
+    tree: Path | None = None,
+    width: int = WIDTH,
+) -> str:
+    """One part for each history; `plans` by run, of those that may be bisected from.
+
+    `db` is what commands must name, None for the default; `tree` tells how far commits are apart.
+    """
+    texts = []
+    for history, found in zip(listed, steps, strict=True):
+        blocks = [_heading(history, width), _table(history, found, width)]
+        blocks.append(items(_notes(history, found), width=width))
+        for step in found:
+            lines = _step_lines(history, step, tree)
+            blocks.append(items(lines, width=width))
+            blocks.append(_bisection(history, step, plans, db, tree))
+        texts.append("\n\n".join(filter(None, blocks)))
+    return "\n\n\n".join(texts)
+
+
+def _heading(history: History, width: int) -> str:
+    first = history.series.first
+    asked = requested(history.case)
+    lines = [
+        f"{history.case.family} {history.case.backend} {batch_text(history.case)} on "
+        f"{first.machine_name}; {method_text(first.method)}",
+        ", ".join(f"{name} {value}" for name, value in asked.items() if name != "backend"),
+        f"case {first.case_key[:ID_DIGITS]}",
+    ]
+    return heading(lines, width=width)
+
+
+def _table(history: History, steps: Sequence[Step], width: int) -> str:
+    versions = history.versions
+    unit, times = seconds_column([each.time for each in versions])
+    axis_unit, (low, high) = seconds_column(_axis(history))
+    by_place = {step.at: f"{change_in_percent(step.ratio)} %" for step in steps}
+    columns = [
+        Column("version", [_name(each) for each in versions], left=True),
+        Column("measured, UTC", [f"{v.runs[0].started:%Y-%m-%d %H:%M}" for v in versions]),
+        words("label", [each.runs[-1].label or MISSING for each in versions]),
+        Column("runs", [str(len(each.runs)) for each in versions]),
+        Column(f"latency\n{unit}", times),
+        Column("+-\n%", percent_column([each.series[-1].spread for each in versions])[1]),
+        Column(f"{low} to {high} {axis_unit}".rjust(_PLOT), _dots(history), left=True),
+    ]
+    if steps:
+        places = range(len(versions))
+        columns.append(Column("step", [by_place.get(at, "") for at in places], left=True))
+    return grid(columns, width=width)
+
+
+def _axis(history: History) -> tuple[float, float]:
+    """The ends of the plot, 5 % or more apart so that noise looks like it."""
+    times = [each.time for each in history.versions]
+    return min(times), max(*times, 1.05 * min(times))
+
+
+def _dots(history: History) -> list[str]:
+    """Each time's place between the ends, on a logarithmic scale."""
+    low, high = map(log, _axis(history))
+    places = [(log(each.time) - low) / (high - low) for each in history.versions]
+    return [f"|{' ' * round(place * (_PLOT - 2))}*" for place in places]
+
+
+def _name(version: Version) -> str:
+    if version.commit is None:
+        return f"run {version.runs[0].number}"
+    return version.commit[:_DIGITS] + ("*" if version.runs[0].source["dirty"] else "")
+
+
+def _notes(history: History, steps: Sequence[Step]) -> list[str]:
+    lines = []
+    if any(each.runs[0].source["dirty"] for each in history.versions if each.commit):
+        lines.append("*: with uncommitted changes")
+    if not history.by_ancestry:
+        lines.append(
+            "in the order of measuring: not every run is of a commit in this directory's git tree"
+        )
+    if not steps and len(history.versions) > 1:
+        lines.append("no step: nothing beyond the margin and the noise stayed changed")
+    if not history.noise.measured:
+        assumed = percent(history.noise.session_sd)
+        lines.append(
+            f"sessions are assumed to differ by {assumed}; `attnbench selfcheck` measures it"
+        )
+    return lines
+
+
+def _step_lines(history: History, step: Step, tree: Path | None) -> list[str]:
+    before, after = _sides(history, step)
+    verb = "slower" if step.ratio > 1 else "faster"
+    low, high = change_in_percent(step.low), change_in_percent(step.high)
+    subject = after.runs[0].source["subject"]
+    named = f'{_name(after)} "{subject}"' if subject else _name(after)
+    lines = [
+        f"{verb} by {change_in_percent(step.ratio)} % (95 % interval {low} to {high}) at {named}; "
+        f"before it {_name(before)}"
+    ]
+    lines += [f"differs: {text}" for text in differences(before.runs[-1], after.runs[0])]
+    if _distance(before, after, tree) == 1:
+        lines.append("no commit lies between the two")
+    return lines
+
+
+def _sides(history: History, step: Step) -> tuple[Version, Version]:
+    return history.versions[step.at - 1], history.versions[step.at]
+
+
+def _distance(before: Version, after: Version, tree: Path | None) -> int | None:
+    if tree is None or before.commit is None or after.commit is None:
+        return None
+    return commits_between(tree, before.commit, after.commit)
+
+
+def _bisection(
+    history: History,
+    step: Step,
+    plans: Mapping[int, Mapping[str, object]],
+    db: str | None,
+    tree: Path | None,
+) -> str:
+    """The two lines that find the commit of a step; empty where there is nothing to find."""
+    before, after = _sides(history, step)
+    if before.commit is None or after.commit is None or before.commit == after.commit:
+        return ""
+    if _distance(before, after, tree) == 1:
+        return ""
+    run = after.runs[0]
+    try:
+        measure = case_command(history.case, history.series.first.method, plans[run.number])
+    except UsageError:
+        return ""
+    return "\n".join(
+        [
+            "find the commit between them, in the tree of the code under test:",
+            f"git bisect start {after.commit[:_DIGITS]} {before.commit[:_DIGITS]}",
+            f"git bisect run sh -c {shlex.quote(_script(measure, before, step, db))}",
+        ]
+    )
+
+
+def _script(measure: Sequence[str], before: Version, step: Step, db: str | None) -> str:
+    """Measure the commit that is checked out, and compare it with the one before the step.
+
+    Half of the step is the margin: what has it is far outside, what has it not is well within.
+    Exit status 0 is before the step, 1 after it, 125 tells nothing.
+    """
+    where = ["--db", db] if db else []
+    margin = f"{100 * abs(step.ratio ** (0.5 if step.ratio > 1 else -0.5) - 1):.2f}%"
+    good, here = shlex.quote(f"commit:{(before.commit or '')[:_DIGITS]}"), "label:$l"
+    base, head = (good, here) if step.ratio > 1 else (here, good)
+    compare = shlex.join(["attnbench", "diff", "--margin", margin, *where])
+    return (
+        f"l=bisect-$(git rev-parse --short HEAD); "
+        f"{shlex.join([*measure, *where])} --label $l || exit 125; "
+        f'd="{compare} --base {base} --head {head}"; '
+        "$d --fail-on unclear && exit 0; $d --fail-on slower; [ $? = 1 ] && exit 1; exit 125"
+    )
+
+
+def runs_before_steps(listed: Sequence[History], steps: Sequence[Sequence[Step]]) -> list[Run]:
+    """The first run after each step: how to measure it again stands in its plan."""
+    return [
+        _sides(history, step)[1].runs[0]
+        for history, found in zip(listed, steps, strict=True)
+        for step in found
+    ]

@@ -1,0 +1,207 @@
+"""`attnbench history`: the order of versions, the steps, and a bisection that finds its commit."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from attnbench.cli import cli
+from attnbench.db.store import Store
+from attnbench.provenance.environment import Component, Environment
+from attnbench.provenance.source import Source
+from tests.conftest import SMALL
+from tests.stored_results import ENVIRONMENT, SOURCE, attn, store_run, timed
+from tests.stored_runs import backdate
+
+CASE, OTHER = attn("8q1kv1k"), attn("q512", "naive")
+FLAT, SLOW = 1e-3, 1.2e-3
+
+
+def commit(letter: str, dirty: str | None = None) -> Source:
+    return replace(SOURCE, commit=letter * 40, subject=f"Commit {letter}", dirty=dirty)
+
+
+def fill(path: Path, *times: float) -> None:
+    """Commits a, b, c, ... one after the other, with three rounds each."""
+    with Store.open(path) as store:
+        for letter, time in zip("abcdef", times, strict=False):
+            rounds = timed(CASE, time, 1.001 * time, 0.999 * time)
+            store_run(store, {CASE: rounds, OTHER: timed(OTHER, FLAT)}, source=commit(letter))
+
+
+def history(path: Path, *options: str) -> Result:
+    return CliRunner().invoke(cli, ["history", "--db", str(path), *options])
+
+
+def test_a_step_is_shown_at_the_version_that_has_it(tmp_path: Path) -> None:
+    fill(tmp_path / "h.db", FLAT, FLAT, SLOW, SLOW)
+    found = history(tmp_path / "h.db", "--case", CASE.key[:8])
+    assert found.exit_code == 0, found.output
+    rows = [line for line in found.stdout.splitlines() if line[9:11] == "  " and "|" in line]
+    assert [(row[:9], row.rsplit("|")[1].split()) for row in rows] == [
+        ("aaaaaaaaa", ["*"]),
+        ("bbbbbbbbb", ["*"]),
+        ("ccccccccc", ["*", "+20.0", "%"]),
+        ("ddddddddd", ["*"]),
+    ]
+    assert rows[0].index("*") < rows[2].index("*")
+    text = " ".join(found.stdout.split())
+    assert "slower by +20.0 % (95 % interval" in text
+    assert 'at ccccccccc "Commit c"; before it bbbbbbbbb' in text
+    assert "git bisect start ccccccccc bbbbbbbbb" in text
+
+
+def test_where_nothing_changed_that_is_said(tmp_path: Path) -> None:
+    fill(tmp_path / "h.db", FLAT, FLAT, FLAT)
+    text = " ".join(history(tmp_path / "h.db", "--where", "backend=sdpa").stdout.split())
+    assert "no step: nothing beyond the margin and the noise stayed changed" in text
+    assert "git bisect" not in text
+
+
+def test_a_change_within_the_margin_is_none(tmp_path: Path) -> None:
+    fill(tmp_path / "h.db", FLAT, FLAT, SLOW, SLOW)
+    assert "git bisect" in history(tmp_path / "h.db", "--case", CASE.key[:8]).stdout
+    wide = history(tmp_path / "h.db", "--case", CASE.key[:8], "--margin", "30%").stdout
+    assert "git bisect" not in wide
+
+
+def test_runs_of_one_commit_are_one_version_and_changed_trees_another(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "h.db") as store:
+        for source in (commit("a"), commit("a"), commit("a", dirty="123")):
+            store_run(store, {CASE: timed(CASE, FLAT)}, source=source)
+    lines = history(tmp_path / "h.db", "--case", CASE.key[:8]).stdout.splitlines()
+    rows = [line.split() for line in lines if line.startswith("aaaaaaaaa")]
+    assert [(row[0], row[4]) for row in rows] == [("aaaaaaaaa", "2"), ("aaaaaaaaa*", "1")]
+    assert "*: with uncommitted changes" in lines
+
+
+def test_what_else_differs_at_a_step_is_told(tmp_path: Path) -> None:
+    newer = Environment("3.11.2", components={"torch": Component("2.12.0")})
+    with Store.open(tmp_path / "h.db") as store:
+        for letter, time, environment in (("a", FLAT, ENVIRONMENT), ("b", SLOW, newer)):
+            rounds = timed(CASE, time, time, time)
+            store_run(store, {CASE: rounds}, source=commit(letter), environment=environment)
+    found = history(tmp_path / "h.db", "--case", CASE.key[:8])
+    assert "differs: torch 2.11.0 -> 2.12.0" in found.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "history shows cases that are named: by --case and a key, or by --where"),
+        (["--case", "123456"], "--case 123456: no measurement with a time is of such a case"),
+        (["--where", "backend=flash"], "backend=flash: no measurement with a time"),
+        (["--where", "colour=red"], "no measurement has a field 'colour'"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(tmp_path: Path, options: list[str], message: str) -> None:
+    fill(tmp_path / "h.db", FLAT)
+    found = history(tmp_path / "h.db", *options)
+    assert found.exit_code == 2
+    assert message in found.stderr
+
+
+def git(tree: Path, *words: str) -> str:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    done = subprocess.run(
+        ["git", "-C", str(tree), *identity, *words], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def commits(tree: Path, contents: list[str]) -> list[str]:
+    """A repository whose file has these contents one after the other; the commits."""
+    git(tree, "init", "-q")
+    kernel = tree / "kernels" / "attn" / "mine.py"
+    kernel.parent.mkdir(parents=True)
+    found = []
+    for number, text in enumerate(contents):
+        kernel.write_text(text + f"# version {number}\n")
+        git(tree, "add", ".")
+        git(tree, "commit", "-q", "-m", f"Version {number}")
+        found.append(git(tree, "rev-parse", "HEAD"))
+    return found
+
+
+def test_the_order_is_that_of_ancestry_where_git_knows_it(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    first, second, third = commits(tree, ["", "", ""])
+    with Store.open(tmp_path / "h.db") as store:
+        for each in (third, first, second):  # measured in this order, as by a bisection
+            source = replace(SOURCE, commit=each)
+            store_run(store, {CASE: timed(CASE, FLAT)}, source=source)
+        backdate(store, 2, to_before=1)
+    options = ["--case", CASE.key[:8], "--source", str(tree)]
+    lines = history(tmp_path / "h.db", *options).stdout.splitlines()
+    shown = [line[:9] for line in lines if "|" in line]
+    assert shown == [each[:9] for each in (first, second, third)]
+    measured = history(tmp_path / "h.db", "--case", CASE.key[:8], "--source", str(tmp_path))
+    assert "in the order of measuring" in measured.stdout
+
+
+KERNEL = '''
+"""A kernel that does its work once, or several times over."""
+from attnbench.kernels.attn.naive import Naive, NaivePrepared
+
+class Slower(NaivePrepared):
+    def _launch(self, index):
+        for _ in range({times}):
+            super()._launch(index)
+
+class Mine(Naive):
+    name = "mine"
+
+    def prepare(self, case, setting):
+        return Slower(case, setting)
+'''
+
+
+def test_the_bisection_that_is_printed_finds_the_commit(tmp_path: Path) -> None:
+    """Five commits, of which the fourth made the kernel do its work twenty times over."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    fast, slow = KERNEL.replace("{times}", "1"), KERNEL.replace("{times}", "20")
+    made = commits(tree, [fast] * 3 + [slow] * 2)
+    environment = os.environ | {
+        "ATTNBENCH_KERNELS": "kernels",
+        "ATTNBENCH_DB": str(tmp_path / "bisect.db"),
+        "PATH": f"{_programs(tmp_path)}:{os.environ['PATH']}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "TMPDIR": str(tmp_path),
+        "COLUMNS": "80",
+        "OMP_NUM_THREADS": "1",  # so that what else runs here is not waited for
+    }
+
+    def run(command: str) -> str:
+        done = subprocess.run(
+            ["sh", "-c", command],
+            cwd=tree,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    for version in (made[0], made[-1]):
+        git(tree, "checkout", "-q", version)
+        run(f"attnbench attn --backend mine --batch-specs q64 {' '.join(SMALL)} --repeats 30")
+    lines = run("attnbench history --where backend=mine").splitlines()
+    start, bisect = [line for line in lines if line.startswith("git bisect")]
+    run(start)
+    assert f"{made[3]} is the first bad commit" in run(bisect)
+
+
+def _programs(folder: Path) -> Path:
+    """A folder in which `attnbench` is this one."""
+    program = folder / "bin" / "attnbench"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m attnbench "$@"\n')
+    program.chmod(0o755)
+    return program.parent

@@ -1,0 +1,121 @@
+"""Steps in a history: found where they are, and seldom where nothing happened."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attnbench.analysis.steps import Step, Track, find_steps
+
+
+def track(
+    factors: Sequence[float], sd: float = 0.005, floor: float = 0.0, sessions: int = 1
+) -> Track:
+    return Track([1e-4 * each for each in factors], [sessions] * len(factors), sd, floor)
+
+
+def steps(factors: Sequence[float], sd: float = 0.005, floor: float = 0.0) -> list[Step]:
+    return find_steps([track(factors, sd, floor)])[0]
+
+
+def noisy(
+    random: np.random.Generator, count: int, sd: float, changes: Sequence[tuple[int, float]] = ()
+) -> list[float]:
+    logs = random.normal(0, sd, count)
+    for at, ratio in changes:
+        logs[at:] += np.log(ratio)
+    return [float(each) for each in np.exp(logs)]
+
+
+@pytest.mark.parametrize(
+    ("factors", "places"),
+    [
+        ([1.0], []),
+        ([1.0, 1.0], []),
+        ([1.0, 1.2], [1]),
+        ([1.0, 1.001, 0.999, 1.1, 1.101], [3]),
+        ([1.0] * 9 + [1.08], [9]),
+        ([1.0] * 10 + [1.05] * 3 + [1.0] * 10, [10, 13]),
+        ([1.0, 1.0, 1.0, 1.2, 1.2, 1.2, 1.5, 1.5, 1.5], [3, 6]),
+        ([1.0] * 5 + [1.008] * 5, []),  # within the margin
+        ([1.0 + 0.01 * (at % 2) for at in range(20)], []),
+    ],
+)
+def test_a_step_is_where_times_changed_and_stayed(factors: list[float], places: list[int]) -> None:
+    assert [each.at for each in steps(factors)] == places
+
+
+def test_a_step_has_the_ratio_of_what_stands_around_it() -> None:
+    (found,) = steps([1.0, 1.001, 0.999, 1.1, 1.101, 1.099])
+    assert found.ratio == pytest.approx(1.1, rel=1e-3)
+    assert found.low < 1.1 < found.high
+    assert found.q < 0.01
+
+
+def test_what_equal_code_differs_by_is_no_step() -> None:
+    factors = [1.0] * 5 + [1.03] * 5
+    assert steps(factors)
+    assert steps(factors, floor=0.05) == []
+
+
+def test_several_sessions_of_a_version_tell_more_than_one() -> None:
+    factors = [1.0, 1.0, 1.035, 1.035]
+    assert find_steps([track(factors, sd=0.01)]) == [[]]
+    ((found,),) = find_steps([track(factors, sd=0.01, sessions=9)])
+    assert found.at == 2
+
+
+def test_no_cases_have_no_steps() -> None:
+    assert find_steps([]) == []
+
+
+@given(st.lists(st.floats(0.5, 2.0), min_size=1, max_size=30), st.floats(1e-3, 1e3))
+def test_the_unit_of_time_changes_no_step(factors: list[float], scale: float) -> None:
+    scaled = [each * scale for each in factors]
+    assert [each.at for each in steps(scaled)] == [each.at for each in steps(factors)]
+
+
+@given(st.lists(st.floats(0.5, 2.0), min_size=1, max_size=30))
+def test_a_history_told_backwards_has_its_steps_in_the_same_places(factors: list[float]) -> None:
+    backwards = [len(factors) - each.at for each in reversed(steps(factors[::-1]))]
+    ratios = [each.ratio for each in steps(factors)]
+    # Where two ways to cut cost the same, either may be taken.
+    if [each.at for each in steps(factors)] == backwards:
+        inverse = [1 / each.ratio for each in reversed(steps(factors[::-1]))]
+        assert inverse == pytest.approx(ratios)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 10, 40])
+@pytest.mark.parametrize("sd", [0.002, 0.005, 0.02])
+def test_where_nothing_happened_a_step_is_rare(count: int, sd: float) -> None:
+    """5 % is promised; of 200 histories no more than 5 %, at the noise that is known."""
+    random = np.random.default_rng(count)
+    alarms = sum(bool(steps(noisy(random, count, sd), sd)) for _ in range(200))
+    assert alarms <= 10
+
+
+def test_noise_twice_as_large_as_known_shows_few_steps_in_long_histories() -> None:
+    random = np.random.default_rng(7)
+    alarms = sum(bool(steps(noisy(random, 40, 0.02), sd=0.01)) for _ in range(200))
+    assert alarms <= 10
+
+
+def test_of_many_cases_few_steps_are_false() -> None:
+    """Forty quiet cases and ten that changed: the findings are of those ten."""
+    random = np.random.default_rng(3)
+    quiet = [track(noisy(random, 12, 0.005)) for _ in range(40)]
+    changed = [track(noisy(random, 12, 0.005, [(6, 1.04)])) for _ in range(10)]
+    found = find_steps([*quiet, *changed])
+    assert sum(map(len, found[:40])) <= 1
+    assert all(6 in [each.at for each in one] for one in found[40:])
+
+
+@pytest.mark.parametrize(
+    ("at", "ratio", "least"), [(5, 1.03, 0.95), (9, 1.05, 0.95), (5, 1.02, 0.4)]
+)
+def test_a_change_beyond_the_noise_is_found(at: int, ratio: float, least: float) -> None:
+    random = np.random.default_rng(5)
+    histories = [steps(noisy(random, 10, 0.005, [(at, ratio)])) for _ in range(100)]
+    assert sum([each.at for each in found] == [at] for found in histories) >= 100 * least
