@@ -116,7 +116,8 @@ def measurement_row(
     low = high = centre = None
     if outcome.status is Status.OK and outcome.samples:
         centre = median(outcome.samples)
-        low, high = median_interval(outcome.samples)
+        if len(outcome.samples) > 1:  # one sample does not tell how far off it is
+            low, high = median_interval(outcome.samples)
     return MeasurementRow(
         uuid=uuid4().hex,
         run=run,

@@ -19,7 +19,7 @@ from attnbench.specs.case import Value, content_hash
 class Machine:
     """One device and the computer it sits in; None where a fact is unknown or means nothing."""
 
-    kind: str  # cuda or cpu
+    kind: str  # cuda or cpu; foreign where another tool measured
     device: str  # as PyTorch writes it: cuda:0, cpu
     name: str  # of the GPU, or the CPU's model
     gpu_uuid: str | None = None  # as nvidia-smi prints it
@@ -54,6 +54,8 @@ class Machine:
         """A short name for a table: "NVIDIA H200 (SM90)", "Intel Xeon, 2 cores"."""
         if self.kind == "cuda":
             return f"{self.name} ({self.sm})"
+        if self.kind == "foreign":
+            return self.name
         plural = "" if self.cpu_count == 1 else "s"
         return f"{_short_cpu_name(self.name)}, {self.cpu_count} core{plural}"
 

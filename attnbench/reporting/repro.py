@@ -10,6 +10,7 @@ from attnbench.db.lookup import find_measurement
 from attnbench.db.rows import Run
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
+from attnbench.foreign.file import COMMAND
 from attnbench.records import Measurement
 from attnbench.reporting.command_line import case_command
 from attnbench.reporting.differences import differences
@@ -40,7 +41,7 @@ def repro(store: Store, asked: str, look: Callable[[str, Path | None], Here]) ->
     """
     measurement = None if _RUN.fullmatch(asked) else _measurement(store, asked)
     run = store.run(measurement.run if measurement else int(asked))
-    if run.command == "import":
+    if run.command == COMMAND:
         raise UsageError(f"run {run.number} was imported: no command of attnbench measured it")
     words = list(run.argv)
     if measurement:

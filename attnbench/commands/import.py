@@ -1,0 +1,54 @@
+"""`attnbench import`."""  # noqa: N999 - the module of a command has its name
+
+import sys
+from pathlib import Path
+
+import click
+
+from attnbench.commands.options import db_option, note, positive
+from attnbench.commands.variadic import VariadicCommand
+from attnbench.db.store import Store
+from attnbench.foreign.file import read_file, store_file
+from attnbench.reporting.imported import imported_text, require_results
+from attnbench.specs.shape import ATTN_MODELS, MLA_MODELS, attn_shape, mla_shape
+
+
+@click.command("import", cls=VariadicCommand)
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE...",
+)
+@click.option("--gpu", metavar="NAME", help="Where it was measured.  [default: unknown]")
+@click.option(
+    "--model",
+    type=click.Choice([*ATTN_MODELS, *MLA_MODELS]),
+    help="Heads and dims of rows that do not tell them (vLLM's CSV).",
+)
+@click.option("--tp", type=positive, default=1, show_default=True, help="Ranks of that model.")
+@click.option("--label", help="A name for the runs.")
+@db_option
+def command(
+    files: tuple[Path, ...], gpu: str | None, model: str | None, tp: int, label: str | None, db: str
+) -> None:
+    """Store results of other tools: a run for each file.
+
+    Read are the JSON and CSV of vLLM's attention benchmark suite and the CSV of
+    flashinfer_benchmark.py. Their times are marked foreign wherever they are shown, and are
+    compared with times of the same tool alone. Rows that have no counterpart are listed.
+
+    \b
+    attnbench import results.json --gpu "NVIDIA H200"
+    attnbench import results.csv --model deepseek-v3 --tp 8
+    """
+    shape = None
+    if model:
+        shape = attn_shape(model, tp) if model in ATTN_MODELS else mla_shape(model, tp)
+    read = {path: require_results(path, read_file(path, shape)) for path in files}
+    argv = ["attnbench", *sys.argv[1:]]
+    with Store.open(db, note=note) as store:
+        for path, file in read.items():
+            run = store_file(store, file, argv=argv, label=label, gpu=gpu)
+            click.echo(imported_text(path, file, run))

@@ -1,0 +1,1 @@
+"""Results of other tools, read as far as they say what was measured."""
