@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import sys
+from contextlib import suppress
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -80,6 +83,126 @@ def test_a_pivot_can_be_asked_for(db: str) -> None:
     assert "useful byte rate, GB/s\n\nspec  sdpa\n----  ----\nq512  21.0\n" in text
 
 
+def test_a_pivot_over_runs_puts_them_into_one_table(db: str) -> None:
+    text = report(db, "--run", "1", "2", "--pivot", "label").stdout
+    assert text.endswith("""\
+latency, ms
+
+      label  label
+spec   main     pr
+----  -----  -----
+q512   1.00   2.00
+""")
+
+
+@pytest.fixture
+def rivals(tmp_path: Path) -> str:
+    """Two backends on three batches: one is the best twice, and once they are tied."""
+    factors = {"q1k": 4.0, "q2k": 0.5, "2q1k": 1.001}
+    results = {
+        (case := attn(spec, backend)): timed(case, *(time * each for each in (1, 1.001, 0.999)))
+        for spec, factor in factors.items()
+        for backend, time in (("sdpa", 2e-3), ("naive", 2e-3 * factor))
+    }
+    with Store.open(tmp_path / "report.db") as store:
+        store_run(store, results)
+    return str(tmp_path / "report.db")
+
+
+BY_BATCH = """\
+backend   q1k   q2k  2q1k
+-------  ----  ----  ----
+sdpa     2.00  2.00  2.00
+naive    8.00  1.00  2.00
+"""
+
+BY_KV_LEN = """\
+     num     q           kv len  kv len
+requests   len  backend    1024    2048
+--------  ----  -------  ------  ------
+       1  1024  sdpa       2.00       -
+       1  1024  naive      8.00       -
+       1  2048  sdpa          -    2.00
+       1  2048  naive         -    1.00
+       2  1024  sdpa       2.00       -
+       2  1024  naive      2.00       -
+"""
+
+
+@pytest.mark.parametrize(("field", "table"), [("batch", BY_BATCH), ("kv_len", BY_KV_LEN)])
+def test_any_field_can_have_the_columns(rivals: str, field: str, table: str) -> None:
+    assert report(rivals, "--pivot", field).stdout.endswith(table)
+
+
+def test_the_best_of_each_workload_is_told_with_its_ties(rivals: str) -> None:
+    text = report(rivals, "--best").stdout
+    assert (
+        text
+        == """\
+run 1: attn on Intel Xeon, 2 cores; timer cpu, cache cold; 3 rounds
+dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
+
+             latency                          vs          95 %
+spec  best        ms  tied with it  next    best      interval
+----  -----  -------  ------------  -----  -----  ------------
+q1k   sdpa      2.00  -             naive  4.00x  3.99 to 4.01
+q2k   naive     1.00  -             sdpa   2.00x  2.00 to 2.00
+2q1k  sdpa      2.00  naive         -          -             -
+
+best of 3 workloads: sdpa 1 and 1 tied, naive 1 and 1 tied
+"""
+    )
+
+
+def test_a_tie_stands_in_the_table_of_all_rows(rivals: str) -> None:
+    rows = [line.split() for line in report(rivals).stdout.splitlines() if "q1k " in line]
+    assert [(row[1], row[-2]) for row in rows] == [
+        ("sdpa", "best"),
+        ("naive", "4.00x"),
+        ("sdpa", "best"),
+        ("naive", "tie"),
+    ]
+
+
+def test_conditions_choose_among_the_rows(rivals: str) -> None:
+    text = report(rivals, "--where", "backend=naive", "kv_len>=2k").stdout
+    assert [line.split()[0] for line in text.splitlines()[-1:]] == ["q2k"]
+    records = json.loads(report(rivals, "--where", "q_len=1024", "--format", "json").stdout)
+    assert {each["batch_spec"] for each in records} == {"q1k", "2q1k"}
+
+
+def test_a_row_can_show_the_key_of_its_case(rivals: str) -> None:
+    assert f"\n{attn('q2k').key[:8]}  q2k   sdpa" in report(rivals, "--ids").stdout
+
+
+def through_a_terminal(folder: Path, *words: str) -> tuple[str, str]:
+    """What a terminal of 10 lines shows, and what its pager was given."""
+    pager = folder / "pager"
+    pager.write_text(f"#!/bin/sh\ncat > {folder}/paged\n")
+    pager.chmod(0o755)
+    child, terminal = os.forkpty()
+    if child == 0:
+        os.environ |= {"PAGER": str(pager), "LINES": "10", "COLUMNS": "80", "TERM": "xterm"}
+        os.execv(sys.executable, [sys.executable, "-m", "attnbench", *words])
+    shown = b""
+    with suppress(OSError), os.fdopen(terminal, "rb", buffering=0) as stream:
+        while some := stream.read(4096):
+            shown += some
+    os.waitpid(child, 0)
+    paged = folder / "paged"
+    return shown.decode(), paged.read_text() if paged.exists() else ""
+
+
+def test_what_is_longer_than_the_terminal_is_paged(rivals: str, tmp_path: Path) -> None:
+    table = report(rivals).stdout
+    assert through_a_terminal(tmp_path, "report", "--db", rivals) == ("", table)
+    (tmp_path / "paged").unlink()
+    shown, paged = through_a_terminal(tmp_path, "report", "--db", rivals, "--no-pager")
+    assert (shown.replace("\r\n", "\n"), paged) == (table, "")
+    shown, paged = through_a_terminal(tmp_path, "report", "--db", rivals, "--where", "batch=q1k")
+    assert ("q1k" in shown, paged) == (True, "")
+
+
 def test_markdown_is_a_table_for_a_pull_request(db: str) -> None:
     lines = report(db, "--run", "1", "--format", "markdown").stdout.splitlines()
     assert '**run 1 "main": attn on Intel Xeon, 2 cores; timer cpu, cache cold; 1 round**' in lines
@@ -153,6 +276,16 @@ def test_the_output_can_be_a_file(db: str, tmp_path: Path) -> None:
             "one of them out, e.g. attnbench report --host",
         ),
         (
+            ["--best", "--host"],
+            "--best shows one row a workload, of its own columns: it goes with --run, --where and "
+            "--format markdown alone, e.g. attnbench report --best",
+        ),
+        (
+            ["--where", "backend=triton"],
+            "--where backend=triton: no measurement of latest fulfils that; name other runs, e.g. "
+            "--run main, or ask for less",
+        ),
+        (
             ["--run", "empty"],
             "'empty' names run 4, which ended before anything was measured; `attnbench runs` "
             "lists runs with their outcomes",
@@ -163,6 +296,21 @@ def test_what_cannot_be_shown_is_refused(db: str, options: list[str], message: s
     found = report(db, *options)
     assert (found.exit_code, found.stdout) == (2, "")
     assert found.stderr == f"Error: {message}\n"
+
+
+def test_a_pivot_over_a_field_that_is_none_lists_the_fields(db: str) -> None:
+    found = report(db, "--pivot", "colour")
+    assert found.exit_code == 2
+    assert "--pivot colour: no case has a field 'colour'; the fields are backend," in found.stderr
+
+
+def test_a_pivot_over_a_length_needs_batches_that_have_one(tmp_path: Path) -> None:
+    mixed = attn("2q256_8q1kv1k")
+    with Store.open(tmp_path / "mixed.db") as store:
+        store_run(store, {mixed: timed(mixed, 1e-3)})
+    found = report(str(tmp_path / "mixed.db"), "--pivot", "kv_len")
+    assert found.exit_code == 2
+    assert "the requests of 8q1kv1k_2q256 differ in it" in found.stderr
 
 
 def test_an_unknown_ref_lists_the_known_ones(db: str) -> None:

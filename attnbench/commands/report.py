@@ -79,12 +79,8 @@ def command(
     shown = View(**view, width=width)
     with Store.open(db, create=False, note=note) as store:
         text = report(store, refs, where, shown)
-    if (
-        text.count("\n") >= height
-        and output.name == "<stdout>"
-        and sys.stdout.isatty()
-        and not no_pager
-    ):
-        click.echo_via_pager(f"{text}\n")
+    on_terminal = output.name == "-" and sys.stdout.isatty()
+    if on_terminal and not no_pager and text.count("\n") >= height:
+        click.echo_via_pager(text)
     else:
         click.echo(text, file=output)

@@ -1,0 +1,122 @@
+"""`attnbench repro`: the command measures the same case again, and differences are told."""
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from attnbench.cli import cli
+from attnbench.db.store import Store
+from attnbench.errors import UsageError
+from attnbench.kernels.registry import FAMILIES
+from attnbench.reporting.command_line import case_command
+from attnbench.timing.method import Method
+from tests.conftest import Attnbench, small_case
+from tests.stored_results import attn, store_run, timed
+
+SMALL_CASES = {
+    "attn": "--backend naive --batch-specs q8_2q1kv20 --num-q-heads 4 --num-kv-heads 2 "
+    "--head-dim 16 --layout HND --block-size 32",
+    "mla": "--backend torch-absorbed --batch-specs q4_2q1kv20 --num-q-heads 2 --kv-lora-rank 32 "
+    "--qk-nope-head-dim 16 --qk-rope-head-dim 8 --v-head-dim 16 --thresholds 4 --cache hot",
+    "cache-write": "--backend torch --num-tokens 8 --num-heads 2 --head-size 16 --layout HND "
+    "--dtype bf16",
+}
+
+
+@pytest.mark.parametrize("family", SMALL_CASES)
+def test_the_command_measures_the_same_case_by_the_same_method(
+    attnbench: Attnbench, tmp_path: Path, family: str
+) -> None:
+    words = [*SMALL_CASES[family].split(), "--rounds", "1", "--repeats", "5", "--seed", "3"]
+    first = attnbench(family, *words, "--device", "cpu")
+    assert first.returncode == 0, first.stderr
+    path = tmp_path / "attnbench.db"
+    with Store.open(path) as store:
+        (before,) = store.measurements([1])
+    shown = attnbench("repro", before.case_key[:8])
+    assert shown.returncode == 0, shown.stderr
+    name, *rest = shlex.split(shown.stdout)
+    assert name == "attnbench"
+    again = attnbench(*rest)
+    assert again.returncode == 0, again.stderr
+    with Store.open(path) as store:
+        (after,) = store.measurements([2])
+        assert store.plan(2) == store.plan(1)
+    assert (after.case, after.method) == (before.case, before.method)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_option_of_a_command_is_one_that_its_family_has(family: str) -> None:
+    case = small_case(family, dtype="bf16", block_size=64, kv_cache_dtype="fp8")
+    words = case_command(
+        case, Method("eager", warmup_calls=3).as_facts(), {"rounds": 3, "host": True}
+    )
+    help_text = CliRunner().invoke(cli, [family, "--help"]).stdout
+    assert [word for word in words if word.startswith("--") and word not in help_text] == []
+
+
+def test_values_and_flags_stand_as_the_command_reads_them() -> None:
+    case = replace(attn("8q1kv1k"), window=128, sinks=True, knobs=(("sdpa_backend", "math"),))
+    method = Method("cpu", cache="hot", samples=9).as_facts()
+    assert shlex.join(case_command(case, method, {"rounds": 5, "seed": 0, "host": False})) == (
+        "attnbench attn --backend sdpa --batch-specs 8q1kv1k --dtype fp32 --num-q-heads 32 "
+        "--num-kv-heads 8 --head-dim 128 --window 128 --sinks --sdpa-backend math --cache hot "
+        "--repeats 9 --rounds 5 --seed 0 --device cpu"
+    )
+
+
+def test_a_method_that_no_option_sets_is_told() -> None:
+    method = Method("cudagraph", half_width=0.01).as_facts()
+    with pytest.raises(UsageError) as caught:
+        case_command(attn("q1k"), method, {})
+    assert str(caught.value) == (
+        "no option of `attnbench attn` sets half_width, which it was measured with"
+    )
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> str:
+    """Run 1 measured one case on another computer."""
+    case = attn("q512")
+    with Store.open(tmp_path / "r.db") as store:
+        store_run(store, {case: timed(case, 1e-3)}, label="main")
+    return str(tmp_path / "r.db")
+
+
+def repro(db: str, asked: str) -> Result:
+    return CliRunner().invoke(cli, ["repro", asked, "--db", db])
+
+
+def test_of_a_run_the_command_is_what_was_typed(db: str) -> None:
+    found = repro(db, "1")
+    assert found.stdout == "attnbench\n"
+    assert 'note: run 1 "main", attn, 1 outcome, measured' in found.stderr
+
+
+def test_what_differs_here_is_told_beside_the_command(db: str) -> None:
+    with Store.open(db) as store:
+        (measured,) = store.measurements([1])
+    for key in (measured.uuid, measured.uuid[:8], measured.case_key[:12]):
+        found = repro(db, key)
+        assert found.stdout.startswith("attnbench attn --backend sdpa --batch-specs q512")
+        assert "note: sdpa q512: 1.00 ms in round 0 of run 1, measured" in found.stderr
+        assert "note: differs here: source trunk@aaaaaaaaaaaa -> " in found.stderr
+        assert "note: differs here: machine Intel(R) Xeon(R) Processor -> " in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ("9", "there is no run 9; the last runs are: 1"),
+        ("abcdef01", "abcdef01: no measurement and no case has that key; accepted are a run's"),
+        ("abc", "abc: no measurement and no case has that key"),
+        ("main", "main: no measurement and no case has that key"),
+    ],
+)
+def test_what_names_nothing_is_refused(db: str, asked: str, message: str) -> None:
+    found = repro(db, asked)
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert message in found.stderr
