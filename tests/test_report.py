@@ -149,7 +149,7 @@ q1k   sdpa      2.00  -             naive  4.00x  3.99 to 4.01
 q2k   naive     1.00  -             sdpa   2.00x  2.00 to 2.00
 2q1k  sdpa      2.00  naive         -          -             -
 
-best of 3 workloads: sdpa 1 and 1 tied, naive 1 and 1 tied
+best of 3 workloads: naive 1 and 1 tied, sdpa 1 and 1 tied
 """
     )
 

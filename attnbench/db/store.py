@@ -166,10 +166,11 @@ class Store(Database):
                 for case, method, round_, status in session.execute(query)
             }
 
-    def runs(self) -> list[Run]:
-        """All runs, oldest first."""
+    def runs(self, numbers: Collection[int] | None = None) -> list[Run]:
+        """All runs, or those of these numbers, oldest first."""
+        where = [] if numbers is None else [RunRow.number.in_(numbers)]
         with self.reading() as session:
-            return read_runs(session)
+            return read_runs(session, *where)
 
     def run(self, number: int) -> Run:
         """One run."""

@@ -99,7 +99,7 @@ def _counts(section: Section, groups: Sequence[Sequence[Standing]]) -> list[str]
         top = [e for e in listed if e.place in ("best", "tie")]
         for each in top:
             (tied if len(top) > 1 else sole)[_name(section, each.series.case)] += 1
-    names = sorted({*sole, *tied}, key=lambda name: (-sole[name], -tied[name]))
+    names = sorted({*sole, *tied}, key=lambda name: (-sole[name], -tied[name], name))
     texts = [f"{n} {sole[n]}" + (f" and {tied[n]} tied" if tied[n] else "") for n in names]
     if not groups:
         return []

@@ -10,7 +10,7 @@ from statistics import geometric_mean
 import numpy as np
 
 from attnbench.analysis.compare import Noise, duration_stratum
-from attnbench.analysis.series import Series, series_of
+from attnbench.analysis.series import Series, SeriesKey, series_of
 from attnbench.analysis.steps import Step, Track, find_steps
 from attnbench.db.lookup import find_cases, measurements_of
 from attnbench.db.rows import Run
@@ -103,7 +103,7 @@ def histories(
     In the order of ancestry where `tree` knows all commits. UsageError where nothing has a time.
     """
     found = [each for each in _measurements(store, case, where) if each.median is not None]
-    runs = {number: store.run(number) for number in dict.fromkeys(each.run for each in found)}
+    runs = {run.number: run for run in store.runs({each.run for each in found})}
     found = matching(found, runs, where)
     if not found:
         asked = " ".join([*([f"--case {case}"] if case else []), *map(str, where)])
@@ -111,9 +111,12 @@ def histories(
             f"{asked}: no measurement with a time is of such a case; keys stand in "
             "`attnbench report --ids`, fields in `attnbench report --format csv`"
         )
-    groups: dict[tuple[str, str, str], list[Series]] = defaultdict(list)
-    for run in runs:
-        for series in series_of(each for each in found if each.run == run):
+    by_run: dict[int, list[Measurement]] = defaultdict(list)
+    for each in found:
+        by_run[each.run].append(each)
+    groups: dict[SeriesKey, list[Series]] = defaultdict(list)
+    for listed in by_run.values():
+        for series in series_of(listed):
             groups[series.key].append(series)
     return [_history(store, listed, runs, tree) for listed in groups.values()]
 

@@ -1,15 +1,12 @@
 """Histories for people: a row and a dot for each version, the steps, and how to bisect them."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from math import log
 from pathlib import Path
 
 from attnbench.analysis.steps import Step
 from attnbench.db.rows import Run
-from attnbench.errors import UsageError
-from attnbench.provenance.git import commits_between
-from attnbench.reporting.command_line import case_command
+from attnbench.reporting.bisection import COMMIT_DIGITS, bisection, distance, sides
 from attnbench.reporting.differences import differences
 from attnbench.reporting.fields import batch_text, method_text, requested
 from attnbench.reporting.grid import WIDTH, Column, grid, heading, items, words
@@ -17,7 +14,6 @@ from attnbench.reporting.history import History, Version
 from attnbench.reporting.tables import ID_DIGITS
 from attnbench.units import MISSING, change_in_percent, percent, percent_column, seconds_column
 
-_DIGITS = 9  # of a commit
 _PLOT = 24  # characters from the shortest to the longest time
 
 
@@ -41,7 +37,7 @@ def history_text(
         for step in found:
             lines = _step_lines(history, step, tree)
             blocks.append(items(lines, width=width))
-            blocks.append(_bisection(history, step, plans, db, tree))
+            blocks.append(bisection(history, step, plans, db, tree))
         texts.append("\n\n".join(filter(None, blocks)))
     return "\n\n\n".join(texts)
 
@@ -94,7 +90,7 @@ def _dots(history: History) -> list[str]:
 def _name(version: Version) -> str:
     if version.commit is None:
         return f"run {version.runs[0].number}"
-    return version.commit[:_DIGITS] + ("*" if version.runs[0].source["dirty"] else "")
+    return version.commit[:COMMIT_DIGITS] + ("*" if version.runs[0].source["dirty"] else "")
 
 
 def _notes(history: History, steps: Sequence[Step]) -> list[str]:
@@ -116,7 +112,7 @@ def _notes(history: History, steps: Sequence[Step]) -> list[str]:
 
 
 def _step_lines(history: History, step: Step, tree: Path | None) -> list[str]:
-    before, after = _sides(history, step)
+    before, after = sides(history, step)
     verb = "slower" if step.ratio > 1 else "faster"
     low, high = change_in_percent(step.low), change_in_percent(step.high)
     subject = after.runs[0].source["subject"]
@@ -126,71 +122,15 @@ def _step_lines(history: History, step: Step, tree: Path | None) -> list[str]:
         f"before it {_name(before)}"
     ]
     lines += [f"differs: {text}" for text in differences(before.runs[-1], after.runs[0])]
-    if _distance(before, after, tree) == 1:
+    if distance(before, after, tree) == 1:
         lines.append("no commit lies between the two")
     return lines
-
-
-def _sides(history: History, step: Step) -> tuple[Version, Version]:
-    return history.versions[step.at - 1], history.versions[step.at]
-
-
-def _distance(before: Version, after: Version, tree: Path | None) -> int | None:
-    if tree is None or before.commit is None or after.commit is None:
-        return None
-    return commits_between(tree, before.commit, after.commit)
-
-
-def _bisection(
-    history: History,
-    step: Step,
-    plans: Mapping[int, Mapping[str, object]],
-    db: str | None,
-    tree: Path | None,
-) -> str:
-    """The two lines that find the commit of a step; empty where there is nothing to find."""
-    before, after = _sides(history, step)
-    if before.commit is None or after.commit is None or before.commit == after.commit:
-        return ""
-    if _distance(before, after, tree) == 1:
-        return ""
-    run = after.runs[0]
-    try:
-        measure = case_command(history.case, history.series.first.method, plans[run.number])
-    except UsageError:
-        return ""
-    return "\n".join(
-        [
-            "find the commit between them, in the tree of the code under test:",
-            f"git bisect start {after.commit[:_DIGITS]} {before.commit[:_DIGITS]}",
-            f"git bisect run sh -c {shlex.quote(_script(measure, before, step, db))}",
-        ]
-    )
-
-
-def _script(measure: Sequence[str], before: Version, step: Step, db: str | None) -> str:
-    """Measure the commit that is checked out, and compare it with the one before the step.
-
-    Half of the step is the margin: what has it is far outside, what has it not is well within.
-    Exit status 0 is before the step, 1 after it, 125 tells nothing.
-    """
-    where = ["--db", db] if db else []
-    margin = f"{100 * abs(step.ratio ** (0.5 if step.ratio > 1 else -0.5) - 1):.2f}%"
-    good, here = shlex.quote(f"commit:{(before.commit or '')[:_DIGITS]}"), "label:$l"
-    base, head = (good, here) if step.ratio > 1 else (here, good)
-    compare = shlex.join(["attnbench", "diff", "--margin", margin, *where])
-    return (
-        f"l=bisect-$(git rev-parse --short HEAD); "
-        f"{shlex.join([*measure, *where])} --label $l || exit 125; "
-        f'd="{compare} --base {base} --head {head}"; '
-        "$d --fail-on unclear && exit 0; $d --fail-on slower; [ $? = 1 ] && exit 1; exit 125"
-    )
 
 
 def runs_before_steps(listed: Sequence[History], steps: Sequence[Sequence[Step]]) -> list[Run]:
     """The first run after each step: how to measure it again stands in its plan."""
     return [
-        _sides(history, step)[1].runs[0]
+        sides(history, step)[1].runs[0]
         for history, found in zip(listed, steps, strict=True)
         for step in found
     ]

@@ -111,7 +111,8 @@ class Section:
     @property
     def one_batch(self) -> bool:
         """Whether several rows are all of one batch, so that a table needs no column for it."""
-        return len(self.timed) > 1 and len({each.case.batch for each in self.timed}) == 1
+        batches = [each.case.batch for each in self.timed]
+        return len(batches) > 1 and all(batch == batches[0] for batch in batches)
 
     def heading(self, style: Style, width: int) -> str:
         """What all rows share, the runs that they come from among it."""

@@ -36,8 +36,7 @@ def select(
             f"'{ref}' names {plural} {', '.join(map(str, numbers))}, which ended before anything "
             "was measured; `attnbench runs` lists runs with their outcomes"
         )
-    used = {each.run for each in measurements}
-    runs = {n: store.run(n) for n in numbers if n in used}
+    runs = {run.number: run for run in store.runs({each.run for each in measurements})}
     return Selection(ref, matching(measurements, runs, where), runs)
 
 
