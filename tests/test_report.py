@@ -164,6 +164,16 @@ def test_a_tie_stands_in_the_table_of_all_rows(rivals: str) -> None:
     ]
 
 
+def test_rounds_that_tell_nothing_of_each_other_have_no_long_interval(tmp_path: Path) -> None:
+    results = {(case := attn("q1k")): timed(case, 1e-3, 1e-3)}
+    wild = attn("q1k", "naive")
+    with Store.open(tmp_path / "wild.db") as store:
+        store_run(store, {**results, wild: timed(wild, 1e-3, 1e3)})
+    path = str(tmp_path / "wild.db")
+    assert report(path).stdout.splitlines()[-1].split()[-2:] == ["tie", ">100"]
+    assert report(path, "--best").exit_code == 0
+
+
 def test_conditions_choose_among_the_rows(rivals: str) -> None:
     text = report(rivals, "--where", "backend=naive", "kv_len>=2k").stdout
     assert [line.split()[0] for line in text.splitlines()[-1:]] == ["q2k"]

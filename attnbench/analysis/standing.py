@@ -1,6 +1,5 @@
 """Where each implementation of a workload stands: the best, tied with it, or slower."""
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -41,7 +40,7 @@ class Standing:
         found = self.comparison
         if found is None or found.low is None or found.high is None:
             return None
-        return math.sqrt(found.high / found.low) - 1
+        return found.high / found.ratio - 1
 
 
 def standings(

@@ -14,6 +14,8 @@ from attnbench.reporting.tables import spec_column
 from attnbench.specs.case import WORKLOAD_FIELDS, Case
 from attnbench.units import MISSING, seconds_column, three_digits
 
+_WIDEST = 10.0  # an interval's upper end over the ratio, that is shown
+
 
 def best_tables(
     measurements: Iterable[Measurement],
@@ -87,6 +89,8 @@ def _columns(section: Section, groups: Sequence[Sequence[Standing]]) -> list[Col
 def _interval(standing: Standing | None) -> str:
     found = standing and standing.comparison
     if not found or found.low is None or found.high is None:
+        return MISSING
+    if found.high > _WIDEST * found.ratio:  # of rounds that tell nothing of each other
         return MISSING
     return f"{three_digits(found.low)} to {three_digits(found.high)}"
 

@@ -27,6 +27,7 @@ from attnbench.units import (
 )
 
 ID_DIGITS = 8  # of a case's key, in tables
+_WIDEST = 1.0  # half an interval that is shown, relative
 
 
 def results_table(
@@ -176,7 +177,13 @@ def _against_best(section: Section) -> list[Column]:
         return []
     factors = [MISSING if each is None else factor_text(each) for each in section.standings]
     reaches = [None if each is None else each.reach for each in section.standings]
-    return [Column("vs\nbest", factors), *_known("+-", *percent_column(reaches))]
+    unit, texts = percent_column(reaches)
+    # Rounds that tell nothing of each other have a reach of any length.
+    shown = [
+        f">{_WIDEST:.0%}"[:-1] if reach and reach > _WIDEST else text
+        for reach, text in zip(reaches, texts, strict=True)
+    ]
+    return [Column("vs\nbest", factors), *_known("+-", unit, shown)]
 
 
 def factor_text(standing: Standing) -> str:
