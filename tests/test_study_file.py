@@ -236,15 +236,6 @@ def test_every_built_in_study_makes_cases(name: str) -> None:
     assert found.sweep != found.exhaustive
 
 
-# Backends that built-in studies name and that are not here yet.
-AWAITED: set[str] = {
-    *("cutlass_mla", "flashattn_mla", "flashinfer_mla"),
-    *("triton_mla", "tokenspeed_mla", "flashinfer-mla-fa2", "flashinfer-mla-fa3", "cuda"),
-    *("flashinfer-ragged-fa2", "flashinfer-ragged-fa3"),
-    *("flashmla_sparse", "flashinfer_mla_sparse", "flashattn_mla_sparse"),
-}
-
-
 @pytest.fixture(scope="module")
 def worker() -> Iterator[WorkerProcess]:
     with WorkerProcess("cpu", Limits()) as worker:
@@ -257,13 +248,7 @@ def test_every_built_in_study_can_be_foreseen_without_a_gpu(
 ) -> None:
     asking = Asking.of(built_in()[name], {}, is_quick=False, is_exhaustive=False)
     plan_for = asking.plan_for(lambda cases, _: Plan(tuple(cases), (Method("cpu"),)))
-    try:
-        plan = plan_for(worker.machine)
-    except UsageError as error:
-        missing = re.search("no .* (?:backend|implementation) is called '(.*)'", str(error))
-        if missing and missing[1] in AWAITED:
-            pytest.skip(f"{missing[1]} is not here yet")
-        raise
+    plan = plan_for(worker.machine)
     refusals = worker.probe(plan.cases)
     foreseen = [
         Foreseen(case, why, 1, 2**20, 1.0, stored=False)
