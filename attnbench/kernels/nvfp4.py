@@ -4,6 +4,7 @@ value = e2m1 * scale / `GLOBAL`. The scales lie as matrix units read them: in ti
 4, of which the rows 32 apart are neighbours (cuBLAS, "1D Block Scaling Factors Layout").
 """
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,14 +31,21 @@ def quantise(values: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
     wanted = blocks.abs().amax(-1) / MAGNITUDES[-1] * GLOBAL
     scales = wanted.clamp(max=448.0).to(torch.float8_e4m3fn)
     steps = scales.float().clamp_min(2.0**-9)[..., None] / GLOBAL
-    magnitudes = torch.tensor(MAGNITUDES, device=values.device)
-    between = (magnitudes[1:] + magnitudes[:-1]) / 2
-    codes = torch.bucketize((blocks / steps).abs(), between).to(torch.uint8)
+    codes = torch.bucketize((blocks / steps).abs(), _between(values.device)).to(torch.uint8)
     codes = (codes | (blocks < 0).to(torch.uint8) << 3).view(rows, columns)
     packed = codes[:, ::2] | codes[:, 1::2] << 4
     tiled = scales.new_zeros(scales_shape(rows, columns))
     tiled.view(torch.uint8)[:rows, : columns // BLOCK] = scales.view(torch.uint8)
     return packed, _tiles(tiled.view(torch.uint8)).view(torch.float8_e4m3fn)
+
+
+@cache
+def _between(device: "torch.device") -> "torch.Tensor":
+    """Where rounding turns; kept, since nothing may be copied to a device while it captures."""
+    import torch
+
+    magnitudes = torch.tensor(MAGNITUDES, device=device)
+    return (magnitudes[1:] + magnitudes[:-1]) / 2
 
 
 def dequantise(packed: "torch.Tensor", scales: "torch.Tensor") -> "torch.Tensor":
