@@ -40,6 +40,7 @@ DEVICE = "cuda:0"
 CASES = [
     *(("cache-write", "torch", spec) for spec in ("q1", "q64", "q1k", "q16k")),
     *(("attn", "sdpa", spec) for spec in ("8q1kv1k", "64q1kv4k", "q512", "q2k", "q8k", "2q8k")),
+    *(("attn", "flash", spec) for spec in ("1q1kv1k", "8q1kv1k", "64q1kv4k", "q2k", "q8k")),
     ("attn", "naive", "8q1kv1k"),
 ]
 SHAPES = {"cache-write": AttnShape(8, 8, 128), "attn": AttnShape(64, 8, 128)}
