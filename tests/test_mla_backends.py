@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from attnbench.kernels.base import Refused
+from attnbench.kernels.mla import vllm_others
 from attnbench.kernels.registry import backends, find
 from attnbench.kernels.vllm.mla_backend import VllmMlaBackend, split
 from attnbench.kernels.vllm.mla_prefill import NAMES, prefill_refusal, prefill_that_runs
@@ -193,6 +194,18 @@ def test_vllms_names_for_its_backends_are_ours_too() -> None:
     for backend in backends("mla"):
         if isinstance(backend, VllmMlaBackend):
             assert find("mla", backend.enum) is backend
+
+
+def test_other_mla_entries_of_the_registry_are_backends_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listed = ["FLASH_ATTN", "FLASHMLA", "FLASHINFER_MLA_SPARSE_SM120", "NEW_MLA", "ROCM_AITER_MLA"]
+    listed += ["FLASHMLA_SPARSE_DSV4", "MINIMAX_M3_SPARSE"]
+    monkeypatch.setattr(vllm_others, "registered", lambda: listed)
+    found = {each.name: each for each in vllm_others.more_backends()}
+    assert set(found) == {"flashinfer_mla_sparse_sm120", "new_mla"}
+    assert "index_topk" in found["flashinfer_mla_sparse_sm120"].features
+    assert found["new_mla"].num_decode(mla("x", MIXED)) == 4
 
 
 def test_sparse_backends_are_asked_for_the_usual_selection_and_dense_ones_for_none() -> None:

@@ -105,7 +105,8 @@ class VllmMlaBackend(MlaBackend):
             use_mla=True,
             use_sparse=self.sparse,
         )
-        return "; ".join(complaints(cls, asked, machine)) or None
+        reasons = complaints(cls, asked, machine)
+        return f"vLLM's {self.enum} says: {'; '.join(reasons)}" if reasons else None
 
     def _configured(self, case: Case, *, graphs: bool = True) -> "tuple[Any, VllmConfig, int]":
         cls = backend_class(self.enum)
@@ -133,7 +134,7 @@ class VllmMlaBackend(MlaBackend):
 
     def prepare(self, case: Case, setting: Setting) -> VllmMlaPrepared:
         try:
-            cls, config, page = self._configured(case, graphs=getattr(setting, "graphs", True))
+            cls, config, page = self._configured(case, graphs=setting.graphs)
         except Unavailable as error:
             raise Refused(str(error)) from error
         return VllmMlaPrepared(self, cls, config, case, setting, page)
