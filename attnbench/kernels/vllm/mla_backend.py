@@ -1,6 +1,8 @@
 """vLLM's MLA backends: what each can be asked for, and how its builder splits a batch."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from attnbench.kernels.base import Refused, Setting
@@ -19,13 +21,14 @@ from attnbench.kernels.vllm.registry import (
 )
 from attnbench.kernels.vllm.startup import activate
 from attnbench.provenance.machine import Machine
-from attnbench.specs.batch import Batch
+from attnbench.specs.batch import Batch, Request
 from attnbench.specs.case import Case
 from attnbench.specs.shape import MlaShape
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
+ONE_TOKEN = Batch((Request(1, 1),))
 # What a decode path takes (vLLM's QueryLenSupport): one new token, as many for all, or any.
 QueryLens = Literal["single", "uniform", "varlen"]
 
@@ -89,13 +92,13 @@ class VllmMlaBackend(MlaBackend):
         return prefill_refusal(str(asked), machine)
 
     def _vllm_refusal(self, case: Case, machine: Machine) -> str | None:
-        """vLLM's own reasons; imports it."""
-        try:
-            cls, config, _ = self._configured(case)
-        except Unavailable as error:
-            return str(error)
-        except Refused as error:
-            return str(error)
+        """vLLM's own reasons; imports it. It does not look at the batch, nor at most knobs."""
+        kept = tuple((name, value) for name, value in case.knobs if name == "prefill_backend")
+        return _vllm_reasons(self, replace(case, batch=ONE_TOKEN, knobs=kept), machine)
+
+    def complaints(self, case: Case, machine: Machine) -> list[str]:
+        """The backend class's reasons against a case. Raises Unavailable and Refused."""
+        cls, config, _ = self._configured(case)
         activate(config)
         assert isinstance(case.shape, MlaShape)
         asked = Configuration(
@@ -105,8 +108,7 @@ class VllmMlaBackend(MlaBackend):
             use_mla=True,
             use_sparse=self.sparse,
         )
-        reasons = complaints(cls, asked, machine)
-        return f"vLLM's {self.enum} says: {'; '.join(reasons)}" if reasons else None
+        return complaints(cls, asked, machine)
 
     def _configured(self, case: Case, *, graphs: bool = True) -> "tuple[Any, VllmConfig, int]":
         cls = backend_class(self.enum)
@@ -119,7 +121,7 @@ class VllmMlaBackend(MlaBackend):
             dtype=case.dtype,
             batch=case.batch,
             block_size=page,
-            kv_cache_dtype=self.vllm_kv_cache_dtype(case),
+            kv_cache_dtype=case.kv_cache_dtype,
             attention=prefill_settings(case.knob("prefill_backend")),
             model=model,
             graphs=graphs,
@@ -127,10 +129,6 @@ class VllmMlaBackend(MlaBackend):
         config = vllm_config(wanted)
         limit_requests(config, len(case.batch))
         return cls, config, page
-
-    def vllm_kv_cache_dtype(self, case: Case) -> str:
-        """vLLM's name for what the case asks for."""
-        return case.kv_cache_dtype
 
     def prepare(self, case: Case, setting: Setting) -> VllmMlaPrepared:
         try:
@@ -160,6 +158,16 @@ class VllmMlaBackend(MlaBackend):
     def facts(self, prepared: VllmMlaPrepared) -> dict[str, Any]:
         """What else a row should say of what ran."""
         return {}
+
+
+@cache
+def _vllm_reasons(backend: VllmMlaBackend, case: Case, machine: Machine) -> str | None:
+    """Once for each kind of case: a configuration takes vLLM a tenth of a second and more."""
+    try:
+        reasons = backend.complaints(case, machine)
+    except (Unavailable, Refused) as error:
+        return str(error)
+    return f"vLLM's {backend.enum} says: {'; '.join(reasons)}" if reasons else None
 
 
 _SUPPORT = {"single": "single_only", "uniform": "uniform", "varlen": "varlen"}
