@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click import Context
 from click.testing import CliRunner, Result
 
 from attnbench.cli import cli
@@ -12,6 +13,9 @@ from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.kernels.registry import FAMILIES
 from attnbench.reporting.command_line import case_command
+from attnbench.specs.batch import parse_batch_spec
+from attnbench.specs.case import Case
+from attnbench.specs.shape import MlaShape
 from attnbench.timing.method import Method
 from tests.conftest import Attnbench, small_case
 from tests.stored_results import attn, store_run, timed
@@ -48,14 +52,33 @@ def test_the_command_measures_the_same_case_by_the_same_method(
     assert (after.case, after.method) == (before.case, before.method)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_option_of_a_command_is_one_that_its_family_has(family: str) -> None:
-    case = small_case(family, dtype="bf16", block_size=64, kv_cache_dtype="fp8")
-    words = case_command(
-        case, Method("eager", warmup_calls=3).as_facts(), {"rounds": 3, "host": True}
-    )
-    help_text = CliRunner().invoke(cli, [family, "--help"]).stdout
-    assert [word for word in words if word.startswith("--") and word not in help_text] == []
+CASES = [
+    *(small_case(family, dtype="bf16", block_size=64) for family in FAMILIES),
+    small_case("attn", layout="HND"),
+    small_case("prefill-trtllm", dtype="bf16", query_dtype="fp8", kv_cache_dtype="fp8"),
+    Case("cache-write", "torch", parse_batch_spec("q8"), MlaShape().for_cache_write(), "bf16"),
+    small_case("cache-write", page_order="contiguous", knobs=(("num_blocks", 64),)),
+    small_case("attn", window=8, softcap=30.0, kv_data="zeros", page_order="contiguous"),
+    small_case("attn", knobs=(("flash_version", 3), ("num_splits", 4))),
+    small_case("mla", index_topk=8, topk_pattern="window", kv_cache_dtype="fp8_ds_mla"),
+    small_case("mla", knobs=(("num_splits", 4), ("prefill_backend", "fa3"), ("threshold", 4))),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.family}-{case.key[:8]}")
+def test_a_command_reads_every_option_that_it_is_given(case: Case) -> None:
+    method = Method("eager", warmup_calls=3, samples=5, regime="sustained").as_facts()
+    plan = {"rounds": 3, "seed": 1, "num_layers": 4, "profile_memory": True, "host": True}
+    words = case_command(case, method, plan)
+    command = cli.get_command(Context(cli), words[1])
+    assert command is not None
+    command.make_context(words[1], words[2:])  # which refuses what it does not know
+
+
+def test_a_quantisation_is_asked_for_by_its_name() -> None:
+    words = shlex.join(case_command(CASES[len(FAMILIES) + 1], Method("cudagraph").as_facts(), {}))
+    assert "--quant fp8-qkv" in words
+    assert "dtype" not in words
 
 
 def test_values_and_flags_stand_as_the_command_reads_them() -> None:

@@ -1,9 +1,12 @@
 """The command line that measures a stored case again, and nothing else."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from attnbench.errors import UsageError
 from attnbench.specs.case import Case
+from attnbench.specs.quant import QUANTS, quant_of
+from attnbench.specs.shape import MLA_MODELS, AttnShape, MlaShape
 
 # Options that are not called as the fields are that they set.
 _NAMES = {
@@ -20,8 +23,11 @@ _FAMILY_NAMES: Mapping[str, Mapping[str, str]] = {
         "batch": "--num-tokens",
         "num_kv_heads": "--num-heads",
         "head_dim": "--head-size",
+        "page_order": "--slots",
     }
 }
+# The fields that one name of a quantisation sets together.
+_QUANTISED = ("dtype", "query_dtype", "kv_cache_dtype", "output_dtype")
 # Of a method and of a plan, what commands have an option for.
 _METHOD = ("timer", "cache", "samples", "warmup_calls", "regime", "isolate", "eager_fallback")
 _PLAN = ("rounds", "seed", "num_layers", "profile_memory", "host")
@@ -57,11 +63,29 @@ def _requested(case: Case) -> dict[str, object]:
         name: value for name, value in case.canonical().items() if name != "family"
     }
     if case.family == "cache-write":
-        asked |= {"batch": case.batch.num_tokens}
-        del asked["num_q_heads"]  # a write knows no queries
+        return _of_a_write(case, asked)
+    if case.family == "prefill-trtllm":
+        quant = quant_of(case)
+        rest = {name: value for name, value in asked.items() if name not in _QUANTISED}
+        return rest | {"quant": quant if quant in QUANTS else None}
     if case.family == "mla":
         asked["scope"] = case.scope  # its default depends on the backends
     return asked
+
+
+def _of_a_write(case: Case, asked: Mapping[str, object]) -> dict[str, object]:
+    """Latents are those of a model, and a write of keys and values knows no queries."""
+    dims = ("num_q_heads",) if isinstance(case.shape, AttnShape) else tuple(asdict(case.shape))
+    rest = {name: value for name, value in asked.items() if name not in dims}
+    model = None
+    if isinstance(case.shape, MlaShape):
+        known = (
+            name for name, shape in MLA_MODELS.items() if shape.for_cache_write() == case.shape
+        )
+        model = next(known, None)
+        if model is None:
+            raise UsageError(f"no model of `attnbench cache-write` has the latents of {case.shape}")
+    return {**rest, "batch": case.batch.num_tokens, "model": model}
 
 
 def _option(family: str, name: str, value: object) -> list[str]:
