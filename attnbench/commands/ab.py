@@ -28,7 +28,7 @@ from attnbench.running.plan import Plan
 from attnbench.running.session import Command
 
 # Of a family's command what speaks of one run.
-_OF_ONE_RUN = ("resume", "label", "output_csv", "output_json")
+_OF_ONE_RUN = ("resume", "label", "output_csv", "save_csv", "output_json")
 
 
 def _program(text: str) -> Path:
@@ -87,7 +87,7 @@ class _Turns(Instead):
         self, command: Command, plan_for: Callable[[Machine], Plan], given: Mapping[str, Any]
     ) -> None:
         for name in _OF_ONE_RUN:
-            if given[name] is not None:
+            if given.get(name):
                 raise UsageError(
                     f"--{name.replace('_', '-')} is of one run, and ab makes two; name them with "
                     "--base-label and --head-label, and `attnbench report` exports them"
