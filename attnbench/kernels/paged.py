@@ -6,6 +6,7 @@ from attnbench.kernels.base import Setting
 from attnbench.kernels.inputs import cached, normal, page_tables, raw, seeded, spoil, torch_dtype
 from attnbench.kernels.outputs import Plain, empty_output
 from attnbench.kernels.reference import AttentionPrepared, Rows, attend
+from attnbench.kernels.scales import KEY_SCALE, QUERY_SCALE, VALUE_SCALE
 from attnbench.kernels.tolerance import BY_DTYPE, BY_OUTPUT, FP8_PROBABILITIES, Tolerance
 from attnbench.specs.case import Case, Value
 from attnbench.specs.shape import AttnShape
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
     import torch
 
 DEFAULT_BLOCK_SIZE = 16
-# value = stored * scale in fp8: powers of two, so that fp32 is exact, and unequal, so that one in
-# another's place is noticed. Seven sigma of normal data stay below e4m3's 448.
-QUERY_SCALE, KEY_SCALE, VALUE_SCALE = 2.0**-4, 2.0**-6, 2.0**-5
 STEP_PAGES = 4096  # quantised at a time
 
 

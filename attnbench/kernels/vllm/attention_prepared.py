@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from attnbench.kernels.base import Refused, Setting
 from attnbench.kernels.inputs import PageTables, normal, seeded, torch_dtype
 from attnbench.kernels.reference import AttentionPrepared, Rows, attend
+from attnbench.kernels.scales import KEY_SCALE, QUERY_SCALE, VALUE_SCALE
 from attnbench.kernels.tolerance import BY_DTYPE, FP8_PROBABILITIES
-from attnbench.kernels.vllm.caches import SCALES, LayerCaches, quantised
+from attnbench.kernels.vllm.caches import LayerCaches, quantised
 from attnbench.kernels.vllm.kv_cache import CacheFormat, cache_format, use_layout
 from attnbench.kernels.vllm.metadata import common_metadata, layer_tables
 from attnbench.kernels.vllm.registry import backend_class, block_size
@@ -117,7 +118,7 @@ class VllmPrepared(AttentionPrepared):
             )
         layer.process_weights_after_loading(torch_dtype(self.case.dtype))
         if self.case.kv_cache_dtype != "auto":
-            for name, value in SCALES.items():
+            for name, value in zip("qkv", (QUERY_SCALE, KEY_SCALE, VALUE_SCALE), strict=True):
                 _set_scale(layer, name, value)
         return layer
 
@@ -137,7 +138,7 @@ class VllmPrepared(AttentionPrepared):
         self.queries = normal(ends, dtype, generator)
         if self.caches.quantised:  # values that fp8 holds, whoever quantises them
             for each in self.queries:
-                each.copy_(quantised(each, SCALES["q"], kv_dtype).float() * SCALES["q"])
+                each.copy_(quantised(each, QUERY_SCALE, kv_dtype).float() * QUERY_SCALE)
         self.outputs = list(torch.full_like(self.queries, float("nan")))
         self.tolerance = BY_DTYPE[case.dtype]
         if self.caches.quantised:
@@ -155,7 +156,7 @@ class VllmPrepared(AttentionPrepared):
         key, value = self.new[index]
         cache, query = self.caches.views[index], self.queries[index]
         if layer.query_quant is not None:  # production quantises before the layer's forward
-            query = quantised(query, SCALES["q"], self.caches.kv_dtype)
+            query = quantised(query, QUERY_SCALE, self.caches.kv_dtype)
         attention = partial(
             layer.impl.forward, layer, query, key, value, cache, metadata, self.outputs[index]
         )

@@ -3,16 +3,13 @@
 from typing import TYPE_CHECKING
 
 from attnbench.kernels.inputs import LARGE, PageTables, as_stored, cached, raw, spoil
+from attnbench.kernels.scales import KEY_SCALE, VALUE_SCALE
 from attnbench.kernels.vllm.kv_cache import CacheFormat
 from attnbench.kernels.vllm.metadata import NULL_PAGE, new_tokens
 from attnbench.specs.batch import Batch
 
 if TYPE_CHECKING:
     import torch
-
-# value = stored * scale. Powers of two, so that quantising what was dequantised changes nothing;
-# k and v differ, so that a mix-up is wrong. e4m3 reaches 448: 14, 7 and 14 standard deviations.
-SCALES = {"q": 2.0**-5, "k": 2.0**-6, "v": 2.0**-5}
 
 
 class LayerCaches:
@@ -85,7 +82,7 @@ class LayerCaches:
     def _scales(self, heads: bool) -> "torch.Tensor":
         import torch
 
-        both = torch.tensor([SCALES["k"], SCALES["v"]], device=self.pool.device)
+        both = torch.tensor([KEY_SCALE, VALUE_SCALE], device=self.pool.device)
         return both.view(2, 1, 1) if heads else both.view(2, 1)
 
 
