@@ -1,14 +1,12 @@
 """FlashAttention 2, 3 or 4, as vLLM serves it."""
 
-import importlib
 from typing import Any, ClassVar
 
 from attnbench.kernels.base import Refused
 from attnbench.kernels.vllm.attention import VllmAttention
+from attnbench.kernels.vllm.flash_versions import unsupported
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case, Value
-
-FA4 = "vllm.vllm_flash_attn.cute.interface"
 
 
 class Flash(VllmAttention):
@@ -30,8 +28,8 @@ class Flash(VllmAttention):
 
     def _vllm_refusal(self, case: Case, machine: Machine) -> str | None:
         version = case.knob("flash_version")
-        if version is not None and (why := _unsupported(int(version))):
-            return f"FlashAttention {version} cannot run here: {why}"
+        if version is not None and (why := unsupported(int(version))):
+            return why
         return super()._vllm_refusal(case, machine)
 
     def verify(self, case: Case, layer: Any, builder: Any, metadata: Any) -> dict[str, Value]:
@@ -50,18 +48,3 @@ class Flash(VllmAttention):
         facts: dict[str, Value] = {"flash_version": runs}
         # 0 leaves the number to the kernel's heuristic.
         return facts | ({"max_num_splits": splits} if splits else {})
-
-
-def _unsupported(version: int) -> str | None:
-    """Why that version cannot run. FA4 is Python, and is only known to work when it imports."""
-    from vllm.vllm_flash_attn import fa_version_unsupported_reason, is_fa_version_supported
-
-    if not is_fa_version_supported(version):
-        return str(fa_version_unsupported_reason(version))
-    if version != 4:
-        return None
-    try:
-        importlib.import_module(FA4)
-    except Exception as error:  # noqa: BLE001 - it compiles and looks for a device as it imports
-        return f"{type(error).__name__}: {error}"
-    return None

@@ -4,6 +4,7 @@ import importlib
 from typing import Any
 
 from attnbench.kernels.base import Refused
+from attnbench.kernels.vllm.flash_versions import unsupported
 from attnbench.provenance.machine import Machine
 
 # By our name: vLLM's, and the version of FlashAttention.
@@ -42,21 +43,10 @@ def prefill_settings(name: object) -> dict[str, object]:
         registry = importlib.import_module("vllm.v1.attention.backends.mla.prefill")
     except ImportError as error:
         raise Refused("needs vLLM 0.22 or newer to choose an MLA prefill backend") from error
-    if version == 4:
-        _require_fa4()
+    if version is not None and (why := unsupported(version)):
+        raise Refused(why)
     chosen = {"mla_prefill_backend": registry.MLAPrefillBackendEnum[member]}
     return chosen if version is None else chosen | {"flash_attn_version": version}
-
-
-def _require_fa4() -> None:
-    """vLLM calls FA4 supported if its file is there, and dies of the first call."""
-    try:
-        importlib.import_module("vllm.vllm_flash_attn.cute.interface")
-    except Exception as error:  # it compiles on import, and may raise anything
-        reason = str(error).partition("\n")[0]
-        raise Refused(
-            f"FlashAttention 4 cannot be imported: {type(error).__name__}: {reason}"
-        ) from error
 
 
 def prefill_that_runs(metadata: Any, asked: object) -> str:

@@ -1,0 +1,24 @@
+"""Which versions of FlashAttention this vLLM can run on this GPU."""
+
+import importlib
+
+FA4 = "vllm.vllm_flash_attn.cute.interface"
+
+
+def unsupported(version: int) -> str | None:
+    """Why that version cannot run; None if it can.
+
+    FA4 is Python: vLLM calls it supported where its file is, so it is imported too.
+    """
+    from vllm.vllm_flash_attn import fa_version_unsupported_reason, is_fa_version_supported
+
+    if not is_fa_version_supported(version):
+        return f"FlashAttention {version} cannot run here: {fa_version_unsupported_reason(version)}"
+    if version != 4:
+        return None
+    try:
+        importlib.import_module(FA4)
+    except Exception as error:  # noqa: BLE001 - it compiles and looks for a device as it imports
+        why = next(iter(str(error).splitlines()), "")
+        return f"FlashAttention 4 cannot run here: {type(error).__name__}: {why}"
+    return None
