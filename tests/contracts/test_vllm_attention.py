@@ -92,3 +92,9 @@ def test_layer_builder_and_cache_are_made(
         expected = ready.expected(torch.zeros_like(rows), rows)
     assert not expected.isnan().any()
     assert expected.std() > 0.1
+
+
+def test_sdpa_may_take_cudnn_whoever_imported_vllm() -> None:
+    torch.backends.cuda.enable_cudnn_sdp(False)  # as the import of vllm.platforms.cuda does
+    find("attn", "sdpa").prepare(attn("sdpa", dtype="fp32"), Setting("cpu", 1, seed=0))
+    assert torch.backends.cuda.cudnn_sdp_enabled()

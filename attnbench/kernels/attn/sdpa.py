@@ -113,6 +113,10 @@ class SdpaKernel:
     """The SDPA call of one run of requests: its mask, and the kernel that serves it, by name."""
 
     def __init__(self, group: Group, forced: object, views: Views) -> None:
+        import torch
+
+        # PyTorch's own default, which vLLM's import takes away from the whole process.
+        torch.backends.cuda.enable_cudnn_sdp(True)
         self.forced = forced
         self.mask, self.is_causal = _masking(group, forced, views)
         self.name = str(forced or _choice(views, self.mask, self.is_causal))

@@ -5,7 +5,7 @@ import tempfile
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -23,18 +23,11 @@ _active = ExitStack()
 
 @cache
 def import_vllm() -> None:
-    """Import vLLM's platform and undo what that changes for others in this process.
-
-    It switches cuDNN off for PyTorch's SDPA, which is measured beside it.
-    """
+    """Import vLLM's platform, in the environment that it reads meanwhile."""
     prepare_environment()
-    import torch
     import vllm.platforms
 
-    cudnn: Any = torch.backends.cuda
-    allowed = cudnn.cudnn_sdp_enabled()
     assert vllm.platforms.current_platform is not None  # looking at it imports it
-    cudnn.enable_cudnn_sdp(allowed)
 
 
 def prepare_environment() -> None:
