@@ -79,10 +79,14 @@ def _errors(spots: Sequence[Spot]) -> tuple[list[float], list[float]]:
 def _draw_heat(axes: "Axes", chart: Heat) -> None:
     missing = float("nan")
     values = [[missing if v is None else v for v in line] for line in chart.values]
-    axes.imshow(values, aspect="auto", origin="lower", cmap="Pastel1" if chart.named else "YlOrRd")
+    colours = "Pastel1" if chart.named else "YlOrRd"
+    image = axes.imshow(values, aspect="auto", origin="lower", cmap=colours)
     axes.set_xticks(range(len(chart.xs)), chart.xs)
     axes.set_yticks(range(len(chart.ys)), chart.ys)
     for y, line in enumerate(chart.texts):
         for x, text in enumerate(line):
-            axes.text(x, y, text, ha="center", va="center", fontsize=7)
+            red, green, blue, shown = image.to_rgba([values[y][x]])[0]
+            is_dark = shown and 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
+            ink = "white" if is_dark else "black"
+            axes.text(x, y, text, ha="center", va="center", fontsize=7, color=ink)
     axes.set_title(f"{chart.title}\n({chart.legend})", fontsize=9)
