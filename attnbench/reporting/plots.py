@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from attnbench.reporting.charts import Chart, Heat, Lines, Spot
 from attnbench.reporting.study_conclusion import Conclusion
 
@@ -85,7 +87,7 @@ def _draw_heat(axes: "Axes", chart: Heat) -> None:
     axes.set_yticks(range(len(chart.ys)), chart.ys)
     for y, line in enumerate(chart.texts):
         for x, text in enumerate(line):
-            red, green, blue, shown = image.to_rgba([values[y][x]])[0]
+            red, green, blue, shown = image.to_rgba(np.array([values[y][x]]))[0]
             is_dark = shown and 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
             ink = "white" if is_dark else "black"
             axes.text(x, y, text, ha="center", va="center", fontsize=7, color=ink)
