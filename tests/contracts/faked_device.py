@@ -31,6 +31,10 @@ def fake_hopper() -> None:
             return False
 
         @classmethod
+        def is_pin_memory_available(cls) -> bool:
+            return False  # a driver pins it
+
+        @classmethod
         def log_warnings(cls) -> None:
             """There is no driver to warn about."""
 

@@ -63,7 +63,9 @@ def test_what_hopper_can_run_is_not_refused(backend: str, fields: dict[str, obje
 def test_what_it_cannot_run_is_refused_in_the_backends_words(
     backend: str, fields: dict[str, object], sentence: str
 ) -> None:
-    assert find("attn", backend).refusal(attn(backend, **fields), HOPPER) == sentence
+    refusal = find("attn", backend).refusal(attn(backend, **fields), HOPPER)
+    assert refusal is not None
+    assert refusal.startswith(sentence)  # newer releases give more reasons
 
 
 @pytest.mark.parametrize(
