@@ -15,8 +15,8 @@ from attnbench.specs.case import Case
 from attnbench.specs.cost import cost
 from attnbench.timing.cache import sets_for
 
-# Seconds a round that no stored round tells: to fill the inputs, check, capture and warm up.
-PREPARATION = 1.5
+# Seconds a round that no stored round tells; an H200 took 0.1 to 0.8 (docs/measurements.md).
+SECONDS_A_ROUND = {"cuda": 0.5, "cpu": 2.5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def _foreseen(
     budget = CPU_MEMORY if machine.kind == "cpu" else int(GPU_SHARE * (machine.memory_bytes or 0))
     hot = all(method.cache == "hot" for method in plan.methods)
     sets = sets_for(call_bytes, machine.l2_bytes, budget, hot=hot, asked=plan.num_layers)
-    seconds = spent.get(case.key, PREPARATION + plan.methods[0].time_budget)
+    seconds = spent.get(case.key, SECONDS_A_ROUND[machine.kind])
     if refusal is not None:
         seconds = 0.0
     total = plan.rounds * len(plan.methods) * seconds
