@@ -21,7 +21,7 @@ from attnbench.reporting.section import NO_SENTINELS, SentinelFacts
 from attnbench.reporting.selection import Selection, select
 from attnbench.specs.case import Case
 
-NOW_FAILS, NOW_RUNS, FAILS = "now fails", "now runs", "failing on both"
+NOW_FAILS, NOW_RUNS, FAILS = "now fails", "now runs", "ran on neither side"
 
 # The order of a table: what one must look at first.
 VERDICTS = ("slower", NOW_FAILS, "unclear", "faster", NOW_RUNS, "same", FAILS)
