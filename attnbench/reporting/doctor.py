@@ -4,6 +4,7 @@ from tabulate import tabulate
 
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
+from attnbench.reporting.grid import WIDTH
 from attnbench.running.examine import Examination
 from attnbench.units import bytes_column, three_digits
 
@@ -24,7 +25,8 @@ def doctor_text(found: Examination) -> str:
     dirty = f" (dirty: {source.dirty})" if source.dirty else ""
     parts.append(_section("code under test", [("from", source.origin), ("commit", commit + dirty)]))
     rows = [(family, name, why or "ok") for family, name, why in found.backends]
-    widths = [None, None, 52]
+    taken = sum(max(len(row[column]) for row in rows) + 2 for column in (0, 1))
+    widths = [None, None, WIDTH - taken]
     parts.append(tabulate(rows, ("family", "backend", "state"), maxcolwidths=widths))
     return "\n\n".join(parts)
 

@@ -54,6 +54,7 @@ def _default_cases(kind: str) -> tuple[Case, ...]:
             batch=parse_batch_spec(DEFAULT_BATCHES[family, kind].split()[0]),
             shape=MlaShape() if family == "mla" else AttnShape(),
             dtype=DEFAULT_DTYPE[kind],
+            **backend.needs,  # type: ignore[arg-type]
         )
         for family in FAMILIES
         for backend in backends(family)
