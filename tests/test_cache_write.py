@@ -15,7 +15,8 @@ from attnbench.kernels.check import WrongResult, check, check_again
 from attnbench.kernels.inputs import seeded
 from attnbench.kernels.registry import find
 from attnbench.kernels.tolerance import compare
-from attnbench.kernels.writing.fp8 import one_step
+from attnbench.kernels.writing.fp8 import one_step, quantise
+from attnbench.kernels.writing.keys_values import KeyValueWrite
 from attnbench.kernels.writing.pool import Pool
 from attnbench.kernels.writing.prepared import CacheWrite
 from attnbench.kernels.writing.slots import PADDING, draw_slots
@@ -417,3 +418,40 @@ def test_run_benchmark_says_what_is_wrong(
     }
     with pytest.raises(error, match=re.escape(message)):
         run_benchmark(**(arguments | change))
+
+
+def in_vllms_signature(
+    key: torch.Tensor,
+    value: torch.Tensor,
+    key_cache: torch.Tensor,
+    value_cache: torch.Tensor,
+    slot_mapping: torch.Tensor,
+    kv_cache_dtype: str,
+    k_scale: torch.Tensor,
+    v_scale: torch.Tensor,
+) -> None:
+    """What vLLM's kernels do, so that what they are called with is tried without a GPU."""
+    kept = slot_mapping >= 0
+    slots, block_size = slot_mapping[kept], key_cache.shape[1]
+    both = ((key, key_cache, k_scale), (value, value_cache, v_scale))
+    for new, cache, scale in both:
+        stored = new[kept]
+        if kv_cache_dtype != "auto":
+            stored = quantise(stored, scale, torch.float8_e4m3fn).view(torch.uint8)
+        cache[slots // block_size, slots % block_size] = stored
+
+
+@pytest.mark.parametrize("kv_cache_dtype", ["auto", "fp8"])
+@pytest.mark.parametrize("layout", ["NHD", "HND"])
+def test_a_kernel_of_vllms_signature_writes_every_set(layout: str, kv_cache_dtype: str) -> None:
+    case = write(33, HEADS, layout=layout, kv_cache_dtype=kv_cache_dtype)
+    measured(KeyValueWrite(case, Setting("cpu", 3, 0)).written_by_slots(in_vllms_signature))
+
+
+def test_a_kernel_that_swaps_keys_and_values_is_found() -> None:
+    def swapped(key: torch.Tensor, value: torch.Tensor, *others: object) -> None:
+        in_vllms_signature(value, key, *others)  # type: ignore[arg-type]
+
+    ready = KeyValueWrite(write(33, HEADS), Setting("cpu", 3, 0)).written_by_slots(swapped)
+    with pytest.raises(WrongResult):
+        measured(ready)

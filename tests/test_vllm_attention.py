@@ -14,10 +14,11 @@ from attnbench.kernels.base import Refused
 from attnbench.kernels.inputs import seeded
 from attnbench.kernels.registry import backends, find
 from attnbench.kernels.scales import KEY_SCALE, QUERY_SCALE, VALUE_SCALE
-from attnbench.kernels.vllm.caches import LayerCaches, quantised
+from attnbench.kernels.vllm.caches import LayerCaches
 from attnbench.kernels.vllm.kv_cache import CacheFormat
 from attnbench.kernels.vllm.metadata import NULL_PAGE, layer_tables
 from attnbench.kernels.vllm.names import enum_members
+from attnbench.kernels.writing.fp8 import quantise
 from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import parse_batch_spec
 from tests.conftest import small_case
@@ -145,9 +146,9 @@ def test_what_was_quantised_once_is_quantised_to_the_same_again(
 ) -> None:
     values = torch.randn(4096, generator=seeded("cpu", 0)).to(dtype)
     for scale in (QUERY_SCALE, KEY_SCALE, VALUE_SCALE):
-        stored = quantised(values, scale, kv_dtype)
+        stored = quantise(values, scale, kv_dtype)
         back = (stored.float() * scale).to(dtype)
-        assert torch.equal(quantised(back, scale, kv_dtype).float(), stored.float())
+        assert torch.equal(quantise(back, scale, kv_dtype).float(), stored.float())
 
 
 def built(version: int | None, splits: int = 0) -> tuple[Any, Any, Any]:

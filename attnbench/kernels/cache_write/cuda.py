@@ -32,23 +32,7 @@ class Cuda(WriteBackend):
     def write_keys_values(self, write: KeyValueWrite) -> KeyValueWrite:
         from vllm import _custom_ops
 
-        keys, values = write.tables
-        k_scale, v_scale = write.scales.split(1)
-        name = write.case.kv_cache_dtype
-
-        def launch(index: int) -> None:
-            _custom_ops.reshape_and_cache_flash(
-                write.keys[index],
-                write.values[index],
-                keys,
-                values,
-                write.mappings[index],
-                name,
-                k_scale,
-                v_scale,
-            )
-
-        return write.written_by(launch)
+        return write.written_by_slots(_custom_ops.reshape_and_cache_flash)
 
     def write_latents(self, write: LatentWrite) -> LatentWrite:
         import torch

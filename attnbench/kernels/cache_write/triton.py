@@ -35,20 +35,4 @@ class Triton(WriteBackend):
             raise Refused(
                 f"this vLLM has no Triton kernel where 0.20 and later have it: {error}"
             ) from None
-        keys, values = write.tables
-        k_scale, v_scale = write.scales.split(1)
-        name = write.case.kv_cache_dtype
-
-        def launch(index: int) -> None:
-            triton_reshape_and_cache_flash(
-                write.keys[index],
-                write.values[index],
-                keys,
-                values,
-                write.mappings[index],
-                name,
-                k_scale,
-                v_scale,
-            )
-
-        return write.written_by(launch)
+        return write.written_by_slots(triton_reshape_and_cache_flash)

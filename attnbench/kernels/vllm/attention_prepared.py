@@ -12,11 +12,12 @@ from attnbench.kernels.inputs import PageTables, normal, seeded, torch_dtype
 from attnbench.kernels.reference import AttentionPrepared, Rows, attend
 from attnbench.kernels.scales import KEY_SCALE, QUERY_SCALE, VALUE_SCALE
 from attnbench.kernels.tolerance import BY_DTYPE, FP8_PROBABILITIES
-from attnbench.kernels.vllm.caches import LayerCaches, quantised
+from attnbench.kernels.vllm.caches import LayerCaches
 from attnbench.kernels.vllm.kv_cache import CacheFormat, cache_format, use_layout
 from attnbench.kernels.vllm.metadata import common_metadata, layer_tables
 from attnbench.kernels.vllm.registry import backend_class, block_size
 from attnbench.kernels.vllm.startup import activate, start
+from attnbench.kernels.writing.fp8 import quantise
 from attnbench.specs.case import Case, Value
 from attnbench.specs.cost import seen_kv_len
 from attnbench.specs.shape import AttnShape
@@ -138,7 +139,7 @@ class VllmPrepared(AttentionPrepared):
         self.queries = normal(ends, dtype, generator)
         if self.caches.quantised:  # values that fp8 holds, whoever quantises them
             for each in self.queries:
-                each.copy_(quantised(each, QUERY_SCALE, kv_dtype).float() * QUERY_SCALE)
+                each.copy_(quantise(each, QUERY_SCALE, kv_dtype).float() * QUERY_SCALE)
         self.outputs = list(torch.full_like(self.queries, float("nan")))
         self.tolerance = BY_DTYPE[case.dtype]
         if self.caches.quantised:
@@ -156,7 +157,7 @@ class VllmPrepared(AttentionPrepared):
         key, value = self.new[index]
         cache, query = self.caches.views[index], self.queries[index]
         if layer.query_quant is not None:  # production quantises before the layer's forward
-            query = quantised(query, QUERY_SCALE, self.caches.kv_dtype)
+            query = quantise(query, QUERY_SCALE, self.caches.kv_dtype)
         attention = partial(
             layer.impl.forward, layer, query, key, value, cache, metadata, self.outputs[index]
         )

@@ -6,6 +6,7 @@ from attnbench.kernels.inputs import LARGE, PageTables, as_stored, cached, raw, 
 from attnbench.kernels.scales import KEY_SCALE, VALUE_SCALE
 from attnbench.kernels.vllm.kv_cache import CacheFormat
 from attnbench.kernels.vllm.metadata import NULL_PAGE, new_tokens
+from attnbench.kernels.writing.fp8 import quantise
 from attnbench.specs.batch import Batch
 
 if TYPE_CHECKING:
@@ -77,20 +78,10 @@ class LayerCaches:
         """[..., 2, heads, dim] as the pool keeps it."""
         if not self.quantised:
             return values
-        return raw(quantised(values, self._scales(heads=True), self.kv_dtype))
+        return raw(quantise(values, self._scales(heads=True), self.kv_dtype))
 
     def _scales(self, heads: bool) -> "torch.Tensor":
         import torch
 
         both = torch.tensor([KEY_SCALE, VALUE_SCALE], device=self.pool.device)
         return both.view(2, 1, 1) if heads else both.view(2, 1)
-
-
-def quantised(
-    values: "torch.Tensor", scale: "torch.Tensor | float", dtype: "torch.dtype"
-) -> "torch.Tensor":
-    """values / scale in fp8, saturating."""
-    import torch
-
-    limit = torch.finfo(dtype).max
-    return (values.float() / scale).clamp(-limit, limit).to(dtype)

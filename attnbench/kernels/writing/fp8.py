@@ -43,7 +43,9 @@ def one_step(kv_cache_dtype: str, columns: int, unit: float = 1.0) -> OneStep:
     return OneStep(0.0, 0.0, 0.0, step=1.001 * 2.0**-bits, least=smallest * unit, columns=columns)
 
 
-def quantise(values: "torch.Tensor", scale: "torch.Tensor", dtype: "torch.dtype") -> "torch.Tensor":
+def quantise(
+    values: "torch.Tensor", scale: "torch.Tensor | float", dtype: "torch.dtype"
+) -> "torch.Tensor":
     """values / scale in fp8, what is too large at the largest number; in the values' precision."""
     import torch
 

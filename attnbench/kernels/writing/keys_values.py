@@ -1,6 +1,7 @@
 """Keys and values of attention heads into pages of either layout."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Self
 
 from attnbench.kernels.base import Setting
 from attnbench.kernels.inputs import cached, torch_dtype
@@ -53,6 +54,25 @@ class KeyValueWrite(CacheWrite):
         self.keys, self.values = (each.unbind() for each in self.new.unbind(1))
         largest = self.new.abs().amax(dim=(0, 2, 3, 4)).float()
         self.scales = scale_for(largest, largest.new_tensor([KEY_RANGE, VALUE_RANGE]))
+
+    def written_by_slots(self, kernel: Callable[..., object]) -> Self:
+        """Each set written by one launch of a kernel with the signature of vLLM's two."""
+        keys, values = self.tables
+        k_scale, v_scale = self.scales.split(1)
+
+        def launch(index: int) -> None:
+            kernel(
+                self.keys[index],
+                self.values[index],
+                keys,
+                values,
+                self.mappings[index],
+                self.case.kv_cache_dtype,
+                k_scale,
+                v_scale,
+            )
+
+        return self.written_by(launch)
 
     @property
     def tables(self) -> "tuple[torch.Tensor, torch.Tensor]":
