@@ -51,7 +51,7 @@ def main() -> None:
         for spec in BATCHES
         for shape in SHAPES
     ]
-    execute(_job(cases[0]), machine, guard.read, _unheard)  # loads what a first case loads
+    execute(_job(cases[0]), machine, guard.look, _unheard)  # loads what a first case loads
     rows = [_costs(case, machine, guard) for case in cases]
     names = [name for name in rows[0] if name != "case"]
     table = [(n, sum(r[n] for r in rows), 1e3 * median(r[n] for r in rows)) for n in names]
@@ -70,7 +70,7 @@ def _job(case: Case) -> Job:
 
 def _costs(case: Case, machine: Machine, guard: GpuGuard) -> dict[str, Any]:
     """Seconds of each part of ours, and of do_bench_cudagraph with as much sampling."""
-    outcome = execute(_job(case), machine, guard.read, _unheard)
+    outcome = execute(_job(case), machine, guard.look, _unheard)
     assert outcome.status is Status.OK, (str(case.batch), outcome.reason)
     names = ("prepare", "check", "capture", "poison", "warmup", "time", "check_again")
     parts = {name: outcome.durations[name] for name in names}

@@ -1,16 +1,13 @@
 """Do the stamps of the SM clock cost the measurement anything? python benchmarks/sm_clock.py
 
-Needs an NVIDIA GPU. One graph of each case is replayed in turn with and without stamps around it.
+Needs an NVIDIA GPU. Two graphs of each case are replayed in turn, one with stamps at its ends.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
-from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 from tabulate import tabulate
@@ -21,7 +18,7 @@ from attnbench.provenance.machine import read_machine
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape
-from attnbench.timing.cuda import SpunEvents
+from attnbench.timing.cuda import GraphClock
 from attnbench.timing.sm_clock import SmClock
 
 DEVICE = "cuda:0"
@@ -31,7 +28,7 @@ CASES = [
     Case("attn", "sdpa", parse_batch_spec("64q1kv4k"), AttnShape(64, 8, 128), "bf16"),
     Case("attn", "sdpa", parse_batch_spec("q2k"), AttnShape(64, 8, 128), "bf16"),
 ]
-SETS, CALLS, TURNS, REPLAYS = 8, 64, 40, 10
+SETS, TURNS, REPLAYS = 8, 40, 10
 
 
 def main() -> None:
@@ -59,31 +56,17 @@ def main() -> None:
 def compared(case: Case, stamps: SmClock) -> tuple[list[float], list[float], list[float]]:
     """Medians of ten replays in turn without and with stamps, and the clocks that these told."""
     calls = find(case.family, case.backend).prepare(case, Setting(DEVICE, SETS, seed=0)).calls
-    graph = captured(calls)
-    events = {False: SpunEvents(DEVICE), True: SpunEvents(DEVICE, stamps)}
+    clocks = {False: GraphClock(calls, DEVICE), True: GraphClock(calls, DEVICE, stamps)}
     taken: dict[bool, list[float]] = {False: [], True: []}
     begun = time.perf_counter()
     while time.perf_counter() - begun < 0.3:
-        for each in events.values():
-            each.time(graph.replay)
+        for each in clocks.values():
+            each.sample()
     stamps.start()
     for turn in range(2 * TURNS):
         stamped = turn % 4 in (1, 2)  # ABBA
-        replays = [events[stamped].time(graph.replay) for _ in range(REPLAYS)]
-        taken[stamped].append(median(replays) / CALLS)
+        taken[stamped].append(median(clocks[stamped].sample() for _ in range(REPLAYS)))
     return taken[False], taken[True], stamps.clocks()
-
-
-def captured(calls: Sequence[Callable[[], object]]) -> Any:
-    """A graph of calls that rotate over the sets."""
-    for call in calls:
-        call()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        for call in islice(cycle(calls), CALLS):
-            call()
-    return graph
 
 
 if __name__ == "__main__":

@@ -112,4 +112,4 @@ def test_nothing_known_is_no_fact() -> None:
 
 @pytest.mark.parametrize("uuid", [None, "GPU-00000000-0000-0000-0000-000000000000"])
 def test_a_gpu_that_nvml_does_not_know_reads_as_unknown(uuid: str | None) -> None:
-    assert GpuGuard(uuid).read(True) == Reading()
+    assert GpuGuard(uuid).look(True)() == Reading()

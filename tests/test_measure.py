@@ -186,18 +186,18 @@ def test_sustained_puts_two_seconds_of_load_first() -> None:
 
 def test_the_device_is_read_when_warm_and_after_the_last_sample() -> None:
     clock = FakeClock(repeat(MS))
-    readings = iter([Reading(watts=100.0), Reading(watts=200.0)])
-    samples = measure(clock, Method("cpu", samples=4), clock.now, lambda energy: next(readings))
-    assert (samples.before.watts, samples.after.watts) == (100.0, 200.0)
+    looks = iter([lambda: Reading(watts=100.0), lambda: Reading(watts=200.0)])
+    samples = measure(clock, Method("cpu", samples=4), clock.now, lambda energy: next(looks))
+    assert (samples.before().watts, samples.after().watts) == (100.0, 200.0)
 
 
 @pytest.mark.parametrize(("count", "worth_it"), [(20, False), (1000, True)])
 def test_the_energy_counter_is_read_where_sampling_will_be_long(count: int, worth_it: bool) -> None:
     clock, asked = FakeClock(repeat(MS)), list[bool]()
 
-    def look(energy: bool) -> Reading:
+    def look(energy: bool) -> Callable[[], Reading]:
         asked.append(energy)
-        return Reading()
+        return Reading
 
     measure(clock, Method("cpu", samples=count), clock.now, look)
     assert asked == [worth_it, worth_it]

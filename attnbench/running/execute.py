@@ -124,7 +124,7 @@ def _work_done(job: Job, num_decode: int) -> Outcome:
 
 
 def _with_samples(outcome: Outcome, samples: Samples, timing: Timing, watch: Stopwatch) -> Outcome:
-    guard, seen = guard_facts(samples.before, samples.after, samples.sampling_seconds)
+    guard, seen = guard_facts(samples.before(), samples.after(), samples.sampling_seconds)
     labels = (*samples.labels, *timing.labels, *seen, *sample_labels(samples.values))
     watch.durations["warmup"] = samples.warmup_seconds
     watch.durations["time"] = samples.sampling_seconds

@@ -50,7 +50,7 @@ def main(fd: int, device: str) -> None:
     look: Look = unseen
     if machine.kind == "cuda":
         _reset_persisting_l2()
-        look = GpuGuard(machine.gpu_uuid).read
+        look = GpuGuard(machine.gpu_uuid).look
     while True:
         try:
             message = connection.recv()

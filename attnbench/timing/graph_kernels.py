@@ -22,16 +22,16 @@ class _KernelParams(ctypes.Structure):
     )
 
 
-def kernel_names(graph: int, calls: int) -> tuple[str, ...]:
+def kernel_names(graph: int, calls: int, own: int) -> tuple[str, ...]:
     """Names in alphabetical order of the kernels of the first of `calls` equal calls.
 
-    `graph` is a cudaGraph_t. Copies and fills are no kernels; none are found where the driver is
-    older than CUDA 12.3 and does not tell.
+    `graph` is a cudaGraph_t whose first and last `own` nodes are of no call. Copies and fills are
+    no kernels; none are found where the driver is older than CUDA 12.3 and does not tell.
     """
     cuda = ctypes.CDLL("libcuda.so.1")
     if not hasattr(cuda, "cuFuncGetName"):
         return ()
-    nodes = _nodes(cuda, graph)
+    nodes = _nodes(cuda, graph)[own:-own]
     found = {_name(cuda, node) for node in nodes[: -(-len(nodes) // calls)]}
     return tuple(sorted(name for name in found if name))
 

@@ -1,12 +1,14 @@
 """What the GPU did while a case was timed: its clocks, its limits, and who else was on it.
 
-Read twice, under load: after the warm-up and after the last sample. Nothing is read between the
-samples, since NVML's counters of time under a limit run on by themselves: they cannot miss what a
-reading of the clock in between would have to hit, and a reading would leave the GPU idle.
+Read twice, under load: after the warm-up and after the last sample. The clocks are read at once,
+the counters, which take milliseconds, in a thread beside whatever comes next: both times as late,
+so that what they counted in between stays right. Nothing more is read between the samples: the
+counters of time under a limit run on by themselves and cannot miss what a look would have to hit.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any
 
 from attnbench.provenance.nvml import ask
@@ -49,13 +51,14 @@ class Reading:
     processes: int | None = None
 
 
-# Looks at the device; told whether the energy counter is worth the milliseconds that it takes.
-Look = Callable[[bool], Reading]
+# Begins to look at the device, told whether the energy counter is worth the milliseconds that it
+# takes; what it gives waits for the reading.
+Look = Callable[[bool], Callable[[], Reading]]
 
 
-def unseen(energy: bool) -> Reading:
+def unseen(energy: bool) -> Callable[[], Reading]:
     """The look at a device that tells nothing."""
-    return Reading()
+    return Reading
 
 
 class GpuGuard:
@@ -68,21 +71,34 @@ class GpuGuard:
         self._nvml = pynvml
         ask(pynvml.nvmlInit)
         self._gpu = ask(pynvml.nvmlDeviceGetHandleByUUID, gpu_uuid) if gpu_uuid else None
+        self._thread = ThreadPoolExecutor(1, "nvml")
 
-    def read(self, energy: bool) -> Reading:
-        """The GPU now; what changes fastest is read first."""
+    def look(self, energy: bool) -> Callable[[], Reading]:
+        """The clocks now, the counters in a thread."""
+        if self._gpu is None:
+            return Reading
+        now = self._now()
+        counted = self._thread.submit(self._counted, now, energy)
+        return counted.result
+
+    def _now(self) -> Reading:
+        """What takes microseconds; what changes fastest is read first."""
         nvml, gpu = self._nvml, self._gpu
-        if gpu is None:
-            return Reading()
         return Reading(
             sm_clock_hz=_times(ask(nvml.nvmlDeviceGetClockInfo, gpu, nvml.NVML_CLOCK_SM), 1e6),
             memory_clock_hz=_times(ask(nvml.nvmlDeviceGetClockInfo, gpu, nvml.NVML_CLOCK_MEM), 1e6),
             event_reasons=ask(nvml.nvmlDeviceGetCurrentClocksEventReasons, gpu),
-            power_violation=self._violation(nvml.NVML_PERF_POLICY_POWER),
-            thermal_violation=self._violation(nvml.NVML_PERF_POLICY_THERMAL),
-            joules=self._joules() if energy else None,
             watts=_times(ask(nvml.nvmlDeviceGetPowerUsage, gpu), 1e-3),
             temperature=ask(nvml.nvmlDeviceGetTemperature, gpu, nvml.NVML_TEMPERATURE_GPU),
+        )
+
+    def _counted(self, now: Reading, energy: bool) -> Reading:
+        """With what takes milliseconds under load."""
+        return replace(
+            now,
+            power_violation=self._violation(self._nvml.NVML_PERF_POLICY_POWER),
+            thermal_violation=self._violation(self._nvml.NVML_PERF_POLICY_THERMAL),
+            joules=self._joules() if energy else None,
             processes=self._processes(),
         )
 

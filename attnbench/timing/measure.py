@@ -33,8 +33,8 @@ class Samples:
     warmup_calls: int
     warmup_seconds: float
     sampling_seconds: float
-    before: Reading  # of the device, when warm
-    after: Reading  # and after the last sample
+    before: Callable[[], Reading]  # waits for the reading of the device when it was warm
+    after: Callable[[], Reading]  # and after the last sample
     labels: tuple[str, ...]
 
 

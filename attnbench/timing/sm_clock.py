@@ -26,12 +26,13 @@ class SmClock:
         with torch.inference_mode(False):
             self._stamps = torch.zeros(CAPACITY, 3, dtype=torch.int64, device=device)
             self._count = torch.zeros(1, dtype=torch.int32, device=device)
-        launch: Any = partial(stamp[(1,)], self._stamps, self._count, CAPACITY, num_warps=1)
-        launch()  # compiles it
+        # Enqueues the kernel itself, for a graph that is being captured.
+        self.launch: Any = partial(stamp[(1,)], self._stamps, self._count, CAPACITY, num_warps=1)
+        self.launch()  # compiles it
         torch.cuda.synchronize(device)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
-            launch()
+            self.launch()
         self.start()
 
     def start(self) -> None:

@@ -53,8 +53,9 @@ class VllmMlaPrepared(MlaPrepared):
             self.take_fp8_queries()
         if self.fp8_queries:
             self.tolerance = IN_FP8
-        elif self.layer or num_decode < len(case.batch):
-            # The absorbed query and the attended latents, or up-projected heads, are rounded too.
+        elif self.layer or num_decode < len(case.batch) or case.kv_cache_dtype == "fp8_ds_mla":
+            # The absorbed query and the attended latents, or up-projected heads, are rounded too;
+            # of fp8_ds_mla, FlashMLA rounds the scales and all products with them to bf16.
             self.tolerance = self.tolerance.unfused()
         self.cache = self._cache(quantised=in_fp8)
         self.builder = metadata_builder(cls, self.layers[0], config, block_size, setting.device)
