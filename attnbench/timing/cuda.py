@@ -71,8 +71,9 @@ class GraphClock:
     ) -> None:
         import torch
 
-        estimate = EagerClock(calls[:1], device).sample()
-        self.calls_per_sample = calls_in_graph(len(calls), estimate)
+        single = EagerClock(calls[:1], device)
+        single.sample()  # behind a spin whose length is a guess
+        self.calls_per_sample = calls_in_graph(len(calls), single.sample())
         self._spin = Spin(device)
         self._start = torch.cuda.Event(enable_timing=True, external=True)
         self._end = torch.cuda.Event(enable_timing=True, external=True)
