@@ -115,6 +115,17 @@ def test_a_winner_shares_its_place_with_what_noise_cannot_tell_from_it(tmp_path:
         assert [rival.case.backend for rival, _ in won.slower] == ["naive"]
 
 
+def test_single_rounds_show_neither_a_win_nor_a_tie(tmp_path: Path) -> None:
+    cases = [attn("q1kv1k", "naive"), attn("q1kv1k", "sdpa")]
+    single = {case: timed(case, t) for case, t in zip(cases, (3e-5, 2e-5), strict=True)}
+    (won,) = winners(listed(tmp_path, single), (), NOISE)
+    assert won.best.case.backend == "sdpa"
+    assert (won.ties, won.slower) == ((), ())
+    assert [(rival.case.backend, round(ratio, 2)) for rival, ratio in won.unknown] == [
+        ("naive", 1.5)
+    ]
+
+
 def splits(spec: str, times: dict[int | None, float]) -> list[tuple[Case, float]]:
     return [
         (mla(spec, "flashattn_mla", **({} if n is None else {"num_splits": n})), seconds)
@@ -212,7 +223,9 @@ def test_a_conclusion_has_numbers_intervals_and_counts(tmp_path: Path) -> None:
     assert "4 of 4 cases have a time" in text
     assert "left out: 3: too large" in text
     (chart,) = found.charts
-    assert isinstance(chart, Lines)
+    assert isinstance(chart, Heat)
+    assert chart.xs == ["256", "4k"]
+    assert all(text.startswith("+10.") for (line,) in [chart.texts] for text in line)
 
 
 def test_what_this_hardware_cannot_answer_is_said_beside_what_it_can(tmp_path: Path) -> None:
@@ -228,7 +241,8 @@ def test_what_this_hardware_cannot_answer_is_said_beside_what_it_can(tmp_path: P
     assert f"refused: 3 of cutlass_mla: {SM100}" in found.cells
     (chart,) = found.charts
     assert isinstance(chart, Heat)
-    assert chart.texts == [["8"]]
+    ((text,),) = chart.texts
+    assert text.startswith("8\n+49.")
 
 
 def test_nothing_but_refusals_is_no_answer(tmp_path: Path) -> None:
@@ -287,8 +301,8 @@ def test_without_matplotlib_a_sentence_says_so(
 
 
 def test_every_kind_of_chart_is_drawn(tmp_path: Path) -> None:
-    lines = Lines("A", "x", "y", {"a": [(1, 2, 1.5, None), (2, 3, None, None)], "b": []}, True, 1.0)
-    heat = Heat("B", "x", "y", ["1", "2"], ["3"], [["a", ""]], [[1.0, None]], "z")
+    lines = Lines("A", "x", "y", {"a": [(1, 2, 1.5, None), (1024, 9, None, None)], "b": []}, True)
+    heat = Heat("B", "x", "y", ["1", "2"], ["3"], [["a", ""]], [[1.0, None]], "z", signed=True)
     found = Conclusion("mine", "x?", [], "run 1", [], [], [], [], [lines, heat])
     paths = write_plots(found, tmp_path, "png", lambda _: None)
     assert [path.name for path in paths] == ["mine-1-a.png", "mine-2-b.png"]

@@ -11,16 +11,20 @@ from attnbench.analysis.tuning import Timed, cell, tuned
 
 @dataclass(frozen=True, slots=True)
 class Won:
-    """One workload: the fastest, what ties with it, and the rest; each from fast to slow."""
+    """One workload: the fastest, what ties with it, and the rest; each from fast to slow.
+
+    The rest are slower, or by single rounds unknown; each has the ratio of its time to the best's.
+    """
 
     best: Timed
     ties: tuple[Timed, ...]
-    slower: tuple[tuple[Timed, float], ...]  # with the ratio of its time to the best's
+    slower: tuple[tuple[Timed, float], ...]
+    unknown: tuple[tuple[Timed, float], ...] = ()
 
     @property
     def num_rivals(self) -> int:
         """How many were compared with the best."""
-        return len(self.ties) + len(self.slower)
+        return len(self.ties) + len(self.slower) + len(self.unknown)
 
 
 def winners(
@@ -42,10 +46,16 @@ def winners(
     ]
     ties: list[list[Timed]] = [[] for _ in ranked]
     slower: list[list[tuple[Timed, float]]] = [[] for _ in ranked]
+    unknown: list[list[tuple[Timed, float]]] = [[] for _ in ranked]
     verdicts = compare([found for *_, found in places], noise)
     for (at, rival, _), verdict in zip(places, verdicts, strict=True):
-        if verdict.verdict == "slower":
+        if verdict.low is None:
+            unknown[at].append((rival, verdict.ratio))
+        elif verdict.verdict == "slower":
             slower[at].append((rival, verdict.ratio))
         else:
             ties[at].append(rival)
-    return [Won(group[0], tuple(ties[at]), tuple(slower[at])) for at, group in enumerate(ranked)]
+    return [
+        Won(group[0], tuple(ties[at]), tuple(slower[at]), tuple(unknown[at]))
+        for at, group in enumerate(ranked)
+    ]

@@ -16,7 +16,6 @@ class Lines:
     y_label: str
     series: Mapping[str, Sequence[Spot]]
     log_y: bool = False
-    even: float | None = None  # a value of y at which sides are even
     kind: Literal["lines"] = "lines"
 
 
@@ -33,6 +32,7 @@ class Heat:
     values: Sequence[Sequence[float | None]]  # [y][x], the colour
     legend: str  # what the colour means
     named: bool = False  # whether the numbers stand for names and have no order
+    signed: bool = False  # whether 0 is in the middle, as of changes
     kind: Literal["heat"] = "heat"
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MISSING = "plots need matplotlib, which is not installed: pip install 'attnbench[plots]'"
 _MOST_LINES = 12  # with a name in the legend
+_WIDE = 4  # a range of more than these times needs a logarithmic axis
+_STRONGEST = 50  # percent of change, beyond which colours stay the same
 
 
 def write_plots(
@@ -43,7 +45,8 @@ def _draw(chart: Chart, found: Conclusion, path: Path) -> None:
 
     size = (8.0, 5.0)
     if isinstance(chart, Heat):
-        size = (3 + 1.5 * len(chart.xs), 2 + 0.7 * len(chart.ys))
+        names = max(map(len, chart.ys), default=0)
+        size = (max(6.0, 3 + 0.06 * names + len(chart.xs)), 2 + 0.5 * len(chart.ys))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     axes.set(title=chart.title, xlabel=chart.x_label, ylabel=chart.y_label)
@@ -60,15 +63,24 @@ def _draw_lines(axes: "Axes", chart: Lines) -> None:
         below, above = _errors(spots)
         xs, ys = [spot[0] for spot in spots], [spot[1] for spot in spots]
         axes.errorbar(xs, ys, yerr=[below, above], label=name, marker="o", capsize=3)
-    if any(spot[0] > 0 for spots in chart.series.values() for spot in spots):
+    spots = [spot for listed in chart.series.values() for spot in listed]
+    xs = sorted({spot[0] for spot in spots})
+    if xs and xs[0] > 0:
         axes.set_xscale("log", base=2)
-    if chart.log_y:
+        axes.set_xticks(xs, [_length(x) for x in xs])
+        axes.minorticks_off()
+    ys = [spot[1] for spot in spots]
+    if chart.log_y and ys and max(ys) > _WIDE * min(ys):
         axes.set_yscale("log", base=2)
-    if chart.even is not None:
-        axes.axhline(chart.even, color="grey", linewidth=1)
+        axes.yaxis.set_major_formatter("{x:g}")
     axes.grid(alpha=0.3)
     if 1 < len(chart.series) <= _MOST_LINES:
         axes.legend(fontsize=7)
+
+
+def _length(x: float) -> str:
+    """As batch specs write it: 8192 is 8k."""
+    return f"{x / 1024:g}k" if x >= 1024 and x % 1024 == 0 else f"{x:g}"
 
 
 def _errors(spots: Sequence[Spot]) -> tuple[list[float], list[float]]:
@@ -81,8 +93,10 @@ def _errors(spots: Sequence[Spot]) -> tuple[list[float], list[float]]:
 def _draw_heat(axes: "Axes", chart: Heat) -> None:
     missing = float("nan")
     values = [[missing if v is None else v for v in line] for line in chart.values]
-    colours = "Pastel1" if chart.named else "YlOrRd"
+    colours = "Pastel1" if chart.named else "RdYlGn_r" if chart.signed else "YlOrRd"
     image = axes.imshow(values, aspect="auto", origin="lower", cmap=colours)
+    if chart.signed:
+        image.set_clim(-_STRONGEST, _STRONGEST)
     axes.set_xticks(range(len(chart.xs)), chart.xs)
     axes.set_yticks(range(len(chart.ys)), chart.ys)
     for y, line in enumerate(chart.texts):

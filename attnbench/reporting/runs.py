@@ -19,22 +19,27 @@ _MARKS = {
 
 
 def runs_table(runs: Sequence[Run], width: int = WIDTH) -> str:
-    """A line for each run; they are given oldest first and shown newest first."""
+    """A line for each run; they are given oldest first and shown newest first.
+
+    The source and the machine stand in a column where they differ, else below.
+    """
     listed = list(reversed(runs))
     if not listed:
         return "no runs yet; measure first, e.g. attnbench attn"
-    sources, counts = [_source(run) for run in listed], [_counts(run) for run in listed]
+    counts = [_counts(run) for run in listed]
+    where = {"source": [_source(run) for run in listed], "machine": [_machine(r) for r in listed]}
+    differing = [name for name, texts in where.items() if len({*texts}) > 1 or len(texts) == 1]
     columns = [
         Column("run", [str(run.number) for run in listed]),
         Column("started, UTC", [f"{run.started:%Y-%m-%d %H:%M}" for run in listed]),
         Column("command", [run.command for run in listed], left=True),
         words("label", [run.label or MISSING for run in listed]),
-        words("source", sources),
-        words("machine", [_machine(run) for run in listed]),
+        *(words(name, where[name]) for name in differing),
         Column("ok/all", counts),
     ]
-    ends = {text[-1] for text in (*sources, *counts)}
-    notes = [f"{mark}: {meaning}" for mark, meaning in _MARKS.items() if mark in ends]
+    ends = {text[-1] for text in (*where["source"], *counts)}
+    notes = [f"all: {name} {where[name][0]}" for name in where if name not in differing]
+    notes += [f"{mark}: {meaning}" for mark, meaning in _MARKS.items() if mark in ends]
     return "\n\n".join(filter(None, [grid(columns, width=width), items(notes, width=width)]))
 
 

@@ -122,9 +122,10 @@ def _answer(listed: Sequence[Series], study: Study, noise: NoiseOf) -> Answer:
 
 
 def _where(run: Run, machine: Machine, listed: Sequence[Series]) -> str:
-    rounds = max((len(each.medians) for each in listed), default=0)
+    most = max((len(each.medians) for each in listed), default=0)
+    rounds = "1 round" if most == 1 else f"{most} rounds at most"
     ended = ", interrupted" if run.status == "interrupted" else ""
-    return f"run {run.number} on {machine.label}; {rounds} rounds at most{ended}"
+    return f"run {run.number} on {machine.label}; {rounds}{ended}"
 
 
 def _doubts(listed: Sequence[Series], machine: Machine) -> list[str]:

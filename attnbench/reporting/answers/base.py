@@ -24,10 +24,11 @@ class Table:
     columns: Mapping[str, Sequence[str]]
 
     def grid_columns(self) -> list[Column]:
-        """As a grid shows them."""
+        """As a grid shows them, names of several words on two lines."""
+        named = {"\n".join(name.rsplit(" ", 1)): texts for name, texts in self.columns.items()}
         return [
             Column(name, texts) if all(map(_is_number, texts)) else words(name, texts)
-            for name, texts in self.columns.items()
+            for name, texts in named.items()
         ]
 
 

@@ -18,10 +18,10 @@ from attnbench.reporting.answers.base import (
     not_answered,
     varying,
 )
-from attnbench.reporting.charts import Lines, Spot
+from attnbench.reporting.charts import Heat
 from attnbench.reporting.fields import batch_text
 from attnbench.specs.answer import ContrastAnswer
-from attnbench.specs.case import Case
+from attnbench.specs.case import Case, Value
 from attnbench.units import change_in_percent
 
 _VERDICTS: tuple[Verdict, ...] = ("faster", "slower", "same", "unclear")
@@ -118,32 +118,42 @@ def _table(title: str, cells: Sequence[Contrasted], asked: ContrastAnswer) -> Ta
     return Table(f"{title}: time of the second over the first, 95 % interval", columns)
 
 
-def _chart(title: str, cells: Sequence[Contrasted], asked: ContrastAnswer) -> Lines:
-    """The ratio over the work of a cell, which the first axis that varies stands for."""
+def _chart(title: str, cells: Sequence[Contrasted], asked: ContrastAnswer) -> Heat:
+    """The change of each cell; across stands the axis of the batch with the most values."""
     cases = [each.base.case for each in cells]
     along = _along(cases)
-    lengths = (
-        ()
-        if all(case.batch.max_q_len == case.batch.max_kv_len for case in cases)
-        else (
-            "q_len",
-            "kv_len",
-        )
-    )
-    rest = [n for n in (*_axes(cells, asked), "batch_size", *lengths) if n != along]
-    series: dict[str, list[Spot]] = {}
+    whole_prompts = all(case.batch.max_q_len == case.batch.max_kv_len for case in cases)
+    lengths = () if whole_prompts else ("q_len", "kv_len")
+    axes = varying(cases, [n for n in (*_axes(cells, asked), "batch_size", *lengths) if n != along])
+    found: dict[str, dict[Value | None, Contrasted]] = {}
     for each in cells:
-        case, found = each.base.case, each.comparison
-        name = describe(case, varying(cases, rest)) or title
-        x = float(axis_value(case, along) or 0)
-        series.setdefault(name, []).append((x, found.ratio, found.low, found.high))
-    return Lines(
+        case = each.base.case
+        row, x = describe(case, axes), axis_value(case, along)
+        if x in found.get(row, {}):  # mixed batches may have their largest in common
+            row = f"{row}, {batch_text(case)}".removeprefix(", ")
+        found.setdefault(row, {})[x] = each
+    across = {axis_value(case, along): axis_text(case, along) for case in cases}
+    xs = sorted(across, key=lambda x: float(x or 0))
+    grid = [[line.get(x) for x in xs] for line in reversed(found.values())]
+    return Heat(
         title,
         along.replace("_", " "),
-        "time over the first's",
-        {name: sorted(spots) for name, spots in series.items()},
-        even=1.0,
+        "",
+        [across[x] for x in xs],
+        list(reversed(found)),
+        [[_change(each) for each in line] for line in grid],
+        [[100 * (each.comparison.ratio - 1) if each else None for each in line] for line in grid],
+        "change of the time, %",
+        signed=True,
     )
+
+
+def _change(found: Contrasted | None) -> str:
+    if found is None:
+        return ""
+    verdict = found.comparison.verdict
+    change = f"{change_in_percent(found.comparison.ratio)} %"
+    return change if verdict in ("faster", "slower") else f"{change}\n{verdict}"
 
 
 def _along(cases: Sequence[Case]) -> str:

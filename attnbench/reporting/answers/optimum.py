@@ -112,18 +112,28 @@ def _map(title: str, group: Sequence[Optimum], asked: OptimumAnswer) -> Heat:
     cases = [each.case for each in group]
     sizes = sorted({len(case.batch) for case in cases})
     lengths = sorted({case.batch.max_kv_len for case in cases})
+    named = {case.batch.max_kv_len: axis_text(case, "kv_len") for case in cases}
     cells = {(len(e.case.batch), e.case.batch.max_kv_len): e for e in group}
     found = [[cells.get((size, length)) for length in lengths] for size in sizes]
     return Heat(
         f"Best {asked.knob}: {title}",
         "kv len",
         "batch size",
-        [str(length) for length in lengths],
+        [named[length] for length in lengths],
         [str(size) for size in sizes],
-        [[_text(each.best) if each else "" for each in line] for line in found],
+        [[_best(each) for each in line] for line in found],
         [[_regret(each) for each in line] for line in found],
-        "auto's regret, %",
+        "and auto's regret, %",
+        signed=True,
     )
+
+
+def _best(found: Optimum | None) -> str:
+    if found is None:
+        return ""
+    if found.regret is None or not found.best:
+        return _text(found.best)
+    return f"{_text(found.best)}\n{change_in_percent(found.regret.ratio)} %"
 
 
 def _regret(found: Optimum | None) -> float | None:

@@ -22,6 +22,8 @@ def answer(listed: Sequence[Series], asked: WinnerAnswer, noise: NoiseOf) -> Ans
     rivals = [each for each in won if each.num_rivals]
     lines = _counts(rivals)
     lines += _never_ran(listed)
+    if any(each.unknown for each in rivals):
+        lines.append("by single rounds, which show neither a win nor a tie; --rounds 3 would")
     if len(won) > len(rivals):
         lines.append(f"{len(won) - len(rivals)} of {len(won)} workloads ran with one backend only")
     return Answer(lines, [_table(won)], _maps(won, asked))
@@ -62,16 +64,12 @@ def _table(won: Sequence[Won]) -> Table:
         columns[name.replace("_", " ")] = [axis_text(case, name) for case in cases]
     columns["fastest"] = [each.best.name for each in won]
     columns[unit] = times
-    columns["ties"] = ["; ".join(tie.name for tie in each.ties) or "-" for each in won]
-    columns["next"] = [_next(each) for each in won]
+    if any(each.ties for each in won):
+        columns["ties"] = ["; ".join(tie.name for tie in each.ties) or "-" for each in won]
+    nexts = [each.slower or each.unknown for each in won]
+    columns["next"] = [rest[0][0].name if rest else "-" for rest in nexts]
+    columns["vs best"] = [f"{three_digits(rest[0][1])}x" if rest else "-" for rest in nexts]
     return Table("The fastest of each workload; ties are not slower by 1 % outside noise", columns)
-
-
-def _next(won: Won) -> str:
-    if not won.slower:
-        return "-"
-    rival, ratio = won.slower[0]
-    return f"{rival.name} {three_digits(ratio)}x"
 
 
 def _axes(cases: Sequence[Case]) -> list[str]:
@@ -121,7 +119,8 @@ def _map(title: str, group: Sequence[Won], rows: str, columns: str, names: Seque
 def _short(won: Won) -> str:
     if won.ties:
         return "tie: " + " ".join(dict.fromkeys(t.case.backend for t in (won.best, *won.ties)))
-    return won.best.case.backend + (f"\n{won.slower[0][1]:.2f}x" if won.slower else "")
+    rest = won.slower or won.unknown
+    return won.best.case.backend + (f"\n{rest[0][1]:.2f}x" if rest else "")
 
 
 def _values(cases: Sequence[Case], name: str) -> list[str]:
