@@ -77,8 +77,8 @@ def _costs(case: Case, machine: Machine, guard: GpuGuard) -> dict[str, Any]:
     timing = sum(parts[name] for name in ("capture", "warmup", "time"))
     per_call = median(outcome.samples)
     sampled = len(outcome.samples) * outcome.calls_per_sample
-    # The first replay only brings the graph to the device, and two calls are its estimate.
-    unseen = outcome.calls_per_sample + 2
+    # The first replay only brings the graph to the device, and three calls are its estimate.
+    unseen = outcome.calls_per_sample + 3
     ours_busy = (sampled + outcome.warmup_calls + unseen) * per_call
     theirs, theirs_busy = _do_bench_cudagraph(case, outcome.sets, per_call, sampled)
     return {

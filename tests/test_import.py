@@ -89,6 +89,18 @@ def write_vllm_json(folder: Path, *rows: object) -> str:
     return str(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "rows", "right"), [("decode", 54, 53), ("mla", 33, 33)], ids=["decode", "mla"]
+)
+def test_what_the_suite_of_vllm_0_25_1_wrote_on_an_h200_is_read_whole(
+    tmp_path: Path, name: str, rows: int, right: int
+) -> None:
+    path = Path(__file__).parents[1] / "docs" / "results" / f"vllm_suite_{name}.json"
+    found = attnbench(tmp_path, "import", str(path))
+    assert f"{rows} of {rows} rows of vllm" in " ".join(found.stdout.split())
+    assert sum(each.status is Status.OK for each in stored(tmp_path)) == right
+
+
 def test_a_row_of_vllms_json_says_what_was_measured(tmp_path: Path) -> None:
     path = write_vllm_json(
         tmp_path,

@@ -75,6 +75,13 @@ def table(folder: Path, stored: Results) -> str:
         return results_table(store.measurements([run]), {run: store.run(run)})
 
 
+def test_a_heading_names_what_all_rows_share_alone(tmp_path: Path) -> None:
+    heading = table(tmp_path, TIMES).split("\n\n")[0]
+    assert "num_q_heads 64" in heading
+    assert "dtype" not in heading
+
+
+
 def test_csv_has_the_columns_of_the_original_and_then_ours(tmp_path: Path) -> None:
     assert COLUMNS[: len(ORIGINAL.split())] == tuple(ORIGINAL.split())
     assert tuple(rows(tmp_path, TIMES)[0]) == COLUMNS

@@ -34,9 +34,9 @@ class Fields:
         varying = tuple(name for name in names if _varies(name, asked))
         constant = {
             name: value
-            for case in cases
-            for name, value in case.canonical().items()
-            if name not in (*varying, *_ELSEWHERE)
+            for case, fields in zip(cases, asked, strict=True)
+            for name, value in fields.items()
+            if name not in varying and name in (*case.canonical(), "quant")
         }
         return cls(varying, constant)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MISSING = "plots need matplotlib, which is not installed: pip install 'attnbench[plots]'"
 _MOST_LINES = 12  # with a name in the legend
 _WIDE = 4  # a range of more than these times needs a logarithmic axis
+_COLOURS = 9  # of the map for names, the first of them grey
 _STRONGEST = 50  # percent of change, beyond which colours stay the same
 
 
@@ -93,10 +94,12 @@ def _errors(spots: Sequence[Spot]) -> tuple[list[float], list[float]]:
 def _draw_heat(axes: "Axes", chart: Heat) -> None:
     missing = float("nan")
     values = [[missing if v is None else v for v in line] for line in chart.values]
-    colours = "Pastel1" if chart.named else "RdYlGn_r" if chart.signed else "YlOrRd"
+    colours = "Pastel1_r" if chart.named else "RdYlGn_r" if chart.signed else "YlOrRd"
     image = axes.imshow(values, aspect="auto", origin="lower", cmap=colours)
     if chart.signed:
         image.set_clim(-_STRONGEST, _STRONGEST)
+    if chart.named:
+        image.set_clim(0, _COLOURS - 1)
     axes.set_xticks(range(len(chart.xs)), chart.xs)
     axes.set_yticks(range(len(chart.ys)), chart.ys)
     for y, line in enumerate(chart.texts):

@@ -38,7 +38,11 @@ def runs_table(runs: Sequence[Run], width: int = WIDTH) -> str:
         Column("ok/all", counts),
     ]
     ends = {text[-1] for text in (*where["source"], *counts)}
-    notes = [f"all: {name} {where[name][0]}" for name in where if name not in differing]
+    notes = [
+        f"all: {name} {texts[0]}"
+        for name, texts in where.items()
+        if name not in differing and texts[0] != MISSING
+    ]
     notes += [f"{mark}: {meaning}" for mark, meaning in _MARKS.items() if mark in ends]
     return "\n\n".join(filter(None, [grid(columns, width=width), items(notes, width=width)]))
 

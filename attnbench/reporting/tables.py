@@ -89,7 +89,7 @@ def result_columns(
         *section.fields.columns(timed),
         *_path_columns(timed),
         _latency_column(section),
-        *_known("+-", *percent_column([each.spread for each in timed])),
+        *_spread_columns(timed),
         *(_host_columns(timed) if host else []),
         *[replace(each, optional=host) for each in rates],
         *_known("roof", *percent_column(section.roofline_fractions)),
@@ -136,6 +136,12 @@ def _latency_column(section: Section) -> Column:
     unit, texts = seconds_column([each.time for each in section.timed])
     marked = [f"!{t}" if wrong else t for t, wrong in zip(texts, section.wrong, strict=True)]
     return Column(f"latency\n{unit}", marked)
+
+
+def _spread_columns(timed: Sequence[Series]) -> list[Column]:
+    """Half the time's own interval; the one against the best is what ranks rows."""
+    columns = _known("+-", *percent_column([each.spread for each in timed]))
+    return [replace(each, optional=True) for each in columns]
 
 
 def _host_columns(timed: Sequence[Series]) -> list[Column]:

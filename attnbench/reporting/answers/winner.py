@@ -86,7 +86,7 @@ def _maps(won: Sequence[Won], asked: WinnerAnswer) -> list[Chart]:
     groups: dict[str, list[Won]] = {}
     for each in won:
         groups.setdefault(_title(each.best.case, rest), []).append(each)
-    names = sorted({each.best.case.backend for each in won})
+    names = sorted({each.best.case.backend for each in won if not each.ties})
     return [_map(title, group, rows, columns, names) for title, group in groups.items()]
 
 
@@ -110,15 +110,20 @@ def _map(title: str, group: Sequence[Won], rows: str, columns: str, names: Seque
         xs,
         ys,
         [[_short(each) if each else "" for each in line] for line in found],
-        [[names.index(e.best.case.backend) if e else None for e in line] for line in found],
-        "; ".join(names),
+        [[_colour(each, names) if each else None for each in line] for line in found],
+        "and what the next one takes of its time",
         named=True,
     )
 
 
+def _colour(won: Won, names: Sequence[str]) -> int:
+    """One for each backend that wins somewhere, and one for all ties."""
+    return 0 if won.ties else 1 + names.index(won.best.case.backend)
+
+
 def _short(won: Won) -> str:
     if won.ties:
-        return "tie: " + " ".join(dict.fromkeys(t.case.backend for t in (won.best, *won.ties)))
+        return "tie\n" + "\n".join(dict.fromkeys(t.case.backend for t in (won.best, *won.ties)))
     rest = won.slower or won.unknown
     return won.best.case.backend + (f"\n{rest[0][1]:.2f}x" if rest else "")
 
