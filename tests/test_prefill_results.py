@@ -81,7 +81,6 @@ def test_a_heading_names_what_all_rows_share_alone(tmp_path: Path) -> None:
     assert "dtype" not in heading
 
 
-
 def test_csv_has_the_columns_of_the_original_and_then_ours(tmp_path: Path) -> None:
     assert COLUMNS[: len(ORIGINAL.split())] == tuple(ORIGINAL.split())
     assert tuple(rows(tmp_path, TIMES)[0]) == COLUMNS
