@@ -101,6 +101,15 @@ def test_energy_over_less_than_its_counter_resolves_is_not_told() -> None:
     assert facts.keys() & {"joules", "mean_watts"} == set()
 
 
+def test_counters_are_shares_of_the_time_between_their_own_readings() -> None:
+    before, after = replace(BEFORE, counted_at=10.0), replace(AFTER, counted_at=14.0)
+    own, _ = guard_facts(before, after, 2.0)
+    sampling, _ = guard_facts(BEFORE, AFTER, 4.0)
+    assert own["power_limited_share"] == sampling["power_limited_share"]
+    assert own["mean_watts"] == sampling["mean_watts"]
+    assert own["joules"] == own["mean_watts"] * 2.0
+
+
 @pytest.mark.parametrize(("before", "after"), [(Reading(), Reading()), (Reading(), AFTER)])
 def test_what_nvml_does_not_say_labels_nothing(before: Reading, after: Reading) -> None:
     assert guard_facts(before, after, 1.0)[1] == ()

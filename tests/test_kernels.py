@@ -213,6 +213,15 @@ def test_a_set_that_timing_never_wrote_is_found_afterwards() -> None:
         check_again(ready, launched=3, seed=0)
 
 
+def test_the_element_furthest_beyond_its_tolerance_is_named_not_the_largest_error() -> None:
+    # A tenth is little to the row of tens, a fiftieth much to the row of tenths.
+    expected = torch.tensor([[10.0, 10.0], [0.1, 0.1]])
+    fault = compare(expected + torch.tensor([[0.1, 0.0], [0.0, 0.02]]), expected, BY_DTYPE["bf16"])
+    assert fault.fault is not None
+    assert "got 0.12 where the reference has 0.1 and 0.006 is allowed" in fault.fault
+    assert "row 1, element 1" in fault.fault
+
+
 def test_nan_passes_no_tolerance() -> None:
     for allowed in (*BY_DTYPE.values(), EXACT):
         nan = torch.full((2, 4), math.nan)

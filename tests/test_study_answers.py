@@ -20,10 +20,12 @@ from attnbench.db.store import Store
 from attnbench.db.transfer import export
 from attnbench.errors import UsageError
 from attnbench.records import Outcome, Status
+from attnbench.reporting.answers.contrast import answer as contrast_answer
+from attnbench.reporting.answers.winner import answer as winner_answer
 from attnbench.reporting.charts import Heat, Lines
 from attnbench.reporting.plots import MISSING, write_plots
 from attnbench.reporting.study_conclusion import Conclusion, conclude, conclusion_text
-from attnbench.specs.answer import ContrastAnswer
+from attnbench.specs.answer import ContrastAnswer, WinnerAnswer
 from attnbench.specs.case import Case
 from tests.stored_results import (
     CPU,
@@ -124,6 +126,53 @@ def test_single_rounds_show_neither_a_win_nor_a_tie(tmp_path: Path) -> None:
     assert [(rival.case.backend, round(ratio, 2)) for rival, ratio in won.unknown] == [
         ("naive", 1.5)
     ]
+
+
+def test_single_rounds_are_quickest_and_no_wins(tmp_path: Path) -> None:
+    singles = [attn("q1kv1k", "naive"), attn("q1kv1k", "sdpa")]
+    results = {case: timed(case, t) for case, t in zip(singles, (3e-5, 2e-5), strict=True)}
+    results |= of_each([(attn("q512", "naive"), 5e-5), (attn("q512", "sdpa"), 4e-5)])
+    found = winner_answer(listed(tmp_path, results), WinnerAnswer(("batch_size", "kv_len")), NOISE)
+    assert found.lines == [
+        "sdpa is fastest in 1 of 1 workloads",
+        "quickest in single rounds of 1 workload, which show no win (--rounds 3 would): sdpa in 1",
+    ]
+    single, replicated = found.charts
+    assert isinstance(single, Heat)
+    assert isinstance(replicated, Heat)
+    assert (single.values, replicated.values) == ([[0]], [[1]])
+    assert single.texts == [["sdpa\n1.50x"]]
+
+
+def test_the_next_is_the_nearest_whatever_its_rounds(tmp_path: Path) -> None:
+    cases = [attn("q1kv1k", name) for name in ("sdpa", "naive", "flash")]
+    times = ([2e-5, 2e-5, 2.001e-5], [2.02e-5], [4e-5, 4e-5, 4.001e-5])
+    results = {case: timed(case, *each) for case, each in zip(cases, times, strict=True)}
+    (won,) = winners(listed(tmp_path, results), (), NOISE)
+    assert won.next is not None
+    assert won.next[0].case.backend == "naive"
+
+
+def test_an_optimum_of_single_rounds_has_no_ties_and_no_rule(tmp_path: Path) -> None:
+    cases = splits("q1kv1k", {None: 3e-5, 1: 3.01e-5, 8: 2e-5})
+    results = {case: timed(case, seconds) for case, seconds in cases}
+    found = optima(listed(tmp_path, results), "num_splits", NOISE)
+    assert [each.ties for each in found] == [()]
+    assert propose(found, lambda case: len(case.batch)) is None
+
+
+def test_batches_that_have_their_largest_in_common_are_rows_of_their_own(tmp_path: Path) -> None:
+    cases = [
+        (attn(spec, backend), seconds)
+        for spec in ("q512", "q1kv512_q512")
+        for backend, seconds in (("naive", 3e-5), ("sdpa", 2e-5))
+    ]
+    asked = ContrastAnswer("backend", (("naive", "sdpa"),))
+    found = contrast_answer(listed(tmp_path, of_each(cases)), asked, NOISE)
+    (chart,) = found.charts
+    assert isinstance(chart, Heat)
+    shown = [text for line in chart.texts for text in line if text]
+    assert len(shown) == 2
 
 
 def splits(spec: str, times: dict[int | None, float]) -> list[tuple[Case, float]]:

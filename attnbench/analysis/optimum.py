@@ -23,7 +23,7 @@ class Optimum:
     case: Case
     settings: Mapping[Setting, Times]
     best: Setting
-    ties: tuple[Setting, ...]  # other settings that are not slower outside noise
+    ties: tuple[Setting, ...]  # others not slower outside noise, as far as rounds can tell
     regret: Comparison | None  # auto's time over the tuned one's; None without auto
 
     def ratio(self, setting: Setting) -> float:
@@ -75,7 +75,7 @@ def _ties(
     ties: dict[Case, list[Setting]] = {case: [] for case in groups}
     verdicts = compare([found for *_, found in places], noise)
     for (case, setting, _), verdict in zip(places, verdicts, strict=True):
-        if verdict.verdict != "slower":
+        if verdict.low is not None and verdict.verdict != "slower":
             ties[case].append(setting)
     return ties
 
@@ -97,9 +97,9 @@ def _regrets(
 def propose(found: Sequence[Optimum], axis: Callable[[Case], Hashable]) -> Rule | None:
     """For each value of an axis the setting with the least mean ln time; None without auto.
 
-    Each round is judged by what the others would have chosen.
+    Each round is judged by what the others would have chosen; None too where none has others.
     """
-    usable = [each for each in found if AUTO in each.settings]
+    usable = [each for each in found if len(each.settings.get(AUTO, ())) > 1]
     if not usable:
         return None
     groups: dict[Hashable, list[Optimum]] = defaultdict(list)
@@ -132,7 +132,7 @@ def _common_best(members: Sequence[Optimum], without: int | None) -> Setting:
             math.log(time)
             for each in members
             for round_, time in each.settings[setting].items()
-            if round_ != without or len(each.settings[setting]) == 1
+            if round_ != without
         ]
         return fmean(logs) if logs else math.inf
 

@@ -22,6 +22,11 @@ class Won:
     unknown: tuple[tuple[Timed, float], ...] = ()
 
     @property
+    def next(self) -> tuple[Timed, float] | None:
+        """The fastest that is no tie, with its ratio."""
+        return min((*self.slower, *self.unknown), key=lambda rest: rest[1], default=None)
+
+    @property
     def num_rivals(self) -> int:
         """How many were compared with the best."""
         return len(self.ties) + len(self.slower) + len(self.unknown)

@@ -34,9 +34,9 @@ class Fields:
         varying = tuple(name for name in names if _varies(name, asked))
         constant = {
             name: value
-            for case, fields in zip(cases, asked, strict=True)
+            for own, fields in zip((case.canonical() for case in cases), asked, strict=True)
             for name, value in fields.items()
-            if name not in varying and name in (*case.canonical(), "quant")
+            if name not in varying and (name in own or name == "quant")
         }
         return cls(varying, constant)
 

@@ -21,14 +21,18 @@ _MARKS = {
 def runs_table(runs: Sequence[Run], width: int = WIDTH) -> str:
     """A line for each run; they are given oldest first and shown newest first.
 
-    The source and the machine stand in a column where they differ, else below.
+    The source and the machine stand in a column where runs differ in them, else below.
     """
     listed = list(reversed(runs))
     if not listed:
         return "no runs yet; measure first, e.g. attnbench attn"
     counts = [_counts(run) for run in listed]
     where = {"source": [_source(run) for run in listed], "machine": [_machine(r) for r in listed]}
-    differing = [name for name, texts in where.items() if len({*texts}) > 1 or len(texts) == 1]
+    same = {
+        "source": len({(run.commit, run.source["dirty"]) for run in listed}) == 1,
+        "machine": len({run.machine_key for run in listed}) == 1,
+    }
+    differing = [name for name in where if not same[name] or len(listed) == 1]
     columns = [
         Column("run", [str(run.number) for run in listed]),
         Column("started, UTC", [f"{run.started:%Y-%m-%d %H:%M}" for run in listed]),

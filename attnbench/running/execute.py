@@ -39,7 +39,7 @@ class Stopwatch:
 def execute(job: Job, machine: Machine, look: Look, report: Callable[[str], None]) -> Outcome:
     """Whatever happens short of the process's death becomes an outcome with its reason.
 
-    `look` reads the device's state; `report` is told each phase that begins.
+    `look` watches the device; `report` is told each phase that begins.
     """
     import torch
 

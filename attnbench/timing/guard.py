@@ -1,11 +1,12 @@
 """What the GPU did while a case was timed: its clocks, its limits, and who else was on it.
 
 Read twice, under load: after the warm-up and after the last sample. The clocks are read at once,
-the counters, which take milliseconds, in a thread beside whatever comes next: both times as late,
-so that what they counted in between stays right. Nothing more is read between the samples: the
-counters of time under a limit run on by themselves and cannot miss what a look would have to hit.
+the counters, which take milliseconds, in a thread beside whatever comes next; each reading has the
+time of its counters, since they are shares of the time between the two. Nothing more is read
+between the samples: counters run on by themselves and cannot miss what a look would have to hit.
 """
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -49,10 +50,11 @@ class Reading:
     watts: float | None = None  # NVML's own average: over a second on most parts
     temperature: float | None = None  # degrees Celsius
     processes: int | None = None
+    counted_at: float | None = None  # seconds of a monotonic clock, as the counters were read
 
 
-# Begins to look at the device, told whether the energy counter is worth the milliseconds that it
-# takes; what it gives waits for the reading.
+# Begins to look at the device, told whether to read the energy counter; what it gives waits for
+# the reading.
 Look = Callable[[bool], Callable[[], Reading]]
 
 
@@ -96,6 +98,7 @@ class GpuGuard:
         """With what takes milliseconds under load."""
         return replace(
             now,
+            counted_at=time.perf_counter(),
             power_violation=self._violation(self._nvml.NVML_PERF_POLICY_POWER),
             thermal_violation=self._violation(self._nvml.NVML_PERF_POLICY_THERMAL),
             joules=self._joules() if energy else None,
@@ -129,11 +132,14 @@ def guard_facts(
     one, so a second PID is somebody else, whatever namespace NVML counts in. An idle context
     counts too: whether it stays idle cannot be known.
     """
-    power = _share(before.power_violation, after.power_violation, samples_seconds)
-    thermal = _share(before.thermal_violation, after.thermal_violation, samples_seconds)
+    counted = samples_seconds
+    if before.counted_at is not None and after.counted_at is not None:
+        counted = after.counted_at - before.counted_at
+    power = _share(before.power_violation, after.power_violation, counted)
+    thermal = _share(before.thermal_violation, after.thermal_violation, counted)
     ended, seen = after.event_reasons or 0, (before.event_reasons or 0) | (after.event_reasons or 0)
     long_enough = samples_seconds >= ENERGY_WINDOW
-    energy = _share(before.joules, after.joules, samples_seconds) if long_enough else None
+    energy = _share(before.joules, after.joules, counted) if long_enough else None
     processes = max(before.processes or 0, after.processes or 0)
     labels = {
         "power_limited": (power or 0) > POWER_SHARE or bool(ended & SW_POWER_CAP),

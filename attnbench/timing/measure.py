@@ -44,7 +44,7 @@ def measure(
     now: Callable[[], float],
     look: Look = unseen,
 ) -> Samples:
-    """Warm up, then sample until the median is known well enough; `look` reads the device."""
+    """Warm up, then sample until the median is known well enough; `look` watches the device."""
     started = now()
     warmups = warm_up(clock, method, now)
     least = (method.samples or method.min_samples) * (now() - started) / max(warmups, 1)

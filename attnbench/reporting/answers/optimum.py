@@ -48,6 +48,8 @@ def _lines(found: Sequence[Optimum], asked: OptimumAnswer) -> list[str]:
     counts = Counter(_text(each.best) for each in found)
     often = ", ".join(f"{setting} in {n}" for setting, n in counts.most_common())
     lines = [f"best {asked.knob} over {cells_text(len(found))}: {often}"]
+    if single := sum(_is_single(each) for each in found):
+        lines.append(f"{cells_text(single)} with single rounds, which show no tie and no regret")
     judged = [each for each in found if each.regret is not None]
     if not judged:
         return [*lines, "auto has no time, so that its regret is not known"]
@@ -74,6 +76,10 @@ def _rule_text(rule: Rule, asked: OptimumAnswer) -> str:
         f"{change_in_percent(rule.ratio)} % of auto's time in the geometric mean, "
         f"{change_in_percent(rule.worst)} % at worst, judged by rounds that did not choose it"
     )
+
+
+def _is_single(found: Optimum) -> bool:
+    return all(len(times) == 1 for times in found.settings.values())
 
 
 def _text(setting: Setting) -> str:
@@ -133,10 +139,16 @@ def _best(found: Optimum | None) -> str:
         return ""
     if found.regret is None or not found.best:
         return _text(found.best)
-    return f"{_text(found.best)}\n{change_in_percent(found.regret.ratio)} %"
+    sure = "" if _is_shown(found) else "\nunclear"
+    return f"{_text(found.best)}\n{change_in_percent(found.regret.ratio)} %{sure}"
 
 
 def _regret(found: Optimum | None) -> float | None:
+    """In percent where it is a finding, else 0 so that no colour tells what noise may be."""
     if found is None or found.regret is None:
         return None
-    return 100 * (found.regret.ratio - 1)
+    return 100 * (found.regret.ratio - 1) if _is_shown(found) else 0.0
+
+
+def _is_shown(found: Optimum) -> bool:
+    return found.regret is not None and found.regret.verdict in ("slower", "same")

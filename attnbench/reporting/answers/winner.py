@@ -20,10 +20,10 @@ def answer(listed: Sequence[Series], asked: WinnerAnswer, noise: NoiseOf) -> Ans
         return Answer([sentence])
     won = winners(listed, asked.tune, noise)
     rivals = [each for each in won if each.num_rivals]
-    lines = _counts(rivals)
+    judged = [each for each in rivals if not each.unknown]
+    lines = _counts(judged) if judged or not rivals else []
+    lines += _by_single_rounds([each for each in rivals if each.unknown])
     lines += _never_ran(listed)
-    if any(each.unknown for each in rivals):
-        lines.append("by single rounds, which show neither a win nor a tie; --rounds 3 would")
     if len(won) > len(rivals):
         lines.append(f"{len(won) - len(rivals)} of {len(won)} workloads ran with one backend only")
     return Answer(lines, [_table(won)], _maps(won, asked))
@@ -47,6 +47,16 @@ def _counts(won: Sequence[Won]) -> list[str]:
     ]
 
 
+def _by_single_rounds(won: Sequence[Won]) -> list[str]:
+    """Single rounds show neither a win nor a tie, only which was the quickest."""
+    if not won:
+        return []
+    counts = Counter(each.best.case.backend for each in won)
+    quickest = ", ".join(f"{name} in {count}" for name, count in counts.most_common())
+    of = "1 workload" if len(won) == 1 else f"{len(won)} workloads"
+    return [f"quickest in single rounds of {of}, which show no win (--rounds 3 would): {quickest}"]
+
+
 def _never_ran(listed: Sequence[Series]) -> list[str]:
     backends = dict.fromkeys(each.case.backend for each in listed)
     sentences = (
@@ -66,9 +76,8 @@ def _table(won: Sequence[Won]) -> Table:
     columns[unit] = times
     if any(each.ties for each in won):
         columns["ties"] = ["; ".join(tie.name for tie in each.ties) or "-" for each in won]
-    nexts = [each.slower or each.unknown for each in won]
-    columns["next"] = [rest[0][0].name if rest else "-" for rest in nexts]
-    columns["vs best"] = [f"{three_digits(rest[0][1])}x" if rest else "-" for rest in nexts]
+    columns["next"] = [each.next[0].name if each.next else "-" for each in won]
+    columns["vs best"] = [f"{three_digits(each.next[1])}x" if each.next else "-" for each in won]
     return Table("The fastest of each workload; ties are not slower by 1 % outside noise", columns)
 
 
@@ -86,7 +95,7 @@ def _maps(won: Sequence[Won], asked: WinnerAnswer) -> list[Chart]:
     groups: dict[str, list[Won]] = {}
     for each in won:
         groups.setdefault(_title(each.best.case, rest), []).append(each)
-    names = sorted({each.best.case.backend for each in won if not each.ties})
+    names = sorted({each.best.case.backend for each in won if not (each.ties or each.unknown)})
     return [_map(title, group, rows, columns, names) for title, group in groups.items()]
 
 
@@ -111,21 +120,20 @@ def _map(title: str, group: Sequence[Won], rows: str, columns: str, names: Seque
         ys,
         [[_short(each) if each else "" for each in line] for line in found],
         [[_colour(each, names) if each else None for each in line] for line in found],
-        "and what the next one takes of its time",
+        "and the next one's time over its; grey: nobody wins",
         named=True,
     )
 
 
 def _colour(won: Won, names: Sequence[str]) -> int:
-    """One for each backend that wins somewhere, and one for all ties."""
-    return 0 if won.ties else 1 + names.index(won.best.case.backend)
+    """One for each backend that wins somewhere, and one where nobody does."""
+    return 0 if won.ties or won.unknown else 1 + names.index(won.best.case.backend)
 
 
 def _short(won: Won) -> str:
     if won.ties:
         return "tie\n" + "\n".join(dict.fromkeys(t.case.backend for t in (won.best, *won.ties)))
-    rest = won.slower or won.unknown
-    return won.best.case.backend + (f"\n{rest[0][1]:.2f}x" if rest else "")
+    return won.best.case.backend + (f"\n{won.next[1]:.2f}x" if won.next else "")
 
 
 def _values(cases: Sequence[Case], name: str) -> list[str]:
