@@ -249,7 +249,7 @@ def test_a_config_is_imported_and_runs(attnbench: Attnbench, tmp_path: Path) -> 
     run = attnbench("study", "mine.yaml", *QUICK, "--rounds", "1", "--head-dim", "16",
                     "--num-q-heads", "2", "--num-kv-heads", "2")  # fmt: skip
     assert run.returncode == 0, run.stderr
-    assert "is fastest in" in run.stdout
+    assert "quickest in single rounds" in run.stdout
 
 
 def test_what_was_found_is_drawn(attnbench: Attnbench, tmp_path: Path, attn: str) -> None:
