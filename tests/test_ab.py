@@ -90,7 +90,7 @@ def test_equal_builds_are_not_slower_and_no_secret_is_kept(
         "--format",
         "json",
     ]
-    done = attnbench(*sides, "--", *PACED)
+    done = attnbench(*sides, "--", *PACED, "--rounds", "2")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["differences"] == ["PACED_MS unset -> 2"]
@@ -111,7 +111,8 @@ def test_a_backend_that_only_one_side_can_run_newly_fails(
             'name: ClassVar = "paced"\n', 'name: ClassVar = "paced"\n    devices = ("cuda",)\n'
         )
     )
-    done = attnbench("ab", "--head-env", f"ATTNBENCH_KERNELS={empty}", "--", *PACED)
+    once = [*PACED, "--rounds", "1"]
+    done = attnbench("ab", "--head-env", f"ATTNBENCH_KERNELS={empty}", "--", *once)
     assert done.returncode == 1
     assert "now fails: refused: paced q8: " in done.stdout
 
