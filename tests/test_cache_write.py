@@ -11,7 +11,7 @@ from attnbench import run_benchmark
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.kernels.base import Refused, Setting
-from attnbench.kernels.check import WrongResult, check, check_again
+from attnbench.kernels.check import WrongResult
 from attnbench.kernels.inputs import seeded
 from attnbench.kernels.registry import find
 from attnbench.kernels.tolerance import compare
@@ -27,6 +27,7 @@ from attnbench.specs.case import Case, Value
 from attnbench.specs.cost import cost
 from attnbench.specs.shape import AttnShape, MlaShape, Shape, write_shape
 from tests.conftest import Attnbench
+from tests.untimed import untimed
 
 CPU = Machine(kind="cpu", device="cpu", name="Xeon")
 H200 = Machine(kind="cuda", device="cuda:0", name="NVIDIA H200", capability=(9, 0))
@@ -46,18 +47,6 @@ def prepared(case: Case, sets: int = 3, seed: int = 0) -> CacheWrite:
     ready = find("cache-write", case.backend).prepare(case, Setting("cpu", sets, seed))
     assert isinstance(ready, CacheWrite)
     return ready
-
-
-def measured(ready: CacheWrite) -> None:
-    """What a worker does with a case, the timing apart."""
-    with torch.inference_mode():
-        ready.calls[0]()
-        check(ready, seed=1)
-        for index in range(len(ready.calls)):
-            ready.poison(index)
-        for call in ready.calls:
-            call()
-        check_again(ready, launched=len(ready.calls), seed=2)
 
 
 WRITES = [
@@ -97,7 +86,7 @@ def named(case: Case) -> str:
 
 @pytest.mark.parametrize("case", WRITES, ids=named)
 def test_what_is_written_is_read_back_and_nothing_else_is_touched(case: Case) -> None:
-    measured(prepared(case))
+    untimed(prepared(case))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +107,7 @@ def test_a_write_that_is_wrong_is_found(
 ) -> None:
     case = write(backend=backend, layout=layout, kv_cache_dtype=kv_cache_dtype)
     with pytest.raises(WrongResult, match=fault):
-        measured(prepared(case))
+        untimed(prepared(case))
 
 
 @pytest.fixture
@@ -160,7 +149,7 @@ def test_what_is_not_quantised_must_be_exact() -> None:
 
 def test_fp8_uses_its_range_and_stays_within_it() -> None:
     ready = prepared(write(kv_cache_dtype="fp8"))
-    measured(ready)
+    untimed(ready)
     largest = float(ready.output(0).abs().max())
     assert 50 < largest <= 208  # the largest key of all sets is mapped onto 200
 
@@ -445,7 +434,7 @@ def in_vllms_signature(
 @pytest.mark.parametrize("layout", ["NHD", "HND"])
 def test_a_kernel_of_vllms_signature_writes_every_set(layout: str, kv_cache_dtype: str) -> None:
     case = write(33, HEADS, layout=layout, kv_cache_dtype=kv_cache_dtype)
-    measured(KeyValueWrite(case, Setting("cpu", 3, 0)).written_by_slots(in_vllms_signature))
+    untimed(KeyValueWrite(case, Setting("cpu", 3, 0)).written_by_slots(in_vllms_signature))
 
 
 def test_a_kernel_that_swaps_keys_and_values_is_found() -> None:
@@ -454,4 +443,4 @@ def test_a_kernel_that_swaps_keys_and_values_is_found() -> None:
 
     ready = KeyValueWrite(write(33, HEADS), Setting("cpu", 3, 0)).written_by_slots(swapped)
     with pytest.raises(WrongResult):
-        measured(ready)
+        untimed(ready)

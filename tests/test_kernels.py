@@ -17,6 +17,7 @@ from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from tests.conftest import small_case
+from tests.untimed import untimed
 
 CPU = Machine(kind="cpu", device="cpu", name="Xeon")
 B200 = Machine(kind="cuda", device="cuda:0", name="NVIDIA B200", capability=(10, 0))
@@ -84,14 +85,7 @@ def named(case: Case) -> str:
 
 
 def checked(case: Case, device: str) -> None:
-    """Right before timing, and right again after every set was launched."""
-    ready = prepared(case, sets=3, device=device)
-    with torch.inference_mode():
-        check(ready, seed=1)
-        for index, call in enumerate(ready.calls):
-            ready.poison(index)
-            call()
-        check_again(ready, launched=3, seed=2)
+    untimed(prepared(case, sets=3, device=device))
 
 
 @pytest.mark.parametrize("case", CASES, ids=named)

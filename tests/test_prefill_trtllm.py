@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from attnbench.kernels import nvfp4
 from attnbench.kernels.base import Setting
-from attnbench.kernels.check import WrongResult, check, check_again
+from attnbench.kernels.check import WrongResult, check
 from attnbench.kernels.inputs import seeded
 from attnbench.kernels.outputs import empty_output
 from attnbench.kernels.paged import PagedPrepared
@@ -23,6 +23,7 @@ from attnbench.specs.lengths import prompt_batches
 from attnbench.specs.quant import QUANTS, quant_of
 from attnbench.specs.shape import AttnShape
 from tests.conftest import small_case
+from tests.untimed import untimed
 
 CPU = Machine(kind="cpu", device="cpu", name="Xeon", cpu_count=2)
 H200 = Machine(kind="cuda", device="cuda:0", name="NVIDIA H200", capability=(9, 0))
@@ -51,13 +52,7 @@ def prepared(case: Case, sets: int = 2) -> PagedPrepared:
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("layout", ["NHD", "HND"])
 def test_torch_agrees_with_the_reference(quant: str, spec: str, layout: str) -> None:
-    ready = prepared(quantised(quant, spec=spec, layout=layout))
-    with torch.inference_mode():
-        check(ready, seed=1)
-        for index, call in enumerate(ready.calls):
-            ready.poison(index)
-            call()
-        check_again(ready, launched=2, seed=2)
+    untimed(prepared(quantised(quant, spec=spec, layout=layout)))
 
 
 @pytest.mark.parametrize("quant", QUANTS)

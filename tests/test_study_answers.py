@@ -351,7 +351,7 @@ def test_without_matplotlib_a_sentence_says_so(
 
 def test_every_kind_of_chart_is_drawn(tmp_path: Path) -> None:
     lines = Lines("A", "x", "y", {"a": [(1, 2, 1.5, None), (1024, 9, None, None)], "b": []}, True)
-    heat = Heat("B", "x", "y", ["1", "2"], ["3"], [["a", ""]], [[1.0, None]], "z", signed=True)
+    heat = Heat("B", "x", "y", ["1", "2"], ["3"], [["a", ""]], [[1.0, None]], "z")
     found = Conclusion("mine", "x?", [], "run 1", [], [], [], [], [lines, heat])
     paths = write_plots(found, tmp_path, "png", lambda _: None)
     assert [path.name for path in paths] == ["mine-1-a.png", "mine-2-b.png"]

@@ -1,5 +1,6 @@
 """The values of a case along the axes that studies sweep."""
 
+from attnbench.specs.batch import format_size
 from attnbench.specs.case import Case, Value
 
 # Of a batch: a batch of unlike requests has the largest of each.
@@ -26,9 +27,7 @@ def axis_text(case: Case, name: str) -> str:
     value = axis_value(case, name)
     if value is None:
         return "auto"
-    if name in BATCH_AXES and isinstance(value, int) and value >= 1024 and value % 1024 == 0:
-        return f"{value // 1024}k"
-    return str(value)
+    return format_size(value) if name in BATCH_AXES and isinstance(value, int) else str(value)
 
 
 def others_than(case: Case, *names: str) -> tuple[tuple[str, Value], ...]:

@@ -19,7 +19,7 @@ class Won:
     best: Timed
     ties: tuple[Timed, ...]
     slower: tuple[tuple[Timed, float], ...]
-    unknown: tuple[tuple[Timed, float], ...] = ()
+    unknown: tuple[tuple[Timed, float], ...]
 
     @property
     def next(self) -> tuple[Timed, float] | None:

@@ -29,10 +29,9 @@ class Heat:
     xs: Sequence[str]
     ys: Sequence[str]
     texts: Sequence[Sequence[str]]  # [y][x]
-    values: Sequence[Sequence[float | None]]  # [y][x], the colour
+    values: Sequence[Sequence[float | None]]  # [y][x], the colour: percent of change
     legend: str  # what the colour means
-    named: bool = False  # whether the numbers stand for names and have no order
-    signed: bool = False  # whether 0 is in the middle, as of changes
+    named: bool = False  # the numbers stand for names instead, and have no order
     kind: Literal["heat"] = "heat"
 
 

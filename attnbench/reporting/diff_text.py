@@ -6,7 +6,7 @@ from attnbench.analysis.compare import Comparison, Noise, geometric_mean_ratio
 from attnbench.db.models import RunStatus
 from attnbench.reporting.diff import FAILS, NOW_FAILS, NOW_RUNS, Diff, Row
 from attnbench.reporting.differences import source_text
-from attnbench.reporting.grid import WIDTH, Column, Style, grid, heading, items
+from attnbench.reporting.grid import WIDTH, Column, Style, grid, heading, items, known
 from attnbench.reporting.section import Section
 from attnbench.reporting.selection import Selection
 from attnbench.reporting.suspects import device_ratios, suspects
@@ -96,19 +96,14 @@ def verdict_columns(rows: Sequence[Row], diff: Diff) -> list[Column]:
         Column(f"head\n{unit}", texts[len(rows) :]),
         Column("change\n%", [_change(row) for row in rows]),
         Column("95 % interval\n%", [_interval(row) for row in rows]),
-        *_known("finds\n%", [_finds(row) for row in rows]),
-        *_known("less\ndevice", list(map(_less_device, rows, device_ratios(diff, rows)))),
-        *_known("rounds\nneeded", [_rounds_needed(row) for row in rows]),
+        *known("finds\n%", [_finds(row) for row in rows]),
+        *known("less\ndevice", list(map(_less_device, rows, device_ratios(diff, rows)))),
+        *known("rounds\nneeded", [_rounds_needed(row) for row in rows]),
     ]
 
 
 def _across(diff: Diff) -> tuple[str, ...]:
     return (diff.across.field,) if diff.across else ()
-
-
-def _known(header: str, texts: Sequence[str]) -> list[Column]:
-    """The column, if any row has something to show in it."""
-    return [Column(header, texts)] if any(text != MISSING for text in texts) else []
 
 
 def _finds(row: Row) -> str:

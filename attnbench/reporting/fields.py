@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from attnbench.analysis.series import Series
-from attnbench.reporting.grid import Column, words
+from attnbench.reporting.grid import Column, stacked, words
 from attnbench.specs.batch import Batch
 from attnbench.specs.case import Case, Value
 from attnbench.specs.quant import quant_of
@@ -105,7 +105,5 @@ def _varies(name: str, asked: Sequence[Mapping[str, Value]]) -> bool:
 def _column(name: str, listed: Sequence[Series]) -> Column:
     values = [series.resolved.get(name, requested(series.case).get(name)) for series in listed]
     is_number = all(isinstance(value, int | float | None) for value in values)
-    # The last word below the others, so that a name is not wider than its values.
-    header = "\n".join(name.replace("_", " ").rsplit(" ", 1))
     texts = [MISSING if value is None else str(value) for value in values]
-    return Column(header, texts) if is_number else words(header, texts)
+    return (Column if is_number else words)(stacked(name), texts)

@@ -6,6 +6,8 @@ from itertools import zip_longest
 from textwrap import fill
 from typing import Literal
 
+from attnbench.units import MISSING
+
 Style = Literal["table", "markdown"]
 
 WIDTH = 80  # columns of a terminal of unknown width
@@ -46,6 +48,16 @@ class Column:
 def words(header: str, texts: Sequence[str]) -> Column:
     """A column of words that is shortened where the width is short."""
     return Column(header, texts, left=True, shrinks=True)
+
+
+def known(header: str, texts: Sequence[str], *, optional: bool = False) -> list[Column]:
+    """A column of numbers, none where all are missing."""
+    return [Column(header, texts, optional=optional)] if {*texts} - {MISSING} else []
+
+
+def stacked(name: str) -> str:
+    """A header with its last word below the others, so that it is not wider than its values."""
+    return "\n".join(name.replace("_", " ").rsplit(" ", 1))
 
 
 def grid(columns: Sequence[Column], style: Style = "table", width: int = WIDTH) -> str:

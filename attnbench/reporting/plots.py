@@ -10,6 +10,7 @@ import numpy as np
 
 from attnbench.reporting.charts import Chart, Heat, Lines, Spot
 from attnbench.reporting.study_conclusion import Conclusion
+from attnbench.specs.batch import format_size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +69,7 @@ def _draw_lines(axes: "Axes", chart: Lines) -> None:
     xs = sorted({spot[0] for spot in spots})
     if xs and xs[0] > 0:
         axes.set_xscale("log", base=2)
-        axes.set_xticks(xs, [_length(x) for x in xs])
+        axes.set_xticks(xs, [format_size(round(x)) for x in xs])
         axes.minorticks_off()
     ys = [spot[1] for spot in spots]
     if chart.log_y and ys and max(ys) > _WIDE * min(ys):
@@ -77,11 +78,6 @@ def _draw_lines(axes: "Axes", chart: Lines) -> None:
     axes.grid(alpha=0.3)
     if 1 < len(chart.series) <= _MOST_LINES:
         axes.legend(fontsize=7)
-
-
-def _length(x: float) -> str:
-    """As batch specs write it: 8192 is 8k."""
-    return f"{x / 1024:g}k" if x >= 1024 and x % 1024 == 0 else f"{x:g}"
 
 
 def _errors(spots: Sequence[Spot]) -> tuple[list[float], list[float]]:
@@ -94,12 +90,11 @@ def _errors(spots: Sequence[Spot]) -> tuple[list[float], list[float]]:
 def _draw_heat(axes: "Axes", chart: Heat) -> None:
     missing = float("nan")
     values = [[missing if v is None else v for v in line] for line in chart.values]
-    colours = "Pastel1_r" if chart.named else "RdYlGn_r" if chart.signed else "YlOrRd"
-    image = axes.imshow(values, aspect="auto", origin="lower", cmap=colours)
-    if chart.signed:
-        image.set_clim(-_STRONGEST, _STRONGEST)
-    if chart.named:
-        image.set_clim(0, _COLOURS - 1)
+    colours = "Pastel1_r" if chart.named else "RdYlGn_r"
+    ends = (0, _COLOURS - 1) if chart.named else (-_STRONGEST, _STRONGEST)
+    image = axes.imshow(
+        values, aspect="auto", origin="lower", cmap=colours, vmin=ends[0], vmax=ends[1]
+    )
     axes.set_xticks(range(len(chart.xs)), chart.xs)
     axes.set_yticks(range(len(chart.ys)), chart.ys)
     for y, line in enumerate(chart.texts):

@@ -1,7 +1,6 @@
 """The results table: what measuring commands end in, and what `report` shows."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from statistics import median
 
 from attnbench.analysis.series import Series
@@ -12,7 +11,7 @@ from attnbench.reporting.budget import Budget
 from attnbench.reporting.choices import choice_lines
 from attnbench.reporting.conclusions import conclusions
 from attnbench.reporting.fields import spec
-from attnbench.reporting.grid import WIDTH, Column, Style, grid, items, words
+from attnbench.reporting.grid import WIDTH, Column, Style, grid, items, known, words
 from attnbench.reporting.noise import NoiseLookup, assumed_noise
 from attnbench.reporting.notes import drifts, numbered, row_notes, what_ran
 from attnbench.reporting.section import NO_SENTINELS, Section, SentinelFacts, sections
@@ -80,20 +79,20 @@ def result_columns(
 ) -> list[Column]:
     """All that a table tells of the rows that have a time, whose notes have the marks."""
     timed = section.timed
-    rates = [
-        *_known("", *flop_rate_column([each.flops_per_second for each in timed])),
-        *_known("", *byte_rate_column([each.bytes_per_second for each in timed])),
-    ]
+    flop_rates = flop_rate_column([each.flops_per_second for each in timed])
+    byte_rates = byte_rate_column([each.bytes_per_second for each in timed])
     columns = [
         *([] if section.one_batch else [spec_column(timed)]),
         *section.fields.columns(timed),
         *_path_columns(timed),
         _latency_column(section),
-        *_spread_columns(timed),
+        # Half the time's own interval; the one against the best is what ranks rows.
+        *_known("+-", *percent_column([each.spread for each in timed]), optional=True),
         *(_host_columns(timed) if host else []),
-        *[replace(each, optional=host) for each in rates],
+        *known(*flop_rates, optional=host),
+        *known(*byte_rates, optional=host),
         *_known("roof", *percent_column(section.roofline_fractions)),
-        *_of_measured(section),
+        *_known("of\nmeas", *percent_column(section.measured_fractions), optional=True),
         *([] if budget is None else [budget.column([each.time for each in timed])]),
         *_known("memory", *bytes_column([_most(each, "peak_memory") for each in timed])),
     ]
@@ -125,10 +124,9 @@ def _path_columns(listed: Sequence[Series]) -> list[Column]:
     ]
 
 
-def _known(name: str, unit: str, texts: Sequence[str]) -> list[Column]:
+def _known(name: str, unit: str, texts: Sequence[str], *, optional: bool = False) -> list[Column]:
     """A column with its unit under its name, none where nothing is known."""
-    header = f"{name}\n{unit}".strip()
-    return [Column(header, texts)] if any(text != MISSING for text in texts) else []
+    return known(f"{name}\n{unit}", texts, optional=optional)
 
 
 def _latency_column(section: Section) -> Column:
@@ -138,12 +136,6 @@ def _latency_column(section: Section) -> Column:
     return Column(f"latency\n{unit}", marked)
 
 
-def _spread_columns(timed: Sequence[Series]) -> list[Column]:
-    """Half the time's own interval; the one against the best is what ranks rows."""
-    columns = _known("+-", *percent_column([each.spread for each in timed]))
-    return [replace(each, optional=True) for each in columns]
-
-
 def _host_columns(timed: Sequence[Series]) -> list[Column]:
     """What launching a call, and planning it, takes the host."""
     return [
@@ -151,11 +143,6 @@ def _host_columns(timed: Sequence[Series]) -> list[Column]:
         for name in ("enqueue", "plan")
         for column in _known(name, *seconds_column([_median(s, f"{name}_seconds") for s in timed]))
     ]
-
-
-def _of_measured(section: Section) -> list[Column]:
-    columns = _known("of\nmeas", *percent_column(section.measured_fractions))
-    return [replace(each, optional=True) for each in columns]
 
 
 def _most(series: Series, fact: str) -> float | None:

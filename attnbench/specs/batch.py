@@ -78,8 +78,8 @@ class Request:
         return Kind.SPECDECODE if self.q_len <= spec_decode_max else Kind.EXTEND
 
     def __str__(self) -> str:
-        q = f"q{_format_size(self.q_len)}"
-        return q if self.kv_len == self.q_len else f"{q}kv{_format_size(self.kv_len)}"
+        q = f"q{format_size(self.q_len)}"
+        return q if self.kv_len == self.q_len else f"{q}kv{format_size(self.kv_len)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +200,13 @@ def _repeat_each(groups: Iterable[tuple[int, Request]]) -> Batch:
 
 
 def _human_lengths(request: Request) -> str:
-    kv = _format_size(request.kv_len)
-    return f"q{_format_size(request.q_len)}s{kv}" if request.is_extend else kv
+    kv = format_size(request.kv_len)
+    return f"q{format_size(request.q_len)}s{kv}" if request.is_extend else kv
 
 
-def _format_size(tokens: int) -> str:
-    return str(tokens) if tokens % 1024 else f"{tokens // 1024}k"
+def format_size(tokens: int) -> str:
+    """A number of tokens as specs write it: 2048 is 2k."""
+    return f"{tokens // 1024}k" if tokens and tokens % 1024 == 0 else str(tokens)
 
 
 def _omit_one(count: int) -> str:

@@ -7,13 +7,14 @@ import pytest
 
 from attnbench import run_benchmark
 from attnbench.kernels.base import Prepared, Setting
-from attnbench.kernels.check import WrongResult, check, check_again
+from attnbench.kernels.check import WrongResult
 from attnbench.kernels.registry import find
 from attnbench.kernels.writing.keys_values import KeyValueWrite
 from attnbench.provenance.machine import read_machine
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape, MlaShape, Shape
+from tests.untimed import untimed
 
 pytestmark = pytest.mark.gpu
 
@@ -51,27 +52,13 @@ def prepared(case: Case, sets: int = 3) -> Prepared:
     return backend.prepare(case, Setting(DEVICE, sets, seed=0))
 
 
-def measured(ready: Prepared) -> None:
-    """What a worker does with a case, the timing apart."""
-    import torch
-
-    with torch.inference_mode():
-        ready.calls[0]()
-        check(ready, seed=1)
-        for index in range(len(ready.calls)):
-            ready.poison(index)
-        for call in ready.calls:
-            call()
-        check_again(ready, launched=len(ready.calls), seed=2)
-
-
 def named(case: Case) -> str:
     return "-".join(str(value) for value in case.canonical().values())
 
 
 @pytest.mark.parametrize("case", list(cases()), ids=named)
 def test_what_is_written_is_read_back_and_nothing_else_is_touched(case: Case) -> None:
-    measured(prepared(case))
+    untimed(prepared(case))
 
 
 @pytest.mark.parametrize("backend", ["cuda", "triton"])
@@ -83,7 +70,7 @@ def test_a_mapping_that_sends_padding_somewhere_is_found(backend: str, layout: s
     stray = next(slot for slot in range(1000) if slot not in taken)
     ready.slots.mapping[0, -1] = stray
     with pytest.raises(WrongResult, match=f"slot {stray} was written though no token was sent"):
-        measured(ready)
+        untimed(ready)
 
 
 @pytest.mark.parametrize("implementation", ["cuda", "triton"])

@@ -9,7 +9,7 @@ from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.series import Series
 from attnbench.records import Status
 from attnbench.reporting.charts import Chart
-from attnbench.reporting.grid import Column, words
+from attnbench.reporting.grid import Column, stacked, words
 from attnbench.specs.case import Case
 from attnbench.units import change_in_percent
 
@@ -25,10 +25,9 @@ class Table:
 
     def grid_columns(self) -> list[Column]:
         """As a grid shows them, names of several words on two lines."""
-        named = {"\n".join(name.rsplit(" ", 1)): texts for name, texts in self.columns.items()}
         return [
-            Column(name, texts) if all(map(_is_number, texts)) else words(name, texts)
-            for name, texts in named.items()
+            (Column if all(map(_is_number, texts)) else words)(stacked(name), texts)
+            for name, texts in self.columns.items()
         ]
 
 

@@ -144,7 +144,6 @@ def _chart(title: str, cells: Sequence[Contrasted], asked: ContrastAnswer) -> He
         [[_change(each) for each in line] for line in grid],
         [[100 * (each.comparison.ratio - 1) if each else None for each in line] for line in grid],
         "change of the time, %",
-        signed=True,
     )
 
 

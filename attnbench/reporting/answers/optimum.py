@@ -130,7 +130,6 @@ def _map(title: str, group: Sequence[Optimum], asked: OptimumAnswer) -> Heat:
         [[_best(each) for each in line] for line in found],
         [[_regret(each) for each in line] for line in found],
         "and auto's regret, %",
-        signed=True,
     )
 
 

@@ -7,7 +7,7 @@ from typing import TypeGuard
 
 from attnbench.analysis.series import Series
 from attnbench.reporting.fields import Fields, requested
-from attnbench.specs.batch import Batch, Kind
+from attnbench.specs.batch import Batch, Kind, format_size
 from attnbench.specs.case import WORKLOAD_FIELDS, Case, Value
 
 Dims = dict[str, Value]
@@ -105,9 +105,7 @@ def dims_text(dims: Mapping[str, Value]) -> str:
 
 def size_text(value: Value) -> str:
     """A number as specs write it: 2048 is 2k."""
-    if isinstance(value, int) and value >= 1024 and value % 1024 == 0:
-        return f"{value // 1024}k"
-    return str(value)
+    return format_size(value) if isinstance(value, int) else str(value)
 
 
 def hidden_beside(axis: str) -> tuple[str, ...]:
