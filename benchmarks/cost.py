@@ -10,9 +10,11 @@ import importlib
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from tabulate import tabulate
@@ -26,6 +28,7 @@ from attnbench.running.messages import Job
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape
+from attnbench.timing.cuda import Spin
 from attnbench.timing.guard import GpuGuard
 from attnbench.timing.method import Method
 
@@ -37,6 +40,7 @@ BATCHES = [
     *(f"{count}q16kv{length}" for count in (1, 4, 16, 64) for length in LENGTHS),
 ]
 REPLAYS = 10  # of its graph by do_bench_cudagraph
+SINGLE_CALLS = 6  # by which it warms up and estimates
 SHAPES = (AttnShape(32, 8, 128), AttnShape(8, 1, 128))
 
 
@@ -70,41 +74,68 @@ def _job(case: Case) -> Job:
 
 def _costs(case: Case, machine: Machine, guard: GpuGuard) -> dict[str, Any]:
     """Seconds of each part of ours, and of do_bench_cudagraph with as much sampling."""
+    started = time.perf_counter()
     outcome = execute(_job(case), machine, guard.look, _unheard)
+    whole = time.perf_counter() - started
     assert outcome.status is Status.OK, (str(case.batch), outcome.reason)
     names = ("prepare", "check", "capture", "poison", "warmup", "time", "check_again")
     parts = {name: outcome.durations[name] for name in names}
     timing = sum(parts[name] for name in ("capture", "warmup", "time"))
-    per_call = median(outcome.samples)
-    sampled = len(outcome.samples) * outcome.calls_per_sample
-    # The first replay only brings the graph to the device, and three calls are its estimate.
-    unseen = outcome.calls_per_sample + 3
-    ours_busy = (sampled + outcome.warmup_calls + unseen) * per_call
-    theirs, theirs_busy = _do_bench_cudagraph(case, outcome.sets, per_call, sampled)
+    per_call, calls = median(outcome.samples), outcome.calls_per_sample
+    # The first replay only brings the graph to the device, and a call is its estimate.
+    unseen = outcome.warmup_calls + calls + 1
+    ours_busy = sum(outcome.samples) * calls + unseen * per_call
+    theirs, theirs_busy = _do_bench_cudagraph(case, outcome.sets, len(outcome.samples) * calls)
     return {
         "case": str(case.batch),
         **{f"ours: {name}": seconds for name, seconds in parts.items()},
         "ours: timing, outside GPU work": timing - ours_busy,
         "ours: checks": parts["check"] + parts["poison"] + parts["check_again"],
+        "ours: labels, clocks and names": whole - sum(parts.values()),
         "do_bench_cudagraph: all": theirs,
         "do_bench_cudagraph: outside GPU work": theirs - theirs_busy,
     }
 
 
-def _do_bench_cudagraph(case: Case, sets: int, per_call: float, calls: int) -> tuple[float, float]:
+def _do_bench_cudagraph(case: Case, sets: int, calls: int) -> tuple[float, float]:
     """Seconds that it takes for about `calls` timed calls, and those that the GPU works."""
     with torch.inference_mode():
         backend = find(case.family, case.backend)
         call = backend.prepare(case, Setting(DEVICE, sets, seed=0)).calls[0]
         call()
-        estimate = _as_it_estimates(call)
         repeats = max(1, calls // REPLAYS)  # in its graph
-        started = time.perf_counter()
-        importlib.import_module("triton.testing").do_bench_cudagraph(
-            call, rep=(repeats + 0.5) * estimate * 1e3
-        )
-        wall = time.perf_counter() - started
-    return wall, (REPLAYS * repeats + 6) * per_call
+        rep = (repeats + 0.5) * _as_it_estimates(call) * 1e3
+        torch.cuda.empty_cache()  # what ours left is not for its capture to give back
+        bench = importlib.import_module("triton.testing").do_bench_cudagraph
+        graphs: list[torch.cuda.CUDAGraph] = []
+        with patch.object(torch.cuda, "CUDAGraph", partial(_kept, graphs, torch.cuda.CUDAGraph)):
+            started = time.perf_counter()
+            per_call = bench(call, rep=rep, return_mode="median") * 1e-3
+            wall = time.perf_counter() - started
+        return wall, REPLAYS * _gpu_seconds(graphs[0]) + SINGLE_CALLS * per_call
+
+
+def _kept(graphs: list[Any], make: Callable[[], Any]) -> Any:
+    """A graph that can be replayed when its maker is done with it."""
+    graphs.append(make())
+    return graphs[-1]
+
+
+def _gpu_seconds(graph: torch.cuda.CUDAGraph) -> float:
+    """The median of three replays; its own events, before the launch, would count that too."""
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    spin, taken = Spin(DEVICE, 1e-3), list[float]()
+
+    def enqueue() -> None:
+        start.record()
+        graph.replay()
+        end.record()
+
+    for _ in range(3):
+        spin.hide(enqueue)
+        end.synchronize()
+        taken.append(float(start.elapsed_time(end)) * 1e-3)
+    return median(taken)
 
 
 def _as_it_estimates(call: Callable[[], object]) -> float:

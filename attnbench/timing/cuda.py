@@ -6,7 +6,7 @@ so that the time between the events is the device's own.
 
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, cached_property
 from itertools import cycle, islice
 
 from attnbench.timing.graph_kernels import kernel_names
@@ -14,30 +14,45 @@ from attnbench.timing.sm_clock import SmClock
 
 GRAPH_SECONDS = 1e-3  # a replay at least this long makes the events' half microsecond small
 MOST_CALLS = 2048  # launches in a graph
-FIRST_SPIN = 2e-4  # seconds; later ones follow from what enqueueing was seen to take
-SPIN_MARGIN = 2.0  # spin time over the time that the host needed to enqueue
+GRAPH_LAUNCH, CALL_LAUNCH = 3e-5, 2e-4  # seconds, guesses; then it is what was seen
+SPIN_MARGIN = 1.5  # spin time over the time that the host needed to enqueue
 LEAST_SPIN, MOST_SPIN = 1e-5, 0.02  # seconds
+MOST_EXPOSED = 0.25  # of the launches, before the median may show it
 
 
 class Spin:
     """A kernel that keeps the GPU busy for as long as the host is seen to need for enqueueing."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, enqueueing: float) -> None:
+        """`enqueueing`: the seconds that it is likely to take at first."""
         import torch
 
         self._sleep = torch.cuda._sleep
         self._cycles_per_second = _spin_rate(device)
-        self.seconds = FIRST_SPIN
-        self.hidden = True  # the last enqueueing was over before the spin was
+        self._seconds = _spin_for(enqueueing)
+        self._launches = self._exposed = 0
 
     def hide(self, enqueue: Callable[[], object]) -> None:
-        """Enqueue behind the kernel; the next one's length follows from what that took."""
-        self._sleep(int(self.seconds * self._cycles_per_second))
+        """Enqueue behind the kernel; the next one's length follows from what that took.
+
+        The spin's own launch counts: the host may be held up right after it.
+        """
         started = time.perf_counter()
+        self._sleep(int(self._seconds * self._cycles_per_second))
         enqueue()
         enqueueing = time.perf_counter() - started
-        self.hidden = enqueueing < self.seconds
-        self.seconds = min(max(SPIN_MARGIN * enqueueing, LEAST_SPIN), MOST_SPIN)
+        self._launches += 1
+        self._exposed += enqueueing > self._seconds
+        self._seconds = _spin_for(enqueueing)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """launch_bound where over a quarter of the launches outran it: a median may show them."""
+        return ("launch_bound",) if self._exposed > MOST_EXPOSED * self._launches else ()
+
+
+def _spin_for(enqueueing: float) -> float:
+    return min(max(SPIN_MARGIN * enqueueing, LEAST_SPIN), MOST_SPIN)
 
 
 @cache
@@ -71,10 +86,8 @@ class GraphClock:
     ) -> None:
         import torch
 
-        single = EagerClock(calls[:1], device)
-        single.sample()  # behind a spin whose length is a guess
-        self.calls_per_sample = calls_in_graph(len(calls), single.sample())
-        self._spin = Spin(device)
+        self.calls_per_sample = calls_in_graph(len(calls), _seconds_of(calls[0], device))
+        self._spin = Spin(device, GRAPH_LAUNCH)
         self._start = torch.cuda.Event(enable_timing=True, external=True)
         self._end = torch.cuda.Event(enable_timing=True, external=True)
         self._graph = torch.cuda.CUDAGraph(keep_graph=True)
@@ -86,24 +99,25 @@ class GraphClock:
                 call()
             self._end.record()
             stamp()
-        own = 1 if sm_clock is None else 2  # nodes at each end that belong to no call
-        self.kernels = kernel_names(self._graph.raw_cuda_graph(), self.calls_per_sample, own)
+        self._own = 1 if sm_clock is None else 2  # nodes at each end that belong to no call
         self._graph.replay()  # the first brings the graph to the device
         torch.cuda.synchronize()
 
+    @cached_property
+    def kernels(self) -> tuple[str, ...]:
+        """Names of the kernels that a call runs."""
+        return kernel_names(self._graph.raw_cuda_graph(), self.calls_per_sample, self._own)
+
     def sample(self) -> float:
-        """Seconds per call of one replay; a replay that outran its spin is taken again."""
-        for _ in range(4):
-            self._spin.hide(self._graph.replay)
-            self._end.synchronize()
-            if self._spin.hidden:
-                break
+        """Seconds per call of one replay."""
+        self._spin.hide(self._graph.replay)
+        self._end.synchronize()
         return float(self._start.elapsed_time(self._end)) * 1e-3 / self.calls_per_sample
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """launch_bound if enqueueing was still visible in the last sample."""
-        return () if self._spin.hidden else ("launch_bound",)
+        """launch_bound where the spin failed to hide the launches."""
+        return self._spin.labels
 
 
 class EagerClock:
@@ -117,21 +131,17 @@ class EagerClock:
     ) -> None:
         import torch
 
-        self._calls, self._spin = cycle(calls), Spin(device)
+        self._calls, self._spin = cycle(calls), Spin(device, CALL_LAUNCH)
         self._stamp = sm_clock.stamp if sm_clock is not None else _nothing
         self._start = torch.cuda.Event(enable_timing=True)
         self._end = torch.cuda.Event(enable_timing=True)
         self.calls_per_sample = 1
-        self._exposed = 0
-        for call in calls:
-            call()
 
     def sample(self) -> float:
         """Seconds of the next call."""
         self._spin.hide(self._enqueue)
         self._stamp()
         self._end.synchronize()
-        self._exposed += not self._spin.hidden
         return float(self._start.elapsed_time(self._end)) * 1e-3
 
     def _enqueue(self) -> None:
@@ -142,8 +152,15 @@ class EagerClock:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """launch_bound if the spin failed to hide the launch more than now and then."""
-        return ("launch_bound",) if self._exposed > 10 else ()
+        """launch_bound where the spin failed to hide the launches."""
+        return self._spin.labels
+
+
+def _seconds_of(call: Callable[[], object], device: str) -> float:
+    """One call by events, taken again if the first spin did not hide its launch."""
+    clock = EagerClock([call], device)
+    seconds = clock.sample()
+    return clock.sample() if clock.labels else seconds
 
 
 def _nothing() -> None:

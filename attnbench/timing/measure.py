@@ -13,7 +13,8 @@ WINDOW = 5  # samples that are compared with the five before
 STEADY = 0.01  # a window within 1 % of the one before is warm
 WARMUP_BUDGET = 0.5  # seconds, beyond which a clock counts as warm whatever it does
 SUSTAINED_LOAD = 2.0  # seconds of calls before the warm-up, for heat and power to settle
-LOOK_EVERY = 5  # samples between two looks at the interval
+LOOK_EVERY = 5  # samples between two looks at the interval, which take longer with their number
+MANY, LOOK_SELDOM = 100, 25  # from so many samples on
 
 
 class Clock(Protocol):
@@ -83,7 +84,8 @@ def enough(values: list[float], method: Method, elapsed: float) -> bool:
         return count >= method.samples
     if count >= method.max_samples or (count >= 3 and elapsed >= method.time_budget):
         return True
-    return count >= method.min_samples and count % LOOK_EVERY == 0 and tight(values, method)
+    step = LOOK_EVERY if count < MANY else LOOK_SELDOM
+    return count >= method.min_samples and count % step == 0 and tight(values, method)
 
 
 def tight(values: list[float], method: Method) -> bool:
