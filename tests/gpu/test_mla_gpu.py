@@ -6,6 +6,7 @@ paths are in them.
 
 import importlib.util
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -132,6 +133,20 @@ def test_mla_agrees_with_the_reference_eager_and_from_a_graph(case: Case, machin
         torch.cuda.synchronize()
         check_again(ready, launched=3, seed=2)
         torch.cuda.empty_cache()
+
+
+@pytest.mark.parametrize("backend", ["triton_mla", "flashmla", "flashattn_mla"])
+def test_a_hot_decode_writes_where_the_one_before_it_wrote(backend: str, machine: Machine) -> None:
+    import torch
+
+    with torch.inference_mode():
+        ready: Any = prepared(mla(backend, "5q1kv300", "kernel"), machine, sets=1)
+        written = set[int]()
+        with torch.cuda.graph(torch.cuda.CUDAGraph()):
+            for _ in range(4):
+                ready.calls[0]()
+                written.add(ready.decode_outputs[0].data_ptr())
+    assert len(written) == 1
 
 
 @pytest.mark.parametrize("backend", ["triton_mla", "flashmla", "flashattn_mla"])
