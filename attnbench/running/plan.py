@@ -34,10 +34,14 @@ class Plan:
     study: Mapping[str, Any] | None = None  # what a study's answer is found by, JSON
 
     def order(self) -> Iterator[tuple[int, Case, Method]]:
-        """Rounds outermost; within one, the implementations of a workload in ABBA order."""
-        for round_ in range(self.rounds):
+        """Rounds outermost; within one, the implementations of a workload in ABBA order.
+
+        Methods that trace come last in a round, since all after them would need another worker.
+        """
+        for round_, traces in product(range(self.rounds), (False, True)):
+            methods = [method for method in self.methods if method.traces is traces]
             for _, group in groupby(self.cases, key=lambda case: case.workload_key):
-                variants = list(product(group, self.methods))
+                variants = list(product(group, methods))
                 for case, method in reversed(variants) if round_ % 2 else variants:
                     yield round_, case, method
 

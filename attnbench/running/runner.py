@@ -38,6 +38,7 @@ class Runner:
         self, plan: Plan, worker: WorkerProcess, start: Callable[[], WorkerProcess]
     ) -> None:
         self._plan, self._worker, self._start = plan, worker, start
+        self._traced = False  # whether the worker has had a job that traces
 
     def refused(self) -> dict[Case, str]:
         """The plan's cases that cannot run here, with the sentence why; in the plan's order."""
@@ -55,7 +56,7 @@ class Runner:
 
     def sentinels(self) -> Mapping[str, float | None]:
         """What the device reaches now; raises as the worker's."""
-        return self._healthy().sentinels()
+        return self._untraced().sentinels()
 
     def run(
         self, round_: int, known: Known, only: Collection[Case] | None = None
@@ -88,7 +89,9 @@ class Runner:
             host=plan.host,
         )
         try:
-            return self._healthy().run(job)
+            worker = self._healthy() if method.traces else self._untraced()
+            self._traced = method.traces
+            return worker.run(job)
         except WorkerTimedOut as error:
             return Outcome(Status.TIMEOUT, str(error))
         except WorkerDied as error:
@@ -98,8 +101,14 @@ class Runner:
         """The worker, or a fresh one in place of one that ended or cannot take another job."""
         if not self._worker.healthy:
             self._worker.end()
-            self._worker = self._start()
+            self._worker, self._traced = self._start(), False
         return self._worker
+
+    def _untraced(self) -> WorkerProcess:
+        """A healthy worker whose graphs CUPTI does not slow."""
+        if self._traced:
+            self.end()
+        return self._healthy()
 
     def end(self) -> None:
         """End the worker that is running now, if any; what is asked next starts another."""

@@ -48,6 +48,11 @@ class Method:
         return cls(**{name: v for name, v in facts.items() if name != "version"})  # type: ignore[arg-type]
 
     @property
+    def traces(self) -> bool:
+        """Whether CUPTI records. Once loaded it slows every node of the process's graphs."""
+        return self.timer == "kernel"
+
+    @property
     def key(self) -> str:
         """The hash of everything that makes two times comparable."""
         return content_hash(self.as_facts())
