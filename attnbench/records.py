@@ -41,7 +41,7 @@ class Outcome:
     errors: Mapping[str, float] = field(default_factory=dict)  # against the fp32 reference
     durations: Mapping[str, float] = field(default_factory=dict)  # prepare, check, warmup, time
     warmup_calls: int = 0
-    peak_memory: int | None = None  # bytes allocated during a call, inputs apart
+    peak_memory: int | None = None  # bytes a call allocates beside inputs and outputs
     footprint_ratio: float | None = None  # bytes touched by all sets over the last-level cache
     guard: Mapping[str, float] = field(default_factory=dict)  # clocks, power, heat around sampling
     kernels: tuple[str, ...] = ()  # names of what one call ran on the GPU, where asked for

@@ -37,10 +37,14 @@ def _gpu() -> bool:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """Variables of a command that has the tests' own backends and a lock of its own."""
+    """Variables of a command that has the tests' own backends, one thread and a lock of its own.
+
+    Threads that wait for each other on a busy machine take longer than any pace.
+    """
     return {
         **{name: value for name, value in os.environ.items() if name != "ATTNBENCH_DB"},
         "ATTNBENCH_KERNELS": str(OWN_KERNELS),
+        "OMP_NUM_THREADS": "1",
         "TMPDIR": str(tmp_path),
         "COLUMNS": "80",
     }

@@ -27,12 +27,6 @@ def venv(path: Path, sees: str | None) -> Path:
     return python
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads that wait for each other on a busy machine take longer than any pace."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
 @pytest.fixture
 def site() -> str:
     """Where this environment's libraries are: attnbench may stand beside them."""

@@ -1,7 +1,8 @@
 """The backends against the reference, and the checks against backends that are wrong."""
 
 import math
-from typing import ClassVar
+import weakref
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -120,6 +121,23 @@ def test_the_seed_gives_the_inputs() -> None:
         outputs.append(ready.output(0))
     assert torch.equal(outputs[0], outputs[1])
     assert not torch.equal(outputs[0], outputs[2])
+
+
+def test_sdpa_lets_go_of_a_result_before_it_makes_the_next_of_that_set() -> None:
+    ready: Any = prepared(small_case("attn", "sdpa"), sets=1)
+    ready.calls[0]()
+    kept = [weakref.ref(result) for result in ready.results[0]]
+    held_then = list[bool]()
+    run, *others = ready.kernels
+
+    def watched(*views: torch.Tensor) -> torch.Tensor:
+        held_then.append(any(each() is not None for each in kept))
+        result: torch.Tensor = run(*views)
+        return result
+
+    ready.kernels = [watched, *others]
+    ready.calls[0]()
+    assert held_then == [False]
 
 
 def test_pages_are_scattered_and_belong_to_one_request_of_one_set() -> None:

@@ -11,7 +11,7 @@ from attnbench.timing.cache import sets_for, state_reached
 from attnbench.timing.cpu import SAMPLE_SECONDS, CpuClock
 from attnbench.timing.cuda import MOST_CALLS, calls_in_graph
 from attnbench.timing.guard import Reading
-from attnbench.timing.measure import SUSTAINED_LOAD, WARMUP_BUDGET, measure
+from attnbench.timing.measure import SUSTAINED_LOAD, WARMUP_BUDGET, enough, measure
 from attnbench.timing.method import Method
 
 MS = 1e-3
@@ -51,6 +51,20 @@ def test_a_slow_kernel_stops_at_the_time_budget_and_is_labelled() -> None:
     samples = measure(clock, Method("cpu"), clock.now)
     assert len(samples.values) == 3
     assert samples.labels == ("wide_interval",)
+
+
+@pytest.mark.parametrize(
+    ("counts", "looks"),
+    [
+        (range(1, 31), [20, 25, 30]),
+        (range(90, 130), [90, 95, 100, 125]),
+        (range(990, 1001), [1000]),
+    ],
+)
+def test_the_interval_is_looked_at_every_few_samples_and_seldom_among_many(
+    counts: range, looks: list[int]
+) -> None:
+    assert [n for n in counts if enough([MS] * n, Method("cpu"), 0.0)] == looks
 
 
 @given(st.integers(1, 50))

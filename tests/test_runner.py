@@ -11,32 +11,41 @@ CPU, KERNEL = Method("cpu", samples=3), Method("kernel", samples=3)
 
 
 def test_what_traces_comes_last_in_each_round() -> None:
-    plan = Plan((small_case(spec="q8"), small_case(spec="q16")), (KERNEL, CPU), rounds=2)
-    assert [(round_, str(case.batch), method.timer) for round_, case, method in plan.order()] == [
-        (round_, batch, timer)
-        for round_ in (0, 1)
-        for timer in ("cpu", "kernel")
-        for batch in ("q8", "q16")
+    cases = (small_case(), small_case(backend="sdpa"))
+    plan = Plan(cases, (KERNEL, CPU), rounds=2)
+    assert [(round_, case.backend, method.timer) for round_, case, method in plan.order()] == [
+        (0, "naive", "cpu"),
+        (0, "sdpa", "cpu"),
+        (0, "naive", "kernel"),
+        (0, "sdpa", "kernel"),
+        (1, "sdpa", "cpu"),
+        (1, "naive", "cpu"),
+        (1, "sdpa", "kernel"),
+        (1, "naive", "kernel"),
     ]
 
 
 def test_nothing_else_is_timed_in_a_worker_that_has_traced() -> None:
-    workers = list[WorkerProcess]()
+    started = list[WorkerProcess]()
 
     def start() -> WorkerProcess:
-        workers.append(WorkerProcess("cpu", Limits()))
-        return workers[-1]
+        started.append(WorkerProcess("cpu", Limits()))
+        return started[-1]
 
-    plan = Plan((small_case(),), (CPU, KERNEL), rounds=1, num_layers=1)
+    plan = Plan((small_case(),), (CPU, KERNEL), rounds=2, num_layers=1)
     runner = Runner(plan, start(), start)
+    jobs = list[tuple[str, Status, int]]()  # timer, how it ended, the number of its worker
     try:
-        found = list(runner.run(0, Known()))
-        assert len(workers) == 1
+        for round_ in range(plan.rounds):
+            for each in runner.run(round_, Known()):
+                jobs.append((each.method.timer, each.outcome.status, len(started)))
         runner.sentinels()
-        assert len(workers) == 2
     finally:
         runner.end()
-    assert [(each.method.timer, each.outcome.status) for each in found] == [
-        ("cpu", Status.OK),
-        ("kernel", Status.OK),
+    assert jobs == [
+        ("cpu", Status.OK, 1),
+        ("kernel", Status.OK, 1),
+        ("cpu", Status.OK, 2),
+        ("kernel", Status.OK, 2),
     ]
+    assert len(started) == 3

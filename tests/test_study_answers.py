@@ -27,9 +27,11 @@ from attnbench.reporting.plots import MISSING, write_plots
 from attnbench.reporting.study_conclusion import Conclusion, conclude, conclusion_text
 from attnbench.specs.answer import ContrastAnswer, WinnerAnswer
 from attnbench.specs.case import Case
+from attnbench.timing.method import Method
 from tests.stored_results import (
     CPU,
     H200,
+    ON_CPU,
     attn,
     cache_write,
     failed,
@@ -245,7 +247,8 @@ sweep:
 
 def run_of(store: Store, text: str, results: dict[Case, list[Outcome]], **facts: object) -> int:
     run = store_run(store, results, machine=H200)
-    plan = {"study": {"name": "mine", "text": text, "left_out": {}, **facts}}
+    study = {"name": "mine", "text": text, "left_out": {}, **facts}
+    plan = {"study": study, "methods": [ON_CPU.as_facts()]}
     store.replan(run, plan)
     return run
 
@@ -275,6 +278,17 @@ def test_a_conclusion_has_numbers_intervals_and_counts(tmp_path: Path) -> None:
     assert isinstance(chart, Heat)
     assert chart.xs == ["256", "4k"]
     assert [[text[:4] for text in line] for line in chart.texts] == [["+10.", "+9.9"]]
+
+
+def test_a_study_goes_by_its_first_method(tmp_path: Path) -> None:
+    cases = [(cache_write(256, layout), 1e-5) for layout in ("NHD", "HND")]
+    with Store.open(tmp_path / "results.db") as store:
+        run = run_of(store, LAYOUTS, of_each(cases))
+        alone = conclude(store, run)
+        for at, (case, _) in enumerate(cases):
+            (outcome,) = timed(case, 1e-6 * (1 + at))
+            store.add(run, case, Method("kernel"), 0, at, outcome)
+        assert conclude(store, run) == alone
 
 
 def test_what_this_hardware_cannot_answer_is_said_beside_what_it_can(tmp_path: Path) -> None:

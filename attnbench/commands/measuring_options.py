@@ -79,7 +79,7 @@ measuring_options = options.all_of(
         click.option(
             "--profile-memory",
             is_flag=True,
-            help="Also measure the peak memory of a call, inputs apart (GPU only).",
+            help="Also measure what a call allocates beside inputs and outputs (GPU only).",
         ),
         click.option(
             "--host", is_flag=True, help="Also time enqueueing and planning on the host (GPU only)."

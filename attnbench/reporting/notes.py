@@ -13,7 +13,7 @@ from attnbench.units import change_in_percent
 # What a label means to someone who reads the row.
 _MEANINGS = {
     "wide_interval": "sampling ended before the median was certain",
-    "launch_bound": "launching shows in the time",
+    "launch_bound": "launching may show in the time",
     "eager_fallback": "could not be captured in a graph, so single launches were timed",
     "outliers": "over 5 % of the samples are far from all others",
     "bimodal": "the samples fall into two groups, and the median may stand for neither",

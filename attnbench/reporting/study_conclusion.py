@@ -19,6 +19,7 @@ from attnbench.reporting.charts import Chart, as_facts, from_facts
 from attnbench.reporting.grid import WIDTH, Style, grid, items, wrapped
 from attnbench.reporting.noise import noise_for
 from attnbench.running.studies import study_of_plan
+from attnbench.running.study import of_method
 from attnbench.specs.answer import (
     ContrastAnswer,
     CrossoverAnswer,
@@ -27,6 +28,7 @@ from attnbench.specs.answer import (
     WinnerAnswer,
 )
 from attnbench.specs.study import Study
+from attnbench.timing.method import Method
 
 _EXAMPLES = 3  # cases that a doubt names
 
@@ -58,17 +60,19 @@ class Conclusion:
 
 
 def conclude(store: Store, run: int) -> Conclusion:
-    """Find a study's answer from its run's stored outcomes, and store it.
+    """Find a study's answer from its run's stored outcomes by its first method, and store it.
 
     UsageError for a run of another command.
     """
-    facts = store.plan(run).get("study")
+    plan = store.plan(run)
+    facts = plan.get("study")
     if not facts:
         command = store.run(run).command
         raise UsageError(f"run {run} is of `{command}`, not of a study; `attnbench runs` lists all")
     study, changes = study_of_plan(facts)
     record = store.run(run)
-    listed = series_of(store.measurements([run]))
+    first = Method.from_facts(plan["methods"][0]).key
+    listed = series_of(of_method(store.measurements([run]), first))
     machine = Machine.from_facts(record.machine)
 
     @cache

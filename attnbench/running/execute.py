@@ -160,7 +160,7 @@ def _wait(machine: Machine) -> None:
 
 
 def _release(machine: Machine) -> None:
-    """Give back what the reference took; a capture would, and its time is not the check's."""
+    """Give back the reference's memory: capturing would, and that would count as timing."""
     if machine.kind == "cuda":
         import torch
 
@@ -178,7 +178,10 @@ def memory_budget(machine: Machine) -> int:
 
 
 def peak_memory(prepared: Prepared, machine: Machine) -> int | None:
-    """Bytes allocated at the height of one call, inputs apart; None where torch keeps no count."""
+    """Bytes that one call allocates beside its inputs and outputs, at its height.
+
+    None where torch keeps no count. An output that a call allocates takes the place of its last.
+    """
     if machine.kind == "cpu":
         return None
     import torch

@@ -105,7 +105,7 @@ class Runner:
         return self._worker
 
     def _untraced(self) -> WorkerProcess:
-        """A healthy worker whose graphs CUPTI does not slow."""
+        """A healthy worker in which CUPTI was never loaded."""
         if self._traced:
             self.end()
         return self._healthy()

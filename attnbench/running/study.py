@@ -116,10 +116,19 @@ def _shared(decode: Mapping[int, float], prefill: Mapping[int, float]) -> tuple[
     return tuple(decode[r] for r in rounds), tuple(prefill[r] for r in rounds)
 
 
+def of_method(measurements: Iterable[Measurement], key: str) -> list[Measurement]:
+    """Those by one method: what a study goes by, whatever else timed its cases."""
+    return [each for each in measurements if each.method_key == key]
+
+
 def search_outcomes(run: OpenRun, search: Search) -> Iterator[Finished]:
-    """Measure step by step, until the search asks for nothing more; a whole run at its end."""
+    """Measure step by step, until the search asks for nothing more; a whole run at its end.
+
+    It goes by the plan's first method alone.
+    """
     yield from run.begin()
-    while wanted := search.wanted(run.store.measurements([run.run])):
+    first = run.plan.methods[0].key
+    while wanted := search.wanted(of_method(run.store.measurements([run.run]), first)):
         before = run.statuses.total()
         yield from run.add_cases([case for case, _ in wanted])
         for round_ in range(max(rounds for _, rounds in wanted)):

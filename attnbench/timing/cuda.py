@@ -12,7 +12,7 @@ from itertools import cycle, islice
 from attnbench.timing.graph_kernels import kernel_names
 from attnbench.timing.sm_clock import SmClock
 
-GRAPH_SECONDS = 1e-3  # a replay at least this long makes the events' half microsecond small
+GRAPH_SECONDS = 1e-3  # about so long a replay makes the events' half microsecond small
 MOST_CALLS = 2048  # launches in a graph
 GRAPH_LAUNCH, CALL_LAUNCH = 3e-5, 2e-4  # seconds, guesses; then it is what was seen
 SPIN_MARGIN = 1.5  # spin time over the time that the host needed to enqueue
@@ -168,6 +168,6 @@ def _nothing() -> None:
 
 
 def calls_in_graph(sets: int, seconds_per_call: float) -> int:
-    """Whole rotations over the sets, long enough to time, no more launches than a graph bears."""
+    """Whole rotations over the sets, about as long as wanted, as many launches as a graph bears."""
     rotations = max(1, round(GRAPH_SECONDS / max(seconds_per_call * sets, 1e-9)))
     return sets * max(1, min(rotations, MOST_CALLS // sets))

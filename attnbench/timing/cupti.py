@@ -1,8 +1,8 @@
 """The kernel clock: the time of each call's kernels as CUPTI recorded it.
 
 CUPTI reads the device's own clock, so that neither launching nor the cost of an event is in the
-time. It makes launching slower, and may leave it slower for the rest of the process: whatever else
-times a case comes before it.
+time. It makes launching slower, and may leave it slower for the rest of the process: in that
+worker nothing else is timed after it (`Method.traces`).
 """
 
 import time
@@ -14,8 +14,9 @@ from statistics import median
 
 from attnbench.errors import AttnbenchError
 from attnbench.timing.activity import Activity, Profile, by_marker, recorded
-from attnbench.timing.cuda import MOST_SPIN, SPIN_MARGIN
+from attnbench.timing.cuda import MOST_SPIN
 
+SPIN_MARGIN = 2.0  # spin time over the median that enqueueing a call took
 FIRST_SPIN = 2e-4  # seconds; later ones follow from what enqueueing was seen to take
 FASTEST_CLOCK = 2.5e9  # Hz; on a slower one a spin is longer than asked for, which does no harm
 BATCH_SECONDS = 0.02  # of calls in one recording, whose own cost is milliseconds

@@ -49,7 +49,7 @@ class Method:
 
     @property
     def traces(self) -> bool:
-        """Whether CUPTI records. Once loaded it slows every node of the process's graphs."""
+        """Whether CUPTI records. Once loaded it may slow the process's graphs of short kernels."""
         return self.timer == "kernel"
 
     @property

@@ -104,7 +104,7 @@ class VllmMlaPrepared(MlaPrepared):
                 (each[..., :rank].contiguous(), each[..., rank:].contiguous())
                 for each in self.decode_queries
             ]
-        self.nothing = self.decode_queries.new_empty(0)
+        self.no_result = self.decode_queries.new_empty(0)
         self.has_prefill = self.decode_tokens < self.batch.num_tokens
         projection = self.layers[0].kv_b_proj
         self.ready = [ReadyHeads(projection) for _ in range(0 if self.layer else sets)]
@@ -138,7 +138,7 @@ class VllmMlaPrepared(MlaPrepared):
         if self.decode_tokens:
             self._select(impl, index)
             # Its last result is given back first: a hot call then writes where it wrote before.
-            self.decode_outputs[index] = self.nothing
+            self.decode_outputs[index] = self.no_result
             result, _ = impl.forward_mqa(self.kernel_queries[index], self.cache, metadata, layer)
             self.decode_outputs[index] = result
 
