@@ -225,7 +225,8 @@ def test_resume_with_other_options_is_refused(
 def test_two_commands_on_one_device_do_not_measure_each_other(
     attnbench: Attnbench, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    with start(tmp_path, environment, *LONG) as process:
+    # Slow enough to be at it still, however long the second takes to start.
+    with start(tmp_path, environment | {"PACED_MS": "30"}, *LONG) as process:
         wait_for_outcomes(tmp_path, 1)
         second = attnbench(*ATTN, "--batch-specs", "q8")
         process.kill()
