@@ -1,8 +1,8 @@
 """What a measurement costs beside the GPU's own work: python benchmarks/cost.py
 
 Needs an NVIDIA GPU. A hundred cases, one round each, against triton's do_bench_cudagraph on the
-same prepared calls with the same time of sampling. Preparing the inputs is needed by both and
-counted for neither.
+same prepared calls with as many timed calls. Preparing the inputs is needed by both and counted
+for neither.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from attnbench.running.messages import Job
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape
-from attnbench.timing.cuda import Spin
+from attnbench.timing.cuda import EagerClock
 from attnbench.timing.guard import GpuGuard
 from attnbench.timing.method import Method
 
@@ -123,19 +123,8 @@ def _kept(graphs: list[Any], make: Callable[[], Any]) -> Any:
 
 def _gpu_seconds(graph: torch.cuda.CUDAGraph) -> float:
     """The median of three replays; its own events, before the launch, would count that too."""
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    spin, taken = Spin(DEVICE, 1e-3), list[float]()
-
-    def enqueue() -> None:
-        start.record()
-        graph.replay()
-        end.record()
-
-    for _ in range(3):
-        spin.hide(enqueue)
-        end.synchronize()
-        taken.append(float(start.elapsed_time(end)) * 1e-3)
-    return median(taken)
+    clock = EagerClock([graph.replay], DEVICE)
+    return median(clock.sample() for _ in range(3))
 
 
 def _as_it_estimates(call: Callable[[], object]) -> float:

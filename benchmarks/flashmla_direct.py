@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attnbench.kernels.base import Setting
 from attnbench.kernels.check import check
@@ -27,6 +27,9 @@ from attnbench.specs.shape import MlaShape
 from attnbench.timing.cache import sets_for
 from attnbench.timing.cuda import GraphClock
 from attnbench.timing.sm_clock import sm_clock
+
+if TYPE_CHECKING:
+    import torch
 
 DEVICE = "cuda:0"
 SPECS = ("128q1kv4k", "128q2kv8k")
@@ -61,8 +64,6 @@ def direct_calls(prepared: Any) -> list[Callable[[], object]]:
     Every set has a schedule of its own, made by its first call, and keeps its last result, as
     ours do: cold calls write to cold memory.
     """
-    from vllm.v1.attention.ops.flashmla import flash_mla_with_kvcache, get_mla_metadata
-
     calls: list[Callable[[], object]] = []
     results: dict[int, Any] = {}
 
@@ -70,24 +71,34 @@ def direct_calls(prepared: Any) -> list[Callable[[], object]]:
         results.pop(index, None)
         results[index] = kernel()
 
-    for index, metadata in enumerate(prepared.metadata):
-        decode = metadata.decode
-        requests = decode.seq_lens.shape[0]
-        queries = prepared.decode_queries[index].unflatten(0, (requests, -1))
-        kernel = partial(
-            flash_mla_with_kvcache,
-            q=queries,
-            k_cache=prepared.pool.stored.unsqueeze(2),
-            block_table=decode.block_table,
-            cache_seqlens=decode.seq_lens,
-            head_dim_v=prepared.shape.kv_lora_rank,
-            tile_scheduler_metadata=get_mla_metadata()[0],
-            softmax_scale=prepared.scale,
-            causal=True,
-        )
+    for index, queries in enumerate(prepared.decode_queries):
+        kernel = kernel_call(prepared, index, queries, prepared.pool.stored)
         calls.append(partial(launch, index, kernel))
         calls[-1]()
     return calls
+
+
+def kernel_call(
+    prepared: Any, index: int, queries: "torch.Tensor", cache: "torch.Tensor"
+) -> Callable[[], object]:
+    """The kernel over one working set's pages, with a schedule that its first call makes.
+
+    Queries [tokens, heads, latent], cache [pages, block size, latent].
+    """
+    from vllm.v1.attention.ops.flashmla import flash_mla_with_kvcache, get_mla_metadata
+
+    decode = prepared.metadata[index].decode
+    return partial(
+        flash_mla_with_kvcache,
+        q=queries.unflatten(0, (decode.seq_lens.shape[0], -1)),
+        k_cache=cache.unsqueeze(2),
+        block_table=decode.block_table,
+        cache_seqlens=decode.seq_lens,
+        head_dim_v=prepared.shape.kv_lora_rank,
+        tile_scheduler_metadata=get_mla_metadata()[0],
+        softmax_scale=prepared.scale,
+        causal=True,
+    )
 
 
 def against_direct(spec: str, heads: int) -> dict[str, Any]:

@@ -8,11 +8,10 @@ comes out. Outputs of nothing but zeros, or too small for a quick fp32 division,
 import argparse
 import json
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flashmla_direct import DEVICE, flashmla, seconds
+from flashmla_direct import DEVICE, flashmla, kernel_call, seconds
 from tabulate import tabulate
 
 from attnbench.kernels.base import Setting
@@ -29,7 +28,7 @@ TINY = (1e-30, 1e-33, 1e-36, 1e-38)
 def fillings(
     q: "torch.Tensor", kv: "torch.Tensor"
 ) -> "Iterator[tuple[str, torch.Tensor, torch.Tensor]]":
-    """A name, queries and a cache [pages, block size, 1, 576] like `kv`, which is random."""
+    """A name, queries and a cache [pages, block size, 576] like `kv`, which is random."""
     import torch
 
     zeros, none = torch.zeros_like(kv), torch.zeros_like(q)
@@ -51,24 +50,13 @@ def fillings(
 def rows_of(spec: str) -> Iterator[dict[str, Any]]:
     """Each filling's time, s, and the SM clock meanwhile, Hz."""
     import torch
-    from vllm.v1.attention.ops.flashmla import flash_mla_with_kvcache, get_mla_metadata
 
-    case = flashmla(spec, HEADS)
-    prepared: Any = find("mla", "flashmla").prepare(case, Setting(DEVICE, 1, seed=0))
-    decode = prepared.metadata[0].decode
-    queries = prepared.decode_queries[0].unflatten(0, (len(case.batch), -1))
-    for name, q, kv in fillings(queries, torch.randn_like(prepared.pool.stored.unsqueeze(2))):
-        call = partial(
-            flash_mla_with_kvcache,
-            q=q,
-            k_cache=kv,
-            block_table=decode.block_table,
-            cache_seqlens=decode.seq_lens,
-            head_dim_v=512,
-            tile_scheduler_metadata=get_mla_metadata()[0],
-            softmax_scale=prepared.scale,
-            causal=True,
-        )
+    prepared: Any = find("mla", "flashmla").prepare(
+        flashmla(spec, HEADS), Setting(DEVICE, 1, seed=0)
+    )
+    random = torch.randn_like(prepared.pool.stored)
+    for name, queries, cache in fillings(prepared.decode_queries[0], random):
+        call = kernel_call(prepared, 0, queries, cache)
         call()
         taken, hertz, _ = seconds([call])
         yield {"filling": name, "spec": spec, "seconds": taken, "sm_clock_hz": hertz}

@@ -39,7 +39,7 @@ def run(
     shim.write_text(f'#!/bin/sh\nexec {sys.executable} -m attnbench "$@"\n')
     shim.chmod(0o755)
     path = f"{shim.parent}:{environment['PATH']}"
-    own = {"PATH": path, "MEASURED": MEASURED, "OMP_NUM_THREADS": "1", "ATTNBENCH_DB": "a.db"}
+    own = {"PATH": path, "MEASURED": MEASURED, "ATTNBENCH_DB": "a.db"}
     return subprocess.run(
         ["bash", "-e", "-o", "pipefail", "-c", text],
         cwd=folder,

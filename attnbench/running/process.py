@@ -64,6 +64,7 @@ class WorkerProcess:
             )
         self._connection: Connection = Connection(ours.detach())
         self.healthy = True
+        self.traced = False  # whether it has had a job that traces
         hello = self._receive("start", limits.start)
         if isinstance(hello, Declined):
             self.end()
@@ -93,6 +94,7 @@ class WorkerProcess:
 
     def run(self, job: Job) -> Outcome:
         """The outcome of a job; raises WorkerDied or WorkerTimedOut, after which it is ended."""
+        self.traced = self.traced or job.method.traces
         self._send(job)
         phase, limit = "prepare", self._limits.prepare
         while True:

@@ -38,7 +38,6 @@ class Runner:
         self, plan: Plan, worker: WorkerProcess, start: Callable[[], WorkerProcess]
     ) -> None:
         self._plan, self._worker, self._start = plan, worker, start
-        self._traced = False  # whether the worker has had a job that traces
 
     def refused(self) -> dict[Case, str]:
         """The plan's cases that cannot run here, with the sentence why; in the plan's order."""
@@ -89,9 +88,7 @@ class Runner:
             host=plan.host,
         )
         try:
-            worker = self._healthy() if method.traces else self._untraced()
-            self._traced = method.traces
-            return worker.run(job)
+            return (self._healthy() if method.traces else self._untraced()).run(job)
         except WorkerTimedOut as error:
             return Outcome(Status.TIMEOUT, str(error))
         except WorkerDied as error:
@@ -101,12 +98,12 @@ class Runner:
         """The worker, or a fresh one in place of one that ended or cannot take another job."""
         if not self._worker.healthy:
             self._worker.end()
-            self._worker, self._traced = self._start(), False
+            self._worker = self._start()
         return self._worker
 
     def _untraced(self) -> WorkerProcess:
         """A healthy worker in which CUPTI was never loaded."""
-        if self._traced:
+        if self._worker.traced:
             self.end()
         return self._healthy()
 

@@ -26,17 +26,13 @@ def kernel_names(graph: int, calls: int, own: int) -> tuple[str, ...]:
     """Names in alphabetical order of the kernels of the first of `calls` equal calls.
 
     `graph` is a cudaGraph_t whose first and last `own` nodes are of no call. Copies and fills are
-    no kernels. None are found where the driver does not tell, as those before CUDA 12.3: a time
-    is worth keeping without its kernels' names.
+    no kernels; none are found where the driver is older than CUDA 12.3 and does not tell.
     """
     cuda = ctypes.CDLL("libcuda.so.1")
     if not hasattr(cuda, "cuFuncGetName"):
         return ()
-    try:
-        nodes = _nodes(cuda, graph)[own:-own]
-        found = {_name(cuda, node) for node in nodes[: -(-len(nodes) // calls)]}
-    except _Untold:
-        return ()
+    nodes = _nodes(cuda, graph)[own:-own]
+    found = {_name(cuda, node) for node in nodes[: -(-len(nodes) // calls)]}
     return tuple(sorted(name for name in found if name))
 
 
@@ -63,13 +59,9 @@ def _name(cuda: ctypes.CDLL, node: int) -> str | None:
     return _demangled(name.value or b"")
 
 
-class _Untold(Exception):
-    """The driver answered with an error."""
-
-
 def _demand(status: int) -> None:
     if status != 0:
-        raise _Untold(f"error {status} of the CUDA driver")
+        raise RuntimeError(f"the CUDA driver does not tell a graph's kernels: error {status}")
 
 
 @cache
