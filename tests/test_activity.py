@@ -1,8 +1,13 @@
 """Which kernels belong to which call, and what a call's kernels come to."""
 
+import threading
+from contextlib import suppress
+
 import pytest
 
-from attnbench.timing.activity import Activity, Profile, by_marker, trimmed
+from attnbench.errors import AttnbenchError
+from attnbench.timing import activity as module
+from attnbench.timing.activity import Activity, Profile, by_marker, recorded, traced, trimmed
 
 
 def activity(name: str, start: int = 0, end: int = 1) -> Activity:
@@ -67,3 +72,24 @@ def test_names_keep_their_template_arguments_and_lose_their_parameters(
     name: str, short: str
 ) -> None:
     assert trimmed(name) == short
+
+
+@pytest.fixture
+def untouched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process that has recorded nothing."""
+    monkeypatch.setattr(module, "_recorded", threading.Event())
+    monkeypatch.delenv("CUDA_INJECTION64_PATH", raising=False)
+
+
+@pytest.mark.usefixtures("untouched")
+def test_a_process_is_traced_after_a_recording_even_one_that_saw_nothing() -> None:
+    assert not traced()
+    with suppress(AttnbenchError, UserWarning):  # nothing to record, or nobody who could
+        recorded(lambda: None)
+    assert traced()
+
+
+@pytest.mark.usefixtures("untouched")
+def test_a_process_is_traced_by_a_tool_that_cuda_injects(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_INJECTION64_PATH", "libToolsInjection64.so")
+    assert traced()

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from attnbench.timing import cuda
-from attnbench.timing.cuda import LEAST_SPIN, MOST_SPIN, SPIN_MARGIN, Spin
+from attnbench.timing.cuda import LEAST_SPIN, MOST_SPIN, SPIN_MARGIN, GraphClock, Spin
 
 HERTZ = 1e9
 
@@ -13,15 +13,16 @@ HERTZ = 1e9
 class Launches:
     """Launches that take given seconds, each behind a spin whose cycles are kept."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, traced: bool = False) -> None:
         self.time, self.cycles = 0.0, list[int]()
+        monkeypatch.setattr(cuda, "traced", lambda: traced)
         monkeypatch.setattr(cuda, "_spin_rate", lambda _: HERTZ)
         monkeypatch.setattr("torch.cuda._sleep", self.cycles.append)
         monkeypatch.setattr(cuda, "time", SimpleNamespace(perf_counter=lambda: self.time))
 
-    def run(self, spin: Spin, *seconds: float) -> None:
+    def run(self, spin: Spin, *seconds: float, busy: float = 0.0) -> None:
         for each in seconds:
-            spin.hide(lambda each=each: self._enqueue(each))  # type: ignore[misc]
+            spin.hide(lambda each=each: self._enqueue(each), busy)  # type: ignore[misc]
 
     def _enqueue(self, seconds: float) -> None:
         self.time += seconds
@@ -31,6 +32,15 @@ def test_a_spin_is_longer_than_the_launch_before_it_took(monkeypatch: pytest.Mon
     launches = Launches(monkeypatch)
     launches.run(Spin("cuda:0", 1e-4), 2e-5, 4e-5, 1e-9, 1.0, 1e-4)
     expected = [SPIN_MARGIN * each for each in (1e-4, 2e-5, 4e-5)] + [LEAST_SPIN, MOST_SPIN]
+    assert [cycles / HERTZ for cycles in launches.cycles] == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_launch_well_ahead_of_what_it_launches_needs_the_least_spin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    launches = Launches(monkeypatch)
+    launches.run(Spin("cuda:0", 1e-4), 9e-5, 1.1e-4, 9e-5, busy=1e-3)
+    expected = [SPIN_MARGIN * 1e-4, LEAST_SPIN, SPIN_MARGIN * 1.1e-4]
     assert [cycles / HERTZ for cycles in launches.cycles] == pytest.approx(expected, rel=1e-3)
 
 
@@ -50,3 +60,34 @@ def test_launches_that_outrun_their_spins_are_told(
     launches = Launches(monkeypatch)
     launches.run(spin := Spin("cuda:0", 2e-5), *seconds)
     assert spin.labels == labels
+
+
+def test_where_a_tracer_is_in_the_process_every_launch_is_hidden_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    launches = Launches(monkeypatch, traced=True)
+    launches.run(spin := Spin("cuda:0", 1e-4), 2e-5, 2e-5, 4e-5, 8e-5, busy=1e-3)
+    expected = [SPIN_MARGIN * each for each in (1e-4, 2e-5, 2e-5, 4e-5)]
+    assert [cycles / HERTZ for cycles in launches.cycles] == pytest.approx(expected, rel=1e-3)
+    assert spin.labels == ("launch_bound",)
+
+
+def test_a_launch_may_show_where_it_takes_over_a_fifth_of_what_it_launches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    launches = Launches(monkeypatch)
+    launches.run(spin := Spin("cuda:0", LEAST_SPIN), *[9e-5, 1.9e-4] * 8, busy=1e-3)
+    assert not spin.labels
+    launches.run(spin, *[9e-5, 2.1e-4] * 16, busy=1e-3)
+    assert spin.labels == ("launch_bound",)
+
+
+def test_a_graph_s_launch_is_held_against_the_replay_before_it() -> None:
+    clock, busy = GraphClock.__new__(GraphClock), list[float]()
+    event = SimpleNamespace(synchronize=lambda: None, elapsed_time=lambda _: 2.0)  # milliseconds
+    spin = SimpleNamespace(hide=lambda _, seconds: busy.append(seconds))
+    parts = {"_spin": spin, "_graph": SimpleNamespace(replay=None), "_start": event, "_end": event}
+    for name, part in (parts | {"_replay": 0.0, "calls_per_sample": 4}).items():
+        setattr(clock, name, part)
+    assert [clock.sample(), clock.sample()] == [5e-4, 5e-4]
+    assert busy == [0.0, 2e-3]

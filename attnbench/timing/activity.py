@@ -1,10 +1,14 @@
 """What ran on the GPU and when, by CUPTI: reached through torch.profiler."""
 
+import os
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from attnbench.errors import AttnbenchError
+
+_recorded = threading.Event()  # set by the first recording: CUPTI then stays in the process
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ def recorded(work: Callable[[], object]) -> list[Activity]:
     from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
 
+    _recorded.set()
     with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as recording:
         work()
         torch.cuda.synchronize()
@@ -64,6 +69,15 @@ def recorded(work: Callable[[], object]) -> list[Activity]:
             "or time without CUPTI, e.g. --mode cudagraph"
         )
     return sorted(activities, key=lambda each: (each.launch, each.start))
+
+
+def traced() -> bool:
+    """Whether CUPTI is known to be at work: by a recording before, or a tool that CUDA injects.
+
+    Nsight Systems is such a tool. Launching is slower then, and a graph begins to run while the
+    rest of it is launched.
+    """
+    return _recorded.is_set() or "CUDA_INJECTION64_PATH" in os.environ
 
 
 def by_marker(activities: Iterable[Activity], marker: str) -> list[list[Activity]]:

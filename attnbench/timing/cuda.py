@@ -1,7 +1,7 @@
 """The CUDA clocks: replays of a graph that holds its own events, and single calls between two.
 
-Either stands behind a spin kernel that keeps the GPU busy while the host enqueues what is timed,
-so that the time between the events is the device's own.
+Either stands behind a spin kernel that keeps the GPU busy while the host enqueues what is timed, or
+as much of it that the rest stays ahead of the GPU: the time between the events is the device's own.
 """
 
 import time
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from itertools import cycle, islice
 
+from attnbench.timing.activity import traced
 from attnbench.timing.graph_kernels import kernel_names
 from attnbench.timing.sm_clock import SmClock
 
@@ -18,10 +19,13 @@ GRAPH_LAUNCH, CALL_LAUNCH = 3e-5, 2e-4  # seconds, guesses; then it is what was 
 SPIN_MARGIN = 1.5  # spin time over the time that the host needed to enqueue
 LEAST_SPIN, MOST_SPIN = 1e-5, 0.02  # seconds
 MOST_EXPOSED = 0.25  # of the launches, before the median may show it
+# A graph of even calls whose launch takes less than its replay is fed ahead of the GPU; a tenth
+# leaves room for calls that are not even and for a host that is held up.
+AHEAD = 0.1
 
 
 class Spin:
-    """A kernel that keeps the GPU busy for as long as the host is seen to need for enqueueing."""
+    """A kernel that keeps the GPU busy until enqueueing is over, or as good as."""
 
     def __init__(self, device: str, enqueueing: float) -> None:
         """`enqueueing`: the seconds that it is likely to take at first."""
@@ -29,29 +33,34 @@ class Spin:
 
         self._sleep = torch.cuda._sleep
         self._cycles_per_second = _spin_rate(device)
-        self._seconds = _spin_for(enqueueing)
+        self._seconds = _spin_for(enqueueing, 0.0)
         self._launches = self._exposed = 0
 
-    def hide(self, enqueue: Callable[[], object]) -> None:
+    def hide(self, enqueue: Callable[[], object], busy: float = 0.0) -> None:
         """Enqueue behind the kernel; the next one's length follows from what that took.
 
-        The spin's own launch counts: the host may be held up right after it.
+        `busy`: seconds of GPU work that holds its own events, so that a launch shows only where it
+        falls behind; 0 where the events are enqueued one by one. The spin's own launch counts: the
+        host may be held up right after it.
         """
+        busy = 0.0 if traced() else busy  # a traced graph begins before it is launched
         started = time.perf_counter()
         self._sleep(int(self._seconds * self._cycles_per_second))
         enqueue()
         enqueueing = time.perf_counter() - started
         self._launches += 1
-        self._exposed += enqueueing > self._seconds
-        self._seconds = _spin_for(enqueueing)
+        self._exposed += enqueueing > max(self._seconds, 2 * AHEAD * busy)
+        self._seconds = _spin_for(enqueueing, busy)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """launch_bound where over a quarter of the launches outran it: a median may show them."""
+        """launch_bound where over a quarter of the launches may show: then a median may too."""
         return ("launch_bound",) if self._exposed > MOST_EXPOSED * self._launches else ()
 
 
-def _spin_for(enqueueing: float) -> float:
+def _spin_for(enqueueing: float, busy: float) -> float:
+    if enqueueing < AHEAD * busy:
+        return LEAST_SPIN
     return min(max(SPIN_MARGIN * enqueueing, LEAST_SPIN), MOST_SPIN)
 
 
@@ -87,7 +96,7 @@ class GraphClock:
         import torch
 
         self.calls_per_sample = calls_in_graph(len(calls), _seconds_of(calls[0], device))
-        self._spin = Spin(device, GRAPH_LAUNCH)
+        self._spin, self._replay = Spin(device, GRAPH_LAUNCH), 0.0  # seconds of the last one
         self._start = torch.cuda.Event(enable_timing=True, external=True)
         self._end = torch.cuda.Event(enable_timing=True, external=True)
         self._graph = torch.cuda.CUDAGraph(keep_graph=True)
@@ -110,9 +119,10 @@ class GraphClock:
 
     def sample(self) -> float:
         """Seconds per call of one replay."""
-        self._spin.hide(self._graph.replay)
+        self._spin.hide(self._graph.replay, self._replay)
         self._end.synchronize()
-        return float(self._start.elapsed_time(self._end)) * 1e-3 / self.calls_per_sample
+        self._replay = float(self._start.elapsed_time(self._end)) * 1e-3
+        return self._replay / self.calls_per_sample
 
     @property
     def labels(self) -> tuple[str, ...]:
