@@ -20,9 +20,9 @@ class Launches:
         monkeypatch.setattr("torch.cuda._sleep", self.cycles.append)
         monkeypatch.setattr(cuda, "time", SimpleNamespace(perf_counter=lambda: self.time))
 
-    def run(self, spin: Spin, *seconds: float, busy: float = 0.0) -> None:
+    def run(self, spin: Spin, *seconds: float, ahead: float = 0.0) -> None:
         for each in seconds:
-            spin.hide(lambda each=each: self._enqueue(each), busy)  # type: ignore[misc]
+            spin.hide(lambda each=each: self._enqueue(each), ahead)  # type: ignore[misc]
 
     def _enqueue(self, seconds: float) -> None:
         self.time += seconds
@@ -35,11 +35,11 @@ def test_a_spin_is_longer_than_the_launch_before_it_took(monkeypatch: pytest.Mon
     assert [cycles / HERTZ for cycles in launches.cycles] == pytest.approx(expected, rel=1e-3)
 
 
-def test_a_launch_well_ahead_of_what_it_launches_needs_the_least_spin(
+def test_a_launch_that_stays_ahead_of_the_gpu_needs_the_least_spin(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     launches = Launches(monkeypatch)
-    launches.run(Spin("cuda:0", 1e-4), 9e-5, 1.1e-4, 9e-5, busy=1e-3)
+    launches.run(Spin("cuda:0", 1e-4), 9e-5, 1.1e-4, 9e-5, ahead=1e-4)
     expected = [SPIN_MARGIN * 1e-4, LEAST_SPIN, SPIN_MARGIN * 1.1e-4]
     assert [cycles / HERTZ for cycles in launches.cycles] == pytest.approx(expected, rel=1e-3)
 
@@ -66,28 +66,29 @@ def test_where_a_tracer_is_in_the_process_every_launch_is_hidden_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     launches = Launches(monkeypatch, traced=True)
-    launches.run(spin := Spin("cuda:0", 1e-4), 2e-5, 2e-5, 4e-5, 8e-5, busy=1e-3)
+    launches.run(spin := Spin("cuda:0", 1e-4), 2e-5, 2e-5, 4e-5, 8e-5, ahead=1e-4)
     expected = [SPIN_MARGIN * each for each in (1e-4, 2e-5, 2e-5, 4e-5)]
     assert [cycles / HERTZ for cycles in launches.cycles] == pytest.approx(expected, rel=1e-3)
     assert spin.labels == ("launch_bound",)
 
 
-def test_a_launch_may_show_where_it_takes_over_a_fifth_of_what_it_launches(
+def test_a_launch_may_show_where_it_takes_twice_what_stays_ahead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     launches = Launches(monkeypatch)
-    launches.run(spin := Spin("cuda:0", LEAST_SPIN), *[9e-5, 1.9e-4] * 8, busy=1e-3)
+    launches.run(spin := Spin("cuda:0", LEAST_SPIN), *[9e-5, 1.9e-4] * 8, ahead=1e-4)
     assert not spin.labels
-    launches.run(spin, *[9e-5, 2.1e-4] * 16, busy=1e-3)
+    launches.run(spin, *[9e-5, 2.1e-4] * 16, ahead=1e-4)
     assert spin.labels == ("launch_bound",)
 
 
-def test_a_graph_s_launch_is_held_against_the_replay_before_it() -> None:
-    clock, busy = GraphClock.__new__(GraphClock), list[float]()
+@pytest.mark.parametrize(("calls", "share"), [(200, 0.25), (4, 0.04), (1, 0.01)])
+def test_what_stays_ahead_is_a_share_of_the_last_replay(calls: int, share: float) -> None:
+    clock, ahead = GraphClock.__new__(GraphClock), list[float]()
     event = SimpleNamespace(synchronize=lambda: None, elapsed_time=lambda _: 2.0)  # milliseconds
-    spin = SimpleNamespace(hide=lambda _, seconds: busy.append(seconds))
+    spin = SimpleNamespace(hide=lambda _, seconds: ahead.append(seconds))
     parts = {"_spin": spin, "_graph": SimpleNamespace(replay=None), "_start": event, "_end": event}
-    for name, part in (parts | {"_replay": 0.0, "calls_per_sample": 4}).items():
+    for name, part in (parts | {"_ahead": 0.0, "calls_per_sample": calls}).items():
         setattr(clock, name, part)
-    assert [clock.sample(), clock.sample()] == [5e-4, 5e-4]
-    assert busy == [0.0, 2e-3]
+    assert [clock.sample(), clock.sample()] == [2e-3 / calls] * 2
+    assert ahead == [0.0, share * 2e-3]

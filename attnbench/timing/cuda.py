@@ -15,13 +15,13 @@ from attnbench.timing.sm_clock import SmClock
 
 GRAPH_SECONDS = 1e-3  # about so long a replay makes the events' half microsecond small
 MOST_CALLS = 2048  # launches in a graph
-GRAPH_LAUNCH, CALL_LAUNCH = 3e-5, 2e-4  # seconds, guesses; then it is what was seen
+GRAPH_LAUNCH, CALL_LAUNCH = 3e-5, 1e-4  # seconds, guesses; then it is what was seen
 SPIN_MARGIN = 1.5  # spin time over the time that the host needed to enqueue
 LEAST_SPIN, MOST_SPIN = 1e-5, 0.02  # seconds
 MOST_EXPOSED = 0.25  # of the launches, before the median may show it
-# A graph of even calls whose launch takes less than its replay is fed ahead of the GPU; a tenth
-# leaves room for calls that are not even and for a host that is held up.
-AHEAD = 0.1
+# Shares of a replay. Calls are alike, so that a launch of less than the first stays ahead of the
+# GPU from call to call; within one it may fall behind, but by no more than the second.
+AHEAD, UNEVEN = 0.25, 0.01
 
 
 class Spin:
@@ -36,21 +36,20 @@ class Spin:
         self._seconds = _spin_for(enqueueing, 0.0)
         self._launches = self._exposed = 0
 
-    def hide(self, enqueue: Callable[[], object], busy: float = 0.0) -> None:
+    def hide(self, enqueue: Callable[[], object], ahead: float = 0.0) -> None:
         """Enqueue behind the kernel; the next one's length follows from what that took.
 
-        `busy`: seconds of GPU work that holds its own events, so that a launch shows only where it
-        falls behind; 0 where the events are enqueued one by one. The spin's own launch counts: the
-        host may be held up right after it.
+        `ahead`: seconds within which enqueueing stays ahead of the GPU and needs no hiding. The
+        spin's own launch counts: the host may be held up right after it.
         """
-        busy = 0.0 if traced() else busy  # a traced graph begins before it is launched
+        ahead = 0.0 if traced() else ahead  # a traced graph begins before it is launched
         started = time.perf_counter()
         self._sleep(int(self._seconds * self._cycles_per_second))
         enqueue()
         enqueueing = time.perf_counter() - started
         self._launches += 1
-        self._exposed += enqueueing > max(self._seconds, 2 * AHEAD * busy)
-        self._seconds = _spin_for(enqueueing, busy)
+        self._exposed += enqueueing > max(self._seconds, 2 * ahead)
+        self._seconds = _spin_for(enqueueing, ahead)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -58,8 +57,8 @@ class Spin:
         return ("launch_bound",) if self._exposed > MOST_EXPOSED * self._launches else ()
 
 
-def _spin_for(enqueueing: float, busy: float) -> float:
-    if enqueueing < AHEAD * busy:
+def _spin_for(enqueueing: float, ahead: float) -> float:
+    if enqueueing < ahead:
         return LEAST_SPIN
     return min(max(SPIN_MARGIN * enqueueing, LEAST_SPIN), MOST_SPIN)
 
@@ -96,7 +95,7 @@ class GraphClock:
         import torch
 
         self.calls_per_sample = calls_in_graph(len(calls), _seconds_of(calls[0], device))
-        self._spin, self._replay = Spin(device, GRAPH_LAUNCH), 0.0  # seconds of the last one
+        self._spin, self._ahead = Spin(device, GRAPH_LAUNCH), 0.0
         self._start = torch.cuda.Event(enable_timing=True, external=True)
         self._end = torch.cuda.Event(enable_timing=True, external=True)
         self._graph = torch.cuda.CUDAGraph(keep_graph=True)
@@ -119,10 +118,11 @@ class GraphClock:
 
     def sample(self) -> float:
         """Seconds per call of one replay."""
-        self._spin.hide(self._graph.replay, self._replay)
+        self._spin.hide(self._graph.replay, self._ahead)
         self._end.synchronize()
-        self._replay = float(self._start.elapsed_time(self._end)) * 1e-3
-        return self._replay / self.calls_per_sample
+        seconds = float(self._start.elapsed_time(self._end)) * 1e-3
+        self._ahead = seconds * min(AHEAD, UNEVEN * self.calls_per_sample)
+        return seconds / self.calls_per_sample
 
     @property
     def labels(self) -> tuple[str, ...]:
