@@ -553,6 +553,17 @@ def test_optional_columns_give_way_from_the_last_before_texts_do(width: int, row
     assert grid(columns, width=width).splitlines()[-1] == row
 
 
+def test_different_texts_are_not_shortened_to_the_same() -> None:
+    names = ["flashmla_sparse", "flashattn_mla_sparse"]
+    expected = """\
+fastest        us
+-------------  --
+flashm..parse   9
+flasha..parse  10"""
+    columns = [words("fastest", names), Column("us", ["9", "10"])]
+    assert grid(columns, width=10) == expected
+
+
 def test_numbers_are_never_shortened() -> None:
     columns = [Column("first\ncount", ["1234567890"]), Column("b", ["1234567890"])]
     expected = """\
