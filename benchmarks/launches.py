@@ -1,8 +1,8 @@
 """Whether launching a graph shows in its time: python benchmarks/launches.py [--out FILE]
 
-Needs an NVIDIA GPU and vLLM. Replays as the default timer takes them, most behind a spin of no more
-than 10 us, and in turn with them the same replays behind 5 ms of spinning, in which any launch is
-over. Cold calls of many kernels and few, short and long.
+Needs an NVIDIA GPU and vLLM. Replays as the default timer takes them, behind its own spin alone,
+and in turn with them the same replays behind 5 ms more of spinning, in which any launch is over.
+Cold calls of many kernels and few, short and long.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def main() -> None:
     out: Path | None = parser.parse_args().out
     shapes: dict[str, AttnShape | MlaShape] = {"attn": AttnShape(8, 1, 128), "mla": MlaShape(128)}
     cases = [
-        Case(family, find(family, backend).name, parse_batch_spec(spec), shapes[family], "bf16")
+        Case(family, backend, parse_batch_spec(spec), shapes[family], "bf16")
         for family, backends in (("attn", ATTN), ("mla", MLA))
         for backend, specs in backends.items()
         for spec in specs

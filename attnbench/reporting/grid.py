@@ -34,9 +34,10 @@ class Column:
     def least(self) -> int:
         """The width that it can be narrowed to, so that no two texts come to look alike."""
         header, texts = max(map(len, self.header.splitlines())), {*self.texts}
-        widths = range(max(_LEAST, header), self.width) if self.shrinks else ()
-        alike = (len({shorten(text, width) for text in texts}) < len(texts) for width in widths)
-        return next((w for w, same in zip(widths, alike, strict=True) if not same), self.width)
+        for width in range(max(_LEAST, header), self.width) if self.shrinks else ():
+            if len({shorten(text, width) for text in texts}) == len(texts):
+                return width
+        return self.width
 
     def narrowed(self, width: int) -> "Column":
         """The same with no text longer than `width`."""

@@ -1,7 +1,7 @@
 """The CUDA clocks: replays of a graph that holds its own events, and single calls between two.
 
 Either stands behind a spin kernel that keeps the GPU busy while the host enqueues what is timed, or
-as much of it that the rest stays ahead of the GPU: the time between the events is the device's own.
+so much of it that the rest stays ahead of the GPU: the time between the events is the device's own.
 """
 
 import time
@@ -20,8 +20,10 @@ SPIN_MARGIN = 1.5  # spin time over the time that the host needed to enqueue
 LEAST_SPIN, MOST_SPIN = 1e-5, 0.02  # seconds
 MOST_EXPOSED = 0.25  # of the launches, before the median may show it
 # Shares of a replay. Calls are alike, so that a launch of less than the first stays ahead of the
-# GPU from call to call; within one it may fall behind, but by no more than the second.
+# GPU from call to call; within one it may fall behind, but by no more than the second. A launch of
+# a little more may come by chance; one of twice as much may show.
 AHEAD, UNEVEN = 0.25, 0.01
+MAY_SHOW = 2
 
 
 class Spin:
@@ -48,7 +50,7 @@ class Spin:
         enqueue()
         enqueueing = time.perf_counter() - started
         self._launches += 1
-        self._exposed += enqueueing > max(self._seconds, 2 * ahead)
+        self._exposed += enqueueing > max(self._seconds, MAY_SHOW * ahead)
         self._seconds = _spin_for(enqueueing, ahead)
 
     @property

@@ -1,10 +1,10 @@
-"""How far FlashMLA's hot time depends on where its memory lies, in vLLM's own suite and in ours.
+"""How far FlashMLA's hot time varies by preparation, in vLLM's own suite and in ours.
 
-    python benchmarks/flashmla_addresses.py --suite FOLDER [--out FILE]
+    python benchmarks/flashmla_preparations.py --suite FOLDER [--out FILE]
 
 Needs an H100 or H200, vLLM, and a checkout of its benchmarks/attention_benchmarks. Each takes the
-same decodes, the cache full of zeros as the suite has it, at several places: for each some more
-memory is held before, so that what is prepared lies elsewhere.
+same decodes, the cache full of zeros as the suite has it, prepared anew several times: each time
+some more memory is held before, so that what is prepared lies elsewhere.
 """
 
 import argparse
@@ -26,8 +26,8 @@ from attnbench.kernels.base import Setting
 from attnbench.kernels.registry import find
 
 SPECS = ("32q1kv1k", "64q1kv1k", "16q1kv4k")
-PLACES = 12
-STEP = 22 * 2**20  # bytes more that are held for each place: no power of two
+PREPARATIONS = 12
+STEP = 22 * 2**20  # bytes more that are held each time: no power of two
 HEADS, BLOCK, LAYERS = 128, 64, 10  # the suite's
 
 
@@ -39,20 +39,20 @@ def main() -> None:
     sys.path.insert(0, str(options.suite))
     rows = [row for spec in SPECS for row in rows_of(spec)]
     print(tabulate([shown(row) for row in rows], headers="keys", disable_numparse=True))
-    print(f"microseconds a call, {PLACES} places each; the suite's are its means")
+    print(f"microseconds a call, {PREPARATIONS} preparations each; the suite's are its means")
     if options.out:
         options.out.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 def rows_of(spec: str) -> list[dict[str, Any]]:
-    """Seconds at each place, by the suite and by ours."""
+    """Seconds of each preparation, by the suite and by ours."""
     turns: dict[str, Callable[[], float]] = {
         "suite": partial(by_the_suite, spec),
         "ours, its conditions": partial(by_ours, spec),
     }
     found: dict[str, list[float]] = {name: [] for name in turns}
     held = []
-    for _ in range(PLACES):
+    for _ in range(PREPARATIONS):
         held.append(torch.empty(STEP, dtype=torch.uint8, device=DEVICE))
         for name, turn in turns.items():
             found[name].append(turn())
