@@ -23,12 +23,11 @@ from attnbench.kernels.check import check
 from attnbench.kernels.registry import find
 from attnbench.kernels.vllm.attention_prepared import VllmPrepared
 from attnbench.provenance.machine import Machine, read_machine
-from attnbench.running.execute import memory_budget
+from attnbench.running.execute import working_sets
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.cost import cost
 from attnbench.specs.shape import AttnShape
-from attnbench.timing.cache import sets_for
 from attnbench.timing.cuda import GraphClock
 from attnbench.timing.measure import measure
 from attnbench.timing.method import Method
@@ -61,7 +60,7 @@ def beside(spec: str, block_size: int, machine: Machine) -> dict[str, Any]:
     """Seconds a call of each variant, medians over turns, with what vLLM chose."""
     case = Case("attn", "flash", parse_batch_spec(spec), SHAPE, "bf16", block_size=block_size)
     work = cost(case, find("attn", "flash").num_decode(case))
-    sets = sets_for(work.bytes, machine.l2_bytes, memory_budget(machine))
+    sets = working_sets(work.bytes, machine)
     ready = find("attn", "flash").prepare(case, Setting(DEVICE, sets, seed=0))
     assert isinstance(ready, VllmPrepared)
     check(ready, seed=0)

@@ -21,11 +21,11 @@ from attnbench.kernels.base import Setting
 from attnbench.kernels.check import check
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import read_machine
+from attnbench.running.execute import working_sets
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.cost import cost
 from attnbench.specs.shape import MlaShape
-from attnbench.timing.cache import sets_for
 from attnbench.timing.cuda import GraphClock
 from attnbench.timing.measure import warm_up
 from attnbench.timing.method import Method
@@ -158,14 +158,11 @@ def crossover(heads: int) -> list[dict[str, Any]]:
 
 
 def _prepared(case: Case) -> Any:
-    import torch
 
     machine, backend = read_machine(DEVICE), find("mla", case.backend)
     if reason := backend.refusal(case, machine):
         raise SystemExit(f"{case.backend} {case.batch}: {reason}")
-    free, _ = torch.cuda.mem_get_info()
-    call_bytes = cost(case, backend.num_decode(case)).bytes
-    sets = sets_for(call_bytes, machine.l2_bytes, int(0.4 * free))
+    sets = working_sets(cost(case, backend.num_decode(case)).bytes, machine)
     return backend.prepare(case, Setting(DEVICE, sets, seed=0))
 
 

@@ -16,13 +16,12 @@ from tabulate import tabulate
 
 from attnbench.kernels.base import Setting
 from attnbench.kernels.registry import find
-from attnbench.provenance.machine import read_machine
-from attnbench.running.execute import memory_budget
+from attnbench.provenance.machine import Machine, read_machine
+from attnbench.running.execute import working_sets
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.cost import cost
 from attnbench.specs.shape import AttnShape, MlaShape
-from attnbench.timing.cache import sets_for
 from attnbench.timing.cuda import GraphClock
 
 DEVICE = "cuda:0"
@@ -48,6 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, help="write the figures to this file")
     out: Path | None = parser.parse_args().out
+    machine = read_machine(DEVICE)
     shapes: dict[str, AttnShape | MlaShape] = {"attn": AttnShape(8, 1, 128), "mla": MlaShape(128)}
     cases = [
         Case(family, backend, parse_batch_spec(spec), shapes[family], "bf16")
@@ -56,7 +56,7 @@ def main() -> None:
         for spec in specs
     ]
     with torch.inference_mode():
-        rows = [row_of(case) for case in cases]
+        rows = [row_of(case, machine) for case in cases]
     table = [
         (row["case"], row["calls"], 1e6 * row["own_s"], 1e6 * row["behind_s"], change(row))
         for row in rows
@@ -68,12 +68,11 @@ def main() -> None:
         out.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def row_of(case: Case) -> dict[str, Any]:
+def row_of(case: Case, machine: Machine) -> dict[str, Any]:
     """Medians of one case's replays, seconds a call, and the clock's labels."""
-    backend, machine = find(case.family, case.backend), read_machine(DEVICE)
+    backend = find(case.family, case.backend)
     work = cost(case, backend.num_decode(case))
-    sets = sets_for(work.bytes, machine.l2_bytes, memory_budget(machine))
-    calls = backend.prepare(case, Setting(DEVICE, sets, seed=0)).calls
+    calls = backend.prepare(case, Setting(DEVICE, working_sets(work.bytes, machine), seed=0)).calls
     for call in calls:
         call()
     clock, own, behind = GraphClock(calls, DEVICE), list[float](), list[float]()

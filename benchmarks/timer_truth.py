@@ -21,13 +21,12 @@ from tabulate import tabulate
 from attnbench.kernels.base import Prepared, Setting
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine, read_machine
-from attnbench.running.execute import memory_budget
+from attnbench.running.execute import working_sets
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.cost import cost
 from attnbench.specs.shape import AttnShape
 from attnbench.timing.activity import Activity, recorded
-from attnbench.timing.cache import sets_for
 from attnbench.timing.cuda import EagerClock, GraphClock
 from attnbench.timing.cupti import KernelClock
 from attnbench.timing.measure import Clock, measure
@@ -82,7 +81,7 @@ def prepared(family: str, backend_name: str, spec: str, machine: Machine) -> Pre
     case = Case(family, backend_name, parse_batch_spec(spec), SHAPES[family], "bf16")
     backend = find(family, backend_name)
     touched = cost(case, backend.num_decode(case)).bytes
-    sets = sets_for(touched, machine.l2_bytes, memory_budget(machine))
+    sets = working_sets(touched, machine)
     return backend.prepare(case, Setting(DEVICE, sets, seed=0))
 
 

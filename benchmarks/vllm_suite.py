@@ -23,12 +23,12 @@ from attnbench.kernels.base import Setting
 from attnbench.kernels.check import check
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine, read_machine
-from attnbench.running.execute import memory_budget
+from attnbench.running.execute import working_sets
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.cost import cost
 from attnbench.specs.shape import AttnShape
-from attnbench.timing.cache import footprint_ratio, sets_for
+from attnbench.timing.cache import footprint_ratio
 from attnbench.timing.cuda import GraphClock
 from attnbench.timing.measure import measure
 from attnbench.timing.method import Method
@@ -73,7 +73,7 @@ def compared(backend: str, spec: str, machine: Machine) -> dict[str, Any]:
     if reason := find("attn", backend).refusal(case, machine):
         return row | {"refused": reason}
     work = cost(case, find("attn", backend).num_decode(case))
-    cold = sets_for(work.bytes, machine.l2_bytes, memory_budget(machine))
+    cold = working_sets(work.bytes, machine)
     calls = prepared(case, SUITES, LAYERS)
     seconds = {"suite": by_the_suite(calls)}
     for name, (fields, is_cold) in STEPS.items():

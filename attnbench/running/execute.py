@@ -70,8 +70,8 @@ def _measured(
 ) -> Outcome:
     watch, hot = Stopwatch(), job.method.cache == "hot"
     num_decode = backend.num_decode(job.case)
-    call_bytes, memory = cost(job.case, num_decode).bytes, memory_budget(machine)
-    sets = sets_for(call_bytes, machine.l2_bytes, memory, hot=hot, asked=job.num_layers)
+    call_bytes = cost(job.case, num_decode).bytes
+    sets = working_sets(call_bytes, machine, hot=hot, asked=job.num_layers)
     report("prepare")
     graphs = job.method.timer != "eager"
     prepared = backend.prepare(job.case, Setting(machine.device, sets, job.seed, graphs))
@@ -165,6 +165,13 @@ def _release(machine: Machine) -> None:
         import torch
 
         torch.cuda.empty_cache()
+
+
+def working_sets(
+    call_bytes: float, machine: Machine, *, hot: bool = False, asked: int | None = None
+) -> int:
+    """As many as keep the cache cold and fit in the memory; one when hot, or what was asked for."""
+    return sets_for(call_bytes, machine.l2_bytes, memory_budget(machine), hot=hot, asked=asked)
 
 
 def memory_budget(machine: Machine) -> int:
