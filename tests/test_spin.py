@@ -16,6 +16,7 @@ class Launches:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, traced: bool = False) -> None:
         self.time, self.cycles = 0.0, list[int]()
         monkeypatch.setattr(cuda, "traced", lambda: traced)
+        monkeypatch.setattr(cuda, "use_streams", lambda _: None)
         monkeypatch.setattr(cuda, "_spin_rate", lambda _: HERTZ)
         monkeypatch.setattr("torch.cuda._sleep", self.cycles.append)
         monkeypatch.setattr(cuda, "time", SimpleNamespace(perf_counter=lambda: self.time))

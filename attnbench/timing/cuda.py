@@ -12,6 +12,7 @@ from itertools import cycle, islice
 from attnbench.timing.activity import traced
 from attnbench.timing.graph_kernels import kernel_names
 from attnbench.timing.sm_clock import SmClock
+from attnbench.timing.streams import use_streams
 
 GRAPH_SECONDS = 1e-3  # about so long a replay makes the events' half microsecond small
 MOST_CALLS = 2048  # launches in a graph
@@ -33,6 +34,7 @@ class Spin:
         """`enqueueing`: the seconds that it is likely to take at first."""
         import torch
 
+        use_streams(device)
         self._sleep = torch.cuda._sleep
         self._cycles_per_second = _spin_rate(device)
         self._seconds = _spin_for(enqueueing, 0.0)

@@ -15,6 +15,7 @@ from statistics import median
 from attnbench.errors import AttnbenchError
 from attnbench.timing.activity import Activity, Profile, by_marker, recorded
 from attnbench.timing.cuda import MOST_SPIN
+from attnbench.timing.streams import use_streams
 
 SPIN_MARGIN = 2.0  # spin time over the median that enqueueing a call took
 FIRST_SPIN = 2e-4  # seconds; later ones follow from what enqueueing was seen to take
@@ -34,6 +35,7 @@ class CallProfiler:
     def __init__(self, device: str) -> None:
         import torch
 
+        use_streams(device)
         self._torch = torch
         with torch.inference_mode(False):  # a tensor that may be changed in that mode and out of it
             self._flag = torch.zeros(1, dtype=torch.int16, device=device)

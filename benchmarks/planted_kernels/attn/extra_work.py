@@ -5,6 +5,7 @@ The share is that of a call's time which ATTNBENCH_PLANTED says, e.g. 0.02; none
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 from typing import ClassVar, TypeVar
 
@@ -23,8 +24,9 @@ Call = Callable[[], object]
 SHARE = "ATTNBENCH_PLANTED"
 # Seconds of an extra kernel, at least: no kernel of a graph is much shorter than two microseconds.
 LEAST = 5e-6
-# Numbers that two trials sum up, from which the seconds of other counts follow.
-TRIALS = (2**20, 2**24)
+NUMBERS_PER_SECOND = 4e11  # read and written, about; only the first trial rests on it
+TRIALS, CLOSE = 6, 0.04  # of the share: so near is near enough
+MOST_STEP = 4.0  # from one trial's count to the next's
 SAMPLES = 15
 
 
@@ -43,41 +45,68 @@ class PlantedNaive(Naive):
 
 
 def with_extra_work(prepared: P, device: str) -> P:
-    """Let some of the calls also sum up numbers that nobody needs.
+    """Let some of the calls also negate numbers, as many as make all of them that share slower.
 
-    A share of a short call is less than any kernel takes. So only so many of the calls, evenly
-    spaced among the working sets, bear extra work that it is a kernel's worth; a graph rotates
-    over all sets alike, so that the share of its time is what was asked for.
+    How many is found by trial on these very calls: kernels of a graph overlap, and a clock that
+    power limits falls, so that a kernel does not add what it takes alone.
     """
     share = float(os.environ.get(SHARE, "0"))
     if share == 0:
         return prepared
-    calls = prepared.calls
-    total = share * seconds(calls, device) * len(calls)
-    bearers = len(calls) if device == "cpu" else max(1, min(len(calls), int(total / LEAST)))
-    extra = sum_that_takes(total / bearers, device)
-    spaced = {(2 * at + 1) * len(calls) // (2 * bearers) for at in range(bearers)}
-    prepared.calls = [both(call, extra) if at in spaced else call for at, call in enumerate(calls)]
+    plain, tried = prepared.calls, dict[int, float]()  # shares by the count of numbers
+    total = share * seconds(plain, device) * len(plain)
+    bearers = len(plain) if device == "cpu" else max(1, min(len(plain), int(total / LEAST)))
+    count = max(1, int(total / bearers * NUMBERS_PER_SECOND))
+    while len(tried) < TRIALS and count not in tried:
+        tried[count] = slowdown(plain, bearing(plain, bearers, count, device), device)
+        if abs(tried[count] - share) <= CLOSE * share:
+            break
+        count = next_count(list(tried.items()), share)
+    best = min(tried, key=lambda count: abs(tried[count] - share))
+    prepared.calls = bearing(plain, bearers, best, device)
     return prepared
 
 
-def sum_that_takes(wanted: float, device: str) -> Call:
-    """A sum over as many numbers as take so many seconds; at least one number."""
-    short, long = (seconds([summing(count, device)], device) for count in TRIALS)
-    rate = (TRIALS[1] - TRIALS[0]) / (long - short)
-    return summing(max(1, TRIALS[0] + int(rate * (wanted - short))), device)
+def next_count(tried: Sequence[tuple[int, float]], share: float) -> int:
+    """Where the line through the last two trials meets the share; through the last alone, and 0."""
+    count, got = tried[-1]
+    before, less = tried[-2] if len(tried) > 1 else (0, 0.0)
+    slope = (got - less) / (count - before)
+    wanted = count + (share - got) / slope if slope > 0 else count * MOST_STEP
+    return max(1, round(min(max(wanted, count / MOST_STEP), count * MOST_STEP)))
 
 
-def summing(count: int, device: str) -> Call:
-    """Sums up `count` ones of four bytes each; it writes one number alone."""
-    numbers, result = torch.ones(count, device=device), torch.empty((), device=device)
-    return lambda: torch.sum(numbers, 0, out=result)
+def bearing(calls: Sequence[Call], bearers: int, count: int, device: str) -> list[Call]:
+    """The calls, of which so many, evenly spaced, negate `count` numbers each.
+
+    A share of a short call is less than any kernel takes; a graph rotates over all calls alike.
+    """
+    extra = negating(count, device)
+    spaced = {(2 * at + 1) * len(calls) // (2 * bearers) for at in range(bearers)}
+    return [both(call, extra) if at in spaced else call for at, call in enumerate(calls)]
+
+
+def negating(count: int, device: str) -> Call:
+    """Reads and writes `count` numbers of four bytes; its time grows with them from the first."""
+    return partial(torch.neg_, torch.ones(count, device=device))
+
+
+def slowdown(plain: Sequence[Call], slower: Sequence[Call], device: str) -> float:
+    """The share by which the second calls take longer; the samples take turns."""
+    clocks = clock(plain, device), clock(slower, device)
+    pairs = [tuple(each.sample() for each in clocks) for _ in range(SAMPLES)]
+    return median(after / before for before, after in pairs) - 1
 
 
 def seconds(calls: Sequence[Call], device: str) -> float:
     """The median seconds of a call, timed as a run times it."""
-    clock = CpuClock(calls) if device == "cpu" else GraphClock(calls, device)
-    return median(clock.sample() for _ in range(SAMPLES))
+    timed = clock(calls, device)
+    return median(timed.sample() for _ in range(SAMPLES))
+
+
+def clock(calls: Sequence[Call], device: str) -> CpuClock | GraphClock:
+    """What a run times such calls with by default."""
+    return CpuClock(calls) if device == "cpu" else GraphClock(calls, device)
 
 
 def both(first: Call, second: Call) -> Call:
