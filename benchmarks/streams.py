@@ -1,8 +1,8 @@
 """When kernels begin later: python benchmarks/streams.py [--out FILE]
 
 Needs an NVIDIA GPU. A fresh process each: kernels on so many streams, then graphs one after another
-of a tiny addition and of a short decode, and the same without a graph. Plain graphs and
-events, behind 0.2 ms of spinning: attnbench's clocks would use the streams themselves.
+of a tiny addition and of a short decode, and the same calls without a graph. Plain graphs and
+events behind a spin: attnbench's own clocks would use the streams themselves.
 """
 
 import argparse

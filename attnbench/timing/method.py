@@ -49,7 +49,7 @@ class Method:
 
     @property
     def traces(self) -> bool:
-        """Whether CUPTI records. Once loaded it may slow the process's graphs of short kernels."""
+        """Whether CUPTI records. It stays in the process, whose graphs then begin early."""
         return self.timer == "kernel"
 
     @property

@@ -9,9 +9,9 @@ STREAMS = 16
 def use_streams(device: str) -> None:
     """Launch a kernel on each of many streams, once a process.
 
-    From then on every kernel of the process begins later, by 0.2 to 0.4 us on an H200: after a few
-    streams, or after the third graph. A server has long used as many. Without this, what a worker
-    times first would be faster than the same kernel timed after it, by 5 % of a short decode.
+    From then on each kernel of a graph begins later, by 0.2 to 0.4 us on an H200, as it does after
+    the third graph of a process. A server has long used as many. Without this, what a worker times
+    first would be faster than the same kernel timed after it, a short decode by 5 %.
     """
     import torch
 
