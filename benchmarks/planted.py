@@ -40,7 +40,7 @@ from attnbench.timing.method import Method
 
 KERNELS = Path(__file__).parent / "planted_kernels"
 BACKENDS = ("planted-sdpa", "planted-naive")
-# A rotation over the working sets of each takes 0.1 ms or more in sdpa: 2 % of that is a kernel.
+# In sdpa a rotation over the working sets of each takes 0.1 ms or more: 2 % of it is a kernel.
 SPECS = (
     "q1kv4k 2q1kv1k 2q1kv2k 4q1kv1k 8q1kv512 32q1kv4k 64q1kv2k q128 q256 q512 q1k q2k "
     "2q256 2q512 2q1k q16kv1k 4q16kv1k 16q16kv1k q512_16q1kv1k"

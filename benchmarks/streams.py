@@ -1,4 +1,4 @@
-"""When kernels begin later: python benchmarks/streams.py [--out FILE]
+"""When kernels take longer: python benchmarks/streams.py [--out FILE]
 
 Needs an NVIDIA GPU. A fresh process each: kernels on so many streams, then graphs one after another
 of a tiny addition and of a short decode, and the same calls without a graph. Plain graphs and
@@ -25,7 +25,8 @@ from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape
 
 DEVICE = "cuda:0"
-STREAMS = (0, 1, 2, 3, 4, 8, 16, 32)  # that a process uses before its first graph
+# That a process uses before its first graph.
+STREAMS = {"addition": (0, 1, 2, 3, 4, 8, 16, 32), "decode": (0, 16)}
 GRAPHS = 6  # then made by it, one after another
 SETS, SPEC = 6, "8q1kv1k"  # of the decode; so many sets keep it cold
 CALLS = 72
@@ -41,7 +42,7 @@ def main() -> None:
     out: Path | None = parser.parse_args().out
     rows = []
     for kind in (addition, decode):
-        for streams in STREAMS if kind is addition else (0, STREAMS[-2]):
+        for streams in STREAMS[kind.__name__]:
             with ProcessPoolExecutor(1, get_context("spawn")) as fresh:
                 rows.append(fresh.submit(row, kind, streams).result())
     graphs = [f"graph {at + 1}" for at in range(GRAPHS)]

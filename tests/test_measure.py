@@ -189,7 +189,16 @@ def test_a_method_reads_back_from_its_facts() -> None:
 
 
 def test_a_method_leaves_defaults_out_so_that_a_new_one_keeps_old_hashes() -> None:
-    assert Method("cudagraph").as_facts() == {"timer": "cudagraph", "cache": "cold", "version": 1}
+    assert Method("cudagraph").as_facts() == {"timer": "cudagraph", "cache": "cold", "version": 2}
+
+
+@pytest.mark.parametrize(
+    ("timer", "version"), [("cpu", 1), ("foreign vllm", 1), ("cudagraph", 2), ("eager", 2)]
+)
+def test_a_new_way_of_timing_on_a_gpu_leaves_all_other_times_comparable(
+    timer: str, version: int
+) -> None:
+    assert Method(timer).as_facts()["version"] == version
 
 
 def test_sustained_puts_two_seconds_of_load_first() -> None:

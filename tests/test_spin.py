@@ -14,9 +14,9 @@ class Launches:
     """Launches that take given seconds, each behind a spin whose cycles are kept."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, traced: bool = False) -> None:
-        self.time, self.cycles = 0.0, list[int]()
+        self.time, self.cycles, self.used = 0.0, list[int](), list[str]()
         monkeypatch.setattr(cuda, "traced", lambda: traced)
-        monkeypatch.setattr(cuda, "use_streams", lambda _: None)
+        monkeypatch.setattr(cuda, "use_streams", self.used.append)
         monkeypatch.setattr(cuda, "_spin_rate", lambda _: HERTZ)
         monkeypatch.setattr("torch.cuda._sleep", self.cycles.append)
         monkeypatch.setattr(cuda, "time", SimpleNamespace(perf_counter=lambda: self.time))
@@ -34,6 +34,14 @@ def test_a_spin_is_longer_than_the_launch_before_it_took(monkeypatch: pytest.Mon
     launches.run(Spin("cuda:0", 1e-4), 2e-5, 4e-5, 1e-9, 1.0, 1e-4)
     expected = [SPIN_MARGIN * each for each in (1e-4, 2e-5, 4e-5)] + [LEAST_SPIN, MOST_SPIN]
     assert [cycles / HERTZ for cycles in launches.cycles] == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_process_has_used_many_streams_before_the_first_spin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    launches = Launches(monkeypatch)
+    Spin("cuda:1", 1e-4)
+    assert launches.used == ["cuda:1"]
 
 
 def test_a_launch_that_stays_ahead_of_the_gpu_needs_the_least_spin(

@@ -387,7 +387,7 @@ def test_host_times_that_are_not_known_are_not_shown(shown: Shown) -> None:
     [
         ({"bytes_per_second": 4.2e12, "launch_seconds": 1.22e-6}, None),
         (
-            {"bytes_per_second": 4.1e12, "flops_per_second": 800e12, "launch_seconds": 1.3e-6},
+            {"bytes_per_second": 4.1e12, "flops_per_second": 800e12, "launch_seconds": 1.22e-6},
             "the device drifted from run 1's start to its end: copy rate -3.5 %, matmul rate +2.4 "
             "%",
         ),
@@ -403,6 +403,20 @@ def test_a_device_that_drifted_during_a_run_is_told(
     end = replace(H200_REACHED, **later)
     text = shown.table(layouts(), H200, ON_GPU, "markdown", sentinels=[H200_REACHED, end])
     assert [each[2:] for each in text.splitlines() if "drifted" in each] == [line][: bool(line)]
+
+
+@pytest.mark.parametrize(("end", "told"), [(0.71e-6, True), (0.55e-6, False), (None, False)])
+def test_a_process_in_which_kernels_began_to_take_longer_is_told(
+    shown: Shown, end: float | None, told: bool
+) -> None:
+    moments = [replace(H200_REACHED, launch_seconds=each) for each in (0.54e-6, end)]
+    text = shown.table(layouts(), H200, ON_GPU, "markdown", sentinels=moments)
+    line = (
+        "- an empty kernel of a graph took 0.54 us at run 1's start and 0.71 us at its end: "
+        "times of short kernels in it are not alike"
+    )
+    assert (line in text.splitlines()) is told
+    assert ("empty kernel" in text) is told
 
 
 def test_a_time_that_cannot_be_is_never_the_best(shown: Shown) -> None:

@@ -27,10 +27,9 @@ _SENTINELS = {
     "bytes_per_second": "copy rate",
     "read_bytes_per_second": "read rate",
     "flops_per_second": "matmul rate",
-    "launch_seconds": "launch time",
-    "event_seconds": "event time",
 }
 _DRIFT = math.log(1.02)  # beyond this the times of a run's start and of its end are not alike
+_LAUNCH = math.log(1.1)  # of an empty kernel: what it takes in one process moves by less, or jumps
 
 
 def row_notes(section: Section) -> list[list[str]]:
@@ -84,16 +83,27 @@ def what_ran(timed: Sequence[Series]) -> list[str]:
 
 
 def drifts(sentinels: Mapping[int, Mapping[str, Sentinels]]) -> list[str]:
-    """A line for each run whose device did not reach the same at its start and at its end."""
+    """Lines on each run whose device, or process, was not the same at its start and at its end."""
     lines = []
     for run, moments in sentinels.items():
         if "start" in moments and "end" in moments:
-            found = drift(moments["start"], moments["end"])
+            start, end = moments["start"], moments["end"]
+            found = drift(start, end)
             if changed := moved({n: x for n, x in found.items() if abs(x) > _DRIFT}):
                 lines.append(
                     f"the device drifted from run {run}'s start to its end: {', '.join(changed)}"
                 )
+            lines += _launching(run, start.launch_seconds, end.launch_seconds)
     return lines
+
+
+def _launching(run: int, start: float | None, end: float | None) -> list[str]:
+    if not start or not end or abs(math.log(end / start)) <= _LAUNCH:
+        return []
+    return [
+        f"an empty kernel of a graph took {1e6 * start:.2f} us at run {run}'s start and "
+        f"{1e6 * end:.2f} us at its end: times of short kernels in it are not alike"
+    ]
 
 
 def moved(changes: Mapping[str, float]) -> list[str]:

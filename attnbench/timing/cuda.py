@@ -46,7 +46,7 @@ class Spin:
         `ahead`: seconds within which enqueueing stays ahead of the GPU and needs no hiding. The
         spin's own launch counts: the host may be held up right after it.
         """
-        ahead = 0.0 if traced() else ahead  # a traced graph begins before it is launched
+        ahead = 0.0 if traced() else ahead  # a traced graph begins while it is launched
         started = time.perf_counter()
         self._sleep(int(self._seconds * self._cycles_per_second))
         enqueue()

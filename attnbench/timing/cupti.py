@@ -1,8 +1,8 @@
 """The kernel clock: the time of each call's kernels as CUPTI recorded it.
 
 CUPTI reads the device's own clock, so that neither launching nor the cost of an event is in the
-time. It makes launching slower, and for the rest of the process a graph begins before it is
-launched: in that worker nothing else is timed after it (`Method.traces`).
+time. It makes launching slower, and for the rest of the process a graph begins to run while it is
+still being launched: in that worker nothing else is timed after it (`Method.traces`).
 """
 
 import time

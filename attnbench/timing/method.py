@@ -5,8 +5,8 @@ from typing import Self
 
 from attnbench.specs.case import Value, content_hash
 
-# Raised when the same options come to mean another way of timing.
-METHOD_VERSION = 1
+# By timer, 1 if not named: raised when the same options come to mean another way of timing.
+METHOD_VERSIONS = {"cudagraph": 2, "eager": 2, "kernel": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,12 @@ class Method:
     def as_facts(self) -> dict[str, Value]:
         """All that the hash covers, by name; defaults omitted, so that a new one keeps old hashes.
 
-        A default that comes to mean something else raises METHOD_VERSION.
+        A default that comes to mean something else raises its timer's METHOD_VERSIONS.
         """
         chosen: dict[str, Value] = {
             "timer": self.timer,
             "cache": self.cache,
-            "version": METHOD_VERSION,
+            "version": METHOD_VERSIONS.get(self.timer, 1),
         }
         usual = Method(self.timer)
         others = {name: v for name, v in asdict(self).items() if v != getattr(usual, name)}
@@ -49,7 +49,7 @@ class Method:
 
     @property
     def traces(self) -> bool:
-        """Whether CUPTI records. It stays in the process, whose graphs then begin early."""
+        """Whether CUPTI records. Its process then begins graphs that are still being launched."""
         return self.timer == "kernel"
 
     @property

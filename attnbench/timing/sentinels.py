@@ -60,8 +60,7 @@ def measure_sentinels(device: str) -> Sentinels:
 def drift(before: Sentinels, after: Sentinels) -> dict[str, float]:
     """ln(after / before) of each rate: 0.01 is 1 % more, for better or worse.
 
-    The floors of launching tell of the process, not of the device: on an H200 an empty kernel of
-    a graph takes 0.52 us in a fresh process and 0.70 us once others have run in it.
+    The floors of launching tell of the process, not of the device (attnbench/timing/streams.py).
     """
     rates = ("bytes_per_second", "read_bytes_per_second", "flops_per_second")
     return {name: math.log(getattr(after, name) / getattr(before, name)) for name in rates}

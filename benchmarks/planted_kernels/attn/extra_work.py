@@ -3,6 +3,7 @@
 The share is that of a call's time which ATTNBENCH_PLANTED says, e.g. 0.02; none by default.
 """
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,7 +23,7 @@ P = TypeVar("P", bound=Prepared)
 Call = Callable[[], object]
 
 SHARE = "ATTNBENCH_PLANTED"
-# Seconds of an extra kernel, at least: no kernel of a graph is much shorter than two microseconds.
+# Seconds of an extra kernel, at least: a few times what an empty one adds, so that more work shows.
 LEAST = 5e-6
 NUMBERS_PER_SECOND = 4e11  # read and written, about; only the first trial rests on it
 TRIALS, CLOSE = 6, 0.04  # of the share: so near is near enough
@@ -45,34 +46,46 @@ class PlantedNaive(Naive):
 
 
 def with_extra_work(prepared: P, device: str) -> P:
-    """Let some of the calls also negate numbers, as many as make all of them that share slower.
-
-    How many is found by trial on these very calls: kernels of a graph overlap, and a clock that
-    power limits falls, so that a kernel does not add what it takes alone.
-    """
+    """Let some of the calls also negate numbers, as many as make all of them that share slower."""
     share = float(os.environ.get(SHARE, "0"))
     if share == 0:
         return prepared
-    plain, tried = prepared.calls, dict[int, float]()  # shares by the count of numbers
+    plain = prepared.calls
     total = share * seconds(plain, device) * len(plain)
     bearers = len(plain) if device == "cpu" else max(1, min(len(plain), int(total / LEAST)))
-    count = max(1, int(total / bearers * NUMBERS_PER_SECOND))
+    first = max(1, int(total / bearers * NUMBERS_PER_SECOND))
+    count = found_by_trial(plain, bearers, first, share, device)
+    prepared.calls = bearing(plain, bearers, count, device)
+    return prepared
+
+
+def found_by_trial(
+    plain: Sequence[Call], bearers: int, first: int, share: float, device: str
+) -> int:
+    """The count of numbers that comes nearest to the share, of a few that were tried.
+
+    Kernels of a graph overlap, and a clock that power limits falls, so that a kernel does not add
+    what it takes alone.
+    """
+    tried, count = dict[int, float](), first
     while len(tried) < TRIALS and count not in tried:
         tried[count] = slowdown(plain, bearing(plain, bearers, count, device), device)
         if abs(tried[count] - share) <= CLOSE * share:
             break
         count = next_count(list(tried.items()), share)
-    best = min(tried, key=lambda count: abs(tried[count] - share))
-    prepared.calls = bearing(plain, bearers, best, device)
-    return prepared
+    return min(tried, key=lambda count: abs(tried[count] - share))
 
 
 def next_count(tried: Sequence[tuple[int, float]], share: float) -> int:
-    """Where the line through the last two trials meets the share; through the last alone, and 0."""
+    """Where the line through the last two trials meets the share; through the last alone, and 0.
+
+    Where noise turns that line about, a step goes the way that the last trial says.
+    """
     count, got = tried[-1]
     before, less = tried[-2] if len(tried) > 1 else (0, 0.0)
     slope = (got - less) / (count - before)
-    wanted = count + (share - got) / slope if slope > 0 else count * MOST_STEP
+    turned = math.inf if got < share else 0.0
+    wanted = count + (share - got) / slope if slope > 0 else turned
     return max(1, round(min(max(wanted, count / MOST_STEP), count * MOST_STEP)))
 
 
@@ -87,7 +100,7 @@ def bearing(calls: Sequence[Call], bearers: int, count: int, device: str) -> lis
 
 
 def negating(count: int, device: str) -> Call:
-    """Reads and writes `count` numbers of four bytes; its time grows with them from the first."""
+    """Reads and writes `count` numbers of four bytes: beyond a floor, the more the longer."""
     return partial(torch.neg_, torch.ones(count, device=device))
 
 
