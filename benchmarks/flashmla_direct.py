@@ -158,7 +158,6 @@ def crossover(heads: int) -> list[dict[str, Any]]:
 
 
 def _prepared(case: Case) -> Any:
-
     machine, backend = read_machine(DEVICE), find("mla", case.backend)
     if reason := backend.refusal(case, machine):
         raise SystemExit(f"{case.backend} {case.batch}: {reason}")

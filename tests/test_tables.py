@@ -387,7 +387,7 @@ def test_host_times_that_are_not_known_are_not_shown(shown: Shown) -> None:
     [
         ({"bytes_per_second": 4.2e12, "launch_seconds": 1.22e-6}, None),
         (
-            {"bytes_per_second": 4.1e12, "flops_per_second": 800e12, "launch_seconds": 1.22e-6},
+            {"bytes_per_second": 4.1e12, "flops_per_second": 800e12, "launch_seconds": 1.3e-6},
             "the device drifted from run 1's start to its end: copy rate -3.5 %, matmul rate +2.4 "
             "%",
         ),

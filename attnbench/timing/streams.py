@@ -15,7 +15,8 @@ def use_streams(device: str) -> None:
     """
     import torch
 
-    number = torch.zeros(1, device=device)
+    with torch.inference_mode(False):
+        number = torch.zeros(1, device=device)
     for _ in range(STREAMS):
         with torch.cuda.stream(torch.cuda.Stream(device)):
             number.zero_()
