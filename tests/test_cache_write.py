@@ -11,15 +11,15 @@ from attnbench import run_benchmark
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.kernels.base import Refused, Setting
+from attnbench.kernels.cache_write_base.fp8 import one_step, quantise
+from attnbench.kernels.cache_write_base.keys_values import KeyValueWrite
+from attnbench.kernels.cache_write_base.pool import Pool
+from attnbench.kernels.cache_write_base.prepared import CacheWrite
+from attnbench.kernels.cache_write_base.slots import PADDING, draw_slots
 from attnbench.kernels.check import WrongResult
 from attnbench.kernels.inputs import seeded
 from attnbench.kernels.registry import find
 from attnbench.kernels.tolerance import compare
-from attnbench.kernels.writing.fp8 import one_step, quantise
-from attnbench.kernels.writing.keys_values import KeyValueWrite
-from attnbench.kernels.writing.pool import Pool
-from attnbench.kernels.writing.prepared import CacheWrite
-from attnbench.kernels.writing.slots import PADDING, draw_slots
 from attnbench.provenance.machine import Machine
 from attnbench.running.cache_write import BenchmarkFailed
 from attnbench.specs.batch import parse_batch_spec
@@ -169,7 +169,7 @@ def test_slots_are_unique_and_leave_the_last_one_free(page_order: str) -> None:
 def test_a_scan_takes_no_more_memory_than_a_step_and_finds_the_last_page(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("attnbench.kernels.writing.pool.STEP_BYTES", 1024)
+    monkeypatch.setattr("attnbench.kernels.cache_write_base.pool.STEP_BYTES", 1024)
     pool, nowhere = Pool(50, (2, 16, 24), 1, "cpu"), torch.empty(0, dtype=torch.int64)
     assert pool.stray(nowhere, nowhere) is None
     pool.pages[49, 1, 7, 23] ^= 1

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from attnbench.kernels.flashinfer.requests import PagedRequests
+from attnbench.kernels.flashinfer_attn.requests import PagedRequests
 from attnbench.kernels.inputs import LARGE, UNUSED_ENTRY, page_tables, raw, seeded, spoil
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from attnbench.kernels.base import Setting
 from attnbench.kernels.check import WrongResult, check
 from attnbench.kernels.inputs import page_tables, seeded
-from attnbench.kernels.latent.formats import decode, encode
-from attnbench.kernels.latent.pool import LatentPool
-from attnbench.kernels.latent.projections import absorb, project_values, up_project
-from attnbench.kernels.latent.topk import topk_indices
+from attnbench.kernels.mla_base.formats import decode, encode
+from attnbench.kernels.mla_base.pool import LatentPool
+from attnbench.kernels.mla_base.projections import absorb, project_values, up_project
+from attnbench.kernels.mla_base.topk import topk_indices
 from attnbench.kernels.registry import find
 from attnbench.specs.batch import Request, parse_batch_spec
 from attnbench.specs.case import Case

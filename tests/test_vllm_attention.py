@@ -9,8 +9,9 @@ import torch
 from attnbench.errors import UsageError
 from attnbench.kernels.attn import vllm_others
 from attnbench.kernels.attn.flash import Flash
-from attnbench.kernels.attn.flashinfer import FlashInfer
+from attnbench.kernels.attn.vllm_flashinfer import FlashInfer
 from attnbench.kernels.base import Refused
+from attnbench.kernels.cache_write_base.fp8 import quantise
 from attnbench.kernels.inputs import seeded
 from attnbench.kernels.registry import backends, find
 from attnbench.kernels.scales import KEY_SCALE, QUERY_SCALE, VALUE_SCALE
@@ -18,7 +19,6 @@ from attnbench.kernels.vllm.caches import LayerCaches
 from attnbench.kernels.vllm.kv_cache import CacheFormat
 from attnbench.kernels.vllm.metadata import NULL_PAGE, layer_tables
 from attnbench.kernels.vllm.names import enum_members
-from attnbench.kernels.writing.fp8 import quantise
 from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import parse_batch_spec
 from tests.conftest import small_case

@@ -7,9 +7,9 @@ import pytest
 
 from attnbench import run_benchmark
 from attnbench.kernels.base import Prepared, Setting
+from attnbench.kernels.cache_write_base.keys_values import KeyValueWrite
 from attnbench.kernels.check import WrongResult
 from attnbench.kernels.registry import find
-from attnbench.kernels.writing.keys_values import KeyValueWrite
 from attnbench.provenance.machine import read_machine
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case

@@ -179,7 +179,7 @@ def test_fp8_ds_mla_is_what_vllm_writes(machine: Machine) -> None:
         pytest.skip("needs vllm")
     import torch
 
-    from attnbench.kernels.latent.formats import decode, encode
+    from attnbench.kernels.mla_base.formats import decode, encode
     from attnbench.kernels.vllm.startup import prepare_environment
 
     prepare_environment()

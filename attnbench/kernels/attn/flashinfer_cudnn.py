@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from attnbench.kernels.base import Setting
-from attnbench.kernels.flashinfer.cudnn import CudnnBackend, CudnnPrepared
+from attnbench.kernels.flashinfer_attn.cudnn import CudnnBackend, CudnnPrepared
 from attnbench.specs.case import Case
 
 

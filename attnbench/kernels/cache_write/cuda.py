@@ -2,9 +2,9 @@
 
 from typing import ClassVar
 
-from attnbench.kernels.writing.backend import WriteBackend
-from attnbench.kernels.writing.keys_values import KeyValueWrite
-from attnbench.kernels.writing.latents import LatentWrite
+from attnbench.kernels.cache_write_base.backend import WriteBackend
+from attnbench.kernels.cache_write_base.keys_values import KeyValueWrite
+from attnbench.kernels.cache_write_base.latents import LatentWrite
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape
 

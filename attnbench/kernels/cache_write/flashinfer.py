@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from attnbench.kernels.writing.backend import WriteBackend
-from attnbench.kernels.writing.fp8 import quantise
-from attnbench.kernels.writing.keys_values import KeyValueWrite
-from attnbench.kernels.writing.latents import LatentWrite
-from attnbench.kernels.writing.prepared import CacheWrite
+from attnbench.kernels.cache_write_base.backend import WriteBackend
+from attnbench.kernels.cache_write_base.fp8 import quantise
+from attnbench.kernels.cache_write_base.keys_values import KeyValueWrite
+from attnbench.kernels.cache_write_base.latents import LatentWrite
+from attnbench.kernels.cache_write_base.prepared import CacheWrite
 from attnbench.specs.case import Case
 from attnbench.specs.cost import kv_element_bytes
 from attnbench.specs.shape import AttnShape, MlaShape

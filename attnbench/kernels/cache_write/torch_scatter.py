@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from attnbench.kernels.writing.backend import WriteBackend
-from attnbench.kernels.writing.fp8 import quantise
-from attnbench.kernels.writing.keys_values import KeyValueWrite
-from attnbench.kernels.writing.latents import LatentWrite, quantise_tiles
+from attnbench.kernels.cache_write_base.backend import WriteBackend
+from attnbench.kernels.cache_write_base.fp8 import quantise
+from attnbench.kernels.cache_write_base.keys_values import KeyValueWrite
+from attnbench.kernels.cache_write_base.latents import LatentWrite, quantise_tiles
 
 if TYPE_CHECKING:
     import torch

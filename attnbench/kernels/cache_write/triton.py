@@ -3,8 +3,8 @@
 from typing import ClassVar
 
 from attnbench.kernels.base import Refused
-from attnbench.kernels.writing.backend import WriteBackend
-from attnbench.kernels.writing.keys_values import KeyValueWrite
+from attnbench.kernels.cache_write_base.backend import WriteBackend
+from attnbench.kernels.cache_write_base.keys_values import KeyValueWrite
 from attnbench.specs.case import Case
 
 

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from attnbench.kernels.latent.backend import MlaBackend
+from attnbench.kernels.mla_base.backend import MlaBackend
 
 MIB = 2**20
 WORKSPACE = 128 * MIB  # FlashInfer's own advice

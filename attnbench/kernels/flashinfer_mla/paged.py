@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from attnbench.kernels.base import Setting
 from attnbench.kernels.flashinfer_mla.backend import WORKSPACE
 from attnbench.kernels.inputs import UNUSED_ENTRY
-from attnbench.kernels.latent.prepared import MlaPrepared
-from attnbench.kernels.latent.projections import absorb, project_values
+from attnbench.kernels.mla_base.prepared import MlaPrepared
+from attnbench.kernels.mla_base.projections import absorb, project_values
 from attnbench.kernels.reference import rotating
 from attnbench.specs.case import Case
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.kernels.base import Setting
 from attnbench.kernels.flashinfer_mla.backend import MIB, WORKSPACE
-from attnbench.kernels.latent.prepared import MlaPrepared
-from attnbench.kernels.latent.projections import up_project
+from attnbench.kernels.mla_base.prepared import MlaPrepared
+from attnbench.kernels.mla_base.projections import up_project
 from attnbench.kernels.reference import rotating
 from attnbench.specs.case import Case
 

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from attnbench.kernels.latent.backend import FP8
+from attnbench.kernels.mla_base.backend import FP8
 from attnbench.kernels.vllm.mla_backend import VllmMlaBackend
 
 

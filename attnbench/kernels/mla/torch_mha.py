@@ -3,8 +3,8 @@
 from typing import ClassVar
 
 from attnbench.kernels.base import Setting
-from attnbench.kernels.latent.backend import FP8, MlaBackend
 from attnbench.kernels.mla.torch_paths import TorchMlaPrepared
+from attnbench.kernels.mla_base.backend import FP8, MlaBackend
 from attnbench.specs.case import Case
 
 

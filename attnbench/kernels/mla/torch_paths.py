@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from attnbench.kernels.attn.sdpa import SdpaKernel, Views
 from attnbench.kernels.base import Setting
 from attnbench.kernels.groups import Group, causal_mask
-from attnbench.kernels.latent.prepared import MlaPrepared
+from attnbench.kernels.mla_base.prepared import MlaPrepared
 from attnbench.kernels.reference import rotating
 from attnbench.specs.case import Case
 

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from attnbench.kernels.latent.backend import FP8
+from attnbench.kernels.mla_base.backend import FP8
 from attnbench.kernels.vllm.mla_backend import VllmMlaBackend
 from attnbench.kernels.vllm.mla_prepared import VllmMlaPrepared
 from attnbench.kernels.vllm.triton_splits import force_splits, splits_for

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from attnbench.kernels.base import Backend
-from attnbench.kernels.latent.backend import FP8
+from attnbench.kernels.mla_base.backend import FP8
 from attnbench.kernels.vllm.mla_backend import VllmMlaBackend
 from attnbench.kernels.vllm.mla_sparse import VllmSparseMlaBackend
 from attnbench.kernels.vllm.names import registered

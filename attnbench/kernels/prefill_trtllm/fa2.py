@@ -3,8 +3,8 @@
 from typing import ClassVar
 
 from attnbench.kernels.base import Setting
-from attnbench.kernels.flashinfer.backend import FlashInferBackend
-from attnbench.kernels.flashinfer.wrapped import WrappedPrepared
+from attnbench.kernels.flashinfer_attn.backend import FlashInferBackend
+from attnbench.kernels.flashinfer_attn.wrapped import WrappedPrepared
 from attnbench.kernels.prefill import DEFAULT_LAYOUT, PrefillBackend
 from attnbench.specs.case import Case
 

@@ -7,8 +7,8 @@ from functools import partial
 from typing import ClassVar
 
 from attnbench.kernels.base import Setting
-from attnbench.kernels.flashinfer.backend import FlashInferBackend
-from attnbench.kernels.flashinfer.requests import PagedRequests
+from attnbench.kernels.flashinfer_attn.backend import FlashInferBackend
+from attnbench.kernels.flashinfer_attn.requests import PagedRequests
 from attnbench.kernels.paged import DEFAULT_BLOCK_SIZE, PagedPrepared
 from attnbench.kernels.prefill import DEFAULT_LAYOUT, PrefillBackend
 from attnbench.kernels.reference import rotating

@@ -8,6 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from attnbench.kernels.base import Refused, Setting
+from attnbench.kernels.cache_write_base.fp8 import quantise
 from attnbench.kernels.inputs import PageTables, normal, seeded, torch_dtype
 from attnbench.kernels.reference import AttentionPrepared, Rows, attend
 from attnbench.kernels.scales import KEY_SCALE, QUERY_SCALE, VALUE_SCALE
@@ -17,7 +18,6 @@ from attnbench.kernels.vllm.kv_cache import CacheFormat, cache_format, use_layou
 from attnbench.kernels.vllm.metadata import common_metadata, layer_tables
 from attnbench.kernels.vllm.registry import backend_class, block_size
 from attnbench.kernels.vllm.startup import activate, start
-from attnbench.kernels.writing.fp8 import quantise
 from attnbench.specs.case import Case, Value
 from attnbench.specs.cost import seen_kv_len
 from attnbench.specs.shape import AttnShape

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from attnbench.kernels.base import Refused, Setting
 from attnbench.kernels.inputs import torch_dtype
-from attnbench.kernels.latent.backend import MlaBackend
+from attnbench.kernels.mla_base.backend import MlaBackend
 from attnbench.kernels.vllm.config import LayerConfig, vllm_config
 from attnbench.kernels.vllm.mla_layer import limit_requests
 from attnbench.kernels.vllm.mla_prefill import prefill_refusal, prefill_settings

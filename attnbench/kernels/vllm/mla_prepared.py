@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.kernels.base import Refused, Setting
 from attnbench.kernels.inputs import UNUSED_ENTRY
-from attnbench.kernels.latent.prepared import MlaPrepared
+from attnbench.kernels.mla_base.prepared import MlaPrepared
 from attnbench.kernels.reference import rotating
 from attnbench.kernels.tolerance import Tolerance
 from attnbench.kernels.vllm.metadata import common_metadata

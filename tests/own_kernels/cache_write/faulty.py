@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from attnbench.kernels.cache_write.torch_scatter import TorchScatter
-from attnbench.kernels.writing.keys_values import KeyValueWrite
+from attnbench.kernels.cache_write_base.keys_values import KeyValueWrite
 
 
 class Faulty(TorchScatter):

@@ -4,11 +4,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
 from attnbench.kernels.base import Setting
+from attnbench.kernels.cache_write_base.fp8 import (
+    KEY_RANGE,
+    VALUE_RANGE,
+    one_step,
+    quantise,
+    scale_for,
+)
+from attnbench.kernels.cache_write_base.prepared import CacheWrite
+from attnbench.kernels.cache_write_base.slots import PADDING
 from attnbench.kernels.inputs import cached, torch_dtype
 from attnbench.kernels.tolerance import EXACT
-from attnbench.kernels.writing.fp8 import KEY_RANGE, VALUE_RANGE, one_step, quantise, scale_for
-from attnbench.kernels.writing.prepared import CacheWrite
-from attnbench.kernels.writing.slots import PADDING
 from attnbench.specs.case import Case
 from attnbench.specs.cost import cached_elements, kv_element_bytes
 from attnbench.specs.shape import AttnShape

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Self
 
 from attnbench.kernels.groups import groups_of
 from attnbench.kernels.inputs import PageTables, cached, spoil, torch_dtype
-from attnbench.kernels.latent.formats import BYTES, decode, encode
+from attnbench.kernels.mla_base.formats import BYTES, decode, encode
 from attnbench.specs.case import Case
 from attnbench.specs.cost import latent_row_bytes
 from attnbench.specs.shape import MlaShape

@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING
 
 from attnbench.kernels.base import Setting
+from attnbench.kernels.cache_write_base.fp8 import KEY_RANGE, one_step, quantise, scale_for
+from attnbench.kernels.cache_write_base.prepared import CacheWrite
+from attnbench.kernels.cache_write_base.slots import PADDING
 from attnbench.kernels.inputs import cached, torch_dtype
 from attnbench.kernels.tolerance import EXACT
-from attnbench.kernels.writing.fp8 import KEY_RANGE, one_step, quantise, scale_for
-from attnbench.kernels.writing.prepared import CacheWrite
-from attnbench.kernels.writing.slots import PADDING
 from attnbench.specs.case import Case
 from attnbench.specs.cost import cached_row_bytes
 from attnbench.specs.shape import MlaShape

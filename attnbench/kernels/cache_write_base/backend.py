@@ -4,8 +4,8 @@ from abc import abstractmethod
 from typing import ClassVar
 
 from attnbench.kernels.base import Backend, Prepared, Setting
-from attnbench.kernels.writing.keys_values import KeyValueWrite
-from attnbench.kernels.writing.latents import LatentWrite
+from attnbench.kernels.cache_write_base.keys_values import KeyValueWrite
+from attnbench.kernels.cache_write_base.latents import LatentWrite
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
 from attnbench.specs.cost import ELEMENT_BYTES

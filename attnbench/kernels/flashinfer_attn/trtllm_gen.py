@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from attnbench.kernels.base import Setting
-from attnbench.kernels.flashinfer.requests import PagedRequests
+from attnbench.kernels.flashinfer_attn.requests import PagedRequests
 from attnbench.kernels.nvfp4 import BLOCK, GLOBAL
 from attnbench.kernels.outputs import Nvfp4, Plain
 from attnbench.kernels.paged import PagedPrepared

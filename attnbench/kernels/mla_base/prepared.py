@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from attnbench.kernels.base import Setting
 from attnbench.kernels.groups import Group
 from attnbench.kernels.inputs import cached, normal, page_tables, seeded, torch_dtype
-from attnbench.kernels.latent.pool import LatentPool
-from attnbench.kernels.latent.topk import topk_indices
+from attnbench.kernels.mla_base.pool import LatentPool
+from attnbench.kernels.mla_base.topk import topk_indices
 from attnbench.kernels.reference import AttentionPrepared, Rows, attend
 from attnbench.kernels.tolerance import BY_DTYPE
 from attnbench.specs.case import Case, Value

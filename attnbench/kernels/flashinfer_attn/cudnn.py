@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from attnbench.kernels.base import Setting
-from attnbench.kernels.flashinfer.backend import FlashInferBackend
-from attnbench.kernels.flashinfer.requests import PagedRequests
+from attnbench.kernels.flashinfer_attn.backend import FlashInferBackend
+from attnbench.kernels.flashinfer_attn.requests import PagedRequests
 from attnbench.kernels.paged import PagedPrepared
 from attnbench.kernels.reference import rotating
 from attnbench.provenance.machine import Machine

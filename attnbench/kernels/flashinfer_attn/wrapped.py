@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attnbench.kernels.base import Setting
-from attnbench.kernels.flashinfer.requests import PagedRequests
+from attnbench.kernels.flashinfer_attn.requests import PagedRequests
 from attnbench.kernels.paged import PagedPrepared
 from attnbench.kernels.reference import rotating
 from attnbench.specs.case import Case

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
 from attnbench.kernels.base import Prepared, Setting
+from attnbench.kernels.cache_write_base.pool import Pool
+from attnbench.kernels.cache_write_base.slots import draw_slots, pages_for
 from attnbench.kernels.inputs import seeded, torch_dtype
 from attnbench.kernels.reference import rotating
-from attnbench.kernels.writing.pool import Pool
-from attnbench.kernels.writing.slots import draw_slots, pages_for
 from attnbench.specs.case import Case
 from attnbench.specs.cost import cached_elements, cached_row_bytes
 
