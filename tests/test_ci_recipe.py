@@ -1,4 +1,4 @@
-"""docs/ci.md: its workflows are YAML, and their commands do what it says, on small CPU cases."""
+"""The workflows of the guide on pull requests are YAML and do what it says, on small CPU cases."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ import yaml
 
 from tests.conftest import SMALL
 
-RECIPE = Path(__file__).parent.parent / "docs" / "ci.md"
+RECIPE = Path(__file__).parent.parent / "docs" / "guide" / "gate-a-pull-request.md"
 MEASURED = " ".join(["attn --backend paced --batch-specs q8 --repeats 3 --rounds 2", *SMALL])
 
 

@@ -15,7 +15,7 @@ from attnbench.specs.case import Case
 from attnbench.specs.cost import cost
 from attnbench.timing.cache import sets_for
 
-# Seconds a round that no stored round tells; an H200 took 0.1 to 0.8 (docs/measurements.md).
+# Seconds a round that no stored round tells; an H200 took 0.1 to 0.8 (docs/lab/measurements.md).
 SECONDS_A_ROUND = {"cuda": 0.5, "cpu": 2.5}
 
 
