@@ -31,7 +31,7 @@ class Group:
 
 
 def groups_of(batch: Batch) -> list[Group]:
-    """The batch as runs of equal requests, in its order."""
+    """The batch as groups of equal requests, in its order."""
     found: list[Group] = []
     first = token = 0
     for count, request in batch.groups():

@@ -81,13 +81,13 @@ class PageTables:
     block_size: int
 
     def of(self, index: int, group: Group) -> "torch.Tensor":
-        """The pages of a run of requests in set `index`, in token order: [count, pages]."""
+        """The pages of a group of requests in set `index`, in token order: [count, pages]."""
         return self.tables[index, group.requests, : self._used(group)]
 
     def of_each(
         self, sets: "torch.Tensor", group: Group, requests: "torch.Tensor"
     ) -> "torch.Tensor":
-        """The pages of single requests of a run, each in its set, both int64 [n]: [n, pages]."""
+        """The pages of single requests of a group, each in its set, both int64 [n]: [n, pages]."""
         return self.tables[sets, group.first + requests, : self._used(group)]
 
     def _used(self, group: Group) -> int:

@@ -20,18 +20,18 @@ STEP_ELEMENTS = 2**25
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Output rows of one run of equal requests, each of tensors int64 [n]."""
+    """Output rows of one group of equal requests, each of tensors int64 [n]."""
 
     group: Group
     sets: "torch.Tensor"  # working set of each
-    requests: "torch.Tensor"  # within the run
+    requests: "torch.Tensor"  # within the group
     tokens: "torch.Tensor"  # among the batch's new tokens
     heads: "torch.Tensor"
     seen: "torch.Tensor"  # keys that each row sees
 
     @property
     def most_seen(self) -> int:
-        """Keys that any of the run's rows can see."""
+        """Keys that any of the group's rows can see."""
         return self.group.kv_len
 
     def steps(self, key_dim: int) -> "Iterator[Rows]":
@@ -93,7 +93,7 @@ class AttentionPrepared(Prepared):
     def __init__(self, batch: Batch, num_heads: int, block_size: int) -> None:
         self.batch = batch
         self.num_heads = num_heads
-        self.runs = groups_of(batch)
+        self.groups = groups_of(batch)
         self.critical_rows = _critical_rows(batch, num_heads, block_size)
         self.outputs: list[torch.Tensor] = []
 
@@ -110,36 +110,36 @@ class AttentionPrepared(Prepared):
     def expected(self, sets: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
         import torch
 
-        order, steps = self._by_run(sets, rows)
+        order, steps = self._by_group(sets, rows)
         return torch.cat([self.attended(step) for step in steps])[order]
 
-    def _by_run(
+    def _by_group(
         self, sets: "torch.Tensor", rows: "torch.Tensor"
     ) -> "tuple[torch.Tensor, list[Rows]]":
-        """The rows run by run on the device, and where each of `rows` stands among them."""
+        """The rows group by group on the device, and where each of `rows` stands among them."""
         import torch
 
         tokens, heads = rows // self.num_heads, rows % self.num_heads
         steps, places = list[Rows](), []
-        for run in self.runs:
-            inside = (tokens >= run.tokens.start) & (tokens < run.tokens.stop)
+        for group in self.groups:
+            inside = (tokens >= group.tokens.start) & (tokens < group.tokens.stop)
             where = inside.nonzero().squeeze(1)
             if len(where):
                 places.append(where)
-                mine = _rows_of(run, sets[where], tokens[where], heads[where], self.device)
+                mine = _rows_of(group, sets[where], tokens[where], heads[where], self.device)
                 steps += mine.steps(self.key_dim)
         return torch.cat(places).argsort().to(self.device), steps
 
 
 def _rows_of(
-    run: Group, sets: "torch.Tensor", tokens: "torch.Tensor", heads: "torch.Tensor", device: str
+    group: Group, sets: "torch.Tensor", tokens: "torch.Tensor", heads: "torch.Tensor", device: str
 ) -> Rows:
     import torch
 
-    within = tokens - run.first_token
-    seen = run.kv_len - run.q_len + within % run.q_len + 1
-    each = (sets, within // run.q_len, tokens, heads, seen)
-    return Rows(run, *torch.stack(each).to(device))  # in one transfer
+    within = tokens - group.first_token
+    seen = group.kv_len - group.q_len + within % group.q_len + 1
+    each = (sets, within // group.q_len, tokens, heads, seen)
+    return Rows(group, *torch.stack(each).to(device))  # in one transfer
 
 
 def rotating(call: Callable[[int], object], sets: int) -> list[Callable[[], object]]:
@@ -148,7 +148,7 @@ def rotating(call: Callable[[int], object], sets: int) -> list[Callable[[], obje
 
 
 def _critical_rows(batch: Batch, num_heads: int, block_size: int) -> Sequence[int]:
-    """First and last token of each run of equal requests, and those beside page boundaries."""
+    """First and last token of each group of equal requests, and those beside page boundaries."""
     rows: list[int] = []
     token = 0
     for count, request in batch.groups():

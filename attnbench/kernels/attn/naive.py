@@ -53,9 +53,9 @@ class NaivePrepared(AttentionPrepared):
         self.queries = normal(ends, dtype, generator)
         self.outputs = list(torch.full_like(self.queries, float("nan")))
         self.sinks = normal((shape.num_q_heads,), dtype, generator) if case.sinks else None
-        self.groups = [
-            (group, causal_mask(group.q_len, group.kv_len, setting.device, case.window))
-            for group in self.runs
+        self.masks = [
+            causal_mask(group.q_len, group.kv_len, setting.device, case.window)
+            for group in self.groups
         ]
         self.calls = rotating(self._launch, setting.sets)
         self.tolerance = BY_DTYPE[case.dtype].unfused()
@@ -64,7 +64,7 @@ class NaivePrepared(AttentionPrepared):
         self.resolved = {"block_size": block_size, "layout": layout}
 
     def _launch(self, index: int) -> None:
-        for group, mask in self.groups:
+        for group, mask in zip(self.groups, self.masks, strict=True):
             self._attend(index, group, mask)
 
     def _attend(self, index: int, group: Group, mask: "torch.Tensor | None") -> None:
@@ -77,7 +77,7 @@ class NaivePrepared(AttentionPrepared):
         scores = (query.flatten(2, 3) @ keys.transpose(-1, -2)).float() * self.scale
         if self.case.softcap is not None:
             scores = self.case.softcap * (scores / self.case.softcap).tanh()
-        scores = scores.unflatten(2, query.shape[2:4])  # [n, kv heads, group, q, kv]
+        scores = scores.unflatten(2, query.shape[2:4])  # [n, kv heads, query heads of one, q, kv]
         if mask is not None:
             scores = scores.masked_fill(~mask, float("-inf"))
         weights = softmax_with_sinks(scores, self._sinks_beside(scores))
@@ -86,7 +86,7 @@ class NaivePrepared(AttentionPrepared):
         self.outputs[index][group.tokens].view(heads).copy_(result)
 
     def _sinks_beside(self, scores: "torch.Tensor") -> "torch.Tensor | None":
-        """A sink for each row of scores [n, kv heads, group, q, kv]."""
+        """A sink for each row of scores [n, kv heads, query heads of one, q, kv]."""
         if self.sinks is None:
             return None
         return self.sinks.view(1, *scores.shape[1:3], 1).expand(scores.shape[:-1])

@@ -1,4 +1,4 @@
-"""PyTorch's scaled_dot_product_attention on dense KV, a launch for each run of equal requests."""
+"""PyTorch's scaled_dot_product_attention on dense KV, one launch a group of equal requests."""
 
 import re
 import warnings
@@ -42,7 +42,7 @@ class Sdpa(Backend):
 
 
 class SdpaPrepared(AttentionPrepared):
-    """KV of a run is [count, kv_len, kv heads, head dim] a set; SDPA allocates its own output."""
+    """KV of a group is [count, kv_len, kv heads, head dim] a set; SDPA allocates its own output."""
 
     def __init__(self, case: Case, setting: Setting) -> None:
         assert isinstance(case.shape, AttnShape)
@@ -56,11 +56,11 @@ class SdpaPrepared(AttentionPrepared):
         kv_heads = (shape.num_kv_heads, shape.head_dim)
         self.kv = [
             cached((2, sets, g.count, g.kv_len, *kv_heads), dtype, generator, case.kv_data)
-            for g in self.runs
+            for g in self.groups
         ]
         forced = case.knob("sdpa_backend")
         self.kernels = [
-            SdpaKernel(group, forced, self._views(0, at)) for at, group in enumerate(self.runs)
+            SdpaKernel(group, forced, self._views(0, at)) for at, group in enumerate(self.groups)
         ]
         self.results: list[list[torch.Tensor]] = [[] for _ in range(sets)]
         self.calls = rotating(self._launch, sets)
@@ -70,8 +70,8 @@ class SdpaPrepared(AttentionPrepared):
         self.resolved = {"sdpa_backend": "+".join(names), "layout": "dense"}
 
     def _views(self, index: int, at: int) -> "Views":
-        """q, k and v of one run as SDPA wants them: [count, heads, length, head dim]."""
-        group = self.runs[at]
+        """q, k and v of one group as SDPA wants them: [count, heads, length, head dim]."""
+        group = self.groups[at]
         sizes = (group.count, group.q_len, self.shape.num_q_heads, self.shape.head_dim)
         query = self.queries[index, group.tokens].view(sizes).transpose(1, 2)
         keys, values = self.kv[at][:, index].transpose(2, 3)
@@ -102,7 +102,7 @@ class SdpaPrepared(AttentionPrepared):
 
     def attended(self, rows: Rows) -> "torch.Tensor":
         kv_heads = rows.heads * self.shape.num_kv_heads // self.shape.num_q_heads
-        kv = self.kv[self.runs.index(rows.group)]
+        kv = self.kv[self.groups.index(rows.group)]
         keys, values = kv[:, rows.sets, rows.requests, :, kv_heads].unbind(1)  # each [n, kv, d]
         query = self.queries[rows.sets, rows.tokens, rows.heads]
         return attend(query, keys, values, rows.seen, self.scale)
@@ -112,7 +112,7 @@ Views = tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]
 
 
 class SdpaKernel:
-    """The SDPA call of one run of requests: its mask, and the kernel that serves it, by name."""
+    """The SDPA call of one group of requests: its mask, and the kernel that serves it, by name."""
 
     def __init__(self, group: Group, forced: object, views: Views) -> None:
         import torch
@@ -163,7 +163,7 @@ def _complaint(said: list[str]) -> str:
 
 
 def _masking(group: Group, forced: object, views: Views) -> "tuple[torch.Tensor | None, bool]":
-    """The mask and is_causal of a run; SDPA's own is_causal is aligned top left.
+    """The mask and is_causal of a group; SDPA's own is_causal is aligned top left.
 
     Only the flash kernel knows the bottom-right alignment without a mask in memory.
     """

@@ -33,7 +33,7 @@ def draw_slots(
     page_order: str,
     generator: "torch.Generator",
 ) -> Slots:
-    """Slots of `sizes` (sets, tokens) among so many pages: random ones, or a run for each set.
+    """Slots of `sizes` (sets, tokens) among so many pages: random ones, or a stretch for each set.
 
     The last slot is given to nobody: a token sent to -1 by mistake would land there.
     """

@@ -67,7 +67,7 @@ class CudnnPrepared(PagedPrepared):
         for index in range(setting.sets):
             self._plan(index)
         self.plan = partial(self._plan, 0)
-        self.calls = rotating(self._run, setting.sets)
+        self.calls = rotating(self._launch, setting.sets)
         self.resolved["prefill"] = "BatchPrefill, cudnn"
 
     def _wrapper(self) -> Any:
@@ -80,7 +80,7 @@ class CudnnPrepared(PagedPrepared):
         """The offsets of requests in q count elements, in newer releases of FlashInfer tokens."""
         self._plan(0)
         try:
-            self._run(0)
+            self._launch(0)
         except ValueError as error:
             if "qo_indptr" not in str(error):
                 raise
@@ -109,7 +109,7 @@ class CudnnPrepared(PagedPrepared):
             max_sequence_kv=self.max_kv_len,
         )
 
-    def _run(self, index: int) -> None:
+    def _launch(self, index: int) -> None:
         self.wrappers[index].run(self.queries[index], self.pools, out=self.plain(index))
 
 

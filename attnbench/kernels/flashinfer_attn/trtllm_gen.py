@@ -33,7 +33,7 @@ class TrtllmGenPrepared(PagedPrepared):
         if num_decode < total:
             self.resolved["prefill"] = "trtllm-gen"
         self.launches = [self._launches(index, num_decode) for index in range(setting.sets)]
-        self.calls = rotating(self._run, setting.sets)
+        self.calls = rotating(self._launch, setting.sets)
 
     def _launches(self, index: int, num_decode: int) -> list[Callable[[], object]]:
         total, found = len(self.batch), list[Callable[[], object]]()
@@ -100,6 +100,6 @@ class TrtllmGenPrepared(PagedPrepared):
             "o_sf_vec_size": BLOCK,
         }
 
-    def _run(self, index: int) -> None:
+    def _launch(self, index: int) -> None:
         for launch in self.launches[index]:
             launch()

@@ -58,7 +58,7 @@ class WrappedPrepared(PagedPrepared):
         for launches in self.launches:
             _plan(launches)
         self.plan = partial(_plan, self.launches[0])
-        self.calls = rotating(self._run, setting.sets)
+        self.calls = rotating(self._launch, setting.sets)
         if num_decode:
             self.resolved["decode"] = f"BatchDecode, {kernels}, tensor cores"
         if num_decode < len(case.batch):
@@ -146,7 +146,7 @@ class WrappedPrepared(PagedPrepared):
             "o_data_type": self.plain(0).dtype,
         }
 
-    def _run(self, index: int) -> None:
+    def _launch(self, index: int) -> None:
         for launch in self.launches[index]:
             query, out = self.queries[index, launch.tokens], self.plain(index)[launch.tokens]
             launch.wrapper.run(query, self.kv, *self.scales, **self.scale_keywords, out=out)

@@ -41,7 +41,7 @@ class RaggedPrepared(MlaPrepared):
         """The slots of all cached tokens in the batch's order: int64 [kv tokens]."""
         import torch
 
-        return torch.cat([self.cached_slots(index, run).flatten() for run in self.runs])
+        return torch.cat([self.cached_slots(index, group).flatten() for group in self.groups])
 
     def _wrapper(self, kernels: str) -> Any:
         """The integers hold seven arrays of works for each head in fa3 (scheduler.cuh)."""

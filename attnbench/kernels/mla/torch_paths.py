@@ -26,90 +26,94 @@ class TorchMlaPrepared(MlaPrepared):
     def __init__(self, case: Case, setting: Setting, num_decode: int) -> None:
         block_size = case.block_size or DEFAULT_BLOCK_SIZE
         super().__init__(case, setting, num_decode, block_size)
-        self.groups = [(run, run.first < num_decode) for run in self.runs]  # decodes absorbed
-        prefills = [run for run, absorbed in self.groups if not absorbed]
+        decodes = [group for group in self.groups if self._absorbed(group)]
+        prefills = [group for group in self.groups if not self._absorbed(group)]
         self.ready: dict[Group, list[Views]] = {}
         if not self.layer:
             self.ready = {
-                run: [self._heads(index, run) for index in range(setting.sets)] for run in prefills
+                group: [self._heads(index, group) for index in range(setting.sets)]
+                for group in prefills
             }
             self.touched_bytes += sum(_kv_bytes(views[0]) for views in self.ready.values())
-        self.kernels = {run: SdpaKernel(run, None, self._heads(0, run)) for run in prefills}
-        self.masks = {run: self._mask(run) for run, absorbed in self.groups if absorbed}
+        self.kernels = {group: SdpaKernel(group, None, self._heads(0, group)) for group in prefills}
+        self.masks = {group: self._mask(group) for group in decodes}
         self.calls = rotating(self._launch, setting.sets)
         self.tolerance = self.tolerance.unfused()
         if names := sorted({kernel.name for kernel in self.kernels.values()}):
             self.resolved |= {"prefill_sdpa_backend": "+".join(names)}
 
-    def _mask(self, run: Group) -> "torch.Tensor | None":
+    def _absorbed(self, group: Group) -> bool:
+        return group.first < self.num_decode
+
+    def _mask(self, group: Group) -> "torch.Tensor | None":
         """What a query may see, bool [q_len, keys]: of its selection, where that is sparse."""
         import torch
 
         if self.topk is None:
-            return causal_mask(run.q_len, run.kv_len, self.device)
-        seen = torch.arange(run.kv_len - run.q_len + 1, run.kv_len + 1, device=self.device)
+            return causal_mask(group.q_len, group.kv_len, self.device)
+        seen = torch.arange(group.kv_len - group.q_len + 1, group.kv_len + 1, device=self.device)
         return torch.arange(self.topk.shape[2], device=self.device) < seen[:, None]
 
     def _launch(self, index: int) -> None:
-        for run, absorbed in self.groups:
-            if absorbed:
-                self._decode(index, run)
+        for group in self.groups:
+            if self._absorbed(group):
+                self._decode(index, group)
             else:
-                self._prefill(index, run)
+                self._prefill(index, group)
 
-    def _decode(self, index: int, run: Group) -> None:
+    def _decode(self, index: int, group: Group) -> None:
         """Attention in the latent space: one KV head for all query heads."""
         import torch
 
-        query = self.decode_queries[index, run.tokens].unflatten(0, (run.count, run.q_len))
+        query = self.decode_queries[index, group.tokens].unflatten(0, (group.count, group.q_len))
         if self.layer:
             sizes = [self.shape.qk_nope_head_dim, self.shape.qk_rope_head_dim]
             nope, rope = query.split(sizes, dim=-1)
             absorbed = torch.einsum("nqhd,hdc->nqhc", nope, self.w_uk(index))
             query = torch.cat([absorbed, rope], dim=-1)
-        latents, each = self._cached(index, run), "q" if self.topk is not None else ""
+        latents, each = self._cached(index, group), "q" if self.topk is not None else ""
         scores = torch.einsum(f"nqhc,n{each}kc->nhqk", query, latents).float() * self.scale
-        if (mask := self.masks[run]) is not None:
+        if (mask := self.masks[group]) is not None:
             scores = scores.masked_fill(~mask, float("-inf"))
         weights = scores.softmax(-1).to(self.dtype)
         values = latents[..., : self.shape.kv_lora_rank]
         result = torch.einsum(f"nhqk,n{each}kc->nqhc", weights, values)
         if self.layer:
             result = torch.einsum("nqhc,hdc->nqhd", result, self.w_uv(index))
-        self.decode_outputs[index][run.tokens].copy_(result.flatten(0, 1))
+        self.decode_outputs[index][group.tokens].copy_(result.flatten(0, 1))
 
-    def _cached(self, index: int, run: Group) -> "torch.Tensor":
-        """The keys of a run's requests [count, kv_len, latent]; if sparse those of each token.
+    def _cached(self, index: int, group: Group) -> "torch.Tensor":
+        """The keys of a group's requests [count, kv_len, latent]; if sparse those of each token.
 
         Then [count, q_len, topk, latent].
         """
         if self.topk is None:
-            slots = self.cached_slots(index, run)
+            slots = self.cached_slots(index, group)
         else:
-            slots = self.selected_slots(index, run).unflatten(0, (run.count, run.q_len))
+            slots = self.selected_slots(index, group).unflatten(0, (group.count, group.q_len))
         return self.pool.read(slots, self.dtype)
 
-    def _prefill(self, index: int, run: Group) -> None:
+    def _prefill(self, index: int, group: Group) -> None:
         """Attention over ordinary heads, made from the latents at scope layer."""
-        result = self.kernels[run](*self._heads(index, run)).transpose(1, 2).flatten(0, 1)
-        self.prefill_outputs[index][self._among_prefills(run)].copy_(result)
+        result = self.kernels[group](*self._heads(index, group)).transpose(1, 2).flatten(0, 1)
+        self.prefill_outputs[index][self._among_prefills(group)].copy_(result)
 
-    def _among_prefills(self, run: Group) -> slice:
-        return slice(run.tokens.start - self.decode_tokens, run.tokens.stop - self.decode_tokens)
+    def _among_prefills(self, group: Group) -> slice:
+        start, stop = group.tokens.start, group.tokens.stop
+        return slice(start - self.decode_tokens, stop - self.decode_tokens)
 
-    def _heads(self, index: int, run: Group) -> Views:
-        """q, k, v of a run as [count, heads, length, dim]."""
+    def _heads(self, index: int, group: Group) -> Views:
+        """q, k, v of a group as [count, heads, length, dim]."""
         import torch
 
-        if run in self.ready:
-            return self.ready[run][index]
-        sizes = (run.count, run.q_len)
-        query = self.prefill_queries[index, self._among_prefills(run)].unflatten(0, sizes)
+        if group in self.ready:
+            return self.ready[group][index]
+        sizes = (group.count, group.q_len)
+        query = self.prefill_queries[index, self._among_prefills(group)].unflatten(0, sizes)
         cut = [self.shape.kv_lora_rank, self.shape.qk_rope_head_dim]
-        latents = self.pool.read(self.cached_slots(index, run), self.dtype)
-        latents[:, run.kv_len - run.q_len :] = self.new_latents[index, run.tokens].unflatten(
-            0, sizes
-        )
+        latents = self.pool.read(self.cached_slots(index, group), self.dtype)
+        fresh = self.new_latents[index, group.tokens].unflatten(0, sizes)
+        latents[:, group.kv_len - group.q_len :] = fresh
         compressed, rope = latents.split(cut, dim=-1)
         nope = torch.einsum("nkc,hdc->nhkd", compressed, self.w_uk(index))
         values = torch.einsum("nkc,hdc->nhkd", compressed, self.w_uv(index))

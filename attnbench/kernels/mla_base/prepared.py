@@ -109,19 +109,19 @@ class MlaPrepared(AttentionPrepared):
 
         sets = len(self.tables.tables)
         found = torch.empty((sets, self.batch.num_tokens), dtype=torch.int64, device=self.device)
-        for run in self.runs:
-            table = self.tables.tables[:, run.requests].flatten(0, 1)
-            positions = torch.arange(run.kv_len - run.q_len, run.kv_len, device=self.device)
+        for group in self.groups:
+            table = self.tables.tables[:, group.requests].flatten(0, 1)
+            positions = torch.arange(group.kv_len - group.q_len, group.kv_len, device=self.device)
             slots = self.pool.slots(table, positions.expand(len(table), -1))
-            found[:, run.tokens] = slots.view(sets, -1)
+            found[:, group.tokens] = slots.view(sets, -1)
         return found
 
-    def cached_slots(self, index: int, run: Group) -> "torch.Tensor":
-        """The slots of all tokens of a run's requests: int64 [count, kv_len]."""
+    def cached_slots(self, index: int, group: Group) -> "torch.Tensor":
+        """The slots of all tokens of a group's requests: int64 [count, kv_len]."""
         import torch
 
-        positions = torch.arange(run.kv_len, device=self.device).expand(run.count, -1)
-        return self.pool.slots(self.tables.of(index, run), positions)
+        positions = torch.arange(group.kv_len, device=self.device).expand(group.count, -1)
+        return self.pool.slots(self.tables.of(index, group), positions)
 
     def w_uk(self, index: int) -> "torch.Tensor":
         """[heads, nope, rank]."""
@@ -169,24 +169,25 @@ class MlaPrepared(AttentionPrepared):
 
         kv = self.tables.pages_a_set * self.pool.page_bytes
         if self.topk is not None:
-            rows = sum(len(torch.unique(self._chosen(self.topk[0], run))) for run in self.runs)
+            chosen = (self._chosen(self.topk[0], group) for group in self.groups)
+            rows = sum(len(torch.unique(slots)) for slots in chosen)
             kv = rows * self.pool.stored.shape[-1] + self.topk[0].nbytes
         queries = self.decode_queries[0].nbytes + self.prefill_queries[0].nbytes
         outputs = self.decode_outputs[0].nbytes + self.prefill_outputs[0].nbytes
         return int(kv + queries + outputs + (self.weights[0].nbytes if self.layer else 0))
 
-    def _chosen(self, topk: "torch.Tensor", run: Group) -> "torch.Tensor":
-        """The slots of set 0 that a run's tokens select, without what fills up: int64 [n]."""
-        return self.selected_slots(0, run)[topk[run.tokens] >= 0]
+    def _chosen(self, topk: "torch.Tensor", group: Group) -> "torch.Tensor":
+        """The slots of set 0 that a group's tokens select, without what fills up: int64 [n]."""
+        return self.selected_slots(0, group)[topk[group.tokens] >= 0]
 
-    def selected_slots(self, index: int, run: Group) -> "torch.Tensor":
-        """The slots that a run's tokens select, int64 [count * q_len, topk].
+    def selected_slots(self, index: int, group: Group) -> "torch.Tensor":
+        """The slots that a group's tokens select, int64 [count * q_len, topk].
 
         Where a token selects fewer, its request's first slot stands.
         """
         assert self.topk is not None
-        table = self.tables.of(index, run).repeat_interleave(run.q_len, dim=0)
-        return self.pool.slots(table, self.topk[index, run.tokens].long().clamp_min(0))
+        table = self.tables.of(index, group).repeat_interleave(group.q_len, dim=0)
+        return self.pool.slots(table, self.topk[index, group.tokens].long().clamp_min(0))
 
     def attended(self, rows: Rows) -> "torch.Tensor":
         """In the latent space, which is the same as over up-projected heads in exact arithmetic."""
@@ -224,18 +225,18 @@ class MlaPrepared(AttentionPrepared):
         """
         import torch
 
-        run, table = rows.group, self.tables.of_each(rows.sets, rows.group, rows.requests)
+        group, table = rows.group, self.tables.of_each(rows.sets, rows.group, rows.requests)
         if self.topk is not None:
             positions = self.topk[rows.sets, rows.tokens].long()
             slots = self.pool.slots(table, positions.clamp_min(0))
             return self.pool.read(slots, torch.float32), (positions >= 0).sum(1)
-        positions = torch.arange(run.kv_len, device=table.device).expand(len(table), -1)
+        positions = torch.arange(group.kv_len, device=table.device).expand(len(table), -1)
         latents = self.pool.read(self.pool.slots(table, positions), torch.float32)
         if not decodes:
-            first = run.first_token + rows.requests * run.q_len
-            tokens = first[:, None] + torch.arange(run.q_len, device=table.device)
+            first = group.first_token + rows.requests * group.q_len
+            tokens = first[:, None] + torch.arange(group.q_len, device=table.device)
             fresh = self.new_latents[rows.sets[:, None], tokens].float()
-            latents[:, run.kv_len - run.q_len :] = fresh
+            latents[:, group.kv_len - group.q_len :] = fresh
         return latents, rows.seen
 
 

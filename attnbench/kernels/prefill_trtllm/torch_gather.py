@@ -1,4 +1,4 @@
-"""PyTorch: gather the pages, dequantise, SDPA for each run of equal requests, quantise."""
+"""PyTorch: gather the pages, dequantise, SDPA once a group of equal requests, quantise."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -31,13 +31,13 @@ class TorchGatherPrepared(PagedPrepared):
 
     def __init__(self, case: Case, setting: Setting) -> None:
         super().__init__(case, setting, layout=DEFAULT_LAYOUT, nan_tails=True)
-        self.kernels = [SdpaKernel(group, None, self._views(0, group)) for group in self.runs]
-        self.calls = rotating(self._run, setting.sets)
+        self.kernels = [SdpaKernel(group, None, self._views(0, group)) for group in self.groups]
+        self.calls = rotating(self._launch, setting.sets)
         names = sorted({kernel.name for kernel in self.kernels})
         self.resolved["sdpa_backend"] = "+".join(names)
 
     def _views(self, index: int, group: Group) -> Views:
-        """q, k and v of one run as SDPA wants them: [count, heads, length, head dim]."""
+        """q, k and v of one group as SDPA wants them: [count, heads, length, head dim]."""
         sizes = (group.count, group.q_len, self.shape.num_q_heads, self.shape.head_dim)
         query = self._values(self.queries[index, group.tokens], self.query_scale)
         pages = raw(self.kv).permute(self._order)[self.tables.of(index, group)]
@@ -52,11 +52,11 @@ class TorchGatherPrepared(PagedPrepared):
     def _values(self, stored: "torch.Tensor", scale: float) -> "torch.Tensor":
         return stored if scale == 1.0 else (stored.float() * scale).to(self.dtype)
 
-    def _run(self, index: int) -> None:
+    def _launch(self, index: int) -> None:
         import torch
 
         results = [
             kernel(*self._views(index, group)).transpose(1, 2).flatten(0, 1)
-            for kernel, group in zip(self.kernels, self.runs, strict=True)
+            for kernel, group in zip(self.kernels, self.groups, strict=True)
         ]
         self.written[index].store(torch.cat(results))

@@ -49,7 +49,7 @@ class FmhaV2Prepared(PagedPrepared):
         self.workspace = torch.zeros(WORKSPACE_BYTES, dtype=torch.uint8, device=setting.device)
         self.requests = PagedRequests.of(case.batch, 0, len(case.batch), self.block_size)
         self.launches = [self._bound(index) for index in range(setting.sets)]
-        self.calls = rotating(self._run, setting.sets)
+        self.calls = rotating(self._launch, setting.sets)
         self.resolved["prefill"] = "trtllm_fmha_v2_prefill"
 
     def _bound(self, index: int) -> "partial[object]":
@@ -74,5 +74,5 @@ class FmhaV2Prepared(PagedPrepared):
             mask_mode="causal",
         )
 
-    def _run(self, index: int) -> None:
+    def _launch(self, index: int) -> None:
         self.launches[index]()
