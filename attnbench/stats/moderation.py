@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attnbench.stats.gamma import digamma, inverse_trigamma, trigamma
-
 
 @dataclass(frozen=True, slots=True)
 class VariancePrior:
@@ -42,20 +40,36 @@ def fit_prior(variances: Sequence[float], dfs: Sequence[float]) -> VariancePrior
     The moments of their logarithms are matched. Raises ValueError for fewer than two, or for a
     variance or df that is not positive.
     """
+    from scipy import special
+
     if len(variances) < 2:
         raise ValueError(f"a prior needs two variances or more, got {len(variances)}")
     if min(variances) <= 0 or min(dfs) <= 0:
         raise ValueError("variances and degrees of freedom must be above 0")
-    logs = np.array(
-        [
-            math.log(variance) - digamma(df / 2) + math.log(df / 2)
-            for variance, df in zip(variances, dfs, strict=True)
-        ]
-    )
+    half_dfs = np.asarray(dfs, dtype=np.float64) / 2
+    logs = np.log(variances) - special.digamma(half_dfs) + np.log(half_dfs)
     # How much the true variances differ: what sampling alone does not explain.
-    excess = float(np.var(logs, ddof=1)) - float(np.mean([trigamma(df / 2) for df in dfs]))
+    excess = float(np.var(logs, ddof=1) - np.mean(special.zeta(2, half_dfs)))
     if excess <= 0:
         return VariancePrior(math.exp(logs.mean()), math.inf)
-    half_df = inverse_trigamma(excess)
-    log_variance = float(logs.mean()) + digamma(half_df) - math.log(half_df)
+    half_df = _inverse_trigamma(excess)
+    log_variance = float(logs.mean() + special.digamma(half_df)) - math.log(half_df)
     return VariancePrior(math.exp(log_variance), 2 * half_df)
+
+
+def _inverse_trigamma(y: float) -> float:
+    """The x > 0 at which trigamma(x), the zeta function of 2 and x, is y > 0.
+
+    Between the roots of 1/x + 1/(2x^2) = y and 1/x + 1/x^2 = y: trigamma, the sum of 1/(x+k)^2
+    over k >= 0, lies between these two (its integral and the trapezoids on it).
+    """
+    from scipy import special
+
+    low = (1 + math.sqrt(1 + 2 * y)) / (2 * y)
+    high = (1 + math.sqrt(1 + 4 * y)) / (2 * y)
+    while low < (middle := (low + high) / 2) < high:
+        if special.zeta(2, middle) > y:
+            low = middle
+        else:
+            high = middle
+    return middle
