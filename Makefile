@@ -39,6 +39,6 @@ contracts: $(CONTRACTS)/.ready
 $(CONTRACTS)/.ready:
 	@test -n "$(VLLM)" || { echo "make contracts needs a release of vLLM, e.g. make contracts VLLM=0.25.1"; exit 2; }
 	$(PYTHON) -m venv $(CONTRACTS)
-	$(CONTRACTS)/bin/pip install --quiet vllm==$(VLLM) pytest hypothesis --editable .
+	$(CONTRACTS)/bin/pip install --quiet vllm==$(VLLM) pytest pytest-timeout hypothesis --editable .
 	$(CONTRACTS)/bin/python -m tests.contracts.stub_driver $(CONTRACTS)/driver
 	touch $@

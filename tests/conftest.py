@@ -1,12 +1,17 @@
 """What tests share: whether there is a GPU, the command as a real process, small cases."""
 
 import os
+import signal
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
@@ -18,6 +23,10 @@ OWN_KERNELS = Path(__file__).parent / "own_kernels"
 SMALL = ["--num-q-heads", "4", "--num-kv-heads", "2", "--head-dim", "16", "--device", "cpu"]
 
 Attnbench = Callable[..., "subprocess.CompletedProcess[str]"]
+
+# On a busy machine an example takes any time; pytest-timeout ends what hangs.
+settings.register_profile("any-speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-speed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -61,11 +70,53 @@ def attnbench(tmp_path: Path, environment: dict[str, str]) -> Attnbench:
             env=environment | variables,
             capture_output=True,
             text=True,
-            timeout=120,
             check=False,
         )
 
     return run
+
+
+@contextmanager
+def started(
+    folder: Path, environment: dict[str, str], *args: str
+) -> "Iterator[subprocess.Popen[str]]":
+    """`attnbench ARGS...` while it runs; killed at the end, should it still run then.
+
+    Ctrl-C reaches it even where it does not reach this process, as in `nohup make test &`.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "attnbench", *args],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for_first_outcome(process: "subprocess.Popen[str]", folder: Path) -> None:
+    """Until the process has stored an outcome, by reading the file beside it."""
+    while not _stored_outcomes(folder):
+        assert process.poll() is None, "it ended before anything was measured"
+        time.sleep(0.05)
+
+
+def _stored_outcomes(folder: Path) -> int:
+    try:
+        with sqlite3.connect(folder / "attnbench.db") as connection:
+            (found,) = connection.execute("select count(*) from measurement").fetchone()
+    except sqlite3.OperationalError:
+        return 0
+    return int(found)
 
 
 def small_case(

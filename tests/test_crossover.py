@@ -182,7 +182,7 @@ def test_a_single_round_is_told_to_be_one() -> None:
     assert not find_crossover(points).sure
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.integers(2, 3000), min_size=1, max_size=40, unique=True).map(sorted),
     st.floats(0.5, 5000),

@@ -1,6 +1,5 @@
 """`attnbench selfcheck` as a real process, and the noise that it stores."""
 
-import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +12,8 @@ from attnbench.errors import AttnbenchError
 from attnbench.records import Status
 from attnbench.reporting.selfcheck import find_and_store, selfcheck_text
 from attnbench.specs.case import Case
-from tests.conftest import Attnbench
+from tests.conftest import Attnbench, started, wait_for_first_outcome
 from tests.stored_results import Results, attn, cache_write, failed, store_run, timed
-from tests.test_run import start, wait_for_outcomes
 
 TINY = ["selfcheck", "--family", "attn", "--backend", "naive", "--batch-specs", "q4"]
 TINY += ["--device", "cpu", "--rounds", "1", "--repeats", "3"]
@@ -48,11 +46,11 @@ def test_equal_code_is_measured_four_times_and_its_noise_is_stored(
 def test_an_interrupted_selfcheck_keeps_what_it_measured(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    long = [*TINY, "--backend", "naive", "paced", "--repeats", "400"]
-    with start(tmp_path, environment, *long) as process:
-        wait_for_outcomes(tmp_path, 1)
-        os.kill(process.pid, signal.SIGINT)
-        _, told = process.communicate(timeout=30)
+    long = [*TINY, "--backend", "naive", "paced"]
+    with started(tmp_path, environment | {"PACED_MS": "3600000"}, *long) as process:
+        wait_for_first_outcome(process, tmp_path)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate()
     assert process.returncode == 130
     assert "interrupted; runs with what was measured: 1" in told
     with Store.open(tmp_path / "attnbench.db", create=False) as store:

@@ -99,7 +99,7 @@ def outcome_of(store: Store, measurement: Measurement) -> Outcome:
     return Outcome(**stored | {**measurement.facts, "samples": samples})  # type: ignore[arg-type]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(outcome=outcomes)
 def test_an_outcome_comes_back_as_it_went_in(kept: Store, outcome: Outcome) -> None:
     run = start(kept)
@@ -109,7 +109,7 @@ def test_an_outcome_comes_back_as_it_went_in(kept: Store, outcome: Outcome) -> N
     assert repr(outcome_of(kept, measurement)) == repr(outcome)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(bits=st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=9))
 def test_samples_come_back_bit_for_bit(kept: Store, bits: list[int]) -> None:
     raw = struct.pack(f"<{len(bits)}Q", *bits)

@@ -2,18 +2,14 @@
 
 import json
 import math
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from attnbench.db.store import Store
 from attnbench.reporting.study_conclusion import Conclusion
-from tests.conftest import Attnbench
+from tests.conftest import Attnbench, started, wait_for_first_outcome
 from tests.own_kernels.mla.paced import TRUTH
 
 TINY = """\
@@ -102,29 +98,22 @@ def test_the_search_finds_the_crossover_that_an_exhaustive_sweep_finds(
 
 
 def test_a_study_that_was_interrupted_goes_on_where_it_was(
-    environment: dict[str, str], attnbench: Attnbench, tmp_path: Path, crossover: str
+    environment: dict[str, str], attnbench: Attnbench, tmp_path: Path
 ) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "attnbench", "study", crossover, *QUICK],
-        cwd=tmp_path,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    while "round 1" not in (line := process.stderr.readline()):
-        assert line, "it ended before it began"
-    time.sleep(0.3)
-    os.kill(process.pid, signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    path = tmp_path / "paced.yaml"
+    path.write_text(ATTN.replace("sdpa", "paced"))
+    long, never = ["study", str(path), *QUICK], {"PACED_MS": "3600000"}
+    with started(tmp_path, environment | never, *long) as process:
+        wait_for_first_outcome(process, tmp_path)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate()
     assert process.returncode == 130
-    assert f"continue with: attnbench study {crossover} --resume 1" in told
-    before = num_cases(tmp_path)
-    done = attnbench("study", crossover, "--resume", *QUICK)
+    assert f"continue with: attnbench study {path} --resume 1" in told
+    done = attnbench("study", str(path), "--resume", *QUICK)
     assert done.returncode == 0, done.stderr
     assert "run 1 on " in done.stderr
-    assert num_cases(tmp_path) > before
-    assert "Crossovers: decode wins" in done.stdout
+    assert done.stderr.count("round ") == 11
+    assert "4 of 4 cases have a time" in done.stdout
 
 
 def test_another_study_does_not_resume_a_run(
