@@ -52,20 +52,25 @@ class MlaPrepared(AttentionPrepared):
         self.new_latents = cached(latents, self.dtype, generator, case.kv_data)
         self.pool.write(self.slots, self.new_latents)
         self._fill_queries(setting.sets, generator)
-        rows = (self.shape.qk_nope_head_dim + self.shape.v_head_dim, self.shape.kv_lora_rank)
-        sizes = (setting.sets if self.layer else 1, self.shape.num_q_heads, *rows)
-        self.weights = normal(sizes, self.dtype, generator) * self.shape.kv_lora_rank**-0.5
-        self.topk = None
-        if case.index_topk is not None:
-            asked = (case.index_topk, case.topk_pattern)
-            self.topk = topk_indices(case.batch, setting.sets, *asked, generator)
+        self.weights = self._drawn_weights(setting.sets, generator)
+        self.topk = self._selection(setting.sets, generator)
         self.fp8_queries = False
         self.tolerance = BY_DTYPE[case.dtype]
-        self.resolved = {
-            "block_size": block_size,
-            "page_tails": "NaN" if nan_tails else "large",
-        }
+        self.resolved = {"block_size": block_size, "page_tails": "NaN" if nan_tails else "large"}
         self.touched_bytes = self._touched()
+
+    def _drawn_weights(self, sets: int, generator: "torch.Generator") -> "torch.Tensor":
+        shape = self.shape
+        rows = (shape.qk_nope_head_dim + shape.v_head_dim, shape.kv_lora_rank)
+        sizes = (sets if self.layer else 1, shape.num_q_heads, *rows)
+        return normal(sizes, self.dtype, generator) * shape.kv_lora_rank**-0.5
+
+    def _selection(self, sets: int, generator: "torch.Generator") -> "torch.Tensor | None":
+        """The keys that each token attends to, as `topk_indices` draws them; None where dense."""
+        case = self.case
+        if case.index_topk is None:
+            return None
+        return topk_indices(case.batch, sets, case.index_topk, case.topk_pattern, generator)
 
     def _fill_queries(self, sets: int, generator: "torch.Generator") -> None:
         """Queries and outputs by path; at scope layer both are parts of one tensor."""
@@ -156,12 +161,9 @@ class MlaPrepared(AttentionPrepared):
     def _widened(self, rows: "torch.Tensor") -> "torch.Tensor":
         from torch.nn.functional import pad
 
-        # An empty part has the width of a path that nothing takes.
-        return (
-            pad(rows, (0, self.width - rows.shape[1]))
-            if len(rows)
-            else rows[:, :0].new_empty((0, self.width))
-        )
+        if not len(rows):  # it has the width of a path that nothing takes
+            return rows.new_empty((0, self.width))
+        return pad(rows, (0, self.width - rows.shape[1]))
 
     def _touched(self) -> int:
         """Bytes that a call reads and writes: whole pages, or the rows that are selected."""

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from attnbench.kernels.base import Backend, Refused, Setting
 from attnbench.kernels.inputs import torch_dtype
-from attnbench.kernels.vllm.attention_prepared import USUAL_BLOCK_SIZE, VllmPrepared
+from attnbench.kernels.vllm.attention_prepared import VllmPrepared
 from attnbench.kernels.vllm.config import LayerConfig, vllm_config
 from attnbench.kernels.vllm.registry import (
     Configuration,
@@ -22,6 +22,8 @@ from attnbench.specs.shape import AttnShape
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
+USUAL_BLOCK_SIZE = 16  # vLLM's default on NVIDIA GPUs
+
 
 class VllmAttention(Backend):
     """A backend of vLLM's registry, under its name there."""
@@ -37,7 +39,13 @@ class VllmAttention(Backend):
         return super().refusal(case, machine) or self._vllm_refusal(case, machine)
 
     def prepare(self, case: Case, setting: Setting) -> VllmPrepared:
-        return VllmPrepared(self, case, setting)
+        cls = backend_class(self.enum)
+        page = block_size(cls, case.block_size, USUAL_BLOCK_SIZE)
+        assert page is not None
+        config = self.config(case, page, graphs=setting.graphs)
+        ready = VllmPrepared(cls, config, case, setting, page, nan_tails=self.nan_tails)
+        ready.resolved |= self.verify(case, ready.layer, ready.builder, ready.metadata)
+        return ready
 
     def attention_config(self, case: Case) -> dict[str, object]:
         """The fields of vLLM's attention_config that the case asks for."""

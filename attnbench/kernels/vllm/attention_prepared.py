@@ -16,7 +16,6 @@ from attnbench.kernels.tolerance import BY_DTYPE, FP8_PROBABILITIES
 from attnbench.kernels.vllm.caches import LayerCaches
 from attnbench.kernels.vllm.kv_cache import CacheFormat, cache_format, use_layout
 from attnbench.kernels.vllm.metadata import common_metadata, layer_tables
-from attnbench.kernels.vllm.registry import backend_class, block_size
 from attnbench.kernels.vllm.startup import activate, start
 from attnbench.specs.case import Case, Value
 from attnbench.specs.cost import seen_kv_len
@@ -25,10 +24,6 @@ from attnbench.specs.shape import AttnShape
 if TYPE_CHECKING:
     import torch
     from vllm.config import VllmConfig
-
-    from attnbench.kernels.vllm.attention import VllmAttention
-
-USUAL_BLOCK_SIZE = 16  # vLLM's default on NVIDIA GPUs
 
 _layer_numbers = count()
 
@@ -39,43 +34,46 @@ class VllmPrepared(AttentionPrepared):
     The layers share page tables and metadata, built once outside the timed call, as in production.
     """
 
-    def __init__(self, backend: "VllmAttention", case: Case, setting: Setting) -> None:
+    resolved: dict[str, Value]
+
+    def __init__(
+        self,
+        cls: Any,
+        config: "VllmConfig",
+        case: Case,
+        setting: Setting,
+        page: int,
+        *,
+        nan_tails: bool,
+    ) -> None:
         import torch
 
         assert isinstance(case.shape, AttnShape)
-        cls: Any = backend_class(backend.enum)
-        page = block_size(cls, case.block_size, USUAL_BLOCK_SIZE)
-        assert page is not None
         super().__init__(case.batch, case.shape.num_q_heads, page)
-        self.case, self.shape, self.backend = case, case.shape, backend
+        self.case, self.shape, self.cls, self.nan_tails = case, case.shape, cls, nan_tails
         self.device, self.key_dim = setting.device, self.shape.head_dim
         self.scale = self.shape.head_dim**-0.5
         generator = seeded(setting.device, setting.seed)
         # bf16 as in gpt-oss, and as FlashAttention demands.
         self.sinks = normal((self.num_heads,), torch.bfloat16, generator) if case.sinks else None
-        config = backend.config(case, page, graphs=setting.graphs)
         activate(config)
         start(setting.device)
-        format_, tables = self._pages(cls, config, page, generator)
-        layer = self._layer(cls, config)
-        builder = _builder(cls, layer, config, page, setting.device)
+        format_, tables = self._pages(config, page, generator)
+        self.layer = self._layer(config)
+        self.builder = _builder(cls, self.layer, config, page, setting.device)
         room = config.model_config.max_model_len
         common = common_metadata(case.batch, tables, max_model_len=room)
-        metadata = builder.build(0, common)
-        self.plan = partial(builder.build, 0, common)
+        self.metadata = self.builder.build(0, common)
+        self.plan = partial(self.builder.build, 0, common)
         self._fill(format_, tables, setting.sets, generator)
-        self.calls = [
-            self._launch(cls, layer, metadata, common.slot_mapping, index)
-            for index in range(setting.sets)
-        ]
-        facts = backend.verify(case, layer, builder, metadata)
-        self.resolved = self._facts(cls, layer, format_) | facts
+        self.calls = [self._launch(common.slot_mapping, index) for index in range(setting.sets)]
+        self.resolved = self._facts(format_)
 
     def _pages(
-        self, cls: Any, config: "VllmConfig", page: int, generator: "torch.Generator"
+        self, config: "VllmConfig", page: int, generator: "torch.Generator"
     ) -> tuple[CacheFormat, PageTables]:
         """How the backend keeps a cache, and which pages the requests own."""
-        case, shape = self.case, self.shape
+        case, shape, cls = self.case, self.shape, self.cls
         use_layout(config, case.layout or "NHD")
         if hasattr(cls, "set_head_size_v"):  # of classes whose values may be of another size
             cls.set_head_size_v(shape.head_dim)
@@ -87,24 +85,25 @@ class VllmPrepared(AttentionPrepared):
             raise Refused(f"does not take --layout {case.layout} (it takes {format_.layout})")
         return format_, tables
 
-    def _facts(self, cls: Any, layer: Any, format_: CacheFormat) -> dict[str, Value]:
-        query_dtype = self.queries.dtype if layer.query_quant is None else self.caches.kv_dtype
+    def _facts(self, format_: CacheFormat) -> dict[str, Value]:
+        quantised = self.layer.query_quant is not None
+        query_dtype = self.caches.kv_dtype if quantised else self.queries.dtype
         return {
-            "class": cls.__name__,
+            "class": self.cls.__name__,
             "block_size": self.caches.tables.block_size,
             "layout": format_.layout,
             "kv_cache_dtype": _name(self.caches.kv_dtype),
             "query_dtype": _name(query_dtype),
-            "page_tails": "NaN" if self.backend.nan_tails else "large",
+            "page_tails": "NaN" if self.nan_tails else "large",
         }
 
-    def _layer(self, cls: Any, config: "VllmConfig") -> Any:
+    def _layer(self, config: "VllmConfig") -> Any:
         """vLLM's own attention layer, with the scales that a quantised model brings."""
         import torch
         from vllm.model_executor.layers.attention import Attention
 
         extra = {} if self.sinks is None else {"sinks": self.sinks}
-        with torch.device(self.device), _refusals_of(self.backend.enum):
+        with torch.device(self.device), _refusals_of(self.cls.get_name()):
             layer = Attention(
                 self.shape.num_q_heads,
                 self.shape.head_dim,
@@ -114,7 +113,7 @@ class VllmPrepared(AttentionPrepared):
                 logits_soft_cap=self.case.softcap,
                 per_layer_sliding_window=self.case.window,
                 prefix=f"attnbench.layers.{next(_layer_numbers)}.attn",
-                attn_backend=cls,
+                attn_backend=self.cls,
                 **extra,
             )
         layer.process_weights_after_loading(torch_dtype(self.case.dtype))
@@ -131,7 +130,7 @@ class VllmPrepared(AttentionPrepared):
         case, shape, dtype = self.case, self.shape, torch_dtype(self.case.dtype)
         kv_dtype = dtype if case.kv_cache_dtype == "auto" else torch_dtype(case.kv_cache_dtype)
         self.caches = LayerCaches(format_, tables, sets, dtype, kv_dtype)
-        self.caches.fill(case.batch, case.kv_data, generator, nan_tails=self.backend.nan_tails)
+        self.caches.fill(case.batch, case.kv_data, generator, nan_tails=self.nan_tails)
         self.slots = self.caches.slots(case.batch)
         new = self.caches.values(self.caches.pool[self.slots])  # [sets, tokens, 2, heads, dim]
         self.new = new.transpose(1, 2).to(dtype).contiguous()
@@ -150,18 +149,16 @@ class VllmPrepared(AttentionPrepared):
         if case.scope == "layer":
             self.touched_bytes += self.new[0].nbytes
 
-    def _launch(
-        self, cls: Any, layer: Any, metadata: Any, slots: "torch.Tensor", index: int
-    ) -> Callable[[], object]:
+    def _launch(self, slots: "torch.Tensor", index: int) -> Callable[[], object]:
         """The launch of one layer; it holds the tensors and not this object."""
-        key, value = self.new[index]
+        layer, (key, value) = self.layer, self.new[index]
         cache, query = self.caches.views[index], self.queries[index]
         if layer.query_quant is not None:  # production quantises before the layer's forward
             query = quantise(query, QUERY_SCALE, self.caches.kv_dtype)
         attention = partial(
-            layer.impl.forward, layer, query, key, value, cache, metadata, self.outputs[index]
+            layer.impl.forward, layer, query, key, value, cache, self.metadata, self.outputs[index]
         )
-        if self.case.scope == "kernel" or cls.forward_includes_kv_cache_update:
+        if self.case.scope == "kernel" or self.cls.forward_includes_kv_cache_update:
             return attention
         update = partial(layer.impl.do_kv_cache_update, layer, key, value, cache, slots)
         return partial(_one_after_the_other, update, attention)

@@ -14,7 +14,7 @@ from attnbench.specs.batch import Batch
 from attnbench.specs.shape import MlaShape, Shape
 
 if TYPE_CHECKING:
-    from vllm.config import ModelConfig, VllmConfig
+    from vllm.config import ModelConfig, SchedulerConfig, VllmConfig
 
 ARCHITECTURE = "AttnBenchForCausalLM"
 TORCH_NAMES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
@@ -51,7 +51,6 @@ def vllm_config(wanted: LayerConfig) -> "VllmConfig":
         CompilationConfig,
         CUDAGraphMode,
         ParallelConfig,
-        SchedulerConfig,
         VllmConfig,
     )
 
@@ -69,16 +68,20 @@ def vllm_config(wanted: LayerConfig) -> "VllmConfig":
             enable_prefix_caching=False,
         ),
         parallel_config=ParallelConfig(),
-        scheduler_config=SchedulerConfig(
-            max_num_seqs=max(MAX_NUM_SEQS, len(wanted.batch)),
-            max_num_batched_tokens=max(
-                MAX_NUM_BATCHED_TOKENS, wanted.batch.num_tokens, max_model_len
-            ),
-            max_model_len=max_model_len,
-            is_encoder_decoder=False,
-        ),
+        scheduler_config=_scheduler_config(wanted.batch, max_model_len),
         compilation_config=CompilationConfig(cudagraph_mode=mode),
         attention_config=AttentionConfig(**wanted.attention),
+    )
+
+
+def _scheduler_config(batch: Batch, max_model_len: int) -> "SchedulerConfig":
+    from vllm.config import SchedulerConfig
+
+    return SchedulerConfig(
+        max_num_seqs=max(MAX_NUM_SEQS, len(batch)),
+        max_num_batched_tokens=max(MAX_NUM_BATCHED_TOKENS, batch.num_tokens, max_model_len),
+        max_model_len=max_model_len,
+        is_encoder_decoder=False,
     )
 
 

@@ -53,22 +53,16 @@ def _layer(
     name: str,
 ) -> Any:
     from vllm.model_executor.layers.attention.mla_attention import MLAAttention
-    from vllm.model_executor.layers.linear import ColumnParallelLinear
 
-    heads, expanded, rank = weights.shape
-    projection = ColumnParallelLinear(
-        rank, heads * expanded, bias=False, quant_config=None, params_dtype=weights.dtype
-    )
-    projection.weight.data = weights.flatten(0, 1)
     layer = MLAAttention(
-        num_heads=heads,
+        num_heads=shape.num_q_heads,
         scale=shape.qk_head_dim**-0.5,
         qk_nope_head_dim=shape.qk_nope_head_dim,
         qk_rope_head_dim=shape.qk_rope_head_dim,
         v_head_dim=shape.v_head_dim,
         q_lora_rank=Q_LORA_RANK,
-        kv_lora_rank=rank,
-        kv_b_proj=projection,
+        kv_lora_rank=shape.kv_lora_rank,
+        kv_b_proj=_kv_b_proj(weights),
         cache_config=config.cache_config,
         prefix=name,
         attn_backend=backend,
@@ -80,6 +74,18 @@ def _layer(
     if getattr(impl, "dcp_world_size", None) in (None, -1):
         impl.dcp_world_size, impl.dcp_rank = 1, 0  # one rank; vLLM up to 0.25 sets it at first use
     return layer
+
+
+def _kv_b_proj(weights: "torch.Tensor") -> Any:
+    """vLLM's linear layer from latents to up-projected heads, on the memory of the weights."""
+    from vllm.model_executor.layers.linear import ColumnParallelLinear
+
+    heads, expanded, rank = weights.shape
+    projection = ColumnParallelLinear(
+        rank, heads * expanded, bias=False, quant_config=None, params_dtype=weights.dtype
+    )
+    projection.weight.data = weights.flatten(0, 1)
+    return projection
 
 
 def metadata_builder(

@@ -9,7 +9,7 @@ Neither writes the new tokens to the cache, which holds them already. Building m
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from attnbench.kernels.base import Refused, Setting
 from attnbench.kernels.inputs import UNUSED_ENTRY
@@ -19,15 +19,30 @@ from attnbench.kernels.tolerance import Tolerance
 from attnbench.kernels.vllm.metadata import common_metadata
 from attnbench.kernels.vllm.mla_layer import ReadyHeads, metadata_builder, mla_layers
 from attnbench.kernels.vllm.mla_prefill import prefill_that_runs
+from attnbench.specs.case import Case
 
 if TYPE_CHECKING:
     import torch
     from vllm.config import VllmConfig
 
-    from attnbench.kernels.vllm.mla_backend import VllmMlaBackend
-
 # Three bits of mantissa for what an fp8 kernel computes with, its probabilities among it.
 IN_FP8 = Tolerance(0.15, 5e-2, 1.5e-3)
+
+
+class Hooks(Protocol):
+    """The part of a backend that its preparation needs; VllmMlaBackend documents the members."""
+
+    sparse: ClassVar[bool]
+    nan_tails: ClassVar[bool]
+    split_queries: ClassVar[bool]
+
+    def num_decode(self, case: Case) -> int: ...
+
+    def configure(self, prepared: "VllmMlaPrepared") -> None: ...
+
+    def scheduled(self, prepared: "VllmMlaPrepared", metadata: Any) -> Any: ...
+
+    def facts(self, prepared: "VllmMlaPrepared") -> dict[str, Any]: ...
 
 
 class VllmMlaPrepared(MlaPrepared):
@@ -35,10 +50,10 @@ class VllmMlaPrepared(MlaPrepared):
 
     def __init__(
         self,
-        backend: "VllmMlaBackend",
+        backend: Hooks,
         cls: Any,
         config: "VllmConfig",
-        case: Any,
+        case: Case,
         setting: Setting,
         block_size: int,
     ) -> None:
