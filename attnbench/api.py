@@ -47,9 +47,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from attnbench.reporting.results_formatter import ResultsFormatter
-    from attnbench.running.cache_write import run_benchmark
-    from attnbench.running.mla_benchmark import (
+    from attnbench.compat.cache_write import run_benchmark
+    from attnbench.compat.mla import (
         BenchmarkConfig,
         BenchmarkResult,
         run_cutlass_mla_benchmark,
@@ -58,20 +57,21 @@ if TYPE_CHECKING:
         run_flashmla_benchmark,
         run_mla_benchmark,
     )
-    from attnbench.running.prefill_trtllm import benchmark_prefill, to_float8
+    from attnbench.compat.prefill_trtllm import benchmark_prefill, to_float8
+    from attnbench.compat.results_formatter import ResultsFormatter
 
 _MEASURING = {
-    "BenchmarkConfig": "attnbench.running.mla_benchmark",
-    "BenchmarkResult": "attnbench.running.mla_benchmark",
-    "ResultsFormatter": "attnbench.reporting.results_formatter",
-    "benchmark_prefill": "attnbench.running.prefill_trtllm",
-    "run_benchmark": "attnbench.running.cache_write",
-    "run_cutlass_mla_benchmark": "attnbench.running.mla_benchmark",
-    "run_flashattn_mla_benchmark": "attnbench.running.mla_benchmark",
-    "run_flashinfer_mla_benchmark": "attnbench.running.mla_benchmark",
-    "run_flashmla_benchmark": "attnbench.running.mla_benchmark",
-    "run_mla_benchmark": "attnbench.running.mla_benchmark",
-    "to_float8": "attnbench.running.prefill_trtllm",
+    "BenchmarkConfig": "attnbench.compat.mla",
+    "BenchmarkResult": "attnbench.compat.mla",
+    "ResultsFormatter": "attnbench.compat.results_formatter",
+    "benchmark_prefill": "attnbench.compat.prefill_trtllm",
+    "run_benchmark": "attnbench.compat.cache_write",
+    "run_cutlass_mla_benchmark": "attnbench.compat.mla",
+    "run_flashattn_mla_benchmark": "attnbench.compat.mla",
+    "run_flashinfer_mla_benchmark": "attnbench.compat.mla",
+    "run_flashmla_benchmark": "attnbench.compat.mla",
+    "run_mla_benchmark": "attnbench.compat.mla",
+    "to_float8": "attnbench.compat.prefill_trtllm",
 }
 
 

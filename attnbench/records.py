@@ -1,7 +1,8 @@
-"""What became of a case in a round, as the worker reports it and the database keeps it."""
+"""Outcomes as the worker reports them, and measurements and runs as the database keeps them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from attnbench.specs.case import Case, Value
@@ -81,3 +82,46 @@ class Measurement:
     resolved: Mapping[str, Value]
     labels: tuple[str, ...]
     facts: Mapping[str, object]  # the outcome's other facts, as stored
+
+
+class RunStatus(StrEnum):
+    """How far a run came; one that was killed stays running."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A stored run without its plan, which can be large."""
+
+    number: int
+    uuid: str
+    command: str
+    argv: tuple[str, ...]
+    label: str | None
+    status: RunStatus
+    started: datetime  # UTC
+    finished: datetime | None  # None while it is running, and after it was killed
+    options: Mapping[str, object]
+    machine_key: str
+    machine_model: str  # hash that cards of one model share
+    machine_name: str
+    branch: str | None
+    commit: str | None
+    machine: Mapping[str, object]  # facts that Machine.from_facts reads
+    environment: Mapping[str, object]  # facts that Environment.from_facts reads
+    source: Mapping[str, object]  # the fields of Source
+    counts: Mapping[Status, int]  # outcomes by status, without those that are none
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """What one database gave to another that this one lacked."""
+
+    numbers: Mapping[int, int]  # of each run: its number in the origin to that in the target
+    runs: int  # that were new
+    measurements: int
+    samples: int  # measurements whose samples came
+    noise: int = 0  # findings of how far equal code measures apart

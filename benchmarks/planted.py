@@ -28,8 +28,8 @@ from attnbench.analysis.pairing import cell_of, pair_up
 from attnbench.analysis.series import series_of
 from attnbench.db.store import Store
 from attnbench.provenance.machine import Machine
-from attnbench.reporting.noise import turns_of
 from attnbench.reporting.progress import outcome_line
+from attnbench.results.noise import turns_of
 from attnbench.running.cases import DEFAULT_TIMER, asked_by_default, cases_for
 from attnbench.running.interleaved import Interleaved, Side
 from attnbench.running.plan import Limits, Plan

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from attnbench.db.models import RunStatus
 from attnbench.db.store import Store
-from attnbench.reporting.noise import turns_of
+from attnbench.records import RunStatus
+from attnbench.results.noise import turns_of
 from tests.conftest import OWN_KERNELS, SMALL, Attnbench
 
 PACED = ["attn", "--backend", "paced", "--batch-specs", "q8", *SMALL, "--repeats", "5"]

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from attnbench import run_benchmark
+from attnbench.compat.cache_write import BenchmarkFailed
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.kernels.base import Refused, Setting
@@ -21,7 +22,6 @@ from attnbench.kernels.inputs import seeded
 from attnbench.kernels.registry import find
 from attnbench.kernels.tolerance import compare
 from attnbench.provenance.machine import Machine
-from attnbench.running.cache_write import BenchmarkFailed
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case, Value
 from attnbench.specs.cost import cost

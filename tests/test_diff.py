@@ -10,11 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from attnbench.cli import cli
-from attnbench.db.models import RunStatus
 from attnbench.db.store import Store
 from attnbench.provenance.environment import Component
 from attnbench.provenance.machine import Machine
-from attnbench.records import Outcome, Status
+from attnbench.records import Outcome, RunStatus, Status
 from attnbench.specs.case import Case
 from attnbench.timing.method import Method
 from tests.stored_results import (

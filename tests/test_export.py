@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from attnbench.db.rows import Run
 from attnbench.db.store import Store
-from attnbench.records import Measurement, Status
+from attnbench.records import Measurement, Run, Status
 from attnbench.reporting.export import record, write_csv, write_json
 from attnbench.timing.guard import SW_POWER_CAP, SW_THERMAL, Reading, guard_facts
 from attnbench.timing.method import Method

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from attnbench.analysis.fields import Fields
 from attnbench.analysis.series import series_of
 from attnbench.cli import cli
 from attnbench.db.store import Store
 from attnbench.records import Status
-from attnbench.reporting.fields import Fields
 from attnbench.reporting.html import page as page_module
 from attnbench.reporting.html.figures import log_axis
 from attnbench.reporting.html.page import render
 from attnbench.reporting.html.sweeps import batch_dims, dims_text, sweeps
 from attnbench.reporting.html.winners import contests_of, headline, winner_maps
-from attnbench.reporting.section import sections
+from attnbench.results.cohort import cohorts
 from attnbench.specs.case import Case
 from tests.stored_pages import BACKEND, HOSTILE, LENGTHS, REACHED, SIZES, decodes, store_pages
 from tests.stored_results import (
@@ -387,12 +387,12 @@ def test_a_winner_map_has_two_quantities_and_calls_ties_ties(tmp_path: Path) -> 
     results[tie] = timed(tie, 10e-6, 10.02e-6, 9.99e-6)
     with Store.open(tmp_path / "results.db") as store:
         number = store_run(store, results, machine=H200)
-        (section,) = sections(store.measurements([number]), {number: store.run(number)})
-    contested = contests_of(section.standings)
-    assert headline(contested, section.fields) == [
+        (cohort,) = cohorts(store.measurements([number]), {number: store.run(number)})
+    contested = contests_of(cohort.standings)
+    assert headline(contested, cohort.fields) == [
         f"fastest of 12 workloads: {BACKEND} in 6, sdpa in 5, 1 tie"
     ]
-    (found,) = winner_maps(contested, section.fields, {"sdpa": 0, BACKEND: 1})
+    (found,) = winner_maps(contested, cohort.fields, {"sdpa": 0, BACKEND: 1})
     assert (found.row_name, found.column_name) == ("batch size", "kv_len")
     assert list(found.columns) == list(LENGTHS)
     winners = {name: [square and square.winner for square in row] for name, row in found.rows}

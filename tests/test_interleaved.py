@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from attnbench.db.models import RunStatus
 from attnbench.db.store import Store
 from attnbench.provenance.machine import Machine
-from attnbench.reporting.noise import turns_of
+from attnbench.records import RunStatus
+from attnbench.results.noise import turns_of
 from attnbench.running.interleaved import Interleaved, Side, turns
 from attnbench.running.plan import Limits, Plan
 from attnbench.running.process import WorkerProcess

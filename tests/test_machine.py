@@ -9,10 +9,10 @@ from typing import NamedTuple
 import pynvml
 import pytest
 
+from attnbench.analysis.peaks import peaks
 from attnbench.errors import UsageError
 from attnbench.provenance import host, nvml
 from attnbench.provenance.machine import Machine, gpus_seen_by_nvml, read_machine
-from attnbench.provenance.peaks import peaks
 
 H200 = Machine(
     kind="cuda",

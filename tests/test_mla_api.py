@@ -96,7 +96,7 @@ def test_a_config_that_means_nothing_is_an_error(given: dict[str, object], messa
 
 
 def test_a_value_beside_a_config_is_the_knob_that_the_backend_has() -> None:
-    from attnbench.running.mla_benchmark import _with_value
+    from attnbench.compat.mla import _with_value
 
     assert _with_value("flashattn_mla", (CONFIG, 16)).reorder_batch_threshold == 16
     assert _with_value("flashmla", (CONFIG, 16)).reorder_batch_threshold == 16

@@ -10,7 +10,7 @@ from attnbench.analysis.pairing import Pair, cell_of
 from attnbench.analysis.series import Series, series_of
 from attnbench.db.store import Store
 from attnbench.records import Measurement
-from attnbench.reporting.noise import turns_of
+from attnbench.results.noise import turns_of
 from tests.stored_results import attn, store_run, timed
 
 CASE = attn("q512")

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from attnbench import api
+from attnbench.analysis.fields import spec
+from attnbench.compat.trtllm_csv import COLUMNS, write_trtllm_csv
 from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError, UsageError
 from attnbench.provenance.machine import Machine
-from attnbench.reporting.fields import spec
 from attnbench.reporting.tables import results_table
-from attnbench.reporting.trtllm_csv import COLUMNS, write_trtllm_csv
 from attnbench.running import memory
 from attnbench.running.memory import memory_refusal
 from attnbench.specs.batch import parse_batch_spec

@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from attnbench.cli import cli
-from attnbench.db.models import RunStatus
 from attnbench.db.store import Store
+from attnbench.records import RunStatus
 from attnbench.timing.sentinels import Sentinels
 from tests.stored_results import H200, attn, store_run, timed
 

@@ -12,7 +12,7 @@ from attnbench.cli import cli
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.kernels.registry import FAMILIES
-from attnbench.reporting.command_line import case_command
+from attnbench.results.command_line import case_command
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.shape import MlaShape

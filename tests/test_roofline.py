@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from attnbench.analysis.peaks import Peaks
 from attnbench.analysis.roofline import (
     is_above_roofline,
     is_impossible,
@@ -14,7 +15,6 @@ from attnbench.analysis.roofline import (
 )
 from attnbench.analysis.series import Series, series_of
 from attnbench.provenance.machine import Machine
-from attnbench.provenance.peaks import Peaks
 from attnbench.records import Status
 from attnbench.timing.sentinels import Sentinels
 from tests.stored_results import CPU, H200, attn, failed, measured, timed

@@ -8,10 +8,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from attnbench.cli import cli
-from attnbench.db.models import RunStatus
 from attnbench.db.store import Store
 from attnbench.provenance.source import Source
-from attnbench.records import Status
+from attnbench.records import RunStatus, Status
 from tests.stored_results import H200, SOURCE, attn, cache_write, failed, store_run, timed
 
 CASE, REFUSED, WRITES = attn("q512"), attn("q512", "flash"), cache_write(64, "NHD")

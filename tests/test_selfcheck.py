@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from attnbench.db.models import RunStatus
 from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError
-from attnbench.records import Status
-from attnbench.reporting.selfcheck import find_and_store, selfcheck_text
+from attnbench.records import RunStatus, Status
+from attnbench.reporting.selfcheck import selfcheck_text
+from attnbench.results.selfcheck import find_and_store
 from attnbench.specs.case import Case
 from tests.conftest import Attnbench, started, wait_for_first_outcome
 from tests.stored_results import Results, attn, cache_write, failed, store_run, timed

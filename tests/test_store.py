@@ -18,13 +18,12 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 
-from attnbench.db.models import RunStatus
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
-from attnbench.records import Measurement, Outcome, Status
+from attnbench.records import Measurement, Outcome, RunStatus, Status
 from attnbench.stats.median import median_interval
 from tests.conftest import small_case
 from tests.stored_runs import (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from attnbench.db.store import Store
-from attnbench.reporting.study_conclusion import Conclusion
+from attnbench.studies.conclusion import Conclusion
 from tests.conftest import Attnbench, started, wait_for_first_outcome
 from tests.own_kernels.mla.paced import TRUTH
 
@@ -121,7 +121,7 @@ def test_another_study_does_not_resume_a_run(
 ) -> None:
     assert attnbench("study", attn, *QUICK, "--rounds", "1").returncode == 0
     with Store.open(tmp_path / "attnbench.db", create=False) as store:
-        from attnbench.db.models import RunStatus
+        from attnbench.records import RunStatus
 
         store.finish_run(1, RunStatus.INTERRUPTED)
     other = tmp_path / "other.yaml"

@@ -20,13 +20,13 @@ from attnbench.db.store import Store
 from attnbench.db.transfer import export
 from attnbench.errors import UsageError
 from attnbench.records import Outcome, Status
-from attnbench.reporting.answers.contrast import answer as contrast_answer
-from attnbench.reporting.answers.winner import answer as winner_answer
-from attnbench.reporting.charts import Heat, Lines
-from attnbench.reporting.plots import MISSING, write_plots
-from attnbench.reporting.study_conclusion import Conclusion, conclude, conclusion_text
-from attnbench.specs.answer import ContrastAnswer, WinnerAnswer
 from attnbench.specs.case import Case
+from attnbench.studies.analysis import ContrastAnswer, WinnerAnswer
+from attnbench.studies.answers.contrast import answer as contrast_answer
+from attnbench.studies.answers.winner import answer as winner_answer
+from attnbench.studies.charts import Heat, Lines
+from attnbench.studies.conclusion import Conclusion, conclude, conclusion_text
+from attnbench.studies.plots import MISSING, write_plots
 from attnbench.timing.method import Method
 from tests.stored_results import (
     CPU,
@@ -89,7 +89,9 @@ def test_a_contrast_pairs_cells_that_differ_in_the_field_alone(tmp_path: Path) -
         for layout in ("NHD", "HND")
     ]
     asked = ContrastAnswer("layout", (("NHD", "HND"),))
-    found = contrast(listed(tmp_path, of_each(cases)), asked, ("NHD", "HND"), NOISE)
+    found = contrast(
+        listed(tmp_path, of_each(cases)), asked.field, ("NHD", "HND"), NOISE, asked.tune
+    )
     assert [each.base.case.batch.num_tokens for each in found] == [256, 1024, 4096]
     assert [each.comparison.verdict for each in found] == ["slower"] * 3
     assert all(each.comparison.ratio == pytest.approx(1.1, rel=0.01) for each in found)
@@ -99,7 +101,9 @@ def test_backends_are_contrasted_each_at_its_best_setting(tmp_path: Path) -> Non
     cases = [(attn("8q1kv1k", "naive"), 2e-5)]
     cases += [(attn("8q1kv1k", "sdpa", num_splits=n), 1e-5 * n) for n in (1, 2, 4)]
     asked = ContrastAnswer("backend", (("naive", "sdpa"),), tune=("num_splits",))
-    (found,) = contrast(listed(tmp_path, of_each(cases)), asked, ("naive", "sdpa"), NOISE)
+    (found,) = contrast(
+        listed(tmp_path, of_each(cases)), asked.field, ("naive", "sdpa"), NOISE, asked.tune
+    )
     assert found.comparison.ratio == pytest.approx(0.5, rel=0.01)
     assert found.head.chosen == (("num_splits", 1),)
     assert found.head.num_settings == 3

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
+from attnbench.compat.suite_config import imported
 from attnbench.errors import UsageError
 from attnbench.kernels.registry import FAMILIES
-from attnbench.reporting.study import dry_run_text
 from attnbench.running.forecast import Forecast, Foreseen
 from attnbench.running.plan import Limits, Plan
 from attnbench.running.process import WorkerProcess
-from attnbench.running.studies import Asking, built_in, changed, load_study
-from attnbench.running.study_cases import Cells, cells_of
-from attnbench.specs.answer import ContrastAnswer
-from attnbench.specs.study import Study, read_study
-from attnbench.specs.suite_config import imported
+from attnbench.studies.analysis import ContrastAnswer
+from attnbench.studies.asking import Asking, built_in, changed, load_study
+from attnbench.studies.cases import Cells, cells_of
+from attnbench.studies.file import Study, read_study
+from attnbench.studies.listing import dry_run_text
 from attnbench.timing.method import Method
 
 HEAD = """\

@@ -9,10 +9,11 @@ import pytest
 from attnbench.db.store import Store
 from attnbench.provenance.machine import Machine
 from attnbench.records import Status
-from attnbench.reporting.grid import Column, Style, grid, shorten, words
 from attnbench.reporting.pivot import pivot_tables
-from attnbench.reporting.selection import Selection
 from attnbench.reporting.tables import results_table
+from attnbench.reporting.text_table import Column, Style, grid, words
+from attnbench.results.selection import Selection
+from attnbench.shorten import shorten
 from attnbench.specs.case import Value
 from attnbench.timing.method import Method
 from attnbench.timing.sentinels import Sentinels

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from attnbench.db.migrations import HISTORY, History
-from attnbench.db.models import RunStatus
 from attnbench.db.store import Store
-from attnbench.db.transfer import Transfer, export, merge
+from attnbench.db.transfer import export, merge
 from attnbench.errors import UsageError
-from attnbench.records import Outcome, Status
+from attnbench.records import Outcome, RunStatus, Status, Transfer
 from tests.conftest import small_case
 from tests.stored_runs import CASE, H100, METHOD, OK, REFUSED, backdate, fill, start, timed
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.records import Status
-from attnbench.reporting.selection import select
-from attnbench.reporting.where import Condition, parse_condition
+from attnbench.results.selection import select
+from attnbench.results.where import Condition, parse_condition
 from tests.stored_results import Results, attn, failed, mla, store_run, timed
 
 NAMES = st.from_regex(r"[a-z_][a-z0-9_]{0,12}", fullmatch=True)

@@ -10,7 +10,6 @@ from attnbench.analysis.compare import Comparison, compare
 from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.series import Series
 from attnbench.analysis.tuning import Timed, cell, tuned
-from attnbench.specs.answer import ContrastAnswer
 
 # Fields that are another's consequence: with another backend these need not be equal.
 _FOLLOWS = {
@@ -30,15 +29,16 @@ class Contrasted:
 
 def contrast(
     listed: Sequence[Series],
-    answer: ContrastAnswer,
+    field: str,
     pair: tuple[str, str],
     noise: Callable[[Cell], Noise],
+    tune: Sequence[str] = (),
 ) -> list[Contrasted]:
     """Every two cases that differ in the field alone and have times in common rounds."""
     sides = []
     for value in pair:
-        found = [each for each in listed if _value(each, answer.field) == value]
-        sides.append({_rest(each, answer.field): each for each in tuned(found, answer.tune)})
+        found = [each for each in listed if _value(each, field) == value]
+        sides.append({_rest(each, field): each for each in tuned(found, tune)})
     base, head = sides
     places = [(base[rest], head[rest]) for rest in base if rest in head]
     cells = [cell(f"{at}", b.times, h.times) for at, (b, h) in enumerate(places)]

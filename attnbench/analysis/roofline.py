@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from attnbench.analysis.peaks import Peaks, peaks
 from attnbench.analysis.series import Series
 from attnbench.provenance.machine import Machine
-from attnbench.provenance.peaks import Peaks, peaks
 from attnbench.specs.case import Case
 from attnbench.timing.sentinels import Sentinels
 

@@ -20,8 +20,8 @@ from attnbench.errors import INTERRUPTED, UsageError
 from attnbench.kernels.registry import FAMILIES
 from attnbench.provenance.environment import kept_variables
 from attnbench.provenance.machine import Machine
-from attnbench.reporting.diff import diff
 from attnbench.reporting.progress import outcome_line
+from attnbench.results.diff import diff
 from attnbench.running.builds import Build, check_builds, own_code
 from attnbench.running.interleaved import Interleaved, Side
 from attnbench.running.plan import Plan

@@ -7,7 +7,7 @@ from attnbench.commands.variadic import VariadicCommand
 from attnbench.db import transfer
 from attnbench.db.store import Store
 from attnbench.reporting.runs import transfer_text
-from attnbench.reporting.selection import run_numbers
+from attnbench.results.selection import run_numbers
 
 
 @click.group("db")

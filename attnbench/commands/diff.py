@@ -11,17 +11,15 @@ from attnbench.commands.options import db_option, html_option, note
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
-from attnbench.reporting.diff import diff
-from attnbench.reporting.explain import explain
-from attnbench.reporting.gpu_diff import (
-    GpuDiff,
-    diff_gpus,
-    gpu_diff_json,
-    gpu_diff_text,
-    is_across_gpus,
-)
-from attnbench.reporting.grid import Style
+from attnbench.reporting.explain import explain_text
+from attnbench.reporting.gpu_diff import gpu_diff_json, gpu_diff_text
 from attnbench.reporting.html.diff import diff_page
+from attnbench.reporting.text_table import Style
+from attnbench.results.diff import diff
+from attnbench.results.explain import find_row, read_samples
+from attnbench.results.gpu_diff import GpuDiff, diff_gpus, is_across_gpus
+from attnbench.results.report import read_sentinels
+from attnbench.results.samples import read_quantiles
 
 
 @click.command("diff", cls=VariadicCommand)
@@ -71,10 +69,15 @@ def command(**given: Any) -> None:
         if given["explain"] is not None:
             if given["form"] == "json":
                 raise UsageError("--explain shows text; --format beside it is table or markdown")
-            click.echo(explain(store, found, given["explain"], _style(given["form"]), _width()))
+            row = find_row(found, given["explain"])
+            samples = read_samples(store, row)
+            click.echo(explain_text(found, row, samples, _style(given["form"]), _width()))
             return
         if given["html"]:
-            page = diff_page(store, found)
+            sides = (found.base, found.head)
+            listed = (each for side in sides for each in side.measurements)
+            sentinels = read_sentinels(store, {run for side in sides for run in side.runs})
+            page = diff_page(found, read_quantiles(store, listed), sentinels)
             given["html"].write(page)  # which opens the file
     show_and_exit(found, given)
 

@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from attnbench.commands.options import all_of, parsed
-from attnbench.reporting.diff import FAILING, Diff, parse_margin
 from attnbench.reporting.diff_json import diff_json
 from attnbench.reporting.diff_markdown import diff_markdown
 from attnbench.reporting.diff_text import diff_text
+from attnbench.results.diff import FAILING, Diff, parse_margin
 
 diff_options = all_of(
     [

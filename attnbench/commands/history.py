@@ -10,10 +10,10 @@ from attnbench.commands.options import db_option, note, parsed
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
-from attnbench.reporting.diff import parse_margin
-from attnbench.reporting.history import all_steps, histories
 from attnbench.reporting.history_text import history_text, runs_before_steps
-from attnbench.reporting.where import parse_condition
+from attnbench.results.diff import parse_margin
+from attnbench.results.history import all_steps, histories
+from attnbench.results.where import parse_condition
 
 
 @click.command("history", cls=VariadicCommand)

@@ -8,7 +8,7 @@ import click
 from attnbench.commands.options import db_option, note, positive
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.db.store import Store
-from attnbench.foreign.file import read_file, store_file
+from attnbench.imports.file import read_file, store_file
 from attnbench.reporting.imported import imported_text, require_results
 from attnbench.specs.shape import ATTN_MODELS, MLA_MODELS, attn_shape, mla_shape
 

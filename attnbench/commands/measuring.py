@@ -19,9 +19,9 @@ from attnbench.records import Measurement, Status
 from attnbench.reporting.budget import Budget
 from attnbench.reporting.export import write_csv, write_json
 from attnbench.reporting.forecast import forecast_text
-from attnbench.reporting.noise import noise_for
 from attnbench.reporting.progress import outcome_line
 from attnbench.reporting.tables import results_table
+from attnbench.results.noise import noise_for
 from attnbench.running.cases import DEFAULT_TIMER, Asked, cases_for, check_scope
 from attnbench.running.forecast import forecast
 from attnbench.running.plan import Limits, Plan

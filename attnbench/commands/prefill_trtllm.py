@@ -11,7 +11,7 @@ from attnbench.commands import options
 from attnbench.commands.measuring import measure_family
 from attnbench.commands.measuring_options import measuring_options
 from attnbench.commands.variadic import VariadicCommand
-from attnbench.reporting.trtllm_csv import write_trtllm_csv
+from attnbench.compat.trtllm_csv import write_trtllm_csv
 from attnbench.running.cases import Asked
 from attnbench.specs.batch import Batch
 from attnbench.specs.lengths import DEFAULT_BATCH_SIZES, DEFAULT_MAX_LENS, prompt_batches

@@ -11,8 +11,10 @@ from attnbench.commands.variadic import VariadicCommand
 from attnbench.db.store import Store
 from attnbench.reporting.html.report import report_page
 from attnbench.reporting.pivot import METRICS
-from attnbench.reporting.report import View, report, selected
-from attnbench.reporting.where import parse_condition
+from attnbench.reporting.report import View, report_text
+from attnbench.results.report import read_report
+from attnbench.results.samples import read_quantiles
+from attnbench.results.where import parse_condition
 
 
 @click.command("report", cls=VariadicCommand)
@@ -87,9 +89,11 @@ def command(
     width, height = get_terminal_size()
     shown = View(**view, width=width)
     with Store.open(db, create=False, note=note) as store:
-        text = report(store, refs, where, shown)
+        found = read_report(store, refs, where)
+        text = report_text(found, shown)
         if html:
-            page = report_page(store, selected(store, refs, where))
+            listed = (each for s in found.selections for each in s.measurements)
+            page = report_page(found, read_quantiles(store, listed))
             html.write(page)  # which opens the file
     on_terminal = output.name == "-" and sys.stdout.isatty()
     if on_terminal and not no_pager and text.count("\n") >= height:

@@ -4,8 +4,9 @@ import click
 
 from attnbench.commands.options import db_option, note
 from attnbench.db.store import Store
-from attnbench.reporting.repro import repro
-from attnbench.running.here import look_here
+from attnbench.reporting.repro import subject_text
+from attnbench.results.repro import repro
+from attnbench.running.this_machine import look_here
 
 
 @click.command("repro")
@@ -24,7 +25,7 @@ def command(id_: str, db: str) -> None:
     """
     with Store.open(db, create=False, note=note) as store:
         found = repro(store, id_, look_here)
-    note(found.subject)
+    note(subject_text(found))
     for text in found.differences:
         note(f"differs here: {text}")
     if not found.differences:

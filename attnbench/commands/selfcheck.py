@@ -16,7 +16,8 @@ from attnbench.errors import INTERRUPTED
 from attnbench.kernels.registry import FAMILIES
 from attnbench.provenance.machine import Machine
 from attnbench.reporting.progress import outcome_line
-from attnbench.reporting.selfcheck import find_and_store, selfcheck_text
+from attnbench.reporting.selfcheck import selfcheck_text
+from attnbench.results.selfcheck import find_and_store
 from attnbench.running.cases import DEFAULT_TIMER, asked_by_default, cases_for
 from attnbench.running.plan import Limits, Plan
 from attnbench.running.selfcheck import SelfCheck

@@ -18,14 +18,14 @@ from attnbench.commands.measuring import (
     write_records,
 )
 from attnbench.commands.measuring_options import measuring_options
+from attnbench.compat.suite_config import imported
 from attnbench.db.store import Store
-from attnbench.reporting.plots import write_plots
-from attnbench.reporting.study import dry_run_text, studies_table
-from attnbench.reporting.study_conclusion import Conclusion, conclude, conclusion_text
 from attnbench.running.forecast import forecast
 from attnbench.running.session import Session
-from attnbench.running.studies import Asking, built_in, load_study, outcomes_of
-from attnbench.specs.suite_config import imported
+from attnbench.studies.asking import Asking, built_in, load_study, outcomes_of
+from attnbench.studies.conclusion import Conclusion, conclude, conclusion_text
+from attnbench.studies.listing import dry_run_text, studies_table
+from attnbench.studies.plots import write_plots
 
 # What a family's option is called where its parameter has another name.
 _RENAMED = {

@@ -6,7 +6,6 @@ of its content. A run's number and all ids are this file's own; UUIDs hold acros
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -105,14 +104,6 @@ class SourceRow(Keyed):
     dirty: Mapped[str | None]
     subject: Mapped[str | None]
     facts: Mapped[Json]
-
-
-class RunStatus(StrEnum):
-    """How far a run came; one that was killed stays running."""
-
-    RUNNING = "running"
-    FINISHED = "finished"
-    INTERRUPTED = "interrupted"
 
 
 class RunRow(Base):

@@ -18,8 +18,8 @@ from attnbench.db.models import (
     RunRow,
     SourceRow,
 )
-from attnbench.db.rows import Run, measurement, run_record
-from attnbench.records import Measurement, Status
+from attnbench.db.rows import measurement, run_record
+from attnbench.records import Measurement, Run, Status
 from attnbench.specs.case import Case
 
 # By time, because a merged run has a higher number than those that were there before.

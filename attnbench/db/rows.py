@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from statistics import median
 from typing import Any
@@ -20,13 +20,12 @@ from attnbench.db.models import (
     MeasurementRow,
     MethodRow,
     RunRow,
-    RunStatus,
     SourceRow,
 )
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
-from attnbench.records import Measurement, Outcome, Status
+from attnbench.records import Measurement, Outcome, Run, RunStatus, Status
 from attnbench.specs.case import Case, Value, content_hash
 from attnbench.stats.median import median_interval
 from attnbench.timing.method import Method
@@ -38,30 +37,6 @@ _FACTS = tuple(
     for field in fields(Outcome)
     if field.name not in {"samples", *(f.name for f in fields(Measurement))}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A stored run without its plan, which can be large."""
-
-    number: int
-    uuid: str
-    command: str
-    argv: tuple[str, ...]
-    label: str | None
-    status: RunStatus
-    started: datetime  # UTC
-    finished: datetime | None  # None while it is running, and after it was killed
-    options: Mapping[str, object]
-    machine_key: str
-    machine_model: str  # hash that cards of one model share
-    machine_name: str
-    branch: str | None
-    commit: str | None
-    machine: Mapping[str, object]  # facts that Machine.from_facts reads
-    environment: Mapping[str, object]  # facts that Environment.from_facts reads
-    source: Mapping[str, object]  # the fields of Source
-    counts: Mapping[Status, int]  # outcomes by status, without those that are none
 
 
 def machine_row(machine: Machine) -> MachineRow:

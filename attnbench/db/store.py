@@ -21,7 +21,6 @@ from attnbench.db.models import (
     MethodRow,
     NoiseRow,
     RunRow,
-    RunStatus,
     SampleRow,
     SentinelRow,
 )
@@ -33,12 +32,11 @@ from attnbench.db.queries import (
     read_runs,
     read_seconds,
 )
-from attnbench.db.rows import Run
 from attnbench.errors import UsageError
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
-from attnbench.records import Measurement, Outcome, Status
+from attnbench.records import Measurement, Outcome, Run, RunStatus, Status
 from attnbench.specs.case import Case
 from attnbench.timing.method import Method
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,19 +29,9 @@ from attnbench.db.models import (
 )
 from attnbench.db.queries import batched
 from attnbench.db.store import Store
+from attnbench.records import Transfer
 
 _BATCH = 200  # measurements whose samples are in memory at once
-
-
-@dataclass(frozen=True, slots=True)
-class Transfer:
-    """What one database gave to another that this one lacked."""
-
-    numbers: Mapping[int, int]  # of each run: its number in the origin to that in the target
-    runs: int  # that were new
-    measurements: int
-    samples: int  # measurements whose samples came
-    noise: int = 0  # findings of how far equal code measures apart
 
 
 def export(

@@ -3,14 +3,15 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from attnbench.analysis.fields import requested
 from attnbench.analysis.standing import Standing
-from attnbench.db.rows import Run
-from attnbench.records import Measurement
-from attnbench.reporting.fields import requested
-from attnbench.reporting.grid import WIDTH, Column, Style, grid, items, words
-from attnbench.reporting.noise import NoiseLookup, assumed_noise
-from attnbench.reporting.section import Section, sections
+from attnbench.records import Measurement, Run
+from attnbench.reporting.columns import field_columns
+from attnbench.reporting.headings import cohort_heading
 from attnbench.reporting.tables import spec_column
+from attnbench.reporting.text_table import WIDTH, Column, Style, grid, items, words
+from attnbench.results.cohort import Cohort, cohorts
+from attnbench.results.noise import NoiseLookup, assumed_noise
 from attnbench.specs.case import WORKLOAD_FIELDS, Case
 from attnbench.units import MISSING, seconds_column, three_digits
 
@@ -30,27 +31,27 @@ def best_tables(
     Tied are those of which no difference from the best beyond 1 % is shown; the next is the
     fastest of the others, with the 95 % interval of its time over the best's.
     """
-    listed = sections(measurements, runs, noise=noise)
+    listed = cohorts(measurements, runs, noise=noise)
     return "\n\n".join(_section_text(each, style, width) for each in listed)
 
 
-def _section_text(section: Section, style: Style, width: int) -> str:
-    groups = _by_workload(section)
+def _section_text(cohort: Cohort, style: Style, width: int) -> str:
+    groups = _by_workload(cohort)
     compared = [listed for listed in groups if len(listed) > 1]
-    blocks = [section.heading(style, width)]
+    blocks = [cohort_heading(cohort, style, width)]
     if compared:
-        blocks.append(grid(_columns(section, compared), style, width))
-    lines = [*_counts(section, compared)]
+        blocks.append(grid(_columns(cohort, compared), style, width))
+    lines = [*_counts(cohort, compared)]
     if alone := len(groups) - len(compared):
         lines.append(f"{alone} workload{'s' * (alone > 1)} with nothing to compare with")
     blocks.append(items(lines, style, width))
     return "\n\n".join(filter(None, blocks))
 
 
-def _by_workload(section: Section) -> list[list[Standing]]:
+def _by_workload(cohort: Cohort) -> list[list[Standing]]:
     """The rows of each workload, the best first, then by time."""
     groups: dict[int, list[Standing]] = defaultdict(list)
-    for each in section.standings:
+    for each in cohort.standings:
         if each is not None:
             groups[id(each.best)].append(each)
     return [sorted(listed, key=_ratio) for listed in groups.values()]
@@ -60,7 +61,7 @@ def _ratio(standing: Standing) -> float:
     return standing.comparison.ratio if standing.comparison else 1.0
 
 
-def _columns(section: Section, groups: Sequence[Sequence[Standing]]) -> list[Column]:
+def _columns(cohort: Cohort, groups: Sequence[Sequence[Standing]]) -> list[Column]:
     firsts = [listed[0].series for listed in groups]
     unit, times = seconds_column([each.time for each in firsts])
     ties = [[each for each in listed if each.place == "tie"] for listed in groups]
@@ -70,16 +71,16 @@ def _columns(section: Section, groups: Sequence[Sequence[Standing]]) -> list[Col
     ]
     columns = [
         spec_column(firsts),
-        *section.fields.columns(firsts, WORKLOAD_FIELDS),
-        words("best", [_name(section, each.case) for each in firsts]),
+        *field_columns(cohort.fields, firsts, WORKLOAD_FIELDS),
+        words("best", [_name(cohort, each.case) for each in firsts]),
         Column(f"latency\n{unit}", times),
     ]
     if any(ties):
-        named = [", ".join(_name(section, each.series.case) for each in tied) for tied in ties]
+        named = [", ".join(_name(cohort, each.series.case) for each in tied) for tied in ties]
         columns.append(words("tied with it", [text or MISSING for text in named]))
     if any(nexts):
         columns += [
-            words("next", [_name(section, e.series.case) if e else MISSING for e in nexts]),
+            words("next", [_name(cohort, e.series.case) if e else MISSING for e in nexts]),
             Column("vs\nbest", [f"{three_digits(_ratio(e))}x" if e else MISSING for e in nexts]),
             Column("95 %\ninterval", [_interval(e) for e in nexts]),
         ]
@@ -95,14 +96,14 @@ def _interval(standing: Standing | None) -> str:
     return f"{three_digits(found.low)} to {three_digits(found.high)}"
 
 
-def _counts(section: Section, groups: Sequence[Sequence[Standing]]) -> list[str]:
+def _counts(cohort: Cohort, groups: Sequence[Sequence[Standing]]) -> list[str]:
     """How often each implementation was the best, alone or tied with others."""
     sole: Counter[str] = Counter()
     tied: Counter[str] = Counter()
     for listed in groups:
         top = [e for e in listed if e.place in ("best", "tie")]
         for each in top:
-            (tied if len(top) > 1 else sole)[_name(section, each.series.case)] += 1
+            (tied if len(top) > 1 else sole)[_name(cohort, each.series.case)] += 1
     names = sorted({*sole, *tied}, key=lambda name: (-sole[name], -tied[name], name))
     texts = [f"{n} {sole[n]}" + (f" and {tied[n]} tied" if tied[n] else "") for n in names]
     if not groups:
@@ -111,12 +112,12 @@ def _counts(section: Section, groups: Sequence[Sequence[Standing]]) -> list[str]
     return [f"best of {len(groups)} workload{plural}: {', '.join(texts)}"]
 
 
-def _name(section: Section, case: Case) -> str:
+def _name(cohort: Cohort, case: Case) -> str:
     """The backend with what else was asked of it that tells rows apart."""
     asked = requested(case)
     choices = [
         f"{name} {asked[name]}"
-        for name in section.fields.varying
+        for name in cohort.fields.varying
         if name in asked and name not in WORKLOAD_FIELDS and name != "backend"
     ]
     return " ".join([case.backend, *choices])

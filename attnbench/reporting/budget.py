@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from attnbench.errors import UsageError
-from attnbench.reporting.grid import Column
+from attnbench.reporting.text_table import Column
 from attnbench.specs.shape import MODEL_LAYERS
 from attnbench.units import percent_column, seconds_column
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from attnbench.analysis.choices import Best, Rival, best_choice, by_knob
+from attnbench.analysis.fields import batch_text
 from attnbench.analysis.series import Series
-from attnbench.reporting.fields import batch_text
 from attnbench.specs.case import Value
 from attnbench.units import change_in_percent, seconds_column, three_digits
 

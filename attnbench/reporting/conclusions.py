@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Sequence
 
 from attnbench.analysis.contrast import Contrast, contrasts, facts
+from attnbench.analysis.fields import Fields
 from attnbench.analysis.fixed_cost import FixedCost, fixed_cost
 from attnbench.analysis.series import Series
 from attnbench.kernels.prefill import BASELINES
-from attnbench.reporting.fields import Fields
-from attnbench.reporting.grid import Column, Style, grid, items
-from attnbench.reporting.section import Section
+from attnbench.reporting.columns import field_columns
+from attnbench.reporting.text_table import Column, Style, grid, items
+from attnbench.results.cohort import Cohort
 from attnbench.specs.case import Value
 from attnbench.units import percent_column, seconds_column, three_digits
 
@@ -30,15 +31,15 @@ CONTRASTED: dict[str, dict[str, Value | tuple[str, ...] | None]] = {
 SIZED = ("cache-write",)
 
 
-def conclusions(listed: Sequence[Section], style: Style, width: int) -> list[str]:
+def conclusions(listed: Sequence[Cohort], style: Style, width: int) -> list[str]:
     """Blocks of text: the fixed cost of each implementation, then a line for each contrast."""
     right = [
         series
-        for section in listed
-        for series, wrong in zip(section.timed, section.wrong, strict=True)
+        for cohort in listed
+        for series, wrong in zip(cohort.timed, cohort.wrong, strict=True)
         if not wrong
     ]
-    families = dict.fromkeys(section.series[0].case.family for section in listed)
+    families = dict.fromkeys(cohort.series[0].case.family for cohort in listed)
     blocks = []
     for family in families:
         of_family = [each for each in right if each.case.family == family]
@@ -108,7 +109,7 @@ def _fixed_costs(listed: Sequence[Series], style: Style, width: int) -> list[str
     if not found:
         return []
     firsts, fits = [first for first, _ in found], [fit for _, fit in found]
-    columns = [*Fields.of([each.case for each in firsts]).columns(firsts), *_timers(firsts)]
+    columns = [*field_columns(Fields.of([each.case for each in firsts]), firsts), *_timers(firsts)]
     table = grid([*columns, *_fit_columns(fits)], style, width)
     return [f"time = fixed + tokens x slope, with half the 95 % interval of each\n\n{table}"]
 

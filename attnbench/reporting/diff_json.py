@@ -10,9 +10,9 @@ from dataclasses import asdict
 
 from attnbench.analysis.compare import geometric_mean_ratio
 from attnbench.analysis.series import Series
-from attnbench.reporting.diff import Diff, Row
-from attnbench.reporting.selection import Selection
-from attnbench.reporting.suspects import device_ratios, kernels_of, suspects
+from attnbench.results.diff import Diff, Row
+from attnbench.results.selection import Selection
+from attnbench.results.suspects import device_ratios, kernels_of, suspects
 
 Json = dict[str, object]
 

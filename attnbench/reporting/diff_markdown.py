@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from attnbench.reporting.diff import FAILING, FAILS, Diff, Row, newest
-from attnbench.reporting.diff_text import by_section, failures, header, summary, table
-from attnbench.reporting.grid import items
+from attnbench.reporting.diff_text import by_cohort, failures, header, summary, table
+from attnbench.reporting.text_table import items
+from attnbench.results.diff import FAILING, FAILS, Diff, Row, newest
 
 # GitHub refuses a comment of more than 65536 characters.
 _MOST = 60_000
@@ -38,7 +38,7 @@ def _title(diff: Diff) -> str:
 
 
 def _tables(rows: Sequence[Row], diff: Diff) -> str:
-    return "\n\n".join(_plain(table(each, diff, "markdown")) for each in by_section(rows))
+    return "\n\n".join(_plain(table(each, diff, "markdown")) for each in by_cohort(rows))
 
 
 def _listed(lines: Sequence[str]) -> str:

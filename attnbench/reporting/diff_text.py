@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 
 from attnbench.analysis.compare import Comparison, Noise, geometric_mean_ratio
-from attnbench.db.models import RunStatus
-from attnbench.reporting.diff import FAILS, NOW_FAILS, NOW_RUNS, Diff, Row
-from attnbench.reporting.differences import source_text
-from attnbench.reporting.grid import WIDTH, Column, Style, grid, heading, items, known
-from attnbench.reporting.section import Section
-from attnbench.reporting.selection import Selection
-from attnbench.reporting.suspects import device_ratios, suspects
+from attnbench.records import RunStatus
+from attnbench.reporting.columns import field_columns
 from attnbench.reporting.tables import spec_column
+from attnbench.reporting.text_table import WIDTH, Column, Style, grid, heading, items, known
+from attnbench.results.cohort import Cohort
+from attnbench.results.diff import FAILS, NOW_FAILS, NOW_RUNS, Diff, Row
+from attnbench.results.differences import source_text
+from attnbench.results.selection import Selection
+from attnbench.results.suspects import device_ratios, suspects
 from attnbench.units import MISSING, change_in_percent, percent, seconds_column
 
 
@@ -18,7 +19,7 @@ def diff_text(diff: Diff, width: int = WIDTH) -> str:
     """The whole diff as a terminal's text."""
     blocks = [
         items(header(diff), width=width),
-        *(table(rows, diff, width=width) for rows in by_section(diff.rows)),
+        *(table(rows, diff, width=width) for rows in by_cohort(diff.rows)),
         items(summary(diff), width=width),
         items([*failures(diff.rows), *diff.leftovers], width=width),
     ]
@@ -58,7 +59,7 @@ def _differences(diff: Diff) -> list[str]:
     return lines
 
 
-def by_section(rows: Sequence[Row]) -> list[list[Row]]:
+def by_cohort(rows: Sequence[Row]) -> list[list[Row]]:
     """The rows that one table can show: of one family, method and machine model."""
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
@@ -70,28 +71,28 @@ def by_section(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def table(rows: Sequence[Row], diff: Diff, style: Style = "table", width: int = WIDTH) -> str:
-    """Rows of one section with its heading."""
+    """Rows of one cohort with its heading."""
     columns = grid(verdict_columns(rows, diff), style, width)
-    return f"{heading(section_lines(rows, diff), style, width)}\n\n{columns}"
+    return f"{heading(cohort_lines(rows, diff), style, width)}\n\n{columns}"
 
 
-def section_lines(rows: Sequence[Row], diff: Diff) -> list[str]:
+def cohort_lines(rows: Sequence[Row], diff: Diff) -> list[str]:
     """What all rows of a table share."""
-    base = Section([row.pair.base for row in rows], diff.base.runs)
-    head = Section([row.pair.head for row in rows], diff.head.runs)
+    base = Cohort([row.pair.base for row in rows], diff.base.runs)
+    head = Cohort([row.pair.head for row in rows], diff.head.runs)
     rounds = f"{base.rounds} and {head.rounds} rounds"
     return [f"{head.subject}; {rounds}", head.shared_but(*_across(diff))]
 
 
 def verdict_columns(rows: Sequence[Row], diff: Diff) -> list[Column]:
     """A verdict on each row, with what it rests on."""
-    head = Section([row.pair.head for row in rows], diff.head.runs)
+    head = Cohort([row.pair.head for row in rows], diff.head.runs)
     times = [row.pair.base.mean_time for row in rows] + [each.mean_time for each in head.series]
     unit, texts = seconds_column(times)
     return [
         Column("verdict", [row.verdict for row in rows], left=True),
         *([] if "batch" in _across(diff) else [spec_column(head.series)]),
-        *head.fields.columns(head.series),
+        *field_columns(head.fields, head.series),
         Column(f"base\n{unit}", texts[: len(rows)]),
         Column(f"head\n{unit}", texts[len(rows) :]),
         Column("change\n%", [_change(row) for row in rows]),
@@ -210,6 +211,6 @@ def failures(rows: Sequence[Row]) -> list[str]:
     lines = []
     for verdict in (NOW_FAILS, NOW_RUNS, FAILS):
         pairs = [row.pair for row in rows if row.verdict == verdict]
-        failed = Section([p.head if p.head.failures else p.base for p in pairs], {})
+        failed = Cohort([p.head if p.head.failures else p.base for p in pairs], {})
         lines += [f"{verdict}: {text}" for text in failed.failures()]
     return lines

@@ -4,7 +4,7 @@ from tabulate import tabulate
 
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
-from attnbench.reporting.grid import WIDTH
+from attnbench.reporting.text_table import WIDTH
 from attnbench.running.examine import Examination
 from attnbench.units import bytes_column, three_digits
 

@@ -5,41 +5,31 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from attnbench.analysis.across import field_of, told
 from attnbench.analysis.series import Series
-from attnbench.db.store import Store
-from attnbench.errors import UsageError
 from attnbench.records import Measurement
-from attnbench.reporting.diff import Diff, Row, some
 from attnbench.reporting.fingerprints import fingerprints
-from attnbench.reporting.grid import WIDTH, Column, Style, grid, heading, items
-from attnbench.reporting.suspects import kernels_of
-from attnbench.specs.batch import parse_batch_spec
-from attnbench.specs.case import Case
+from attnbench.reporting.text_table import WIDTH, Column, Style, grid, heading, items
+from attnbench.results.diff import Diff, Row
+from attnbench.results.explain import KEY_SHOWN, SamplesById
+from attnbench.results.suspects import kernels_of
 from attnbench.units import MISSING, change_in_percent, seconds_column, three_digits
 
 _BARS = "▁▂▃▄▅▆▇█"
 _BINS = 20
 _BULK = 0.98  # of all samples; what is slower counts into the last bin
-_LEAST_KEY, _KEY_SHOWN = 6, 12  # characters of a case's key
-_LISTED = 8  # cases in a message
 
 
-def explain(store: Store, diff: Diff, text: str, style: Style = "table", width: int = WIDTH) -> str:
-    """The one case that `text` names: verdict, rounds with samples, kernels, fingerprints.
-
-    text is the beginning of a case's key, 6 characters or more, or words of which each is the
-    value of a field or FIELD=VALUE: "sdpa q512", "backend=flash batch=q2k". UsageError for none
-    and for several.
-    """
-    row = _found(diff, text)
+def explain_text(
+    diff: Diff, row: Row, samples: SamplesById, style: Style = "table", width: int = WIDTH
+) -> str:
+    """One row of a diff: verdict, rounds with samples, kernels, fingerprints."""
     base, head = row.pair.base, row.pair.head
-    title = f"{head.case.family} {diff.describe(head.case)}, key {head.first.case_key[:_KEY_SHOWN]}"
+    title = f"{head.case.family} {diff.describe(head.case)}, key {head.first.case_key[:KEY_SHOWN]}"
     runs = diff.base.runs[base.runs[-1]], diff.head.runs[head.runs[-1]]
     blocks = [
         heading([title], style, width),
         items(_verdict(row), style, width),
-        grid(_rounds(store, row), style, width),
+        grid(_rounds(samples, row), style, width),
         items(
             [_SPARKLINE, *_failures(row), *_ran("base", base), *_ran("head", head)], style, width
         ),
@@ -53,48 +43,6 @@ _SPARKLINE = (
     "samples: how many took how long, from the fastest of both sides to the 98th percentile; "
     "what is slower stands in the last bar"
 )
-
-
-def _found(diff: Diff, text: str) -> Row:
-    rows = [row for row in diff.rows if _is_named(row.pair.head, text)]
-    if len(rows) == 1:
-        return rows[0]
-    describe = diff.describe
-    listed = rows or diff.rows
-    names = (
-        f"{describe(row.pair.head.case)} ({row.pair.head.first.case_key[:_KEY_SHOWN]})"
-        for row in listed
-    )
-    what = f"names {len(rows)} cases" if rows else "names no case that both sides have"
-    raise UsageError(
-        f"--explain '{text}' {what}; accepted is the beginning of a case's key, or values that "
-        f"only one case has, e.g. --explain 'sdpa q512'; there are: "
-        f"{some(names, len(listed), _LISTED)}"
-    )
-
-
-def _is_named(series: Series, text: str) -> bool:
-    if len(text) >= _LEAST_KEY and series.first.case_key.startswith(text.lower()):
-        return True
-    terms = text.replace(",", " ").split()
-    return bool(terms) and all(_has(series.case, term) for term in terms)
-
-
-def _has(case: Case, term: str) -> bool:
-    """Whether a field, the one named if any, has the value; a batch in any spelling."""
-    name, equals, value = term.rpartition("=")
-    if name in ("", "batch") and _is_batch(case, value):
-        return True
-    if equals:
-        return told(field_of(case, name)).lower() == value.lower()
-    return value.lower() in (str(each).lower() for each in case.canonical().values())
-
-
-def _is_batch(case: Case, spec: str) -> bool:
-    try:
-        return parse_batch_spec(spec).in_execution_order() == case.batch
-    except UsageError:
-        return False
 
 
 def _verdict(row: Row) -> list[str]:
@@ -111,11 +59,11 @@ def _verdict(row: Row) -> list[str]:
     ]
 
 
-def _rounds(store: Store, row: Row) -> list[Column]:
+def _rounds(stored: SamplesById, row: Row) -> list[Column]:
     sides = [("base", each) for each in row.pair.base.timed]
     sides += [("head", each) for each in row.pair.head.timed]
     listed = [each for _, each in sides]
-    samples = [store.samples(each.id) for each in listed]
+    samples = [stored[each.id] for each in listed]
     unit, medians = seconds_column([each.median for each in listed])
     ends = [end for each in listed for end in (each.low, each.high)]
     _, limits = seconds_column([*(each.median for each in listed), *ends])

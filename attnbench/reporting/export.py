@@ -20,12 +20,11 @@ from attnbench.analysis.roofline import (
     roofline_fraction,
 )
 from attnbench.analysis.series import Series
-from attnbench.db.rows import Run
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
-from attnbench.records import Measurement, Status
-from attnbench.reporting.section import NO_SENTINELS, SentinelFacts
-from attnbench.reporting.where import CASE_FIELDS, DIMS
+from attnbench.records import Measurement, Run, Status
+from attnbench.results.cohort import NO_SENTINELS, SentinelFacts
+from attnbench.results.where import CASE_FIELDS, DIMS
 from attnbench.timing.guard import REASONS
 from attnbench.timing.sentinels import Sentinels
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from itertools import chain
 
-from attnbench.db.rows import Run
 from attnbench.provenance.environment import Environment
-from attnbench.reporting.differences import source_text
-from attnbench.reporting.grid import Column, words
+from attnbench.records import Run
+from attnbench.reporting.text_table import Column, words
+from attnbench.results.differences import source_text
 from attnbench.units import MISSING
 
 # Of the machine in any case; its other facts only where they differ.

@@ -2,7 +2,7 @@
 
 from tabulate import tabulate
 
-from attnbench.reporting.fields import batch_text
+from attnbench.analysis.fields import batch_text
 from attnbench.running.forecast import Forecast, Foreseen
 from attnbench.units import bytes_column
 

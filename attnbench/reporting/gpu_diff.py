@@ -1,149 +1,18 @@
-"""The same cases on two models of GPU: the ratio of times beside what the hardware foresees.
-
-It says nothing of the code: no case is called faster or slower.
-"""
+"""Two models of GPU compared, as text and JSON."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from statistics import geometric_mean
 
-from attnbench.analysis.compare import Comparison, Noise, compare
-from attnbench.analysis.pairing import Matching, Pair, Pairing, cell_of, pair_up
-from attnbench.analysis.roofline import Roofline, roofline
-from attnbench.analysis.series import Series, series_of
-from attnbench.db.store import Store
-from attnbench.errors import NotComparable, UsageError
-from attnbench.provenance.machine import Machine
-from attnbench.reporting.fields import Fields, method_text
-from attnbench.reporting.grid import WIDTH, Column, Style, grid, heading, items
-from attnbench.reporting.noise import noise_for
-from attnbench.reporting.section import Section
-from attnbench.reporting.selection import Selection, select
+from attnbench.analysis.compare import Comparison
+from attnbench.analysis.fields import Fields, method_text
+from attnbench.reporting.columns import field_columns
 from attnbench.reporting.tables import spec_column
+from attnbench.reporting.text_table import WIDTH, Column, Style, grid, heading, items
+from attnbench.results.cohort import Cohort
+from attnbench.results.gpu_diff import GpuDiff, GpuRow
 from attnbench.specs.case import Case
 from attnbench.units import MISSING, percent_column, seconds_column, three_digits
-
-_PREFIX = "gpu:"
-
-
-def is_across_gpus(base_ref: str, head_ref: str) -> bool:
-    """Whether both refs ask for a model of GPU."""
-    return base_ref.startswith(_PREFIX) and head_ref.startswith(_PREFIX)
-
-
-@dataclass(frozen=True)
-class GpuRow:
-    """A case that has a time on both GPUs. Ratios are of times, head over base."""
-
-    pair: Pair
-    comparison: Comparison
-    base: Roofline | None  # None where the GPU's peaks are not known
-    head: Roofline | None
-
-    @property
-    def foreseen(self) -> float | None:
-        """The ratio of the least times that each GPU allows."""
-        return self.head.floor / self.base.floor if self.base and self.head else None
-
-    @property
-    def bound(self) -> str:
-        """What sets the least time: memory or compute."""
-        if not (self.base and self.head):
-            return MISSING
-        old, new = self.base.bound, self.head.bound
-        return old if old == new else f"{old} -> {new}"
-
-    @property
-    def fractions(self) -> tuple[float | None, float | None]:
-        """What part of its roofline each side reaches."""
-        sides = (self.base, self.pair.base), (self.head, self.pair.head)
-        base, head = (
-            limit.fraction(series.mean_time, series.cache_state)
-            if limit and series.mean_time
-            else None
-            for limit, series in sides
-        )
-        return base, head
-
-
-@dataclass(frozen=True)
-class GpuDiff:
-    """What comparing two models of GPU found."""
-
-    base: Selection
-    head: Selection
-    rows: Sequence[GpuRow]  # first where the head falls most behind what is foreseen
-    pairing: Pairing
-
-    @cached_property
-    def machines(self) -> tuple[Machine, Machine]:
-        """One of each model."""
-        base, head = (next(iter(side.runs.values())) for side in (self.base, self.head))
-        return Machine.from_facts(base.machine), Machine.from_facts(head.machine)
-
-
-def diff_gpus(store: Store, base_ref: str, head_ref: str, *, pool: bool = False) -> GpuDiff:
-    """Compare the cases that two GPUs have in common, of each the newest run or all if pooled.
-
-    UsageError for a ref that names several models; NotComparable for no case in common.
-    """
-    base, head = select(store, base_ref, pool), select(store, head_ref, pool)
-    models = _one_model(base), _one_model(head)
-    if models[0] == models[1]:
-        raise UsageError(
-            f"--base {base_ref} and --head {head_ref} name one model of GPU; name another, or "
-            "compare runs of it, e.g. --base 1 --head 2"
-        )
-    sides = series_of(base.measurements), series_of(head.measurements)
-    pairing = pair_up(*sides, matching=Matching(across_machines=True))
-    whole = [pair for pair in pairing.pairs if not (pair.base.failures or pair.head.failures)]
-    if not whole:
-        raise NotComparable(
-            f"nothing to compare: no case has a time with the same method and cache state on "
-            f"{base_ref} and {head_ref}; measure both with the same options"
-        )
-    found = GpuDiff(base, head, [], pairing)
-    rows = [
-        GpuRow(pair, comparison, *map(_limit, (pair.base, pair.head), found.machines))
-        for pair, comparison in zip(whole, _comparisons(store, whole), strict=True)
-    ]
-    rows.sort(key=lambda row: -row.comparison.ratio / (row.foreseen or 1.0))
-    return GpuDiff(base, head, rows, pairing)
-
-
-def _one_model(side: Selection) -> str:
-    names = {each.machine_model: each.machine_name for each in side.measurements}
-    if len(names) > 1:
-        raise UsageError(
-            f"{side.ref} names {len(names)} models: {', '.join(sorted(names.values()))}; give "
-            "more of the name, e.g. 'gpu:H100 PCIe'"
-        )
-    return next(iter(names))
-
-
-def _comparisons(store: Store, pairs: Sequence[Pair]) -> list[Comparison]:
-    cells = [cell_of(pair, {}) for pair in pairs]
-    noises = {
-        cell.key: _larger(*(_noise(store, side, cell.stratum) for side in (pair.base, pair.head)))
-        for cell, pair in zip(cells, pairs, strict=True)
-    }
-    return compare(cells, lambda cell: noises[cell.key])
-
-
-def _noise(store: Store, series: Series, stratum: str) -> Noise:
-    first = series.first
-    return noise_for(store, first.machine_key, first.machine_model, first.case.family, stratum)
-
-
-def _larger(one: Noise, other: Noise) -> Noise:
-    return max(one, other, key=lambda noise: noise.session_sd)
-
-
-def _limit(series: Series, machine: Machine) -> Roofline | None:
-    work = series.timed[0]
-    return roofline(series.case, work.flops, work.bytes, machine)
 
 
 def gpu_diff_text(diff: GpuDiff, style: Style = "table", width: int = WIDTH) -> str:
@@ -162,15 +31,15 @@ def gpu_diff_text(diff: GpuDiff, style: Style = "table", width: int = WIDTH) -> 
 
 
 def _table(rows: Sequence[GpuRow], diff: GpuDiff, style: Style, width: int) -> str:
-    base = Section([row.pair.base for row in rows], diff.base.runs)
-    head = Section([row.pair.head for row in rows], diff.head.runs)
+    base = Cohort([row.pair.base for row in rows], diff.base.runs)
+    head = Cohort([row.pair.head for row in rows], diff.head.runs)
     method = method_text(head.series[0].first.method)
     rounds = f"{base.rounds} and {head.rounds} rounds"
     lines = [f"{head.series[0].case.family}; {method}; {rounds}", head.shared]
     unit, texts = seconds_column([each.mean_time for each in (*base.series, *head.series)])
     columns = [
         spec_column(head.series),
-        *head.fields.columns(head.series),
+        *field_columns(head.fields, head.series),
         Column(f"base\n{unit}", texts[: len(rows)]),
         Column(f"head\n{unit}", texts[len(rows) :]),
         Column("time\nratio", [three_digits(row.comparison.ratio) for row in rows]),

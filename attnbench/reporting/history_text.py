@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from math import log
 from pathlib import Path
 
+from attnbench.analysis.fields import batch_text, method_text, requested
 from attnbench.analysis.steps import Step
-from attnbench.db.rows import Run
-from attnbench.reporting.bisection import COMMIT_DIGITS, bisection, distance, sides
-from attnbench.reporting.differences import differences
-from attnbench.reporting.fields import batch_text, method_text, requested
-from attnbench.reporting.grid import WIDTH, Column, grid, heading, items, words
-from attnbench.reporting.history import History, Version
+from attnbench.records import Run
 from attnbench.reporting.tables import ID_DIGITS
+from attnbench.reporting.text_table import WIDTH, Column, grid, heading, items, words
+from attnbench.results.bisection import COMMIT_DIGITS, bisection, distance, sides
+from attnbench.results.differences import differences
+from attnbench.results.history import History, Version
 from attnbench.units import MISSING, change_in_percent, percent, percent_column, seconds_column
 
 _PLOT = 24  # characters from the shortest to the longest time

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attnbench.errors import UsageError
-from attnbench.foreign.result import ForeignFile
-from attnbench.reporting.grid import items
+from attnbench.imports.result import ForeignFile
+from attnbench.reporting.text_table import items
 
 _LISTED = 8  # rows that are named one by one
 

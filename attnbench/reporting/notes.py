@@ -3,12 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from attnbench.analysis.fields import unasked
 from attnbench.analysis.roofline import ABOVE_ROOFLINE, is_above_roofline
 from attnbench.analysis.series import Series
-from attnbench.reporting.fields import unasked
-from attnbench.reporting.section import Section
+from attnbench.results.cohort import Cohort
+from attnbench.results.sentinels import moved
 from attnbench.timing.sentinels import Sentinels, drift
-from attnbench.units import change_in_percent
 
 # What a label means to someone who reads the row.
 _MEANINGS = {
@@ -23,27 +23,22 @@ _MEANINGS = {
     "shared_gpu": "another process was on the GPU",
     ABOVE_ROOFLINE: "less than the least time that this hardware allows, so it is wrong",
 }
-_SENTINELS = {
-    "bytes_per_second": "copy rate",
-    "read_bytes_per_second": "read rate",
-    "flops_per_second": "matmul rate",
-}
 _DRIFT = math.log(1.02)  # beyond this the times of a run's start and of its end are not alike
 _LAUNCH = math.log(1.1)  # of an empty kernel: what it takes in one process moves by less, or jumps
 
 
-def row_notes(section: Section) -> list[list[str]]:
+def row_notes(cohort: Cohort) -> list[list[str]]:
     """For each row what a reader must know of it, and what ran where that differs."""
-    varied = unasked(section.timed)
+    varied = unasked(cohort.timed)
     notes = []
-    for each, fraction in zip(section.timed, section.roofline_fractions, strict=True):
+    for each, fraction in zip(cohort.timed, cohort.roofline_fractions, strict=True):
         values = varied[each.case.backend]
         chosen = [f"{n} {v}" for n, v in each.resolved.items() if len(values[n]) > 1]
-        notes.append([*warnings(each, section, fraction), *chosen])
+        notes.append([*warnings(each, cohort, fraction), *chosen])
     return notes
 
 
-def warnings(series: Series, section: Section, fraction: float | None) -> list[str]:
+def warnings(series: Series, cohort: Cohort, fraction: float | None) -> list[str]:
     """What makes the time of a series mean less than that of others."""
     labels = dict.fromkeys(series.labels)
     if is_above_roofline(series, fraction):
@@ -52,8 +47,8 @@ def warnings(series: Series, section: Section, fraction: float | None) -> list[s
     if series.cache_state != (asked := series.first.method["cache"]):
         state = series.cache_state
         found.append(f"cache {state}, not {asked}: too few working sets to outgrow it")
-    if len(series.medians) < section.rounds:
-        found.append(f"{len(series.medians)} of {section.rounds} rounds")
+    if len(series.medians) < cohort.rounds:
+        found.append(f"{len(series.medians)} of {cohort.rounds} rounds")
     return found
 
 
@@ -104,12 +99,3 @@ def _launching(run: int, start: float | None, end: float | None) -> list[str]:
         f"an empty kernel of a graph took {1e6 * start:.2f} us at run {run}'s start and "
         f"{1e6 * end:.2f} us at its end: times of short kernels in it are not alike"
     ]
-
-
-def moved(changes: Mapping[str, float]) -> list[str]:
-    """A text for each sentinel, of the logarithm by which it changed: "copy rate -3.1 %"."""
-    return [f"{_SENTINELS[name]} {_change(change)}" for name, change in changes.items()]
-
-
-def _change(logarithm: float) -> str:
-    return f"{change_in_percent(math.exp(logarithm))} %"

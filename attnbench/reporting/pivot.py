@@ -4,16 +4,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from attnbench.analysis.fields import batch_text, requested
 from attnbench.analysis.roofline import ABOVE_ROOFLINE, roofline_fraction
 from attnbench.analysis.series import Series
 from attnbench.errors import UsageError
-from attnbench.reporting.fields import batch_text, requested
-from attnbench.reporting.grid import WIDTH, Column, Style, grid, items
+from attnbench.reporting.columns import field_columns
+from attnbench.reporting.headings import cohort_heading
 from attnbench.reporting.notes import shared_by_all, warnings
-from attnbench.reporting.section import Section, sections
-from attnbench.reporting.selection import Selection
 from attnbench.reporting.tables import spec_column
-from attnbench.reporting.where import case_facts, run_facts
+from attnbench.reporting.text_table import WIDTH, Column, Style, grid, items
+from attnbench.results.cohort import Cohort, cohorts
+from attnbench.results.selection import Selection
+from attnbench.results.where import case_facts, run_facts
 from attnbench.specs.case import WORKLOAD_FIELDS
 from attnbench.units import (
     MISSING,
@@ -26,13 +28,13 @@ from attnbench.units import (
 _Formatter = Callable[[Sequence[float | None]], tuple[str, list[str]]]
 
 # By metric: its name, the value of a series, and its text.
-METRICS: Mapping[str, tuple[str, Callable[[Series, Section], float | None], _Formatter]] = {
+METRICS: Mapping[str, tuple[str, Callable[[Series, Cohort], float | None], _Formatter]] = {
     "latency": ("latency", lambda series, _: series.time, seconds_column),
     "tflops": ("useful FLOP rate", lambda series, _: series.flops_per_second, flop_rate_column),
     "gbps": ("useful byte rate", lambda series, _: series.bytes_per_second, byte_rate_column),
     "roofline": (
         "part of the roofline",
-        lambda series, section: roofline_fraction(series, section.machine),
+        lambda series, cohort: roofline_fraction(series, cohort.machine),
         percent_column,
     ),
 }
@@ -51,19 +53,19 @@ _COMMIT_DIGITS = 7
 class _Table:
     """Sections whose rows are shown together, and the field that has a column for each value."""
 
-    sections: Sequence[Section]
+    cohorts: Sequence[Cohort]
     by: str
 
     @property
-    def rows(self) -> list[tuple[Series, Section]]:
+    def rows(self) -> list[tuple[Series, Cohort]]:
         """What has a time, with where it comes from."""
-        return [(series, each) for each in self.sections for series in each.timed]
+        return [(series, each) for each in self.cohorts for series in each.timed]
 
     @property
-    def whole(self) -> Section:
-        """All sections as one, for what their rows share."""
-        series = list(chain.from_iterable(each.series for each in self.sections))
-        return Section(series, {n: r for s in self.sections for n, r in s.all_runs.items()})
+    def whole(self) -> Cohort:
+        """All cohorts as one, for what their rows share."""
+        series = list(chain.from_iterable(each.series for each in self.cohorts))
+        return Cohort(series, {n: r for s in self.cohorts for n, r in s.all_runs.items()})
 
 
 def pivot_tables(
@@ -78,7 +80,7 @@ def pivot_tables(
     `by` is backend, batch, or any other field of a case or its run; UsageError for one that no
     row has.
     """
-    listed = [sections(each.measurements, each.runs) for each in selections]
+    listed = [cohorts(each.measurements, each.runs) for each in selections]
     if by in _OF_RUNS:
         tables = [_Table(group, by) for group in _merged(chain.from_iterable(listed), by)]
     else:
@@ -87,9 +89,9 @@ def pivot_tables(
     return "\n\n".join(_table_text(each, metric, style, width) for each in tables)
 
 
-def _merged(listed: Iterable[Section], by: str) -> list[list[Section]]:
+def _merged(listed: Iterable[Cohort], by: str) -> list[list[Cohort]]:
     """Sections that differ in their runs alone, or in their GPU if that is asked for."""
-    groups: dict[tuple[str, ...], list[Section]] = {}
+    groups: dict[tuple[str, ...], list[Cohort]] = {}
     for each in listed:
         _, method, machine = each.series[0].key
         key = (each.series[0].case.family, method, "" if by == "gpu" else machine)
@@ -99,10 +101,7 @@ def _merged(listed: Iterable[Section], by: str) -> list[list[Section]]:
 
 def _check_field(tables: Sequence[_Table], by: str) -> None:
     known = {
-        name
-        for table in tables
-        for series, section in table.rows
-        for name in _facts(series, section)
+        name for table in tables for series, cohort in table.rows for name in _facts(series, cohort)
     }
     if known and by not in known:
         raise UsageError(
@@ -110,17 +109,17 @@ def _check_field(tables: Sequence[_Table], by: str) -> None:
         )
 
 
-def _facts(series: Series, section: Section) -> dict[str, object]:
+def _facts(series: Series, cohort: Cohort) -> dict[str, object]:
     """What ran over what was asked, and where."""
-    run = section.all_runs[series.first.run]
+    run = cohort.all_runs[series.first.run]
     return {**case_facts(series.case), **series.resolved, **run_facts(run)}
 
 
 def _table_text(table: _Table, metric: str, style: Style, width: int) -> str:
     name, value, column = METRICS[metric]
-    values = [value(each, section) for each, section in table.rows]
+    values = [value(each, cohort) for each, cohort in table.rows]
     whole = table.whole
-    blocks = [whole.heading(style, width)]
+    blocks = [cohort_heading(whole, style, width)]
     if any(each is not None for each in values):
         unit, texts = column(values)
         cells, notes = _marked(texts, table)
@@ -134,26 +133,26 @@ def _table_text(table: _Table, metric: str, style: Style, width: int) -> str:
 
 def _marked(texts: Sequence[str], table: _Table) -> tuple[list[str], list[str]]:
     """The cells, those in doubt with a star and wrong ones with a !, and what stands below."""
-    fractions = [fraction for s in table.sections for fraction in s.roofline_fractions]
+    fractions = [fraction for s in table.cohorts for fraction in s.roofline_fractions]
     doubts = [
-        warnings(each, section, fraction)
-        for (each, section), fraction in zip(table.rows, fractions, strict=True)
+        warnings(each, cohort, fraction)
+        for (each, cohort), fraction in zip(table.rows, fractions, strict=True)
     ]
     shared = shared_by_all(doubts)
     stars = ["*" if set(found) - set(shared) else "" for found in doubts]
-    wrong = ["!" if each else "" for section in table.sections for each in section.wrong]
+    wrong = ["!" if each else "" for cohort in table.cohorts for each in cohort.wrong]
     notes = [text for mark, text in _MARKS.items() if mark in (*stars, *wrong)]
     cells = list(map("{}{}{}".format, wrong, texts, stars))
     return cells, [*notes, *(f"all: {text}" for text in shared)]
 
 
-def _columns(table: _Table, whole: Section, cells: Sequence[str]) -> list[Column]:
+def _columns(table: _Table, whole: Cohort, cells: Sequence[str]) -> list[Column]:
     """First what tells the rows apart, then the values; what meets in a cell takes two rows."""
     rows: dict[tuple[object, ...], dict[str, str]] = {}
     firsts: dict[tuple[object, ...], Series] = {}
     names = _row_names(table.by, whole)
-    for (series, section), cell in zip(table.rows, cells, strict=True):
-        header = _header(series, section, table.by, whole)
+    for (series, cohort), cell in zip(table.rows, cells, strict=True):
+        header = _header(series, cohort, table.by, whole)
         facts = _batch_key(series, table.by)
         asked = requested(series.case)
         key: tuple[object, ...] = (facts, *(asked.get(name) for name in names))
@@ -165,12 +164,12 @@ def _columns(table: _Table, whole: Section, cells: Sequence[str]) -> list[Column
     listed = list(firsts.values())
     return [
         *_batch_columns(listed, table.by),
-        *whole.fields.columns(listed, names),
+        *field_columns(whole.fields, listed, names),
         *(Column(each, [row.get(each, MISSING) for row in rows.values()]) for each in headers),
     ]
 
 
-def _row_names(by: str, whole: Section) -> list[str]:
+def _row_names(by: str, whole: Cohort) -> list[str]:
     """The varying fields that tell rows apart, the batch aside."""
     if by == "backend":  # the header names the implementation, all that only chooses one
         return [name for name in whole.fields.varying if name in WORKLOAD_FIELDS]
@@ -209,19 +208,19 @@ def _is_the_batch(series: Series, by: str) -> bool:
     return by == "batch" or (by == "num_tokens" and series.case.family == "cache-write")
 
 
-def _header(series: Series, section: Section, by: str, whole: Section) -> str:
+def _header(series: Series, cohort: Cohort, by: str, whole: Cohort) -> str:
     if by == "backend":
         return _implementation(series, whole)
     if _is_the_batch(series, by):
         return batch_text(series.case).replace(" ", "\n")
-    value = _facts(series, section).get(by)
+    value = _facts(series, cohort).get(by)
     text = MISSING if value is None else str(value)
     return f"{by.replace('_', ' ')}\n{text[:_COMMIT_DIGITS] if by == 'commit' else text}"
 
 
-def _implementation(series: Series, section: Section) -> str:
+def _implementation(series: Series, cohort: Cohort) -> str:
     """The header of a series' column: its backend, below it what else it was asked to use."""
     asked = requested(series.case)
-    choices = [n for n in section.fields.varying if n in asked and n not in WORKLOAD_FIELDS]
+    choices = [n for n in cohort.fields.varying if n in asked and n not in WORKLOAD_FIELDS]
     others = [f"{name.replace('_', ' ')} {asked[name]}" for name in choices if name != "backend"]
     return "\n".join([series.case.backend, *others])

@@ -2,7 +2,7 @@
 
 from statistics import median
 
-from attnbench.reporting.fields import batch_text
+from attnbench.analysis.fields import batch_text
 from attnbench.running.runner import Finished
 from attnbench.specs.case import Case
 from attnbench.stats.median import median_interval

@@ -1,24 +1,17 @@
 """What `report` shows of the runs that were asked for."""
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
 from io import StringIO
 from typing import Literal
 
-from attnbench.db.rows import Run
-from attnbench.db.store import Store
 from attnbench.errors import UsageError
-from attnbench.records import Measurement
 from attnbench.reporting.best import best_tables
 from attnbench.reporting.export import write_csv, write_json
-from attnbench.reporting.grid import WIDTH, Style
-from attnbench.reporting.noise import NoiseLookup, noise_for
 from attnbench.reporting.pivot import pivot_tables
-from attnbench.reporting.section import SentinelFacts
-from attnbench.reporting.selection import Selection, select
 from attnbench.reporting.tables import results_table
-from attnbench.reporting.where import Condition
+from attnbench.reporting.text_table import WIDTH, Style
+from attnbench.results.report import Report
+from attnbench.results.selection import Selection
 
 Format = Literal["table", "markdown", "csv", "json"]
 
@@ -65,67 +58,35 @@ class View:
         return "markdown" if self.form == "markdown" else "table"
 
 
-def report(
-    store: Store,
-    refs: Sequence[str] = (),
-    where: Sequence[Condition] = (),
-    view: View | None = None,
-) -> str:
-    """The runs that `refs` name one after the other, as `selected` takes them."""
-    view, selections = view or View(), selected(store, refs, where)
+def report_text(report: Report, view: View) -> str:
+    """Its selections one after the other."""
     if view.form in _RECORDS:
-        return _records(store, selections, view.form)
+        return _records(report, view.form)
     if view.pivot:
         metric = view.metric or "latency"
-        return pivot_tables(selections, view.pivot, metric, view.style, view.width)
-    noise = cache(partial(noise_for, store))
-    return "\n\n".join(_results(store, each, view, noise) for each in selections)
+        return pivot_tables(report.selections, view.pivot, metric, view.style, view.width)
+    return "\n\n".join(_results(each, report, view) for each in report.selections)
 
 
-def selected(
-    store: Store, refs: Sequence[str] = (), where: Sequence[Condition] = ()
-) -> list[Selection]:
-    """What each of the refs names, the latest run where there are none.
-
-    UsageError where no measurement of theirs fulfils all conditions.
-    """
-    selections = [select(store, ref, where=where) for ref in refs or ["latest"]]
-    found = [each for each in selections if each.measurements]
-    if not found:
-        raise UsageError(
-            f"--where {' '.join(map(str, where))}: no measurement of {', '.join(refs) or 'latest'} "
-            "fulfils that; name other runs, e.g. --run main, or ask for less"
-        )
-    return found
-
-
-def _results(store: Store, selection: Selection, view: View, noise: NoiseLookup) -> str:
+def _results(selection: Selection, report: Report, view: View) -> str:
     measurements, runs = selection.measurements, selection.runs
     if view.best:
-        return best_tables(measurements, runs, view.style, view.width, noise=noise)
+        return best_tables(measurements, runs, view.style, view.width, noise=report.noise)
     return results_table(
         measurements,
         runs,
         view.style,
         view.width,
-        sentinels=_sentinels(store, runs),
+        sentinels=report.sentinels,
         host=view.host,
         ids=view.ids,
-        noise=noise,
+        noise=report.noise,
     )
 
 
-def _records(store: Store, selections: Sequence[Selection], form: str) -> str:
+def _records(report: Report, form: str) -> str:
     """Each round once, also where two refs name it."""
-    measurements: dict[str, Measurement] = {}
-    runs: dict[int, Run] = {}
-    for selection in selections:
-        measurements |= {each.uuid: each for each in selection.measurements}
-        runs |= selection.runs
+    listed = {each.uuid: each for s in report.selections for each in s.measurements}
     stream = StringIO()
-    _RECORDS[form](measurements.values(), runs, stream, _sentinels(store, runs))
+    _RECORDS[form](listed.values(), report.runs, stream, report.sentinels)
     return stream.getvalue().rstrip("\n")
-
-
-def _sentinels(store: Store, runs: Iterable[int]) -> SentinelFacts:
-    return {number: store.sentinels(number) for number in runs}

@@ -1,72 +1,14 @@
-"""How a stored result came about: the command, and what is otherwise on this machine."""
+"""How a stored result came about, as text."""
 
-import re
-import shlex
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-
-from attnbench.db.lookup import find_measurement
-from attnbench.db.rows import Run
-from attnbench.db.store import Store
-from attnbench.errors import UsageError
-from attnbench.foreign.file import COMMAND
-from attnbench.records import Measurement
-from attnbench.reporting.command_line import case_command
-from attnbench.reporting.differences import differences
-from attnbench.reporting.fields import batch_text
+from attnbench.analysis.fields import batch_text
 from attnbench.reporting.runs import run_text
-from attnbench.running.here import Here
-from attnbench.running.process import WorkerDied, WorkerTimedOut
+from attnbench.results.repro import Repro
 from attnbench.units import seconds_column
 
-_RUN = re.compile(r"\d{1,7}")
-_KEY = re.compile(r"[0-9a-f]{8,64}")
 
-
-@dataclass(frozen=True, slots=True)
-class Repro:
-    """A command, and what there is to know before running it here."""
-
-    command: str  # for a shell
-    subject: str  # what it measured
-    differences: tuple[str, ...]  # of this machine from the one that it was measured on
-
-
-def repro(store: Store, asked: str, look: Callable[[str, Path | None], Here]) -> Repro:
-    """The command of a run by its number, or of a measurement by the beginning of its UUID.
-
-    The key of a case stands for its newest measurement. `look` finds out about this machine.
-    UsageError for what names nothing, or was imported.
-    """
-    measurement = None if _RUN.fullmatch(asked) else _measurement(store, asked)
-    run = store.run(measurement.run if measurement else int(asked))
-    if run.command == COMMAND:
-        raise UsageError(f"run {run.number} was imported: no command of attnbench measured it")
-    words = list(run.argv)
-    if measurement:
-        words = case_command(measurement.case, measurement.method, store.plan(run.number))
-        words += ["--source", str(run.source["path"])] if _source(run) else []
-    return Repro(
-        command=shlex.join(words),
-        subject=_subject(run, measurement),
-        differences=tuple(_differences(run, look)),
-    )
-
-
-def _measurement(store: Store, asked: str) -> Measurement:
-    key = asked.lower()
-    found = find_measurement(store, key) if _KEY.fullmatch(key) else None
-    if found is None:
-        raise UsageError(
-            f"{asked}: no measurement and no case has that key; accepted are a run's number, and 8 "
-            "or more digits of a measurement's UUID (report --format csv) or of a case's key "
-            "(report --ids), e.g. attnbench repro 12"
-        )
-    return found
-
-
-def _subject(run: Run, measurement: Measurement | None) -> str:
+def subject_text(found: Repro) -> str:
+    """What the command measured, when and where."""
+    run, measurement = found.run, found.measurement
     when = f"measured {run.started:%Y-%m-%d %H:%M} UTC on {run.machine_name}"
     if measurement is None:
         return f"{run_text(run)}, {when}"
@@ -74,28 +16,3 @@ def _subject(run: Run, measurement: Measurement | None) -> str:
     became = str(measurement.status) if measurement.median is None else f"{time} {unit}"
     what = f"{measurement.case.backend} {batch_text(measurement.case)}"
     return f"{what}: {became} in round {measurement.round} of run {run.number}, {when}"
-
-
-def _differences(run: Run, look: Callable[[str, Path | None], Here]) -> list[str]:
-    """As diff tells them, from where it was measured to here."""
-    device = "cpu" if run.machine["kind"] == "cpu" else "auto"
-    try:
-        here = look(device, _source(run))
-    except (WorkerDied, WorkerTimedOut) as error:
-        return [f"this machine could not be looked at: {error}"]
-    now = replace(
-        run,
-        machine=here.machine.as_facts(),
-        machine_model=here.machine.model_key,
-        machine_name=here.machine.label,
-        environment=here.environment.as_facts(),
-        source=asdict(here.source),
-    )
-    return differences(run, now)
-
-
-def _source(run: Run) -> Path | None:
-    """The tree that the run was told to take, if it is here."""
-    path = run.source["path"]
-    named = run.source["origin"] == "--source" and isinstance(path, str)
-    return Path(str(path)) if named and Path(str(path)).is_dir() else None

@@ -2,12 +2,9 @@
 
 from collections.abc import Sequence
 
-from attnbench.db.models import RunStatus
-from attnbench.db.rows import Run
-from attnbench.db.transfer import Transfer
 from attnbench.provenance.machine import Machine
-from attnbench.records import Status
-from attnbench.reporting.grid import WIDTH, Column, grid, items, words
+from attnbench.records import Run, RunStatus, Status, Transfer
+from attnbench.reporting.text_table import WIDTH, Column, grid, items, words
 from attnbench.units import MISSING
 
 _UNFINISHED = {RunStatus.INTERRUPTED: "!", RunStatus.RUNNING: "~"}

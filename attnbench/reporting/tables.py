@@ -3,18 +3,19 @@
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
+from attnbench.analysis.fields import spec
 from attnbench.analysis.series import Series
 from attnbench.analysis.standing import Standing
-from attnbench.db.rows import Run
-from attnbench.records import Measurement
+from attnbench.records import Measurement, Run
 from attnbench.reporting.budget import Budget
 from attnbench.reporting.choices import choice_lines
+from attnbench.reporting.columns import field_columns
 from attnbench.reporting.conclusions import conclusions
-from attnbench.reporting.fields import spec
-from attnbench.reporting.grid import WIDTH, Column, Style, grid, items, known, words
-from attnbench.reporting.noise import NoiseLookup, assumed_noise
+from attnbench.reporting.headings import heading_with_batch
 from attnbench.reporting.notes import drifts, numbered, row_notes, what_ran
-from attnbench.reporting.section import NO_SENTINELS, Section, SentinelFacts, sections
+from attnbench.reporting.text_table import WIDTH, Column, Style, grid, items, known, words
+from attnbench.results.cohort import NO_SENTINELS, Cohort, SentinelFacts, cohorts
+from attnbench.results.noise import NoiseLookup, assumed_noise
 from attnbench.units import (
     MISSING,
     byte_rate_column,
@@ -50,53 +51,53 @@ def results_table(
     left out, and from beside host times the FLOP and byte rates. What the tables together show
     stands below them.
     """
-    listed = sections(measurements, runs, sentinels, noise)
+    listed = cohorts(measurements, runs, sentinels, noise)
     texts = [_section_text(each, style, width, host, ids, budget) for each in listed]
     return "\n\n".join([*texts, *conclusions(listed, style, width)])
 
 
 def _section_text(
-    section: Section, style: Style, width: int, host: bool, ids: bool, budget: Budget | None
+    cohort: Cohort, style: Style, width: int, host: bool, ids: bool, budget: Budget | None
 ) -> str:
-    timed, blocks = section.timed, [section.heading_with_batch(style, width)]
+    timed, blocks = cohort.timed, [heading_with_batch(cohort, style, width)]
     if timed:
-        marks, notes = numbered(row_notes(section))
-        columns = [*_ids(timed, ids), *result_columns(section, marks, host, budget)]
+        marks, notes = numbered(row_notes(cohort))
+        columns = [*_ids(timed, ids), *result_columns(cohort, marks, host, budget)]
         blocks.append(grid(columns, style, width))
-        lines = [*notes, *what_ran(timed), *drifts(section.reached)]
+        lines = [*notes, *what_ran(timed), *drifts(cohort.reached)]
         if budget is not None:
             lines.append(budget.note)
         if host and not _host_columns(timed):
             lines.append("what a call costs the host is not known of these cases")
         blocks.append(items(lines, style, width))
         blocks.append(items(choice_lines(timed), style, width))
-    blocks.append(items(section.failures(), style, width))
+    blocks.append(items(cohort.failures(), style, width))
     return "\n\n".join(filter(None, blocks))
 
 
 def result_columns(
-    section: Section, marks: Sequence[str], host: bool, budget: Budget | None = None
+    cohort: Cohort, marks: Sequence[str], host: bool, budget: Budget | None = None
 ) -> list[Column]:
     """All that a table tells of the rows that have a time, whose notes have the marks."""
-    timed = section.timed
+    timed = cohort.timed
     flop_rates = flop_rate_column([each.flops_per_second for each in timed])
     byte_rates = byte_rate_column([each.bytes_per_second for each in timed])
     columns = [
-        *([] if section.one_batch else [spec_column(timed)]),
-        *section.fields.columns(timed),
+        *([] if cohort.one_batch else [spec_column(timed)]),
+        *field_columns(cohort.fields, timed),
         *_path_columns(timed),
-        _latency_column(section),
+        _latency_column(cohort),
         # Half the time's own interval; the one against the best is what ranks rows.
         *_known("+-", *percent_column([each.spread for each in timed]), optional=True),
         *(_host_columns(timed) if host else []),
         *known(*flop_rates, optional=host),
         *known(*byte_rates, optional=host),
-        *_known("roof", *percent_column(section.roofline_fractions)),
-        *_known("of\nmeas", *percent_column(section.measured_fractions), optional=True),
+        *_known("roof", *percent_column(cohort.roofline_fractions)),
+        *_known("of\nmeas", *percent_column(cohort.measured_fractions), optional=True),
         *([] if budget is None else [budget.column([each.time for each in timed])]),
         *_known("memory", *bytes_column([_most(each, "peak_memory") for each in timed])),
     ]
-    columns += _against_best(section)
+    columns += _against_best(cohort)
     if any(marks):
         columns.append(Column("note", marks, left=True))
     return columns
@@ -129,10 +130,10 @@ def _known(name: str, unit: str, texts: Sequence[str], *, optional: bool = False
     return known(f"{name}\n{unit}", texts, optional=optional)
 
 
-def _latency_column(section: Section) -> Column:
+def _latency_column(cohort: Cohort) -> Column:
     """The times; one that cannot be has a mark, so that nobody takes it for a result."""
-    unit, texts = seconds_column([each.time for each in section.timed])
-    marked = [f"!{t}" if wrong else t for t, wrong in zip(texts, section.wrong, strict=True)]
+    unit, texts = seconds_column([each.time for each in cohort.timed])
+    marked = [f"!{t}" if wrong else t for t, wrong in zip(texts, cohort.wrong, strict=True)]
     return Column(f"latency\n{unit}", marked)
 
 
@@ -165,12 +166,12 @@ def _ids(timed: Sequence[Series], shown: bool) -> list[Column]:
     return [Column("case", texts, left=True)] if shown else []
 
 
-def _against_best(section: Section) -> list[Column]:
+def _against_best(cohort: Cohort) -> list[Column]:
     """Each time over the best of its workload with half its 95 % interval, ties called ties."""
-    if not any(each and each.rivals for each in section.standings):
+    if not any(each and each.rivals for each in cohort.standings):
         return []
-    factors = [MISSING if each is None else factor_text(each) for each in section.standings]
-    reaches = [None if each is None else each.reach for each in section.standings]
+    factors = [MISSING if each is None else factor_text(each) for each in cohort.standings]
+    reaches = [None if each is None else each.reach for each in cohort.standings]
     unit, texts = percent_column(reaches)
     # Rounds that tell nothing of each other have a reach of any length.
     shown = [

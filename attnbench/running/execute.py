@@ -11,7 +11,7 @@ from attnbench.provenance.machine import Machine
 from attnbench.records import Outcome, Status
 from attnbench.running.memory import memory_refusal
 from attnbench.running.messages import Job
-from attnbench.running.timing import Timing
+from attnbench.running.timers import Timing
 from attnbench.specs.cost import cost
 from attnbench.timing.cache import footprint_ratio, sets_for, state_reached
 from attnbench.timing.guard import Look, guard_facts

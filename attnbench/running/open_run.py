@@ -6,9 +6,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Literal
 
-from attnbench.db.models import RunStatus
 from attnbench.db.store import Store
-from attnbench.records import Outcome, Status
+from attnbench.records import Outcome, RunStatus, Status
 from attnbench.running.plan import Plan, by_workload
 from attnbench.running.process import WorkerDied, WorkerProcess, WorkerTimedOut
 from attnbench.running.runner import Finished, Runner, known_of

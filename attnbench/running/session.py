@@ -7,13 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from attnbench.db.models import RunStatus
-from attnbench.db.rows import Run
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source, read_source
+from attnbench.records import Run, RunStatus
 from attnbench.running.lock import device_lock
 from attnbench.running.open_run import OpenRun
 from attnbench.running.plan import Limits, Plan

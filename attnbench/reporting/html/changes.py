@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from attnbench.reporting.diff import VERDICTS, Row
 from attnbench.reporting.html.figures import (
     Choice,
     Json,
@@ -15,6 +14,7 @@ from attnbench.reporting.html.figures import (
     rows_layout,
     time_axis,
 )
+from attnbench.results.diff import VERDICTS, Row
 from attnbench.specs.case import Case
 
 _LEAST_CHANGE = -105.0  # percent; nothing is faster by more than 100

@@ -6,9 +6,9 @@ from functools import partial
 from typing import Literal
 
 from attnbench.analysis.compare import Cell, Noise
+from attnbench.analysis.fields import Fields
 from attnbench.analysis.series import Series
 from attnbench.analysis.standing import standings
-from attnbench.reporting.fields import Fields
 from attnbench.reporting.html.figures import (
     Choice,
     Json,
@@ -19,7 +19,7 @@ from attnbench.reporting.html.figures import (
     time_axis,
 )
 from attnbench.reporting.html.sweeps import Sweep, dims_text, implementation, size_text, sweeps
-from attnbench.reporting.section import Section
+from attnbench.results.cohort import Cohort
 
 Path = Literal["decode", "prefill"]
 _PATHS: tuple[Path, ...] = ("decode", "prefill")
@@ -28,19 +28,19 @@ _LEAST = 2  # places where both paths have a time
 Places = dict[float, dict[Path, Series]]
 
 
-def crossover_plot(section: Section, plotted: Sequence[Series], key: str) -> Plot | None:
+def crossover_plot(cohort: Cohort, plotted: Sequence[Series], key: str) -> Plot | None:
     """Where the same backend took both paths, as with several thresholds; None where none did."""
     found = [
         (name, sweep, places)
-        for sweep in sweeps(plotted, section.fields)
+        for sweep in sweeps(plotted, cohort.fields)
         if sweep.axis == "q_len"
-        for name, places in _by_path(sweep, section.fields).items()
+        for name, places in _by_path(sweep, cohort.fields).items()
         if sum(len(paths) == len(_PATHS) for paths in places.values()) >= _LEAST
     ]
     if not found:
         return None
     choices = [
-        Choice(dims_text(sweep.fixed) or name, _figure(places, _finding(section, places)), name)
+        Choice(dims_text(sweep.fixed) or name, _figure(places, _finding(cohort, places)), name)
         for name, sweep, places in found
     ]
     caption = "The same requests down the backend's decode path and down its prefill path."
@@ -65,11 +65,11 @@ def _by_path(sweep: Sweep, fields: Fields) -> dict[str, Places]:
     return found
 
 
-def _finding(section: Section, places: Places) -> str:
+def _finding(cohort: Cohort, places: Places) -> str:
     """Up to where decode is faster and from where on prefill is, by verdicts, if once only."""
     both = {place: paths for place, paths in sorted(places.items()) if len(paths) == len(_PATHS)}
     listed = [series for paths in both.values() for series in paths.values()]
-    shown = {id(s.series): s.place for s in standings(listed, partial(_noise, section))}
+    shown = {id(s.series): s.place for s in standings(listed, partial(_noise, cohort))}
     decode, prefill = (
         [place for place, paths in both.items() if shown[id(paths[other])] == "slower"]
         for other in ("prefill", "decode")
@@ -81,9 +81,9 @@ def _finding(section: Section, places: Places) -> str:
     return ", ".join(texts) or "no difference shown"
 
 
-def _noise(section: Section, series: Series, cell: Cell) -> Noise:
+def _noise(cohort: Cohort, series: Series, cell: Cell) -> Noise:
     first = series.first
-    return section.noise(first.machine_key, first.machine_model, first.case.family, cell.stratum)
+    return cohort.noise(first.machine_key, first.machine_model, first.case.family, cell.stratum)
 
 
 def _figure(places: Places, finding: str) -> Json:

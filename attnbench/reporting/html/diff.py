@@ -3,24 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from attnbench.db.store import Store
-from attnbench.reporting.diff import FAILING, VERDICTS, Diff, Row
+from attnbench.analysis.fields import batch_text
 from attnbench.reporting.diff_text import (
     beside_times,
-    by_section,
+    by_cohort,
+    cohort_lines,
     failures,
-    section_lines,
     side_text,
     summary,
     verdict_columns,
 )
-from attnbench.reporting.fields import batch_text
 from attnbench.reporting.html.changes import changes_plot
 from attnbench.reporting.html.figures import Plot
 from attnbench.reporting.html.fingerprint import fingerprint
 from attnbench.reporting.html.page import render, require_extra
-from attnbench.reporting.html.samples import Listed, Quantiles, Samples, read_quantiles
+from attnbench.reporting.html.samples import Listed, Samples
 from attnbench.reporting.html.table import Table, batch_orders
+from attnbench.results.cohort import SentinelFacts
+from attnbench.results.diff import FAILING, VERDICTS, Diff, Row
+from attnbench.results.samples import Quantiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +36,17 @@ class Part:
     samples: Plot | None
 
 
-def diff_page(store: Store, diff: Diff) -> str:
+def diff_page(diff: Diff, quantiles: Quantiles, sentinels: SentinelFacts) -> str:
     """The page of a diff. UsageError without the extra html."""
     require_extra()
-    groups = by_section(diff.rows)
-    listed = [each for group in groups for row in group for each in (row.pair.base, row.pair.head)]
-    quantiles = read_quantiles(store, listed)
+    groups = by_cohort(diff.rows)
     parts = [_part(rows, diff, quantiles, f"part{at}") for at, rows in enumerate(groups)]
     plots = [plot for part in parts for plot in (part.changes, part.samples) if plot]
     sides = {"base": diff.base, "head": diff.head}
     prints = [
         replace(found, title=f"{side}: {found.title}")
         for side, selection in sides.items()
-        for found in (
-            fingerprint(run, store.sentinels(number)) for number, run in selection.runs.items()
-        )
+        for found in (fingerprint(run, sentinels[number]) for number, run in selection.runs.items())
     ]
     values = {
         "parts": parts,
@@ -65,7 +62,7 @@ def diff_page(store: Store, diff: Diff) -> str:
 
 
 def _part(rows: Sequence[Row], diff: Diff, quantiles: Quantiles, key: str) -> Part:
-    title, shared = section_lines(rows, diff)
+    title, shared = cohort_lines(rows, diff)
     samples = _samples(rows, diff, quantiles, f"{key}-samples")
     return Part(
         key,

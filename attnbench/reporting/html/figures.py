@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from attnbench.analysis.fields import Fields, batch_text
 from attnbench.analysis.series import Series
-from attnbench.reporting.fields import Fields, batch_text
 from attnbench.reporting.html.sweeps import (
     Sweep,
     asked_of_work,

@@ -4,11 +4,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from attnbench.db.rows import Run
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
-from attnbench.reporting.differences import source_text
+from attnbench.records import Run
 from attnbench.reporting.doctor import environment_facts, machine_facts
+from attnbench.results.differences import source_text
 from attnbench.timing.sentinels import Sentinels
 from attnbench.units import byte_rate_column, flop_rate_column, seconds_column
 

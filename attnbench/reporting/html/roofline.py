@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from math import isfinite
 
+from attnbench.analysis.peaks import Peaks
 from attnbench.analysis.roofline import limits, measured_limits
 from attnbench.analysis.series import Series
-from attnbench.provenance.peaks import Peaks
 from attnbench.reporting.html.figures import (
     Choice,
     Json,
@@ -18,7 +18,7 @@ from attnbench.reporting.html.figures import (
     trace,
 )
 from attnbench.reporting.html.sweeps import implementation
-from attnbench.reporting.section import Section
+from attnbench.results.cohort import Cohort
 from attnbench.units import byte_rate_column, flop_rate_column, percent
 
 _UNITS = {"TFLOP/s": 1e12, "GFLOP/s": 1e9, "GB/s": 1e9}
@@ -30,9 +30,7 @@ _ROOFS = {
 _BEYOND = 2.0  # how far a roof is drawn past the points
 
 
-def roofline_plot(
-    section: Section, plotted: Sequence[Series], slots: Slots, key: str
-) -> Plot | None:
+def roofline_plot(cohort: Cohort, plotted: Sequence[Series], slots: Slots, key: str) -> Plot | None:
     """Of what computes nothing, as a KV write, the byte rate alone; None where not even that is."""
     plotted = [each for each in plotted if each.bytes_per_second]
     if not plotted:
@@ -40,36 +38,36 @@ def roofline_plot(
     computes = any(each.flops_per_second for each in plotted)
     figure = _roofline if computes else _byte_rates
     title = "Roofline" if computes else "Byte rate"
-    roofs = _roofs(section, plotted)
+    roofs = _roofs(cohort, plotted)
     kinds = [
         meaning for kind, meaning in _ROOFS.items() if any(n.startswith(kind) for n, _ in roofs)
     ]
     caption = " ".join(kinds) or "The limits of this machine are not known."
-    return Plot(key, title, caption, [Choice("", figure(section, plotted, slots, roofs))])
+    return Plot(key, title, caption, [Choice("", figure(cohort, plotted, slots, roofs))])
 
 
-def _roofs(section: Section, plotted: Sequence[Series]) -> list[tuple[str, Peaks]]:
+def _roofs(cohort: Cohort, plotted: Sequence[Series]) -> list[tuple[str, Peaks]]:
     """The limits of the machine, and what it reached when the run started, each but once."""
     found: dict[str, Peaks] = {}
     for each in plotted:
-        if physical := limits(each.case, section.machine):
+        if physical := limits(each.case, cohort.machine):
             kind = "fp8" if each.case.kv_cache_dtype.startswith("fp8") else each.case.dtype
             found.setdefault(f"peak ({kind})", physical)
-        start = section.reached.get(each.timed[0].run, {}).get("start")
+        start = cohort.reached.get(each.timed[0].run, {}).get("start")
         if start:
-            reached = measured_limits(each.case, section.machine, start)
+            reached = measured_limits(each.case, cohort.machine, start)
             found.setdefault(f"reached, run {each.timed[0].run}", reached)
     return list(found.items())
 
 
 def _roofline(
-    section: Section, plotted: Sequence[Series], slots: Slots, roofs: Sequence[tuple[str, Peaks]]
+    cohort: Cohort, plotted: Sequence[Series], slots: Slots, roofs: Sequence[tuple[str, Peaks]]
 ) -> Json:
     computing = [each for each in plotted if each.flops_per_second]
     unit, _ = flop_rate_column([each.flops_per_second for each in computing])
     xs = [each.timed[0].flops / each.timed[0].bytes for each in computing]
     span = _span(xs, [_ridge(peaks) for _, peaks in roofs])
-    points = _points(section, computing, slots, xs, [e.flops_per_second for e in computing], unit)
+    points = _points(cohort, computing, slots, xs, [e.flops_per_second for e in computing], unit)
     return _figure(
         [*points, *(_roof(name, peaks, span, unit) for name, peaks in roofs)],
         "useful FLOP a byte",
@@ -78,11 +76,11 @@ def _roofline(
 
 
 def _byte_rates(
-    section: Section, plotted: Sequence[Series], slots: Slots, roofs: Sequence[tuple[str, Peaks]]
+    cohort: Cohort, plotted: Sequence[Series], slots: Slots, roofs: Sequence[tuple[str, Peaks]]
 ) -> Json:
     unit, _ = byte_rate_column([each.bytes_per_second for each in plotted])
     xs = [each.timed[0].bytes / 2**20 for each in plotted]
-    points = _points(section, plotted, slots, xs, [e.bytes_per_second for e in plotted], unit)
+    points = _points(cohort, plotted, slots, xs, [e.bytes_per_second for e in plotted], unit)
     span = _span(xs, [])
     lines = [
         _limit(name, list(span), [rounded(peaks.bytes_per_second / _UNITS[unit])] * 2)
@@ -98,17 +96,17 @@ def _figure(traces: Sequence[Json], across: str, unit: str) -> Json:
 
 
 def _points(
-    section: Section,
+    cohort: Cohort,
     listed: Sequence[Series],
     slots: Slots,
     xs: Sequence[float],
     rates: Sequence[float | None],
     unit: str,
 ) -> list[Json]:
-    fractions = dict(zip(map(id, section.timed), section.roofline_fractions, strict=True))
+    fractions = dict(zip(map(id, cohort.timed), cohort.roofline_fractions, strict=True))
     groups: dict[str, list[tuple[Series, float, float]]] = {}
     for each, x, rate in zip(listed, xs, rates, strict=True):
-        name = implementation(each.case, section.fields)
+        name = implementation(each.case, cohort.fields)
         groups.setdefault(name, []).append(
             (each, rounded(x), rounded((rate or 0.0) / _UNITS[unit]))
         )

@@ -1,6 +1,6 @@
 """How the samples of a case are distributed, round by round."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -8,13 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnbench.analysis.series import Series
-from attnbench.db.store import Store
 from attnbench.reporting.html.figures import Choice, Json, Plot, as_text, in_unit, rounded
+from attnbench.results.samples import STEP, Quantiles
 
-_STEP = 2  # percent: what a plot can show of a distribution, however many samples there are
-_PERCENTILES = np.arange(0, 101, _STEP)
-
-Quantiles = Mapping[int, NDArray[np.float64]]  # by measurement id, the percentiles in seconds
 Sides = Mapping[str, Series]  # a case by the side of a comparison, "" where there is but one
 
 
@@ -25,16 +21,6 @@ class Listed:
     group: str  # what it is listed under
     label: str
     sides: Sides
-
-
-def read_quantiles(store: Store, listed: Iterable[Series]) -> Quantiles:
-    """The percentiles 0, 2 ... 100 of each timed round whose samples are stored."""
-    ids = {each.id for series in listed for each in series.timed}
-    return {
-        id: np.percentile(samples, _PERCENTILES)
-        for id, samples in store.samples_of(ids)
-        if len(samples) > 1  # a single one, as other tools give, has no distribution
-    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +66,7 @@ def _figure(traces: Sequence[tuple[str, int, NDArray[np.float64]]]) -> Json:
                 "name": as_text(name),
                 "meta": {"slot": slot},
                 "x": [rounded(float(value) / size) for value in values],
-                "dy": _STEP,
+                "dy": STEP,
                 "hovertemplate": f"%{{y}} % within %{{x}} {unit}",
             }
             for name, slot, values in traces

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
+from attnbench.analysis.fields import Fields, requested
 from attnbench.analysis.series import Series
-from attnbench.reporting.fields import Fields, requested
 from attnbench.specs.batch import Batch, Kind, format_size
 from attnbench.specs.case import WORKLOAD_FIELDS, Case, Value
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from attnbench.analysis.series import Series
-from attnbench.reporting.diff import VERDICTS
-from attnbench.reporting.grid import Column
+from attnbench.reporting.text_table import Column
+from attnbench.results.diff import VERDICTS
 
 _NUMBER = re.compile(r"[!+]*(-?\d+(?:\.\d+)?)")
 # Words that stand in a column of numbers.

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Self
 
+from attnbench.analysis.fields import Fields
 from attnbench.analysis.series import Series
 from attnbench.analysis.standing import Standing
-from attnbench.reporting.fields import Fields
 from attnbench.reporting.html.figures import Slots
 from attnbench.reporting.html.sweeps import (
     Dims,

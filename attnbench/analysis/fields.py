@@ -1,0 +1,94 @@
+"""What tells the rows of a table apart, and what they share."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from attnbench.analysis.series import Series
+from attnbench.specs.batch import Batch
+from attnbench.specs.case import Case, Value
+from attnbench.specs.quant import quant_of
+from attnbench.timing.method import Method
+
+MOST_LENGTHS = 6  # different requests that a table names one by one
+_ELSEWHERE = ("family", "batch")  # have a place of their own in every table
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Which fields of some cases differ, and the values of those that do not."""
+
+    varying: tuple[str, ...]
+    constant: Mapping[str, Value]  # without those at their default
+
+    @classmethod
+    def of(cls, cases: Sequence[Case]) -> "Fields":
+        """A field varies if cases ask for two values, or some cases of one backend for none.
+
+        A field that one backend has and another has not is no difference.
+        """
+        asked = [requested(case) for case in cases]
+        names = dict.fromkeys(name for fields in asked for name in fields)
+        varying = tuple(name for name in names if _varies(name, asked))
+        constant = {
+            name: value
+            for own, fields in zip((case.canonical() for case in cases), asked, strict=True)
+            for name, value in fields.items()
+            if name not in varying and (name in own or name == "quant")
+        }
+        return cls(varying, constant)
+
+    def describe(self, case: Case) -> str:
+        """One case among the others, e.g. "sdpa q512, threshold 4"."""
+        asked = requested(case)
+        others = [f"{n} {asked[n]}" for n in self.varying if n in asked and n != "backend"]
+        return ", ".join([f"{case.backend} {batch_text(case)}", *others])
+
+
+def batch_text(case: Case) -> str:
+    """The batch as people name it: of a cache write only the number of tokens counts."""
+    return f"{case.batch.num_tokens} tokens" if case.family == "cache-write" else spec(case.batch)
+
+
+def spec(batch: Batch) -> str:
+    """The canonical spec, or of many different requests their number and the longest."""
+    if len(batch.groups()) <= MOST_LENGTHS:
+        return str(batch)
+    longest = max(batch, key=lambda request: (request.kv_len, request.q_len))
+    return f"{len(batch)} up to {longest}"
+
+
+def requested(case: Case) -> dict[str, Value]:
+    """The fields of a case by flat name, the batch and the family apart."""
+    fields = case.canonical() | {"scope": case.scope, "kv_cache_dtype": case.kv_cache_dtype}
+    if case.family == "prefill-trtllm":
+        fields = {name: fields[name] for name in fields if not name.endswith("dtype")}
+        fields["quant"] = quant_of(case)
+    return {name: value for name, value in fields.items() if name not in _ELSEWHERE}
+
+
+def unasked(listed: Sequence[Series]) -> dict[str, dict[str, list[Value]]]:
+    """By backend and name, all values that ran without having been asked for."""
+    found: dict[str, dict[str, list[Value]]] = defaultdict(lambda: defaultdict(list))
+    for series in listed:
+        asked = requested(series.case)
+        for name, value in series.resolved.items():
+            values = found[series.case.backend][name]
+            if name not in asked and value not in values:
+                values.append(value)
+    return found
+
+
+def method_text(method: Mapping[str, Value]) -> str:
+    """The timer and the cache state asked for, and what else is not as by default."""
+    usual = Method(timer=str(method["timer"]), cache=str(method["cache"])).as_facts()
+    others = [f"{name} {value}" for name, value in method.items() if usual.get(name) != value]
+    return ", ".join([f"timer {method['timer']}", f"cache {method['cache']}", *others])
+
+
+def _varies(name: str, asked: Sequence[Mapping[str, Value]]) -> bool:
+    by_backend: dict[Value, set[Value | None]] = defaultdict(set)
+    for fields in asked:
+        by_backend[fields["backend"]].add(fields.get(name))
+    values = set.union(*by_backend.values()) - {None}
+    return len(values) > 1 or any(len(each) > 1 for each in by_backend.values())

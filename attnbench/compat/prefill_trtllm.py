@@ -1,0 +1,142 @@
+"""One prefill in this process, with the arguments of vLLM's benchmark of TRT-LLM."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING
+
+from attnbench.compat.cache_write import BenchmarkFailed
+from attnbench.errors import UsageError
+from attnbench.kernels.prefill import BASELINES
+from attnbench.kernels.registry import find
+from attnbench.provenance.machine import Machine, read_machine
+from attnbench.records import Status
+from attnbench.running.cases import DEFAULT_TIMER
+from attnbench.running.device import resolve_device
+from attnbench.running.execute import execute
+from attnbench.running.messages import Job
+from attnbench.specs.case import Case
+from attnbench.specs.lengths import prompt_batches
+from attnbench.specs.shape import AttnShape
+from attnbench.timing.guard import unseen
+from attnbench.timing.method import Method
+
+if TYPE_CHECKING:
+    import torch
+
+FAMILY = "prefill-trtllm"
+IMPLEMENTATIONS = ("trtllm-gen", "trtllm-fmha-v2")
+DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+# As in vLLM's benchmark, bytes stand for NVFP4.
+QUANT_DTYPES = {"float8_e4m3fn": "fp8", "uint8": "nvfp4"}
+
+
+def benchmark_prefill(
+    dtype: "torch.dtype",
+    quant_dtypes: "tuple[torch.dtype | None, torch.dtype | None, torch.dtype | None]",
+    batch_size: int,
+    max_seq_len: int,
+    num_heads: tuple[int, int] = (64, 8),
+    head_size: int = 128,
+    kv_layout: str = "HND",
+    block_size: int = 16,
+    warmup: int = 10,
+    trials: int = 20,
+    *,
+    implementation: str | None = None,
+    device: str = "cuda",
+) -> dict[str, object]:
+    """TRT-LLM's prefill of random prompts and the baseline's of the same dtypes, in seconds.
+
+    `quant_dtypes` are those of q, KV cache and output; None is `dtype`, torch.uint8 NVFP4. Mean
+    and standard deviation are of `trials` samples after at least `warmup` calls, measured as
+    `attnbench prefill-trtllm` does. `implementation` is the first TRT-LLM kernel that runs here
+    unless named; the baseline is FlashInfer's fa3, fa2 or cuDNN, and its figures are None where
+    none has these dtypes. Raises UsageError for arguments that mean nothing and BenchmarkFailed for
+    what cannot run or is wrong.
+    """
+    machine = read_machine(resolve_device(device))
+    asked, kv, out = (_named(each, QUANT_DTYPES) if each else "auto" for each in quant_dtypes)
+    case = Case(
+        family=FAMILY,
+        backend="",
+        batch=prompt_batches([batch_size], [max_seq_len], "random", seed=0)[0],
+        shape=AttnShape(*num_heads, head_size),
+        dtype=_named(dtype, DTYPES),
+        kv_cache_dtype=kv,
+        query_dtype=asked,
+        output_dtype=out,
+        block_size=block_size,
+        layout=kv_layout,
+    )
+    timer = DEFAULT_TIMER[machine.kind]
+    method = Method(timer, samples=trials, warmup_calls=warmup)
+    names = (find(FAMILY, implementation).name,) if implementation else IMPLEMENTATIONS
+    mean, std = _measured(_runnable(case, names, machine), method, machine)
+    baseline = next(iter(_not_refused(case, BASELINES, machine)), None)
+    base, base_std = _measured(baseline, method, machine) if baseline else (None, None)
+    dtypes = [str(each or dtype) for each in quant_dtypes]
+    return {
+        "batch_size": batch_size,
+        "trtllm_mean": mean,
+        "trtllm_std": std,
+        "baseline_mean": base,
+        "baseline_std": base_std,
+        "speedup_fraction": None if base is None else (base - mean) / base,
+        **dict(zip(("q_dtype", "kv_cache_dtype", "output_dtype"), dtypes, strict=True)),
+        "block_size": block_size,
+        "num_kv_heads": num_heads[1],
+        "head_size": head_size,
+        "max_seq_len": max_seq_len,
+    }
+
+
+def to_float8(
+    x: "torch.Tensor", dtype: "torch.dtype | None" = None
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    """`x` in fp8, e4m3 unless told, and the fp32 scale that multiplies it back.
+
+    The largest magnitude becomes a tenth of the largest number, as in vLLM's benchmark.
+    """
+    import torch
+
+    finfo = torch.finfo(dtype or torch.float8_e4m3fn)
+    scale = finfo.max / x.abs().amax().clamp(min=1e-12) * 0.1
+    stored = (x * scale).clamp(min=finfo.min, max=finfo.max).to(dtype or torch.float8_e4m3fn)
+    return stored, scale.float().reciprocal()
+
+
+def _runnable(case: Case, names: Sequence[str], machine: Machine) -> Case:
+    """The case by the first of these that is not refused."""
+    for found in _not_refused(case, names, machine):
+        return found
+    raise BenchmarkFailed("; ".join(f"{name} {_refusal(case, name, machine)}" for name in names))
+
+
+def _not_refused(case: Case, names: Iterable[str], machine: Machine) -> list[Case]:
+    return [_by(case, name) for name in names if _refusal(case, name, machine) is None]
+
+
+def _refusal(case: Case, name: str, machine: Machine) -> str | None:
+    return find(FAMILY, name).refusal(_by(case, name), machine)
+
+
+def _by(case: Case, name: str) -> Case:
+    return replace(case, backend=name)
+
+
+def _measured(case: Case, method: Method, machine: Machine) -> tuple[float, float]:
+    """Mean and standard deviation of a case's samples, seconds."""
+    job = Job(case, method, seed=0, num_layers=None, profile_memory=False, host=False)
+    outcome = execute(job, machine, unseen, lambda phase: None)
+    if outcome.status is not Status.OK:
+        raise BenchmarkFailed(f"{case.backend} {outcome.status}: {outcome.reason}")
+    samples = outcome.samples
+    return fmean(samples), stdev(samples) if len(samples) > 1 else 0.0
+
+
+def _named(dtype: object, names: dict[str, str]) -> str:
+    given = str(dtype).removeprefix("torch.")
+    if given in names:
+        return names[given]
+    raise UsageError(f"dtype {dtype} is none of {', '.join(names)}, e.g. torch.{next(iter(names))}")

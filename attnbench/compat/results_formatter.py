@@ -1,0 +1,92 @@
+"""Results of benchmarks that ran from Python, as a table, CSV or JSON."""
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from attnbench.compat.mla import BenchmarkResult
+from attnbench.reporting.text_table import Column, grid, words
+from attnbench.units import MISSING, bytes_column, seconds_column, three_digits
+
+CSV_COLUMNS = (
+    "backend",
+    "batch_spec",
+    "num_layers",
+    "kv_cache_dtype",
+    "mean_time",
+    "std_time",
+    "throughput",
+    "memory_mb",
+)
+
+
+class ResultsFormatter:
+    """Shows and stores results; times are seconds in files, and have their unit in the table."""
+
+    def table(self, results: Sequence[BenchmarkResult]) -> str:
+        """A row for each result, with its mean over the best mean of its batch."""
+        means = [each.mean_time if each.success else None for each in results]
+        spreads = [each.std_time if each.success else None for each in results]
+        peaks = [_bytes(each) for each in results]
+        columns = [
+            words("batch spec", [each.config.batch_spec for each in results]),
+            words("backend", [each.config.backend for each in results]),
+            _with_unit("mean", *seconds_column(means)),
+            _with_unit("std", *seconds_column(spreads)),
+            Column("vs\nbest", _factors(results)),
+        ]
+        if any(peak is not None for peak in peaks):
+            columns.append(_with_unit("memory", *bytes_column(peaks)))
+        if any(not each.success for each in results):
+            columns.append(words("error", [each.error or "" for each in results]))
+        return grid(columns)
+
+    def save_csv(self, results: Sequence[BenchmarkResult], path: str | Path) -> None:
+        """The columns of vLLM's suite; empty where nothing is known."""
+        with Path(path).open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(CSV_COLUMNS)
+            writer.writerows(map(_row, results))
+
+    def save_json(self, results: Sequence[BenchmarkResult], path: str | Path) -> None:
+        """Every field of every result, its config among them."""
+        listed = [each.to_dict() for each in results]
+        Path(path).write_text(json.dumps(listed, indent=1, allow_nan=False) + "\n")
+
+
+def _with_unit(name: str, unit: str, texts: Sequence[str]) -> Column:
+    return Column(f"{name}\n{unit}", texts)
+
+
+def _bytes(result: BenchmarkResult) -> float | None:
+    megabytes = result.memory_allocated_mb
+    return None if megabytes is None else megabytes * 2**20
+
+
+def _factors(results: Sequence[BenchmarkResult]) -> list[str]:
+    best: dict[str, float] = {}
+    for each in results:
+        if each.success:
+            spec = each.config.batch_spec
+            best[spec] = min(each.mean_time, best.get(spec, each.mean_time))
+    return [
+        f"{three_digits(each.mean_time / best[each.config.batch_spec])}x"
+        if each.success
+        else MISSING
+        for each in results
+    ]
+
+
+def _row(result: BenchmarkResult) -> list[object]:
+    config, known = result.config, result.success
+    return [
+        config.backend,
+        config.batch_spec,
+        config.num_layers,
+        config.kv_cache_dtype,
+        result.mean_time if known else None,
+        result.std_time if known else None,
+        result.throughput_tokens_per_sec,
+        result.memory_allocated_mb,
+    ]

@@ -1,0 +1,93 @@
+"""A file of another tool: recognised by what is in it, read row by row, stored as a run."""
+
+import csv
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from attnbench.db.store import Store
+from attnbench.errors import UsageError
+from attnbench.imports import flashinfer_suite, vllm_suite
+from attnbench.imports.result import ForeignFile, ForeignResult, NotMapped, Row
+from attnbench.provenance.environment import Environment
+from attnbench.provenance.machine import Machine
+from attnbench.provenance.source import Source
+from attnbench.records import RunStatus
+from attnbench.specs.shape import Shape
+
+COMMAND = "import"  # of the runs that were
+
+_Reader = Callable[[Row, Shape | None], ForeignResult]
+_ACCEPTED = (
+    "accepted are the JSON and CSV of vLLM's attention benchmark suite (--output-json, "
+    "--output-csv) and the CSV of flashinfer_benchmark.py (--output_path)"
+)
+
+
+def read_file(path: Path, shape: Shape | None) -> ForeignFile:
+    """All rows of a file; `shape` is that of rows that do not tell theirs.
+
+    UsageError for a file that is none of the accepted.
+    """
+    tool, reader, rows = _recognised(path)
+    results, dropped = [], defaultdict(list)
+    for number, row in enumerate(rows, 1):
+        try:
+            results.append(reader(row, shape))
+        except NotMapped as why:
+            dropped[str(why)].append(number)
+    return ForeignFile(tool, results, dropped)
+
+
+def store_file(
+    store: Store, file: ForeignFile, *, argv: Sequence[str], label: str | None, gpu: str | None
+) -> int:
+    """Store what has a counterpart as a finished run; its number.
+
+    A case that stands in the file several times has several rounds.
+    """
+    run = store.start_run(
+        command=COMMAND,
+        argv=argv,
+        label=label,
+        options={"tool": file.tool},
+        plan={},
+        machine=Machine(kind="foreign", device="unknown", name=gpu or "unknown machine"),
+        environment=Environment("unknown"),
+        source=Source("none"),
+    )
+    rounds: Counter[tuple[str, str]] = Counter()
+    for position, each in enumerate(file.results):
+        key = each.case.key, each.method.key
+        store.add(run, each.case, each.method, rounds[key], position, each.outcome)
+        rounds[key] += 1
+    store.finish_run(run, RunStatus.FINISHED)
+    return run
+
+
+def _recognised(path: Path) -> tuple[str, _Reader, Sequence[Row]]:
+    try:
+        content = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read ({error}); {_ACCEPTED}") from None
+    if content.lstrip().startswith("["):
+        return "vllm", vllm_suite.read_json_row, _json_rows(path, content)
+    rows = list(csv.DictReader(content.splitlines()))
+    columns = set(rows[0]) if rows else set()
+    if columns >= vllm_suite.CSV_COLUMNS:
+        return "vllm", vllm_suite.read_csv_row, rows
+    if columns >= flashinfer_suite.CSV_COLUMNS:
+        return "flashinfer", flashinfer_suite.read_csv_row, rows
+    raise UsageError(f"{path} is of no tool that is known; {_ACCEPTED}")
+
+
+def _json_rows(path: Path, content: str) -> Sequence[Row]:
+    try:
+        rows = json.loads(content)
+    except ValueError as error:
+        raise UsageError(f"{path} is no JSON ({error}); {_ACCEPTED}") from None
+    if not vllm_suite.is_vllm_json(rows):
+        raise UsageError(f"{path} is of no tool that is known; {_ACCEPTED}")
+    found: Sequence[Row] = rows
+    return found

@@ -1,0 +1,101 @@
+"""FlashInfer's flashinfer_benchmark.py: its CSV, of which the attention routines are read.
+
+Times are milliseconds. Lengths that were drawn at random are not in the file, so that such rows
+have no counterpart.
+"""
+
+from attnbench.errors import UsageError
+from attnbench.imports.result import (
+    ForeignResult,
+    NotMapped,
+    Row,
+    foreign_method,
+    seconds_of,
+    text,
+    timed_outcome,
+    whole,
+)
+from attnbench.specs.batch import Batch, BatchSpecError, Request
+from attnbench.specs.case import Case
+from attnbench.specs.shape import AttnShape, MlaShape, Shape
+from attnbench.timing.method import Method
+
+CSV_COLUMNS = {"routine", "median_time", "backend", "s_qo", "s_kv", "batch_size"}
+
+_WRAPPERS = {
+    "BatchDecodeWithPagedKVCacheWrapper": "decode",
+    "BatchPrefillWithPagedKVCacheWrapper": "prefill",
+    "BatchPrefillWithRaggedKVCacheWrapper": "ragged",
+    "BatchMLAPagedAttentionWrapper": "mla",
+}
+_DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+_FP8 = {"float8_e4m3fn": "fp8_e4m3", "fp8_e4m3": "fp8_e4m3", "float8_e5m2": "fp8_e5m2"}
+_MLA_DIMS = (512, 64)  # of the latent and of RoPE: DeepSeek's, whose other dims are known
+
+
+def read_csv_row(row: Row, shape: Shape | None) -> ForeignResult:
+    """A row of the CSV, which tells its dims; NotMapped where it has no counterpart."""
+    routine = text(row, "routine")
+    if routine not in _WRAPPERS:
+        raise NotMapped(f"{routine or 'a row without a routine'} is no attention")
+    if text(row, "random_actual_seq_len") == "True":
+        raise NotMapped("its lengths were drawn at random and are not in the file")
+    wrapper, dtype = _WRAPPERS[routine], _dtype(row, "q_dtype")
+    try:
+        case = Case(
+            family="mla" if wrapper == "mla" else "attn",
+            backend=f"flashinfer-{text(row, 'backend')}",
+            batch=_batch(row),
+            shape=_mla_shape(row) if wrapper == "mla" else _attn_shape(row),
+            dtype=dtype,
+            kv_cache_dtype=_kv_cache_dtype(row, dtype),
+            block_size=None if wrapper == "ragged" else whole(row, "page_size"),
+            knobs=(("wrapper", wrapper),),
+        )
+    except (BatchSpecError, UsageError) as error:
+        raise NotMapped(str(error)) from None
+    outcome = timed_outcome(case, seconds_of(row, "median_time", 1e-3))
+    return ForeignResult(case, _method(row), outcome)
+
+
+def _method(row: Row) -> Method:
+    timer = "cupti" if text(row, "use_cupti") == "True" else "events"
+    graph = "eager" if text(row, "no_cuda_graph") == "True" else "cudagraph"
+    return foreign_method("flashinfer", timer, graph, "median")
+
+
+def _batch(row: Row) -> Batch:
+    q_len = whole(row, "s_qo") if text(row, "s_qo") else 1
+    if q_len > 1 and text(row, "causal") != "True":
+        raise NotMapped("it is not causal")
+    return Batch((Request(q_len, whole(row, "s_kv")),) * whole(row, "batch_size"))
+
+
+def _attn_shape(row: Row) -> AttnShape:
+    head_dim = whole(row, "head_dim_qk")
+    if text(row, "head_dim_vo") not in ("", str(head_dim)):
+        raise NotMapped("values of another head size than keys have no counterpart")
+    return AttnShape(whole(row, "num_qo_heads"), whole(row, "num_kv_heads"), head_dim)
+
+
+def _mla_shape(row: Row) -> MlaShape:
+    dims = whole(row, "head_dim_ckv"), whole(row, "head_dim_kpe")
+    if dims != _MLA_DIMS:
+        raise NotMapped(f"of MLA dims {dims[0]} and {dims[1]} the others are not told")
+    return MlaShape(whole(row, "num_qo_heads"))
+
+
+def _dtype(row: Row, column: str) -> str:
+    named = text(row, column).removeprefix("torch.")
+    if named not in _DTYPES:
+        raise NotMapped(f"{column} {named or 'unknown'} has no counterpart")
+    return _DTYPES[named]
+
+
+def _kv_cache_dtype(row: Row, dtype: str) -> str:
+    named = text(row, "kv_dtype").removeprefix("torch.")
+    if named in _FP8:
+        return _FP8[named]
+    if _DTYPES.get(named, dtype) == dtype:
+        return "auto"
+    raise NotMapped(f"keys and values of {named} under queries of {dtype} have no counterpart")

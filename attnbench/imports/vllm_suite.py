@@ -1,0 +1,144 @@
+"""vLLM's attention benchmark suite (benchmarks/attention_benchmarks): its JSON and its CSV.
+
+Times are seconds per layer. A JSON row tells its dims; a CSV row does not, so that they must be
+given. Neither tells the dtype (the JSON's is a default that the suite never sets): bf16 is what
+its models and MLA use.
+"""
+
+from collections.abc import Mapping
+
+from attnbench.errors import UsageError
+from attnbench.imports.result import (
+    ForeignResult,
+    NotMapped,
+    Row,
+    foreign_method,
+    seconds_of,
+    text,
+    timed_outcome,
+    whole,
+)
+from attnbench.records import Outcome, Status
+from attnbench.specs.batch import BatchSpecError, parse_batch_spec
+from attnbench.specs.case import Case, Value
+from attnbench.specs.shape import AttnShape, MlaShape, Shape
+from attnbench.timing.method import Method
+
+CSV_COLUMNS = {"backend", "batch_spec", "num_layers", "mean_time"}
+
+_KV_CACHE_DTYPES = {"": "auto", "bfloat16": "auto"} | {
+    name: name for name in ("auto", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_ds_mla")
+}
+# The suite's fields by ours.
+_KNOBS = {
+    "num_kv_splits": "num_splits",
+    "num_splits": "num_splits",
+    "reorder_batch_threshold": "threshold",
+    "prefill_backend": "prefill_backend",
+}
+_PATTERNS = {"random": "random", "prefix": "prefix", "sliding_window": "window"}
+_MLA_HEAD_DIM = 576  # by which the suite tells DeepSeek's dims where they are not given
+
+
+def is_vllm_json(rows: object) -> bool:
+    """Whether JSON is the suite's."""
+    return (
+        isinstance(rows, list)
+        and bool(rows)
+        and all(isinstance(row, Mapping) and isinstance(row.get("config"), Mapping) for row in rows)
+        and all("batch_spec" in row["config"] for row in rows)
+    )
+
+
+def read_json_row(row: Row, shape: Shape | None) -> ForeignResult:
+    """A row of the JSON; NotMapped where it has no counterpart."""
+    config = row["config"]
+    assert isinstance(config, Mapping)
+    statistic = "median" if text(row, "median_time") else "mean"
+    case = _case(config, _told_shape(config))
+    words = ["vllm"]
+    if "use_cuda_graphs" in config:
+        words.append("cudagraph" if config["use_cuda_graphs"] else "eager")
+    method = foreign_method(*words, statistic)
+    if error := text(row, "error"):
+        return ForeignResult(case, method, Outcome(Status.ERROR, error))
+    return _timed(case, method, row, f"{statistic}_time")
+
+
+def read_csv_row(row: Row, shape: Shape | None) -> ForeignResult:
+    """A row of the CSV, which tells no dims; NotMapped where it has no counterpart."""
+    if shape is None:
+        raise NotMapped("the CSV tells no heads and dims: name the model, e.g. --model llama3-8b")
+    if isinstance(shape, MlaShape) is not _is_mla(text(row, "backend")):
+        kind = "multi-head latent attention" if isinstance(shape, MlaShape) else "plain attention"
+        raise NotMapped(f"the model named has {kind}, and {text(row, 'backend')} is for the other")
+    case = _case(row, shape)
+    return _timed(case, foreign_method("vllm", "mean"), row, "mean_time")
+
+
+def _timed(case: Case, method: Method, row: Row, column: str) -> ForeignResult:
+    return ForeignResult(case, method, timed_outcome(case, seconds_of(row, column, 1.0)))
+
+
+def _case(config: Row, shape: Shape) -> Case:
+    backend = text(config, "backend")
+    kv_cache_dtype = text(config, "kv_cache_dtype")
+    if kv_cache_dtype not in _KV_CACHE_DTYPES:
+        raise NotMapped(f"a KV cache of {kv_cache_dtype} has no counterpart")
+    try:
+        batch = parse_batch_spec(text(config, "batch_spec"))
+    except BatchSpecError as error:
+        raise NotMapped(str(error).splitlines()[0]) from None
+    sparse = "SPARSE" in backend.upper()
+    return Case(
+        family="mla" if isinstance(shape, MlaShape) else "attn",
+        backend=backend,
+        batch=batch,
+        shape=shape,
+        dtype="bf16",
+        kv_cache_dtype=_KV_CACHE_DTYPES[kv_cache_dtype],
+        block_size=whole(config, "block_size") if text(config, "block_size") else None,
+        topk_pattern=_pattern(config) if sparse else "random",
+        knobs=tuple(_knobs(config).items()),
+    )
+
+
+def _knobs(config: Row) -> dict[str, Value]:
+    return {
+        ours: value
+        for theirs, ours in _KNOBS.items()
+        if isinstance(value := config.get(theirs), str | int)
+    }
+
+
+def _pattern(config: Row) -> str:
+    named = text(config, "sparse_mla_topk_pattern") or "random"
+    if named not in _PATTERNS:
+        raise NotMapped(f"the top-k pattern {named} has no counterpart")
+    return _PATTERNS[named]
+
+
+def _is_mla(backend: str) -> bool:
+    return "MLA" in backend.upper()
+
+
+def _told_shape(config: Row) -> Shape:
+    try:
+        if _is_mla(text(config, "backend")) or text(config, "kv_lora_rank"):
+            return _mla_shape(config)
+        head_dim = whole(config, "head_dim")
+        if text(config, "v_head_dim") not in ("", str(head_dim)):
+            raise NotMapped("values of another head size than keys have no counterpart")
+        return AttnShape(whole(config, "num_q_heads"), whole(config, "num_kv_heads"), head_dim)
+    except UsageError as error:
+        raise NotMapped(str(error)) from None
+
+
+def _mla_shape(config: Row) -> MlaShape:
+    heads = whole(config, "num_q_heads")
+    dims = ("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
+    if all(text(config, name) for name in dims):
+        return MlaShape(heads, *(whole(config, name) for name in dims))
+    if whole(config, "head_dim") == _MLA_HEAD_DIM:
+        return MlaShape(heads)
+    raise NotMapped("its MLA dims are not told")

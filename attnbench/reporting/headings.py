@@ -1,0 +1,15 @@
+"""The lines above a table of a cohort."""
+
+from attnbench.reporting.text_table import Style, heading
+from attnbench.results.cohort import Cohort
+
+
+def cohort_heading(cohort: Cohort, style: Style, width: int) -> str:
+    """What all rows share, the runs that they come from included."""
+    return heading([cohort.origin, cohort.shared], style, width)
+
+
+def heading_with_batch(cohort: Cohort, style: Style, width: int) -> str:
+    """The heading of a table that names the batch only where rows differ in it."""
+    gap = "\n\n" if style == "markdown" else "\n"
+    return gap.join(filter(None, [cohort_heading(cohort, style, width), cohort.shared_batch]))

@@ -1,0 +1,207 @@
+"""Two sets of runs compared: a verdict for each case on both sides, and what has no partner."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from itertools import islice
+
+from attnbench.analysis.across import Across, find_across
+from attnbench.analysis.compare import Cell, Comparison, Noise, compare
+from attnbench.analysis.fields import Fields
+from attnbench.analysis.pairing import Matching, Pair, Pairing, cell_of, pair_up
+from attnbench.analysis.series import series_of
+from attnbench.db.store import Store
+from attnbench.errors import NotComparable, UsageError
+from attnbench.records import Run
+from attnbench.results.cohort import NO_SENTINELS, SentinelFacts
+from attnbench.results.differences import differences
+from attnbench.results.noise import noise_for, turns_of
+from attnbench.results.selection import Selection, select
+from attnbench.specs.case import Case
+
+NOW_FAILS, NOW_RUNS, FAILS = "now fails", "now runs", "ran on neither side"
+
+# The order of a table: what one must look at first.
+VERDICTS = ("slower", NOW_FAILS, "unclear", "faster", NOW_RUNS, "same", FAILS)
+LISTED = 20  # cases that one line names
+# By --fail-on the verdicts that end a diff with exit status 1.
+FAILING: Mapping[str, tuple[str, ...]] = {
+    "slower": ("slower", NOW_FAILS),
+    "unclear": ("slower", NOW_FAILS, "unclear"),
+    "never": (),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A case on both sides; the rest stands where all rounds of both have a time."""
+
+    verdict: str  # one of VERDICTS
+    pair: Pair
+    comparison: Comparison | None = None
+    cell: Cell | None = None  # what was compared
+    noise: Noise | None = None  # what it was judged by
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """What a diff found."""
+
+    base: Selection
+    head: Selection
+    margin: float  # the relative change that does not matter
+    rows: Sequence[Row]  # losers first
+    pairing: Pairing
+    across: Across | None = None  # the field of the case that was to differ
+    sentinels: SentinelFacts = field(default_factory=lambda: NO_SENTINELS)  # of the newest runs
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows by verdict, in the order of VERDICTS."""
+        counted = Counter(row.verdict for row in self.rows)
+        return {verdict: counted[verdict] for verdict in VERDICTS if counted[verdict]}
+
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """Of the cases that have a time on both sides: all that a mean may cover."""
+        return [row.comparison for row in self.rows if row.comparison]
+
+    @property
+    def judged(self) -> list[tuple[Cell, Noise]]:
+        """Of the same cases what was compared, and by what noise it was judged."""
+        return [(row.cell, row.noise) for row in self.rows if row.cell and row.noise]
+
+    @property
+    def describe(self) -> Callable[[Case], str]:
+        """Names a case so that it is told from all others of both sides."""
+        return Fields.of([*_cases(self.base), *_cases(self.head)]).describe
+
+    @property
+    def leftovers(self) -> list[str]:
+        """A line for each reason why cases were not compared, with the cases."""
+        cases: dict[str, list[Case]] = defaultdict(list)
+        for pair, difference in self.pairing.mismatches:
+            cases[f"not comparable, {difference}"].append(pair.base.case)
+        cases["only in base"] += [series.case for series in self.pairing.only_base]
+        cases["only in head"] += [series.case for series in self.pairing.only_head]
+        told = {reason: listed for reason, listed in cases.items() if listed}
+        describe = self.describe if told else str
+        return [
+            f"{reason}: {some(map(describe, listed), len(listed), LISTED)}"
+            for reason, listed in told.items()
+        ]
+
+    @property
+    def differences(self) -> list[str]:
+        """What else than time differs between the newest runs of both sides."""
+        return differences(newest(self.base), newest(self.head))
+
+    def exit_status(self, fail_on: str) -> int:
+        """1 if any verdict is one to fail on, else 0; `fail_on` is a key of FAILING."""
+        return int(any(row.verdict in FAILING[fail_on] for row in self.rows))
+
+
+def diff(
+    store: Store,
+    base_ref: str,
+    head_ref: str,
+    *,
+    margin: float = 0.01,
+    pool: bool = False,
+    across: str | None = None,
+) -> Diff:
+    """Compare what two refs name, by the newest run of each case or all of them if pooled.
+
+    across, "FIELD" or "FIELD=BASE:HEAD", pairs cases that differ in exactly that field instead of
+    equal ones; the refs may then share runs. UsageError for two refs that share a run otherwise;
+    NotComparable if no case has a result on both sides.
+    """
+    base, head = select(store, base_ref, pool), select(store, head_ref, pool)
+    chosen = find_across(across, _cases(base), _cases(head)) if across else None
+    if chosen is None:
+        _require_two_sides(base, head)
+    sides = series_of(base.measurements), series_of(head.measurements)
+    pairing = pair_up(*sides, matching=Matching(chosen))
+    runs = {newest(side).number for side in (base, head)}
+    sentinels = {run: store.sentinels(run) for run in runs} if len(runs) > 1 else NO_SENTINELS
+    rows = _rows(store, pairing.pairs, margin)
+    found = Diff(base, head, margin, rows, pairing, chosen, sentinels)
+    if not set(found.counts) - {FAILS}:
+        raise NotComparable(_nothing_pairs(found))
+    return found
+
+
+def _cases(side: Selection) -> list[Case]:
+    return list({each.case_key: each.case for each in side.measurements}.values())
+
+
+def _require_two_sides(base: Selection, head: Selection) -> None:
+    if shared := base.runs.keys() & head.runs.keys():
+        runs = ", ".join(map(str, sorted(shared)))
+        raise UsageError(
+            f"--base {base.ref} and --head {head.ref} both name run {runs}, and a run compared "
+            "with itself shows nothing; name two sides apart, e.g. --base 1 --head 2 "
+            "(`attnbench runs` lists them), or a field in which its cases differ, e.g. "
+            "--across backend"
+        )
+
+
+def parse_margin(text: str) -> float:
+    """The fraction that a text such as "1%" or "0.5 %" says; UsageError for any other text."""
+    if found := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", text, re.ASCII):
+        return float(found[1]) / 100
+    raise UsageError(
+        f"'{text}' is no percentage; accepted is a number of 0 or more and a percent sign, e.g. 1%"
+    )
+
+
+def some(names: Iterable[str], count: int, most: int) -> str:
+    """The first names of that many, and how many more there are."""
+    more = f" and {count - most} more" if count > most else ""
+    return "; ".join(islice(names, most)) + more
+
+
+def newest(selection: Selection) -> Run:
+    """The run that started last."""
+    return max(selection.runs.values(), key=lambda run: (run.started, run.number))
+
+
+def _rows(store: Store, pairs: Sequence[Pair], margin: float) -> list[Row]:
+    whole = [pair for pair in pairs if not _failure(pair)]
+    turns = turns_of(store, {run for p in whole for run in (*p.base.runs, *p.head.runs)})
+    cells = [cell_of(pair, turns) for pair in whole]
+    lookup = cache(partial(noise_for, store))
+    noises = {
+        cell.key: lookup(each.machine_key, each.machine_model, each.case.family, cell.stratum)
+        for cell, each in zip(cells, (pair.base.first for pair in whole), strict=True)
+    }
+    comparisons = compare(cells, lambda cell: noises[cell.key], margin)
+    rows = [
+        Row(found.verdict, pair, found, cell, noises[cell.key])
+        for pair, cell, found in zip(whole, cells, comparisons, strict=True)
+    ]
+    rows += [Row(failure, pair) for pair in pairs if (failure := _failure(pair))]
+    return sorted(rows, key=_place)
+
+
+def _failure(pair: Pair) -> str | None:
+    if pair.base.failures:
+        return FAILS if pair.head.failures else NOW_RUNS
+    return NOW_FAILS if pair.head.failures else None
+
+
+def _place(row: Row) -> tuple[int, float]:
+    ratio = row.comparison.ratio if row.comparison else 1.0
+    return VERDICTS.index(row.verdict), -ratio
+
+
+def _nothing_pairs(found: Diff) -> str:
+    if found.rows:
+        why = "every case that is on both sides has failed on both"
+    else:
+        why = "no case has the same method, machine model and cache state on both sides"
+    lines = [f"nothing to compare: {why}", *found.leftovers]
+    advice = "measure both sides with the same options, e.g. attnbench attn --label NAME"
+    return "\n  ".join([*lines, advice])

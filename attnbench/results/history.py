@@ -1,0 +1,170 @@
+"""Cases over versions of the code: where each stands in time, and which steps it took."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import geometric_mean
+
+import numpy as np
+
+from attnbench.analysis.compare import Noise, duration_stratum
+from attnbench.analysis.series import Series, SeriesKey, series_of
+from attnbench.analysis.steps import Step, Track, find_steps
+from attnbench.db.lookup import find_cases, measurements_of
+from attnbench.db.store import Store
+from attnbench.errors import UsageError
+from attnbench.provenance.git import ancestry
+from attnbench.records import Measurement, Run
+from attnbench.results.noise import noise_for
+from attnbench.results.where import DIMS, Condition, case_facts, matching
+from attnbench.specs.case import Case
+
+# Fields that no backend chooses by itself, so that cases can be left out before they are read.
+_ASKED = {"family", "backend", "batch", "dtype", "kv_cache_dtype", "scope", *DIMS} | {
+    "q_len",
+    "kv_len",
+    "num_requests",
+    "num_tokens",
+    "num_kv_tokens",
+}
+# A timer that reads all rounds alike shows no certainty: half of what round medians spread at
+# least on a GPU.
+_LEAST_SD = 0.0005
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One state of the code, and the runs that measured it, oldest first; at least one."""
+
+    runs: tuple[Run, ...]
+    series: tuple[Series, ...]  # of each run, with a time
+
+    @property
+    def commit(self) -> str | None:
+        """Its full hash, None where the code under test was in no git tree."""
+        return self.runs[0].commit
+
+    @property
+    def time(self) -> float:
+        """The geometric mean over the runs, seconds per call."""
+        return geometric_mean(each.mean_time for each in self.series if each.mean_time)
+
+
+@dataclass(frozen=True)
+class History:
+    """One case, method and machine model over versions, oldest first."""
+
+    versions: Sequence[Version]
+    noise: Noise
+    by_ancestry: bool  # whether git told the order; else it is that of measuring
+
+    @property
+    def series(self) -> Series:
+        """One that stands for all in what they share."""
+        return self.versions[0].series[0]
+
+    @property
+    def case(self) -> Case:
+        """What was measured."""
+        return self.series.case
+
+    @cached_property
+    def track(self) -> Track:
+        """What steps are looked for in."""
+        return Track(
+            times=[each.time for each in self.versions],
+            sessions=[len(each.runs) for each in self.versions],
+            sd=max(_LEAST_SD, float(np.hypot(self.noise.session_sd, self._rounds_sd()))),
+            floor=self.noise.floor,
+        )
+
+    def _rounds_sd(self) -> float:
+        """What the rounds' spread leaves in the mean of one run's; 0 where none has several."""
+        logs = [np.log(each.medians) for version in self.versions for each in version.series]
+        spread = [each for each in logs if len(each) > 1]
+        df = sum(len(each) - 1 for each in spread)
+        if not df:
+            return 0.0
+        variance = sum(float(np.var(each)) * len(each) for each in spread) / df
+        return float(np.sqrt(variance / np.mean([len(each) for each in logs])))
+
+
+def histories(
+    store: Store,
+    case: str = "",
+    where: Sequence[Condition] = (),
+    tree: Path | None = None,
+) -> list[History]:
+    """The cases whose key begins with `case` and that fulfil all conditions, over all versions.
+
+    In the order of ancestry where `tree` knows all commits. UsageError where nothing has a time.
+    """
+    found = [each for each in _measurements(store, case, where) if each.median is not None]
+    runs = {run.number: run for run in store.runs({each.run for each in found})}
+    found = matching(found, runs, where)
+    if not found:
+        asked = " ".join([*([f"--case {case}"] if case else []), *map(str, where)])
+        raise UsageError(
+            f"{asked}: no measurement with a time is of such a case; keys stand in "
+            "`attnbench report --ids`, fields in `attnbench report --format csv`"
+        )
+    by_run: dict[int, list[Measurement]] = defaultdict(list)
+    for each in found:
+        by_run[each.run].append(each)
+    groups: dict[SeriesKey, list[Series]] = defaultdict(list)
+    for listed in by_run.values():
+        for series in series_of(listed):
+            groups[series.key].append(series)
+    return [_history(store, listed, runs, tree) for listed in groups.values()]
+
+
+def all_steps(listed: Sequence[History], margin: float) -> list[list[Step]]:
+    """The steps of each, tested together."""
+    return find_steps([each.track for each in listed], margin)
+
+
+def _measurements(store: Store, case: str, where: Sequence[Condition]) -> list[Measurement]:
+    early = [condition for condition in where if condition.name in _ASKED]
+    keys = [
+        key
+        for key, each in find_cases(store, case).items()
+        if all(condition.holds(case_facts(each)) for condition in early)
+    ]
+    return measurements_of(store, keys)
+
+
+def _history(
+    store: Store, listed: Sequence[Series], runs: Mapping[int, Run], tree: Path | None
+) -> History:
+    """The series, one a run and oldest first, by the version that each measured."""
+    groups: dict[object, list[tuple[Run, Series]]] = defaultdict(list)
+    for series in listed:
+        run = runs[series.first.run]
+        groups[_state(run)].append((run, series))
+    versions = [
+        Version(tuple(run for run, _ in pairs), tuple(series for _, series in pairs))
+        for pairs in groups.values()
+    ]
+    order = _ancestry(versions, tree)
+    if order is not None:
+        versions.sort(key=lambda each: order[each.commit or ""])  # stable: else as measured
+    first = listed[0].first
+    stratum = duration_stratum(versions[0].time)
+    noise = noise_for(store, first.machine_key, first.machine_model, first.case.family, stratum)
+    return History(versions, noise, by_ancestry=order is not None)
+
+
+def _state(run: Run) -> object:
+    """What two runs of one version share; a run without a commit is a version of its own."""
+    return (run.commit, run.source["dirty"]) if run.commit else run.number
+
+
+def _ancestry(versions: Iterable[Version], tree: Path | None) -> dict[str, int] | None:
+    commits = [each.commit for each in versions]
+    known = [each for each in commits if each is not None]
+    if tree is None or len(known) < len(commits):
+        return None
+    listed = ancestry(tree, known)
+    return None if listed is None else {commit: at for at, commit in enumerate(listed)}

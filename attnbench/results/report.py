@@ -1,0 +1,52 @@
+"""What `report` shows: the measurements that refs name, and what is known beside them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+
+from attnbench.db.store import Store
+from attnbench.errors import UsageError
+from attnbench.records import Run
+from attnbench.results.cohort import Cohort, SentinelFacts, cohorts
+from attnbench.results.noise import NoiseLookup, noise_for
+from attnbench.results.selection import Selection, select
+from attnbench.results.where import Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Measurements as refs select them, read once; the store stays open while it is shown."""
+
+    selections: Sequence[Selection]
+    sentinels: SentinelFacts
+    noise: NoiseLookup
+
+    @property
+    def runs(self) -> dict[int, Run]:
+        """All runs by number."""
+        return {number: run for each in self.selections for number, run in each.runs.items()}
+
+    def cohorts_of(self, selection: Selection) -> list[Cohort]:
+        """The cohorts of one selection."""
+        return cohorts(selection.measurements, selection.runs, self.sentinels, self.noise)
+
+
+def read_report(store: Store, refs: Sequence[str] = (), where: Sequence[Condition] = ()) -> Report:
+    """What each of the refs selects, the latest run where there are none.
+
+    UsageError where none of their measurements fulfils all conditions.
+    """
+    selections = [select(store, ref, where=where) for ref in refs or ["latest"]]
+    found = [each for each in selections if each.measurements]
+    if not found:
+        raise UsageError(
+            f"--where {' '.join(map(str, where))}: no measurement of {', '.join(refs) or 'latest'} "
+            "fulfils that; name other runs, e.g. --run main, or ask for less"
+        )
+    runs = {number for each in found for number in each.runs}
+    return Report(found, read_sentinels(store, runs), cache(partial(noise_for, store)))
+
+
+def read_sentinels(store: Store, runs: Iterable[int]) -> SentinelFacts:
+    """The sentinels of the runs, by number."""
+    return {number: store.sentinels(number) for number in runs}

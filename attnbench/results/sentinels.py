@@ -1,0 +1,21 @@
+"""How far sentinels moved, in words."""
+
+import math
+from collections.abc import Mapping
+
+from attnbench.units import change_in_percent
+
+_SENTINELS = {
+    "bytes_per_second": "copy rate",
+    "read_bytes_per_second": "read rate",
+    "flops_per_second": "matmul rate",
+}
+
+
+def moved(changes: Mapping[str, float]) -> list[str]:
+    """A text for each sentinel, of the logarithm by which it changed: "copy rate -3.1 %"."""
+    return [f"{_SENTINELS[name]} {_change(change)}" for name, change in changes.items()]
+
+
+def _change(logarithm: float) -> str:
+    return f"{change_in_percent(math.exp(logarithm))} %"

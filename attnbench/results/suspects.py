@@ -1,0 +1,215 @@
+"""What may explain that times differ, other than the code under test: told before any verdict."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import median
+
+from attnbench.analysis.compare import global_shift
+from attnbench.analysis.pairing import Pair
+from attnbench.analysis.roofline import roofline
+from attnbench.analysis.series import Series
+from attnbench.provenance.machine import Machine
+from attnbench.results.diff import Diff, Row, newest, some
+from attnbench.results.sentinels import moved
+from attnbench.shorten import shorten
+from attnbench.specs.case import Case
+from attnbench.timing.sentinels import Sentinels, drift
+from attnbench.units import change_in_percent
+
+_SHIFT = math.log(1.02)  # beyond this two readings of a rate or of a clock are not alike
+# What a device, or a way to launch, does to a time.
+_TOLD_LABELS = (
+    "power_limited",
+    "thermal",
+    "clock_moved",
+    "shared_gpu",
+    "launch_bound",
+    "eager_fallback",
+)
+_CASES, _KERNELS = 4, 3  # that one line names
+_KERNEL_WIDTH = 72
+
+
+def suspects(diff: Diff) -> list[str]:
+    """A line for each, the likeliest first; what the runs themselves differ in comes before."""
+    pairs = [row.pair for row in diff.rows if row.comparison]
+    # Of two backends nobody expects the same kernels.
+    alike = [] if diff.across and diff.across.field == "backend" else pairs
+    return [
+        *_grouped(diff, alike, _kernels),
+        *_grouped(diff, alike, _ran),
+        *_device(diff),
+        *_clocks(diff, pairs),
+        *_grouped(diff, pairs, _labels),
+        *_together(diff),
+    ]
+
+
+def device_ratios(diff: Diff, rows: Sequence[Row]) -> list[float | None]:
+    """The time ratio that the sentinels alone foresee for each row: 1.02 is a device 2 % slower.
+
+    By the copy's rate where memory bounds the case, by the matmul's where computing does. None
+    where the bound is unknown and where the sentinels have not moved.
+    """
+    shift = _device_shift(diff)
+    if not _beyond(shift):
+        return [None] * len(rows)
+    machine = Machine.from_facts(newest(diff.head).machine)
+    return [_foreseen(row.pair.head, machine, shift) for row in rows]
+
+
+def _foreseen(series: Series, machine: Machine, shift: Mapping[str, float]) -> float | None:
+    if not series.timed:
+        return None
+    work = series.timed[0]
+    limit = roofline(series.case, work.flops, work.bytes, machine)
+    if limit is None:
+        return None
+    rate = "bytes_per_second" if limit.bound == "memory" else "flops_per_second"
+    return math.exp(-shift[rate])
+
+
+def _grouped(diff: Diff, pairs: Sequence[Pair], tell: Callable[[Pair], Iterable[str]]) -> list[str]:
+    """A line for each text that holds for any pairs, with their cases."""
+    found: dict[str, list[Case]] = {}
+    for pair in pairs:
+        for text in tell(pair):
+            found.setdefault(text, []).append(pair.head.case)
+    if not found:
+        return []
+    describe = diff.describe
+    return [
+        f"{text}: all {len(pairs)} cases"
+        if len(cases) == len(pairs) > _CASES
+        else f"{text}: {some(map(describe, cases), len(cases), _CASES)}"
+        for text, cases in found.items()
+    ]
+
+
+def kernels_of(series: Series) -> tuple[str, ...]:
+    """The names of what its calls ran on the GPU, empty where they are not known."""
+    known: list[object] = [each.facts.get("kernels", ()) for each in series.timed]
+    names = (str(name) for each in known if isinstance(each, tuple) for name in each)
+    return tuple(dict.fromkeys(names))
+
+
+def _kernels(pair: Pair) -> list[str]:
+    before, after = kernels_of(pair.base), kernels_of(pair.head)
+    if not before or not after or set(before) == set(after):
+        return []
+    gone = [name for name in before if name not in after]
+    new = [name for name in after if name not in before]
+    short = {name: _short(name) for name in (*gone, *new)}
+    if {short[name] for name in gone} & {short[name] for name in new}:
+        short = {name: shorten(name, _KERNEL_WIDTH) for name in short}
+    return [f"kernel changed: {_names(short, gone)} -> {_names(short, new)}"]
+
+
+def _short(name: str) -> str:
+    """A kernel's name without its return type, template arguments and parameters."""
+    bare = name.removeprefix("void ").partition("<")[0].partition("(")[0].strip()
+    return shorten(bare or name, _KERNEL_WIDTH)
+
+
+def _names(short: Mapping[str, str], names: Sequence[str]) -> str:
+    texts = list(dict.fromkeys(short[name] for name in names))
+    more = [f"{len(texts) - _KERNELS} more"] if len(texts) > _KERNELS else []
+    return ", ".join([*texts[:_KERNELS], *more]) or "none"
+
+
+def _ran(pair: Pair) -> list[str]:
+    """What the backend chose by itself on one side otherwise than on the other."""
+    before, after = pair.base.resolved, pair.head.resolved
+    return [
+        f"what ran changed: {name} {before[name]} -> {after[name]}"
+        for name in before
+        if name in after and before[name] != after[name] and not _asked_apart(pair, name)
+    ]
+
+
+def _asked_apart(pair: Pair, name: str) -> bool:
+    """Whether the two cases ask for it themselves, as --across does."""
+    before, after = pair.base.case.canonical(), pair.head.case.canonical()
+    return before.get(name) != after.get(name)
+
+
+def _device(diff: Diff) -> list[str]:
+    shift = _device_shift(diff)
+    if not _beyond(shift):
+        return []
+    return [
+        "the device itself moved between the newest runs, by its sentinels: "
+        f"{', '.join(moved(shift))}: suspect clocks and driver before the code"
+    ]
+
+
+def _device_shift(diff: Diff) -> dict[str, float]:
+    """ln(head / base) of what the sentinels reached in the newest runs; empty where unknown."""
+    sides = [diff.sentinels.get(newest(side).number, {}) for side in (diff.base, diff.head)]
+    if not all("start" in moments for moments in sides):
+        return {}
+    return drift(*map(_typical, sides))
+
+
+def _typical(moments: Mapping[str, Mapping[str, float | None]]) -> Sentinels:
+    """The middle of a run's start and end."""
+    names = moments["start"]
+    return Sentinels.from_facts(
+        {name: _middle([facts.get(name) for facts in moments.values()]) for name in names}
+    )
+
+
+def _middle(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if known else None
+
+
+def _beyond(shift: Mapping[str, float]) -> bool:
+    return any(abs(change) > _SHIFT for change in shift.values())
+
+
+def _clocks(diff: Diff, pairs: Sequence[Pair]) -> list[str]:
+    """Cases whose kernels ran at another SM clock on each side."""
+    known = [
+        (pair, before, after)
+        for pair in pairs
+        if (before := sm_clock(pair.base)) and (after := sm_clock(pair.head))
+    ]
+    other = [each for each in known if abs(math.log(each[2] / each[1])) > _SHIFT]
+    if not other:
+        return []
+    pair, before, after = max(other, key=lambda each: abs(math.log(each[2] / each[1])))
+    return [
+        f"the SM clock differs by over 2 % in {len(other)} of {len(known)} cases, most in "
+        f"{diff.describe(pair.head.case)}: {before / 1e9:.2f} -> {after / 1e9:.2f} GHz"
+    ]
+
+
+def sm_clock(series: Series) -> float | None:
+    """Hz while its samples were taken, the median over rounds; None where it is not known."""
+    guards = [each.facts.get("guard") for each in series.timed]
+    found = [
+        guard.get("sm_clock_hz_median", guard.get("sm_clock_hz_after"))
+        for guard in guards
+        if isinstance(guard, Mapping)
+    ]
+    return _middle(found)
+
+
+def _labels(pair: Pair) -> list[str]:
+    before, after = pair.base.labels, pair.head.labels
+    return [
+        f"{label} in {'head' if label in after else 'base'} alone"
+        for label in _TOLD_LABELS
+        if (label in before) != (label in after)
+    ]
+
+
+def _together(diff: Diff) -> list[str]:
+    floor = max([math.log1p(diff.margin), *(noise.floor for _, noise in diff.judged)])
+    if (shift := global_shift(diff.comparisons, floor)) is None:
+        return []
+    return [
+        f"most cases moved together, by {change_in_percent(shift)} % in the middle: suspect "
+        "clocks and driver before the code"
+    ]

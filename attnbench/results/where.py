@@ -1,0 +1,190 @@
+"""Conditions on stored measurements: `--where family=mla backend=flashmla 'kv_len>=4096'`."""
+
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+
+from attnbench.errors import UsageError
+from attnbench.records import Measurement, Run
+from attnbench.specs.batch import BatchSpecError, parse_batch_spec
+from attnbench.specs.case import Case
+from attnbench.specs.shape import AttnShape, MlaShape
+
+Facts = Mapping[str, object]
+
+_CONDITION = re.compile(r"\s*(\w+)\s*(!=|<=|>=|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
+_ORDER: Mapping[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_SIZE = re.compile(r"(\d+)([km])", re.IGNORECASE)
+_SIZES = {"k": 1024, "m": 1024**2}
+_COMMIT_DIGITS = 7  # from which a commit may be shortened
+
+# The fields of a case that hold one value, and the dims of all shapes.
+CASE_FIELDS = tuple(f.name for f in fields(Case) if f.name not in ("batch", "shape", "knobs"))
+DIMS = tuple(dict.fromkeys(f.name for f in (*fields(AttnShape), *fields(MlaShape))))
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """`name operator value`; a field that a measurement lacks fulfils != alone."""
+
+    name: str
+    operator: str  # = != < <= > >= or ~, which searches for a regular expression
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.name}{self.operator}{self.value}"
+
+    def holds(self, facts: Facts) -> bool:
+        """Whether facts fulfil it; UsageError for a value that its field cannot be compared to."""
+        actual = facts.get(self.name)
+        if self.operator == "!=":
+            return not self._equals(actual)
+        if actual is None:
+            return False
+        if self.operator == "=":
+            return self._equals(actual)
+        if self.operator == "~":
+            return bool(re.search(self.value, _text(actual), re.IGNORECASE))
+        return _ORDER[self.operator](self._as_number(actual), self._number())
+
+    def _equals(self, actual: object) -> bool:
+        if isinstance(actual, tuple):
+            return any(self._equals(each) for each in actual)
+        if isinstance(actual, int | float) and not isinstance(actual, bool):
+            return actual == self._number()
+        text, value = _text(actual).casefold(), self.value.casefold()
+        if self.name == "batch":
+            return actual is not None and text == _canonical_batch(self)
+        if self.name == "commit" and len(value) >= _COMMIT_DIGITS:
+            return text.startswith(value)
+        return text == value
+
+    def _number(self) -> float:
+        """The value as a number; 4k is 4096."""
+        if size := _SIZE.fullmatch(self.value):
+            return int(size[1]) * _SIZES[size[2].lower()]
+        try:
+            return float(self.value)
+        except ValueError:
+            raise UsageError(
+                f"--where {self}: {self.name} is a number, e.g. '{self.name}{self.operator}4096' "
+                "or 4k"
+            ) from None
+
+    def _as_number(self, actual: object) -> float:
+        if isinstance(actual, int | float) and not isinstance(actual, bool):
+            return actual
+        raise UsageError(
+            f"--where {self}: {self.operator} orders numbers, and {self.name} is a word; accepted "
+            f"for words are = != ~, e.g. {self.name}={_text(actual)}"
+        )
+
+
+def parse_condition(text: str) -> Condition:
+    """The condition of a text such as `kv_len>=4096`; UsageError for any other text."""
+    found = _CONDITION.fullmatch(text)
+    if found is None or not found[3]:
+        raise UsageError(
+            f"'{text}' is no condition; accepted is FIELD, one of = != < <= > >= ~, and a value, "
+            "e.g. family=mla 'kv_len>=4096' 'backend~flash'"
+        )
+    condition = Condition(found[1], found[2], found[3])
+    if condition.operator == "~":
+        try:
+            re.compile(condition.value)
+        except re.error as error:
+            raise UsageError(
+                f"--where {condition}: no regular expression ({error}), e.g. 'backend~^flash'"
+            ) from None
+    return condition
+
+
+def matching(
+    measurements: Iterable[Measurement], runs: Mapping[int, Run], conditions: Sequence[Condition]
+) -> list[Measurement]:
+    """The measurements that fulfil all conditions, in order; UsageError for an unknown field."""
+    listed = list(measurements)
+    if not (conditions and listed):
+        return listed
+    cases: dict[str, Facts] = {
+        each.case_key: case_facts(each.case) for each in {m.case_key: m for m in listed}.values()
+    }
+    origins = {number: run_facts(run) for number, run in runs.items()}
+    described = [
+        {**cases[m.case_key], **m.resolved, **origins[m.run], **_outcome_facts(m)} for m in listed
+    ]
+    check_fields(conditions, {name for facts in described for name in facts})
+    return [
+        each
+        for each, facts in zip(listed, described, strict=True)
+        if all(condition.holds(facts) for condition in conditions)
+    ]
+
+
+def check_fields(conditions: Iterable[Condition], known: Iterable[str]) -> None:
+    """UsageError for a condition on none of the fields, which lists them."""
+    names = sorted({*known, *DIMS})
+    for condition in conditions:
+        if condition.name not in names:
+            raise UsageError(
+                f"--where {condition}: no measurement has a field '{condition.name}'; the fields "
+                f"are {', '.join(names)}"
+            )
+
+
+def case_facts(case: Case) -> Facts:
+    """What was asked for, by flat name; q_len and kv_len are the longest of the batch."""
+    batch = case.batch
+    return {
+        **{name: getattr(case, name) for name in CASE_FIELDS},
+        **asdict(case.shape),
+        **dict(case.knobs),
+        "batch": str(batch),
+        "q_len": batch.max_q_len,
+        "kv_len": batch.max_kv_len,
+        "num_requests": len(batch),
+        "num_tokens": batch.num_tokens,
+        "num_kv_tokens": batch.num_kv_tokens,
+    }
+
+
+def run_facts(run: Run) -> Facts:
+    """Where a measurement comes from."""
+    return {
+        "run": run.number,
+        "label": run.label,
+        "branch": run.branch,
+        "commit": run.commit,
+        "gpu": run.machine_name,
+        "hostname": run.machine["hostname"],
+    }
+
+
+def _outcome_facts(m: Measurement) -> Facts:
+    return {
+        **m.method,
+        "status": str(m.status),
+        "labels": m.labels,
+        "round": m.round,
+        "cache_state": m.cache_state,
+        "case": m.case_key,
+    }
+
+
+def _canonical_batch(condition: Condition) -> str:
+    try:
+        return str(parse_batch_spec(condition.value).in_execution_order())
+    except BatchSpecError as error:
+        raise UsageError(f"--where {condition}: {error}") from None
+
+
+def _text(actual: object) -> str:
+    if isinstance(actual, tuple):
+        return " ".join(map(str, actual))
+    return str(actual).lower() if isinstance(actual, bool) else str(actual)

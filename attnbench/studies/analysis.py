@@ -1,0 +1,148 @@
+"""How a study's answer is found: one of five analyses and what it needs to know."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from attnbench.studies.yaml_entry import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class CrossoverAnswer:
+    """From which length on the prefill path beats the decode path, which a threshold chooses."""
+
+    resolution: float = 1.1  # neighbours this near are near enough: no further bisection
+
+    @property
+    def swept(self) -> tuple[str, ...]:
+        """What the sweep must hold two values of."""
+        return ("q_len",)
+
+
+@dataclass(frozen=True, slots=True)
+class OptimumAnswer:
+    """The best value of a knob for each workload, against what the backend chooses itself."""
+
+    knob: str
+    by: str = "batch_size"  # what a rule for the knob may depend on
+
+    @property
+    def swept(self) -> tuple[str, ...]:
+        """What the sweep must hold two values of."""
+        return (self.knob,)
+
+
+@dataclass(frozen=True, slots=True)
+class ContrastAnswer:
+    """Cases that differ in one field, the second value of each pair against the first."""
+
+    field: str
+    pairs: tuple[tuple[str, str], ...]
+    by: tuple[str, ...] = ()  # fields whose values get a line of their own
+    tune: tuple[str, ...] = ()  # knobs of which each side takes its best value
+
+    @property
+    def swept(self) -> tuple[str, ...]:
+        """What the sweep must hold two values of."""
+        return (self.field,)
+
+
+@dataclass(frozen=True, slots=True)
+class WinnerAnswer:
+    """The best implementation of each workload, ties as ties."""
+
+    tune: tuple[str, ...] = ()
+    map: tuple[str, str] = ("batch_size", "kv_len")  # rows and columns of the heat map
+
+    @property
+    def swept(self) -> tuple[str, ...]:
+        """What the sweep must hold two values of."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class GrowthAnswer:
+    """How time grows with a length, and what all layers of a model take."""
+
+    over: str = "q_len"
+    layers: int = 1
+
+    @property
+    def swept(self) -> tuple[str, ...]:
+        """What the sweep must hold two values of."""
+        return (self.over,)
+
+
+Answer = CrossoverAnswer | OptimumAnswer | ContrastAnswer | WinnerAnswer | GrowthAnswer
+
+
+def read_answer(entry: Entry) -> Answer:
+    """The one analysis that stands there, by its name; UsageError for any other content."""
+    found = entry.mapping(_READERS)
+    if len(found) != 1:
+        entry.fail(f"expected one of {', '.join(_READERS)}, read {len(found)} of them")
+    ((kind, under),) = found.items()
+    return _READERS[kind](under)
+
+
+def _crossover(entry: Entry) -> Answer:
+    keys = entry.mapping(["resolution"])
+    if "resolution" not in keys:
+        return CrossoverAnswer()
+    value = keys["resolution"].value()
+    if not isinstance(value, float) or value <= 1:
+        keys["resolution"].fail("expected a ratio over 1, e.g. 1.1")
+    return CrossoverAnswer(value)
+
+
+def _optimum(entry: Entry) -> Answer:
+    keys = entry.mapping(["knob", "by"])
+    if "knob" not in keys:
+        entry.fail("the key knob is missing")
+    return OptimumAnswer(**{name: under.text() for name, under in keys.items()})
+
+
+def _contrast(entry: Entry) -> Answer:
+    keys = entry.mapping(["field", "pairs", "by", "tune"])
+    for needed in ("field", "pairs"):
+        if needed not in keys:
+            entry.fail(f"the key {needed} is missing")
+    return ContrastAnswer(
+        field=keys["field"].text(),
+        pairs=tuple(_two(pair) for pair in keys["pairs"].items()),
+        by=_texts(keys, "by"),
+        tune=_texts(keys, "tune"),
+    )
+
+
+def _winner(entry: Entry) -> Answer:
+    keys = entry.mapping(["tune", "map"])
+    plain = WinnerAnswer(tune=_texts(keys, "tune"))
+    return WinnerAnswer(plain.tune, _two(keys["map"])) if "map" in keys else plain
+
+
+def _growth(entry: Entry) -> Answer:
+    keys = entry.mapping(["over", "layers"])
+    layers = keys["layers"].value() if "layers" in keys else 1
+    if not isinstance(layers, int) or layers < 1:
+        keys["layers"].fail("expected a whole number from 1, e.g. 32")
+    return GrowthAnswer(keys["over"].text() if "over" in keys else "q_len", layers)
+
+
+def _two(entry: Entry) -> tuple[str, str]:
+    texts = entry.texts()
+    if len(texts) != 2:
+        entry.fail(f"expected two values, e.g. [NHD, HND], read {len(texts)}")
+    return texts[0], texts[1]
+
+
+def _texts(keys: Mapping[str, Entry], name: str) -> tuple[str, ...]:
+    return keys[name].texts() if name in keys else ()
+
+
+_READERS: Mapping[str, Callable[[Entry], Answer]] = {
+    "crossover": _crossover,
+    "optimum": _optimum,
+    "contrast": _contrast,
+    "winner": _winner,
+    "growth": _growth,
+}

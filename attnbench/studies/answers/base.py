@@ -1,0 +1,82 @@
+"""What every answer is made of."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from attnbench.analysis.axes import axis_text, axis_value
+from attnbench.analysis.compare import Comparison
+from attnbench.analysis.estimate import Cell, Noise
+from attnbench.analysis.series import Series
+from attnbench.records import Status
+from attnbench.reporting.text_table import Column, stacked, words
+from attnbench.specs.case import Case
+from attnbench.studies.charts import Chart
+from attnbench.units import change_in_percent
+
+NoiseOf = Callable[[Cell], Noise]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A heading and equally long columns of texts, numbers set to the right."""
+
+    heading: str
+    columns: Mapping[str, Sequence[str]]
+
+    def grid_columns(self) -> list[Column]:
+        """As a grid shows them, names of several words on two lines."""
+        return [
+            (Column if all(map(_is_number, texts)) else words)(stacked(name), texts)
+            for name, texts in self.columns.items()
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Sentences that answer, and what they rest on."""
+
+    lines: Sequence[str]
+    tables: Sequence[Table] = ()
+    charts: Sequence[Chart] = field(default=())
+
+
+def not_answered(listed: Sequence[Series], what: str = "") -> str | None:
+    """The sentence that nothing of these cases could be measured; None if something was."""
+    if any(each.time is not None for each in listed):
+        return None
+    about = f"{what}: " if what else ""
+    reasons = dict.fromkeys(m.reason for each in listed for m in each.failures)
+    if not reasons:
+        return f"{about}not answered here: nothing was measured"
+    statuses = {m.status for each in listed for m in each.failures}
+    failed = "" if statuses == {Status.REFUSED} else "every case failed: "
+    return f"{about}not answered here: {failed}{'; '.join(list(reasons)[:3])}"
+
+
+def interval(comparison: Comparison) -> str:
+    """A ratio as a change with its 95 % interval: "+3.2 % [+2.9, +3.5]"."""
+    change = f"{change_in_percent(comparison.ratio)} %"
+    if comparison.low is None or comparison.high is None:
+        return f"{change} (one round: no interval)"
+    ends = (change_in_percent(comparison.low), change_in_percent(comparison.high))
+    return f"{change} [{', '.join(ends)}]"
+
+
+def varying(cases: Iterable[Case], names: Iterable[str]) -> list[str]:
+    """Those of the axes that have more than one value in the cases."""
+    listed = list(cases)
+    return [name for name in names if len({axis_value(case, name) for case in listed}) > 1]
+
+
+def describe(case: Case, names: Iterable[str]) -> str:
+    """The values of some axes: "num_q_heads 16, kv_len 8k"."""
+    return ", ".join(f"{name} {axis_text(case, name)}" for name in names)
+
+
+def cells_text(count: int) -> str:
+    """A number of cells."""
+    return "1 cell" if count == 1 else f"{count} cells"
+
+
+def _is_number(text: str) -> bool:
+    return text.lstrip("+-~<>").replace(".", "", 1).rstrip("%x ").isdecimal() or text in ("", "-")

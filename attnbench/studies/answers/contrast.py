@@ -1,0 +1,161 @@
+"""What the second value of a field costs or gains against the first."""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+
+from attnbench.analysis.axes import axis_text, axis_value
+from attnbench.analysis.field_pairs import Contrasted, contrast, mean_ratio
+from attnbench.analysis.fields import batch_text
+from attnbench.analysis.series import Series
+from attnbench.analysis.verdict import Verdict
+from attnbench.specs.case import Case, Value
+from attnbench.studies.analysis import ContrastAnswer
+from attnbench.studies.answers.base import (
+    Answer,
+    NoiseOf,
+    Table,
+    cells_text,
+    describe,
+    interval,
+    not_answered,
+    varying,
+)
+from attnbench.studies.charts import Heat
+from attnbench.units import change_in_percent
+
+_VERDICTS: tuple[Verdict, ...] = ("faster", "slower", "same", "unclear")
+
+
+def answer(listed: Sequence[Series], asked: ContrastAnswer, noise: NoiseOf) -> Answer:
+    """Sentences, a table and a chart for each pair of values."""
+    parts = [_of_pair(listed, asked, pair, noise) for pair in asked.pairs]
+    return Answer(
+        [line for part in parts for line in part.lines],
+        [table for part in parts for table in part.tables],
+        [chart for part in parts for chart in part.charts],
+    )
+
+
+def _of_pair(
+    listed: Sequence[Series], asked: ContrastAnswer, pair: tuple[str, str], noise: NoiseOf
+) -> Answer:
+    base, head = pair
+    title = f"{head} against {base}"
+    for value in pair:
+        side = [each for each in listed if axis_text(each.case, asked.field) == value]
+        if not side:
+            return Answer([f"{title}: not answered here: no case has {asked.field} {value}"])
+        if sentence := not_answered(side, title):
+            return Answer([sentence])
+    cells = contrast(listed, asked.field, pair, noise, asked.tune)
+    if not cells:
+        return Answer([f"{title}: not answered here: no workload has a time of both"])
+    lines = [f"{title}: {_summary(cells)}", *_extremes(cells, asked)]
+    for name in asked.by:
+        lines += [f"{title}, {text}" for text in _grouped(cells, name)]
+    return Answer(lines, [_table(title, cells, asked)], [_chart(title, cells, asked)])
+
+
+def _summary(cells: Sequence[Contrasted]) -> str:
+    counts = Counter(each.comparison.verdict for each in cells)
+    listed = ", ".join(f"{counts[v]} {v}" for v in _VERDICTS if counts[v])
+    mean = change_in_percent(mean_ratio(cells))
+    return f"{mean} % time in the geometric mean of {cells_text(len(cells))} ({listed})"
+
+
+def _extremes(cells: Sequence[Contrasted], asked: ContrastAnswer) -> list[str]:
+    """The largest loss and the largest gain that are outside noise."""
+    ordered = sorted(cells, key=lambda each: each.comparison.ratio)
+    lines = []
+    for word, each in (("most", ordered[0]), ("least", ordered[-1])):
+        if each.comparison.verdict in ("faster", "slower") and len(cells) > 1:
+            verb = "gains" if each.comparison.verdict == "faster" else "loses"
+            which = "most, " if (verb == "gains") == (word == "most") else "least, "
+            lines.append(f"{verb} {which}{interval(each.comparison)}, at {_where(each, asked)}")
+    return lines
+
+
+def _where(each: Contrasted, asked: ContrastAnswer) -> str:
+    case = each.base.case
+    beside = [n for n in _axes([each], asked) if n != "batch"]
+    text = batch_text(case)
+    return f"{text}, {describe(case, beside)}" if beside else text
+
+
+def _grouped(cells: Sequence[Contrasted], name: str) -> list[str]:
+    def value(each: Contrasted) -> tuple[bool, float, str]:
+        found = axis_value(each.base.case, name)
+        is_number = isinstance(found, int | float)
+        return (not is_number, float(found) if is_number else 0.0, str(found))  # type: ignore[arg-type]
+
+    groups = groupby(sorted(cells, key=value), key=value)
+    return [
+        f"{name} {axis_text(members[0].base.case, name)}: {_summary(members)}"
+        for members in (list(group) for _, group in groups)
+    ]
+
+
+def _axes(cells: Sequence[Contrasted], asked: ContrastAnswer) -> list[str]:
+    """What tells the rows apart, the field and the batch apart."""
+    cases = [each.base.case for each in cells]
+    names = dict.fromkeys(name for case in cases for name in case.canonical())
+    wanted = [n for n in names if n not in ("batch", "family", asked.field)]
+    if len(cells) == 1:
+        return [name for name in asked.by if name in names]
+    return varying(cases, wanted)
+
+
+def _table(title: str, cells: Sequence[Contrasted], asked: ContrastAnswer) -> Table:
+    cases = [each.base.case for each in cells]
+    columns = {"spec": [batch_text(case) for case in cases]}
+    for name in _axes(cells, asked):
+        columns[name.replace("_", " ")] = [axis_text(case, name) for case in cases]
+    columns["time"] = [interval(each.comparison) for each in cells]
+    columns["verdict"] = [each.comparison.verdict for each in cells]
+    if asked.tune:
+        columns["chosen"] = [f"{b.name} | {h.name}" for b, h in ((c.base, c.head) for c in cells)]
+    return Table(f"{title}: time of the second over the first, 95 % interval", columns)
+
+
+def _chart(title: str, cells: Sequence[Contrasted], asked: ContrastAnswer) -> Heat:
+    """The change of each cell; across stands the axis of the batch with the most values."""
+    cases = [each.base.case for each in cells]
+    along = _along(cases)
+    whole_prompts = all(case.batch.max_q_len == case.batch.max_kv_len for case in cases)
+    lengths = () if whole_prompts else ("q_len", "kv_len")
+    axes = varying(cases, [n for n in (*_axes(cells, asked), "batch_size", *lengths) if n != along])
+    found: dict[str, dict[Value | None, Contrasted]] = {}
+    for each in cells:
+        case = each.base.case
+        row, x = describe(case, axes), axis_value(case, along)
+        if x in found.get(row, {}):  # mixed batches may have their largest in common
+            row = f"{row}, {batch_text(case)}".removeprefix(", ")
+        found.setdefault(row, {})[x] = each
+    across = {axis_value(case, along): axis_text(case, along) for case in cases}
+    xs = sorted(across, key=lambda x: float(x or 0))
+    grid = [[line.get(x) for x in xs] for line in reversed(found.values())]
+    return Heat(
+        title,
+        along.replace("_", " "),
+        "",
+        [across[x] for x in xs],
+        list(reversed(found)),
+        [[_change(each) for each in line] for line in grid],
+        [[100 * (each.comparison.ratio - 1) if each else None for each in line] for line in grid],
+        "change of the time, %",
+    )
+
+
+def _change(found: Contrasted | None) -> str:
+    if found is None:
+        return ""
+    verdict = found.comparison.verdict
+    change = f"{change_in_percent(found.comparison.ratio)} %"
+    return change if verdict in ("faster", "slower") else f"{change}\n{verdict}"
+
+
+def _along(cases: Sequence[Case]) -> str:
+    """The axis of the batch with the most values."""
+    names = ("q_len", "kv_len", "batch_size")
+    return max(names, key=lambda name: len({axis_value(case, name) for case in cases}))

@@ -1,0 +1,153 @@
+"""The best setting of a knob, what leaving it to the backend loses, and a rule that would not."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from statistics import fmean
+
+from attnbench.analysis.axes import axis_text, axis_value
+from attnbench.analysis.fields import batch_text
+from attnbench.analysis.optimum import Optimum, Rule, Setting, optima, propose
+from attnbench.analysis.series import Series
+from attnbench.specs.case import Case
+from attnbench.studies.analysis import OptimumAnswer
+from attnbench.studies.answers.base import (
+    Answer,
+    NoiseOf,
+    Table,
+    cells_text,
+    interval,
+    not_answered,
+    varying,
+)
+from attnbench.studies.charts import Chart, Heat
+from attnbench.units import change_in_percent
+
+
+def answer(listed: Sequence[Series], asked: OptimumAnswer, noise: NoiseOf) -> Answer:
+    """Sentences for each backend, a row for each workload, a map of the optimum."""
+    lines: list[str] = []
+    tables: list[Table] = []
+    charts: list[Chart] = []
+    for backend in dict.fromkeys(each.case.backend for each in listed):
+        own = [each for each in listed if each.case.backend == backend]
+        if sentence := not_answered(own, backend):
+            lines.append(sentence)
+            continue
+        found = optima(own, asked.knob, noise)
+        if not found:
+            lines.append(f"{backend}: not answered here: no workload has two settings with a time")
+            continue
+        lines += [f"{backend}: {line}" for line in _lines(found, asked)]
+        tables.append(_table(backend, found, asked))
+        charts += _maps(backend, found, asked)
+    return Answer(lines, tables, charts)
+
+
+def _lines(found: Sequence[Optimum], asked: OptimumAnswer) -> list[str]:
+    counts = Counter(_text(each.best) for each in found)
+    often = ", ".join(f"{setting} in {n}" for setting, n in counts.most_common())
+    lines = [f"best {asked.knob} over {cells_text(len(found))}: {often}"]
+    if single := sum(_is_single(each) for each in found):
+        lines.append(f"{cells_text(single)} with single rounds, which show no tie and no regret")
+    judged = [each for each in found if each.regret is not None]
+    if not judged:
+        return [*lines, "auto has no time, so that its regret is not known"]
+    lost = [each for each in judged if each.regret and each.regret.verdict == "slower"]
+    mean = math.exp(fmean(math.log(each.regret.ratio) for each in judged if each.regret))
+    lines.append(
+        f"auto is slower than the best setting outside noise in {len(lost)} of {len(judged)}; "
+        f"its regret is {change_in_percent(mean)} % in the geometric mean"
+    )
+    if lost:
+        worst = max(lost, key=lambda each: each.regret.ratio if each.regret else 0.0)
+        assert worst.regret is not None
+        lines.append(f"auto loses most at {batch_text(worst.case)}: {interval(worst.regret)}")
+    if (rule := propose(found, lambda case: axis_value(case, asked.by))) is not None:
+        lines.append(_rule_text(rule, asked))
+    return lines
+
+
+def _rule_text(rule: Rule, asked: OptimumAnswer) -> str:
+    pairs = sorted(rule.settings.items(), key=lambda pair: (str(type(pair[0])), pair[0]))
+    texts = ", ".join(f"{value}: {_text(setting)}" for value, setting in pairs)
+    return (
+        f"a rule by {asked.by.replace('_', ' ')} alone ({texts}) takes "
+        f"{change_in_percent(rule.ratio)} % of auto's time in the geometric mean, "
+        f"{change_in_percent(rule.worst)} % at worst, judged by rounds that did not choose it"
+    )
+
+
+def _is_single(found: Optimum) -> bool:
+    return all(len(times) == 1 for times in found.settings.values())
+
+
+def _text(setting: Setting) -> str:
+    return str(setting[0][1]) if setting else "auto"
+
+
+def _table(backend: str, found: Sequence[Optimum], asked: OptimumAnswer) -> Table:
+    cases = [each.case for each in found]
+    columns = {"spec": [batch_text(case) for case in cases]}
+    for name in _axes(cases):
+        columns[name.replace("_", " ")] = [axis_text(case, name) for case in cases]
+    columns["best"] = [_text(each.best) for each in found]
+    columns["ties"] = [", ".join(map(_text, each.ties)) or "-" for each in found]
+    columns["auto's regret"] = [
+        interval(each.regret) if each.regret is not None else "-" for each in found
+    ]
+    columns["verdict"] = [each.regret.verdict if each.regret else "-" for each in found]
+    return Table(f"{backend}: the best {asked.knob}, and auto's time over its", columns)
+
+
+def _axes(cases: Sequence[Case]) -> list[str]:
+    names = dict.fromkeys(name for case in cases for name in case.canonical())
+    return varying(cases, [name for name in names if name not in ("batch", "family", "backend")])
+
+
+def _maps(backend: str, found: Sequence[Optimum], asked: OptimumAnswer) -> list[Chart]:
+    """The optimum by batch size and length; the colour is auto's regret."""
+    groups: dict[str, list[Optimum]] = {}
+    for each in found:
+        rest = [f"{name} {axis_text(each.case, name)}" for name in _axes([e.case for e in found])]
+        groups.setdefault(", ".join(rest), []).append(each)
+    return [_map(f"{backend} {title}".strip(), group, asked) for title, group in groups.items()]
+
+
+def _map(title: str, group: Sequence[Optimum], asked: OptimumAnswer) -> Heat:
+    cases = [each.case for each in group]
+    sizes = sorted({len(case.batch) for case in cases})
+    lengths = sorted({case.batch.max_kv_len for case in cases})
+    named = {case.batch.max_kv_len: axis_text(case, "kv_len") for case in cases}
+    cells = {(len(e.case.batch), e.case.batch.max_kv_len): e for e in group}
+    found = [[cells.get((size, length)) for length in lengths] for size in sizes]
+    return Heat(
+        f"Best {asked.knob}: {title}",
+        "kv len",
+        "batch size",
+        [named[length] for length in lengths],
+        [str(size) for size in sizes],
+        [[_best(each) for each in line] for line in found],
+        [[_regret(each) for each in line] for line in found],
+        "and auto's regret, %",
+    )
+
+
+def _best(found: Optimum | None) -> str:
+    if found is None:
+        return ""
+    if found.regret is None or not found.best:
+        return _text(found.best)
+    sure = "" if _is_shown(found) else "\nunclear"
+    return f"{_text(found.best)}\n{change_in_percent(found.regret.ratio)} %{sure}"
+
+
+def _regret(found: Optimum | None) -> float | None:
+    """In percent where it is a finding, else 0 so that no colour tells what noise may be."""
+    if found is None or found.regret is None:
+        return None
+    return 100 * (found.regret.ratio - 1) if _is_shown(found) else 0.0
+
+
+def _is_shown(found: Optimum) -> bool:
+    return found.regret is not None and found.regret.verdict in ("slower", "same")

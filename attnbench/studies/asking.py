@@ -1,0 +1,196 @@
+"""Where studies come from: the package, a file, or the plan of a stored run."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Self
+
+from attnbench.errors import UsageError
+from attnbench.kernels.registry import FAMILIES, backends
+from attnbench.provenance.machine import Machine
+from attnbench.running.plan import Plan, by_workload
+from attnbench.running.runner import Finished
+from attnbench.running.session import Session
+from attnbench.specs.case import Case, Value
+from attnbench.studies.analysis import CrossoverAnswer
+from attnbench.studies.cases import cells_of
+from attnbench.studies.file import Study, read_study, require_known
+from attnbench.studies.search import Search, search_outcomes
+from attnbench.studies.segment import FIELDS
+from attnbench.studies.variants import exhaustive, overridden, quick
+
+
+@cache
+def built_in() -> Mapping[str, Study]:
+    """All studies of the package by name."""
+    folder = files("attnbench.studies").joinpath("built_in")
+    found = {}
+    for path in sorted(folder.iterdir(), key=lambda path: path.name):
+        if path.name.endswith(".yaml"):
+            name = path.name.removesuffix(".yaml")
+            found[name] = read_study(path.read_text(encoding="utf-8"), name, path.name, FAMILIES)
+    return found
+
+
+def load_study(name: str) -> Study:
+    """The study of a built-in name or alias, '-' and '_' alike, or of a file.
+
+    UsageError for what is neither, and for a file that cannot be read.
+    """
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        return _from_file(Path(name))
+    wanted = name.lower().replace("_", "-")
+    for study in built_in().values():
+        if wanted in (each.replace("_", "-") for each in (study.name, *study.aliases)):
+            return study
+    require_known(name, built_in())
+    raise AssertionError(name)
+
+
+def _from_file(path: Path) -> Study:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from None
+    return read_study(text, path.stem, str(path), FAMILIES)
+
+
+def changed(
+    study: Study,
+    overrides: Mapping[str, Sequence[Value]],
+    *,
+    is_quick: bool = False,
+    is_exhaustive: bool = False,
+) -> Study:
+    """What the command line makes of a study: it goes before the file."""
+    if is_exhaustive:
+        study = exhaustive(study)
+    if is_quick:
+        study = quick(study)
+    return overridden(study, overrides)
+
+
+def study_of_plan(facts: Mapping[str, Any]) -> tuple[Study, list[str]]:
+    """The study of a stored plan as it was run, and what of it was not as the file says."""
+    study = read_study(facts["text"], facts["name"], f"{facts['name']}.yaml", FAMILIES)
+    choices = {name: facts.get(name, False) for name in ("is_quick", "is_exhaustive")}
+    overrides = facts.get("overrides", {})
+    return changed(study, overrides, **choices), changes(overrides, **choices)
+
+
+def changes(
+    overrides: Mapping[str, Sequence[Value]], *, is_quick: bool, is_exhaustive: bool
+) -> list[str]:
+    """What is not as the file says, for a reader."""
+    lines = [
+        f"{name}: {' '.join(map(str, values))} (command line, before the file)"
+        for name, values in overrides.items()
+    ]
+    if is_quick:
+        lines.append("a pilot: the sweep is thinned, and each case has one round")
+    if is_exhaustive:
+        lines.append("exhaustive: every cell that the file allows")
+    return lines
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A study as the command line asks for it."""
+
+    study: Study  # changed
+    choices: Mapping[str, Any]  # is_quick, is_exhaustive and overrides, JSON
+    file_rounds: int | None
+
+    @classmethod
+    def of(
+        cls, study: Study, given: Mapping[str, Any], *, is_quick: bool, is_exhaustive: bool
+    ) -> Self:
+        """`given` are values of the family's options by parameter; UsageError for foreign ones."""
+        overrides = {
+            _field(name, study): [_plain(value) for value in _listed(values)]
+            for name, values in given.items()
+        }
+        choices = {"is_quick": is_quick, "is_exhaustive": is_exhaustive}
+        wanted = changed(study, overrides, **choices)
+        return cls(wanted, {**choices, "overrides": overrides}, 1 if is_quick else study.rounds)
+
+    def rounds(self, given: int | None) -> int:
+        """What the command line says, else the pilot or the file, else 3."""
+        return given or self.file_rounds or 3
+
+    @property
+    def changes(self) -> list[str]:
+        """What is not as the file says, for a reader."""
+        return changes(**self.choices)
+
+    def plan_for(
+        self, plan_of: Callable[[Sequence[Case], Machine], Plan]
+    ) -> Callable[[Machine], Plan]:
+        """The plan on a machine: all cases, or where a search begins."""
+
+        def plan(machine: Machine) -> Plan:
+            cells = cells_of(self.study, machine.kind)
+            if not cells.cases:
+                raise UsageError(f"{self.study.name} has no cell left: {dict(cells.left_out)}")
+            found = plan_of(cells.cases, machine)
+            facts = {
+                "name": self.study.name,
+                "text": self.study.text,
+                "left_out": dict(cells.left_out),
+                **self.choices,
+            }
+            search = search_of(self.study, cells.cases, found.rounds, **self.searching)
+            cases = cells.cases if search is None else search.first()
+            return replace(found, cases=by_workload(list(cases)), study=facts)
+
+        return plan
+
+    @property
+    def searching(self) -> dict[str, bool]:
+        """Whether all cells are wanted."""
+        return {"is_exhaustive": bool(self.choices["is_exhaustive"])}
+
+
+def search_of(
+    study: Study, cases: Sequence[Case], rounds: int, *, is_exhaustive: bool
+) -> Search | None:
+    """The search that finds a study's crossovers; None where all cells are measured."""
+    if is_exhaustive or not isinstance(study.answer, CrossoverAnswer):
+        return None
+    return Search(cases, rounds, study.answer.resolution)
+
+
+def outcomes_of(session: Session) -> Iterator[Finished]:
+    """Measure what a study's run has left, new or resumed."""
+    facts = session.plan.study
+    assert facts is not None
+    study, _ = study_of_plan(facts)
+    search = None
+    if isinstance(study.answer, CrossoverAnswer):
+        cases = cells_of(study, session.machine.kind).cases
+        search = search_of(study, cases, session.plan.rounds, is_exhaustive=facts["is_exhaustive"])
+    yield from session.outcomes() if search is None else search_outcomes(session, search)
+
+
+def _listed(values: Any) -> Sequence[Any]:
+    return values if isinstance(values, list | tuple) else (values,)
+
+
+def _plain(value: Any) -> Value:
+    return value if isinstance(value, int | float | bool | str) else str(value)
+
+
+def _field(parameter: str, study: Study) -> str:
+    """The field, knob, backend or batch that an option's parameter sets."""
+    knobs = {knob for backend in backends(study.family) for knob in backend.knobs}
+    swept = {variable for segment in study.sweep for variable in segment.variables}
+    known = {*FIELDS, *knobs, *swept, "backend", "batch"}
+    found = next((n for n in (parameter, parameter.removesuffix("s")) if n in known), None)
+    option = "--" + parameter.replace("_", "-")
+    if found is None:
+        raise UsageError(f"{option} sets nothing that a study sweeps; leave it out")
+    if found == "threshold" and isinstance(study.answer, CrossoverAnswer):
+        raise UsageError(f"{option}: {study.name} chooses the thresholds itself; leave it out")
+    return found

@@ -1,0 +1,154 @@
+"""A study's conclusion: what its results say, how surely, and what they could not say."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any, Self
+
+from attnbench.analysis.estimate import Noise
+from attnbench.analysis.lint import lint
+from attnbench.analysis.series import Series, series_of
+from attnbench.db.store import Store
+from attnbench.errors import UsageError
+from attnbench.provenance.machine import Machine
+from attnbench.records import Run, Status
+from attnbench.reporting.text_table import WIDTH, Style, grid, items, wrapped
+from attnbench.results.noise import noise_for
+from attnbench.studies.analysis import (
+    ContrastAnswer,
+    CrossoverAnswer,
+    GrowthAnswer,
+    OptimumAnswer,
+    WinnerAnswer,
+)
+from attnbench.studies.answers import contrast, crossover, growth, optimum, winner
+from attnbench.studies.answers.base import Answer, NoiseOf, Table
+from attnbench.studies.asking import study_of_plan
+from attnbench.studies.charts import Chart, as_facts, from_facts
+from attnbench.studies.file import Study
+from attnbench.studies.search import of_method
+from attnbench.timing.method import Method
+
+_EXAMPLES = 3  # cases that a doubt names
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What a run of a study came to, as it is stored."""
+
+    study: str
+    question: str
+    asked: Sequence[str]  # what was not as the file says: overrides, a pilot
+    where: str
+    doubts: Sequence[str]
+    answer: Sequence[str]
+    cells: Sequence[str]  # how many were measured, refused, failed or left out
+    tables: Sequence[Table]
+    charts: Sequence[Chart]
+
+    def as_facts(self) -> dict[str, Any]:
+        """JSON that `from_facts` reads back."""
+        return asdict(self) | {"charts": [as_facts(chart) for chart in self.charts]}
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> Self:
+        """The inverse of `as_facts`."""
+        tables = [Table(**table) for table in facts["tables"]]
+        charts = [from_facts(chart) for chart in facts["charts"]]
+        return cls(**dict(facts) | {"tables": tables, "charts": charts})
+
+
+def conclude(store: Store, run: int) -> Conclusion:
+    """Find a study's answer from its run's stored outcomes by its first method, and store it.
+
+    UsageError for a run of another command.
+    """
+    plan = store.plan(run)
+    facts = plan.get("study")
+    if not facts:
+        command = store.run(run).command
+        raise UsageError(f"run {run} is of `{command}`, not of a study; `attnbench runs` lists all")
+    study, changes = study_of_plan(facts)
+    record = store.run(run)
+    first = Method.from_facts(plan["methods"][0]).key
+    listed = series_of(of_method(store.measurements([run]), first))
+    machine = Machine.from_facts(record.machine)
+
+    @cache
+    def of_stratum(stratum: str) -> Noise:
+        return noise_for(store, record.machine_key, record.machine_model, study.family, stratum)
+
+    found = _answer(listed, study, lambda cell: of_stratum(cell.stratum))
+    conclusion = Conclusion(
+        study=study.name,
+        question=study.question,
+        asked=changes,
+        where=_where(record, machine, listed),
+        doubts=_doubts(listed, machine),
+        answer=list(found.lines),
+        cells=_cells(listed, facts.get("left_out", {})),
+        tables=list(found.tables),
+        charts=list(found.charts),
+    )
+    store.conclude(run, conclusion.as_facts())
+    return conclusion
+
+
+def conclusion_text(found: Conclusion, style: Style = "table", width: int = WIDTH) -> str:
+    """The question, doubts, the answer, the counts, then the tables."""
+    blocks = [
+        wrapped(f"{found.study}: {found.question}", width),
+        items([found.where, *found.asked], style, width),
+    ]
+    if found.doubts:
+        blocks.append("Doubts, before anything is concluded:\n" + items(found.doubts, style, width))
+    blocks.append("Conclusion:\n" + items([f"- {line}" for line in found.answer], style, width))
+    blocks.append("Cells:\n" + items(found.cells, style, width))
+    for table in found.tables:
+        blocks.append(wrapped(table.heading, width))
+        blocks.append(grid(table.grid_columns(), style, width))
+    return "\n\n".join(filter(None, blocks))
+
+
+def _answer(listed: Sequence[Series], study: Study, noise: NoiseOf) -> Answer:
+    asked = study.answer
+    if isinstance(asked, CrossoverAnswer):
+        return crossover.answer(listed, noise)
+    if isinstance(asked, OptimumAnswer):
+        return optimum.answer(listed, asked, noise)
+    if isinstance(asked, ContrastAnswer):
+        return contrast.answer(listed, asked, noise)
+    if isinstance(asked, WinnerAnswer):
+        return winner.answer(listed, asked, noise)
+    assert isinstance(asked, GrowthAnswer)
+    return growth.answer(listed, asked)
+
+
+def _where(run: Run, machine: Machine, listed: Sequence[Series]) -> str:
+    most = max((len(each.medians) for each in listed), default=0)
+    rounds = "1 round" if most == 1 else f"{most} rounds at most"
+    ended = ", interrupted" if run.status == "interrupted" else ""
+    return f"run {run.number} on {machine.label}; {rounds}{ended}"
+
+
+def _doubts(listed: Sequence[Series], machine: Machine) -> list[str]:
+    lines = []
+    for doubt, cases in lint(listed, machine).items():
+        more = f", and {len(cases) - _EXAMPLES} more" if len(cases) > _EXAMPLES else ""
+        lines.append(f"{doubt} ({len(cases)}): {'; '.join(cases[:_EXAMPLES])}{more}")
+    return lines
+
+
+def _cells(listed: Sequence[Series], left_out: Mapping[str, int]) -> list[str]:
+    """A line on what was measured, and one for each way in which cases have no time."""
+    timed = sum(each.time is not None for each in listed)
+    lines = [f"{timed} of {len(listed)} cases have a time"]
+    failures: dict[tuple[Status, str], list[Series]] = {}
+    for series in listed:
+        for each in series.failures:
+            failures.setdefault((each.status, each.reason), []).append(series)
+    for (status, reason), met in failures.items():
+        backends = ", ".join(dict.fromkeys(each.case.backend for each in met))
+        lines.append(f"{status}: {len(met)} of {backends}: {reason}")
+    lines += [f"left out: {count}: {reason}" for reason, count in left_out.items()]
+    return lines

@@ -1,0 +1,141 @@
+"""Studies: a question, the sweep that tells, and how the answer is found; read from YAML.
+
+    question: Is HND worth it?
+    family: cache-write
+    rounds: 3
+    answer: {contrast: {field: layout, pairs: [[NHD, HND]]}}
+    sweep:
+      - backend: [cuda, triton]
+        layout: [NHD, HND]
+        batch_size: 1
+        q_len: 1..64k:x4
+
+A segment of the sweep is a product over its keys: fields of a case or its shape, `model`, `tp`,
+`knobs`, and variables that fill the templates under `batch`. Numbers are lists, ranges such as
+1..16:5 or 1k..32k:x2, or both. kv_len may be given as `context`, what stood in the cache before.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from attnbench.errors import UsageError
+from attnbench.studies.analysis import Answer, read_answer
+from attnbench.studies.segment import (
+    Segment,
+    differ,
+    field_values,
+    has_two,
+    number,
+    numbers,
+    read_knobs,
+    read_segment,
+)
+from attnbench.studies.yaml_entry import Entry, read_yaml
+
+_STUDY_KEYS = ("question", "aliases", "family", "rounds", "limits", "answer", "sweep", "exhaustive")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The largest batches that are asked for; larger ones are left out, and counted."""
+
+    new_tokens: int | None = None  # of all requests together
+    kv_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What a file says; `exhaustive` holds the keys of all segments that --exhaustive widens."""
+
+    name: str
+    text: str  # of the file
+    question: str
+    family: str
+    answer: Answer
+    sweep: tuple[Segment, ...]
+    aliases: tuple[str, ...] = ()
+    rounds: int | None = None
+    limits: Limits = Limits()
+    exhaustive: tuple[Segment, ...] = ()
+    exhaustive_limits: Limits = Limits()
+
+
+def read_study(text: str, name: str, file: str, families: Collection[str]) -> Study:
+    """The study that a file's text describes.
+
+    UsageError, with file, line and key, for what cannot be read, for an unknown key, and for what
+    would change nothing: a value that stands twice, a variable that no template uses, an answer
+    about what is not swept.
+    """
+    top = read_yaml(text, file)
+    keys = top.mapping(_STUDY_KEYS)
+    for needed in ("question", "family", "answer", "sweep"):
+        if needed not in keys:
+            top.fail(f"the key {needed} is missing")
+    family = keys["family"].text()
+    if family not in families:
+        keys["family"].fail(f"no family is called '{family}'; known are {', '.join(families)}")
+    sweep = tuple(read_segment(item) for item in keys["sweep"].items())
+    answer = read_answer(keys["answer"])
+    _check_swept(keys["answer"], answer.swept, sweep)
+    wide = _read_exhaustive(keys["exhaustive"], sweep) if "exhaustive" in keys else (sweep, None)
+    limits = _read_limits(keys.get("limits"))
+    return Study(
+        name=name,
+        text=text,
+        question=" ".join(keys["question"].text().split()),
+        family=family,
+        answer=answer,
+        sweep=sweep,
+        aliases=keys["aliases"].texts() if "aliases" in keys else (),
+        rounds=number(keys["rounds"]) if "rounds" in keys else None,
+        limits=limits,
+        exhaustive=wide[0],
+        exhaustive_limits=wide[1] or limits,
+    )
+
+
+def _read_limits(entry: Entry | None) -> Limits:
+    if entry is None:
+        return Limits()
+    known = [f.name for f in fields(Limits)]
+    return Limits(**{name: number(each) for name, each in entry.mapping(known).items()})
+
+
+def _read_exhaustive(
+    entry: Entry, sweep: Sequence[Segment]
+) -> tuple[tuple[Segment, ...], Limits | None]:
+    """All segments with the values that stand here in place of their own."""
+    names = {"limits", "knobs", "backend", *(n for s in sweep for n in (*s.variables, *s.fields))}
+    keys = entry.mapping(names)
+    limits = _read_limits(keys.pop("limits")) if "limits" in keys else None
+    knobs = read_knobs(keys.pop("knobs")) if "knobs" in keys else {}
+    wide = []
+    for segment in sweep:
+        values: dict[str, Any] = {
+            "variables": dict(segment.variables)
+            | {n: numbers(e) for n, e in keys.items() if n in segment.variables},
+            "fields": dict(segment.fields)
+            | {n: field_values(n, e) for n, e in keys.items() if n in segment.fields},
+            "knobs": dict(segment.knobs) | {n: v for n, v in knobs.items() if n in segment.knobs},
+        }
+        backends = keys["backend"].texts() if "backend" in keys else segment.backends
+        wide.append(Segment(backends, segment.templates, **values))
+    return tuple(wide), limits
+
+
+def _check_swept(entry: Entry, names: Collection[str], sweep: Sequence[Segment]) -> None:
+    """An answer about a field, knob or variable needs it in the sweep, with several values."""
+    for name in names:
+        if not any(has_two(segment, name) for segment in sweep) and not differ(sweep, name):
+            entry.fail(f"the answer is about {name}, and the sweep has no two values of it")
+
+
+def require_known(name: str, known: Collection[str]) -> None:
+    """UsageError for a study that nobody knows."""
+    if name not in known:
+        raise UsageError(
+            f"no study and no file is called '{name}'; known are {', '.join(known)}, "
+            "e.g. attnbench study numsplits"
+        )

@@ -1,0 +1,71 @@
+"""The studies that there are, and `--dry-run` of one."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from attnbench.reporting.text_table import WIDTH, Column, grid, items, wrapped
+from attnbench.running.forecast import Forecast, Foreseen
+from attnbench.studies.asking import Asking, search_of
+from attnbench.studies.cases import cells_of
+from attnbench.studies.file import Study
+from attnbench.units import bytes_column
+
+
+def studies_table(studies: Iterable[Study], width: int = WIDTH) -> str:
+    """A paragraph for each: its name, its aliases and its question."""
+    lines = []
+    for study in studies:
+        aliases = f" ({', '.join(study.aliases)})" if study.aliases else ""
+        lines.append(wrapped(f"{study.name}{aliases}: {study.question}", width, "  "))
+    return "\n".join(lines)
+
+
+def dry_run_text(asking: Asking, found: Forecast, rounds: int, width: int = WIDTH) -> str:
+    """What would be measured, what is refused or left out, the memory and the time."""
+    study = asking.study
+    cells = cells_of(study, found.machine.kind)
+    search = search_of(study, cells.cases, rounds, **asking.searching)
+    runnable = [each for each in found.cases if each.refusal is None]
+    lines = asking.changes
+    if found.unasked:
+        lines.append(f"nobody could be asked what can run here: {found.unasked}")
+    lines += [f"refused: {text}" for text in _refusals(found)]
+    lines += [f"left out: {count}: {reason}" for reason, count in cells.left_out.items()]
+    seconds = sum(each.seconds for each in runnable)
+    count = f"{len(runnable)} of {len(found.cases)} cases can run on {found.machine.label}"
+    if search is not None:
+        share = search.expected / max(1, len(found.cases))
+        seconds *= share / rounds
+        count += (
+            f"; with them a search begins that asks for some {search.expected:.0f} rounds of cases "
+            f"in all, where {search.num_cases} cases at {rounds} rounds would be exhaustive"
+        )
+    else:
+        count += f"; {rounds} round{'s' if rounds > 1 else ''} of each"
+    lines.append(f"{count}; ~{_minutes(seconds)}. Nothing was measured.")
+    blocks = [wrapped(f"{study.name}: {study.question}", width)]
+    if runnable:
+        blocks.append(grid(_columns(runnable), width=width))
+    return "\n\n".join([*blocks, items(lines, width=width)])
+
+
+def _columns(runnable: list[Foreseen]) -> list[Column]:
+    """A row for each backend: how many cases, and the largest memory of one."""
+    groups: dict[str, list[Foreseen]] = {}
+    for each in runnable:
+        groups.setdefault(each.case.backend, []).append(each)
+    unit, memory = bytes_column([max(e.memory for e in group) for group in groups.values()])
+    return [
+        Column("backend", list(groups), left=True),
+        Column("cases", [str(len(group)) for group in groups.values()]),
+        Column(f"largest inputs\n{unit}", memory),
+    ]
+
+
+def _refusals(found: Forecast) -> list[str]:
+    counts = Counter((e.case.backend, e.refusal) for e in found.cases if e.refusal is not None)
+    return [f"{count} of {backend}: {reason}" for (backend, reason), count in counts.items()]
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

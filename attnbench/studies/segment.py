@@ -1,0 +1,171 @@
+"""Segments of a study's sweep: products of values, read from YAML."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+
+from attnbench.specs.batch import BatchSpecError
+from attnbench.specs.case import Case, Value
+from attnbench.specs.shape import ATTN_MODELS, MLA_MODELS, AttnShape, MlaShape
+from attnbench.specs.sweep import expand_sweep, expand_values
+from attnbench.studies.yaml_entry import Entry
+
+AUTO = "auto"  # a knob that is left to the backend
+VARIABLES = ("batch_size", "q_len", "kv_len", "context")
+_SHAPE_FIELDS = {f.name for kind in (AttnShape, MlaShape) for f in fields(kind)}
+_NUMBERS = _SHAPE_FIELDS | {"tp", "block_size", "window", "index_topk"}
+_CASE_FIELDS = {f.name for f in fields(Case)} - {"family", "backend", "batch", "shape", "knobs"}
+FIELDS = _CASE_FIELDS | _SHAPE_FIELDS | {"model", "tp"}
+_NAME = re.compile(r"\{([a-z_]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A product of values; what a key does not name is left to its default."""
+
+    backends: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ()  # of batch specs, with {names} of variables
+    variables: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    fields: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    knobs: Mapping[str, tuple[Value | None, ...]] = field(default_factory=dict)  # None is auto
+
+
+def read_segment(entry: Entry) -> Segment:
+    """The segment that stands there; UsageError as `read_study`."""
+    known = {*FIELDS, "backend", "batch", "knobs", *VARIABLES}
+    listed = entry.mapping()
+    templates = listed["batch"].texts() if "batch" in listed else ()
+    used = {name for template in templates for name in _NAME.findall(template)}
+    entry.mapping(known | used)
+    variables = {
+        name: numbers(listed[name])
+        for name in listed
+        if name in used or (name in VARIABLES and name not in FIELDS)
+    }
+    segment = Segment(
+        backends=listed["backend"].texts() if "backend" in listed else (),
+        templates=templates or _default_template(variables),
+        variables=variables,
+        fields={
+            name: field_values(name, listed[name])
+            for name in listed
+            if name in FIELDS and name not in variables
+        },
+        knobs=read_knobs(listed["knobs"]) if "knobs" in listed else {},
+    )
+    _check_templates(listed.get("batch", entry), segment)
+    return segment
+
+
+def _default_template(variables: Mapping[str, object]) -> tuple[str, ...]:
+    """Equal requests of the lengths that are given."""
+    if not variables:
+        return ()
+    count = "{batch_size}" if "batch_size" in variables else ""
+    q_len = "{q_len}" if "q_len" in variables else "1"
+    has_kv = {"kv_len", "context"} & variables.keys()
+    return (f"{count}q{q_len}" + ("kv{kv_len}" if has_kv else ""),)
+
+
+def _check_templates(entry: Entry, segment: Segment) -> None:
+    """Every name of a template has values, every variable a use, and the rest can be read."""
+    names = {name for template in segment.templates for name in _NAME.findall(template)}
+    given = set(segment.variables)
+    if "context" in given:
+        if "kv_len" in given:
+            entry.fail("context and kv_len say the same twice; leave one of them out")
+        given = given - {"context"} | {"kv_len"}
+    if missing := sorted(names - given):
+        entry.fail(f"the template's {{{missing[0]}}} has no values; add e.g. {missing[0]}: [1, 2]")
+    if unused := sorted(given - names):
+        entry.fail(f"{unused[0]} would change nothing: no template holds {{{unused[0]}}}")
+    for template in segment.templates:
+        # Lengths that make a batch wherever the text is one: what fails now is not readable.
+        probe = _NAME.sub(lambda n: "1m" if n[1] == "kv_len" else "1", template)
+        try:
+            expand_sweep(probe)
+        except BatchSpecError as error:
+            problem = str(error).splitlines()[0]
+            if "is under q" not in problem:
+                entry.fail(f"'{template}' is no batch spec: {problem}")
+
+
+def read_knobs(entry: Entry) -> dict[str, tuple[Value | None, ...]]:
+    """The values of each knob, None for auto."""
+    found: dict[str, tuple[Value | None, ...]] = {}
+    for name, under in entry.mapping().items():
+        values: list[Value | None] = []
+        for item in under.items():
+            text = item.text()
+            values += [None] if text == AUTO else _knob_values(text)
+        if len(set(values)) < len(values):
+            under.fail("a value stands twice, which would measure nothing new")
+        if values == [None]:
+            under.fail(f"only {AUTO} is what the backend does anyway; add a value, e.g. 1")
+        found[name] = tuple(values)
+    return found
+
+
+def _knob_values(text: str) -> Sequence[Value]:
+    return expand_values(text) if re.match("[0-9]", text) else [text]
+
+
+def field_values(name: str, entry: Entry) -> tuple[Value, ...]:
+    """The values of a field of a case or its shape, of a model or of tp."""
+    if name in _NUMBERS:
+        return numbers(entry)
+    texts = entry.texts()
+    if name == "model":
+        for text in texts:
+            if text not in ATTN_MODELS | MLA_MODELS:
+                known = ", ".join(ATTN_MODELS | MLA_MODELS)
+                entry.fail(f"no model is called '{text}'; known are {known}")
+        return texts
+    return tuple(item.value() for item in entry.items())
+
+
+def numbers(entry: Entry) -> tuple[int, ...]:
+    """Whole numbers from lists and ranges; none twice."""
+    values: list[int] = []
+    for item in entry.items():
+        try:
+            values += expand_values(item.text())
+        except BatchSpecError as error:
+            item.fail(str(error))
+    if len(set(values)) < len(values):
+        entry.fail("a number stands twice, which would measure nothing new")
+    return tuple(values)
+
+
+def number(entry: Entry) -> int:
+    """One whole number from 1."""
+    values = numbers(entry)
+    if len(values) != 1:
+        entry.fail("expected one whole number from 1")
+    return values[0]
+
+
+def has_two(segment: Segment, name: str) -> bool:
+    """Whether a segment sweeps a field, knob or variable."""
+    if name == "backend":
+        return len(segment.backends) != 1  # none named is all
+    if not segment.variables and name in VARIABLES:
+        return True  # written out in the batch specs
+    return len(_values(segment, name)) > 1
+
+
+def differ(sweep: Sequence[Segment], name: str) -> bool:
+    """Whether segments have unlike values; one that has none is at the default."""
+    return len({tuple(_values(segment, name)) for segment in sweep}) > 1
+
+
+def _values(segment: Segment, name: str) -> Sequence[object]:
+    named: dict[str, Sequence[object]] = {"backend": segment.backends}
+    return next(
+        (
+            of[name]
+            for of in (segment.knobs, segment.fields, segment.variables, named)
+            if name in of
+        ),
+        (),
+    )
