@@ -9,6 +9,8 @@ _SECONDS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
 _FLOP_RATES = (("TFLOP/s", 1e12), ("GFLOP/s", 1e9))
 _BYTE_RATES = (("GB/s", 1e9),)
 _SIZES = (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10), ("B", 1.0))
+_CLOCKS = (("GHz", 1e9),)
+_UNIT_SIZES = dict((*_SECONDS, *_FLOP_RATES, *_BYTE_RATES, *_SIZES, *_CLOCKS))
 
 Column = tuple[str, list[str]]
 
@@ -33,16 +35,40 @@ def bytes_column(values: Sequence[float | None]) -> Column:
     return _column(values, _SIZES)
 
 
+def clock_column(values: Sequence[float | None]) -> Column:
+    """Hz as GHz."""
+    return _column(values, _CLOCKS)
+
+
 def percent_column(fractions: Sequence[float | None]) -> Column:
     """Fractions as percentages with one decimal, which line up and are exact enough."""
     texts = [MISSING if f is None else f"{100 * f:.1f}" for f in fractions]
     return "%", texts
 
 
+def unit_size(unit: str) -> float:
+    """How many seconds, FLOP/s, byte/s, bytes or Hz one of a column's unit is."""
+    return _UNIT_SIZES[unit]
+
+
+def seconds_text(value: float) -> str:
+    """One time with its unit: "2.30 us"."""
+    return _text(seconds_column([value]))
+
+
 def bytes_text(value: float) -> str:
     """One size with its unit: "1.50 GiB"."""
-    unit, texts = bytes_column([value])
-    return f"{texts[0]} {unit}"
+    return _text(bytes_column([value]))
+
+
+def clock_text(value: float) -> str:
+    """One clock rate with its unit: "1.98 GHz"."""
+    return _text(clock_column([value]))
+
+
+def minutes_text(seconds: float) -> str:
+    """A forecast, no finer than it deserves: "90 s", "5 min"."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def three_digits(value: float) -> str:
@@ -60,6 +86,11 @@ def percent(fraction: float) -> str:
 def change_in_percent(ratio: float) -> str:
     """A ratio as the change that it is, without its unit: 1.234 is "+23.4"."""
     return f"{100 * (ratio - 1):+z.1f}"
+
+
+def _text(column: Column) -> str:
+    unit, (text,) = column
+    return f"{text} {unit}"
 
 
 def _column(values: Sequence[float | None], units: Sequence[tuple[str, float]]) -> Column:

@@ -1,18 +1,26 @@
 """Units: three significant digits, one unit a column."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from attnbench.units import (
+    Column,
     byte_rate_column,
     bytes_column,
+    bytes_text,
     change_in_percent,
+    clock_text,
     flop_rate_column,
+    minutes_text,
     percent,
     percent_column,
     seconds_column,
+    seconds_text,
     three_digits,
+    unit_size,
 )
 
 
@@ -95,3 +103,25 @@ def test_a_fraction_alone_shows_its_unit(fraction: float, text: str) -> None:
 )
 def test_a_ratio_is_told_as_a_change(ratio: float, text: str) -> None:
     assert change_in_percent(ratio) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (seconds_text(2.3e-6), "2.30 us"),
+        (bytes_text(1.5 * 2**30), "1.50 GiB"),
+        (clock_text(1.98e9), "1.98 GHz"),
+        (clock_text(345e6), "0.345 GHz"),
+        (minutes_text(119), "119 s"),
+        (minutes_text(300), "5 min"),
+    ],
+)
+def test_one_quantity_with_its_unit(text: str, shown: str) -> None:
+    assert text == shown
+
+
+@pytest.mark.parametrize("column", [seconds_column, flop_rate_column, byte_rate_column])
+@pytest.mark.parametrize("value", [3e-5, 4e10, 5e13])
+def test_a_units_size_gives_the_value_back(column: Callable[..., Column], value: float) -> None:
+    unit, (text,) = column([value])
+    assert float(text) * unit_size(unit) == pytest.approx(value, rel=0.005)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from attnbench.analysis.estimate import Estimate, Noise
 from attnbench.stats import student
+from attnbench.units import percent
 
 Verdict = Literal["faster", "slower", "same", "unclear"]
 
@@ -130,8 +131,8 @@ def _finding(verdict: Verdict, estimate: Estimate, limit: float) -> str:
     confidence = 0.9 if verdict == "same" else 0.95
     reach = estimate.reach((1 + confidence) / 2)
     low, high = estimate.log_ratio - reach, estimate.log_ratio + reach
-    interval = f"{_percent(confidence)} interval {_change(low)} to {_change(high)}"
-    margin = f"the margin of {_percent(_exp(limit) - 1)}"
+    interval = f"{percent(confidence)} interval {_change(low)} to {_change(high)}"
+    margin = f"the margin of {percent(_exp(limit) - 1)}"
     if verdict == "same":
         return f"{interval} lies within {margin}"
     if verdict != "unclear":
@@ -148,7 +149,7 @@ def _remedy(
         return f"{needed} rounds a side should settle it"
     if _settles(estimate.with_endless_rounds(), limit, alpha):
         return f"more than {_MAX_ROUNDS} rounds a side would be needed to settle it"
-    spread = _percent(noise.session_sd)
+    spread = percent(noise.session_sd)
     return f"no number of rounds settles it, as sessions differ by {spread}: interleave the sides"
 
 
@@ -159,17 +160,13 @@ def _caveats(estimate: Estimate, noise: Noise) -> list[str]:
     if estimate.session_variance > 0 and not noise.measured:
         caveats.append(
             "no between-session variance is stored for this GPU; "
-            f"{_percent(noise.session_sd)} is assumed"
+            f"{percent(noise.session_sd)} is assumed"
         )
     return caveats
 
 
 def _change(log_ratio: float) -> str:
     return f"{100 * (_exp(log_ratio) - 1):+z.3g} %"
-
-
-def _percent(part: float) -> str:
-    return f"{100 * part:.3g} %"
 
 
 def _exp(log_ratio: float) -> float:

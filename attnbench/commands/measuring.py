@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any, NoReturn, TextIO
 
 import click
@@ -73,7 +74,7 @@ def measure_family(
     command = command_of(ctx, given, asked.family)
     plan_for = partial(_plan, given, asked)
     if given["dry_run"]:
-        click.echo(forecast_text(forecast(command, plan_for)))
+        click.echo(forecast_text(forecast(command, plan_for), get_terminal_size().columns))
         return
     if isinstance(ctx.obj, Instead):
         ctx.obj.measure(command, plan_for, given)

@@ -1,12 +1,12 @@
 """`doctor` as text."""
 
-from tabulate import tabulate
+from collections.abc import Sequence
 
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
-from attnbench.reporting.text_table import WIDTH
+from attnbench.reporting.text_table import WIDTH, Column, grid, wrapped
 from attnbench.running.examine import Examination
-from attnbench.units import bytes_column, three_digits
+from attnbench.units import bytes_text, clock_text
 
 
 def doctor_text(found: Examination) -> str:
@@ -24,18 +24,27 @@ def doctor_text(found: Examination) -> str:
     )
     dirty = f" (dirty: {source.dirty})" if source.dirty else ""
     parts.append(_section("code under test", [("from", source.origin), ("commit", commit + dirty)]))
-    rows = [(family, name, why or "ok") for family, name, why in found.backends]
-    taken = sum(max(len(row[column]) for row in rows) + 2 for column in (0, 1))
-    widths = [None, None, WIDTH - taken]
-    parts.append(tabulate(rows, ("family", "backend", "state"), maxcolwidths=widths))
+    parts.append(_states(found.backends))
     return "\n\n".join(parts)
 
 
 def _section(title: str, facts: list[tuple[str, str]]) -> str:
     shown = [(name, value) for name, value in facts if value]
-    return (
-        title + "\n" + tabulate([("  " + name, value) for name, value in shown], tablefmt="plain")
-    )
+    longest = max(len(name) for name, _ in shown)
+    return "\n".join([title, *(f"  {name:<{longest}}  {value}" for name, value in shown)])
+
+
+def _states(backends: Sequence[tuple[str, str, str | None]]) -> str:
+    """A row for each backend: ok, or why it cannot run, on as many lines as that takes."""
+    room = WIDTH - 4 - max(len(f) for f, _, _ in backends) - max(len(n) for _, n, _ in backends)
+    rows = [
+        (family, name, line) if at == 0 else ("", "", line)
+        for family, name, why in backends
+        for at, line in enumerate(wrapped(why or "ok", room).splitlines())
+    ]
+    headers = ("family", "backend", "state")
+    columns = zip(headers, zip(*rows, strict=True), strict=True)
+    return grid([Column(header, texts, left=True) for header, texts in columns])
 
 
 def machine_facts(machine: Machine) -> list[tuple[str, str]]:
@@ -68,14 +77,11 @@ def environment_facts(environment: Environment) -> list[tuple[str, str]]:
 
 
 def _bytes(count: int | None) -> str:
-    if count is None:
-        return ""
-    unit, (text,) = bytes_column([count])
-    return f"{text} {unit}"
+    return "" if count is None else bytes_text(count)
 
 
 def _clocks(machine: Machine) -> str:
-    if machine.max_sm_clock_hz is None or machine.max_memory_clock_hz is None:
+    sm, memory = machine.max_sm_clock_hz, machine.max_memory_clock_hz
+    if sm is None or memory is None:
         return ""
-    sm, memory = machine.max_sm_clock_hz / 1e9, machine.max_memory_clock_hz / 1e9
-    return f"SM {three_digits(sm)} GHz, memory {three_digits(memory)} GHz"
+    return f"SM {clock_text(sm)}, memory {clock_text(memory)}"

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from attnbench.analysis.series import Series
 from attnbench.records import Measurement
 from attnbench.reporting.fingerprints import fingerprints
-from attnbench.reporting.text_table import WIDTH, Column, Style, grid, heading, items
+from attnbench.reporting.text_table import WIDTH, Column, Style, grid, heading, items, known
 from attnbench.results.diff import Diff, Row
 from attnbench.results.explain import KEY_SHOWN, SamplesById
 from attnbench.results.suspects import kernels_of
-from attnbench.units import MISSING, change_in_percent, seconds_column, three_digits
+from attnbench.units import MISSING, change_in_percent, clock_column, seconds_column, three_digits
 
 _BARS = "▁▂▃▄▅▆▇█"
 _BINS = 20
@@ -68,6 +68,7 @@ def _rounds(stored: SamplesById, row: Row) -> list[Column]:
     ends = [end for each in listed for end in (each.low, each.high)]
     _, limits = seconds_column([*(each.median for each in listed), *ends])
     intervals = [" to ".join(limits[len(listed) + 2 * at :][:2]) for at in range(len(listed))]
+    clock_unit, clocks = clock_column(_guarded(listed, "sm_clock_hz_median"))
     columns = [
         Column("side", [side for side, _ in sides], left=True),
         Column("run", [str(each.run) for each in listed]),
@@ -76,9 +77,9 @@ def _rounds(stored: SamplesById, row: Row) -> list[Column]:
         Column(f"95 % interval\n{unit}", intervals, optional=True),
         Column("num", [str(each.num_samples) for each in listed]),
         Column("samples", sparklines(samples), left=True),
-        *_guarded("clock\nGHz", listed, "sm_clock_hz_median", 1e9),
-        *_guarded("power\nW", listed, "mean_watts", 1.0),
-        *_guarded("temp\nC", listed, "temperature", 1.0),
+        *known(f"clock\n{clock_unit}", clocks),
+        *known("power\nW", _plain(_guarded(listed, "mean_watts"))),
+        *known("temp\nC", _plain(_guarded(listed, "temperature"))),
     ]
     if any(each.labels for each in listed):
         texts = [", ".join(each.labels) or MISSING for each in listed]
@@ -86,12 +87,14 @@ def _rounds(stored: SamplesById, row: Row) -> list[Column]:
     return columns
 
 
-def _guarded(header: str, listed: Sequence[Measurement], fact: str, unit: float) -> list[Column]:
-    """What NVML saw of each round; no column where it saw nothing."""
+def _guarded(listed: Sequence[Measurement], fact: str) -> list[float | None]:
+    """A fact that NVML reported of each round, None where it did not."""
     guards = [each.facts.get("guard") for each in listed]
-    values = [guard.get(fact) if isinstance(guard, Mapping) else None for guard in guards]
-    texts = [MISSING if value is None else three_digits(value / unit) for value in values]
-    return [Column(header, texts)] if any(value is not None for value in values) else []
+    return [guard.get(fact) if isinstance(guard, Mapping) else None for guard in guards]
+
+
+def _plain(values: Sequence[float | None]) -> list[str]:
+    return [MISSING if value is None else three_digits(value) for value in values]
 
 
 def sparklines(rounds: Sequence[NDArray[np.float64]]) -> list[str]:

@@ -1,16 +1,15 @@
 """`--dry-run` as text."""
 
-from tabulate import tabulate
-
 from attnbench.analysis.fields import batch_text
+from attnbench.reporting.text_table import WIDTH, Column, grid, words
 from attnbench.running.forecast import Forecast, Foreseen
-from attnbench.units import bytes_column
+from attnbench.units import bytes_column, minutes_text
 
 
-def forecast_text(found: Forecast) -> str:
+def forecast_text(found: Forecast, width: int = WIDTH) -> str:
     """Every case with its memory and time, then what is refused, then the totals."""
     runnable = [each for each in found.cases if each.refusal is None]
-    lines = [_table(runnable)] if runnable else []
+    lines = [_table(runnable, width)] if runnable else []
     if found.unasked:
         lines.append(f"Nobody could be asked what can run here: {found.unasked}")
     lines += [
@@ -22,28 +21,21 @@ def forecast_text(found: Forecast) -> str:
     rounds = found.plan.rounds
     lines.append(
         f"{len(runnable)} of {len(found.cases)} cases can run on {found.machine.label}; "
-        f"{rounds} rounds of each, ~{_minutes(total)} in all. Nothing was measured."
+        f"{rounds} rounds of each, ~{minutes_text(total)} in all. Nothing was measured."
     )
     return "\n".join(lines)
 
 
-def _table(cases: list[Foreseen]) -> str:
+def _table(cases: list[Foreseen], width: int) -> str:
     unit, memory = bytes_column([each.memory for each in cases])
-    rows = [
-        (
-            batch_text(each.case),
-            each.case.backend,
-            " ".join([each.case.dtype, *(f"{n}={v}" for n, v in each.case.knobs)]),
-            each.sets,
-            size,
-            f"~{each.seconds:.1f}" + ("*" if each.stored else ""),
-        )
-        for each, size in zip(cases, memory, strict=True)
+    knobs = [" ".join(f"{name}={value}" for name, value in each.case.knobs) for each in cases]
+    marks = ["*" if each.stored else "" for each in cases]
+    columns = [
+        words("batch", [batch_text(each.case) for each in cases]),
+        Column("backend", [each.case.backend for each in cases], left=True),
+        words("asked", [f"{e.case.dtype} {k}".rstrip() for e, k in zip(cases, knobs, strict=True)]),
+        Column("sets", [str(each.sets) for each in cases]),
+        Column(f"inputs\n{unit}", memory),
+        Column("s", [f"~{e.seconds:.1f}{mark}" for e, mark in zip(cases, marks, strict=True)]),
     ]
-    header = ("batch", "backend", "asked", "sets", f"inputs {unit}", "seconds")
-    table = tabulate(rows, header, disable_numparse=True, colalign=("left",) * 3 + ("right",) * 3)
-    return table + ("\n* as stored rounds took" if any(each.stored for each in cases) else "")
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    return grid(columns, width=width) + ("\n* as stored rounds took" if any(marks) else "")

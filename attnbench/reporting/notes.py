@@ -9,6 +9,7 @@ from attnbench.analysis.series import Series
 from attnbench.results.cohort import Cohort
 from attnbench.results.sentinels import moved
 from attnbench.timing.sentinels import Sentinels, drift
+from attnbench.units import seconds_text
 
 # What a label means to someone who reads the row.
 _MEANINGS = {
@@ -96,6 +97,6 @@ def _launching(run: int, start: float | None, end: float | None) -> list[str]:
     if not start or not end or abs(math.log(end / start)) <= _LAUNCH:
         return []
     return [
-        f"an empty kernel of a graph took {1e6 * start:.2f} us at run {run}'s start and "
-        f"{1e6 * end:.2f} us at its end: times of short kernels in it are not alike"
+        f"an empty kernel of a graph took {seconds_text(start)} at run {run}'s start and "
+        f"{seconds_text(end)} at its end: times of short kernels in it are not alike"
     ]

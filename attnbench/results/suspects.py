@@ -14,7 +14,7 @@ from attnbench.results.sentinels import moved
 from attnbench.shorten import shorten
 from attnbench.specs.case import Case
 from attnbench.timing.sentinels import Sentinels, drift
-from attnbench.units import change_in_percent
+from attnbench.units import change_in_percent, clock_column
 
 _SHIFT = math.log(1.02)  # beyond this two readings of a rate or of a clock are not alike
 # What a device, or a way to launch, does to a time.
@@ -179,9 +179,10 @@ def _clocks(diff: Diff, pairs: Sequence[Pair]) -> list[str]:
     if not other:
         return []
     pair, before, after = max(other, key=lambda each: abs(math.log(each[2] / each[1])))
+    unit, texts = clock_column([before, after])
     return [
         f"the SM clock differs by over 2 % in {len(other)} of {len(known)} cases, most in "
-        f"{diff.describe(pair.head.case)}: {before / 1e9:.2f} -> {after / 1e9:.2f} GHz"
+        f"{diff.describe(pair.head.case)}: {texts[0]} -> {texts[1]} {unit}"
     ]
 
 

@@ -8,7 +8,7 @@ from attnbench.running.forecast import Forecast, Foreseen
 from attnbench.studies.asking import Asking, search_of
 from attnbench.studies.cases import cells_of
 from attnbench.studies.file import Study
-from attnbench.units import bytes_column
+from attnbench.units import bytes_column, minutes_text
 
 
 def studies_table(studies: Iterable[Study], width: int = WIDTH) -> str:
@@ -42,7 +42,7 @@ def dry_run_text(asking: Asking, found: Forecast, rounds: int, width: int = WIDT
         )
     else:
         count += f"; {rounds} round{'s' if rounds > 1 else ''} of each"
-    lines.append(f"{count}; ~{_minutes(seconds)}. Nothing was measured.")
+    lines.append(f"{count}; ~{minutes_text(seconds)}. Nothing was measured.")
     blocks = [wrapped(f"{study.name}: {study.question}", width)]
     if runnable:
         blocks.append(grid(_columns(runnable), width=width))
@@ -65,7 +65,3 @@ def _columns(runnable: list[Foreseen]) -> list[Column]:
 def _refusals(found: Forecast) -> list[str]:
     counts = Counter((e.case.backend, e.refusal) for e in found.cases if e.refusal is not None)
     return [f"{count} of {backend}: {reason}" for (backend, reason), count in counts.items()]
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -18,14 +18,13 @@ from attnbench.reporting.html.sweeps import (
     implementation,
     size_text,
 )
-from attnbench.units import percent, seconds_column
+from attnbench.units import percent, seconds_column, unit_size
 
 Json = dict[str, Any]
 Slots = Mapping[str, int]
 _MOST_TICKS = 12  # beyond this a log axis numbers itself
 _DECADE = 10.0
 _ROW = 26  # pixels of a line of text in a plot
-_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ def rounded(value: float) -> float:
 def in_unit(values: Sequence[float]) -> tuple[str, float]:
     """The unit of time for these seconds, and its size."""
     unit, _ = seconds_column(values)
-    return unit, _SECONDS[unit]
+    return unit, unit_size(unit)
 
 
 def log_axis(title: str, values: Sequence[float], *, named: bool = False) -> Json:

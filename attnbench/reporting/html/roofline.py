@@ -19,9 +19,8 @@ from attnbench.reporting.html.figures import (
 )
 from attnbench.reporting.html.sweeps import implementation
 from attnbench.results.cohort import Cohort
-from attnbench.units import byte_rate_column, flop_rate_column, percent
+from attnbench.units import byte_rate_column, flop_rate_column, percent, unit_size
 
-_UNITS = {"TFLOP/s": 1e12, "GFLOP/s": 1e9, "GB/s": 1e9}
 # By how the name of a limit begins.
 _ROOFS = {
     "peak": "Solid: what the hardware allows.",
@@ -83,7 +82,7 @@ def _byte_rates(
     points = _points(cohort, plotted, slots, xs, [e.bytes_per_second for e in plotted], unit)
     span = _span(xs, [])
     lines = [
-        _limit(name, list(span), [rounded(peaks.bytes_per_second / _UNITS[unit])] * 2)
+        _limit(name, list(span), [rounded(peaks.bytes_per_second / unit_size(unit))] * 2)
         for name, peaks in roofs
     ]
     return _figure([*points, *lines], "useful MiB a call", unit)
@@ -108,7 +107,7 @@ def _points(
     for each, x, rate in zip(listed, xs, rates, strict=True):
         name = implementation(each.case, cohort.fields)
         groups.setdefault(name, []).append(
-            (each, rounded(x), rounded((rate or 0.0) / _UNITS[unit]))
+            (each, rounded(x), rounded((rate or 0.0) / unit_size(unit)))
         )
     return [
         trace(
@@ -142,7 +141,7 @@ def _roof(name: str, peaks: Peaks, span: tuple[float, float], unit: str) -> Json
     """Up along what memory allows, from the ridge on level."""
     places = sorted({*span, min(max(_ridge(peaks), span[0]), span[1])})
     rates = [min(peaks.flops_per_second, x * peaks.bytes_per_second) for x in places]
-    return _limit(name, places, [rounded(rate / _UNITS[unit]) for rate in rates])
+    return _limit(name, places, [rounded(rate / unit_size(unit)) for rate in rates])
 
 
 def _limit(name: str, xs: Sequence[float], ys: Sequence[float]) -> Json:
