@@ -9,7 +9,7 @@ import torch
 from attnbench.errors import UsageError
 from attnbench.kernels.attn import vllm_others
 from attnbench.kernels.attn.flash import Flash
-from attnbench.kernels.attn.vllm_flashinfer import FlashInfer
+from attnbench.kernels.attn.vllm_flashinfer import VllmFlashInfer
 from attnbench.kernels.base import Refused
 from attnbench.kernels.cache_write_base.fp8 import quantise
 from attnbench.kernels.inputs import seeded
@@ -93,7 +93,7 @@ def test_a_machine_without_a_gpu_is_told_so(name: str) -> None:
 
 def test_flashinfer_keeps_from_windows_on_hopper_as_vllm_does() -> None:
     case = small_case("attn", "flashinfer", window=128)
-    assert FlashInfer().refusal(case, H200) == (
+    assert VllmFlashInfer().refusal(case, H200) == (
         "does not take --window on SM90, where vLLM keeps sliding windows from it"
     )
 
@@ -205,7 +205,7 @@ def planned(decodes: int, prefill: object, decode: object) -> Any:
 def test_flashinfer_says_which_kernels_each_path_takes() -> None:
     case = small_case("attn", "flashinfer", "2q8_3q1kv20")
     plan = SimpleNamespace(wrapper=Wrapper())
-    assert FlashInfer().verify(case, None, None, planned(3, plan, plan)) == {
+    assert VllmFlashInfer().verify(case, None, None, planned(3, plan, plan)) == {
         "prefill_kernel": "fa3",
         "decode_kernel": "fa3",
         "query_dtype": "bfloat16",
@@ -222,4 +222,4 @@ def test_flashinfer_says_which_kernels_each_path_takes() -> None:
 def test_another_path_of_flashinfer_is_refused(metadata: object, message: str) -> None:
     case = small_case("attn", "flashinfer", "2q8_3q1kv20")
     with pytest.raises(Refused, match=message):
-        FlashInfer().verify(case, None, None, metadata)
+        VllmFlashInfer().verify(case, None, None, metadata)

@@ -1,14 +1,17 @@
 """The parts of the vLLM surface that are pure: page tables, slots, cache formats, block sizes."""
 
 from dataclasses import dataclass
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 import torch
 
+from attnbench.kernels.attn import vllm_others as attn_others
 from attnbench.kernels.base import Refused
 from attnbench.kernels.inputs import seeded
+from attnbench.kernels.mla import vllm_others as mla_others
+from attnbench.kernels.registry import backends
 from attnbench.kernels.vllm.config import _check_fields, _described
 from attnbench.kernels.vllm.kv_cache import LAYOUT_NAMES, cache_format
 from attnbench.kernels.vllm.metadata import NULL_PAGE, layer_tables, new_tokens
@@ -124,6 +127,21 @@ def test_memory_is_in_the_order_that_the_layout_names() -> None:
 def test_a_cache_that_cannot_be_filled_is_refused() -> None:
     with pytest.raises(Refused, match=r"keeps a cache of shape \(2, 6, 4, 3, 8\)"):
         cache_format(KeysFirst, configured(), 6, 4, 3, 8)
+
+
+@pytest.mark.parametrize("others", [attn_others, mla_others])
+def test_an_entry_of_vllms_registry_that_has_a_file_is_offered_once(
+    others: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family = others.__name__.split(".")[-2]
+    in_files = sorted(entries(family))
+    monkeypatch.setattr(others, "registered", lambda: in_files)
+    assert sorted(entries(family)) == in_files
+
+
+def entries(family: str) -> list[str]:
+    """The names in vLLM's registry of a family's backends; not from the registry's cache."""
+    return [each.enum for each in backends.__wrapped__(family) if hasattr(each, "enum")]
 
 
 @dataclass

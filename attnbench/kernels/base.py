@@ -4,7 +4,7 @@ import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from attnbench.kernels.tolerance import Tolerance
 from attnbench.provenance.machine import Machine
@@ -13,8 +13,15 @@ from attnbench.specs.case import Case, Value
 if TYPE_CHECKING:
     import torch
 
-# What changes the result of attention, so that a backend without it must refuse.
-FEATURES = ("window", "softcap", "sinks", "index_topk")
+DeviceKind = Literal["cpu", "cuda"]
+Dtype = Literal["bf16", "fp16", "fp32"]
+KvDtype = Literal["auto", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_ds_mla"]
+Layout = Literal["NHD", "HND"]
+Scope = Literal["kernel", "layer"]
+Path = Literal["all", "decode", "prefill"]
+Feature = Literal["window", "softcap", "sinks", "index_topk"]
+# They change the result of attention, so a backend without one must refuse it.
+FEATURES: tuple[Feature, ...] = get_args(Feature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +77,15 @@ class Backend(ABC):
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
     module: ClassVar[str] = "torch"  # the package that it drives
-    devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+    devices: ClassVar[tuple[DeviceKind, ...]] = ("cpu", "cuda")
     knobs: ClassVar[frozenset[str]] = frozenset()
-    features: ClassVar[frozenset[str]] = frozenset()  # which of FEATURES it honours
+    features: ClassVar[frozenset[Feature]] = frozenset()  # which of FEATURES it honours
     needs: ClassVar[Mapping[str, Value]] = {}  # fields it must be given, and what is usual
-    layouts: ClassVar[tuple[str, ...]] = ()  # what --layout may ask for
+    layouts: ClassVar[tuple[Layout, ...]] = ()  # what --layout may ask for
     paged: ClassVar[bool] = True  # reads or writes pages, so --block-size means something
-    kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("auto",)
-    scopes: ClassVar[tuple[str, ...]] = ("kernel",)
-    path: ClassVar[str] = "all"  # MLA: decode or prefill; at scope kernel they do unequal work
+    kv_cache_dtypes: ClassVar[tuple[KvDtype, ...]] = ("auto",)
+    scopes: ClassVar[tuple[Scope, ...]] = ("kernel",)
+    path: ClassVar[Path] = "all"  # MLA: decode or prefill; at scope kernel they do unequal work
 
     def refusal(self, case: Case, machine: Machine) -> str | None:
         """A sentence why `case` cannot run on `machine`, None if it can."""

@@ -24,15 +24,21 @@ FAMILIES = ("attn", "mla", "cache-write", "prefill-trtllm")
 
 @cache
 def backends(family: str) -> tuple[Backend, ...]:
-    """All backends of a family, in order of name; imports no kernel library."""
-    found = [backend for module in _modules(family) for backend in _offered(module)]
-    return tuple(sorted(found, key=lambda backend: backend.name))
+    """All backends of a family, in order of name; imports no kernel library.
+
+    A module with a function `more_backends` offers what that returns, less those whose name a class
+    of another module answers to.
+    """
+    modules = list(_modules(family))
+    listed = [backend for module in modules for backend in _defined(module)]
+    taken = {name for backend in listed for name in _names(backend)}
+    more = [backend for module in modules for backend in getattr(module, "more_backends", tuple)()]
+    listed += [backend for backend in more if _folded(backend.name) not in taken]
+    return tuple(sorted(listed, key=lambda backend: backend.name))
 
 
-def _offered(module: ModuleType) -> Iterator[Backend]:
-    """A module's backend classes; a `more_backends` function finds those that it cannot name."""
+def _defined(module: ModuleType) -> Iterator[Backend]:
     if hasattr(module, "more_backends"):
-        yield from module.more_backends()
         return
     for member in vars(module).values():
         if _is_backend(member, module):
@@ -43,13 +49,17 @@ def find(family: str, name: str) -> Backend:
     """The backend of that name or alias, in any case; '-' and '_' are one."""
     wanted = _folded(name)
     for backend in backends(family):
-        if wanted in map(_folded, (backend.name, *backend.aliases)):
+        if wanted in _names(backend):
             return backend
     known = ", ".join(backend.name for backend in backends(family))
     raise UsageError(
         f"no {family} backend is called '{name}'; known are {known}, or all, "
         f"e.g. --backend {backends(family)[0].name}"
     )
+
+
+def _names(backend: Backend) -> set[str]:
+    return {_folded(name) for name in (backend.name, *backend.aliases)}
 
 
 def _folded(name: str) -> str:

@@ -6,7 +6,7 @@ from attnbench.kernels.vllm.attention import VllmAttention
 from attnbench.specs.case import Case, Value
 
 
-class Triton(VllmAttention):
+class TritonAttention(VllmAttention):
     """TRITON_ATTN; few requests with one new token each take a kernel split over the keys.
 
     It names fp8_e5m2 among its dtypes but writes and reads e4m3 under that name.

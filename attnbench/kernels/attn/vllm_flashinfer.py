@@ -8,7 +8,7 @@ from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case, Value
 
 
-class FlashInfer(VllmAttention):
+class VllmFlashInfer(VllmAttention):
     """FLASHINFER with its native kernels.
 
     Left to itself vLLM decodes through another API where it finds cubins or a network, so that one

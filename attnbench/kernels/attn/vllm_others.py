@@ -8,9 +8,7 @@ from attnbench.kernels.base import Backend
 from attnbench.kernels.vllm.attention import VllmAttention
 from attnbench.kernels.vllm.names import registered
 
-# Backends with a file of their own; other families' (MLA, sparse); other platforms'; and names
-# that stand for no backend.
-OURS = {"FLASH_ATTN", "TRITON_ATTN", "FLASHINFER", "FLEX_ATTENTION"}
+# Other families' (MLA, sparse), other platforms', and names that stand for no backend.
 ELSEWHERE = re.compile(r"MLA|SPARSE|^(ROCM|XPU|CPU)_|^(TORCH_SDPA|NO_ATTENTION|CUSTOM)$")
 
 
@@ -23,7 +21,7 @@ class OtherAttention(VllmAttention):
 
 
 def more_backends() -> Iterator[Backend]:
-    """One for each name that has no file."""
+    """One for each name; the registry drops those that a file's backend answers to."""
     for name in registered():
-        if name not in OURS and not ELSEWHERE.search(name):
+        if not ELSEWHERE.search(name):
             yield type(name, (OtherAttention,), {"name": name.lower(), "enum": name})()

@@ -20,7 +20,7 @@ MOST_THREADS = 1024  # a block
 QUANTISED_BY = {"quantised_by": "torch"}
 
 
-class FlashInfer(WriteBackend):
+class FlashInferWrite(WriteBackend):
     """It takes requests and positions, no slots, and copies: nothing is padded or quantised.
 
     So each token is the last of a request of its own, with one page: the slot's. An fp8 cache is

@@ -8,7 +8,7 @@ from attnbench.kernels.cache_write_base.keys_values import KeyValueWrite
 from attnbench.specs.case import Case
 
 
-class Triton(WriteBackend):
+class TritonWrite(WriteBackend):
     """Either layout: it goes by the strides of the cache, which must be seen as NHD.
 
     Whatever fp8 it is asked for, it stores e4m3.

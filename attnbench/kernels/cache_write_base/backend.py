@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from typing import ClassVar
 
-from attnbench.kernels.base import Backend, Prepared, Setting
+from attnbench.kernels.base import Backend, Dtype, KvDtype, Prepared, Setting
 from attnbench.kernels.cache_write_base.keys_values import KeyValueWrite
 from attnbench.kernels.cache_write_base.latents import LatentWrite
 from attnbench.provenance.machine import Machine
@@ -11,17 +11,15 @@ from attnbench.specs.case import Case
 from attnbench.specs.cost import ELEMENT_BYTES
 from attnbench.specs.shape import MlaShape
 
-DTYPES = tuple(name for name in ELEMENT_BYTES if not name.startswith("fp8"))
-
 
 class WriteBackend(Backend):
     """The shape says what is written: keys and values of heads, or the latents of MLA."""
 
-    layouts: ClassVar[tuple[str, ...]] = ("NHD", "HND")
+    layouts: ClassVar = ("NHD", "HND")
     knobs: ClassVar[frozenset[str]] = frozenset({"num_blocks"})
-    kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("auto", "fp8", "fp8_e4m3", "fp8_e5m2")
-    latent_dtypes: ClassVar[tuple[str, ...]] = ()  # of an MLA cache; none where it writes none
-    dtypes: ClassVar[tuple[str, ...]] = DTYPES
+    kv_cache_dtypes: ClassVar[tuple[KvDtype, ...]] = ("auto", "fp8", "fp8_e4m3", "fp8_e5m2")
+    latent_dtypes: ClassVar[tuple[KvDtype, ...]] = ()  # of an MLA cache; none where it writes none
+    dtypes: ClassVar[tuple[Dtype, ...]] = ("bf16", "fp16", "fp32")
     fp8_capability: ClassVar[tuple[int, int]] = (0, 0)  # of the GPU that its fp8 needs
 
     def num_decode(self, case: Case) -> int:

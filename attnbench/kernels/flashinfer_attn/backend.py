@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from attnbench.kernels.base import Backend
+from attnbench.kernels.base import Backend, Dtype
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape
@@ -24,7 +24,7 @@ class FlashInferBackend(Backend):
     devices: ClassVar = ("cuda",)
     layouts: ClassVar = ("NHD", "HND")
     kernels: ClassVar[str]  # FlashInfer's name for them, a key of SMS
-    dtypes: ClassVar[tuple[str, ...]] = ("bf16", "fp16")
+    dtypes: ClassVar[tuple[Dtype, ...]] = ("bf16", "fp16")
     head_dims: ClassVar[tuple[int, ...]] = (64, 128, 256)
 
     def refusal(self, case: Case, machine: Machine) -> str | None:

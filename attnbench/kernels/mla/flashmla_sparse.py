@@ -11,7 +11,7 @@ class FlashMlaSparse(VllmSparseMlaBackend):
     name: ClassVar = "flashmla_sparse"
     enum: ClassVar = "FLASHMLA_SPARSE"
     sm_majors: ClassVar = (9, 10)
-    dtypes: ClassVar[tuple[str, ...]] = ("bf16",)
+    dtypes: ClassVar = ("bf16",)
     kv_cache_dtypes: ClassVar = ("auto", "fp8_ds_mla")
     dims: ClassVar = {"kv_lora_rank": (512,), "qk_rope_head_dim": (64,)}
     topk_multiple: ClassVar = 128

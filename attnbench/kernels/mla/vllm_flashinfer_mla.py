@@ -6,7 +6,7 @@ from attnbench.kernels.mla_base.backend import FP8
 from attnbench.kernels.vllm.mla_backend import VllmMlaBackend
 
 
-class FlashInferMla(VllmMlaBackend):
+class VllmFlashInferMla(VllmMlaBackend):
     """Never run by us, for want of the GPU; written against vLLM's sources."""
 
     name: ClassVar = "flashinfer_mla"

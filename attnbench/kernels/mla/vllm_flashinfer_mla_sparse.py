@@ -6,7 +6,7 @@ from attnbench.kernels.mla_base.backend import FP8
 from attnbench.kernels.vllm.mla_sparse import VllmSparseMlaBackend
 
 
-class FlashInferMlaSparse(VllmSparseMlaBackend):
+class VllmFlashInferMlaSparse(VllmSparseMlaBackend):
     """Never run by us, for want of the GPU; written against vLLM's sources."""
 
     name: ClassVar = "flashinfer_mla_sparse"

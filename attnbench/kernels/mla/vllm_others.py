@@ -9,26 +9,17 @@ from attnbench.kernels.vllm.mla_backend import VllmMlaBackend
 from attnbench.kernels.vllm.mla_sparse import VllmSparseMlaBackend
 from attnbench.kernels.vllm.names import registered
 
-# Backends with a file of their own; then other platforms', and those that a model's own layer
-# drives in place of MLAAttention.
-OURS = {
-    "FLASHMLA",
-    "FLASHMLA_SPARSE",
-    "FLASH_ATTN_MLA",
-    "FLASH_ATTN_MLA_SPARSE",
-    "FLASHINFER_MLA",
-    "FLASHINFER_MLA_SPARSE",
-    "CUTLASS_MLA",
-    "TOKENSPEED_MLA",
-    "TRITON_MLA",
-}
+# Other platforms', and those that a model's own layer drives in place of MLAAttention.
 ELSEWHERE = re.compile(r"^(ROCM|XPU|CPU|AMX)_|DSV4")
 
 
 def more_backends() -> Iterator[Backend]:
-    """One for each name that has no file; vLLM tells what it can serve, and how it splits."""
+    """One for each name of MLA; the registry drops those that a file's backend answers to.
+
+    vLLM itself says what each can serve, and how it splits a batch.
+    """
     for name in registered():
-        if "MLA" in name and name not in OURS and not ELSEWHERE.search(name):
+        if "MLA" in name and not ELSEWHERE.search(name):
             kind = VllmSparseMlaBackend if "SPARSE" in name else VllmMlaBackend
             formats = ("auto", *FP8, "fp8_ds_mla")
             given = {"name": name.lower(), "enum": name, "kv_cache_dtypes": formats}

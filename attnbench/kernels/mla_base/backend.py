@@ -2,21 +2,21 @@
 
 from typing import ClassVar
 
-from attnbench.kernels.base import Backend
+from attnbench.kernels.base import Backend, Dtype, KvDtype, Scope
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
 from attnbench.specs.cost import FP8_DS_MLA_TILE
 from attnbench.specs.shape import MlaShape
 
-FP8 = ("fp8", "fp8_e4m3")
+FP8: tuple[KvDtype, ...] = ("fp8", "fp8_e4m3")
 
 
 class MlaBackend(Backend):
     """Capability is asked first: a kernel for another GPU must not be compiled or downloaded."""
 
-    scopes: ClassVar[tuple[str, ...]] = ("kernel", "layer")
+    scopes: ClassVar[tuple[Scope, ...]] = ("kernel", "layer")
     sm_majors: ClassVar[tuple[int, ...]] = ()  # the first digits of SMs that it runs on, () for all
-    dtypes: ClassVar[tuple[str, ...]] = ("bf16", "fp16", "fp32")
+    dtypes: ClassVar[tuple[Dtype, ...]] = ("bf16", "fp16", "fp32")
     # Dims that its kernels are made for, by field of the shape; those not named may be any.
     dims: ClassVar[dict[str, tuple[int, ...]]] = {}
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from attnbench.kernels.base import Backend, Refused, Setting
+from attnbench.kernels.base import Backend, Layout, Refused, Setting
 from attnbench.kernels.inputs import torch_dtype
 from attnbench.kernels.vllm.attention_prepared import VllmPrepared
 from attnbench.kernels.vllm.config import LayerConfig, vllm_config
@@ -31,7 +31,7 @@ class VllmAttention(Backend):
     enum: ClassVar[str]
     module: ClassVar = "vllm"
     devices: ClassVar = ("cuda",)
-    layouts: ClassVar[tuple[str, ...]] = ("NHD", "HND")
+    layouts: ClassVar[tuple[Layout, ...]] = ("NHD", "HND")
     scopes: ClassVar = ("kernel", "layer")
     nan_tails: ClassVar[bool] = False  # whether NaN may stand behind a request's last token
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from attnbench.kernels.base import Refused, Setting
+from attnbench.kernels.base import Dtype, Refused, Setting
 from attnbench.kernels.inputs import torch_dtype
 from attnbench.kernels.mla_base.backend import MlaBackend
 from attnbench.kernels.vllm.config import LayerConfig, vllm_config
@@ -39,7 +39,7 @@ class VllmMlaBackend(MlaBackend):
     module: ClassVar = "vllm"
     devices: ClassVar = ("cuda",)
     knobs: ClassVar[frozenset[str]] = frozenset({"threshold", "prefill_backend"})
-    dtypes: ClassVar[tuple[str, ...]] = ("bf16", "fp16")
+    dtypes: ClassVar[tuple[Dtype, ...]] = ("bf16", "fp16")
     path: ClassVar = "decode"
     enum: ClassVar[str]
     query_lens: ClassVar[QueryLens] = "single"
