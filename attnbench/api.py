@@ -49,20 +49,19 @@ __all__ = [
 if TYPE_CHECKING:
     from attnbench.compat.cache_write import run_benchmark
     from attnbench.compat.mla import (
-        BenchmarkConfig,
-        BenchmarkResult,
         run_cutlass_mla_benchmark,
         run_flashattn_mla_benchmark,
         run_flashinfer_mla_benchmark,
         run_flashmla_benchmark,
         run_mla_benchmark,
     )
+    from attnbench.compat.mla_config import BenchmarkConfig, BenchmarkResult
     from attnbench.compat.prefill_trtllm import benchmark_prefill, to_float8
     from attnbench.compat.results_formatter import ResultsFormatter
 
 _MEASURING = {
-    "BenchmarkConfig": "attnbench.compat.mla",
-    "BenchmarkResult": "attnbench.compat.mla",
+    "BenchmarkConfig": "attnbench.compat.mla_config",
+    "BenchmarkResult": "attnbench.compat.mla_config",
     "ResultsFormatter": "attnbench.compat.results_formatter",
     "benchmark_prefill": "attnbench.compat.prefill_trtllm",
     "run_benchmark": "attnbench.compat.cache_write",

@@ -12,7 +12,7 @@ from attnbench.running.device import resolve_device
 from attnbench.running.execute import execute
 from attnbench.running.messages import Job
 from attnbench.specs.batch import Batch, Request
-from attnbench.specs.case import Case, Value
+from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape
 from attnbench.timing.guard import unseen
 from attnbench.timing.method import Method
@@ -53,9 +53,6 @@ def run_benchmark(
     On a CPU `benchmark_mode` means nothing. Raises UsageError for arguments that mean nothing and
     BenchmarkFailed for what cannot run or writes something wrong.
     """
-    import torch
-
-    knobs: dict[str, Value] = {} if num_blocks is None else {"num_blocks": num_blocks}
     case = Case(
         family="cache-write",
         backend=find("cache-write", implementation).name,
@@ -65,11 +62,17 @@ def run_benchmark(
         kv_cache_dtype=kv_cache_dtype,
         block_size=block_size,
         layout=kv_cache_layout,
-        knobs=tuple(knobs.items()),
+        knobs=() if num_blocks is None else (("num_blocks", num_blocks),),
     )
-    machine = read_machine(resolve_device(device))
     timer = _known("benchmark_mode", benchmark_mode, TIMERS)
-    method = Method(DEFAULT_TIMER["cpu"] if machine.kind == "cpu" else timer, samples=num_iters)
+    return _median(case, timer, num_iters, device)
+
+
+def _median(case: Case, timer: str, samples: int, device: str) -> float:
+    import torch
+
+    machine = read_machine(resolve_device(device))
+    method = Method(DEFAULT_TIMER["cpu"] if machine.kind == "cpu" else timer, samples=samples)
     job = Job(case, method, seed=0, num_layers=None, profile_memory=False, host=False)
     outcome = execute(job, machine, unseen, lambda phase: None)
     if machine.kind == "cuda":

@@ -1,98 +1,22 @@
 """MLA benchmarks from Python, with the names that the runner of vLLM's own suite has."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from statistics import fmean, median, stdev
-from typing import Any
+from dataclasses import replace
 
-from attnbench.errors import UsageError
+from attnbench.compat.mla_config import (
+    BenchmarkConfig,
+    BenchmarkResult,
+    case_of,
+    method_of,
+    result_of,
+)
 from attnbench.kernels.registry import find
 from attnbench.records import Outcome, Status
-from attnbench.running.cases import DEFAULT_DTYPE, DEFAULT_TIMER
 from attnbench.running.messages import Job
 from attnbench.running.plan import Limits
 from attnbench.running.process import WorkerDied, WorkerProcess, WorkerTimedOut
-from attnbench.specs.batch import parse_batch_spec
-from attnbench.specs.case import Case, Value
-from attnbench.specs.shape import MlaShape
-from attnbench.timing.method import Method
 
 LIMITS = Limits()
-DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32"}
-DTYPES |= {name: name for name in ("bf16", "fp16", "fp32")}
-
-
-@dataclass(frozen=True, slots=True)
-class BenchmarkConfig:
-    """One MLA case and how to time it. What is None is left to the backend or the device.
-
-    head_dim and num_kv_heads follow from the other dims, and are accepted where they agree.
-    `num_layers` are the working sets that calls rotate over, `repeats` the samples of a round; both
-    are enough to be sure where they are None. `device` is auto, cpu or cuda:N.
-    """
-
-    backend: str
-    batch_spec: str
-    num_layers: int | None = None
-    head_dim: int | None = None
-    num_q_heads: int = 128
-    num_kv_heads: int | None = None
-    block_size: int | None = None
-    device: str = "auto"
-    dtype: object = None  # a torch dtype or its name
-    repeats: int | None = None
-    warmup_iters: int | None = None
-    profile_memory: bool = False
-    use_cuda_graphs: bool = True
-    kv_cache_dtype: str = "auto"
-    prefill_backend: str | None = None
-    kv_lora_rank: int = 512
-    qk_nope_head_dim: int = 128
-    qk_rope_head_dim: int = 64
-    v_head_dim: int = 128
-    num_kv_splits: int | None = None
-    reorder_batch_threshold: int | None = None
-    index_topk: int | None = None
-    scope: str | None = None  # kernel or layer; layer where a threshold is given
-    rounds: int = 1
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class BenchmarkResult:
-    """Seconds per call over the samples of all rounds; NaN, and the reason, where there are none.
-
-    `result['mean']`, 'median', 'std', 'min', 'max' and 'throughput' are the fields of those names.
-    """
-
-    config: BenchmarkConfig
-    mean_time: float
-    median_time: float
-    std_time: float
-    min_time: float
-    max_time: float
-    throughput_tokens_per_sec: float | None = None  # query tokens through this one layer
-    memory_allocated_mb: float | None = None  # at the height of a call, inputs apart, in 2^20 bytes
-    error: str | None = None
-
-    @property
-    def success(self) -> bool:
-        """Whether there is a time."""
-        return self.error is None
-
-    def __getitem__(self, name: str) -> Any:
-        if name == "throughput":
-            return self.throughput_tokens_per_sec
-        if name in ("mean", "median", "std", "min", "max"):
-            return getattr(self, f"{name}_time")
-        raise KeyError(name)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON, which has no NaN: None stands in its place."""
-        config = asdict(self.config) | {"dtype": _dtype_name(self.config)}
-        fields = asdict(self) | {"config": config}
-        return {name: None if _is_nan(value) else value for name, value in fields.items()}
 
 
 def run_mla_benchmark(
@@ -182,7 +106,7 @@ def _measured(configs: Sequence[BenchmarkConfig]) -> list[BenchmarkResult]:
                     if not worker.healthy:
                         worker.end()
                         worker = WorkerProcess(device, LIMITS)
-                    results[at] = _result(config, _outcomes(config, worker))
+                    results[at] = result_of(config, _outcomes(config, worker))
         finally:
             worker.end()
     return [results[at] for at in range(len(configs))]
@@ -191,7 +115,7 @@ def _measured(configs: Sequence[BenchmarkConfig]) -> list[BenchmarkResult]:
 def _outcomes(config: BenchmarkConfig, worker: WorkerProcess) -> list[Outcome]:
     """Of each round, until one fails."""
     kind, outcomes = worker.machine.kind, list[Outcome]()
-    case, method = _case(config, kind), _method(config, kind)
+    case, method = case_of(config, kind), method_of(config, kind)
     for round_ in range(config.rounds):
         job = Job(
             case,
@@ -210,80 +134,3 @@ def _outcomes(config: BenchmarkConfig, worker: WorkerProcess) -> list[Outcome]:
         if outcomes[-1].status is not Status.OK:
             break
     return outcomes
-
-
-def _method(config: BenchmarkConfig, kind: str) -> Method:
-    graphs = DEFAULT_TIMER["cuda"] if config.use_cuda_graphs else "eager"
-    timer = DEFAULT_TIMER["cpu"] if kind == "cpu" else graphs
-    return Method(timer, samples=config.repeats, warmup_calls=config.warmup_iters)
-
-
-def _case(config: BenchmarkConfig, kind: str) -> Case:
-    shape = _shape(config)
-    knobs: dict[str, Value | None] = {
-        "threshold": config.reorder_batch_threshold,
-        "num_splits": config.num_kv_splits,
-        "prefill_backend": config.prefill_backend,
-    }
-    usual = "kernel" if config.reorder_batch_threshold is None else "layer"
-    backend = find("mla", config.backend)
-    needed = backend.needs.get("index_topk")
-    return Case(
-        family="mla",
-        backend=backend.name,
-        batch=parse_batch_spec(config.batch_spec),
-        shape=shape,
-        dtype=_dtype_name(config) or DEFAULT_DTYPE[kind],
-        kv_cache_dtype=config.kv_cache_dtype,
-        block_size=config.block_size,
-        scope=config.scope or usual,
-        index_topk=config.index_topk or (None if needed is None else int(needed)),
-        knobs=tuple((name, value) for name, value in knobs.items() if value is not None),
-    )
-
-
-def _shape(config: BenchmarkConfig) -> MlaShape:
-    dims = ("num_q_heads", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
-    shape = MlaShape(**{name: getattr(config, name) for name in dims})
-    for name, right in (("head_dim", shape.latent_dim), ("num_kv_heads", 1)):
-        if getattr(config, name) not in (None, right):
-            raise UsageError(
-                f"{name}={getattr(config, name)}: MLA of these dims has {right}; leave it out, or "
-                f"give that, e.g. {name}={right}"
-            )
-    return shape
-
-
-def _dtype_name(config: BenchmarkConfig) -> str | None:
-    if config.dtype is None:
-        return None
-    name = str(config.dtype).removeprefix("torch.")
-    if name not in DTYPES:
-        raise UsageError(
-            f"dtype '{name}' is unknown; accepted are {', '.join(DTYPES)}, e.g. 'bfloat16'"
-        )
-    return DTYPES[name]
-
-
-def _result(config: BenchmarkConfig, outcomes: Sequence[Outcome]) -> BenchmarkResult:
-    last = outcomes[-1]
-    samples = [sample for outcome in outcomes for sample in outcome.samples]
-    if last.status is not Status.OK:
-        fields = ("mean_time", "median_time", "std_time", "min_time", "max_time")
-        unknown: Any = dict.fromkeys(fields, math.nan)
-        return BenchmarkResult(config, error=f"{last.status}: {last.reason}", **unknown)
-    tokens, peak = parse_batch_spec(config.batch_spec).num_tokens, last.peak_memory
-    return BenchmarkResult(
-        config,
-        mean_time=fmean(samples),
-        median_time=median(samples),
-        std_time=stdev(samples) if len(samples) > 1 else 0.0,
-        min_time=min(samples),
-        max_time=max(samples),
-        throughput_tokens_per_sec=tokens / fmean(samples),
-        memory_allocated_mb=None if peak is None else peak / 2**20,
-    )
-
-
-def _is_nan(value: object) -> bool:
-    return isinstance(value, float) and math.isnan(value)

@@ -15,6 +15,7 @@ from attnbench.running.cases import DEFAULT_TIMER
 from attnbench.running.device import resolve_device
 from attnbench.running.execute import execute
 from attnbench.running.messages import Job
+from attnbench.specs.batch import Batch
 from attnbench.specs.case import Case
 from attnbench.specs.lengths import prompt_batches
 from attnbench.specs.shape import AttnShape
@@ -56,21 +57,10 @@ def benchmark_prefill(
     what cannot run or is wrong.
     """
     machine = read_machine(resolve_device(device))
-    asked, kv, out = (_named(each, QUANT_DTYPES) if each else "auto" for each in quant_dtypes)
-    case = Case(
-        family=FAMILY,
-        backend="",
-        batch=prompt_batches([batch_size], [max_seq_len], "random", seed=0)[0],
-        shape=AttnShape(*num_heads, head_size),
-        dtype=_named(dtype, DTYPES),
-        kv_cache_dtype=kv,
-        query_dtype=asked,
-        output_dtype=out,
-        block_size=block_size,
-        layout=kv_layout,
-    )
-    timer = DEFAULT_TIMER[machine.kind]
-    method = Method(timer, samples=trials, warmup_calls=warmup)
+    batch = prompt_batches([batch_size], [max_seq_len], "random", seed=0)[0]
+    shape = AttnShape(*num_heads, head_size)
+    case = _case(batch, shape, dtype, quant_dtypes, block_size=block_size, layout=kv_layout)
+    method = Method(DEFAULT_TIMER[machine.kind], samples=trials, warmup_calls=warmup)
     names = (find(FAMILY, implementation).name,) if implementation else IMPLEMENTATIONS
     mean, std = _measured(_runnable(case, names, machine), method, machine)
     baseline = next(iter(_not_refused(case, BASELINES, machine)), None)
@@ -89,6 +79,31 @@ def benchmark_prefill(
         "head_size": head_size,
         "max_seq_len": max_seq_len,
     }
+
+
+def _case(
+    batch: Batch,
+    shape: AttnShape,
+    dtype: object,
+    quant_dtypes: Sequence[object],
+    *,
+    block_size: int,
+    layout: str,
+) -> Case:
+    """The case without a backend; `quant_dtypes` are those of q, KV cache and output."""
+    query, kv, out = (_named(each, QUANT_DTYPES) if each else "auto" for each in quant_dtypes)
+    return Case(
+        family=FAMILY,
+        backend="",
+        batch=batch,
+        shape=shape,
+        dtype=_named(dtype, DTYPES),
+        kv_cache_dtype=kv,
+        query_dtype=query,
+        output_dtype=out,
+        block_size=block_size,
+        layout=layout,
+    )
 
 
 def to_float8(

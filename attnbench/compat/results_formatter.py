@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from attnbench.compat.mla import BenchmarkResult
+from attnbench.compat.mla_config import BenchmarkResult
 from attnbench.reporting.text_table import Column, grid, words
 from attnbench.units import MISSING, bytes_column, seconds_column, three_digits
 

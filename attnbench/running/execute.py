@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from attnbench.kernels.base import Backend, Prepared, Refused, Setting
 from attnbench.kernels.check import WrongResult, check, check_again
@@ -68,15 +69,9 @@ def _measured(
     look: Look,
     report: Callable[[str], None],
 ) -> Outcome:
-    watch, hot = Stopwatch(), job.method.cache == "hot"
-    num_decode = backend.num_decode(job.case)
-    call_bytes = cost(job.case, num_decode).bytes
-    sets = working_sets(call_bytes, machine, hot=hot, asked=job.num_layers)
+    watch, num_decode = Stopwatch(), backend.num_decode(job.case)
     report("prepare")
-    graphs = job.method.timer != "eager"
-    prepared = backend.prepare(job.case, Setting(machine.device, sets, job.seed, graphs))
-    prepared.calls[0]()  # a first call may compile, which is preparation too
-    _wait(machine)
+    prepared = _prepared(job, backend, machine, num_decode)
     watch.lap("prepare")
     report("measure")
     deviation = check(prepared, job.seed)
@@ -84,6 +79,31 @@ def _measured(
     watch.lap("check")
     peak = peak_memory(prepared, machine) if job.profile_memory else None
     timing = Timing.of(job.method, prepared, machine)
+    samples = _timed(job, prepared, timing, look, watch)
+    outcome = replace(
+        _work_done(job, num_decode),
+        **_working_set_facts(job, prepared, machine),
+        resolved={**prepared.resolved, **timing.resolved},
+        errors=deviation.as_facts(),
+        peak_memory=peak,
+    )
+    outcome = _with_samples(outcome, samples, timing, watch)
+    return _with_host_side(outcome, prepared, machine) if job.host else outcome
+
+
+def _prepared(job: Job, backend: Backend, machine: Machine, num_decode: int) -> Prepared:
+    """The working sets, called once: a first call may compile, which is preparation too."""
+    call_bytes, hot = cost(job.case, num_decode).bytes, job.method.cache == "hot"
+    sets = working_sets(call_bytes, machine, hot=hot, asked=job.num_layers)
+    graphs = job.method.timer != "eager"
+    prepared = backend.prepare(job.case, Setting(machine.device, sets, job.seed, graphs))
+    prepared.calls[0]()
+    _wait(machine)
+    return prepared
+
+
+def _timed(job: Job, prepared: Prepared, timing: Timing, look: Look, watch: Stopwatch) -> Samples:
+    """Samples of calls into poisoned outputs, and a second check of every set that they reached."""
     if timing.stamps is not None:
         timing.stamps.start()
     watch.lap("capture")
@@ -93,20 +113,20 @@ def _measured(
     samples = measure(timing.clock, job.method, time.perf_counter, look)
     watch.lap("time")
     launched = samples.warmup_calls + len(samples.values) * timing.clock.calls_per_sample
-    check_again(prepared, min(launched, sets), job.seed)
+    check_again(prepared, min(launched, len(prepared.calls)), job.seed)
     watch.lap("check_again")
-    outcome = replace(
-        _work_done(job, num_decode),
-        sets=sets,
-        cache_state=state_reached(prepared.touched_bytes, sets, machine.l2_bytes, hot=hot),
-        touched_bytes=prepared.touched_bytes,
-        footprint_ratio=footprint_ratio(prepared.touched_bytes, sets, machine.l2_bytes),
-        resolved={**prepared.resolved, **timing.resolved},
-        errors=deviation.as_facts(),
-        peak_memory=peak,
-    )
-    outcome = _with_samples(outcome, samples, timing, watch)
-    return _with_host_side(outcome, prepared, machine) if job.host else outcome
+    return samples
+
+
+def _working_set_facts(job: Job, prepared: Prepared, machine: Machine) -> dict[str, Any]:
+    """How many sets the calls rotated over, and the state of the cache that this reaches."""
+    touched, sets, hot = prepared.touched_bytes, len(prepared.calls), job.method.cache == "hot"
+    return {
+        "sets": sets,
+        "cache_state": state_reached(touched, sets, machine.l2_bytes, hot=hot),
+        "touched_bytes": touched,
+        "footprint_ratio": footprint_ratio(touched, sets, machine.l2_bytes),
+    }
 
 
 def _work_done(job: Job, num_decode: int) -> Outcome:

@@ -124,7 +124,7 @@ class GpuGuard:
 def guard_facts(
     before: Reading, after: Reading, samples_seconds: float
 ) -> tuple[dict[str, float], tuple[str, ...]]:
-    """What two readings around samples of that many seconds tell: facts by name, and labels.
+    """The facts by name and the labels that two readings around that many seconds of samples give.
 
     Labels: `power_limited`, at the power cap for over 5 % of the time or at its end; `thermal`,
     slowed by heat or by the board at all; `clock_moved`, an SM clock that ended over 5 % from
@@ -137,16 +137,10 @@ def guard_facts(
         counted = after.counted_at - before.counted_at
     power = _share(before.power_violation, after.power_violation, counted)
     thermal = _share(before.thermal_violation, after.thermal_violation, counted)
-    ended, seen = after.event_reasons or 0, (before.event_reasons or 0) | (after.event_reasons or 0)
     long_enough = samples_seconds >= ENERGY_WINDOW
     energy = _share(before.joules, after.joules, counted) if long_enough else None
+    seen = (before.event_reasons or 0) | (after.event_reasons or 0)
     processes = max(before.processes or 0, after.processes or 0)
-    labels = {
-        "power_limited": (power or 0) > POWER_SHARE or bool(ended & SW_POWER_CAP),
-        "thermal": (thermal or 0) > 0 or bool(seen & OVERHEATED),
-        "clock_moved": _moved(before.sm_clock_hz, after.sm_clock_hz),
-        "shared_gpu": processes > 1,
-    }
     facts = {
         "sm_clock_hz_before": before.sm_clock_hz,
         "sm_clock_hz_after": after.sm_clock_hz,
@@ -160,7 +154,19 @@ def guard_facts(
         "processes": processes or None,
     } | {name: 1.0 for name, bit in REASONS.items() if seen & bit}
     known = {name: float(value) for name, value in facts.items() if value is not None}
-    return known, tuple(name for name, holds in labels.items() if holds)
+    return known, _labels(before, after, power or 0, thermal or 0)
+
+
+def _labels(before: Reading, after: Reading, power: float, thermal: float) -> tuple[str, ...]:
+    """Those that hold; power and thermal are the shares of the time spent at each limit."""
+    ended, began = after.event_reasons or 0, before.event_reasons or 0
+    labels = {
+        "power_limited": power > POWER_SHARE or bool(ended & SW_POWER_CAP),
+        "thermal": thermal > 0 or bool((began | ended) & OVERHEATED),
+        "clock_moved": _moved(before.sm_clock_hz, after.sm_clock_hz),
+        "shared_gpu": max(before.processes or 0, after.processes or 0) > 1,
+    }
+    return tuple(name for name, holds in labels.items() if holds)
 
 
 def _share(before: float | None, after: float | None, seconds: float) -> float | None:
