@@ -85,14 +85,14 @@ def test_cudnn_needs_its_frontend(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             "flashinfer-fa2",
             {"shape": AttnShape(8, 2, 64), "kv_cache_dtype": "fp8"},
-            "reads an fp8 cache wrongly at head dim 64, says its source",
+            "reads an fp8 cache wrongly at head dim 64, according to its source",
         ),
         ("flashinfer-fa3", {"kv_cache_dtype": "fp8"}, "does not take --kv-cache-dtype fp8"),
         ("flashinfer-cudnn", {"window": 32}, "does not take --window"),
         (
             "flashinfer-cudnn",
             {"batch": parse_batch_spec("3q1m"), "shape": AttnShape(8, 2, 128)},
-            "counts the elements of q in 32 bits; this batch has 3221225472",
+            "counts the elements of q in 32 bits, and this batch has 3221225472",
         ),
     ],
 )

@@ -45,7 +45,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         find("attn", "flashy")
     names = [backend.name for backend in backends("attn")]
     assert str(caught.value) == (
-        f"no attn backend is called 'flashy'; known are {', '.join(names)}, or all, "
+        f"no attn backend is called 'flashy'; expected one of {', '.join(names)}, or all, "
         f"e.g. --backend {names[0]}"
     )
 

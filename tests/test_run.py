@@ -259,7 +259,7 @@ def test_results_go_to_files_too(attnbench: Attnbench, tmp_path: Path) -> None:
         ),
         (
             ["attn", "--backend", "flashy"],
-            "Error: no attn backend is called 'flashy'; known are",
+            "Error: no attn backend is called 'flashy'; expected one of",
         ),
         (
             ["attn", "--device", "tpu"],

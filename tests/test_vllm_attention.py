@@ -94,7 +94,7 @@ def test_a_machine_without_a_gpu_is_told_so(name: str) -> None:
 def test_flashinfer_keeps_from_windows_on_hopper_as_vllm_does() -> None:
     case = small_case("attn", "flashinfer", window=128)
     assert VllmFlashInfer().refusal(case, H200) == (
-        "does not take --window on SM90, where vLLM keeps sliding windows from it"
+        "does not take --window on SM90, where vLLM does not use it for sliding windows"
     )
 
 
@@ -175,9 +175,9 @@ def test_a_row_says_which_flash_attention_ran(
 @pytest.mark.parametrize(
     ("knobs", "version", "splits", "message"),
     [
-        ({"flash_version": 4}, 3, 0, "vLLM would run FlashAttention 3 in place of 4"),
-        ({}, None, 0, "vLLM would run FlashAttention None in place of any"),
-        ({"num_splits": 4}, 3, 0, "takes --num-splits only for batches that vLLM decodes from"),
+        ({"flash_version": 4}, 3, 0, "vLLM would run FlashAttention 3 instead of 4"),
+        ({}, None, 0, "vLLM would run FlashAttention None instead of any"),
+        ({"num_splits": 4}, 3, 0, "takes --num-splits only where vLLM decodes from"),
     ],
 )
 def test_another_flash_attention_than_asked_for_is_refused(
@@ -215,8 +215,8 @@ def test_flashinfer_says_which_kernels_each_path_takes() -> None:
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        (planned(3, None, SimpleNamespace()), "vLLM chose SimpleNamespace in place of the native"),
-        (planned(2, None, None), "vLLM sends 2 requests down the decode path, not 3"),
+        (planned(3, None, SimpleNamespace()), "vLLM chose SimpleNamespace instead of the native"),
+        (planned(2, None, None), "expected 3 requests on the decode path, but vLLM sends 2"),
     ],
 )
 def test_another_path_of_flashinfer_is_refused(metadata: object, message: str) -> None:

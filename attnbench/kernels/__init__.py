@@ -1,1 +1,1 @@
-"""What is measured: the contract of a backend, its inputs, its check, and the backends."""
+"""The kernels under test: the contract of a backend, inputs, correctness check, backends."""

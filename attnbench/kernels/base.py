@@ -1,4 +1,4 @@
-"""The contract of a backend: refuse in a sentence, or prepare what will be timed."""
+"""The contract of a backend: refuse a case in one sentence, or prepare it for timing."""
 
 import importlib.util
 from abc import ABC, abstractmethod
@@ -26,34 +26,34 @@ FEATURES: tuple[Feature, ...] = get_args(Feature)
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Where and on what to prepare a case."""
+    """The device, working sets and seed to prepare a case with."""
 
     device: str  # "cpu" or "cuda:N"
-    sets: int  # working sets wanted
-    seed: int  # of this round's inputs
-    graphs: bool = True  # timed from a CUDA graph: vLLM's builders choose by it, as in production
+    sets: int  # number of working sets
+    seed: int  # seeds this round's inputs
+    graphs: bool = True  # timed from a CUDA graph; vLLM's builders choose by it, as in production
 
 
 class Refused(Exception):
-    """Raised while preparing: the case cannot run here, with the sentence why."""
+    """Raised while preparing a case that cannot run here; the message says why."""
 
 
 class Prepared(ABC):
     """A case ready to launch: N working sets, each with its own inputs and output.
 
-    `calls[i]` launches set i and returns nothing of use; only that is timed.
+    `calls[i]` launches set i; its result is ignored. Only these calls are timed.
     """
 
     calls: Sequence[Callable[[], object]]
-    touched_bytes: int  # that one call reads and writes, padding included
-    resolved: Mapping[str, Value]  # what runs, by name: so that a row says what ran
+    touched_bytes: int  # read and written by one call, padding included
+    resolved: Mapping[str, Value]  # choices by name; stored, so a row says what ran
     tolerance: Tolerance
-    critical_rows: Sequence[int]  # of the output, that a check must not miss
-    plan: Callable[[], object] | None = None  # what production does before a call, timed apart
+    critical_rows: Sequence[int]  # of the output; every check compares them
+    plan: Callable[[], object] | None = None  # production's work before a call, timed separately
 
     @abstractmethod
     def poison(self, index: int) -> None:
-        """Fill the output of set `index` with what no right result holds."""
+        """Fill the output of set `index` with values that no correct result contains."""
 
     @abstractmethod
     def output(self, index: int) -> "torch.Tensor":
@@ -63,40 +63,40 @@ class Prepared(ABC):
     def expected(self, sets: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
         """The fp32 reference of n rows, each of its own set: [n, width], from the same data.
 
-        Both int64 [n], on the CPU; data that were quantised are taken as they were stored.
+        `sets` and `rows` are int64 [n] on the CPU. Quantised data are used as stored.
         """
 
     def damage(self, index: int) -> str | None:
-        """A sentence on what calls wrote where they must not, None if nothing."""
+        """A sentence on memory that calls changed but must not have, None if there is none."""
         return None
 
 
 class Backend(ABC):
-    """One implementation within a family. A new one is a new file in the family's folder."""
+    """One implementation within a family; to add one, add a file to the family's folder."""
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
-    module: ClassVar[str] = "torch"  # the package that it drives
+    module: ClassVar[str] = "torch"  # the package it drives
     devices: ClassVar[tuple[DeviceKind, ...]] = ("cpu", "cuda")
     knobs: ClassVar[frozenset[str]] = frozenset()
-    features: ClassVar[frozenset[Feature]] = frozenset()  # which of FEATURES it honours
-    needs: ClassVar[Mapping[str, Value]] = {}  # fields it must be given, and what is usual
-    layouts: ClassVar[tuple[Layout, ...]] = ()  # what --layout may ask for
-    paged: ClassVar[bool] = True  # reads or writes pages, so --block-size means something
+    features: ClassVar[frozenset[Feature]] = frozenset()  # those it supports
+    needs: ClassVar[Mapping[str, Value]] = {}  # required fields and their usual values
+    layouts: ClassVar[tuple[Layout, ...]] = ()  # accepted by --layout
+    paged: ClassVar[bool] = True  # whether it uses pages, so --block-size applies
     kv_cache_dtypes: ClassVar[tuple[KvDtype, ...]] = ("auto",)
     scopes: ClassVar[tuple[Scope, ...]] = ("kernel",)
-    path: ClassVar[Path] = "all"  # MLA: decode or prefill; at scope kernel they do unequal work
+    path: ClassVar[Path] = "all"  # of MLA; at scope kernel decode and prefill do unequal work
 
     def refusal(self, case: Case, machine: Machine) -> str | None:
-        """A sentence why `case` cannot run on `machine`, None if it can."""
+        """Why `case` cannot run on `machine`, in one sentence; None if it can."""
         return self._machine_refusal(machine) or self._case_refusal(case)
 
     @abstractmethod
     def prepare(self, case: Case, setting: Setting) -> Prepared:
-        """Allocate, fill, plan and compile; nothing of this is timed with the calls."""
+        """Allocate, fill, plan and compile; none of this is part of the timed calls."""
 
     def num_decode(self, case: Case) -> int:
-        """How many requests, the first in execution order, take the decode path."""
+        """The number of requests on the decode path; they come first in execution order."""
         return sum(request.is_decode for request in case.batch)
 
     def _machine_refusal(self, machine: Machine) -> str | None:
@@ -119,9 +119,9 @@ class Backend(ABC):
         if self.paged:
             return None
         if case.block_size is not None:
-            return "has no pages, so --block-size means nothing to it"
+            return "has no pages, so --block-size does not apply"
         if case.page_order != "scattered":
-            return "has no pages, so --page-order means nothing to it"
+            return "has no pages, so --page-order does not apply"
         return None
 
     def _format_refusal(self, case: Case) -> str | None:

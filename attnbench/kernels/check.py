@@ -1,4 +1,4 @@
-"""Is the result right? Asked before a case is timed, and of every working set afterwards."""
+"""Correctness: one working set is checked before timing, all of them after it."""
 
 import random
 from typing import TYPE_CHECKING
@@ -14,14 +14,14 @@ ROWS_AFTER = 256  # of all sets together after timing, at least one of each
 
 
 class WrongResult(Exception):
-    """An output that is not what the reference says, with the sentence how."""
+    """The output differs from the reference; the message says how."""
 
 
 def check(prepared: Prepared, seed: int) -> Deviation:
-    """Poison set 0, launch it, and hold its output against the fp32 reference.
+    """Poison set 0, launch it, and compare its output with the fp32 reference.
 
-    Raises WrongResult when a row was left unwritten, is too far off, or memory that belongs to
-    others was written.
+    Raises WrongResult if a row was left unwritten or is too far off, or if the call changed memory
+    that it must not.
     """
     prepared.poison(0)
     prepared.calls[0]()
@@ -34,11 +34,11 @@ def check(prepared: Prepared, seed: int) -> Deviation:
 
 
 def check_again(prepared: Prepared, launched: int, seed: int) -> None:
-    """Hold the outputs that the timed launches left in the first `launched` sets to the reference.
+    """Compare the outputs that timing left in the first `launched` sets with the reference.
 
-    The outputs were poisoned before the first of them, so each was written by a timed launch. All
-    sets are looked at together, each in rows of its own; only if one is wrong, each is, for the
-    sentence.
+    The outputs were poisoned before the first timed launch, so a timed launch wrote each of them.
+    All sets are compared in one step, each in rows of its own. Only if that fails are they
+    compared one by one, to say which is wrong.
     """
     import torch
 
@@ -70,8 +70,8 @@ def _compared(
 
     if unwritten := int(output.isnan().any(dim=1).sum()):
         raise WrongResult(
-            f"{unwritten} of {len(output)} rows hold NaN: left unwritten, or computed from what "
-            "no request owns"
+            f"{unwritten} of {len(output)} rows hold NaN: left unwritten, or computed from "
+            "memory that no request owns"
         )
     expected = prepared.expected(torch.full_like(rows, index), rows)
     deviation = compare(output[rows.to(output.device)].float(), expected, prepared.tolerance)

@@ -1,4 +1,4 @@
-"""Equal requests side by side: what a dense kernel can take in one launch."""
+"""Groups of neighbouring equal requests, which a dense kernel takes in one launch."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """`count` neighbouring requests of one q_len and kv_len, and where they stand in the batch."""
+    """`count` neighbouring requests with equal q_len and kv_len, and their place in the batch."""
 
     first: int  # index of the first request
     count: int
@@ -21,17 +21,17 @@ class Group:
 
     @property
     def requests(self) -> slice:
-        """Their rows in whatever is indexed by request."""
+        """Their rows in tensors indexed by request."""
         return slice(self.first, self.first + self.count)
 
     @property
     def tokens(self) -> slice:
-        """Their rows in whatever is indexed by new token."""
+        """Their rows in tensors indexed by new token."""
         return slice(self.first_token, self.first_token + self.count * self.q_len)
 
 
 def groups_of(batch: Batch) -> list[Group]:
-    """The batch as groups of equal requests, in its order."""
+    """The batch as groups of neighbouring equal requests, in order."""
     found: list[Group] = []
     first = token = 0
     for count, request in batch.groups():
@@ -43,7 +43,7 @@ def groups_of(batch: Batch) -> list[Group]:
 def causal_mask(
     q_len: int, kv_len: int, device: str, window: int | None = None
 ) -> "torch.Tensor | None":
-    """What a query may see, bool [q_len, kv_len], aligned bottom right; None where it is all."""
+    """The keys each query may see, bool [q_len, kv_len], aligned bottom right; None if all."""
     import torch
 
     windowed = window is not None and window < kv_len

@@ -1,8 +1,8 @@
-"""Inputs as production meets them, and hostile where nothing may read.
+"""Inputs as in production, with hostile values wherever a kernel must not read.
 
-Random normal data from a seed; pages scattered by a seeded permutation and disjoint between
-requests and between working sets; NaN in every page that belongs to nobody and, where the backend
-tolerates that, behind the last token of a request.
+Random normal data from a seed; pages scattered by a seeded permutation, disjoint between requests
+and between working sets; NaN in every page that no request owns and, where the backend tolerates
+it, behind the last token of a request.
 """
 
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from attnbench.specs.batch import Batch
 if TYPE_CHECKING:
     import torch
 
-STRANGERS = 8  # pages that belong to nobody, at least
+STRANGERS = 8  # minimum number of pages that no request owns
 UNUSED_ENTRY = 2**31 - 1  # a page index that must not be followed
-# What stands behind the last token where a kernel multiplies whole pages: finite, yet ruinous.
+# Fills a page's tail where a kernel multiplies whole pages: finite, but it ruins any result.
 LARGE = 3e4
 
 
 def torch_dtype(name: str) -> "torch.dtype":
-    """The torch dtype of our name for it."""
+    """The torch dtype for our name."""
     import torch
 
     return {
@@ -35,7 +35,7 @@ def torch_dtype(name: str) -> "torch.dtype":
 
 
 def seeded(device: str, seed: int) -> "torch.Generator":
-    """A generator of this device; one seed gives one stream of inputs."""
+    """A generator on this device; equal seeds give equal inputs."""
     import torch
 
     return torch.Generator(device=device).manual_seed(seed)
@@ -44,7 +44,7 @@ def seeded(device: str, seed: int) -> "torch.Generator":
 def normal(
     shape: tuple[int, ...], dtype: "torch.dtype", generator: "torch.Generator"
 ) -> "torch.Tensor":
-    """Standard normal values of the generator's device."""
+    """Standard normal values on the generator's device."""
     import torch
 
     return torch.randn(shape, dtype=dtype, device=generator.device, generator=generator)
@@ -53,7 +53,7 @@ def normal(
 def cached(
     shape: tuple[int, ...], dtype: "torch.dtype", generator: "torch.Generator", kv_data: str
 ) -> "torch.Tensor":
-    """What stands in a cache: standard normal values, or zeros if `kv_data` says so."""
+    """The contents of a cache: standard normal values, or zeros if `kv_data` asks for them."""
     import torch
 
     if kv_data == "zeros":
@@ -62,7 +62,7 @@ def cached(
 
 
 def ordered(count: int, page_order: str, generator: "torch.Generator") -> "torch.Tensor":
-    """The numbers below `count`, int64: a seeded permutation, or in order if contiguous."""
+    """The integers below `count`, int64: in a seeded permutation, or ascending if contiguous."""
     import torch
 
     if page_order == "contiguous":
@@ -72,10 +72,10 @@ def ordered(count: int, page_order: str, generator: "torch.Generator") -> "torch
 
 @dataclass(frozen=True, slots=True)
 class PageTables:
-    """Which pages of one pool the requests of each set own."""
+    """The pages of one pool that the requests of each set own."""
 
     tables: "torch.Tensor"  # int32 [sets, requests, most pages]; unused entries UNUSED_ENTRY
-    strangers: "torch.Tensor"  # int64 pages of nobody
+    strangers: "torch.Tensor"  # int64, pages that no request owns
     num_pages: int
     pages_a_set: int
     block_size: int
@@ -87,7 +87,7 @@ class PageTables:
     def of_each(
         self, sets: "torch.Tensor", group: Group, requests: "torch.Tensor"
     ) -> "torch.Tensor":
-        """The pages of single requests of a group, each in its set, both int64 [n]: [n, pages]."""
+        """The pages [n, pages] of single requests of a group; both arguments are int64 [n]."""
         return self.tables[sets, group.first + requests, : self._used(group)]
 
     def _used(self, group: Group) -> int:
@@ -101,9 +101,9 @@ def page_tables(
     generator: "torch.Generator",
     page_order: str = "scattered",
 ) -> PageTables:
-    """Give the requests of all sets disjoint pages of one pool, scattered by a seeded permutation.
+    """Assign disjoint pages of one pool to the requests of all sets, by a seeded permutation.
 
-    A page order of contiguous gives each request neighbouring pages, request by request.
+    With page order contiguous each request gets neighbouring pages, request after request.
     """
     import torch
 
@@ -122,14 +122,14 @@ def page_tables(
 
 
 def raw(stored: "torch.Tensor") -> "torch.Tensor":
-    """fp8 as its bytes, anything else as it is: fp8 cannot be indexed on every device."""
+    """fp8 as bytes, any other dtype unchanged: not every device can index fp8."""
     import torch
 
     return stored.view(torch.uint8) if stored.dtype.itemsize == 1 else stored
 
 
 def spoil(pool: "torch.Tensor", tables: PageTables, batch: Batch, *, nan_tails: bool) -> None:
-    """Write NaN, or what is as ruinous, where nothing may read: pool [pages, block, ...]."""
+    """Write NaN, or LARGE in tails, where nothing may be read; pool is [pages, block, ...]."""
     nan = as_stored(float("nan"), pool.dtype)
     tail = nan if nan_tails else as_stored(LARGE, pool.dtype)
     stored = raw(pool)
@@ -141,7 +141,7 @@ def spoil(pool: "torch.Tensor", tables: PageTables, batch: Batch, *, nan_tails: 
 
 
 def as_stored(value: float, dtype: "torch.dtype") -> float:
-    """What `raw` is filled with: the value, at most the dtype's largest, or of fp8 its byte."""
+    """The fill value for `raw`: the value clamped to the dtype's range, or its byte in fp8."""
     import torch
 
     near = torch.tensor(value).clamp(max=torch.finfo(dtype).max)  # NaN stays NaN

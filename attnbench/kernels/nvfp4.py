@@ -1,7 +1,7 @@
-"""NVFP4: pairs of e2m1 in a byte, a scale in e4m3 for every 16 of a row, one scale for all.
+"""NVFP4: two e2m1 per byte, one e4m3 scale per 16 elements of a row, one global scale.
 
-value = e2m1 * scale / `GLOBAL`. The scales lie as matrix units read them: in tiles of 128 rows by
-4, of which the rows 32 apart are neighbours (cuBLAS, "1D Block Scaling Factors Layout").
+value = e2m1 * scale / `GLOBAL`. The scales are stored as tensor cores read them: in tiles of 128
+rows by 4, with rows 32 apart side by side (cuBLAS, "1D Block Scaling Factors Layout").
 """
 
 from functools import cache
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 BLOCK = 16
 MAGNITUDES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-# A block whose largest value is 6 has this scale, e4m3's largest being 448: outputs of attention
-# over normal values stay below it.
+# A block whose largest value is 6 gets e4m3's largest scale, 448; outputs of attention over normal
+# values stay below 6.
 GLOBAL = 448.0
 
 
 def scales_shape(rows: int, columns: int) -> tuple[int, int]:
-    """Of the scales of [rows, columns], in whole tiles."""
+    """The shape of the scales of [rows, columns], in whole tiles."""
     return -(-rows // 128) * 128, -(-columns // BLOCK // 4) * 4
 
 
 def quantise(values: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
-    """Of [rows, columns]: bytes [rows, columns / 2], the even columns low, and e4m3 scales."""
+    """Quantise [rows, columns] to bytes [rows, columns / 2], even columns low, and e4m3 scales."""
     import torch
 
     rows, columns = values.shape
@@ -41,7 +41,7 @@ def quantise(values: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
 
 @cache
 def _between(device: "torch.device") -> "torch.Tensor":
-    """Where rounding turns; kept, since nothing may be copied to a device while it captures."""
+    """The rounding thresholds; cached, as graph capture allows no copy to the device."""
     import torch
 
     magnitudes = torch.tensor(MAGNITUDES, device=device)
@@ -62,7 +62,7 @@ def dequantise(packed: "torch.Tensor", scales: "torch.Tensor") -> "torch.Tensor"
 
 
 def _tiles(plain: "torch.Tensor") -> "torch.Tensor":
-    """[rows, scales] of whole tiles from row by row to tile by tile."""
+    """Reorder [rows, scales] of whole tiles from row-major to tile after tile."""
     rows, columns = plain.shape
     tiles = plain.view(rows // 128, 4, 32, columns // 4, 4).permute(0, 3, 2, 1, 4)
     return tiles.reshape(rows, columns)

@@ -1,4 +1,4 @@
-"""What a kernel writes, in every dtype that it may write: poisoned, filled and read back."""
+"""Outputs of a kernel in every supported dtype: poisoned, filled and read back."""
 
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
@@ -9,7 +9,7 @@ from attnbench.kernels.inputs import as_stored, raw, torch_dtype
 if TYPE_CHECKING:
     import torch
 
-# value = stored * scale in fp8: outputs of attention over normal values, a few thousandths to five,
+# value = stored * scale in fp8. Outputs of attention over normal values, a few thousandths to five,
 # are then normal numbers of e4m3.
 FP8_SCALE = 2.0**-6
 
@@ -20,15 +20,15 @@ class Output(ABC):
     @property
     @abstractmethod
     def nbytes(self) -> int:
-        """All that is written."""
+        """The bytes of everything written."""
 
     @abstractmethod
     def poison(self) -> None:
-        """Fill it with what no right result holds."""
+        """Fill it with values that no correct result contains."""
 
     @abstractmethod
     def store(self, values: "torch.Tensor") -> None:
-        """Write values of the same shape, quantised where this is."""
+        """Write values of the same shape, quantising them if this output is quantised."""
 
     @abstractmethod
     def rows(self) -> "torch.Tensor":
@@ -36,7 +36,7 @@ class Output(ABC):
 
 
 class Plain(Output):
-    """`tensor` holds the values over `scale`, which is 1 but for fp8."""
+    """`tensor` holds the values divided by `scale`, which is 1 except in fp8."""
 
     def __init__(self, tensor: "torch.Tensor") -> None:
         self.tensor = tensor
@@ -57,12 +57,12 @@ class Plain(Output):
         import torch
 
         rows = self.tensor.flatten(0, 1)
-        # By a power of two: bf16 holds every value of e4m3 exactly, in half of fp32's memory.
+        # The scale is a power of two, so bf16 is exact, in half of fp32's memory.
         return rows if self.scale == 1.0 else rows.to(torch.bfloat16) * self.scale
 
 
 class Nvfp4(Output):
-    """`packed` is uint8 [tokens, heads, head dim / 2]; a token's heads are a row to `scales`."""
+    """`packed` is uint8 [tokens, heads, head dim / 2]; a row of `scales` spans a token's heads."""
 
     def __init__(self, sizes: tuple[int, int, int], device: str) -> None:
         import torch

@@ -1,4 +1,4 @@
-"""Attention over one pool of pages: the inputs, outputs and reference of every kernel on it."""
+"""Attention over one pool of pages: inputs, outputs and reference for every kernel that uses it."""
 
 from typing import TYPE_CHECKING
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     import torch
 
 DEFAULT_BLOCK_SIZE = 16
-STEP_PAGES = 4096  # quantised at a time
+STEP_PAGES = 4096  # quantised per step
 
 
 class PagedPrepared(AttentionPrepared):
-    """A case whose KV is one pool; a subclass sets `calls`.
+    """A case whose KV cache is one pool; a subclass sets `calls`.
 
-    `kv` as it stands in memory: NHD is [pages, 2, block, kv heads, head dim], HND [pages, 2, kv
-    heads, block, head dim]; keys first. `queries` is [sets, tokens, heads, head dim]; of each set,
-    `written` holds the output.
+    `kv` in memory order: NHD is [pages, 2, block, kv heads, head dim], HND [pages, 2, kv heads,
+    block, head dim]; keys first. `queries` is [sets, tokens, heads, head dim]; `written` holds the
+    output of each set.
     """
 
     resolved: dict[str, Value]
@@ -56,21 +56,21 @@ class PagedPrepared(AttentionPrepared):
 
     @property
     def query_scale(self) -> float:
-        """What a stored query is multiplied by."""
+        """The factor that turns a stored query into its value."""
         return QUERY_SCALE if _is_fp8(self.queries) else 1.0
 
     @property
     def key_scale(self) -> float:
-        """What a stored key is multiplied by."""
+        """The factor that turns a stored key into its value."""
         return KEY_SCALE if _is_fp8(self.kv) else 1.0
 
     @property
     def value_scale(self) -> float:
-        """What a stored value is multiplied by."""
+        """The factor that turns a stored V element into its value."""
         return VALUE_SCALE if _is_fp8(self.kv) else 1.0
 
     def plain(self, index: int) -> "torch.Tensor":
-        """The output of a set as one tensor [tokens, heads, head dim], of any dtype but nvfp4."""
+        """The output of a set as one tensor [tokens, heads, head dim]; any dtype but nvfp4."""
         output = self.written[index]
         assert isinstance(output, Plain)
         return output.tensor
@@ -87,7 +87,7 @@ class PagedPrepared(AttentionPrepared):
         return (0, 2, 1, 3, 4) if self.layout == "NHD" else (0, 3, 1, 2, 4)
 
     def _pool(self, generator: "torch.Generator") -> "torch.Tensor":
-        """Pages of random data, quantised part by part: a pool may be most of the memory."""
+        """Pages of random data, quantised in steps, as a pool may take most of the memory."""
         import torch
 
         case, shape = self.case, self.shape
@@ -139,7 +139,7 @@ def _is_fp8(stored: "torch.Tensor") -> bool:
 
 
 def _tolerance(case: Case) -> Tolerance:
-    """Of the dtype that is computed in, with what fp8 queries and a quantised output add."""
+    """The tolerance of the compute dtype, plus that of fp8 queries and of a quantised output."""
     allowed = BY_DTYPE[case.dtype]
     if case.query_dtype != "auto":
         allowed = allowed.plus(FP8_PROBABILITIES)

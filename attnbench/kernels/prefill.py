@@ -1,4 +1,4 @@
-"""What backends of prefills share: how they are asked, and quantisations that they refuse."""
+"""Shared by the prefill backends: defaults, and the quantisations each of them refuses."""
 
 from typing import ClassVar
 
@@ -6,14 +6,14 @@ from attnbench.kernels.base import Backend
 from attnbench.specs.case import Case
 from attnbench.specs.quant import quant_of
 
-# What the others are held against: FlashInfer's wrapper by what it takes by itself, fa3 where it
-# can, else fa2.
+# The backends that others are compared with, in FlashInfer's own order of preference: fa3 where it
+# runs, else fa2.
 BASELINES = ("fa3", "fa2", "cudnn")
-DEFAULT_LAYOUT = "HND"  # of all backends, as in vLLM's benchmark of TRT-LLM
+DEFAULT_LAYOUT = "HND"  # for all backends, as in vLLM's TRT-LLM benchmark
 
 
 class PrefillBackend(Backend):
-    """Takes whole prompts and continued ones; a request of one token is a prefill too."""
+    """Takes prompts with or without a context; a request of one token is a prefill too."""
 
     layouts: ClassVar = ("NHD", "HND")
     kv_cache_dtypes: ClassVar = ("auto", "fp8")
@@ -29,5 +29,5 @@ class PrefillBackend(Backend):
         return super()._format_refusal(case)
 
     def quant_refusal(self, quant: str) -> str:
-        """The sentence on a quantisation that is not among `quants`."""
+        """The refusal of a quantisation that is not among `quants`."""
         return f"does not take --quant {quant} (it takes {', '.join(self.quants)})"

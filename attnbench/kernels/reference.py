@@ -1,4 +1,4 @@
-"""Attention in fp32 of sampled rows: what every output is held against."""
+"""The fp32 reference: attention of sampled output rows."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -14,28 +14,28 @@ if TYPE_CHECKING:
     import torch
 
 
-# Elements of gathered keys that one step of the reference may hold: 128 MiB in fp32.
+# Most elements of gathered keys in one step of the reference: 128 MiB in fp32.
 STEP_ELEMENTS = 2**25
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Output rows of one group of equal requests, each of tensors int64 [n]."""
+    """Output rows of one group of equal requests; all tensors are int64 [n]."""
 
     group: Group
-    sets: "torch.Tensor"  # working set of each
+    sets: "torch.Tensor"  # the working set of each row
     requests: "torch.Tensor"  # within the group
     tokens: "torch.Tensor"  # among the batch's new tokens
     heads: "torch.Tensor"
-    seen: "torch.Tensor"  # keys that each row sees
+    seen: "torch.Tensor"  # number of keys that each row sees
 
     @property
     def most_seen(self) -> int:
-        """Keys that any of the group's rows can see."""
+        """The most keys that a row of the group can see."""
         return self.group.kv_len
 
     def steps(self, key_dim: int) -> "Iterator[Rows]":
-        """The rows in parts whose gathered keys fit the memory of a step."""
+        """The rows in parts, each with few enough gathered keys for one step."""
         size = max(1, STEP_ELEMENTS // (self.most_seen * key_dim))
         each = (self.sets, self.requests, self.tokens, self.heads, self.seen)
         for parts in zip(*(tensor.split(size) for tensor in each), strict=True):
@@ -55,9 +55,10 @@ def attend(
 ) -> "torch.Tensor":
     """Queries [n, d] over keys [n, k, d] and values [n, k, d_v] in fp32: [n, d_v].
 
-    Row i sees its first seen[i] keys, under a window the last of them; what stands elsewhere may
-    be NaN. `softcap` c makes scores c * tanh(scores / c) (Gemma 2, arXiv:2408.00118). `sinks` [n]
-    are logits that take their share of the softmax and give no value (gpt-oss, arXiv:2508.10925).
+    Row i sees its first seen[i] keys, with a window only the last of those; all other keys and
+    values may be NaN. `softcap` c makes scores c * tanh(scores / c) (Gemma 2, arXiv:2408.00118).
+    `sinks` [n] are logits that add to the softmax's sum but have no value (gpt-oss,
+    arXiv:2508.10925).
     """
     import torch
 
@@ -75,7 +76,7 @@ def attend(
 
 
 def softmax_with_sinks(scores: "torch.Tensor", sinks: "torch.Tensor | None") -> "torch.Tensor":
-    """Softmax over the last dimension, to whose sum exp(sinks) is added; sinks are [...]."""
+    """Softmax over the last dimension with exp(sinks) added to the sum; sinks are [...]."""
     import torch
 
     if sinks is None:
@@ -85,10 +86,10 @@ def softmax_with_sinks(scores: "torch.Tensor", sinks: "torch.Tensor | None") -> 
 
 
 class AttentionPrepared(Prepared):
-    """A prepared attention case: its output is [tokens, heads, d_v], a row a token and head."""
+    """A prepared attention case with output [tokens, heads, d_v]: one row per token and head."""
 
     device: str
-    key_dim: int  # elements of a key in the reference
+    key_dim: int  # elements per key in the reference
 
     def __init__(self, batch: Batch, num_heads: int, block_size: int) -> None:
         self.batch = batch
@@ -116,7 +117,7 @@ class AttentionPrepared(Prepared):
     def _by_group(
         self, sets: "torch.Tensor", rows: "torch.Tensor"
     ) -> "tuple[torch.Tensor, list[Rows]]":
-        """The rows group by group on the device, and where each of `rows` stands among them."""
+        """The rows by group, on the device, and the position of each of `rows` among them."""
         import torch
 
         tokens, heads = rows // self.num_heads, rows % self.num_heads
@@ -143,17 +144,17 @@ def _rows_of(
 
 
 def rotating(call: Callable[[int], object], sets: int) -> list[Callable[[], object]]:
-    """`call` bound to each set, as launches without arguments."""
+    """One launch without arguments per set: `call` bound to the set's index."""
     return [partial(call, index) for index in range(sets)]
 
 
 def _critical_rows(batch: Batch, num_heads: int, block_size: int) -> Sequence[int]:
-    """First and last token of each group of equal requests, and those beside page boundaries."""
+    """The first and last token of each group, and those on either side of a page boundary."""
     rows: list[int] = []
     token = 0
     for count, request in batch.groups():
         last_start = token + (count - 1) * request.q_len
-        boundary = -request.context_len % block_size  # the first new token that opens a page
+        boundary = -request.context_len % block_size  # the first new token that starts a page
         within = {0, request.q_len - 1, boundary - 1, boundary}
         within = {offset for offset in within if 0 <= offset < request.q_len}
         for start in {token, last_start}:

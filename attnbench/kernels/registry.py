@@ -1,8 +1,8 @@
-"""Finds backends: every concrete Backend class in a family's folder, and in the user's own.
+"""Finds backends: every concrete Backend class in a family's folder and in the user's own.
 
-ATTNBENCH_KERNELS names a folder with one subfolder a family (attn, mla, cache_write,
-prefill_trtllm): a file there is a backend like any other, so that a kernel of one's own is measured
-by the same rules.
+ATTNBENCH_KERNELS names a folder with one subfolder per family (attn, mla, cache_write,
+prefill_trtllm). A file there is a backend like any other, so your own kernel is measured by the
+same rules.
 """
 
 import importlib
@@ -24,10 +24,10 @@ FAMILIES = ("attn", "mla", "cache-write", "prefill-trtllm")
 
 @cache
 def backends(family: str) -> tuple[Backend, ...]:
-    """All backends of a family, in order of name; imports no kernel library.
+    """All backends of a family, sorted by name; imports no kernel library.
 
-    A module with a function `more_backends` offers what that returns, less those whose name a class
-    of another module answers to.
+    A module with a function `more_backends` offers the backends it returns, except those whose name
+    a class of another module already has as name or alias.
     """
     modules = list(_modules(family))
     listed = [backend for module in modules for backend in _defined(module)]
@@ -46,14 +46,14 @@ def _defined(module: ModuleType) -> Iterator[Backend]:
 
 
 def find(family: str, name: str) -> Backend:
-    """The backend of that name or alias, in any case; '-' and '_' are one."""
+    """The backend of that name or alias; case is ignored, and '-' and '_' are equal."""
     wanted = _folded(name)
     for backend in backends(family):
         if wanted in _names(backend):
             return backend
     known = ", ".join(backend.name for backend in backends(family))
     raise UsageError(
-        f"no {family} backend is called '{name}'; known are {known}, or all, "
+        f"no {family} backend is called '{name}'; expected one of {known}, or all, "
         f"e.g. --backend {backends(family)[0].name}"
     )
 

@@ -1,4 +1,4 @@
-"""How far an output may be from the fp32 reference: per element, per row and in direction."""
+"""How far an output may be from the fp32 reference: by element, by row and in direction."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """All three must hold in every row.
+    """Three limits; every row must keep all of them.
 
-    An element may be off by `element` of its own size plus as much of the row's root mean square:
-    attention averages, so small elements carry the error of large ones.
+    An element may be off by the fraction `element` of its own size plus the same fraction of the
+    row's root mean square: attention averages, so small elements carry the error of large ones.
     """
 
     element: float
@@ -20,7 +20,7 @@ class Tolerance:
     cosine: float  # of a row: 1 - cos(out, ref)
 
     def unfused(self) -> "Tolerance":
-        """For what rounds the scores too, before the softmax: twice the room."""
+        """For kernels that also round the scores before the softmax: twice as wide."""
         return Tolerance(2 * self.element, 2 * self.relative_l2, 4 * self.cosine)
 
     def slack(self, reference: "torch.Tensor") -> "torch.Tensor":
@@ -29,7 +29,7 @@ class Tolerance:
         return self.element * (reference.abs() + rms)
 
     def plus(self, more: "Tolerance") -> "Tolerance":
-        """For what errs in both ways."""
+        """For kernels with both sources of error."""
         return Tolerance(
             self.element + more.element,
             self.relative_l2 + more.relative_l2,
@@ -38,7 +38,7 @@ class Tolerance:
 
     @property
     def elements_alone(self) -> bool:
-        """No row is judged as a whole: its elements were copied, not computed from each other."""
+        """Whether rows are not judged as a whole, as their elements were copied, not computed."""
         return self.relative_l2 == 0
 
 
@@ -51,20 +51,20 @@ BY_DTYPE = {
     "fp16": Tolerance(0.006, 2e-3, 3e-6),
     "fp32": Tolerance(1e-3, 1e-4, 1e-7),
 }
-# What is added where q and KV are e4m3: the kernels round the probabilities to its three bits of
-# mantissa too, each by at most 6 % and 2.6 % root mean square. A row of few keys gets nearly all of
-# that; of many keys, elements are off by 2.6 % of the row's size, and over thousands by 4.5 sigma.
+# Added where q and KV are e4m3: the kernels round the probabilities to its three bits of mantissa
+# too, each by at most 6 % and by 2.6 % root mean square. A row of few keys gets nearly all of that;
+# in a row of many keys, elements are off by 2.6 % of the row's size, the worst of thousands by 4.5
+# sigma.
 FP8_PROBABILITIES = Tolerance(0.15, 0.07, 3e-3)
-# What is added where the output is rounded once more. e4m3: by 6 % of an element at most, 2.6 %
-# root mean square. NVFP4: near the largest of 16 elements e2m1 has steps of a third of it, so that
-# elements of up to four times the row's size are off by two thirds of that size at most, and rows
-# by a tenth.
+# Added where the output is rounded once more. e4m3: by at most 6 % of an element, 2.6 % root mean
+# square. NVFP4: near the largest of 16 elements the steps of e2m1 are a third of it, so elements of
+# up to four times the row's size are off by at most two thirds of that size, and rows by a tenth.
 BY_OUTPUT = {"fp8": Tolerance(0.07, 0.04, 1e-3), "nvfp4": Tolerance(0.25, 0.15, 0.015)}
 
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """The worst of the rows compared, and the sentence if it is too far."""
+    """The worst of the compared rows, and a sentence if it is too far off."""
 
     max_abs: float
     relative_l2: float
@@ -72,15 +72,15 @@ class Deviation:
     fault: str | None
 
     def as_facts(self) -> dict[str, float]:
-        """The figures by name."""
+        """The figures by name, as they are stored."""
         return {"max_abs": self.max_abs, "relative_l2": self.relative_l2, "cosine": self.cosine}
 
 
 def figures(output: "torch.Tensor", expected: "torch.Tensor", allowed: Tolerance) -> "torch.Tensor":
-    """How far [rows, width] is from its reference, fp64 [4], left on the device.
+    """How far [rows, width] is from its reference: fp64 [4], left on the device.
 
-    The largest error, its largest excess over what its element allows (NaN and infinity are
-    infinite), and the rows' largest relative L2 error and cosine distance.
+    The largest error, the largest excess of an error over its element's allowance (NaN and infinity
+    count as infinite), and the rows' largest relative L2 error and cosine distance.
     """
     import torch
 
@@ -95,14 +95,14 @@ def figures(output: "torch.Tensor", expected: "torch.Tensor", allowed: Tolerance
 
 
 def within(worst: "list[float]", allowed: Tolerance) -> bool:
-    """Whether those figures are allowed."""
+    """Whether these figures are within the tolerance."""
     _, excess, l2, cosine = worst
     near = allowed.elements_alone or (l2 <= allowed.relative_l2 and cosine <= allowed.cosine)
     return excess <= 0 and near
 
 
 def compare(output: "torch.Tensor", expected: "torch.Tensor", allowed: Tolerance) -> Deviation:
-    """Compare [rows, width] with its fp32 reference; NaN passes nowhere."""
+    """Compare [rows, width] with its fp32 reference; NaN never passes."""
     worst = figures(output, expected, allowed).tolist()
     fault = None if within(worst, allowed) else _fault(output, expected, worst, allowed)
     return Deviation(worst[0], worst[2], worst[3], fault)
@@ -115,8 +115,8 @@ def _fault(
     if excess > 0:
         return _worst_element(output.double(), expected.double(), allowed)
     if l2 > allowed.relative_l2:
-        return f"a row's relative L2 error is {l2:.2g}, {allowed.relative_l2:g} allowed"
-    return f"a row's cosine distance is {cosine:.2g}, {allowed.cosine:g} allowed"
+        return f"a row's relative L2 error is {l2:.2g}; {allowed.relative_l2:g} is allowed"
+    return f"a row's cosine distance is {cosine:.2g}; {allowed.cosine:g} is allowed"
 
 
 def _worst_element(out: "torch.Tensor", ref: "torch.Tensor", allowed: Tolerance) -> str:

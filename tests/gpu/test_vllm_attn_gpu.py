@@ -153,7 +153,7 @@ def test_a_named_number_of_splits_is_taken(splits: int, machine: Machine) -> Non
 
 def test_splits_are_refused_where_vllm_leaves_them_to_the_kernel(machine: Machine) -> None:
     case = attn("flash", "3q1kv1000", knobs=(("num_splits", 4),))
-    with torch.inference_mode(), pytest.raises(Refused, match="takes --num-splits only for"):
+    with torch.inference_mode(), pytest.raises(Refused, match="takes --num-splits only where"):
         find("attn", "flash").prepare(case, Setting(DEVICE, 1, seed=0, graphs=False))
 
 

@@ -1,1 +1,1 @@
-"""Backends of the family attn: causal self-attention over a KV cache; one file each."""
+"""Backends of the family attn: causal self-attention over a KV cache; one file per backend."""

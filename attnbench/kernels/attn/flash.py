@@ -10,7 +10,7 @@ from attnbench.specs.case import Case, Value
 
 
 class Flash(VllmAttention):
-    """FLASH_ATTN; the version is vLLM's choice for the GPU unless --flash-version names one."""
+    """FLASH_ATTN; vLLM chooses the version for the GPU unless --flash-version names one."""
 
     name: ClassVar = "flash"
     aliases: ClassVar = ("FLASH_ATTN",)
@@ -33,18 +33,18 @@ class Flash(VllmAttention):
         return super()._vllm_refusal(case, machine)
 
     def verify(self, case: Case, layer: Any, builder: Any, metadata: Any) -> dict[str, Value]:
-        """vLLM falls back to another version, or to none, without an error."""
+        """Needed as vLLM falls back to another version, or to none, without an error."""
         runs, asked = layer.impl.vllm_flash_attn_version, case.knob("flash_version")
         if runs is None or (asked is not None and runs != asked):
             raise Refused(
-                f"vLLM would run FlashAttention {runs} in place of {asked or 'any'} for this case"
+                f"vLLM would run FlashAttention {runs} instead of {asked or 'any'} for this case"
             )
         splits, wanted = metadata.max_num_splits, case.knob("num_splits")
         if wanted is not None and splits != wanted:
             raise Refused(
-                "takes --num-splits only for batches that vLLM decodes from a CUDA graph with "
-                "FlashAttention 3: few enough new tokens, and not --mode eager"
+                "takes --num-splits only where vLLM decodes from a CUDA graph with FlashAttention "
+                "3: with few enough new tokens and without --mode eager"
             )
         facts: dict[str, Value] = {"flash_version": runs}
-        # 0 leaves the number to the kernel's heuristic.
+        # 0 leaves the number of splits to the kernel's heuristic.
         return facts | ({"max_num_splits": splits} if splits else {})

@@ -8,7 +8,7 @@ from attnbench.specs.case import Case
 
 
 class FlashInferCudnn(CudnnBackend):
-    """Decodes run as prefills of one token; window and soft cap are not passed on to cuDNN."""
+    """Decodes run as prefills of one token; window and soft cap do not reach cuDNN."""
 
     name: ClassVar = "flashinfer-cudnn"
 

@@ -1,4 +1,4 @@
-"""FlashInfer's own kernels for every GPU since Ampere, on its paged wrappers."""
+"""FlashInfer's own kernels for Ampere and newer, through its paged wrappers."""
 
 from typing import ClassVar
 
@@ -10,9 +10,9 @@ from attnbench.specs.shape import AttnShape
 
 
 class FlashInferFa2(FlashInferBackend):
-    """Decodes and prefills by fa2; an fp8 cache is multiplied out by its scales.
+    """fa2 for decodes and prefills; an fp8 cache is dequantised by its scales.
 
-    Attention sinks are refused: the wrappers take them and drop them.
+    Attention sinks are refused: the wrappers accept them and ignore them.
     """
 
     name: ClassVar = "flashinfer-fa2"
@@ -26,5 +26,5 @@ class FlashInferFa2(FlashInferBackend):
     def _kernel_refusal(self, case: Case) -> str | None:
         assert isinstance(case.shape, AttnShape)
         if case.kv_cache_dtype != "auto" and case.shape.head_dim == 64:
-            return "reads an fp8 cache wrongly at head dim 64, says its source"
+            return "reads an fp8 cache wrongly at head dim 64, according to its source"
         return super()._kernel_refusal(case)

@@ -1,4 +1,4 @@
-"""FlashInfer's kernels for Hopper, on its paged wrappers."""
+"""FlashInfer's kernels for Hopper, through its paged wrappers."""
 
 from typing import ClassVar
 
@@ -9,9 +9,9 @@ from attnbench.specs.case import Case
 
 
 class FlashInferFa3(FlashInferBackend):
-    """Decodes too by fa3, which splits no KV and packs no heads: FlashInfer itself picks fa2 there.
+    """fa3 even for decodes, where FlashInfer itself picks fa2: fa3 has no split KV or head packing.
 
-    An fp8 cache would need fp8 queries. Attention sinks are refused: the wrappers drop them.
+    An fp8 cache would need fp8 queries. Attention sinks are refused: the wrappers ignore them.
     """
 
     name: ClassVar = "flashinfer-fa3"

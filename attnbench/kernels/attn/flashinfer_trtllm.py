@@ -9,7 +9,7 @@ from attnbench.specs.case import Case
 
 
 class FlashInferTrtllm(FlashInferBackend):
-    """SM100 alone: elsewhere FlashInfer decodes by another kernel and has none for prefill."""
+    """SM100 only: elsewhere FlashInfer decodes with another kernel and has none for prefill."""
 
     name: ClassVar = "flashinfer-trtllm"
     kernels: ClassVar = "trtllm-gen"

@@ -9,7 +9,7 @@ from attnbench.specs.case import Case
 
 
 class Flex(VllmAttention):
-    """FLEX_ATTENTION; it compiles anew for each shape."""
+    """FLEX_ATTENTION, which is compiled for each shape."""
 
     name: ClassVar = "flex"
     aliases: ClassVar = ("FLEX_ATTENTION",)
@@ -20,6 +20,6 @@ class Flex(VllmAttention):
     def prepare(self, case: Case, setting: Setting) -> VllmPrepared:
         import torch
 
-        # A shape more is a compilation more, of which one process is allowed few.
+        # Each shape is one more compilation, and one process is allowed few.
         torch._dynamo.reset()
         return super().prepare(case, setting)

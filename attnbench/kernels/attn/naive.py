@@ -73,7 +73,7 @@ class NaivePrepared(AttentionPrepared):
         heads = (group.count, group.q_len, self.shape.num_kv_heads, -1, self.shape.head_dim)
         query = self.queries[index, group.tokens].view(heads).permute(0, 2, 3, 1, 4)
         keys, values = kv.permute(2, 0, 3, 1, 4)  # each [n, kv heads, kv, d]
-        # The query heads of one KV head are rows of one product, so that no key is copied.
+        # The query heads of one KV head are rows of one product, so no key is copied.
         scores = (query.flatten(2, 3) @ keys.transpose(-1, -2)).float() * self.scale
         if self.case.softcap is not None:
             scores = self.case.softcap * (scores / self.case.softcap).tanh()
@@ -112,7 +112,7 @@ class NaivePrepared(AttentionPrepared):
 def _page(
     block_size: int, shape: AttnShape, layout: str
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """How a page stands in memory, and the order that makes it [block, 2, heads, dim]."""
+    """The shape of a page in memory, and the permutation to [pages, block, 2, heads, dim]."""
     if layout == "NHD":
         return (2, block_size, shape.num_kv_heads, shape.head_dim), (0, 2, 1, 3, 4)
     return (2, shape.num_kv_heads, block_size, shape.head_dim), (0, 3, 1, 2, 4)

@@ -1,4 +1,4 @@
-"""PyTorch's scaled_dot_product_attention on dense KV, one launch a group of equal requests."""
+"""PyTorch's scaled_dot_product_attention on dense KV, one launch per group of equal requests."""
 
 import re
 import warnings
@@ -24,7 +24,7 @@ ON_CPU = ("flash", "math")
 
 
 class Sdpa(Backend):
-    """PyTorch's fused attention; it knows no page table, so its KV is dense."""
+    """PyTorch's fused attention; it has no page tables, so its KV is dense."""
 
     name: ClassVar = "sdpa"
     aliases: ClassVar = ("torch-sdpa",)
@@ -42,7 +42,7 @@ class Sdpa(Backend):
 
 
 class SdpaPrepared(AttentionPrepared):
-    """KV of a group is [count, kv_len, kv heads, head dim] a set; SDPA allocates its own output."""
+    """A set's KV of a group is [count, kv_len, kv heads, head dim]; SDPA allocates its output."""
 
     def __init__(self, case: Case, setting: Setting) -> None:
         assert isinstance(case.shape, AttnShape)
@@ -78,14 +78,14 @@ class SdpaPrepared(AttentionPrepared):
         return query, keys, values
 
     def _launch(self, index: int) -> None:
-        """The last results are given back first: a hot call then writes where it wrote before."""
+        """Frees the last results first, so a hot call writes to the same memory as before."""
         self.results[index] = []
         self.results[index] = [
             kernel(*self._views(index, at)) for at, kernel in enumerate(self.kernels)
         ]
 
     def poison(self, index: int) -> None:
-        """NaN in the last results, and in the memory that the next are likely to get."""
+        """NaN in the last results, and in the memory that the next ones are likely to get."""
         import torch
 
         if not self.results[index]:
@@ -117,7 +117,7 @@ class SdpaKernel:
     def __init__(self, group: Group, forced: object, views: Views) -> None:
         import torch
 
-        # PyTorch's own default, which vLLM's import takes away from the whole process.
+        # PyTorch's default, which importing vLLM disables for the whole process.
         torch.backends.cuda.enable_cudnn_sdp(True)
         self.forced = forced
         self.mask, self.is_causal = _masking(group, forced, views)
@@ -143,7 +143,7 @@ class SdpaKernel:
         return only(SDPBackend(value))
 
     def _require(self, views: Views) -> None:
-        """Try once: torch tells in warnings why a kernel cannot serve."""
+        """Try once: torch says in warnings why a kernel does not take the case."""
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             try:
@@ -156,16 +156,16 @@ class SdpaKernel:
 
 
 def _complaint(said: list[str]) -> str:
-    """The first sentence of torch's warnings that gives a reason, without where it was raised."""
+    """The first reason among torch's warnings, without the place that raised it."""
     plain = [re.sub(r"\s*\(Triggered internally.*?\)", "", text).strip() for text in said]
     reasons = [text for text in plain if not text.endswith("because:")]
     return reasons[0].partition(". ")[0] if reasons else ""
 
 
 def _masking(group: Group, forced: object, views: Views) -> "tuple[torch.Tensor | None, bool]":
-    """The mask and is_causal of a group; SDPA's own is_causal is aligned top left.
+    """The mask and is_causal for a group; SDPA's own is_causal is aligned top left.
 
-    Only the flash kernel knows the bottom-right alignment without a mask in memory.
+    Only the flash kernel has bottom-right alignment without a mask in memory.
     """
     if group.q_len == 1:
         return None, False
@@ -182,7 +182,7 @@ def _masking(group: Group, forced: object, views: Views) -> "tuple[torch.Tensor 
 
 
 def _choice(views: Views, mask: "torch.Tensor | None", is_causal: bool) -> str:
-    """The kernel that torch picks by itself."""
+    """The kernel that torch picks on its own."""
     import torch
     from torch.nn.attention.bias import CausalBias
 

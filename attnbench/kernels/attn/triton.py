@@ -7,9 +7,9 @@ from attnbench.specs.case import Case, Value
 
 
 class TritonAttention(VllmAttention):
-    """TRITON_ATTN; few requests with one new token each take a kernel split over the keys.
+    """TRITON_ATTN; for a few requests with one new token each it splits the keys.
 
-    It names fp8_e5m2 among its dtypes but writes and reads e4m3 under that name.
+    It lists fp8_e5m2 among its dtypes but writes and reads e4m3 under that name.
     """
 
     name: ClassVar = "triton"

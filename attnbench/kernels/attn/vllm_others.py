@@ -1,4 +1,4 @@
-"""The other standard backends of the installed vLLM's registry, under their names there."""
+"""The other standard backends of the installed vLLM, under the names of its registry."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ ELSEWHERE = re.compile(r"MLA|SPARSE|^(ROCM|XPU|CPU)_|^(TORCH_SDPA|NO_ATTENTION|C
 
 
 class OtherAttention(VllmAttention):
-    """A backend that attnbench knows by its name alone: vLLM's own layer knows how to build it."""
+    """A backend that attnbench knows only by name; vLLM's own layer knows how to build it."""
 
     name: ClassVar[str]
     features: ClassVar = frozenset({"window", "softcap", "sinks"})
@@ -21,7 +21,7 @@ class OtherAttention(VllmAttention):
 
 
 def more_backends() -> Iterator[Backend]:
-    """One for each name; the registry drops those that a file's backend answers to."""
+    """One per name; the registry drops those that a backend with a file of its own answers to."""
     for name in registered():
         if not ELSEWHERE.search(name):
             yield type(name, (OtherAttention,), {"name": name.lower(), "enum": name})()

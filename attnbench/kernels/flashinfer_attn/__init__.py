@@ -1,1 +1,1 @@
-"""What backends that drive FlashInfer share: requests as it wants them, its wrappers, refusals."""
+"""Shared by the backends that drive FlashInfer's attention: refusals, index arrays, wrappers."""

@@ -1,4 +1,4 @@
-"""What every backend that drives FlashInfer directly refuses, before it imports anything."""
+"""The refusals of every backend that drives FlashInfer directly; they import nothing."""
 
 from typing import ClassVar
 
@@ -7,7 +7,7 @@ from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape
 
-# By what FlashInfer calls its kernels: the SMs that they need, in words, and majors of those.
+# By FlashInfer's name of its kernels: the SMs they need, in words and as major versions.
 SMS = {
     "fa2": ("SM80 or newer", range(8, 100)),
     "fa3": ("SM90", range(9, 10)),
@@ -18,7 +18,7 @@ SMS = {
 
 
 class FlashInferBackend(Backend):
-    """Capability is asked first: a kernel for another GPU must not be compiled or downloaded."""
+    """Checks capability first: a kernel for another GPU must not be compiled or downloaded."""
 
     module: ClassVar = "flashinfer"
     devices: ClassVar = ("cuda",)

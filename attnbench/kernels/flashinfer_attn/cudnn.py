@@ -1,7 +1,7 @@
 """cuDNN's paged attention through FlashInfer's prefill wrapper, decodes included.
 
-cuDNN is closed: whether it reads behind the last token of a page is not known, so the tails of
-pages hold large values, not NaN, and unused entries of a block table some page that is there.
+cuDNN is closed source, and may read behind the last token of a page. So page tails hold large
+values instead of NaN, and unused entries of a block table name an existing page.
 """
 
 import importlib.util
@@ -21,12 +21,12 @@ from attnbench.specs.shape import AttnShape
 if TYPE_CHECKING:
     import torch
 
-WORKSPACE_BYTES = 128 * 2**20  # what FlashInfer advises
-TILE = 128  # tokens of KV that it fetches at a time, through entries behind a request's last page
+WORKSPACE_BYTES = 128 * 2**20  # FlashInfer's advice
+TILE = 128  # tokens of KV it fetches at a time, even through entries behind a request's last page
 
 
 class CudnnBackend(FlashInferBackend):
-    """cuDNN in FlashInfer's wrapper; all requests are prefills to it."""
+    """cuDNN in FlashInfer's wrapper, which treats all requests as prefills."""
 
     kernels: ClassVar = "cudnn"
     head_dims: ClassVar = (64, 128)
@@ -45,12 +45,12 @@ class CudnnBackend(FlashInferBackend):
         assert isinstance(case.shape, AttnShape)
         elements = case.batch.num_tokens * case.shape.num_q_heads * case.shape.head_dim
         if elements >= 2**31:
-            return f"counts the elements of q in 32 bits; this batch has {elements}"
+            return f"counts the elements of q in 32 bits, and this batch has {elements}"
         return super()._kernel_refusal(case)
 
 
 class CudnnPrepared(PagedPrepared):
-    """One call for all requests, each working set with a wrapper and a plan of its own."""
+    """One call for all requests; each working set has its own wrapper and plan."""
 
     def __init__(self, case: Case, setting: Setting, layout: str) -> None:
         import torch
@@ -71,13 +71,13 @@ class CudnnPrepared(PagedPrepared):
         self.resolved["prefill"] = "BatchPrefill, cudnn"
 
     def _wrapper(self) -> Any:
-        """NHD is all that it takes by name; cuDNN reads the layout off the strides."""
+        """It only accepts NHD by name; cuDNN takes the layout from the strides."""
         from flashinfer import BatchPrefillWithPagedKVCacheWrapper
 
         return BatchPrefillWithPagedKVCacheWrapper(self.workspace, "NHD", backend="cudnn")
 
     def _settle_offsets(self) -> None:
-        """The offsets of requests in q count elements, in newer releases of FlashInfer tokens."""
+        """Offsets of requests in q count elements, in newer releases of FlashInfer tokens."""
         self._plan(0)
         try:
             self._launch(0)
@@ -114,7 +114,7 @@ class CudnnPrepared(PagedPrepared):
 
 
 def _heads_first(kv: "torch.Tensor", layout: str) -> "tuple[torch.Tensor, torch.Tensor]":
-    """Keys and values as views [pages, kv heads, block, head dim], whatever lies in memory."""
+    """Keys and values as views [pages, kv heads, block, head dim], whatever the memory order."""
     keys, values = (kv.transpose(2, 3) if layout == "NHD" else kv).unbind(1)
     return keys, values
 
@@ -124,7 +124,7 @@ def _four_dims(lengths: "torch.Tensor") -> "torch.Tensor":
 
 
 def _forget_graphs() -> None:
-    """FlashInfer keeps graphs by sizes, not by strides or pages: another case's would run."""
+    """FlashInfer caches graphs by size, not by strides or pages, and would run another case's."""
     from flashinfer.cudnn import prefill
 
     build = getattr(prefill, "_build_prefill_graph", None)

@@ -1,4 +1,4 @@
-"""Consecutive requests of a batch as FlashInfer wants them: index arrays in place of tables."""
+"""Consecutive requests of a batch in FlashInfer's form: index arrays instead of page tables."""
 
 from dataclasses import dataclass
 from itertools import accumulate
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PagedRequests:
-    """`count` requests from the batch's `first`; arrays int32 on the CPU, where plans read them."""
+    """`count` requests from the batch's `first`; int32 arrays on the CPU, where plans read them."""
 
     first: int
     count: int
@@ -26,7 +26,7 @@ class PagedRequests:
 
     @classmethod
     def of(cls, batch: Batch, first: int, end: int, block_size: int) -> Self:
-        """The requests from `first` to before `end`."""
+        """The requests from `first` up to but excluding `end`."""
         chosen = batch.requests[first:end]
         q_lens, kv_lens = [r.q_len for r in chosen], [r.kv_len for r in chosen]
         start = sum(request.q_len for request in batch.requests[:first])
@@ -65,8 +65,8 @@ class PagedRequests:
     def block_table(self, tables: PageTables, index: int, tokens: int = 0) -> "torch.Tensor":
         """The table of set `index`, int32 [count, most pages], for kernels that read all of it.
 
-        Wide enough for `tokens` at least. Unused entries repeat the request's first page, as
-        production's hold some page that is there: such kernels may fetch what they then mask.
+        Wide enough for at least `tokens`. Unused entries repeat the request's first page: these
+        kernels may fetch pages and mask them later, and in production the entries are valid too.
         """
         import torch
 

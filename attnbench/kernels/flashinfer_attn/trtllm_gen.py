@@ -1,7 +1,7 @@
-"""TensorRT-LLM's generated kernels for SM100 through FlashInfer; never run by us.
+"""TensorRT-LLM's generated kernels for SM100 through FlashInfer; not yet run on hardware.
 
-They fetch whole pages: the tails of pages hold large values, not NaN, and unused entries of a
-block table some page that is there.
+They fetch whole pages, so page tails hold large values instead of NaN, and unused entries of a
+block table name an existing page.
 """
 
 from collections.abc import Callable
@@ -16,11 +16,11 @@ from attnbench.kernels.paged import PagedPrepared
 from attnbench.kernels.reference import rotating
 from attnbench.specs.case import Case
 
-WORKSPACE_BYTES = 394 * 2**20  # vLLM's; zeroed, since the kernels count in it
+WORKSPACE_BYTES = 394 * 2**20  # vLLM's; zeroed, as the kernels keep counters in it
 
 
 class TrtllmGenPrepared(PagedPrepared):
-    """The first `num_decode` requests by the decode call, the others by the context call."""
+    """The first `num_decode` requests take the decode call, the others the context call."""
 
     def __init__(self, case: Case, setting: Setting, layout: str, num_decode: int) -> None:
         import torch
@@ -70,7 +70,7 @@ class TrtllmGenPrepared(PagedPrepared):
         )
 
     def _common(self, index: int, requests: PagedRequests) -> dict[str, Any]:
-        """What both calls take; FlashInfer's window does not count the token itself."""
+        """The arguments of both calls; FlashInfer's window does not count the token itself."""
         return {
             "query": self.queries[index, requests.tokens],
             "kv_cache": self.kv,
@@ -84,7 +84,7 @@ class TrtllmGenPrepared(PagedPrepared):
         }
 
     def _output(self, index: int, requests: PagedRequests) -> dict[str, Any]:
-        """Where to write and by which scale; NVFP4 takes the batch as a whole."""
+        """The arguments for the output and its scale; NVFP4 takes the batch as a whole."""
         from flashinfer.utils import FP4Tensor
 
         output = self.written[index]

@@ -1,14 +1,14 @@
 """FlashInfer's BatchDecode and BatchPrefill wrappers over a paged pool, as vLLM calls them.
 
-Each working set has wrappers and a plan of its own, since a plan holds the set's page indices.
-The workspaces are shared between sets: what a plan writes there depends on lengths alone, which are
-the same in all, and calls follow one another on one stream. Decodes and prefills, whose lengths
-differ, have integers of their own.
+Each working set has its own wrappers and plans, since a plan holds the set's page indices. The sets
+share the workspaces: a plan writes only what depends on the lengths, which are the same in all
+sets, and calls follow one another on one stream. Decodes and prefills differ in lengths, so each
+has its own integer workspace.
 
-The fa2 and fa3 kernels load behind the last token of a request with a predicate that gives zeros
+The fa2 and fa3 kernels load behind the last token of a request with a predicate that yields zeros
 (prefill.cuh `page_produce_kv`, decode.cuh `pred_load`, hopper/sparse_mainloop.cuh
-`cp_async_zfill`; fa2's keys, which are not zeroed there, are masked after the product): they
-tolerate NaN in the tail of a page.
+`cp_async_zfill`; fa2 does not zero keys but masks them after the product), so they tolerate NaN in
+the tail of a page.
 """
 
 from collections.abc import Callable
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 DEFAULT_LAYOUT = "NHD"
 MIB = 2**20
-TILE_ROWS = 128  # of queries, packed with the heads of their KV head, that a block computes at most
+TILE_ROWS = 128  # most rows a block computes: queries times the query heads of a KV head
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One wrapper's share of a call."""
+    """The part of a call that one wrapper runs."""
 
     wrapper: Any
     tokens: slice
@@ -65,16 +65,16 @@ class WrappedPrepared(PagedPrepared):
             self.resolved["prefill"] = f"BatchPrefill, {kernels}"
 
     def _scales(self) -> tuple[tuple[float, ...], dict[str, float]]:
-        """How `run` takes them: fp8 queries have all three in order, others those of the cache."""
+        """The scales as arguments of `run`: all three for fp8 queries, else those of the cache."""
         if self.case.query_dtype == "auto":
             return (), {"k_scale": self.key_scale, "v_scale": self.value_scale}
         return (self.query_scale, self.key_scale, self.value_scale), {}
 
     def _workspaces(self) -> "list[torch.Tensor]":
-        """As large as the plans can ask for (scheduler.cuh), at least FlashInfer's own sizes.
+        """As large as the plans can need (scheduler.cuh), and at least FlashInfer's own sizes.
 
-        Floats: where KV is split, every block of two a SM keeps a tile of fp32 output and its log
-        sum for each query head of a KV head. Integers: seven arrays of works a head in fa3.
+        Floats: where KV is split, each block, two per SM, keeps an fp32 output tile and its
+        log-sum-exp for each query head of a KV head. Integers: in fa3, seven arrays per head.
         """
         import torch
 
@@ -96,7 +96,7 @@ class WrappedPrepared(PagedPrepared):
         return found
 
     def _decode(self, index: int, requests: PagedRequests) -> Launch:
-        """Tensor cores as in vLLM: the heads of one KV head are rows of one product."""
+        """With tensor cores as in vLLM: the query heads of one KV head are rows of one product."""
         from flashinfer import BatchDecodeWithPagedKVCacheWrapper
 
         wrapper = BatchDecodeWithPagedKVCacheWrapper(
@@ -133,7 +133,7 @@ class WrappedPrepared(PagedPrepared):
         return Launch(wrapper, requests.tokens, plan)
 
     def _common(self) -> dict[str, Any]:
-        """What both wrappers plan with; FlashInfer's window does not count the token itself."""
+        """Arguments of both plans; FlashInfer's window does not count the token itself."""
         return {
             "num_qo_heads": self.shape.num_q_heads,
             "num_kv_heads": self.shape.num_kv_heads,

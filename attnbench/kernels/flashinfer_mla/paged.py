@@ -1,8 +1,8 @@
 """FlashInfer's BatchMLAPagedAttentionWrapper over the paged latents: every request decodes.
 
-A plan depends on lengths alone, which all working sets share: one wrapper is planned, and each set
-has a copy of it with its own page indices. The kernels load behind the last token with a predicate
-that gives zeros (mla.cuh and mla_hopper.cuh, kFillZero), so the tails of pages hold NaN.
+A plan depends only on the lengths, which all working sets share: one wrapper is planned, and each
+set has a copy of it with its own page indices. The kernels load behind the last token with a
+predicate that yields zeros (mla.cuh and mla_hopper.cuh, kFillZero), so page tails hold NaN.
 """
 
 from copy import copy
@@ -24,7 +24,7 @@ DEFAULT_BLOCK_SIZE = 64
 
 
 class PagedMlaPrepared(MlaPrepared):
-    """Scope layer adds the W_UK and W_UV products, as vLLM's layer has them around a decode."""
+    """Scope layer adds the W_UK and W_UV products, as vLLM's layer does around a decode."""
 
     def __init__(self, case: Case, setting: Setting, kernels: str) -> None:
         block_size = case.block_size or DEFAULT_BLOCK_SIZE
@@ -38,7 +38,7 @@ class PagedMlaPrepared(MlaPrepared):
         self.resolved |= {"decode": f"BatchMLAPagedAttention, {kernels}"}
 
     def _planned(self, kernels: str) -> "Any":
-        """A wrapper, and what plans it with the lengths of the batch and the pages of set 0."""
+        """A wrapper, and the call that plans it for the batch's lengths and the pages of set 0."""
         import torch
         from flashinfer.mla import BatchMLAPagedAttentionWrapper
 

@@ -13,11 +13,11 @@ from attnbench.specs.case import Case
 if TYPE_CHECKING:
     import torch
 
-DEFAULT_BLOCK_SIZE = 64  # of the latents that scope layer gathers
+DEFAULT_BLOCK_SIZE = 64  # of the latents gathered at scope layer
 
 
 class RaggedPrepared(MlaPrepared):
-    """Scope kernel is attention over ready keys and values of all tokens, the context among them.
+    """Scope kernel is attention over ready keys and values of all tokens, context included.
 
     Scope layer starts from the paged latents: it gathers and up-projects them first.
     """
@@ -38,13 +38,13 @@ class RaggedPrepared(MlaPrepared):
         self.resolved |= {"prefill": f"BatchPrefillWithRaggedKVCache, {kernels}"}
 
     def _all_slots(self, index: int) -> "torch.Tensor":
-        """The slots of all cached tokens in the batch's order: int64 [kv tokens]."""
+        """The slots of all cached tokens, in batch order: int64 [kv tokens]."""
         import torch
 
         return torch.cat([self.cached_slots(index, group).flatten() for group in self.groups])
 
     def _wrapper(self, kernels: str) -> Any:
-        """The integers hold seven arrays of works for each head in fa3 (scheduler.cuh)."""
+        """The integer workspace of fa3 holds seven arrays of work per head (scheduler.cuh)."""
         import torch
         from flashinfer import BatchPrefillWithRaggedKVCacheWrapper
 
@@ -55,7 +55,7 @@ class RaggedPrepared(MlaPrepared):
         return wrapper
 
     def _plan(self) -> None:
-        """All sets have the same lengths, and with them one plan."""
+        """All sets have the same lengths and so share one plan."""
         self.wrapper.plan(
             _starts(request.q_len for request in self.batch),
             _starts(request.kv_len for request in self.batch),

@@ -1,4 +1,4 @@
-"""A baseline by cuDNN, through FlashInfer."""
+"""The cuDNN baseline, through FlashInfer."""
 
 from typing import ClassVar
 
@@ -9,7 +9,7 @@ from attnbench.specs.case import Case
 
 
 class Cudnn(PrefillBackend, CudnnBackend):
-    """Its fp8 prefill needs SM100 and is known to FlashInfer's own tests as wrong there."""
+    """Without fp8: its fp8 prefill needs SM100, where FlashInfer's own tests mark it as wrong."""
 
     name: ClassVar = "cudnn"
 

@@ -1,4 +1,4 @@
-"""The baseline: FlashInfer's own kernels for every GPU since Ampere."""
+"""The baseline: FlashInfer's own kernels for Ampere and newer."""
 
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from attnbench.specs.case import Case
 
 
 class Fa2(PrefillBackend, FlashInferBackend):
-    """BatchPrefillWithPagedKVCacheWrapper, fa2; it has no kernel for fp8 queries."""
+    """BatchPrefillWithPagedKVCacheWrapper with fa2, which has no kernel for fp8 queries."""
 
     name: ClassVar = "fa2"
     kernels: ClassVar = "fa2"

@@ -10,7 +10,7 @@ from attnbench.specs.case import Case
 
 
 class Fa3(PrefillBackend, FlashInferBackend):
-    """BatchPrefillWithPagedKVCacheWrapper, fa3; it writes no fp8."""
+    """BatchPrefillWithPagedKVCacheWrapper with fa3, which writes no fp8."""
 
     name: ClassVar = "fa3"
     kernels: ClassVar = "fa3"

@@ -1,4 +1,4 @@
-"""PyTorch: gather the pages, dequantise, SDPA once a group of equal requests, quantise."""
+"""PyTorch: gather the pages, dequantise, one SDPA per group of equal requests, quantise."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TorchGather(PrefillBackend):
-    """What runs everywhere, and what every fused kernel should beat."""
+    """Runs everywhere; every fused kernel should beat it."""
 
     name: ClassVar = "torch"
     quants: ClassVar = tuple(QUANTS)
@@ -27,7 +27,7 @@ class TorchGather(PrefillBackend):
 
 
 class TorchGatherPrepared(PagedPrepared):
-    """Computes in the case's dtype, whatever q, KV and output are stored as."""
+    """Computes in the case's dtype, whatever dtypes q, KV and output are stored in."""
 
     def __init__(self, case: Case, setting: Setting) -> None:
         super().__init__(case, setting, layout=DEFAULT_LAYOUT, nan_tails=True)

@@ -18,7 +18,7 @@ WORKSPACE_BYTES = 128 * 2**20  # zeroed, since the kernels count tiles in it
 
 
 class TrtllmFmhaV2(PrefillBackend, FlashInferBackend):
-    """bf16 alone: its fp16 kernels accumulate in fp16, those for fp8 hang on SM90."""
+    """bf16 only: its fp16 kernels accumulate in fp16, and its fp8 kernels hang on SM90."""
 
     name: ClassVar = "trtllm-fmha-v2"
     aliases: ClassVar = ("fmha-v2",)
@@ -35,12 +35,12 @@ class TrtllmFmhaV2(PrefillBackend, FlashInferBackend):
     def _kernel_refusal(self, case: Case) -> str | None:
         block_size = case.block_size or DEFAULT_BLOCK_SIZE
         if block_size & (block_size - 1):
-            return f"needs a power of two as --block-size, not {block_size}"
+            return f"needs a --block-size that is a power of two, not {block_size}"
         return super()._kernel_refusal(case)
 
 
 class FmhaV2Prepared(PagedPrepared):
-    """A launch needs no plan; its arguments are bound for each set."""
+    """Launches need no plan; each set has its arguments bound."""
 
     def __init__(self, case: Case, setting: Setting) -> None:
         import torch
@@ -65,7 +65,7 @@ class FmhaV2Prepared(PagedPrepared):
             requests.max_q_len,
             requests.max_kv_len,
             self.scale,
-            1.0,  # of the values
+            1.0,  # scale of V
             requests.count,
             requests.qo_indptr.to(self.device),
             requests.cumulative_kv_lens.to(self.device),

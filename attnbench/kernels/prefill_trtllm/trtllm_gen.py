@@ -11,7 +11,7 @@ from attnbench.specs.quant import QUANTS
 
 
 class TrtllmGen(PrefillBackend, FlashInferBackend):
-    """Refused by capability before FlashInfer could download kernels for another GPU."""
+    """Refused by compute capability, before FlashInfer downloads kernels for another GPU."""
 
     name: ClassVar = "trtllm-gen"
     aliases: ClassVar = ("trtllm",)
