@@ -1,10 +1,11 @@
 # make bench: a fresh machine to a table.   make test: lint, types, layers, tests.
+# make docs: the parts of docs/ that attnbench itself prints, written again.
 # make test-html: the tests that open pages in Chromium alone; make test holds them too.
 # make contracts VLLM=0.25.1: what we ask of that vLLM, in an environment of its own (9 GB), without a GPU.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-.PHONY: bench test test-html setup contracts
+.PHONY: bench test test-html setup contracts docs
 
 bench: $(VENV)/.bench
 	$(BIN)/attnbench attn
@@ -20,6 +21,10 @@ test-html: $(VENV)/.test
 	$(BIN)/pytest -m html
 
 setup: $(VENV)/.test
+
+docs: $(VENV)/.test
+	$(BIN)/python -m scripts.cli_reference
+	$(BIN)/python -m scripts.examples
 
 $(VENV)/.bench: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
