@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from attnbench.families import cost
 from attnbench.specs import (
     AttnShape,
     Batch,
@@ -11,7 +12,6 @@ from attnbench.specs import (
     Cost,
     MlaShape,
     Request,
-    cost,
     expand_sweep,
     expand_sweeps,
     format_batch_spec,

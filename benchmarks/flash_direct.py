@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from tabulate import tabulate
 
+from attnbench.families import cost
 from attnbench.kernels.base import Setting
 from attnbench.kernels.check import check
 from attnbench.kernels.registry import find
@@ -26,7 +27,6 @@ from attnbench.provenance.machine import Machine, read_machine
 from attnbench.running.execute import working_sets
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
-from attnbench.specs.cost import cost
 from attnbench.specs.shape import AttnShape
 from attnbench.timing.cuda import GraphClock
 from attnbench.timing.measure import measure

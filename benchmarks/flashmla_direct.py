@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from attnbench.families import cost
 from attnbench.kernels.base import Setting
 from attnbench.kernels.check import check
 from attnbench.kernels.registry import find
@@ -24,7 +25,6 @@ from attnbench.provenance.machine import read_machine
 from attnbench.running.execute import working_sets
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
-from attnbench.specs.cost import cost
 from attnbench.specs.shape import MlaShape
 from attnbench.timing.cuda import GraphClock
 from attnbench.timing.measure import warm_up

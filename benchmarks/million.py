@@ -23,13 +23,13 @@ from tabulate import tabulate
 
 from attnbench.db.models import MeasurementRow
 from attnbench.db.store import Store
+from attnbench.families import cost
 from attnbench.provenance.environment import Component, Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
 from attnbench.records import Outcome, RunStatus, Status
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
-from attnbench.specs.cost import cost
 from attnbench.specs.shape import AttnShape
 from attnbench.timing.method import Method
 

@@ -27,6 +27,7 @@ from attnbench.analysis.estimate import estimate_all
 from attnbench.analysis.pairing import cell_of, pair_up
 from attnbench.analysis.series import series_of
 from attnbench.db.store import Store
+from attnbench.families.attn import ATTN
 from attnbench.provenance.machine import Machine
 from attnbench.reporting.progress import outcome_line
 from attnbench.results.noise import turns_of
@@ -99,7 +100,7 @@ def start(share: float, device: str) -> WorkerProcess:
 
 def plan(asked: argparse.Namespace, machine: Machine) -> Plan:
     """Every spec with both backends."""
-    cases = asked_by_default("attn", BACKENDS, [parse_batch_spec(spec) for spec in asked.specs])
+    cases = asked_by_default(ATTN, BACKENDS, [parse_batch_spec(spec) for spec in asked.specs])
     method = Method(DEFAULT_TIMER[machine.kind], samples=asked.repeats, isolate="rounds")
     return Plan(cases_for(cases, machine.kind), (method,), rounds=max(ROUNDS))
 

@@ -18,13 +18,13 @@ from typing import Any, TypeVar
 import torch
 from tabulate import tabulate
 
+from attnbench.families import cost
 from attnbench.kernels.base import Prepared, Setting
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine, read_machine
 from attnbench.running.execute import working_sets
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
-from attnbench.specs.cost import cost
 from attnbench.specs.shape import AttnShape
 from attnbench.timing.activity import Activity, recorded
 from attnbench.timing.cuda import EagerClock, GraphClock

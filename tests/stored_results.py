@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from attnbench.db.store import Store
+from attnbench.families import cost
 from attnbench.provenance.environment import Component, Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
 from attnbench.records import Measurement, Outcome, RunStatus, Status
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case, Value
-from attnbench.specs.cost import cost
 from attnbench.specs.shape import AttnShape, MlaShape
 from attnbench.timing.method import Method
 

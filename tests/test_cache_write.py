@@ -11,6 +11,7 @@ from attnbench import run_benchmark
 from attnbench.compat.cache_write import BenchmarkFailed
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
+from attnbench.families import cost
 from attnbench.kernels.base import Refused, Setting
 from attnbench.kernels.cache_write_base.fp8 import one_step, quantise
 from attnbench.kernels.cache_write_base.keys_values import KeyValueWrite
@@ -24,7 +25,6 @@ from attnbench.kernels.tolerance import compare
 from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case, Value
-from attnbench.specs.cost import cost
 from attnbench.specs.shape import AttnShape, MlaShape, Shape, write_shape
 from tests.conftest import Attnbench
 from tests.untimed import untimed

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attnbench.families import cost
 from attnbench.specs.batch import Request, parse_batch_spec
 from attnbench.specs.case import Case
-from attnbench.specs.cost import causal_pairs, cost, latent_row_bytes, seen_kv_len
+from attnbench.specs.cost import causal_pairs, latent_row_bytes, seen_kv_len
 from attnbench.specs.shape import AttnShape, MlaShape
 
 

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attnbench.families import cost
 from attnbench.kernels.base import Setting
 from attnbench.kernels.check import WrongResult, check
 from attnbench.kernels.inputs import page_tables, seeded
@@ -17,7 +18,7 @@ from attnbench.kernels.mla_base.topk import topk_indices
 from attnbench.kernels.registry import find
 from attnbench.specs.batch import Request, parse_batch_spec
 from attnbench.specs.case import Case
-from attnbench.specs.cost import cost, latent_row_bytes
+from attnbench.specs.cost import latent_row_bytes
 from attnbench.specs.shape import MlaShape
 from attnbench.specs.sparse import PATTERNS, gathered_keys, selected_pairs
 from tests.untimed import untimed

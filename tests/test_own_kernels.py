@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from attnbench.errors import UsageError
-from attnbench.kernels.registry import FAMILIES, backends, find
+from attnbench.families import FAMILIES
+from attnbench.kernels.registry import backends, find
 
 OWN = '''
 """A kernel of one's own."""

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attnbench.families import cost
 from attnbench.kernels import nvfp4
 from attnbench.kernels.base import Setting
 from attnbench.kernels.check import WrongResult, check
@@ -18,7 +19,6 @@ from attnbench.kernels.registry import backends, find
 from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
-from attnbench.specs.cost import cost
 from attnbench.specs.lengths import prompt_batches
 from attnbench.specs.quant import QUANTS, quant_of
 from attnbench.specs.shape import AttnShape

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from attnbench.cli import cli
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
-from attnbench.kernels.registry import FAMILIES
+from attnbench.families import FAMILIES
 from attnbench.results.command_line import case_command
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case

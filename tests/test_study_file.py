@@ -8,7 +8,7 @@ import yaml
 
 from attnbench.compat.suite_config import imported
 from attnbench.errors import UsageError
-from attnbench.kernels.registry import FAMILIES
+from attnbench.families import FAMILIES
 from attnbench.running.forecast import Forecast, Foreseen
 from attnbench.running.plan import Limits, Plan
 from attnbench.running.process import WorkerProcess

@@ -9,8 +9,8 @@ from attnbench.analysis.estimate import ASSUMED_NOISE, Estimate, estimate_all
 from attnbench.analysis.pairing import Pair, cell_of
 from attnbench.analysis.series import Series
 from attnbench.analysis.verdict import Verdict
+from attnbench.families import family_of
 from attnbench.specs.case import Value
-from attnbench.specs.quant import quant_of
 from attnbench.stats import student
 
 MARGIN = math.log(1.01)  # a change that does not matter, as in verdicts
@@ -69,10 +69,7 @@ def facts(series: Series) -> dict[str, Value]:
     case = series.case
     asked = {"kv_cache_dtype": case.kv_cache_dtype, "page_order": case.page_order}
     ran = {n: v for n, v in series.resolved.items() if n in ("block_size", "layout")}
-    told = {**case.canonical(), **asked}
-    if case.family == "prefill-trtllm":  # its dtypes go together, under one name
-        told = {name: value for name, value in told.items() if not name.endswith("dtype")}
-        told["quant"] = quant_of(case)
+    told = family_of(case).named(case, {**case.canonical(), **asked})
     return {
         **series.first.method,
         **told,

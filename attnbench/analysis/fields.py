@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from attnbench.analysis.series import Series
+from attnbench.families import family_of
 from attnbench.specs.batch import Batch
 from attnbench.specs.case import Case, Value
-from attnbench.specs.quant import quant_of
 from attnbench.timing.method import Method
 
 MOST_LENGTHS = 6  # different requests that a table names one by one
@@ -47,7 +47,7 @@ class Fields:
 
 def batch_text(case: Case) -> str:
     """The batch as people name it: of a cache write only the number of tokens counts."""
-    return f"{case.batch.num_tokens} tokens" if case.family == "cache-write" else spec(case.batch)
+    return f"{case.batch.num_tokens} tokens" if family_of(case).counts_tokens else spec(case.batch)
 
 
 def spec(batch: Batch) -> str:
@@ -61,10 +61,8 @@ def spec(batch: Batch) -> str:
 def requested(case: Case) -> dict[str, Value]:
     """The fields of a case by flat name, the batch and the family apart."""
     fields = case.canonical() | {"scope": case.scope, "kv_cache_dtype": case.kv_cache_dtype}
-    if case.family == "prefill-trtllm":
-        fields = {name: fields[name] for name in fields if not name.endswith("dtype")}
-        fields["quant"] = quant_of(case)
-    return {name: value for name, value in fields.items() if name not in _ELSEWHERE}
+    named = family_of(case).named(case, fields)
+    return {name: value for name, value in named.items() if name not in _ELSEWHERE}
 
 
 def unasked(listed: Sequence[Series]) -> dict[str, dict[str, list[Value]]]:

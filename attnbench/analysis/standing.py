@@ -8,6 +8,7 @@ from typing import Literal
 from attnbench.analysis.compare import Cell, Comparison, Noise, compare
 from attnbench.analysis.pairing import Pair, cell_of
 from attnbench.analysis.series import Series
+from attnbench.families import family_of
 
 Place = Literal["best", "tie", "slower", "unknown", "alone"]
 
@@ -74,7 +75,7 @@ def standings(
 
 def _workload(series: Series) -> tuple[str, str, object]:
     """What rows must share to be ranked: at scope kernel MLA's two paths do unequal work."""
-    unequal = series.case.family == "mla" and series.case.scope == "kernel"
+    unequal = family_of(series.case).two_paths and series.case.scope == "kernel"
     split = series.timed[0].facts.get("decode_requests") if unequal else None
     return series.first.workload_key, series.cache_state, split
 

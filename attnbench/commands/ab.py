@@ -17,7 +17,7 @@ from attnbench.commands.options import all_of, note, parsed
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.db.store import Store
 from attnbench.errors import INTERRUPTED, UsageError
-from attnbench.kernels.registry import FAMILIES
+from attnbench.families import FAMILIES
 from attnbench.provenance.environment import kept_variables
 from attnbench.provenance.machine import Machine
 from attnbench.reporting.progress import outcome_line

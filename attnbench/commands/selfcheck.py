@@ -13,12 +13,13 @@ from attnbench.commands import options
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.db.store import Store
 from attnbench.errors import INTERRUPTED
-from attnbench.kernels.registry import FAMILIES
+from attnbench.families import FAMILIES
+from attnbench.families.family import Family
 from attnbench.provenance.machine import Machine
 from attnbench.reporting.progress import outcome_line
 from attnbench.reporting.selfcheck import selfcheck_text
 from attnbench.results.selfcheck import find_and_store
-from attnbench.running.cases import DEFAULT_TIMER, asked_by_default, cases_for
+from attnbench.running.cases import DEFAULT_TIMER, Asked, asked_by_default, batches_of, cases_for
 from attnbench.running.plan import Limits, Plan
 from attnbench.running.selfcheck import SelfCheck
 from attnbench.running.session import Command
@@ -30,8 +31,8 @@ from attnbench.timing.method import Method
     "--family",
     "families",
     multiple=True,
-    type=click.Choice(FAMILIES),
-    default=FAMILIES,
+    type=click.Choice(list(FAMILIES)),
+    default=tuple(FAMILIES),
     metavar="NAME...",
     help=f"Of {', '.join(FAMILIES)}.  [default: all]",
 )
@@ -83,10 +84,7 @@ def command(**given: Any) -> None:
 
 
 def _plan(given: Mapping[str, Any], limits: Limits, machine: Machine) -> Plan:
-    asked = [
-        asked_by_default(family, given["backends"], given["batches"])
-        for family in given["families"]
-    ]
+    asked = [_asked(FAMILIES[family], given) for family in given["families"]]
     return Plan(
         cases=tuple(case for each in asked for case in cases_for(each, machine.kind)),
         methods=(Method(DEFAULT_TIMER[machine.kind], samples=given["samples"]),),
@@ -94,6 +92,12 @@ def _plan(given: Mapping[str, Any], limits: Limits, machine: Machine) -> Plan:
         seed=given["seed"],
         limits=limits,
     )
+
+
+def _asked(family: Family, given: Mapping[str, Any]) -> Asked:
+    """The family's cases, of few batches unless some are named."""
+    few = batches_of(family.some_batches or "")
+    return asked_by_default(family, given["backends"], given["batches"] or few)
 
 
 def _show_outcomes(check: SelfCheck) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attnbench.compat.cache_write import BenchmarkFailed
 from attnbench.errors import UsageError
-from attnbench.kernels.prefill import BASELINES
+from attnbench.families.prefill_trtllm import BASELINES
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine, read_machine
 from attnbench.records import Status

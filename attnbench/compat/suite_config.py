@@ -1,11 +1,13 @@
 """Configs of vLLM's attention benchmarks, turned into studies, with a list of what is dropped."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import yaml
 
 from attnbench.errors import UsageError
+from attnbench.families import FAMILIES
 from attnbench.specs.batch import parse_batch_spec
 
 # Names that differ in more than their case.
@@ -17,8 +19,6 @@ _BACKENDS = {
     "flash_attn_mla_sparse": "flashattn_mla_sparse",
 }
 _KNOBS = {"num_kv_splits": "num_splits", "reorder_batch_threshold": "threshold"}
-_MLA_DIMS = ("num_q_heads", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
-_ATTN_DIMS = ("num_q_heads", "num_kv_heads", "head_dim")
 # Why a key is dropped; of those that are not listed nothing here is like them.
 _WHY = {
     "num_layers": "as many working sets are timed as keep the cache cold; --num-layers sets them",
@@ -99,7 +99,7 @@ class _Reader:
         return named or mode is not None or "kv_lora_rank" in self._model
 
     def _dims(self, family: str) -> dict[str, Any]:
-        wanted = _MLA_DIMS if family == "mla" else _ATTN_DIMS
+        wanted = [dim.name for dim in fields(FAMILIES[family].shape)]
         found = {name: self._model.pop(name) for name in wanted if name in self._model}
         for name in list(self._model):
             self._drop(f"model.{name}", _WHY.get(name, _UNKNOWN))

@@ -11,7 +11,7 @@ from typing import TextIO
 
 from attnbench.analysis.series import Series, series_of
 from attnbench.db.store import Store
-from attnbench.kernels.prefill import BASELINES
+from attnbench.families.prefill_trtllm import BASELINES
 from attnbench.records import Measurement
 from attnbench.specs.shape import AttnShape
 

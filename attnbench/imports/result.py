@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from attnbench.families import cost
 from attnbench.records import Outcome, Status
 from attnbench.specs.case import Case
-from attnbench.specs.cost import cost
 from attnbench.specs.shape import MlaShape
 from attnbench.timing.method import Method
 

@@ -6,9 +6,6 @@ from attnbench.kernels.base import Backend
 from attnbench.specs.case import Case
 from attnbench.specs.quant import quant_of
 
-# The backends that others are compared with, in FlashInfer's own order of preference: fa3 where it
-# runs, else fa2.
-BASELINES = ("fa3", "fa2", "cudnn")
 DEFAULT_LAYOUT = "HND"  # for all backends, as in vLLM's TRT-LLM benchmark
 
 

@@ -19,8 +19,6 @@ from types import ModuleType
 from attnbench.errors import UsageError
 from attnbench.kernels.base import Backend
 
-FAMILIES = ("attn", "mla", "cache-write", "prefill-trtllm")
-
 
 @cache
 def backends(family: str) -> tuple[Backend, ...]:

@@ -1,34 +1,18 @@
 """What stands below the tables of a family: what each choice is worth, and the fixed cost."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from attnbench.analysis.contrast import Contrast, contrasts, facts
 from attnbench.analysis.fields import Fields
 from attnbench.analysis.fixed_cost import FixedCost, fixed_cost
 from attnbench.analysis.series import Series
-from attnbench.kernels.prefill import BASELINES
+from attnbench.families import family_of
+from attnbench.families.family import Baseline
 from attnbench.reporting.columns import field_columns
 from attnbench.reporting.text_table import Column, Style, grid, items
 from attnbench.results.cohort import Cohort
 from attnbench.specs.case import Value
 from attnbench.units import percent_column, seconds_column, three_digits
-
-# By family the fields whose values are compared, with the value that others are compared with, or
-# several of which the first that was measured is.
-CONTRASTED: dict[str, dict[str, Value | tuple[str, ...] | None]] = {
-    "cache-write": {
-        "backend": "cuda",
-        "layout": "NHD",
-        "kv_cache_dtype": "auto",
-        "block_size": None,
-        "page_order": "scattered",
-        "timer": "eager",
-    },
-    # Kernels against the baseline of the same dtypes, then dtypes within each kernel.
-    "prefill-trtllm": {"backend": BASELINES, "quant": "bf16", "layout": "HND", "block_size": None},
-}
-# By family what takes a fixed time and a time for each token.
-SIZED = ("cache-write",)
 
 
 def conclusions(listed: Sequence[Cohort], style: Style, width: int) -> list[str]:
@@ -39,19 +23,17 @@ def conclusions(listed: Sequence[Cohort], style: Style, width: int) -> list[str]
         for series, wrong in zip(cohort.timed, cohort.wrong, strict=True)
         if not wrong
     ]
-    families = dict.fromkeys(cohort.series[0].case.family for cohort in listed)
+    families = {cohort.series[0].case.family: family_of(cohort.series[0].case) for cohort in listed}
     blocks = []
-    for family in families:
-        of_family = [each for each in right if each.case.family == family]
-        if family in SIZED:
+    for name, family in families.items():
+        of_family = [each for each in right if each.case.family == name]
+        if family.counts_tokens:
             blocks += _fixed_costs(of_family, style, width)
-        blocks.append(items(_lines(of_family, CONTRASTED.get(family, {})), style, width))
+        blocks.append(items(_lines(of_family, family.contrasted), style, width))
     return [block for block in blocks if block]
 
 
-def _lines(
-    listed: Sequence[Series], fields: dict[str, Value | tuple[str, ...] | None]
-) -> list[str]:
+def _lines(listed: Sequence[Series], fields: Mapping[str, Baseline]) -> list[str]:
     """Backends against each other, and every other choice within each backend."""
     lines = list[str]()
     backends = dict.fromkeys(series.case.backend for series in listed)

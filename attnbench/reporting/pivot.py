@@ -8,6 +8,7 @@ from attnbench.analysis.fields import batch_text, requested
 from attnbench.analysis.roofline import ABOVE_ROOFLINE, roofline_fraction
 from attnbench.analysis.series import Series
 from attnbench.errors import UsageError
+from attnbench.families import family_of
 from attnbench.reporting.columns import field_columns
 from attnbench.reporting.headings import cohort_heading
 from attnbench.reporting.notes import shared_by_all, warnings
@@ -205,7 +206,7 @@ def _batch_columns(listed: Sequence[Series], by: str) -> list[Column]:
 
 def _is_the_batch(series: Series, by: str) -> bool:
     """Of a cache write only the number of tokens counts."""
-    return by == "batch" or (by == "num_tokens" and series.case.family == "cache-write")
+    return by == "batch" or (by == "num_tokens" and family_of(series.case).counts_tokens)
 
 
 def _header(series: Series, cohort: Cohort, by: str, whole: Cohort) -> str:

@@ -6,6 +6,7 @@ from statistics import median
 from attnbench.analysis.fields import spec
 from attnbench.analysis.series import Series
 from attnbench.analysis.standing import Standing
+from attnbench.families import family_of
 from attnbench.records import Measurement, Run
 from attnbench.reporting.budget import Budget
 from attnbench.reporting.choices import choice_lines
@@ -105,7 +106,7 @@ def result_columns(
 
 def spec_column(listed: Sequence[Series]) -> Column:
     """The batch of each row; for cache writes the number of tokens, which is all that counts."""
-    if listed[0].case.family == "cache-write":
+    if family_of(listed[0].case).counts_tokens:
         return Column("tokens", [str(each.case.batch.num_tokens) for each in listed])
     return words("spec", [spec(each.case.batch) for each in listed])
 
@@ -116,7 +117,8 @@ def _path_columns(listed: Sequence[Series]) -> list[Column]:
     for each in listed:
         taken = each.timed[0].facts["decode_requests"]
         splits.setdefault(each.first.workload_key, set()).add(taken)
-    differ = listed[0].case.family == "mla" and any(len(taken) > 1 for taken in splits.values())
+    two_paths = family_of(listed[0].case).two_paths
+    differ = two_paths and any(len(taken) > 1 for taken in splits.values())
     if not differ and not any(each.case.knob("threshold") for each in listed):
         return []
     return [

@@ -9,6 +9,7 @@ from attnbench.analysis.fields import Fields, batch_text, method_text
 from attnbench.analysis.roofline import is_above_roofline, measured_fraction, roofline_fraction
 from attnbench.analysis.series import Series, series_of
 from attnbench.analysis.standing import Standing, standings
+from attnbench.families import family_of
 from attnbench.provenance.machine import Machine
 from attnbench.records import Measurement, Run, Status
 from attnbench.results.noise import NoiseLookup, assumed_noise
@@ -18,8 +19,6 @@ from attnbench.timing.sentinels import Sentinels
 # What devices reached, by run and moment ("start", "end"), as the database holds it.
 SentinelFacts = Mapping[int, Mapping[str, Mapping[str, float | None]]]
 NO_SENTINELS: SentinelFacts = {}
-# Dims of a shape that say nothing of a cache write.
-UNKNOWN_TO_WRITES = ("num_q_heads", "qk_nope_head_dim", "v_head_dim")
 
 
 @dataclass(frozen=True)
@@ -104,10 +103,8 @@ class Cohort:
 
     def shared_but(self, *names: str) -> str:
         """The same without some fields."""
-        constant = {n: v for n, v in self.fields.constant.items() if n not in names}
-        if self.series[0].case.family == "cache-write":
-            for name in UNKNOWN_TO_WRITES:
-                constant.pop(name, None)
+        hidden = {*names, *family_of(self.series[0].case).unused_dims}
+        constant = {n: v for n, v in self.fields.constant.items() if n not in hidden}
         return ", ".join(f"{name} {value}" for name, value in constant.items())
 
     @property

@@ -6,35 +6,15 @@ from itertools import product
 from typing import Any, TypeVar
 
 from attnbench.errors import UsageError
+from attnbench.families import FAMILIES
+from attnbench.families.family import Family
 from attnbench.kernels.base import Backend
 from attnbench.kernels.registry import backends, find
 from attnbench.running.plan import by_workload
 from attnbench.specs.batch import Batch, parse_batch_spec
 from attnbench.specs.case import Case, Value
-from attnbench.specs.shape import ATTN_MODELS, AttnShape, MlaShape, Shape
+from attnbench.specs.shape import Shape
 
-# What suits the device without being asked: under a minute, all kinds of requests.
-DEFAULT_BATCHES = {
-    ("attn", "cuda"): "q2k 8q1kv1k 64q1kv4k 16q4kv1k 2q2k_32q1kv1k",
-    ("attn", "cpu"): "q512 8q1kv1k 2q256_8q1kv1k",
-    ("mla", "cuda"): "q1k 32q1kv1k 32q1kv4k 2q1k_32q1kv1k",
-    ("mla", "cpu"): "q64 4q1kv256 q64_4q1kv256",
-    ("cache-write", "cuda"): " ".join(f"q{2**power}" for power in range(17)),
-    ("cache-write", "cpu"): "q1 q16 q64 q256 q1k q4k",
-    ("prefill-trtllm", "cuda"): "q1k 8q1k q8k 8q8k",
-    ("prefill-trtllm", "cpu"): "q128 4q128",
-}
-# Sizes of cache writes that stand for all of them, where a sweep would take too long.
-SOME_WRITES = "q1 q16 q64 q256 q1k q4k q16k"
-# The same for a sweep over a knob of MLA: what makes it matter.
-DEFAULT_FOR_KNOB = {
-    ("threshold", "cuda"): "32q1kv1k 16q4kv1k 16q16kv1k 8q64kv1k 8q1kv1k_4q16kv1k",
-    ("threshold", "cpu"): "4q1kv256 4q4kv256 2q16kv256 4q1kv256_2q8kv256",
-    ("num_splits", "cuda"): "1q1kv8k 8q1kv8k 32q1kv4k 128q1kv1k",
-    ("num_splits", "cpu"): "1q1kv256",
-    ("prefill_backend", "cuda"): "q2k 4q1k 2q1kv4k",
-    ("prefill_backend", "cpu"): "q64",
-}
 DEFAULT_DTYPE = {"cuda": "bf16", "cpu": "fp32"}
 DEFAULT_TIMER = {"cuda": "cudagraph", "cpu": "cpu"}
 
@@ -58,16 +38,10 @@ class Asked:
 
 
 def asked_by_default(
-    family: str, backends: Sequence[str] = (), batches: Sequence[Batch] = ()
+    family: Family, backends: Sequence[str] = (), batches: Sequence[Batch] = ()
 ) -> Asked:
-    """What the family's command asks for when it is told no more than this; fewer cache writes."""
-    if family == "cache-write":
-        shape = AttnShape().for_cache_write()
-        batches = batches or [parse_batch_spec(text) for text in SOME_WRITES.split()]
-        return Asked(family, shape, backends, batches, layouts=("NHD", "HND"))
-    if family == "prefill-trtllm":
-        return Asked(family, ATTN_MODELS["llama3-70b"], backends, batches)
-    return Asked(family, MlaShape() if family == "mla" else AttnShape(), backends, batches)
+    """What the family's command measures unless its options say otherwise."""
+    return Asked(family.name, family.shape, backends, batches, layouts=family.layouts)
 
 
 def cases_for(asked: Asked, device_kind: str) -> tuple[Case, ...]:
@@ -114,12 +88,16 @@ def _named(asked: Asked) -> list[Backend]:
 
 
 def _default_batches(asked: Asked, device_kind: str) -> list[Batch]:
-    specs = DEFAULT_BATCHES[asked.family, device_kind]
-    for name, values in asked.knobs.items():
-        if values and (name, device_kind) in DEFAULT_FOR_KNOB:
-            specs = DEFAULT_FOR_KNOB[name, device_kind]
-            break
-    return [parse_batch_spec(text) for text in specs.split()]
+    family = FAMILIES[asked.family]
+    swept = (name for name, values in asked.knobs.items() if values and name in family.knob_batches)
+    knob = next(swept, None)
+    specs = family.batches if knob is None else family.knob_batches[knob]
+    return batches_of(specs[device_kind])
+
+
+def batches_of(specs: str) -> list[Batch]:
+    """The batches of several specs with spaces between them."""
+    return [parse_batch_spec(spec) for spec in specs.split()]
 
 
 def _default_scope(asked: Asked, named: Sequence[Backend]) -> str:

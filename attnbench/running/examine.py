@@ -1,17 +1,16 @@
-"""What `doctor` knows: the machine, the software, and each backend's word on the default case."""
+"""What `doctor` knows: the machine, the software, and which backends can run."""
 
 from dataclasses import dataclass
 
-from attnbench.kernels.registry import FAMILIES, backends
+from attnbench.families import FAMILIES
+from attnbench.families.family import Family
+from attnbench.kernels.registry import backends
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source, read_source
-from attnbench.running.cases import DEFAULT_BATCHES, DEFAULT_DTYPE
+from attnbench.running.cases import asked_by_default, cases_for
 from attnbench.running.plan import Limits
 from attnbench.running.process import WorkerDied, WorkerProcess, WorkerTimedOut
-from attnbench.specs.batch import parse_batch_spec
-from attnbench.specs.case import Case
-from attnbench.specs.shape import AttnShape, MlaShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +29,10 @@ def examine(device: str) -> Examination:
     source = read_source(None)
     try:
         with WorkerProcess(device, Limits()) as worker:
-            cases = _default_cases(worker.machine.kind)
-            refusals = worker.probe(cases)
             found = tuple(
-                (case.family, case.backend, why) for case, why in zip(cases, refusals, strict=True)
+                (family, backend, why)
+                for family in FAMILIES
+                for backend, why in _refusals(worker, FAMILIES[family])
             )
             return Examination(worker.machine, worker.environment, source, found, None)
     except (WorkerDied, WorkerTimedOut) as error:
@@ -45,17 +44,12 @@ def examine(device: str) -> Examination:
         return Examination(None, None, source, found, str(error))
 
 
-def _default_cases(kind: str) -> tuple[Case, ...]:
-    """Each backend's first default case on that kind of device."""
-    return tuple(
-        Case(
-            family=family,
-            backend=backend.name,
-            batch=parse_batch_spec(DEFAULT_BATCHES[family, kind].split()[0]),
-            shape=MlaShape() if family == "mla" else AttnShape(),
-            dtype=DEFAULT_DTYPE[kind],
-            **backend.needs,  # type: ignore[arg-type]
-        )
-        for family in FAMILIES
-        for backend in backends(family)
-    )
+def _refusals(worker: WorkerProcess, family: Family) -> list[tuple[str, str | None]]:
+    """Each backend, and why it can run none of the cases that the family's command measures."""
+    cases = cases_for(asked_by_default(family), worker.machine.kind)
+    refusals: dict[str, list[str | None]] = {}
+    for case, why in zip(cases, worker.probe(cases), strict=True):
+        refusals.setdefault(case.backend, []).append(why)
+    return [
+        (name, None if None in refusals[name] else refusals[name][0]) for name in sorted(refusals)
+    ]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from attnbench.families import cost
 from attnbench.kernels.base import Backend, Prepared, Refused, Setting
 from attnbench.kernels.check import WrongResult, check, check_again
 from attnbench.kernels.registry import find
@@ -13,7 +14,6 @@ from attnbench.records import Outcome, Status
 from attnbench.running.memory import memory_refusal
 from attnbench.running.messages import Job
 from attnbench.running.timers import Timing
-from attnbench.specs.cost import cost
 from attnbench.timing.cache import footprint_ratio, sets_for, state_reached
 from attnbench.timing.guard import Look, guard_facts
 from attnbench.timing.host import enqueue_seconds, plan_seconds

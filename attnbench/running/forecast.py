@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
+from attnbench.families import cost
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine, gpus_seen_by_nvml
 from attnbench.running.execute import CPU_MEMORY, GPU_SHARE
@@ -12,7 +13,6 @@ from attnbench.running.plan import Plan
 from attnbench.running.process import WorkerDied, WorkerProcess, WorkerTimedOut
 from attnbench.running.session import Command
 from attnbench.specs.case import Case
-from attnbench.specs.cost import cost
 from attnbench.timing.cache import sets_for
 
 # Seconds a round that no stored round tells; an H200 took 0.1 to 0.8 (docs/lab/measurements.md).

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from attnbench.families import cost
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
-from attnbench.specs.cost import cost
 from attnbench.units import bytes_text
 
 MEMINFO = Path("/proc/meminfo")

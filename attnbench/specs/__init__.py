@@ -9,7 +9,7 @@ from attnbench.specs.batch import (
     parse_batch_spec,
 )
 from attnbench.specs.case import Case
-from attnbench.specs.cost import Cost, cost
+from attnbench.specs.cost import Cost
 from attnbench.specs.shape import AttnShape, MlaShape
 from attnbench.specs.sweep import expand_sweep, expand_sweeps
 
@@ -21,7 +21,6 @@ __all__ = [
     "Cost",
     "MlaShape",
     "Request",
-    "cost",
     "expand_sweep",
     "expand_sweeps",
     "format_batch_spec",

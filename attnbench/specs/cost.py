@@ -92,21 +92,10 @@ def latent_row_bytes(case: Case) -> int:
     return shape.latent_dim * kv_element_bytes(case)
 
 
-def cost(case: Case, num_decode: int) -> Cost:
-    """What one call of `case` must do, where its first `num_decode` requests take the decode path.
-
-    The paths matter to MLA alone: decode works in the latent space, prefill on up-projected heads.
-    """
-    if case.family == "cache-write":
-        return _cache_write(case)
-    if isinstance(case.shape, MlaShape):
-        return _latent(case, case.shape, num_decode)
-    return _attention(case)
-
-
-def _latent(case: Case, shape: MlaShape, num_decode: int) -> Cost:
-    """Both paths of MLA; the weights, which they share, once."""
-    requests = case.batch.requests
+def latent_cost(case: Case, num_decode: int) -> Cost:
+    """Both paths of MLA, decode of the first `num_decode` requests; shared weights count once."""
+    shape, requests = case.shape, case.batch.requests
+    assert isinstance(shape, MlaShape)
     both = _absorbed(case, requests[:num_decode]) + _up_projected(case, requests[num_decode:])
     if case.scope == "kernel":
         return both
@@ -115,7 +104,8 @@ def _latent(case: Case, shape: MlaShape, num_decode: int) -> Cost:
     return both + Cost({}, {"w_uk and w_uv": weights})
 
 
-def _attention(case: Case) -> Cost:
+def attention_cost(case: Case, num_decode: int) -> Cost:
+    """Attention over heads; decode and prefill need the same."""
     shape = case.shape
     assert isinstance(shape, AttnShape)
     pairs, tokens, kv_tokens = _sums(case.batch.requests, case.window)
@@ -185,7 +175,7 @@ def _up_projected(case: Case, requests: tuple[Request, ...]) -> Cost:
     )
 
 
-def _cache_write(case: Case) -> Cost:
+def write_cost(case: Case, num_decode: int) -> Cost:
     """New values read in the model's dtype, written in the cache's; a slot read for each token.
 
     Padding of a CUDA graph moves nothing, so that it is no useful work.

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from attnbench.errors import UsageError
-from attnbench.kernels.registry import FAMILIES, backends
+from attnbench.families import FAMILIES
+from attnbench.kernels.registry import backends
 from attnbench.provenance.machine import Machine
 from attnbench.running.plan import Plan, by_workload
 from attnbench.running.runner import Finished

@@ -7,6 +7,7 @@ from typing import TypeGuard
 
 from attnbench.analysis.fields import Fields, requested
 from attnbench.analysis.series import Series
+from attnbench.families import family_of
 from attnbench.specs.batch import Batch, Kind, format_size
 from attnbench.specs.case import WORKLOAD_FIELDS, Case, Value
 
@@ -58,7 +59,7 @@ def asked_of_work(case: Case, fields: Fields) -> Dims:
 
 def batch_dims(case: Case) -> Dims:
     """A batch in numbers: of all requests, or of each kind that it holds one group of."""
-    if case.family == "cache-write":
+    if family_of(case).counts_tokens:
         return {"tokens": case.batch.num_tokens}
     groups = case.batch.groups()
     if len(groups) == 1:

@@ -1,0 +1,28 @@
+"""The families of attention work, in the order of the help."""
+
+from attnbench.errors import UsageError
+from attnbench.families.attn import ATTN
+from attnbench.families.cache_write import CACHE_WRITE
+from attnbench.families.family import Family
+from attnbench.families.mla import MLA
+from attnbench.families.prefill_trtllm import PREFILL_TRTLLM
+from attnbench.specs.case import Case
+from attnbench.specs.cost import Cost
+
+FAMILIES = {each.name: each for each in (ATTN, MLA, CACHE_WRITE, PREFILL_TRTLLM)}
+
+
+def family_of(case: Case) -> Family:
+    """The record of a case's family; UsageError for one that another version wrote."""
+    if case.family in FAMILIES:
+        return FAMILIES[case.family]
+    raise UsageError(f"no family is called '{case.family}'; known are {', '.join(FAMILIES)}")
+
+
+def cost(case: Case, num_decode: int) -> Cost:
+    """The least work of one call of `case` whose first `num_decode` requests are decoded.
+
+    The number matters to MLA alone: decode works in the latent space, prefill on up-projected
+    heads.
+    """
+    return family_of(case).cost(case, num_decode)
