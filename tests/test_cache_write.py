@@ -184,7 +184,7 @@ def test_too_few_blocks_are_refused_with_what_is_needed() -> None:
     with pytest.raises(Refused) as refused:
         prepared(case, sets=3)
     assert str(refused.value) == (
-        "--num-blocks 6 of 16 tokens is too few for 3 sets of 33 tokens: 7 or more are needed, "
+        "--num-blocks 6 of 16 tokens are too few for 3 sets of 33 tokens: at least 7 are needed, "
         "or fewer sets by --num-layers"
     )
 
@@ -222,12 +222,12 @@ MLA_LIKE = ("deepseek-v2", "deepseek-v3", "kimi-k2", "glm-5")
         (
             write(backend="cuda", shape=AttnShape(1, 1, 16), layout="HND"),
             H200,
-            "takes HND from 32 elements a token on; these are 16",
+            "needs at least 32 elements per token for HND, not 16",
         ),
         (
             write(backend="triton", kv_cache_dtype="fp8_e5m2"),
             H200,
-            "stores e4m3 even where fp8_e5m2 is asked for",
+            "stores e4m3 even if fp8_e5m2 is asked for",
         ),
         (
             write(backend="triton", kv_cache_dtype="fp8"),
@@ -237,7 +237,7 @@ MLA_LIKE = ("deepseek-v2", "deepseek-v3", "kimi-k2", "glm-5")
         (
             write(backend="triton", shape=LATENTS),
             H200,
-            "writes keys and values of heads alone, no latents",
+            "writes only keys and values of heads, no latents",
         ),
         (
             write(backend="flashinfer", shape=AttnShape(8, 8, 80)),
@@ -247,7 +247,7 @@ MLA_LIKE = ("deepseek-v2", "deepseek-v3", "kimi-k2", "glm-5")
         (
             write(backend="flashinfer", shape=AttnShape(128, 128, 128)),
             H200,
-            "needs 2048 threads for 128 heads of 128, and a block has 1024 at most: ask for "
+            "needs 2048 threads for 128 heads of 128, and a block has at most 1024: ask for "
             "fewer heads",
         ),
         (
@@ -258,29 +258,29 @@ MLA_LIKE = ("deepseek-v2", "deepseek-v3", "kimi-k2", "glm-5")
         (
             write(backend="flashinfer", shape=LATENTS, kv_cache_dtype="fp8_ds_mla"),
             H200,
-            "does not take --kv-cache-dtype fp8_ds_mla of latents (it takes auto, fp8, fp8_e4m3, "
+            "does not take --kv-cache-dtype fp8_ds_mla for latents (it takes auto, fp8, fp8_e4m3, "
             "fp8_e5m2)",
         ),
         (
             write(backend="flashinfer", shape=MlaShape(1, 256, 256, 64, 256)),
             H200,
-            "takes 512 latents and 64 RoPE elements; these are 256 and 64",
+            "takes 512 latents and 64 RoPE elements, not 256 and 64",
         ),
         (
             write(kv_cache_dtype="fp8_ds_mla"),
             CPU,
-            "fp8_ds_mla is a format of latents: it needs --kind mla",
+            "fp8_ds_mla is a format of latents and needs --kind mla",
         ),
         (
             write(shape=LATENTS, dtype="fp32", kv_cache_dtype="fp8_ds_mla"),
             CPU,
-            "fp8_ds_mla is a format of 512 latents and 64 RoPE elements of bf16 or fp16; these "
-            "are 512 and 64 of fp32",
+            "fp8_ds_mla takes 512 latents and 64 RoPE elements of bf16 or fp16, not "
+            "512 and 64 of fp32",
         ),
         (
             write(shape=LATENTS, layout="HND"),
             CPU,
-            "latents have no heads, so --layout means nothing to them",
+            "latents have no heads, so --layout does not apply",
         ),
     ],
 )
@@ -385,7 +385,7 @@ def test_run_benchmark_gives_seconds() -> None:
         ({"dtype": "int8"}, UsageError, "dtype 'int8' is unknown; accepted are bf16"),
         ({"benchmark_mode": "graph"}, UsageError, "benchmark_mode 'graph' is unknown"),
         ({"implementation": "cuda"}, BenchmarkFailed, "refused: needs an NVIDIA GPU"),
-        ({"num_blocks": 1}, BenchmarkFailed, "refused: --num-blocks 1 of 16 tokens is too few"),
+        ({"num_blocks": 1}, BenchmarkFailed, "refused: --num-blocks 1 of 16 tokens are too few"),
     ],
 )
 def test_run_benchmark_says_what_is_wrong(

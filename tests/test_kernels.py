@@ -289,8 +289,8 @@ def test_one_wrong_row_is_not_averaged_away() -> None:
         (
             small_case("mla", "torch-absorbed", knobs=(("threshold", 4),)),
             CPU,
-            "takes --thresholds at --scope layer alone: the decode and the prefill path do equal "
-            "work only there",
+            "takes --thresholds only at --scope layer, where the decode and the prefill path do "
+            "equal work",
         ),
         (
             small_case("mla", "flashmla", scope="layer"),

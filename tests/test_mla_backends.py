@@ -57,10 +57,10 @@ def refusal(case: Case, machine: Machine) -> str:
         (
             mla("flashattn_mla_sparse"),
             H200,
-            "attends to selected keys alone, e.g. --index-topk 2048",
+            "attends only to selected keys, e.g. --index-topk 2048",
         ),
         (mla("flashmla_sparse", index_topk=96), H200, "takes --index-topk in steps of 128, not 96"),
-        (mla("triton_mla", num_splits=3), H200, "a power of 2, not for --num-splits 3"),
+        (mla("triton_mla", num_splits=3), H200, "needs --num-splits to be a power of 2, not 3"),
     ],
 )
 def test_what_the_gpu_or_a_value_forbids_is_refused_before_vllm_is_imported(
@@ -82,18 +82,21 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("case", "reason"),
     [
-        (mla("triton_mla", threshold=16), "decodes one token at a time, so that --thresholds 16"),
+        (mla("triton_mla", threshold=16), "decodes one token at a time, and --thresholds 16"),
         (mla("flashmla", num_splits=4), "does not take --num-splits"),
         (mla("flashmla", index_topk=64), "does not take --index-topk"),
         (mla("flashmla", kv_cache_dtype="fp8_ds_mla"), "does not take --kv-cache-dtype fp8_ds_mla"),
         (mla("flashattn_mla", kv_cache_dtype="fp8"), "does not take --kv-cache-dtype fp8"),
         (mla("flashmla", shape=MlaShape(kv_lora_rank=256)), "has no kernel for kv_lora_rank 256"),
         (mla("flashmla_sparse", index_topk=128, threshold=4), "does not take --threshold"),
-        (mla("flashattn_mla", "q1k", num_splits=4), "splits decodes alone, and no request"),
+        (mla("flashattn_mla", "q1k", num_splits=4), "only splits decodes, and no request"),
         (mla("flashmla", prefill_backend="fa3"), "sends no request of this batch to prefill"),
-        (mla("flashmla", "q1k", prefill_backend="cudnn"), "no MLA prefill of vLLM since 0.22"),
+        (
+            mla("flashmla", "q1k", prefill_backend="cudnn"),
+            "vLLM has no MLA prefill by cuDNN since 0.22",
+        ),
         (mla("flashmla", "q1k", prefill_backend="flashinfer"), "needs SM100; this is SM90"),
-        (mla("flashmla", "q500_q600kv2k", threshold=1), "sees prefills without a context before"),
+        (mla("flashmla", "q500_q600kv2k", threshold=1), "needs prefills with a context before"),
         (mla("flashinfer-mla-fa3", kv_cache_dtype="fp8"), "does not take --kv-cache-dtype fp8"),
         (mla("flashinfer-mla-fa3", num_splits=2), "does not take --num-splits"),
         (
@@ -167,7 +170,7 @@ def test_the_prefill_that_runs_is_read_from_the_metadata(
 
 
 def test_another_prefill_than_the_one_asked_for_is_refused() -> None:
-    with pytest.raises(Refused, match="asked for the prefill by fa2, vLLM runs FLASH_ATTN fa3"):
+    with pytest.raises(Refused, match="asked for the prefill by fa2, but vLLM runs FLASH_ATTN fa3"):
         prefill_that_runs(_metadata(3), "fa2")
 
 

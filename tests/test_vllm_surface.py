@@ -125,7 +125,7 @@ def test_memory_is_in_the_order_that_the_layout_names() -> None:
 
 
 def test_a_cache_that_cannot_be_filled_is_refused() -> None:
-    with pytest.raises(Refused, match=r"keeps a cache of shape \(2, 6, 4, 3, 8\)"):
+    with pytest.raises(Refused, match=r"has a cache of shape \(2, 6, 4, 3, 8\)"):
         cache_format(KeysFirst, configured(), 6, 4, 3, 8)
 
 
@@ -183,12 +183,12 @@ class AttentionConfig:
     flash_attn_version: int | None = None
 
 
-def test_a_field_that_this_vllm_has_not_is_refused_and_not_ignored() -> None:
+def test_a_field_that_this_vllm_does_not_have_is_refused_and_not_ignored() -> None:
     _check_fields(AttentionConfig, {"flash_attn_version": 3})
     with pytest.raises(Refused) as caught:
         _check_fields(AttentionConfig, {"use_cudnn_prefill": True})
     assert str(caught.value) == (
-        "needs attention_config.use_cudnn_prefill, which this vLLM has not"
+        "needs attention_config.use_cudnn_prefill, which this vLLM does not have"
     )
 
 

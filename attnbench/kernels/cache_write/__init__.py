@@ -1,1 +1,1 @@
-"""Backends of the family cache-write: new keys and values into a paged cache; one file each."""
+"""Backends of the family cache-write: new tokens into a paged cache; one file per backend."""

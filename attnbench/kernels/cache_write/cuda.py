@@ -12,7 +12,7 @@ WARP = 32
 
 
 class Cuda(WriteBackend):
-    """Either layout, by the strides of the cache; a block of threads a token, padding included."""
+    """Either layout, by the strides of the cache; one thread block per token, padding included."""
 
     name: ClassVar = "cuda"
     aliases: ClassVar = ("vllm", "reshape_and_cache_flash", "concat_and_cache_mla")
@@ -25,8 +25,8 @@ class Cuda(WriteBackend):
         shape = case.shape
         if isinstance(shape, AttnShape) and case.layout == "HND":
             threads = shape.num_kv_heads * shape.head_dim
-            if threads < WARP:  # no whole warp, so that its loop over the heads would never end
-                return f"takes HND from {WARP} elements a token on; these are {threads}"
+            if threads < WARP:  # no full warp: its loop over the heads would never end
+                return f"needs at least {WARP} elements per token for HND, not {threads}"
         return super()._case_refusal(case)
 
     def write_keys_values(self, write: KeyValueWrite) -> KeyValueWrite:

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     import torch
 
 HEAD_DIMS = (64, 128, 256, 512)
-MOST_THREADS = 1024  # a block
+MOST_THREADS = 1024  # per block
 QUANTISED_BY = {"quantised_by": "torch"}
 
 
 class FlashInferWrite(WriteBackend):
-    """It takes requests and positions, no slots, and copies: nothing is padded or quantised.
+    """It takes requests and positions instead of slots, and only copies: no padding, no quantising.
 
-    So each token is the last of a request of its own, with one page: the slot's. An fp8 cache is
-    what its users do: PyTorch quantises first, which is part of the call.
+    So each token is the last of a request of its own with one page, the slot's. For an fp8 cache
+    PyTorch quantises first, as FlashInfer's users do; that is part of the call.
     """
 
     name: ClassVar = "flashinfer"
@@ -40,7 +40,7 @@ class FlashInferWrite(WriteBackend):
         if isinstance(case.shape, MlaShape):
             dims = (case.shape.kv_lora_rank, case.shape.qk_rope_head_dim)
             if dims != (512, 64):
-                return f"takes 512 latents and 64 RoPE elements; these are {dims[0]} and {dims[1]}"
+                return f"takes 512 latents and 64 RoPE elements, not {dims[0]} and {dims[1]}"
             return None
         return _heads_refusal(case, case.shape)
 
@@ -103,7 +103,7 @@ class FlashInferWrite(WriteBackend):
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """A request of one page for each token, so that position and page give its slot; all int32."""
+    """A request of one page for each token, so position and page give its slot; all int32."""
 
     batch: "tuple[torch.Tensor, ...]"  # by set, [tokens]: the request of each token
     positions: "tuple[torch.Tensor, ...]"  # by set, [tokens]: within the request
@@ -125,12 +125,12 @@ class Requests:
 
     @property
     def bytes_a_set(self) -> int:
-        """What a call reads of them: for each token its request, position, start and page."""
+        """Bytes of them that a call reads: for each token its request, position, start and page."""
         return 4 * int(self.batch[0].nbytes)
 
 
 def _heads_refusal(case: Case, shape: AttnShape) -> str | None:
-    """A block of threads takes all heads of a token, 16 bytes a thread or a 32nd of a head."""
+    """A block of threads takes all heads of a token: 16 bytes per thread, or a 32nd of a head."""
     if shape.head_dim not in HEAD_DIMS:
         known = ", ".join(map(str, HEAD_DIMS))
         return f"does not take --head-size {shape.head_dim} (it takes {known})"
@@ -139,6 +139,6 @@ def _heads_refusal(case: Case, shape: AttnShape) -> str | None:
     if threads > MOST_THREADS:
         return (
             f"needs {threads} threads for {shape.num_kv_heads} heads of {shape.head_dim}, and a "
-            f"block has {MOST_THREADS} at most: ask for fewer heads"
+            f"block has at most {MOST_THREADS}: ask for fewer heads"
         )
     return None

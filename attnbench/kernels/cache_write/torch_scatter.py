@@ -1,4 +1,4 @@
-"""What is new scattered into a paged cache by PyTorch's indexed assignment."""
+"""New tokens scattered into a paged cache by PyTorch's indexed assignment."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class TorchScatter(WriteBackend):
     """The baseline that vLLM's and FlashInfer's write kernels should beat.
 
-    It knows no slot of -1, so that it is given the tokens without their padding.
+    It cannot skip slots of -1, so it gets the tokens without their padding.
     """
 
     name: ClassVar = "torch"
@@ -26,7 +26,7 @@ class TorchScatter(WriteBackend):
 
         size, cache = write.block_size, write.cache
         if write.quantised:
-            cache = cache.view(torch.uint8)  # fp8 cannot be indexed everywhere
+            cache = cache.view(torch.uint8)  # not every device can index fp8
         tokens = [slots[: write.num_tokens] for slots in write.mappings]
         new = [each[:, : write.num_tokens].transpose(0, 1) for each in write.new]
         scales = write.scales[:, None, None].to(write.dtype)
@@ -55,7 +55,7 @@ class TorchScatter(WriteBackend):
 
 
 def _row(write: LatentWrite, index: int) -> "torch.Tensor":
-    """What is stored of each token: [tokens, latent], or its bytes where they are fp8."""
+    """The stored row of each token: [tokens, latent], or its bytes if fp8."""
     import torch
 
     latents, ropes = (each[index][: write.num_tokens] for each in (write.latents, write.ropes))

@@ -9,9 +9,9 @@ from attnbench.specs.case import Case
 
 
 class TritonWrite(WriteBackend):
-    """Either layout: it goes by the strides of the cache, which must be seen as NHD.
+    """Either layout, by the strides of the cache, which is passed as NHD.
 
-    Whatever fp8 it is asked for, it stores e4m3.
+    It stores e4m3, whichever fp8 is asked for.
     """
 
     name: ClassVar = "triton"
@@ -23,7 +23,7 @@ class TritonWrite(WriteBackend):
 
     def _case_refusal(self, case: Case) -> str | None:
         if case.kv_cache_dtype == "fp8_e5m2":
-            return "stores e4m3 even where fp8_e5m2 is asked for"
+            return "stores e4m3 even if fp8_e5m2 is asked for"
         return super()._case_refusal(case)
 
     def write_keys_values(self, write: KeyValueWrite) -> KeyValueWrite:
@@ -33,6 +33,6 @@ class TritonWrite(WriteBackend):
             )
         except ImportError as error:
             raise Refused(
-                f"this vLLM has no Triton kernel where 0.20 and later have it: {error}"
+                f"this vLLM does not have the Triton kernel where 0.20 and later have it: {error}"
             ) from None
         return write.written_by_slots(triton_reshape_and_cache_flash)

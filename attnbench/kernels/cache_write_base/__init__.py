@@ -1,1 +1,1 @@
-"""What the backends of cache-write share: the guarded pool, the slots, what is written and read."""
+"""Shared by the cache-write backends: the guarded pool, slots, inputs, and reading back."""

@@ -1,4 +1,4 @@
-"""What every backend of cache-write shares: it takes keys and values, latents, or both."""
+"""The base of cache-write backends, which take keys and values, latents, or both."""
 
 from abc import abstractmethod
 from typing import ClassVar
@@ -13,14 +13,14 @@ from attnbench.specs.shape import MlaShape
 
 
 class WriteBackend(Backend):
-    """The shape says what is written: keys and values of heads, or the latents of MLA."""
+    """The shape decides what is written: keys and values of heads, or the latents of MLA."""
 
     layouts: ClassVar = ("NHD", "HND")
     knobs: ClassVar[frozenset[str]] = frozenset({"num_blocks"})
     kv_cache_dtypes: ClassVar[tuple[KvDtype, ...]] = ("auto", "fp8", "fp8_e4m3", "fp8_e5m2")
-    latent_dtypes: ClassVar[tuple[KvDtype, ...]] = ()  # of an MLA cache; none where it writes none
+    latent_dtypes: ClassVar[tuple[KvDtype, ...]] = ()  # of an MLA cache; () if it writes no latents
     dtypes: ClassVar[tuple[Dtype, ...]] = ("bf16", "fp16", "fp32")
-    fp8_capability: ClassVar[tuple[int, int]] = (0, 0)  # of the GPU that its fp8 needs
+    fp8_capability: ClassVar[tuple[int, int]] = (0, 0)  # that its fp8 needs
 
     def num_decode(self, case: Case) -> int:
         return 0
@@ -35,7 +35,7 @@ class WriteBackend(Backend):
         """`write` with its launches: `write.written_by(launch)`."""
 
     def write_latents(self, write: LatentWrite) -> LatentWrite:
-        """The same for latents, where `latent_dtypes` are given."""
+        """The same for latents; called only if `latent_dtypes` is not empty."""
         raise NotImplementedError(f"{self.name} writes no latents")
 
     def refusal(self, case: Case, machine: Machine) -> str | None:
@@ -53,23 +53,23 @@ class WriteBackend(Backend):
         if isinstance(case.shape, MlaShape):
             return self._latents_refusal(case, case.shape) or super()._case_refusal(case)
         if case.kv_cache_dtype == "fp8_ds_mla":
-            return "fp8_ds_mla is a format of latents: it needs --kind mla"
+            return "fp8_ds_mla is a format of latents and needs --kind mla"
         return super()._case_refusal(case)
 
     def _latents_refusal(self, case: Case, shape: MlaShape) -> str | None:
         if not self.latent_dtypes:
-            return "writes keys and values of heads alone, no latents"
+            return "writes only keys and values of heads, no latents"
         if case.layout is not None:
-            return "latents have no heads, so --layout means nothing to them"
+            return "latents have no heads, so --layout does not apply"
         if case.kv_cache_dtype not in self.latent_dtypes:
             return (
-                f"does not take --kv-cache-dtype {case.kv_cache_dtype} of latents (it takes "
+                f"does not take --kv-cache-dtype {case.kv_cache_dtype} for latents (it takes "
                 f"{', '.join(self.latent_dtypes)})"
             )
         if case.kv_cache_dtype == "fp8_ds_mla" and not _fits_ds_mla(case, shape):
             return (
-                "fp8_ds_mla is a format of 512 latents and 64 RoPE elements of bf16 or fp16; these "
-                f"are {shape.kv_lora_rank} and {shape.qk_rope_head_dim} of {case.dtype}"
+                "fp8_ds_mla takes 512 latents and 64 RoPE elements of bf16 or fp16, not "
+                f"{shape.kv_lora_rank} and {shape.qk_rope_head_dim} of {case.dtype}"
             )
         return None
 

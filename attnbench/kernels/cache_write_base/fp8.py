@@ -1,4 +1,4 @@
-"""Quantising to fp8, and how far two correct quantisations may be apart."""
+"""Quantising to fp8, and how far apart two correct quantisations may be."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -8,20 +8,20 @@ from attnbench.kernels.tolerance import Tolerance
 if TYPE_CHECKING:
     import torch
 
-# vLLM maps the largest key onto 200 and the largest value onto 100 where it computes scales.
+# Where vLLM computes scales, it maps the largest key to 200 and the largest value to 100.
 KEY_RANGE, VALUE_RANGE = 200.0, 100.0
 MANTISSA_BITS = {"fp8": 3, "fp8_e4m3": 3, "fp8_ds_mla": 3, "fp8_e5m2": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class OneStep(Tolerance):
-    """A neighbour on the grid of fp8 passes too: kernels divide by the scale, or multiply.
+    """Allows a neighbour on the fp8 grid: some kernels divide by the scale, others multiply.
 
-    `columns` is how many of a row, from its first, are quantised; the others must be exact.
+    The first `columns` elements of a row are quantised; the others must be exact.
     """
 
-    step: float  # between neighbours, relative to the smaller, at most
-    least: float  # between the smallest numbers
+    step: float  # largest step between neighbours, relative to the smaller
+    least: float  # step between the smallest numbers
     columns: int
 
     def slack(self, reference: "torch.Tensor") -> "torch.Tensor":
@@ -32,12 +32,12 @@ class OneStep(Tolerance):
 
 
 def scale_for(largest: "torch.Tensor", onto: "torch.Tensor | float") -> "torch.Tensor":
-    """The fp32 scale that maps the largest element onto that number; 1 where all are zero."""
+    """The fp32 scale that maps the largest element to that number; 1 if all are zero."""
     return (largest.float() / onto).masked_fill(largest == 0, 1.0)
 
 
 def one_step(kv_cache_dtype: str, columns: int, unit: float = 1.0) -> OneStep:
-    """The tolerance of `columns` elements of that fp8, whose smallest number is times `unit`."""
+    """The tolerance for `columns` elements of that fp8, the smallest step multiplied by `unit`."""
     bits = MANTISSA_BITS[kv_cache_dtype]
     smallest = 2.0 ** (-9 if bits == 3 else -16)
     return OneStep(0.0, 0.0, 0.0, step=1.001 * 2.0**-bits, least=smallest * unit, columns=columns)
@@ -46,7 +46,7 @@ def one_step(kv_cache_dtype: str, columns: int, unit: float = 1.0) -> OneStep:
 def quantise(
     values: "torch.Tensor", scale: "torch.Tensor | float", dtype: "torch.dtype"
 ) -> "torch.Tensor":
-    """values / scale in fp8, what is too large at the largest number; in the values' precision."""
+    """values / scale in fp8, computed in the values' precision and clamped to fp8's range."""
     import torch
 
     limit = torch.finfo(dtype).max

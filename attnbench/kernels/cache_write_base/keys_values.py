@@ -1,4 +1,4 @@
-"""Keys and values of attention heads into pages of either layout."""
+"""Keys and values of attention heads, written into pages of either layout."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 
 class KeyValueWrite(CacheWrite):
-    """K and V stand side by side in a page, as vLLM and FlashInfer keep them.
+    """A page holds K, then V, as in vLLM and FlashInfer.
 
     In memory a page is [2, block, heads, head dim] (NHD) or [2, heads, block, head dim] (HND);
-    `cache` is the same in the order [pages, 2, block, heads, head dim], whatever the layout.
+    `cache` is a view of either as [pages, 2, block, heads, head dim].
     """
 
     keys: "tuple[torch.Tensor, ...]"  # by set, [tokens + PADDING, heads, head dim]
     values: "tuple[torch.Tensor, ...]"  # the same
-    scales: "torch.Tensor"  # fp32 [2], of keys and values: value = stored * scale
+    scales: "torch.Tensor"  # fp32 [2], for keys and values: value = stored * scale
 
     def __init__(self, case: Case, setting: Setting) -> None:
         assert isinstance(case.shape, AttnShape)
@@ -62,7 +62,7 @@ class KeyValueWrite(CacheWrite):
         self.scales = scale_for(largest, largest.new_tensor([KEY_RANGE, VALUE_RANGE]))
 
     def written_by_slots(self, kernel: Callable[..., object]) -> Self:
-        """Each set written by one launch of a kernel with the signature of vLLM's two."""
+        """One launch per set of `kernel`, which has the signature of vLLM's two kernels."""
         keys, values = self.tables
         k_scale, v_scale = self.scales.split(1)
 
@@ -95,7 +95,7 @@ class KeyValueWrite(CacheWrite):
         where = self.slots.pages[index], slice(None), self.slots.offsets[index]
         if not self.quantised:
             return self.cache[where].flatten(1)
-        stored = self.cache.view(torch.uint8)[where]  # fp8 cannot be indexed everywhere
+        stored = self.cache.view(torch.uint8)[where]  # not every device can index fp8
         return stored.view(self.kv_dtype).to(torch.bfloat16).flatten(1)
 
     def expected(self, sets: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":

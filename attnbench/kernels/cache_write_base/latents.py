@@ -1,4 +1,4 @@
-"""The compressed latents of MLA, with their RoPE keys, into pages without heads."""
+"""The compressed latents of MLA with their RoPE keys, written into pages without heads."""
 
 from typing import TYPE_CHECKING
 
@@ -15,17 +15,17 @@ from attnbench.specs.shape import MlaShape
 if TYPE_CHECKING:
     import torch
 
-# fp8_ds_mla: a row is 512 latents in e4m3, a fp32 scale for each 128 of them, then RoPE as it came.
+# fp8_ds_mla: a row is 512 latents in e4m3, an fp32 scale per 128 of them, then RoPE unchanged.
 TILE = 128
 SCALES_AT, ROPE_AT = 512, 528  # bytes into the row
 
 
 class LatentWrite(CacheWrite):
-    """`cache` is [pages, block, latent], or bytes [pages, block, 656] where fp8_ds_mla is asked."""
+    """`cache` is [pages, block, latent], or bytes [pages, block, 656] for fp8_ds_mla."""
 
     latents: "tuple[torch.Tensor, ...]"  # by set, [tokens + PADDING, rank]
     ropes: "tuple[torch.Tensor, ...]"  # by set, [tokens + PADDING, RoPE dim]
-    scale: "torch.Tensor"  # fp32, a number: value = stored * scale
+    scale: "torch.Tensor"  # fp32 scalar: value = stored * scale
 
     def __init__(self, case: Case, setting: Setting) -> None:
         assert isinstance(case.shape, MlaShape)
@@ -64,7 +64,7 @@ class LatentWrite(CacheWrite):
         where = self.slots.pages[index], self.slots.offsets[index]
         if not self.quantised:
             return self.cache[where]
-        stored = self.cache.view(torch.uint8)[where]  # fp8 cannot be indexed everywhere
+        stored = self.cache.view(torch.uint8)[where]  # not every device can index fp8
         if not self.tiled:
             return stored.view(self.kv_dtype).to(torch.bfloat16)
         scales = stored[:, SCALES_AT:ROPE_AT].view(torch.float32)
@@ -87,7 +87,7 @@ class LatentWrite(CacheWrite):
 def quantise_tiles(
     latents: "torch.Tensor", dtype: "torch.dtype"
 ) -> "tuple[torch.Tensor, torch.Tensor]":
-    """[n, rank] as fp8, and a fp32 scale for each tile: its largest element is fp8's largest."""
+    """[n, rank] as fp8, and fp32 scales that map each tile's largest element to fp8's largest."""
     import torch
 
     tiles = latents.float().unflatten(1, (-1, TILE))

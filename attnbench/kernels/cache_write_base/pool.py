@@ -1,4 +1,4 @@
-"""The pages of a cache as raw bytes, which tell whether anybody wrote where nobody should."""
+"""The pages of a cache as raw bytes, which reveal writes to memory outside the expected slots."""
 
 from typing import TYPE_CHECKING
 
@@ -6,14 +6,14 @@ if TYPE_CHECKING:
     import torch
 
 CANARY = 0x3A  # every byte of the pool before the first write
-POISON = 0xFF  # every byte of a slot that has yet to be written: NaN in every dtype of a cache
-STEP_BYTES = 2**28  # of pages that are looked at together, so that a scan needs little memory
+POISON = 0xFF  # every byte of a slot still to be written: NaN in every dtype of a cache
+STEP_BYTES = 2**28  # scanned per step, to bound the scan's memory
 
 
 class Pool:
     """Pages of bytes, uint8 [num_pages, *page]; dimension `slot_axis` of a page counts its slots.
 
-    In front of the pages stands one that no slot means, for what is written before the cache.
+    One page that no slot refers to stands in front of them, to catch writes before the cache.
     """
 
     def __init__(self, num_pages: int, page: tuple[int, ...], slot_axis: int, device: str) -> None:
@@ -21,7 +21,7 @@ class Pool:
 
         guarded = torch.full((1 + num_pages, *page), CANARY, dtype=torch.uint8, device=device)
         self.pages = guarded[1:]
-        # The same by slot, [1 + num_pages, slots, ...], in words that are quick to compare.
+        # The same by slot, [1 + num_pages, slots, ...], in words, which compare faster.
         words = guarded.view(torch.int64) if page[-1] % 8 == 0 else guarded
         self._slots = words.movedim(1 + slot_axis, 1)
 
@@ -30,7 +30,7 @@ class Pool:
         self._slots[1:][pages, offsets] = self._word(POISON)
 
     def stray(self, pages: "torch.Tensor", offsets: "torch.Tensor") -> str | None:
-        """A sentence on a write outside of these slots, both int64 [n], None if there was none."""
+        """A sentence on a write outside these slots, both int64 [n], None if there was none."""
         import torch
 
         untouched = self._word(CANARY)

@@ -1,4 +1,4 @@
-"""A prepared cache write, whatever is written: its pool, its slots, and what is read back."""
+"""A prepared cache write of either kind: its pool, its slots, and reading back."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -19,9 +19,9 @@ DEFAULT_BLOCK_SIZE = 16
 
 
 class CacheWrite(Prepared):
-    """The sets write disjoint slots of one pool; what is read back is a row a token.
+    """The sets write disjoint slots of one pool; the output read back is one row per token.
 
-    An fp8 cache is read as the numbers that it stores, scales apart: those stand on a grid.
+    An fp8 cache is read back as its stored numbers, without scales: those lie on a grid.
     """
 
     def __init__(self, case: Case, setting: Setting) -> None:
@@ -51,9 +51,9 @@ class CacheWrite(Prepared):
         self.fill(setting.sets, generator)
 
     def written_by(self, launch: Callable[[int], object], index_bytes: int | None = None) -> Self:
-        """The same with `launch` of a set as its call.
+        """This write with `launch`, called with the index of a set, as its calls.
 
-        `index_bytes` is what a call reads to find the slots, by default the slot mapping.
+        `index_bytes` are those a call reads to find the slots, by default the slot mapping.
         """
         self.calls = rotating(launch, len(self.mappings))
         if index_bytes is None:
@@ -64,18 +64,18 @@ class CacheWrite(Prepared):
 
     @abstractmethod
     def page(self) -> tuple[tuple[int, ...], int]:
-        """The sizes of a page in bytes, and which of its dimensions counts the slots."""
+        """The sizes of a page in bytes, and the dimension that counts its slots."""
 
     @abstractmethod
     def fill(self, sets: int, generator: "torch.Generator") -> None:
-        """Draw what each set writes, with its scales."""
+        """Draw each set's inputs and scales."""
 
     def poison(self, index: int) -> None:
         self.pool.poison(self.slots.pages[index], self.slots.offsets[index])
         self.poisoned[index] = True
 
     def damage(self, index: int) -> str | None:
-        """All that no launched set owns is as it was; sets are poisoned before their launch."""
+        """Memory that no launched set owns must be unchanged; sets are poisoned before launch."""
         owned = self.poisoned.nonzero().flatten()
         pages, offsets = (each[owned].flatten() for each in (self.slots.pages, self.slots.offsets))
         return self.pool.stray(pages, offsets)

@@ -1,6 +1,6 @@
-"""Which slots of the cache the tokens of each working set go to.
+"""The cache slots that the tokens of each working set go to.
 
-A slot is page * block size + offset, as in vLLM. No two tokens share one, in any set.
+A slot is page * block size + offset, as in vLLM. No two tokens share a slot, within or across sets.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from attnbench.kernels.inputs import ordered
 if TYPE_CHECKING:
     import torch
 
-# Rows behind the tokens of a call whose slot is -1, as where a CUDA graph is larger than its batch.
+# Rows behind a call's tokens with slot -1, as if a CUDA graph were larger than its batch.
 PADDING = 2
-SPARE_PAGES = 8  # more than the sets need, at least
+SPARE_PAGES = 8  # minimum number beyond those the sets need
 
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """Where tokens go, by set."""
+    """The slots of the tokens, by set."""
 
     mapping: "torch.Tensor"  # int64 [sets, tokens + PADDING], -1 behind the tokens
     pages: "torch.Tensor"  # int64 [sets, tokens]
@@ -33,9 +33,9 @@ def draw_slots(
     page_order: str,
     generator: "torch.Generator",
 ) -> Slots:
-    """Slots of `sizes` (sets, tokens) among so many pages: random ones, or a stretch for each set.
+    """Slots for `sizes` (sets, tokens) in that many pages: random, or one stretch per set.
 
-    The last slot is given to nobody: a token sent to -1 by mistake would land there.
+    The last slot is given to no token: a token sent to -1 by mistake would land there.
     """
     import torch
 
@@ -49,10 +49,10 @@ def draw_slots(
 def pages_for(
     sizes: tuple[int, int], block_size: int, page_bytes: int, asked: int | None, device: str
 ) -> int:
-    """Pages of a cache for `sizes` (sets, tokens): as asked for, else what is needed.
+    """The pages of a cache for `sizes` (sets, tokens): as asked for, else as needed.
 
-    On a GPU at least four times its L2, so that neighbouring slots are far apart in it. Raises
-    Refused if what was asked for is too few.
+    On a GPU the cache is at least four times its L2, so neighbouring slots are far apart in it.
+    Raises Refused if too few were asked for.
     """
     sets, tokens = sizes
     needed = -(-(sets * tokens + 1) // block_size)
@@ -60,8 +60,8 @@ def pages_for(
         return max(needed + SPARE_PAGES, -(-4 * _l2_bytes(device) // page_bytes))
     if asked < needed:
         raise Refused(
-            f"--num-blocks {asked} of {block_size} tokens is too few for {sets} sets of {tokens} "
-            f"tokens: {needed} or more are needed, or fewer sets by --num-layers"
+            f"--num-blocks {asked} of {block_size} tokens are too few for {sets} sets of {tokens} "
+            f"tokens: at least {needed} are needed, or fewer sets by --num-layers"
         )
     return asked
 

@@ -1,1 +1,1 @@
-"""Backends of the family mla: multi-head latent attention; one file each."""
+"""Backends of the family mla: multi-head latent attention; one file per backend."""

@@ -8,11 +8,11 @@ from attnbench.kernels.vllm.mla_prepared import VllmMlaPrepared
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
 
-MOST_HEADS = 128  # queries are padded to as many
+MOST_HEADS = 128  # queries are padded to this many
 
 
 class CutlassMla(VllmMlaBackend):
-    """Never run by us, for want of the GPU; written against vLLM's sources."""
+    """Written against vLLM's sources; not yet run on Blackwell."""
 
     name: ClassVar = "cutlass_mla"
     enum: ClassVar = "CUTLASS_MLA"
@@ -27,7 +27,7 @@ class CutlassMla(VllmMlaBackend):
         reason = super().refusal(case, machine)
         heads = case.shape.num_q_heads
         if reason is None and heads > MOST_HEADS:
-            return f"has room for {MOST_HEADS} heads, not for {heads}"
+            return f"takes at most {MOST_HEADS} heads, not {heads}"
         return reason
 
     def configure(self, prepared: VllmMlaPrepared) -> None:

@@ -7,10 +7,11 @@ from attnbench.kernels.vllm.mla_prepared import VllmMlaPrepared
 
 
 class FlashAttnMla(VllmMlaBackend):
-    """`num_splits` N lets FlashAttention split the keys of a request into at most N parts.
+    """With `num_splits` N, FlashAttention splits the keys of a request into at most N parts.
 
-    1 forbids it, and its scheduler takes fewer where they fill the GPU. Without the knob vLLM
-    allows 32 where it captures graphs of up to 512 tokens, and leaves larger ones to a heuristic.
+    1 disables splitting, and its scheduler uses fewer splits where those fill the GPU. Without the
+    knob vLLM allows 32 for batches it captures in graphs, up to 512 tokens, and leaves larger ones
+    to a heuristic.
     """
 
     name: ClassVar = "flashattn_mla"
@@ -24,7 +25,7 @@ class FlashAttnMla(VllmMlaBackend):
     split_queries: ClassVar = True
 
     def scheduled(self, prepared: VllmMlaPrepared, metadata: Any) -> Any:
-        """With a split count the tiles are scheduled anew: the schedule must agree with it."""
+        """With a split count, schedule the tiles again: the schedule must agree with it."""
         splits, decode = prepared.case.knob("num_splits"), metadata.decode
         if splits is not None and decode is not None:
             decode.max_num_splits = int(splits)

@@ -6,7 +6,7 @@ from attnbench.kernels.vllm.mla_sparse import VllmSparseMlaBackend
 
 
 class FlashAttnMlaSparse(VllmSparseMlaBackend):
-    """Every key is a page of its own to it; decodes and prefills alike take one token a request."""
+    """It treats every key as a page of its own, and every new token as a request, prefills too."""
 
     name: ClassVar = "flashattn_mla_sparse"
     aliases: ClassVar = ("flash_attn_mla_sparse",)

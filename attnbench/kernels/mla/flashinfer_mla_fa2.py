@@ -1,4 +1,4 @@
-"""FlashInfer's paged MLA decode by its FlashAttention 2 kernels."""
+"""FlashInfer's paged MLA decode with its FlashAttention 2 kernels."""
 
 from typing import ClassVar
 
@@ -9,7 +9,7 @@ from attnbench.specs.case import Case
 
 
 class FlashInferMlaFa2(FlashInferMlaBackend):
-    """Every request, long ones too, in the latent space."""
+    """All requests, long ones too, in the latent space."""
 
     name: ClassVar = "flashinfer-mla-fa2"
     sm_majors: ClassVar = SM_MAJORS["fa2"]

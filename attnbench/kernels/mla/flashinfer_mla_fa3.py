@@ -1,4 +1,4 @@
-"""FlashInfer's paged MLA decode by its kernels for Hopper."""
+"""FlashInfer's paged MLA decode with its Hopper kernels."""
 
 from typing import ClassVar
 
@@ -9,7 +9,7 @@ from attnbench.specs.case import Case
 
 
 class FlashInferMlaFa3(FlashInferMlaBackend):
-    """Every request, long ones too, in the latent space."""
+    """All requests, long ones too, in the latent space."""
 
     name: ClassVar = "flashinfer-mla-fa3"
     sm_majors: ClassVar = SM_MAJORS["fa3"]

@@ -1,4 +1,4 @@
-"""FlashInfer's ragged prefill by its FlashAttention 2 kernels."""
+"""FlashInfer's ragged prefill with its FlashAttention 2 kernels."""
 
 from typing import ClassVar
 
@@ -9,7 +9,7 @@ from attnbench.specs.case import Case
 
 
 class FlashInferRaggedFa2(FlashInferMlaBackend):
-    """Every request, decodes too, over up-projected heads."""
+    """All requests, decodes too, over up-projected heads."""
 
     name: ClassVar = "flashinfer-ragged-fa2"
     sm_majors: ClassVar = SM_MAJORS["fa2"]

@@ -7,7 +7,7 @@ from attnbench.kernels.vllm.mla_backend import VllmMlaBackend
 
 
 class FlashMla(VllmMlaBackend):
-    """Its tile scheduler sets the splits, so that there is no knob for them."""
+    """Its tile scheduler sets the splits, so there is no knob for them."""
 
     name: ClassVar = "flashmla"
     enum: ClassVar = "FLASHMLA"

@@ -6,7 +6,7 @@ from attnbench.kernels.vllm.mla_sparse import VllmSparseMlaBackend
 
 
 class FlashMlaSparse(VllmSparseMlaBackend):
-    """What vLLM serves as an fp8 cache is fp8_ds_mla; it calls that fp8, too."""
+    """Its fp8 cache is fp8_ds_mla, which vLLM also calls fp8."""
 
     name: ClassVar = "flashmla_sparse"
     enum: ClassVar = "FLASHMLA_SPARSE"

@@ -7,7 +7,7 @@ from attnbench.kernels.vllm.mla_backend import VllmMlaBackend
 
 
 class TokenspeedMla(VllmMlaBackend):
-    """DeepSeek's dims over an fp8 cache. Never run by us, for want of the GPU."""
+    """DeepSeek's dims over an fp8 cache. Not yet run on Blackwell."""
 
     name: ClassVar = "tokenspeed_mla"
     enum: ClassVar = "TOKENSPEED_MLA"

@@ -1,4 +1,4 @@
-"""MLA decode in the latent space, unfused, in PyTorch; with a threshold also the prefill path."""
+"""Unfused MLA decode in the latent space, in PyTorch; with a threshold, the prefill path too."""
 
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from attnbench.specs.case import Case
 
 
 class TorchAbsorbed(MlaBackend):
-    """Requests of at most `threshold` new tokens decode absorbed, the others take torch-mha."""
+    """Requests of at most `threshold` new tokens decode absorbed, the others as in torch-mha."""
 
     name: ClassVar = "torch-absorbed"
     knobs: ClassVar = frozenset({"threshold"})
@@ -21,11 +21,11 @@ class TorchAbsorbed(MlaBackend):
     def refusal(self, case: Case, machine: Machine) -> str | None:
         if case.knob("threshold") is not None and case.scope != "layer":
             return (
-                "takes --thresholds at --scope layer alone: the decode and the prefill path do "
-                "equal work only there"
+                "takes --thresholds only at --scope layer, where the decode and the prefill path "
+                "do equal work"
             )
         if case.knob("threshold") is not None and case.index_topk is not None:
-            return "selects keys on the decode path alone, so that --thresholds means nothing to it"
+            return "selects keys only on the decode path, so --thresholds does not apply"
         return super().refusal(case, machine)
 
     def num_decode(self, case: Case) -> int:

@@ -9,7 +9,7 @@ from attnbench.specs.case import Case
 
 
 class TorchMha(MlaBackend):
-    """Every request, decodes too, as multi-head attention."""
+    """All requests, decodes too, as multi-head attention."""
 
     name: ClassVar = "torch-mha"
     kv_cache_dtypes: ClassVar = ("auto", *FP8, "fp8_ds_mla")

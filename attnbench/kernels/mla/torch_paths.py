@@ -1,4 +1,4 @@
-"""The two ways of MLA in PyTorch over one latent cache: absorbed (decode) and up-projected."""
+"""The two paths of MLA in PyTorch over one latent cache: absorbed (decode) and up-projected."""
 
 from typing import TYPE_CHECKING
 
@@ -18,9 +18,9 @@ DEFAULT_BLOCK_SIZE = 64
 class TorchMlaPrepared(MlaPrepared):
     """The first `num_decode` requests take the absorbed path, the others the up-projected one.
 
-    Scope kernel is the attention alone: absorbed queries against the paged latents, or ordinary
+    Scope kernel is only the attention: absorbed queries against the paged latents, or ordinary
     heads against ready keys and values. Scope layer starts from ordinary queries and the paged
-    latents, and runs the projections too.
+    latents, and includes the projections.
     """
 
     def __init__(self, case: Case, setting: Setting, num_decode: int) -> None:
@@ -46,7 +46,7 @@ class TorchMlaPrepared(MlaPrepared):
         return group.first < self.num_decode
 
     def _mask(self, group: Group) -> "torch.Tensor | None":
-        """What a query may see, bool [q_len, keys]: of its selection, where that is sparse."""
+        """The keys each query may see, bool [q_len, keys]; among its selected keys if sparse."""
         import torch
 
         if self.topk is None:
@@ -83,9 +83,9 @@ class TorchMlaPrepared(MlaPrepared):
         self.decode_outputs[index][group.tokens].copy_(result.flatten(0, 1))
 
     def _cached(self, index: int, group: Group) -> "torch.Tensor":
-        """The keys of a group's requests [count, kv_len, latent]; if sparse those of each token.
+        """The keys of a group's requests, [count, kv_len, latent].
 
-        Then [count, q_len, topk, latent].
+        If sparse, those that each token selects: [count, q_len, topk, latent].
         """
         if self.topk is None:
             slots = self.cached_slots(index, group)

@@ -1,4 +1,4 @@
-"""vLLM's MLA decode in Triton, which runs on every GPU."""
+"""vLLM's MLA decode in Triton, for any GPU."""
 
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ from attnbench.specs.case import Case
 
 
 class TritonMla(VllmMlaBackend):
-    """It takes each new token for a request of its own, and so one a request."""
+    """It treats each new token as a request, so it takes one new token per request."""
 
     name: ClassVar = "triton_mla"
     enum: ClassVar = "TRITON_MLA"
@@ -21,7 +21,7 @@ class TritonMla(VllmMlaBackend):
     def refusal(self, case: Case, machine: Machine) -> str | None:
         splits = case.knob("num_splits")
         if splits is not None and int(splits) & (int(splits) - 1):
-            return f"is compiled for each split count, a power of 2, not for --num-splits {splits}"
+            return f"needs --num-splits to be a power of 2, not {splits}"
         return super().refusal(case, machine)
 
     def configure(self, prepared: VllmMlaPrepared) -> None:

@@ -7,7 +7,7 @@ from attnbench.kernels.vllm.mla_backend import VllmMlaBackend
 
 
 class VllmFlashInferMla(VllmMlaBackend):
-    """Never run by us, for want of the GPU; written against vLLM's sources."""
+    """Written against vLLM's sources; not yet run on Blackwell."""
 
     name: ClassVar = "flashinfer_mla"
     enum: ClassVar = "FLASHINFER_MLA"

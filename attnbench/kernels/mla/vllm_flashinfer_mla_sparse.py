@@ -7,7 +7,7 @@ from attnbench.kernels.vllm.mla_sparse import VllmSparseMlaBackend
 
 
 class VllmFlashInferMlaSparse(VllmSparseMlaBackend):
-    """Never run by us, for want of the GPU; written against vLLM's sources."""
+    """Written against vLLM's sources; not yet run on Blackwell."""
 
     name: ClassVar = "flashinfer_mla_sparse"
     enum: ClassVar = "FLASHINFER_MLA_SPARSE"

@@ -1,4 +1,4 @@
-"""The other MLA backends of the installed vLLM's registry, under their names there."""
+"""The other MLA backends of the installed vLLM, under the names of its registry."""
 
 import re
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from attnbench.kernels.vllm.mla_backend import VllmMlaBackend
 from attnbench.kernels.vllm.mla_sparse import VllmSparseMlaBackend
 from attnbench.kernels.vllm.names import registered
 
-# Other platforms', and those that a model's own layer drives in place of MLAAttention.
+# Other platforms', and those that a model's own layer drives instead of MLAAttention.
 ELSEWHERE = re.compile(r"^(ROCM|XPU|CPU|AMX)_|DSV4")
 
 
 def more_backends() -> Iterator[Backend]:
-    """One for each name of MLA; the registry drops those that a file's backend answers to.
+    """One per MLA name; the registry drops those that a backend with a file of its own answers to.
 
-    vLLM itself says what each can serve, and how it splits a batch.
+    vLLM itself says what each can serve and how it splits a batch.
     """
     for name in registered():
         if "MLA" in name and not ELSEWHERE.search(name):

@@ -1,1 +1,1 @@
-"""What every MLA kernel shares: the latent cache, its formats, the inputs and the reference."""
+"""Shared by all MLA kernels: the latent cache, its formats, the inputs and the reference."""

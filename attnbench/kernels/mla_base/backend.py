@@ -1,4 +1,4 @@
-"""What every MLA backend refuses, before it imports anything."""
+"""The refusals of every MLA backend; they import nothing."""
 
 from typing import ClassVar
 
@@ -12,12 +12,12 @@ FP8: tuple[KvDtype, ...] = ("fp8", "fp8_e4m3")
 
 
 class MlaBackend(Backend):
-    """Capability is asked first: a kernel for another GPU must not be compiled or downloaded."""
+    """Checks capability first: a kernel for another GPU must not be compiled or downloaded."""
 
     scopes: ClassVar[tuple[Scope, ...]] = ("kernel", "layer")
-    sm_majors: ClassVar[tuple[int, ...]] = ()  # the first digits of SMs that it runs on, () for all
+    sm_majors: ClassVar[tuple[int, ...]] = ()  # major versions of the SMs it runs on, () for all
     dtypes: ClassVar[tuple[Dtype, ...]] = ("bf16", "fp16", "fp32")
-    # Dims that its kernels are made for, by field of the shape; those not named may be any.
+    # The dims its kernels are compiled for, by field of the shape; fields not named may be any.
     dims: ClassVar[dict[str, tuple[int, ...]]] = {}
 
     def refusal(self, case: Case, machine: Machine) -> str | None:

@@ -1,7 +1,7 @@
-"""How a token's latents stand in the cache: as they are, in fp8, or in DeepSeek's fp8_ds_mla.
+"""Formats of a token's latents in the cache: unchanged, fp8, or DeepSeek's fp8_ds_mla.
 
-A row of fp8_ds_mla, as vLLM's concat_and_cache_mla writes and FlashMLA's sparse kernels read it:
-the compressed KV in e4m3, a fp32 scale for each 128 of them, then the RoPE key in bf16.
+A row of fp8_ds_mla, as vLLM's concat_and_cache_mla writes it and FlashMLA's sparse kernels read it:
+the compressed KV in e4m3, an fp32 scale per 128 elements, then the RoPE key in bf16.
 """
 
 from typing import TYPE_CHECKING
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     import torch
 
 E4M3_MAX = 448.0
-BYTES = ("fp8", "fp8_e4m3", "fp8_ds_mla")  # formats that are held as uint8
+BYTES = ("fp8", "fp8_e4m3", "fp8_ds_mla")  # formats stored as uint8
 
 
 def encode(latents: "torch.Tensor", shape: MlaShape, kv_cache_dtype: str) -> "torch.Tensor":
-    """Latents [..., latent] as they are stored: unchanged, or bytes, uint8 [..., bytes a row]."""
+    """Latents [..., latent] as stored: unchanged, or uint8 [..., bytes per row]."""
     import torch
 
     if kv_cache_dtype not in BYTES:
@@ -36,7 +36,7 @@ def encode(latents: "torch.Tensor", shape: MlaShape, kv_cache_dtype: str) -> "to
 def decode(
     stored: "torch.Tensor", shape: MlaShape, kv_cache_dtype: str, dtype: "torch.dtype"
 ) -> "torch.Tensor":
-    """The latents that stored rows stand for: [..., latent] of `dtype`."""
+    """The latents that stored rows represent: [..., latent] of `dtype`."""
     import torch
 
     if kv_cache_dtype not in BYTES:

@@ -12,8 +12,8 @@ from attnbench.specs.shape import MlaShape
 if TYPE_CHECKING:
     import torch
 
-STEP_PAGES = 4096  # quantised at a time: a pool may be most of the memory
-NAN_BYTE = 0xFF  # repeated, it is NaN in e4m3, bf16, fp16 and fp32
+STEP_PAGES = 4096  # quantised per step, as a pool may take most of the memory
+NAN_BYTE = 0xFF  # NaN in e4m3 and, repeated, in bf16, fp16 and fp32
 LARGEST_E4M3 = 0x7E  # 448
 
 
@@ -28,10 +28,9 @@ class LatentPool:
     def filled(
         cls, case: Case, tables: PageTables, generator: "torch.Generator", *, nan_tails: bool
     ) -> Self:
-        """Random latents, or zeros; NaN in pages of nobody.
+        """Random latents, or zeros; NaN in pages that no request owns.
 
-        Behind a request's last token stands NaN, or with `nan_tails` false the largest value that
-        multiplies to zero.
+        Behind a request's last token stands NaN or, without `nan_tails`, a large finite value.
         """
         import torch
 
@@ -48,15 +47,29 @@ class LatentPool:
         for part in stored.split(STEP_PAGES):
             page = (*part.shape[:2], case.shape.latent_dim)
             part.copy_(encode(cached(page, dtype, generator, case.kv_data), case.shape, kv))
-        # As bytes of fp8_ds_mla the largest value would make an infinite scale.
+        # As a byte of fp8_ds_mla's scales, the largest value would make them infinite.
         finite = not nan_tails and kv != "fp8_ds_mla"
         _spoil_bytes(stored, tables, case, LARGEST_E4M3 if finite else NAN_BYTE)
         return cls(stored, case, tables)
 
     @property
     def page_bytes(self) -> int:
-        """Of one page."""
+        """Bytes of one page."""
         return int(self.stored[0].nbytes)
+
+    def new_slots(self) -> "torch.Tensor":
+        """The slot of each of the batch's new tokens: int64 [sets, tokens]."""
+        import torch
+
+        tables, batch = self.tables.tables, self.case.batch
+        sizes, device = (len(tables), batch.num_tokens), tables.device
+        found = torch.empty(sizes, dtype=torch.int64, device=device)
+        for group in groups_of(batch):
+            table = tables[:, group.requests].flatten(0, 1)
+            positions = torch.arange(group.kv_len - group.q_len, group.kv_len, device=device)
+            slots = self.slots(table, positions.expand(len(table), -1))
+            found[:, group.tokens] = slots.view(len(tables), -1)
+        return found
 
     def write(self, slots: "torch.Tensor", latents: "torch.Tensor") -> None:
         """Store latents [..., latent] in slots int64 [...], counted over all pages."""
@@ -64,12 +77,12 @@ class LatentPool:
         self.stored.view(-1, self.stored.shape[-1])[slots.flatten()] = rows.flatten(0, -2)
 
     def read(self, slots: "torch.Tensor", dtype: "torch.dtype") -> "torch.Tensor":
-        """What stands in slots int64 [...]: [..., latent] of `dtype`."""
+        """The latents in slots int64 [...]: [..., latent] of `dtype`."""
         rows = self.stored.view(-1, self.stored.shape[-1])[slots]
         return decode(rows, self.shape, self.case.kv_cache_dtype, dtype)
 
     def slots(self, table: "torch.Tensor", positions: "torch.Tensor") -> "torch.Tensor":
-        """The slots of positions int64 [n, k] in requests of pages int32 [n, pages]: [n, k]."""
+        """The slots [n, k] of positions int64 [n, k] in requests with pages int32 [n, pages]."""
         block = self.tables.block_size
         pages = table.long().gather(1, positions // block)
         return pages * block + positions % block

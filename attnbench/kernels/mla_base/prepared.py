@@ -1,4 +1,4 @@
-"""The inputs, outputs and fp32 reference of every MLA kernel, whichever path it takes."""
+"""Inputs, outputs and fp32 reference of every MLA kernel, on either path."""
 
 from typing import TYPE_CHECKING
 
@@ -20,10 +20,11 @@ class MlaPrepared(AttentionPrepared):
     """The first `num_decode` requests take the decode path, the others the prefill path.
 
     A decode at scope kernel has absorbed queries [tokens, heads, latent] and outputs [tokens,
-    heads, rank]; all else has ordinary queries [tokens, heads, qk] and outputs [tokens, heads, v].
-    `weights` [sets, heads, nope + v, rank] are kv_b_proj's, of unit variance after the projection
-    as trained ones roughly are; at scope kernel all sets share one. `new_latents` [sets, tokens,
-    latent] are the batch's own tokens before they were cached. A subclass sets `calls`.
+    heads, rank]; everything else has ordinary queries [tokens, heads, qk] and outputs [tokens,
+    heads, v]. `weights` [sets, heads, nope + v, rank] are those of kv_b_proj, scaled to unit
+    variance after the projection, roughly as trained ones are; at scope kernel all sets share one.
+    `new_latents` [sets, tokens, latent] are the batch's own tokens before caching. A subclass sets
+    `calls`.
     """
 
     resolved: dict[str, Value]
@@ -47,7 +48,7 @@ class MlaPrepared(AttentionPrepared):
         generator, self.dtype = seeded(setting.device, setting.seed), torch_dtype(case.dtype)
         self.tables = page_tables(case.batch, block_size, setting.sets, generator, case.page_order)
         self.pool = LatentPool.filled(case, self.tables, generator, nan_tails=nan_tails)
-        self.slots = self._new_slots()
+        self.slots = self.pool.new_slots()
         latents = (*self.slots.shape, self.shape.latent_dim)
         self.new_latents = cached(latents, self.dtype, generator, case.kv_data)
         self.pool.write(self.slots, self.new_latents)
@@ -66,14 +67,14 @@ class MlaPrepared(AttentionPrepared):
         return normal(sizes, self.dtype, generator) * shape.kv_lora_rank**-0.5
 
     def _selection(self, sets: int, generator: "torch.Generator") -> "torch.Tensor | None":
-        """The keys that each token attends to, as `topk_indices` draws them; None where dense."""
+        """The keys that each token attends to, as drawn by `topk_indices`; None if dense."""
         case = self.case
         if case.index_topk is None:
             return None
         return topk_indices(case.batch, sets, case.index_topk, case.topk_pattern, generator)
 
     def _fill_queries(self, sets: int, generator: "torch.Generator") -> None:
-        """Queries and outputs by path; at scope layer both are parts of one tensor."""
+        """Make queries and outputs by path; at scope layer both paths are parts of one tensor."""
         import torch
 
         shape, heads = self.shape, self.shape.num_q_heads
@@ -101,25 +102,12 @@ class MlaPrepared(AttentionPrepared):
         return torch.full(shape, float("nan"), dtype=self.dtype, device=self.device)
 
     def take_fp8_queries(self) -> None:
-        """What the kernel gets are queries in e4m3 at scale 1, in the reference too."""
+        """Use queries in e4m3 at scale 1, in the reference too."""
         import torch
 
         self.fp8_queries = True
         if not self.layer:
             self.decode_queries = self.decode_queries.to(torch.float8_e4m3fn)
-
-    def _new_slots(self) -> "torch.Tensor":
-        """The slot of each of the batch's new tokens: int64 [sets, tokens]."""
-        import torch
-
-        sets = len(self.tables.tables)
-        found = torch.empty((sets, self.batch.num_tokens), dtype=torch.int64, device=self.device)
-        for group in self.groups:
-            table = self.tables.tables[:, group.requests].flatten(0, 1)
-            positions = torch.arange(group.kv_len - group.q_len, group.kv_len, device=self.device)
-            slots = self.pool.slots(table, positions.expand(len(table), -1))
-            found[:, group.tokens] = slots.view(sets, -1)
-        return found
 
     def cached_slots(self, index: int, group: Group) -> "torch.Tensor":
         """The slots of all tokens of a group's requests: int64 [count, kv_len]."""
@@ -141,10 +129,10 @@ class MlaPrepared(AttentionPrepared):
 
         for outputs in (self.decode_outputs, self.prefill_outputs):
             outputs[index].fill_(float("nan"))
-            torch.full_like(outputs[index], float("nan"))  # what the next call may be given
+            torch.full_like(outputs[index], float("nan"))  # memory the next call may get
 
     def output(self, index: int) -> "torch.Tensor":
-        """Of unlike widths, where paths mix at scope kernel, the narrower ends in zeros."""
+        """Where paths of different widths mix, at scope kernel, the narrower rows end in zeros."""
         import torch
 
         parts = (self.decode_outputs[index], self.prefill_outputs[index])
@@ -152,7 +140,7 @@ class MlaPrepared(AttentionPrepared):
 
     @property
     def width(self) -> int:
-        """Elements of an output row, the wider path's."""
+        """Elements per output row, those of the wider path."""
         rank, value = self.shape.kv_lora_rank, self.shape.v_head_dim
         if self.layer or not self.decode_tokens:
             return value
@@ -161,12 +149,12 @@ class MlaPrepared(AttentionPrepared):
     def _widened(self, rows: "torch.Tensor") -> "torch.Tensor":
         from torch.nn.functional import pad
 
-        if not len(rows):  # it has the width of a path that nothing takes
+        if not len(rows):  # with the width of a path that no request takes
             return rows.new_empty((0, self.width))
         return pad(rows, (0, self.width - rows.shape[1]))
 
     def _touched(self) -> int:
-        """Bytes that a call reads and writes: whole pages, or the rows that are selected."""
+        """Bytes that a call reads and writes: whole pages, or the selected rows if sparse."""
         import torch
 
         kv = self.tables.pages_a_set * self.pool.page_bytes
@@ -179,20 +167,20 @@ class MlaPrepared(AttentionPrepared):
         return int(kv + queries + outputs + (self.weights[0].nbytes if self.layer else 0))
 
     def _chosen(self, topk: "torch.Tensor", group: Group) -> "torch.Tensor":
-        """The slots of set 0 that a group's tokens select, without what fills up: int64 [n]."""
+        """The slots of set 0 that a group's tokens select, without the filling: int64 [n]."""
         return self.selected_slots(0, group)[topk[group.tokens] >= 0]
 
     def selected_slots(self, index: int, group: Group) -> "torch.Tensor":
         """The slots that a group's tokens select, int64 [count * q_len, topk].
 
-        Where a token selects fewer, its request's first slot stands.
+        A token that selects fewer is filled up with its request's first slot.
         """
         assert self.topk is not None
         table = self.tables.of(index, group).repeat_interleave(group.q_len, dim=0)
         return self.pool.slots(table, self.topk[index, group.tokens].long().clamp_min(0))
 
     def attended(self, rows: Rows) -> "torch.Tensor":
-        """In the latent space, which is the same as over up-projected heads in exact arithmetic."""
+        """In the latent space; exact arithmetic would give the same over up-projected heads."""
         rank, decodes = self.shape.kv_lora_rank, rows.group.first < self.num_decode
         weights = self.weights[rows.sets % len(self.weights), rows.heads].float()
         w_uk, w_uv = weights.split([self.shape.qk_nope_head_dim, self.shape.v_head_dim], dim=1)
@@ -204,7 +192,7 @@ class MlaPrepared(AttentionPrepared):
         return self._widened(result)
 
     def _latent_query(self, rows: Rows, w_uk: "torch.Tensor", *, decodes: bool) -> "torch.Tensor":
-        """Queries of these rows against latents, fp32 [n, latent]."""
+        """The queries of these rows in the latent space, fp32 [n, latent]."""
         import torch
 
         if decodes and not self.layer:
@@ -221,9 +209,9 @@ class MlaPrepared(AttentionPrepared):
         return absorbed
 
     def _latents_of(self, rows: Rows, *, decodes: bool) -> "tuple[torch.Tensor, torch.Tensor]":
-        """What these rows attend to, fp32 [n, keys, latent], and how many keys count for each.
+        """The latents these rows attend to, fp32 [n, keys, latent], and each row's number of keys.
 
-        A prefill has its new tokens as they were before they were cached.
+        A prefill has its new tokens as they were before caching.
         """
         import torch
 
@@ -243,7 +231,7 @@ class MlaPrepared(AttentionPrepared):
 
 
 def _picked(stored: "torch.Tensor", *index: "torch.Tensor") -> "torch.Tensor":
-    """Indexed as bytes where it is fp8, which cannot be indexed on every device."""
+    """Indexed as bytes if fp8, which not every device can index."""
     import torch
 
     if stored.dtype.itemsize > 1:

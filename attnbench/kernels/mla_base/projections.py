@@ -1,4 +1,4 @@
-"""The products around attention at scope layer, as vLLM's MLA layer runs them."""
+"""The products around attention at scope layer, as in vLLM's MLA layer."""
 
 from typing import TYPE_CHECKING
 
@@ -7,9 +7,9 @@ if TYPE_CHECKING:
 
 
 def absorb(queries: "torch.Tensor", w_uk: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
-    """Queries [tokens, heads, nope + rope] by [heads, nope, rank]: [tokens, heads, rank], and RoPE.
+    """Queries [tokens, heads, nope + rope] times [heads, nope, rank]: [tokens, heads, rank].
 
-    The RoPE part [tokens, heads, rope] is a view.
+    The second result is the RoPE part [tokens, heads, rope], a view.
     """
     import torch
 
@@ -18,7 +18,7 @@ def absorb(queries: "torch.Tensor", w_uk: "torch.Tensor") -> "tuple[torch.Tensor
 
 
 def project_values(attended: "torch.Tensor", w_uv: "torch.Tensor", out: "torch.Tensor") -> None:
-    """Attended latents [tokens, heads, rank] by [heads, v, rank] into out [tokens, heads, v]."""
+    """Attended latents [tokens, heads, rank] times [heads, v, rank] into out [tokens, heads, v]."""
     import torch
 
     torch.bmm(attended.transpose(0, 1), w_uv.transpose(1, 2), out=out.transpose(0, 1))
@@ -27,9 +27,9 @@ def project_values(attended: "torch.Tensor", w_uv: "torch.Tensor", out: "torch.T
 def up_project(
     latents: "torch.Tensor", weights: "torch.Tensor", nope: int
 ) -> "tuple[torch.Tensor, torch.Tensor]":
-    """Latents [tokens, latent] by [heads, nope + v, rank]: keys and values of ordinary heads.
+    """Latents [tokens, latent] times [heads, nope + v, rank]: keys and values of ordinary heads.
 
-    Keys are [tokens, heads, nope + rope], values [tokens, heads, v], a view.
+    Keys are [tokens, heads, nope + rope]; values, a view, are [tokens, heads, v].
     """
     from torch.nn.functional import linear
 

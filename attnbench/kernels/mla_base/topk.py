@@ -1,4 +1,4 @@
-"""Which keys sparse attention is sent to: what a model's indexer would hand the kernel."""
+"""The keys that sparse attention selects, in the form a model's indexer gives the kernel."""
 
 from typing import TYPE_CHECKING
 
@@ -8,15 +8,15 @@ from attnbench.specs.batch import Batch
 if TYPE_CHECKING:
     import torch
 
-STEP_ELEMENTS = 2**26  # random ranks that are drawn at a time
+STEP_ELEMENTS = 2**26  # random ranks drawn per step
 
 
 def topk_indices(
     batch: Batch, sets: int, topk: int, pattern: str, generator: "torch.Generator"
 ) -> "torch.Tensor":
-    """Positions within its own request that each new token selects: int32 [sets, tokens, topk].
+    """The positions in its own request that each new token selects: int32 [sets, tokens, topk].
 
-    Causal and without replacement; a token that sees fewer keys selects all, and -1 follows.
+    Causal and without replacement; a token that sees fewer keys selects all, then -1.
     `pattern` is random, window (the last keys) or prefix (the first).
     """
     import torch
@@ -44,7 +44,7 @@ def _seen(group: Group, sets: int, device: "torch.device") -> "torch.Tensor":
 def _random(
     seen: "torch.Tensor", kv_len: int, most: int, generator: "torch.Generator"
 ) -> "torch.Tensor":
-    """The keys of the highest random ranks, in order of rank as an indexer's: [rows, most]."""
+    """The keys of highest random rank, in order of rank as an indexer gives them: [rows, most]."""
     import torch
 
     places = torch.arange(kv_len, device=seen.device)

@@ -1,1 +1,1 @@
-"""vLLM's surface as the backends of several families need it, found by feature, not by version."""
+"""vLLM's API as several families need it; differences are found by feature, not by version."""

@@ -1,4 +1,4 @@
-"""The backends of vLLM's registry for standard attention: what each refuses, in its own words."""
+"""vLLM's backends of standard attention: their configuration, and refusals in vLLM's words."""
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,14 +26,14 @@ USUAL_BLOCK_SIZE = 16  # vLLM's default on NVIDIA GPUs
 
 
 class VllmAttention(Backend):
-    """A backend of vLLM's registry, under its name there."""
+    """A backend of vLLM's registry; `enum` is its name there."""
 
     enum: ClassVar[str]
     module: ClassVar = "vllm"
     devices: ClassVar = ("cuda",)
     layouts: ClassVar[tuple[Layout, ...]] = ("NHD", "HND")
     scopes: ClassVar = ("kernel", "layer")
-    nan_tails: ClassVar[bool] = False  # whether NaN may stand behind a request's last token
+    nan_tails: ClassVar[bool] = False  # whether it tolerates NaN behind a request's last token
 
     def refusal(self, case: Case, machine: Machine) -> str | None:
         return super().refusal(case, machine) or self._vllm_refusal(case, machine)
@@ -52,11 +52,11 @@ class VllmAttention(Backend):
         return {}
 
     def verify(self, case: Case, layer: Any, builder: Any, metadata: Any) -> dict[str, Value]:
-        """Facts of what will run. Raises Refused if it is not what was asked for."""
+        """Facts on what will run. Raises Refused if vLLM chose something else than asked."""
         return {}
 
     def config(self, case: Case, page: int, *, graphs: bool) -> "VllmConfig":
-        """The configuration of the case's layer."""
+        """The VllmConfig of the case's layer, with pages of `page` tokens."""
         return vllm_config(
             LayerConfig(
                 shape=case.shape,
@@ -70,7 +70,7 @@ class VllmAttention(Backend):
         )
 
     def _vllm_refusal(self, case: Case, machine: Machine) -> str | None:
-        """The backend's own reasons, in its words, and ours about the size of a page."""
+        """The backend's own reasons, in its words, and ours for the page size."""
         assert isinstance(case.shape, AttnShape)
         try:
             cls = backend_class(self.enum)

@@ -1,4 +1,4 @@
-"""Standard attention as vLLM serves it: its own layer, builder and impl over its own cache."""
+"""Standard attention as vLLM serves it, on its own layer, builder and impl."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,7 +54,7 @@ class VllmPrepared(AttentionPrepared):
         self.device, self.key_dim = setting.device, self.shape.head_dim
         self.scale = self.shape.head_dim**-0.5
         generator = seeded(setting.device, setting.seed)
-        # bf16 as in gpt-oss, and as FlashAttention demands.
+        # bf16 as in gpt-oss and as FlashAttention requires.
         self.sinks = normal((self.num_heads,), torch.bfloat16, generator) if case.sinks else None
         activate(config)
         start(setting.device)
@@ -72,10 +72,10 @@ class VllmPrepared(AttentionPrepared):
     def _pages(
         self, config: "VllmConfig", page: int, generator: "torch.Generator"
     ) -> tuple[CacheFormat, PageTables]:
-        """How the backend keeps a cache, and which pages the requests own."""
+        """The backend's cache format, and the pages that the requests own."""
         case, shape, cls = self.case, self.shape, self.cls
         use_layout(config, case.layout or "NHD")
-        if hasattr(cls, "set_head_size_v"):  # of classes whose values may be of another size
+        if hasattr(cls, "set_head_size_v"):  # of classes whose V may have another head size
             cls.set_head_size_v(shape.head_dim)
         tables = layer_tables(case.batch, page, generator, case.page_order)
         config.cache_config.num_gpu_blocks = tables.num_pages
@@ -136,7 +136,7 @@ class VllmPrepared(AttentionPrepared):
         self.new = new.transpose(1, 2).to(dtype).contiguous()
         ends = (sets, case.batch.num_tokens, shape.num_q_heads, shape.head_dim)
         self.queries = normal(ends, dtype, generator)
-        if self.caches.quantised:  # values that fp8 holds, whoever quantises them
+        if self.caches.quantised:  # to values that are exact in fp8, whoever quantises them
             for each in self.queries:
                 each.copy_(quantise(each, QUERY_SCALE, kv_dtype).float() * QUERY_SCALE)
         self.outputs = list(torch.full_like(self.queries, float("nan")))
@@ -150,7 +150,7 @@ class VllmPrepared(AttentionPrepared):
             self.touched_bytes += self.new[0].nbytes
 
     def _launch(self, slots: "torch.Tensor", index: int) -> Callable[[], object]:
-        """The launch of one layer; it holds the tensors and not this object."""
+        """The launch of one layer; it refers to the tensors, not to this object."""
         layer, (key, value) = self.layer, self.new[index]
         cache, query = self.caches.views[index], self.queries[index]
         if layer.query_quant is not None:  # production quantises before the layer's forward
@@ -164,7 +164,7 @@ class VllmPrepared(AttentionPrepared):
         return partial(_one_after_the_other, update, attention)
 
     def poison(self, index: int) -> None:
-        """At scope layer the new tokens' slots too: the call has to write them."""
+        """At scope layer also the slots of the new tokens, which the call has to write."""
         super().poison(index)
         if self.case.scope == "layer":
             where = (self.slots[0][index], self.slots[1][index])
@@ -200,7 +200,7 @@ def _builder(cls: Any, layer: Any, config: "VllmConfig", page: int, device: str)
     """The backend's metadata builder for that one layer."""
     import torch
 
-    # A windowed layer's own specification names the smallest page, not the one in use.
+    # The spec of a windowed layer has the smallest page size, not the one in use.
     spec = replace(layer.get_kv_cache_spec(config), block_size=page)
     make = cls.get_builder_cls()
     with _refusals_of(cls.get_name()):
@@ -213,7 +213,7 @@ def _name(dtype: "torch.dtype") -> str:
 
 @contextmanager
 def _refusals_of(name: str) -> Iterator[None]:
-    """Some backends find only while they are built that they do not do what is asked."""
+    """Some backends find out only while they are built that they cannot serve the case."""
     try:
         yield
     except (NotImplementedError, ImportError) as error:
@@ -221,7 +221,7 @@ def _refusals_of(name: str) -> Iterator[None]:
 
 
 def _set_scale(layer: Any, name: str, value: float) -> None:
-    """The scale of q, k or v, in every place where an impl may look for it."""
+    """Set the scale of q, k or v everywhere an impl may read it."""
     getattr(layer, f"_{name}_scale").fill_(value)
     setattr(layer, f"_{name}_scale_float", value)
     if hasattr(layer, f"_{name}_scale_cpu"):

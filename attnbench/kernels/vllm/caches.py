@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class LayerCaches:
-    """A cache a layer, all in one pool; the layers share the page tables.
+    """One cache per layer, all in one pool; the layers share the page tables.
 
-    `dtype` is the model's, `kv_dtype` that of what is stored; fp8 is kept as bytes, as in vLLM.
+    `dtype` is the model's, `kv_dtype` the cache's; fp8 is stored as bytes, as in vLLM.
     """
 
     def __init__(
@@ -38,23 +38,23 @@ class LayerCaches:
             device=device,
         )
         self.pool = format_.by_token(memory)  # [layers * pages, block, 2, heads, dim]
-        self.views = format_.viewed(memory).split(tables.num_pages)  # as the backend takes each
+        self.views = format_.viewed(memory).split(tables.num_pages)  # each as the backend takes it
         self.first_pages = torch.arange(layers, device=device) * tables.num_pages
 
     @property
     def nan(self) -> float:
-        """NaN as the pool keeps it."""
+        """NaN as stored in the pool."""
         return as_stored(float("nan"), self.kv_dtype)
 
     @property
     def page_bytes(self) -> int:
-        """Of one page, keys and values."""
+        """Bytes of one page, keys and values."""
         return int(self.pool[0].nbytes)
 
     def fill(
         self, batch: Batch, kv_data: str, generator: "torch.Generator", *, nan_tails: bool
     ) -> None:
-        """Random normal values or zeros, and what ruins a result where nothing may read."""
+        """Fill in random normal values or zeros, and hostile values where nothing may be read."""
         large = as_stored(LARGE, self.kv_dtype)
         for cache in self.pool.split(self.tables.num_pages):
             values = cached(tuple(cache.shape), self.dtype, generator, kv_data)
@@ -75,7 +75,7 @@ class LayerCaches:
         return stored.contiguous().view(self.kv_dtype).float() * self._scales(heads)
 
     def _stored(self, values: "torch.Tensor") -> "torch.Tensor":
-        """[..., 2, heads, dim] as the pool keeps it."""
+        """Values [..., 2, heads, dim] as stored in the pool."""
         if not self.quantised:
             return values
         return raw(quantise(values, self._scales(heads=True), self.kv_dtype))

@@ -18,31 +18,31 @@ if TYPE_CHECKING:
 
 ARCHITECTURE = "AttnBenchForCausalLM"
 TORCH_NAMES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
-# What vLLM serves with on this class of GPU; the sizes of captured graphs follow from it, and from
-# those the thresholds at which builders change kernels.
+# vLLM's defaults on this class of GPU. They determine the sizes of captured graphs, and those the
+# thresholds at which builders change kernels.
 MAX_NUM_SEQS = 1024
 MAX_NUM_BATCHED_TOKENS = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class LayerConfig:
-    """What the configuration of a layer follows from."""
+    """Everything that determines the configuration of a layer."""
 
     shape: Shape
     dtype: str
     batch: Batch
     block_size: int
     kv_cache_dtype: str = "auto"
-    graphs: bool = True  # captured as production does; builders choose split counts by it
+    graphs: bool = True  # graphs captured as in production; builders choose split counts by it
     # Fields of vLLM's attention_config, e.g. flash_attn_version; unknown ones are refused.
     attention: Mapping[str, object] = field(default_factory=dict)
     model: Mapping[str, object] = field(default_factory=dict)  # more of config.json: index_topk
 
 
 def vllm_config(wanted: LayerConfig) -> "VllmConfig":
-    """A configuration of its own, so that no layer of an earlier case is in it.
+    """A new configuration, without the layers of earlier cases.
 
-    Raises Refused for a field of attention_config that this vLLM has not.
+    Raises Refused for a field of attention_config that this vLLM does not have.
     """
     import_vllm()
     from vllm.config import (
@@ -86,15 +86,15 @@ def _scheduler_config(batch: Batch, max_model_len: int) -> "SchedulerConfig":
 
 
 def _check_fields(config: type, given: Mapping[str, object]) -> None:
-    """vLLM takes an unknown attribute without a word, and a knob would silently do nothing."""
+    """Refuse unknown fields: vLLM ignores them, and a knob would silently do nothing."""
     known = {f.name for f in fields(config)} if is_dataclass(config) else set()
     for name in given:
         if name not in known:
-            raise Refused(f"needs attention_config.{name}, which this vLLM has not")
+            raise Refused(f"needs attention_config.{name}, which this vLLM does not have")
 
 
 def _rounded_up(length: int) -> int:
-    """To a power of two, so that many cases share one model configuration."""
+    """To a power of two, so many cases share one model configuration."""
     return max(1024, 1 << (length - 1).bit_length())
 
 
@@ -125,7 +125,7 @@ def _model_config(shape: Shape, dtype: str, max_model_len: int, more: str) -> "M
 
 
 def _described(shape: Shape) -> dict[str, Any]:
-    """The true dims: vLLM's configuration takes head sizes from here and from nowhere else."""
+    """The true dims: vLLM takes head sizes only from here."""
     if isinstance(shape, MlaShape):
         dims = asdict(shape)
         heads = dims.pop("num_q_heads")

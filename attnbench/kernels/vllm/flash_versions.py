@@ -1,4 +1,4 @@
-"""Which versions of FlashAttention this vLLM can run on this GPU."""
+"""The versions of FlashAttention that this vLLM can run on this GPU."""
 
 import importlib
 
@@ -8,7 +8,7 @@ FA4 = "vllm.vllm_flash_attn.cute.interface"
 def unsupported(version: int) -> str | None:
     """Why that version cannot run; None if it can.
 
-    FA4 is Python: vLLM calls it supported where its file is, so it is imported too.
+    FA4 is Python, and vLLM calls it supported if its file exists, so it is imported too.
     """
     from vllm.vllm_flash_attn import fa_version_unsupported_reason, is_fa_version_supported
 

@@ -15,25 +15,25 @@ if TYPE_CHECKING:
     from vllm.config import VllmConfig
     from vllm.v1.attention.backend import AttentionBackend
 
-# The newer releases' names for the orders of a page.
+# Newer releases' names of the memory orders of a page.
 LAYOUT_NAMES = {"NHD": "LBNHC", "HND": "LBHNC"}
 
 
 @dataclass(frozen=True, slots=True)
 class CacheFormat:
-    """How one layer's cache stands in memory.
+    """The memory format of one layer's cache.
 
-    Axes are letters: p pages, b tokens of a page, 2 key and value, h KV heads, d the head dim, w
-    keys and values side by side.
+    Axes are letters: p pages, b tokens of a page, 2 key and value, h KV heads, d head dim, w key
+    and value of a head side by side.
     """
 
     shape: tuple[int, ...]  # in memory
     axes: str  # as the backend's code sees them
-    order: tuple[int, ...]  # the permutation of `shape` that gives them
+    order: tuple[int, ...]  # the permutation of `shape` to `axes`
 
     @property
     def layout(self) -> str:
-        """NHD where a page's tokens stand before its heads in memory, else HND."""
+        """NHD if a page's tokens come before its heads in memory, else HND."""
         tokens, heads = (self.order[self.axes.index(axis)] for axis in "bh")
         return "NHD" if tokens < heads else "HND"
 
@@ -52,7 +52,7 @@ class CacheFormat:
 def use_layout(config: "VllmConfig", layout: str) -> None:
     """Set the order of a page for this process; builders and impls read it, so call it first.
 
-    A backend may keep another all the same: the format that `cache_format` gives says which.
+    A backend may still use another; the result of `cache_format` says which.
     """
     if importlib.util.find_spec("vllm.v1.kv_cache_layout") is not None:
         cache: Any = config.cache_config
@@ -71,7 +71,7 @@ def cache_format(
     num_kv_heads: int,
     head_dim: int,
 ) -> CacheFormat:
-    """The format of a cache of keys and values; `use_layout` must have been called."""
+    """The format of a cache of keys and values; call `use_layout` first."""
     backend: Any = cls
     if not hasattr(backend, "get_kv_cache_shape"):
         return _named(config, num_pages, num_kv_heads, block_size, 2 * head_dim)
@@ -87,7 +87,7 @@ def cache_format(
     }
     order = _stride_order(backend, len(logical))
     if logical not in known or order[0] != 0:
-        raise Refused(f"keeps a cache of shape {logical}, which attnbench cannot fill")
+        raise Refused(f"has a cache of shape {logical}, which attnbench cannot fill")
     return CacheFormat(
         tuple(logical[dim] for dim in order),
         known[logical],

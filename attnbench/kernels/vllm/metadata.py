@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     import torch
     from vllm.v1.attention.backend import CommonAttentionMetadata
 
-NULL_PAGE = 0  # vLLM gives it to no request, and fills block tables with it
+NULL_PAGE = 0  # in vLLM it belongs to no request and fills block tables
 
 
 def layer_tables(
     batch: Batch, block_size: int, generator: "torch.Generator", page_order: str
 ) -> PageTables:
-    """The pages of one layer's cache: every layer has a cache of its own and shares the tables.
+    """The page tables of one layer's cache; every layer has its own cache and shares the tables.
 
-    Page 0 belongs to nobody and is what unused entries of the table hold, as in vLLM.
+    As in vLLM, page 0 belongs to no request, and unused entries of the table hold 0.
     """
     import torch
 
@@ -37,7 +37,7 @@ def layer_tables(
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Where the new tokens of a batch stand."""
+    """The places of a batch's new tokens in the cache."""
 
     slots: "torch.Tensor"  # int64 [tokens], page * block size + offset
     pages: "torch.Tensor"  # int64 [tokens]
@@ -62,10 +62,10 @@ def new_tokens(batch: Batch, tables: PageTables, index: int = 0) -> Tokens:
 def common_metadata(
     batch: Batch, tables: PageTables, index: int = 0, *, max_model_len: int = 0
 ) -> "CommonAttentionMetadata":
-    """The metadata that every builder starts from; fields that this vLLM has not are left out.
+    """The metadata that every builder starts from, without fields that this vLLM does not have.
 
-    Rows of the block table have room for `max_model_len` tokens, as the model runner's have:
-    kernels look at entries behind the last page.
+    Rows of the block table have room for `max_model_len` tokens, as in the model runner: kernels
+    look at entries behind the last page.
     """
     import torch
     from torch.nn.functional import pad

@@ -1,4 +1,4 @@
-"""vLLM's MLA backends: what each can be asked for, and how its builder splits a batch."""
+"""vLLM's MLA backends: their refusals and hooks, and how their builders split a batch."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
 ONE_TOKEN = Batch((Request(1, 1),))
-# What a decode path takes (vLLM's QueryLenSupport): one new token, as many for all, or any.
+# New tokens per request on a decode path (vLLM's QueryLenSupport): one, equally many, or any.
 QueryLens = Literal["single", "uniform", "varlen"]
 
 
 class VllmMlaBackend(MlaBackend):
-    """One entry of vLLM's registry; a subclass says what holds for it before vLLM is imported."""
+    """A backend of vLLM's registry; a subclass states its limits, known without importing vLLM."""
 
     module: ClassVar = "vllm"
     devices: ClassVar = ("cuda",)
@@ -46,11 +46,11 @@ class VllmMlaBackend(MlaBackend):
     own_threshold: ClassVar[int] = 1  # the builder's reorder_batch_threshold
     usual_block_size: ClassVar[int] = 64
     sparse: ClassVar[bool] = False
-    nan_tails: ClassVar[bool] = False  # whether it never multiplies what stands behind a request
-    split_queries: ClassVar[bool] = False  # whether forward_mqa wants latent and RoPE parts apart
+    nan_tails: ClassVar[bool] = False  # whether it tolerates NaN behind a request's last token
+    split_queries: ClassVar[bool] = False  # whether forward_mqa takes latent and RoPE parts apart
 
     def num_decode(self, case: Case) -> int:
-        """As vLLM's split_decodes_and_prefills sorts them; a sparse layer knows one path."""
+        """As vLLM's split_decodes_and_prefills counts them; a sparse layer has only this path."""
         if self.sparse:
             return len(case.batch)
         threshold = int(case.knob("threshold") or self.own_threshold)
@@ -68,16 +68,16 @@ class VllmMlaBackend(MlaBackend):
         threshold, decodes = case.knob("threshold"), self.num_decode(case)
         if self.query_lens == "single" and threshold not in (None, 1):
             return (
-                f"decodes one token at a time, so that --thresholds {threshold} would have it read "
+                f"decodes one token at a time, and --thresholds {threshold} would make it read "
                 "beyond its tables; it takes 1"
             )
         if case.knob("num_splits") is not None and not decodes:
-            return "splits decodes alone, and no request of this batch takes the decode path"
+            return "only splits decodes, and no request of this batch takes the decode path"
         if self.sparse or _in_vllm_order(case.batch, decodes):
             return None
         return (
-            "sees prefills without a context before longer ones with one; vLLM's scheduler and "
-            "its merging of parts have those with a context first"
+            "needs prefills with a context before those without one, as vLLM's scheduler orders "
+            "them; this batch has a longer prefill with a context after one without"
         )
 
     def _prefill_refusal(self, case: Case, machine: Machine) -> str | None:
@@ -86,13 +86,13 @@ class VllmMlaBackend(MlaBackend):
             return None
         if self.num_decode(case) == len(case.batch):
             return (
-                f"sends no request of this batch to prefill, so that --prefill-backends {asked} "
+                f"sends no request of this batch to prefill, so --prefill-backends {asked} "
                 "would change nothing; a lower threshold would, e.g. --thresholds 1"
             )
         return prefill_refusal(str(asked), machine)
 
     def _vllm_refusal(self, case: Case, machine: Machine) -> str | None:
-        """vLLM's own reasons; imports it. It does not look at the batch, nor at most knobs."""
+        """vLLM's own reasons; imports vLLM. They depend neither on the batch nor on most knobs."""
         kept = tuple((name, value) for name, value in case.knobs if name == "prefill_backend")
         return _vllm_reasons(self, replace(case, batch=ONE_TOKEN, knobs=kept), machine)
 
@@ -138,31 +138,31 @@ class VllmMlaBackend(MlaBackend):
         return VllmMlaPrepared(self, cls, config, case, setting, page)
 
     def configure(self, prepared: VllmMlaPrepared) -> None:
-        """Set what the case asks of the builder and the impl, before metadata are built."""
+        """Apply the case's knobs to the builder and the impl, before metadata are built."""
         builder = prepared.builder
         if self.sparse:
             return
         support = builder.query_len_support.value
         if support != _SUPPORT[self.query_lens]:
             raise Refused(
-                f"this vLLM's builder decodes {support} queries, attnbench expects "
+                f"this vLLM's builder decodes {support} queries, but attnbench expects "
                 f"{_SUPPORT[self.query_lens]}"
             )
         if (threshold := prepared.case.knob("threshold")) is not None:
             builder.reorder_batch_threshold = int(threshold)
 
     def scheduled(self, prepared: VllmMlaPrepared, metadata: Any) -> Any:
-        """The metadata with what the case asks of them."""
+        """The metadata, changed as the case's knobs ask."""
         return metadata
 
     def facts(self, prepared: VllmMlaPrepared) -> dict[str, Any]:
-        """What else a row should say of what ran."""
+        """Further facts on what ran, stored with the row."""
         return {}
 
 
 @cache
 def _vllm_reasons(backend: VllmMlaBackend, case: Case, machine: Machine) -> str | None:
-    """Once for each kind of case: a configuration takes vLLM a tenth of a second and more."""
+    """Cached, as a configuration takes vLLM a tenth of a second or more."""
     try:
         reasons = backend.complaints(case, machine)
     except (Unavailable, Refused) as error:
@@ -174,10 +174,10 @@ _SUPPORT = {"single": "single_only", "uniform": "uniform", "varlen": "varlen"}
 
 
 def split(batch: Batch, threshold: int, *, uniform: bool) -> int:
-    """How many requests, the first of a batch in execution order, decode.
+    """The number of requests that decode; they come first in execution order.
 
-    Those of at most `threshold` new tokens; where a kernel takes as many for all, those that have
-    as many as the first (vllm/v1/attention/backends/utils.py, split_decodes_and_prefills).
+    Those of at most `threshold` new tokens; if the kernel needs equally many for all, those with as
+    many as the first (vllm/v1/attention/backends/utils.py, split_decodes_and_prefills).
     """
     q_lens: Sequence[int] = [request.q_len for request in batch]
     if q_lens[0] > threshold:
@@ -188,6 +188,6 @@ def split(batch: Batch, threshold: int, *, uniform: bool) -> int:
 
 
 def _in_vllm_order(batch: Batch, decodes: int) -> bool:
-    """Whether no prefill has a context after one that has none."""
+    """Whether no prefill with a context comes after one without."""
     contexts = [request.context_len > 0 for request in batch.requests[decodes:]]
     return contexts == sorted(contexts, reverse=True)

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     import torch
     from vllm.config import VllmConfig
 
-Q_LORA_RANK = 1536  # vLLM's layer is told it and never uses it
+Q_LORA_RANK = 1536  # an argument of vLLM's layer, which never uses it
 # vLLM's usual; TRITON_MLA reserves fp32 partial outputs for as many requests, 4 GB for 1024 of 8k.
 MAX_NUM_SEQS = 256
 
 
 def limit_requests(config: "VllmConfig", num_requests: int) -> None:
-    """Let builders reserve for no more requests than a server on one GPU would have."""
+    """Let builders reserve memory for no more requests than a server on one GPU has."""
     config.scheduler_config.max_num_seqs = max(MAX_NUM_SEQS, num_requests)
 
 
@@ -28,10 +28,10 @@ def mla_layers(
     weights: "Sequence[torch.Tensor]",
     topk: "torch.Tensor | None",
 ) -> list[Any]:
-    """A layer for each of the weights [heads, nope + v, rank], which it shares memory with.
+    """A layer for each of the weights [heads, nope + v, rank], whose memory it shares.
 
-    `topk` int32 [tokens, topk] is what a sparse backend's indexer would have written; None for a
-    dense backend. `config` becomes the current one of the process.
+    `topk` int32 [tokens, topk] takes the place of a sparse backend's indexer output; None if dense.
+    `config` becomes the current one of the process.
     """
     import torch
 
@@ -72,12 +72,12 @@ def _layer(
     layer.process_weights_after_loading(weights.dtype)
     impl: Any = layer.impl
     if getattr(impl, "dcp_world_size", None) in (None, -1):
-        impl.dcp_world_size, impl.dcp_rank = 1, 0  # one rank; vLLM up to 0.25 sets it at first use
+        impl.dcp_world_size, impl.dcp_rank = 1, 0  # one rank; up to 0.25 set at first use
     return layer
 
 
 def _kv_b_proj(weights: "torch.Tensor") -> Any:
-    """vLLM's linear layer from latents to up-projected heads, on the memory of the weights."""
+    """vLLM's linear layer from latents to up-projected heads, sharing the weights' memory."""
     from vllm.model_executor.layers.linear import ColumnParallelLinear
 
     heads, expanded, rank = weights.shape
@@ -91,7 +91,7 @@ def _kv_b_proj(weights: "torch.Tensor") -> Any:
 def metadata_builder(
     backend: Any, layer: Any, config: "VllmConfig", block_size: int, device: str
 ) -> Any:
-    """The backend's own builder for a layer's cache of that page size."""
+    """The backend's own metadata builder, for a layer's cache with this page size."""
     import torch
 
     spec = dataclasses.replace(layer.get_kv_cache_spec(config), block_size=block_size)
@@ -99,9 +99,9 @@ def metadata_builder(
 
 
 class ReadyHeads:
-    """In place of kv_b_proj: what it gave in the first pass, call by call, without the product.
+    """Replaces kv_b_proj: replays its results of the first pass, call by call, without the product.
 
-    So that scope kernel times vLLM's prefill without up-projecting keys and values.
+    With it scope kernel times vLLM's prefill without the up-projection of keys and values.
     """
 
     def __init__(self, projection: Any) -> None:
@@ -118,6 +118,6 @@ class ReadyHeads:
         return (ready,)
 
     def recorded(self) -> int:
-        """End the recording; bytes of what it holds."""
+        """End the recording; returns the bytes it holds."""
         self._at = 0
         return sum(each.nbytes for each in self._made)

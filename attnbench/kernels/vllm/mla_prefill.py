@@ -1,4 +1,4 @@
-"""The prefill backends of vLLM's MLA: how one is asked for, and which one it was that ran."""
+"""The prefill backends of vLLM's MLA: how to select one, and which one runs."""
 
 import importlib
 from typing import Any
@@ -7,7 +7,7 @@ from attnbench.kernels.base import Refused
 from attnbench.kernels.vllm.flash_versions import unsupported
 from attnbench.provenance.machine import Machine
 
-# By our name: vLLM's, and the version of FlashAttention.
+# By our name: vLLM's name and the version of FlashAttention.
 PREFILLS: dict[str, tuple[str, int | None]] = {
     "fa2": ("FLASH_ATTN", 2),
     "fa3": ("FLASH_ATTN", 3),
@@ -18,11 +18,11 @@ PREFILLS: dict[str, tuple[str, int | None]] = {
 }
 NAMES = (*PREFILLS, "cudnn")
 SM100_ONLY = ("flashinfer", "trtllm", "tokenspeed")
-GONE = "cuDNN is no MLA prefill of vLLM since 0.22"
+GONE = "vLLM has no MLA prefill by cuDNN since 0.22"
 
 
 def prefill_refusal(name: str, machine: Machine) -> str | None:
-    """Why that prefill backend cannot run here, as far as the GPU tells."""
+    """Why that prefill backend cannot run on this GPU; None if it can."""
     if name == "cudnn":
         return GONE
     major = None if machine.capability is None else machine.capability[0]
@@ -35,7 +35,7 @@ def prefill_refusal(name: str, machine: Machine) -> str | None:
 
 
 def prefill_settings(name: object) -> dict[str, object]:
-    """Fields of vLLM's attention_config that ask for a prefill backend; none for its own choice."""
+    """Fields of vLLM's attention_config that select a prefill backend; none for vLLM's choice."""
     if name is None:
         return {}
     member, version = PREFILLS[str(name)]
@@ -50,10 +50,13 @@ def prefill_settings(name: object) -> dict[str, object]:
 
 
 def prefill_that_runs(metadata: Any, asked: object) -> str:
-    """What the built metadata will run, e.g. "FLASH_ATTN fa3"; Refused if another was asked for."""
+    """The prefill that the metadata will run, e.g. "FLASH_ATTN fa3".
+
+    Raises Refused if another was asked for.
+    """
     backend = metadata.prefill.prefill_backend
     name, version = backend.get_name(), getattr(backend, "vllm_flash_attn_version", None)
     found = name if version is None else f"{name} fa{version}"
     if asked is not None and (name, version) != PREFILLS[str(asked)]:
-        raise Refused(f"asked for the prefill by {asked}, vLLM runs {found} instead")
+        raise Refused(f"asked for the prefill by {asked}, but vLLM runs {found}")
     return found

@@ -2,9 +2,9 @@
 
 Scope layer is `MLAAttention.forward_impl`: for decodes the W_UK product, the impl's `forward_mqa`
 and the W_UV product, for prefills its `forward_mha` with kv_b_proj. Scope kernel is `forward_mqa`
-for decodes and, for prefills, `forward_mha` without the product of kv_b_proj, whose results are
-made beforehand; gathering the context, joining keys and merging parts are in it, as vLLM has them.
-Neither writes the new tokens to the cache, which holds them already. Building metadata is the plan.
+for decodes and, for prefills, `forward_mha` with the results of kv_b_proj made beforehand; it still
+gathers the context, joins keys and merges parts, as in vLLM. Neither scope writes the new tokens to
+the cache, which already holds them. Building metadata is the plan.
 """
 
 from dataclasses import replace
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
     from vllm.config import VllmConfig
 
-# Three bits of mantissa for what an fp8 kernel computes with, its probabilities among it.
+# An fp8 kernel computes with three bits of mantissa, its probabilities included.
 IN_FP8 = Tolerance(0.15, 5e-2, 1.5e-3)
 
 
@@ -46,7 +46,7 @@ class Hooks(Protocol):
 
 
 class VllmMlaPrepared(MlaPrepared):
-    """All sets share a builder, at scope kernel the layer too; each has its own metadata."""
+    """All sets share a builder, and at scope kernel the layer; each has its own metadata."""
 
     def __init__(
         self,
@@ -69,8 +69,8 @@ class VllmMlaPrepared(MlaPrepared):
         if self.fp8_queries:
             self.tolerance = IN_FP8
         elif self.layer or num_decode < len(case.batch) or case.kv_cache_dtype == "fp8_ds_mla":
-            # The absorbed query and the attended latents, or up-projected heads, are rounded too;
-            # of fp8_ds_mla, FlashMLA rounds the scales and all products with them to bf16.
+            # Absorbed queries and attended latents, or up-projected heads, are rounded too; with
+            # fp8_ds_mla, FlashMLA rounds the scales and all products with them to bf16.
             self.tolerance = self.tolerance.unfused()
         self.cache = self._cache(quantised=in_fp8)
         self.builder = metadata_builder(cls, self.layers[0], config, block_size, setting.device)
@@ -83,7 +83,7 @@ class VllmMlaPrepared(MlaPrepared):
         self._describe(config)
 
     def _cache(self, *, quantised: bool) -> "torch.Tensor":
-        """As `forward_impl` hands it to the impl, and at scope layer as it gets it."""
+        """The cache as `forward_impl` passes it to the impl; at scope layer, as it receives it."""
         stored = self.pool.stored
         if self.layer or not quantised or self.case.kv_cache_dtype == "fp8_ds_mla":
             return stored
@@ -92,7 +92,7 @@ class VllmMlaPrepared(MlaPrepared):
         return stored.view(current_platform.fp8_dtype())
 
     def _built(self, index: int) -> Any:
-        """The metadata of a set; Refused unless it splits the batch as the row will say."""
+        """The metadata of a set. Raises Refused unless it splits the batch as `num_decode` says."""
         import torch
 
         nobody = self.tables.strangers[0].int()
@@ -109,7 +109,7 @@ class VllmMlaPrepared(MlaPrepared):
         return metadata
 
     def _prepare_inputs(self, sets: int) -> None:
-        """Tensors that each launch passes on, made once."""
+        """Make the tensors that launches pass on."""
         rank = self.shape.kv_lora_rank
         self.compressed = [each[:, :rank].contiguous() for each in self.new_latents]
         self.rope = [each[:, None, rank:].contiguous() for each in self.new_latents]
@@ -137,7 +137,7 @@ class VllmMlaPrepared(MlaPrepared):
         )
 
     def _launch(self, index: int) -> None:
-        """Prefills first, as `forward_impl` has them."""
+        """Prefills first, as in `forward_impl`."""
         impl, layer, metadata = self.impl, self.layers[0], self.metadata[index]
         if self.has_prefill:
             impl.kv_b_proj = self.ready[index]
@@ -152,7 +152,7 @@ class VllmMlaPrepared(MlaPrepared):
             )
         if self.decode_tokens:
             self._select(impl, index)
-            # Its last result is given back first: a hot call then writes where it wrote before.
+            # Free the last result first, so a hot call writes to the same memory as before.
             self.decode_outputs[index] = self.no_result
             result, _ = impl.forward_mqa(self.kernel_queries[index], self.cache, metadata, layer)
             self.decode_outputs[index] = result
@@ -163,7 +163,7 @@ class VllmMlaPrepared(MlaPrepared):
             impl.topk_indices_buffer = self.topk[index]
 
     def _first_pass(self) -> None:
-        """Launch every set: kernels compile, and FlashMLA makes its schedule of a metadata."""
+        """Launch every set: kernels compile, and FlashMLA makes the schedule of each metadata."""
         for call in self.calls:
             call()
         if self.ready and self.has_prefill:

@@ -1,4 +1,4 @@
-"""vLLM's sparse MLA backends: every token, a decode's or a prefill's, over its selected keys."""
+"""vLLM's sparse MLA backends: every token, of decodes and prefills, attends to selected keys."""
 
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ USUAL_TOPK = 2048  # of DeepSeek-V3.2
 
 
 class VllmSparseMlaBackend(VllmMlaBackend):
-    """There is one path, so no threshold and no prefill backend; page tails are never read."""
+    """One path, so no threshold and no prefill backend; page tails are never read."""
 
     knobs: ClassVar = frozenset()
     features: ClassVar = frozenset({"index_topk"})
@@ -22,7 +22,7 @@ class VllmSparseMlaBackend(VllmMlaBackend):
     def refusal(self, case: Case, machine: Machine) -> str | None:
         topk = case.index_topk
         if topk is None:
-            return f"attends to selected keys alone, e.g. --index-topk {USUAL_TOPK}"
+            return f"attends only to selected keys, e.g. --index-topk {USUAL_TOPK}"
         if topk % self.topk_multiple:
             return f"takes --index-topk in steps of {self.topk_multiple}, not {topk}"
         return super().refusal(case, machine)

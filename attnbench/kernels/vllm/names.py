@@ -1,4 +1,4 @@
-"""The names in vLLM's registry, read from its source, so that vLLM need not be imported."""
+"""The names in vLLM's registry, read from its source without importing vLLM."""
 
 import ast
 import importlib.util
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def registered() -> list[str]:
-    """The members of vLLM's AttentionBackendEnum, none where vLLM is not installed."""
+    """The members of vLLM's AttentionBackendEnum; empty if vLLM is not installed."""
     found = importlib.util.find_spec("vllm")
     if found is None or found.origin is None:
         return []
@@ -15,7 +15,7 @@ def registered() -> list[str]:
 
 
 def enum_members(source: str, name: str) -> list[str]:
-    """The names assigned in the body of a class of that name."""
+    """The names assigned in the body of the class `name`."""
     for node in ast.parse(source).body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             targets = [each.targets for each in node.body if isinstance(each, ast.Assign)]

@@ -1,4 +1,4 @@
-"""vLLM's backend classes by enum name, and its own reasons why one cannot serve."""
+"""vLLM's backend classes by enum name, and vLLM's own reasons why one cannot serve a case."""
 
 import inspect
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class Unavailable(Exception):
-    """A backend class that this vLLM has not, or cannot import here; a sentence why."""
+    """This vLLM does not have the backend class or cannot import it; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What a backend is asked whether it can serve; names are vLLM's."""
+    """The configuration that a backend may or may not support; field names are vLLM's."""
 
     head_size: int
     dtype: "torch.dtype"
@@ -39,7 +39,7 @@ def enum_names() -> list[str]:
 
 
 def backend_class(name: str) -> "type[AttentionBackend]":
-    """The class behind an enum name. Raises Unavailable with the reason."""
+    """The class of an enum name. Raises Unavailable with the reason."""
     import_vllm()
     from vllm.v1.attention.backends.registry import AttentionBackendEnum
 
@@ -47,7 +47,7 @@ def backend_class(name: str) -> "type[AttentionBackend]":
         raise Unavailable(f"is not in this vLLM, whose registry has no {name}")
     try:
         found: type[AttentionBackend] = AttentionBackendEnum[name].get_class()
-    except Exception as error:  # an import may compile, allocate and raise anything
+    except Exception as error:  # the import may compile, allocate and raise anything
         raise Unavailable(f"cannot be imported from this vLLM: {_first_line(error)}") from error
     return found
 
@@ -57,9 +57,9 @@ def _first_line(error: Exception) -> str:
 
 
 def complaints(cls: "type[AttentionBackend]", asked: Configuration, machine: Machine) -> list[str]:
-    """The backend's reasons against a configuration, in its words; empty if it can serve.
+    """The backend's reasons against a configuration, in its words; empty if it supports it.
 
-    Several of its predicates read the current VllmConfig: call this under `activate`.
+    Several predicates read the current VllmConfig, so call `activate` first.
     """
     from vllm.platforms.interface import DeviceCapability
 
@@ -86,15 +86,15 @@ def complaints(cls: "type[AttentionBackend]", asked: Configuration, machine: Mac
 
 
 def kernel_block_sizes(cls: "type[AttentionBackend]") -> list[tuple[int, bool]]:
-    """What its kernels take as tokens a page: (size, whether any multiple will do)."""
+    """The page sizes its kernels take: (tokens per page, whether any multiple will do)."""
     found = cls.get_supported_kernel_block_sizes()
     return [(size, False) if isinstance(size, int) else (size.base, True) for size in found]
 
 
 def block_size(cls: "type[AttentionBackend]", asked: int | None, usual: int) -> int | None:
-    """Tokens a page: what was asked for, else `usual`, else the backend's smallest.
+    """Tokens per page: those asked for, else `usual`, else the backend's smallest.
 
-    None if the backend's kernels do not take what was asked for.
+    None if the backend's kernels do not take the size asked for.
     """
     sizes = kernel_block_sizes(cls)
     for wanted in (asked,) if asked is not None else (usual, *sorted(size for size, _ in sizes)):

@@ -1,4 +1,4 @@
-"""What vLLM expects of a process before its layers can be built: once a worker."""
+"""The process state that vLLM expects before layers can be built; set once per worker."""
 
 import os
 import tempfile
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
-# Set before vLLM is imported: nothing here may reach a network or report usage.
+# Set before vLLM is imported: it must neither use a network nor report usage.
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -23,24 +23,24 @@ _active = ExitStack()
 
 @cache
 def import_vllm() -> None:
-    """Import vLLM's platform, in the environment that it reads meanwhile."""
+    """Import vLLM's platform, with the environment prepared."""
     prepare_environment()
     import vllm.platforms
 
-    assert vllm.platforms.current_platform is not None  # looking at it imports it
+    assert vllm.platforms.current_platform is not None  # the access imports it
 
 
 def prepare_environment() -> None:
-    """Set what vLLM reads while it is imported; what the user set stays."""
+    """Set the variables vLLM reads at import, except those the user has set."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("VLLM_CACHE_ROOT", str(Path(tempfile.gettempdir(), "attnbench-vllm")))
 
 
 def activate(config: "VllmConfig") -> None:
-    """Make `config` the current one of this process, until the next call.
+    """Make `config` the current one of this process until the next call.
 
-    Predicates, builders, impls and some launches ask for the current configuration.
+    Predicates, builders, impls and some launches read the current configuration.
     """
     from vllm.config import set_current_vllm_config
 
@@ -50,9 +50,9 @@ def activate(config: "VllmConfig") -> None:
 
 @cache
 def start(device: str) -> None:
-    """The process group of one rank and the workspace manager that layers expect, under `activate`.
+    """Start the one-rank process group and workspace manager that layers need; `activate` first.
 
-    The rank meets itself through a file: a port might be taken by another process.
+    The rendezvous is a file, as another process might take a port.
     """
     import torch
     from vllm.distributed import init_distributed_environment, initialize_model_parallel
@@ -64,6 +64,6 @@ def start(device: str) -> None:
     initialize_model_parallel(1)
     try:
         from vllm.v1.worker.workspace import init_workspace_manager
-    except ImportError:  # a release without one needs none
+    except ImportError:  # this release has none and needs none
         return
     init_workspace_manager(torch.device(device))

@@ -1,4 +1,4 @@
-"""How many parts TRITON_MLA splits keys into: a function of vLLM's module, from 0.25 on."""
+"""The number of KV splits of TRITON_MLA: since vLLM 0.25 a function of its module."""
 
 from functools import cache
 from typing import Any
@@ -11,14 +11,14 @@ FUNCTION = "_compute_num_kv_splits"
 
 @cache
 def _module() -> tuple[Any, Any]:
-    """vLLM's module, and the function as vLLM has it."""
+    """vLLM's module and its original function."""
     from vllm.v1.attention.backends.mla import triton_mla
 
     return triton_mla, getattr(triton_mla, FUNCTION, None)
 
 
 def force_splits(count: Value | None) -> None:
-    """Have the impl use `count` parts in this process, None for its own choice, until told anew.
+    """Make the impl use `count` splits in this process, None for its own choice.
 
     Raises Refused where this vLLM has no such function.
     """
@@ -31,7 +31,7 @@ def force_splits(count: Value | None) -> None:
 
 
 def splits_for(max_kv_len: int) -> int:
-    """The parts that the impl makes of the longest sequence; 0 where this vLLM does not say."""
+    """The impl's number of splits of the longest sequence; 0 if this vLLM does not expose it."""
     from vllm.platforms import current_platform
 
     module, own = _module()
