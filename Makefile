@@ -28,12 +28,12 @@ docs: $(VENV)/.test
 
 $(VENV)/.bench: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cpu]'
 	touch $@
 
 $(VENV)/.test: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,html,plots]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cpu,test,html,plots]'
 	touch $@ $(VENV)/.bench
 
 CONTRACTS := .contracts/$(VLLM)

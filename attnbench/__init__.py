@@ -1,19 +1,33 @@
 """attnbench: benchmarks of LLM attention kernels that can be trusted.
 
-The public names load on first use, so that importing a part of the package costs only that part.
+The public names are in the `__all__` of `specs`, `families` and `compat`. Each loads on first use,
+so that `import attnbench.units` costs no more than that module.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
-from attnbench._version import __version__
+from attnbench._version import __version__ as __version__
 
+if TYPE_CHECKING:
+    from attnbench.compat import *  # noqa: F403
+    from attnbench.families import *  # noqa: F403
+    from attnbench.specs import *  # noqa: F403
+else:  # unseen by type checkers, for which __getattr__ would make any name a public one
 
-def __getattr__(name: str) -> Any:
-    api = import_module("attnbench.api")
-    if name in api.__all__:
-        return getattr(api, name)
-    raise AttributeError(f"module 'attnbench' has no attribute '{name}'")
+    def __getattr__(name: str) -> object:
+        if name == "__all__":
+            return [name for each in _public() for name in each.__all__]
+        if not name.startswith("_"):
+            for each in _public():
+                if name in each.__all__:
+                    return getattr(each, name)
+        raise AttributeError(f"module 'attnbench' has no attribute '{name}'")
 
+    def __dir__() -> list[str]:
+        return ["__version__", *__getattr__("__all__")]
 
-__all__ = ["__version__"]
+    def _public():
+        """The heavy one last: a name of the others is found without it."""
+        for name in ("specs", "families", "compat"):
+            yield import_module(f"attnbench.{name}")

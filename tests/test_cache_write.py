@@ -3,6 +3,7 @@
 import re
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -374,7 +375,7 @@ def test_options_that_mean_nothing_are_errors(
 def test_run_benchmark_gives_seconds() -> None:
     for layout, dtype in product(("NHD", "HND"), ("half", torch.bfloat16)):
         seconds = run_benchmark(
-            *[16, 2, 16, 16, None, dtype, "auto", layout, 5, "torch", "no_graph"], device="cpu"
+            16, 2, 16, 16, None, dtype, "auto", layout, 5, "torch", "no_graph", device="cpu"
         )
         assert 1e-7 < seconds < 1
 
@@ -389,9 +390,9 @@ def test_run_benchmark_gives_seconds() -> None:
     ],
 )
 def test_run_benchmark_says_what_is_wrong(
-    change: dict[str, object], error: type[Exception], message: str
+    change: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    arguments: dict[str, object] = {
+    arguments: dict[str, Any] = {
         "num_tokens": 16,
         "num_heads": 2,
         "head_size": 16,

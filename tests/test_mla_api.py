@@ -3,14 +3,12 @@
 import csv
 import json
 import math
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from attnbench.api import (
+from attnbench import (
     BenchmarkConfig,
     BenchmarkResult,
     ResultsFormatter,
@@ -130,13 +128,3 @@ def test_files_have_the_suites_columns_and_no_infinity(tmp_path: Path) -> None:
     assert found[0]["mean_time"] == 2e-5
     assert found[1]["mean_time"] is None
     assert found[1]["error"] == "refused: needs an NVIDIA GPU"
-
-
-def test_importing_the_package_stays_light() -> None:
-    code = (
-        "import sys, attnbench.api; "
-        "print([m for m in ('torch', 'sqlalchemy', 'numpy') if m in sys.modules]); "
-        "print(attnbench.BenchmarkConfig.__name__)"
-    )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout.split("\n")[:2] == ["[]", "BenchmarkConfig"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from attnbench import api
+from attnbench import benchmark_prefill, to_float8
 from attnbench.analysis.fields import spec
 from attnbench.compat.trtllm_csv import COLUMNS, write_trtllm_csv
 from attnbench.db.store import Store
@@ -197,7 +197,7 @@ def test_a_number_that_cannot_be_read_is_named(attnbench: Attnbench, option: str
 
 
 def test_the_api_measures_with_the_arguments_of_the_original() -> None:
-    found = api.benchmark_prefill(
+    found = benchmark_prefill(
         torch.bfloat16,
         (torch.float8_e4m3fn, torch.float8_e4m3fn, None),
         batch_size=2,
@@ -218,15 +218,15 @@ def test_the_api_measures_with_the_arguments_of_the_original() -> None:
 
 def test_the_api_says_why_nothing_can_run() -> None:
     with pytest.raises(AttnbenchError, match=r"trtllm-gen needs an NVIDIA GPU.*; trtllm-fmha-v2"):
-        api.benchmark_prefill(torch.bfloat16, (None, None, None), 1, 16, device="cpu")
+        benchmark_prefill(torch.bfloat16, (None, None, None), 1, 16, device="cpu")
     with pytest.raises(UsageError, match="torch.int32 is none of".replace(".", r"\.")):
-        api.benchmark_prefill(torch.int32, (None, None, None), 1, 16, device="cpu")
+        benchmark_prefill(torch.int32, (None, None, None), 1, 16, device="cpu")
 
 
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
 def test_to_float8_keeps_values_to_the_dtypes_precision(dtype: torch.dtype) -> None:
     values = torch.randn(100, 16)
-    stored, scale = api.to_float8(values, dtype)
+    stored, scale = to_float8(values, dtype)
     assert stored.dtype == dtype
     assert stored.float().abs().max() == pytest.approx(torch.finfo(dtype).max * 0.1, rel=0.1)
     assert torch.allclose(stored.float() * scale, values, rtol=0.14, atol=1e-2)

@@ -9,6 +9,8 @@ from attnbench.families.prefill_trtllm import PREFILL_TRTLLM
 from attnbench.specs.case import Case
 from attnbench.specs.cost import Cost
 
+__all__ = ["cost"]  # of these, what `import attnbench` offers
+
 FAMILIES = {each.name: each for each in (ATTN, MLA, CACHE_WRITE, PREFILL_TRTLLM)}
 
 

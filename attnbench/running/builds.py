@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import attnbench
 from attnbench.errors import AttnbenchError, UsageError
 from attnbench.provenance.environment import Environment, kept_variables, read_component
 from attnbench.provenance.machine import Machine
@@ -60,7 +59,7 @@ def own_code() -> Iterator[Path]:
     The package's own folder may hold all of this environment's libraries beside it.
     """
     with TemporaryDirectory(prefix="attnbench-") as folder:
-        Path(folder, "attnbench").symlink_to(Path(attnbench.__file__).parent)
+        Path(folder, "attnbench").symlink_to(Path(__file__).parents[1])
         yield Path(folder)
 
 

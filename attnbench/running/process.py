@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any, Self
 
-from attnbench.errors import UsageError
+from attnbench.errors import AttnbenchError, UsageError
 from attnbench.records import Outcome
 from attnbench.running.messages import (
     Declined,
@@ -27,11 +27,11 @@ from attnbench.running.plan import Limits
 from attnbench.specs.case import Case
 
 
-class WorkerDied(Exception):
+class WorkerDied(AttnbenchError):
     """The worker is gone; says how, and its last words."""
 
 
-class WorkerTimedOut(Exception):
+class WorkerTimedOut(AttnbenchError):
     """The worker took too long and was ended; says in which phase."""
 
 

@@ -40,6 +40,7 @@ def main(fd: int, device: str) -> None:
     _end_with_parent()
     # Read by torch when it is imported: CUPTI's start and stop are no news.
     os.environ.setdefault("KINETO_LOG_LEVEL", "4")
+    _require_torch()
     connection: Connection = Connection(fd)
     try:
         machine = read_machine(resolve_device(device))
@@ -64,6 +65,18 @@ def main(fd: int, device: str) -> None:
         elif isinstance(message, Job):
             outcome = execute(message, machine, look, lambda name: connection.send(Phase(name)))
             connection.send(Done(outcome, _healthy(machine)))
+
+
+def _require_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        sys.exit(
+            f"attnbench measures with torch, which {sys.executable} does not have; install it "
+            "with pip install 'attnbench[cpu]', or 'attnbench[gpu]' for vLLM and FlashInfer too"
+        )
 
 
 def _refusal(case: Case, machine: Machine) -> str | None:

@@ -76,12 +76,15 @@ def test_a_mapping_that_sends_padding_somewhere_is_found(backend: str, layout: s
 @pytest.mark.parametrize("implementation", ["cuda", "triton"])
 @pytest.mark.parametrize("layout", ["NHD", "HND"])
 def test_a_token_takes_a_few_microseconds_in_a_graph(implementation: str, layout: str) -> None:
-    shape = {"num_heads": 8, "head_size": 128, "block_size": 16, "num_blocks": None}
-    how = {"dtype": "bfloat16", "kv_cache_dtype": "auto", "kv_cache_layout": layout}
     seconds = run_benchmark(
         num_tokens=1,
-        **shape,
-        **how,
+        num_heads=8,
+        head_size=128,
+        block_size=16,
+        num_blocks=None,
+        dtype="bfloat16",
+        kv_cache_dtype="auto",
+        kv_cache_layout=layout,
         num_iters=20,
         implementation=implementation,
         benchmark_mode="cudagraph",

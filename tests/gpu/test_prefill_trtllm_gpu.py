@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from attnbench import api
+from attnbench import benchmark_prefill
 from attnbench.kernels.base import Prepared, Setting
 from attnbench.kernels.check import check, check_again
 from attnbench.kernels.registry import find
@@ -100,7 +100,7 @@ def test_the_gpus_own_free_memory_is_foreseen() -> None:
 def test_the_api_gives_times_of_a_baseline_beside_torch() -> None:
     if find("prefill-trtllm", "fa2").refusal(prefill("fa2", "q50"), read_machine(DEVICE)):
         pytest.skip("FlashInfer is not installed")
-    found = api.benchmark_prefill(
+    found = benchmark_prefill(
         torch.bfloat16, (None, None, None), 4, 1024, (16, 4), implementation="torch", trials=5
     )
     base, mean = found["baseline_mean"], found["trtllm_mean"]
