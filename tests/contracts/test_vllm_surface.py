@@ -11,13 +11,13 @@ from attnbench.kernels.inputs import seeded
 from attnbench.kernels.vllm.config import LayerConfig, vllm_config
 from attnbench.kernels.vllm.kv_cache import cache_format, use_layout
 from attnbench.kernels.vllm.metadata import common_metadata, layer_tables
+from attnbench.kernels.vllm.names import registered
 from attnbench.kernels.vllm.registry import (
     Configuration,
     Unavailable,
     backend_class,
     block_size,
     complaints,
-    enum_names,
 )
 from attnbench.kernels.vllm.startup import activate
 from attnbench.provenance.machine import Machine
@@ -36,7 +36,7 @@ def layer(shape: AttnShape | MlaShape, block: int = 64, **more: object) -> Layer
 
 @pytest.mark.parametrize("name", STANDARD + LATENT)
 def test_a_backend_of_hopper_is_in_the_registry_and_imports(name: str) -> None:
-    assert name in enum_names()
+    assert name in registered()
     assert backend_class(name).get_name()
 
 

@@ -30,14 +30,6 @@ class Configuration:
     has_sliding_window: bool = False
 
 
-def enum_names() -> list[str]:
-    """All names of the installed vLLM's registry."""
-    import_vllm()
-    from vllm.v1.attention.backends.registry import AttentionBackendEnum
-
-    return list(AttentionBackendEnum.__members__)
-
-
 def backend_class(name: str) -> "type[AttentionBackend]":
     """The class of an enum name. Raises Unavailable with the reason."""
     import_vllm()
