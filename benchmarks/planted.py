@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
-from attnbench.analysis.compare import Cell, Noise, compare
-from attnbench.analysis.estimate import estimate_all
+from attnbench.analysis.compare import compare
+from attnbench.analysis.estimate import Cell, Noise, estimate_all
 from attnbench.analysis.pairing import cell_of, pair_up
 from attnbench.analysis.series import series_of
 from attnbench.db.store import Store

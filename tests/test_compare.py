@@ -11,16 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from attnbench.analysis.compare import (
-    ASSUMED_NOISE,
-    Cell,
-    Comparison,
-    Noise,
-    compare,
-    duration_stratum,
-    geometric_mean_ratio,
-    global_shift,
-)
+from attnbench.analysis.compare import compare, geometric_mean_ratio, global_shift
+from attnbench.analysis.estimate import ASSUMED_NOISE, Cell, Noise, duration_stratum
+from attnbench.analysis.verdict import Comparison
 from attnbench.errors import UsageError
 
 QUIET = Noise(session_sd=0.0, measured=True, floor=0.0)

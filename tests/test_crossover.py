@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnbench.analysis.compare import ASSUMED_NOISE
 from attnbench.analysis.crossover import (
     Crossover,
     Point,
@@ -17,6 +16,7 @@ from attnbench.analysis.crossover import (
     next_points,
     points_of,
 )
+from attnbench.analysis.estimate import ASSUMED_NOISE
 
 GRID = [*range(2, 16), *range(16, 64, 2), *range(64, 2049, 4)]
 RESOLUTION = 1.1

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from attnbench.analysis.compare import ASSUMED_NOISE, Cell, Noise, compare
+from attnbench.analysis.compare import compare
+from attnbench.analysis.estimate import ASSUMED_NOISE, Cell, Noise
 from attnbench.analysis.noise import (
     PLANNED_ROUNDS,
     FalseVerdicts,

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnbench.analysis.compare import Cell, Noise
+from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.series import Series, series_of
 from attnbench.analysis.standing import standings
 from tests.stored_results import Results, attn, measured, timed

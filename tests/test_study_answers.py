@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from attnbench.analysis.compare import ASSUMED_NOISE
+from attnbench.analysis.estimate import ASSUMED_NOISE
 from attnbench.analysis.field_pairs import contrast
 from attnbench.analysis.lint import lint
 from attnbench.analysis.optimum import AUTO, Setting, optima, propose

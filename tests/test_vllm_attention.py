@@ -13,8 +13,8 @@ from attnbench.kernels.attn.vllm_flashinfer import VllmFlashInfer
 from attnbench.kernels.base import Refused
 from attnbench.kernels.cache_write_base.fp8 import quantise
 from attnbench.kernels.inputs import seeded
+from attnbench.kernels.paged import KEY_SCALE, QUERY_SCALE, VALUE_SCALE
 from attnbench.kernels.registry import backends, find
-from attnbench.kernels.scales import KEY_SCALE, QUERY_SCALE, VALUE_SCALE
 from attnbench.kernels.vllm.caches import LayerCaches
 from attnbench.kernels.vllm.kv_cache import CacheFormat
 from attnbench.kernels.vllm.metadata import NULL_PAGE, layer_tables

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from attnbench.analysis.compare import ASSUMED_NOISE, Cell, Comparison, compare
+from attnbench.analysis.compare import compare
+from attnbench.analysis.estimate import ASSUMED_NOISE, Cell
 from attnbench.analysis.series import Series
+from attnbench.analysis.verdict import Comparison
 from attnbench.specs.case import Value
 
 MARGIN = 0.01  # of times, within which a choice does not matter

@@ -4,31 +4,10 @@ import math
 from collections.abc import Callable, Sequence
 from statistics import fmean, median
 
-from attnbench.analysis.estimate import (
-    ASSUMED_NOISE,
-    Cell,
-    Estimate,
-    Noise,
-    Stratum,
-    duration_stratum,
-    estimate_all,
-)
-from attnbench.analysis.verdict import Comparison, Verdict, judge
+from attnbench.analysis.estimate import Cell, Estimate, Noise, estimate_all
+from attnbench.analysis.verdict import Comparison, judge
 from attnbench.errors import UsageError
 from attnbench.stats.multiplicity import benjamini_hochberg
-
-__all__ = [
-    "ASSUMED_NOISE",
-    "Cell",
-    "Comparison",
-    "Noise",
-    "Stratum",
-    "Verdict",
-    "compare",
-    "duration_stratum",
-    "geometric_mean_ratio",
-    "global_shift",
-]
 
 # Fewer cells say nothing about a whole GPU.
 _MIN_SHIFT_CELLS = 10

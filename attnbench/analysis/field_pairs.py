@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from attnbench.analysis.axes import others_than
-from attnbench.analysis.compare import Comparison, compare
+from attnbench.analysis.compare import compare
 from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.series import Series
 from attnbench.analysis.tuning import Timed, cell, tuned
+from attnbench.analysis.verdict import Comparison
 
 # Fields that are another's consequence: with another backend these need not be equal.
 _FOLLOWS = {

@@ -6,10 +6,11 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from attnbench.analysis.compare import Comparison, compare
+from attnbench.analysis.compare import compare
 from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.series import Series
 from attnbench.analysis.tuning import Times, best_setting, cell, cross_fitted, times_of
+from attnbench.analysis.verdict import Comparison
 from attnbench.specs.case import Case, Value
 
 Setting = tuple[tuple[str, Value], ...]

@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from attnbench.analysis.compare import Cell, Comparison, Noise, compare
+from attnbench.analysis.compare import compare
+from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.pairing import Pair, cell_of
 from attnbench.analysis.series import Series
+from attnbench.analysis.verdict import Comparison
 from attnbench.families import family_of
 
 Place = Literal["best", "tie", "slower", "unknown", "alone"]

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from attnbench.stats import student
 from attnbench.stats.moderation import VariancePrior
 from attnbench.stats.multiplicity import benjamini_hochberg
-from attnbench.stats.spread import robust_sd
+from attnbench.stats.samples import robust_sd
 
 _ALPHA = 0.05
 _PRIOR_DF = 4.0

@@ -12,6 +12,7 @@ from attnbench.commands.variadic import VariadicCommand
 from attnbench.errors import UsageError
 from attnbench.running.cases import Asked
 from attnbench.specs.shape import MLA_MODELS, mla_shape
+from attnbench.specs.sparse import PATTERNS
 
 
 @click.command("mla", cls=VariadicCommand)
@@ -56,7 +57,7 @@ from attnbench.specs.shape import MLA_MODELS, mla_shape
     "--topk-pattern",
     "topk_patterns",
     multiple=True,
-    type=click.Choice(["random", "window", "prefix"]),
+    type=click.Choice(PATTERNS),
     metavar="random|window|prefix...",
     help="Which keys those are: any, the last, or the first.  [default: random]",
 )

@@ -6,7 +6,6 @@ from attnbench.kernels.base import Setting
 from attnbench.kernels.inputs import cached, normal, page_tables, raw, seeded, spoil, torch_dtype
 from attnbench.kernels.outputs import Plain, empty_output
 from attnbench.kernels.reference import AttentionPrepared, Rows, attend
-from attnbench.kernels.scales import KEY_SCALE, QUERY_SCALE, VALUE_SCALE
 from attnbench.kernels.tolerance import BY_DTYPE, BY_OUTPUT, FP8_PROBABILITIES, Tolerance
 from attnbench.specs.case import Case, Value
 from attnbench.specs.shape import AttnShape
@@ -16,6 +15,13 @@ if TYPE_CHECKING:
 
 DEFAULT_BLOCK_SIZE = 16
 STEP_PAGES = 4096  # quantised per step
+
+# The scales of fp8 queries, keys and values: value = stored * scale. Unequal, so that a mix-up is
+# wrong, and powers of two, so that quantising what was dequantised changes nothing. e4m3 keeps its
+# precision from a hundredth to 448, so their size is free, within limits: normal values must not
+# saturate, and FlashInfer's fa3 masks scores by -5e4 before it multiplies them by the scales, which
+# for smaller ones no longer hides what a query must not see.
+QUERY_SCALE, KEY_SCALE, VALUE_SCALE = 2.0**-2, 2.0**-3, 2.0**-2
 
 
 class PagedPrepared(AttentionPrepared):

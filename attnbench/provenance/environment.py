@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from attnbench.provenance.facts import JSON
+from attnbench.provenance import JSON
 from attnbench.provenance.git import git_state, without_credentials
 from attnbench.provenance.packages import editable_directory, installed, recorded_commit
 from attnbench.specs.case import content_hash

@@ -9,8 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from attnbench.errors import UsageError
-from attnbench.provenance import host
-from attnbench.provenance.facts import JSON
+from attnbench.provenance import JSON, host
 from attnbench.provenance.nvml import ask, opened, read_board
 from attnbench.specs.case import Value, content_hash
 

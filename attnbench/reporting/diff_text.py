@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from attnbench.analysis.compare import Comparison, Noise, geometric_mean_ratio
+from attnbench.analysis.compare import geometric_mean_ratio
+from attnbench.analysis.estimate import Noise
+from attnbench.analysis.verdict import Comparison
 from attnbench.records import RunStatus
 from attnbench.reporting.columns import field_columns
 from attnbench.reporting.tables import spec_column

@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from statistics import geometric_mean
 
-from attnbench.analysis.compare import Comparison
 from attnbench.analysis.fields import Fields, method_text
+from attnbench.analysis.verdict import Comparison
 from attnbench.reporting.columns import field_columns
 from attnbench.reporting.tables import spec_column
 from attnbench.reporting.text_table import WIDTH, Column, Style, grid, heading, items

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from attnbench.analysis.compare import Cell, Noise
+from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.fields import Fields, batch_text, method_text
 from attnbench.analysis.roofline import is_above_roofline, measured_fraction, roofline_fraction
 from attnbench.analysis.series import Series, series_of

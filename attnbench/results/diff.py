@@ -8,10 +8,12 @@ from functools import cache, partial
 from itertools import islice
 
 from attnbench.analysis.across import Across, find_across
-from attnbench.analysis.compare import Cell, Comparison, Noise, compare
+from attnbench.analysis.compare import compare
+from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.fields import Fields
 from attnbench.analysis.pairing import Matching, Pair, Pairing, cell_of, pair_up
 from attnbench.analysis.series import series_of
+from attnbench.analysis.verdict import Comparison
 from attnbench.db.store import Store
 from attnbench.errors import NotComparable, UsageError
 from attnbench.records import Run

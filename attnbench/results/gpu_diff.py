@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from attnbench.analysis.compare import Comparison, Noise, compare
+from attnbench.analysis.compare import compare
+from attnbench.analysis.estimate import Noise
 from attnbench.analysis.pairing import Matching, Pair, Pairing, cell_of, pair_up
 from attnbench.analysis.roofline import Roofline, roofline
 from attnbench.analysis.series import Series, series_of
+from attnbench.analysis.verdict import Comparison
 from attnbench.db.store import Store
 from attnbench.errors import NotComparable, UsageError
 from attnbench.provenance.machine import Machine

@@ -9,7 +9,7 @@ from statistics import geometric_mean
 
 import numpy as np
 
-from attnbench.analysis.compare import Noise, duration_stratum
+from attnbench.analysis.estimate import Noise, duration_stratum
 from attnbench.analysis.series import Series, SeriesKey, series_of
 from attnbench.analysis.steps import Step, Track, find_steps
 from attnbench.db.lookup import find_cases, measurements_of

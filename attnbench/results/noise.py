@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from attnbench.analysis.compare import ASSUMED_NOISE, Noise
+from attnbench.analysis.estimate import ASSUMED_NOISE, Noise
 from attnbench.db.store import Store
 
 # By machine key, machine model, family and stratum.

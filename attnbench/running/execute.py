@@ -14,10 +14,10 @@ from attnbench.records import Outcome, Status
 from attnbench.running.memory import memory_refusal
 from attnbench.running.messages import Job
 from attnbench.running.timers import Timing
+from attnbench.stats.samples import sample_labels
 from attnbench.timing.cache import footprint_ratio, sets_for, state_reached
 from attnbench.timing.guard import Look, guard_facts
 from attnbench.timing.host import enqueue_seconds, plan_seconds
-from attnbench.timing.labels import sample_labels
 from attnbench.timing.measure import Samples, measure
 
 CPU_MEMORY = 128 * 2**20  # bytes of working sets; filling them takes longer than the gain is worth

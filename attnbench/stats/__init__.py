@@ -1,1 +1,1 @@
-"""Statistics of samples and rounds, with NumPy and the standard library alone."""
+"""Statistics of samples and rounds, with NumPy and scipy.special alone."""

@@ -5,9 +5,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from typing import TypeVar
 
 from attnbench.analysis.axes import axis_value, others_than
-from attnbench.analysis.compare import ASSUMED_NOISE
 from attnbench.analysis.crossover import Rounds, next_points, points_of
-from attnbench.analysis.estimate import Cell, Noise
+from attnbench.analysis.estimate import ASSUMED_NOISE, Cell, Noise
 from attnbench.analysis.series import series_of
 from attnbench.analysis.tuning import times_of
 from attnbench.records import Measurement

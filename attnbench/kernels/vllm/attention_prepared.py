@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from attnbench.kernels.base import Refused, Setting
 from attnbench.kernels.cache_write_base.fp8 import quantise
 from attnbench.kernels.inputs import PageTables, normal, seeded, torch_dtype
+from attnbench.kernels.paged import KEY_SCALE, QUERY_SCALE, VALUE_SCALE
 from attnbench.kernels.reference import AttentionPrepared, Rows, attend
-from attnbench.kernels.scales import KEY_SCALE, QUERY_SCALE, VALUE_SCALE
 from attnbench.kernels.tolerance import BY_DTYPE, FP8_PROBABILITIES
 from attnbench.kernels.vllm.caches import LayerCaches
 from attnbench.kernels.vllm.kv_cache import CacheFormat, cache_format, use_layout

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from attnbench.kernels.cache_write_base.fp8 import quantise
 from attnbench.kernels.inputs import LARGE, PageTables, as_stored, cached, raw, spoil
-from attnbench.kernels.scales import KEY_SCALE, VALUE_SCALE
+from attnbench.kernels.paged import KEY_SCALE, VALUE_SCALE
 from attnbench.kernels.vllm.kv_cache import CacheFormat
 from attnbench.kernels.vllm.metadata import NULL_PAGE, new_tokens
 from attnbench.specs.batch import Batch

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from attnbench.analysis.axes import axis_text, axis_value
-from attnbench.analysis.compare import Comparison
 from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.series import Series
+from attnbench.analysis.verdict import Comparison
 from attnbench.records import Status
 from attnbench.reporting.text_table import Column, stacked, words
 from attnbench.specs.case import Case
