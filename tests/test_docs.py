@@ -205,6 +205,12 @@ def test_the_release_is_the_same_everywhere() -> None:
     assert date == str(citation["date-released"])
 
 
+def test_contributing_has_the_layout_there_is() -> None:
+    listed = re.findall(r"^\| `attnbench/(\w+)`", PAGES["CONTRIBUTING.md"], re.MULTILINE)
+    folders = [path.parent.name for path in ROOT.glob("attnbench/*/__init__.py")]
+    assert sorted(listed) == sorted(folders)
+
+
 def test_workflows_and_templates_are_yaml() -> None:
     files = [*ROOT.glob(".github/**/*.yml"), ROOT / ".pre-commit-config.yaml"]
     assert len(files) > 6

@@ -1,6 +1,6 @@
-"""The subcommands: name and one-line summary, in the order of a day's work.
+"""The subcommands with one-line summaries, in the order of a day's work.
 
-The summaries stand here so that `attnbench --help` imports none of the commands.
+The summaries are here, so `attnbench --help` imports none of the commands.
 """
 
 COMMANDS = {
@@ -8,15 +8,15 @@ COMMANDS = {
     "mla": "Benchmark multi-head latent attention (DeepSeek) backends.",
     "cache-write": "Benchmark writing new keys and values into the paged KV cache.",
     "prefill-trtllm": "Benchmark TRT-LLM's prefill kernels against FlashInfer's, quantised or not.",
-    "study": "Answer a question: a sweep, and a conclusion with its evidence.",
-    "selfcheck": "Compare equal code with itself: this machine's noise, for diff to judge by.",
+    "study": "Answer a question with a sweep and a conclusion.",
+    "selfcheck": "Measure equal code against itself: the noise that diff judges by.",
     "report": "Show stored results as tables, Markdown, CSV or JSON.",
     "diff": "Compare two sets of runs: what got slower, what did not.",
-    "ab": "Measure two builds in turns on one device, and compare them.",
+    "ab": "Measure two builds alternately on one device, and compare them.",
     "history": "Show cases over commits, and where their times changed.",
     "repro": "Show the command that measured a stored result, and what differs here.",
-    "import": "Store results of other tools, such as vLLM's benchmark suite.",
+    "import": "Import results of other tools, such as vLLM's benchmark suite.",
     "runs": "List, relabel and delete stored runs.",
-    "db": "Carry results between databases.",
+    "db": "Copy results between databases.",
     "doctor": "Show this machine, and which backends can run here.",
 }

@@ -149,7 +149,7 @@ def _show_outcomes(turns: Interleaved) -> None:
 @diff_options
 @click.argument("measured", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND")
 def command(measured: Sequence[str], **given: Any) -> None:
-    """Measure two builds in turns on one device, and compare them.
+    """Measure two builds alternately on one device, and compare them.
 
     Rounds alternate between the two environments in the order A B B A, each in a fresh worker, so
     that drift of the device falls on both alike. Both run this attnbench's own code. Each side is

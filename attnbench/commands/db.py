@@ -12,7 +12,7 @@ from attnbench.results.selection import run_numbers
 
 @click.group("db")
 def command() -> None:
-    """Carry results between databases.
+    """Copy results between databases.
 
     \b
     attnbench db export h200.db --run main --no-samples

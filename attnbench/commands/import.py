@@ -33,7 +33,7 @@ from attnbench.specs.shape import ATTN_MODELS, MLA_MODELS, attn_shape, mla_shape
 def command(
     files: tuple[Path, ...], gpu: str | None, model: str | None, tp: int, label: str | None, db: str
 ) -> None:
-    """Store results of other tools, such as vLLM's benchmark suite.
+    """Import results of other tools, such as vLLM's benchmark suite.
 
     Each file becomes a run. Read are the JSON and CSV of vLLM's attention benchmark suite and the
     CSV of flashinfer_benchmark.py. Their times are marked foreign wherever they are shown, and are

@@ -54,7 +54,7 @@ from attnbench.timing.method import Method
 @options.db_option
 @options.wait_option
 def command(**given: Any) -> None:
-    """Compare equal code with itself: this machine's noise, for diff to judge by.
+    """Measure equal code against itself: the noise that diff judges by.
 
     \b
     attnbench selfcheck                             every family's default cases

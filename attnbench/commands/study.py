@@ -58,7 +58,7 @@ class RunByDefault(click.Group):
 
 @click.group("study", cls=RunByDefault)
 def command() -> None:
-    """Answer a question: a sweep, and a conclusion with its evidence.
+    """Answer a question with a sweep and a conclusion.
 
     \b
     attnbench study list                            the questions
