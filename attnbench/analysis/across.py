@@ -1,15 +1,13 @@
 """Cases that are equal in all fields but one."""
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from attnbench.errors import UsageError
-from attnbench.specs.case import Case, Value
+from attnbench.specs.case import Case, Value, value_text
 
 UNSET = "unset"  # how the value of a field that a case leaves open is written
 
-# Defaults that say something: None is how a case leaves a field open.
-_DEFAULTS = {f.name: f.default for f in fields(Case) if isinstance(f.default, str)}
 _SHOWN = 6  # values or fields in a message
 
 
@@ -25,19 +23,9 @@ class Across:
         return f"{self.field} {told(self.base)} -> {told(self.head)}"
 
 
-def field_of(case: Case, name: str) -> Value | None:
-    """The value asked for, a knob's included; None where the case leaves it open."""
-    return case.canonical().get(name, _DEFAULTS.get(name))
-
-
-def without(case: Case, *names: str) -> Hashable:
-    """What cases share that are equal in all other fields."""
-    return frozenset(item for item in case.canonical().items() if item[0] not in names)
-
-
 def told(value: Value | None) -> str:
     """A field's value as text."""
-    return UNSET if value is None else str(value)
+    return value_text(value, UNSET)
 
 
 def find_across(text: str, base: Sequence[Case], head: Sequence[Case]) -> Across:
@@ -48,7 +36,8 @@ def find_across(text: str, base: Sequence[Case], head: Sequence[Case]) -> Across
     field, equals, asked = text.partition("=")
     before, after = _values(field, base), _values(field, head)
     if {*before, *after} == {None}:
-        known = dict.fromkeys(name for case in (*base, *head) for name in case.canonical())
+        fields = [item for case in (*base, *head) for item in case.fields().items()]
+        known = dict.fromkeys(name for name, value in fields if value is not None)
         raise UsageError(
             f"--across {field}: no case has a field of that name; they have {', '.join(known)}, "
             "e.g. --across backend"
@@ -71,7 +60,7 @@ def find_across(text: str, base: Sequence[Case], head: Sequence[Case]) -> Across
 
 
 def _values(field: str, cases: Sequence[Case]) -> list[Value | None]:
-    return list(dict.fromkeys(field_of(case, field) for case in cases))
+    return list(dict.fromkeys(case.fields().get(field) for case in cases))
 
 
 def _chosen(text: str, name: str, values: Sequence[Value | None]) -> Value | None:

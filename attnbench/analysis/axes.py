@@ -1,7 +1,7 @@
 """The values of a case along the axes that studies sweep."""
 
 from attnbench.specs.batch import format_size
-from attnbench.specs.case import Case, Value
+from attnbench.specs.case import Case, Value, value_text
 
 # Of a batch: a batch of unlike requests has the largest of each.
 BATCH_AXES = ("batch_size", "q_len", "kv_len", "context")
@@ -18,19 +18,12 @@ def axis_value(case: Case, name: str) -> Value | None:
         return batch.max_kv_len
     if name == "context":
         return max(request.context_len for request in batch)
-    asked = {"kv_cache_dtype": case.kv_cache_dtype, "scope": case.scope, **case.canonical()}
-    return asked.get(name)
+    return case.fields().get(name)
 
 
 def axis_text(case: Case, name: str) -> str:
     """The value as the conclusions name it; what is left to the backend is auto."""
     value = axis_value(case, name)
-    if value is None:
-        return "auto"
-    return format_size(value) if name in BATCH_AXES and isinstance(value, int) else str(value)
-
-
-def others_than(case: Case, *names: str) -> tuple[tuple[str, Value], ...]:
-    """Everything that was asked for, `names` apart: what is equal in cases that may be compared."""
-    asked = {"kv_cache_dtype": case.kv_cache_dtype, "scope": case.scope, **case.canonical()}
-    return tuple(sorted((name, value) for name, value in asked.items() if name not in names))
+    if name in BATCH_AXES and isinstance(value, int):
+        return format_size(value)
+    return value_text(value, "auto")

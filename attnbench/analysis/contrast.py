@@ -67,9 +67,9 @@ def contrasts(
 def facts(series: Series) -> dict[str, Value]:
     """All that tells a series from others, by name; what ran goes before what was asked for."""
     case = series.case
-    asked = {"kv_cache_dtype": case.kv_cache_dtype, "page_order": case.page_order}
     ran = {n: v for n, v in series.resolved.items() if n in ("block_size", "layout")}
-    told = family_of(case).named(case, {**case.canonical(), **asked})
+    fields = {name: value for name, value in case.fields().items() if value is not None}
+    told = family_of(case).named(case, fields)
     return {
         **series.first.method,
         **told,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from attnbench.analysis.axes import others_than
+from attnbench.analysis.axes import axis_text
 from attnbench.analysis.compare import compare
 from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.series import Series
@@ -38,7 +38,7 @@ def contrast(
     """Every two cases that differ in the field alone and have times in common rounds."""
     sides = []
     for value in pair:
-        found = [each for each in listed if _value(each, field) == value]
+        found = [each for each in listed if axis_text(each.case, field) == value]
         sides.append({_rest(each, field): each for each in tuned(found, tune)})
     base, head = sides
     places = [(base[rest], head[rest]) for rest in base if rest in head]
@@ -56,9 +56,5 @@ def mean_ratio(cells: Sequence[Contrasted]) -> float:
     return math.exp(fmean(math.log(each.comparison.ratio) for each in cells))
 
 
-def _value(series: Series, field: str) -> str:
-    return str(dict(others_than(series.case)).get(field, "auto"))
-
-
 def _rest(timed: Timed, field: str) -> object:
-    return others_than(timed.case, field, *_FOLLOWS.get(field, ()))
+    return timed.case.without(field, *_FOLLOWS.get(field, ()))

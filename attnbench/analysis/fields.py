@@ -59,8 +59,8 @@ def spec(batch: Batch) -> str:
 
 
 def requested(case: Case) -> dict[str, Value]:
-    """The fields of a case by flat name, the batch and the family apart."""
-    fields = case.canonical() | {"scope": case.scope, "kv_cache_dtype": case.kv_cache_dtype}
+    """The fields of a case by flat name, the batch, the family and those left open apart."""
+    fields = {name: value for name, value in case.fields().items() if value is not None}
     named = family_of(case).named(case, fields)
     return {name: value for name, value in named.items() if name not in _ELSEWHERE}
 
@@ -69,7 +69,8 @@ def unasked(listed: Sequence[Series]) -> dict[str, dict[str, list[Value]]]:
     """By backend and name, all values that ran without having been asked for."""
     found: dict[str, dict[str, list[Value]]] = defaultdict(lambda: defaultdict(list))
     for series in listed:
-        asked = requested(series.case)
+        # A cache at auto is of the case's dtype, which is no choice of the backend.
+        asked = {"kv_cache_dtype", *series.case.canonical()}
         for name, value in series.resolved.items():
             values = found[series.case.backend][name]
             if name not in asked and value not in values:

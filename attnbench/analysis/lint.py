@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from attnbench.analysis.axes import others_than
+from attnbench.analysis.fields import Fields
 from attnbench.analysis.roofline import is_above_roofline, roofline_fraction
 from attnbench.analysis.series import Series
 from attnbench.provenance.machine import Machine
@@ -21,11 +21,12 @@ def lint(listed: Sequence[Series], machine: Machine) -> dict[str, list[str]]:
     """By kind of doubt the cases it concerns, as text; empty where there is none."""
     found: dict[str, list[str]] = defaultdict(list)
     timed = [each for each in listed if each.time is not None]
+    fields = Fields.of([each.case for each in timed])
     for series in timed:
         for doubt in _own_doubts(series, machine):
-            found[doubt].append(_text(series))
-    for doubt, text in _doubts_about_neighbours(timed, machine):
-        found[doubt].append(text)
+            found[doubt].append(fields.describe(series.case))
+    for doubt, smaller, larger in _doubts_about_neighbours(timed, machine):
+        found[doubt].append(f"{fields.describe(smaller.case)} to {larger.case.batch}")
     return dict(found)
 
 
@@ -39,15 +40,16 @@ def _own_doubts(series: Series, machine: Machine) -> Iterator[str]:
 
 def _doubts_about_neighbours(
     timed: Sequence[Series], machine: Machine
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[tuple[str, Series, Series]]:
     """Cases that are equal but for the batch, each with the next larger one."""
     groups: dict[object, list[Series]] = defaultdict(list)
     for series in timed:
         decodes = _threshold(series) >= series.case.batch.max_q_len
-        groups[decodes, others_than(series.case, "batch", "threshold")].append(series)
+        groups[decodes, series.case.without("batch", "threshold")].append(series)
     for group in groups.values():
         for smaller, larger in _ordered(group):
-            yield from _doubts_about_pair(smaller, larger, machine)
+            for doubt in _doubts_about_pair(smaller, larger, machine):
+                yield doubt, smaller, larger
 
 
 def _ordered(group: Sequence[Series]) -> Iterator[tuple[Series, Series]]:
@@ -59,20 +61,17 @@ def _ordered(group: Sequence[Series]) -> Iterator[tuple[Series, Series]]:
             yield one, nearest
 
 
-def _doubts_about_pair(
-    smaller: Series, larger: Series, machine: Machine
-) -> Iterator[tuple[str, str]]:
+def _doubts_about_pair(smaller: Series, larger: Series, machine: Machine) -> Iterator[str]:
     before, after = smaller.time or 0.0, larger.time or 0.0
-    text = f"{_text(smaller)} to {larger.case.batch}"
     doubled = _work(larger) >= 2 * _work(smaller)
     if doubled and after < _LEAST_FALL * before:
-        yield "time falls while work doubles", text
+        yield "time falls while work doubles"
     parts = [roofline_fraction(each, machine) for each in (smaller, larger)]
     near = _work(larger) <= 2.5 * _work(smaller)
     if near and before > _FLOOR and all(parts):
         low, high = sorted(part or 0.0 for part in parts)
         if high > _MOST_JUMP * low:
-            yield "efficiency jumps between neighbours", text
+            yield "efficiency jumps between neighbours"
 
 
 def _threshold(series: Series) -> int:
@@ -91,8 +90,3 @@ def _contains(larger: Batch, smaller: Batch) -> bool:
         and larger.max_q_len >= smaller.max_q_len
         and larger.max_kv_len >= smaller.max_kv_len
     )
-
-
-def _text(series: Series) -> str:
-    knobs = "".join(f" {name}={value}" for name, value in series.case.knobs)
-    return f"{series.case.backend} {series.case.batch}{knobs}"

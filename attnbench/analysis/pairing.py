@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from attnbench.analysis.across import Across, field_of, told, without
+from attnbench.analysis.across import Across, told
 from attnbench.analysis.estimate import Cell
 from attnbench.analysis.series import Series
 
@@ -47,14 +47,14 @@ class Matching:
         if (across := self.across) is None:
             return base, head
         return (
-            [each for each in base if field_of(each.case, across.field) == across.base],
-            [each for each in head if field_of(each.case, across.field) == across.head],
+            [each for each in base if each.case.fields().get(across.field) == across.base],
+            [each for each in head if each.case.fields().get(across.field) == across.head],
         )
 
     def case(self, series: Series, *but: str) -> Hashable:
         """What the cases must share, some more fields apart."""
         names = but if self.across is None else (*but, self.across.field)
-        return without(series.case, *names) if names else series.first.case_key
+        return series.case.without(*names) if names else series.first.case_key
 
     def key(self, series: Series, *but: str) -> Hashable:
         """All that they must share, some more fields of the case apart."""
@@ -142,7 +142,7 @@ def _neighbours(
             if (other := partners.pop(matching.key(each, name), None)) is None:
                 only_base.append(each)
             else:
-                old, new = (told(field_of(side.case, name)) for side in (each, other))
+                old, new = (told(side.case.fields().get(name)) for side in (each, other))
                 found.append((Pair(each, other), f"{name} {old} -> {new}"))
                 taken.add(id(other))
         base, head = only_base, [each for each in head if id(each) not in taken]

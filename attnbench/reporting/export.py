@@ -10,7 +10,6 @@ import csv
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import TextIO
 
 from attnbench.analysis.roofline import (
@@ -24,14 +23,13 @@ from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.records import Measurement, Run, Status
 from attnbench.results.cohort import NO_SENTINELS, SentinelFacts
-from attnbench.results.where import CASE_FIELDS, DIMS
+from attnbench.specs.case import FLAT_FIELDS
+from attnbench.specs.shape import DIMS
 from attnbench.timing.guard import REASONS
 from attnbench.timing.sentinels import Sentinels
 
 Record = dict[str, object]
 
-# Beside these a case has what follows them in CASE_FIELDS.
-_FIRST = ("family", "backend")
 # Packages that kernels come from.
 _VERSIONS = {
     "torch_version": "torch",
@@ -127,7 +125,7 @@ def _origin(m: Measurement, run: Run) -> Record:
 
 
 def _case(m: Measurement) -> Record:
-    case, dims = m.case, asdict(m.case.shape)
+    case, fields = m.case, m.case.fields()
     return {
         "case_key": m.case_key,
         "workload_key": m.workload_key,
@@ -139,8 +137,7 @@ def _case(m: Measurement) -> Record:
         "num_kv_tokens": case.batch.num_kv_tokens,
         "max_q_len": case.batch.max_q_len,
         "max_kv_len": case.batch.max_kv_len,
-        **{name: dims.get(name) for name in DIMS},
-        **{name: getattr(case, name) for name in CASE_FIELDS if name not in _FIRST},
+        **{name: fields.get(name) for name in (*DIMS, *FLAT_FIELDS)},
         "knobs": dict(case.knobs),
         "resolved": dict(m.resolved),
     }

@@ -5,6 +5,7 @@ from statistics import median
 from attnbench.analysis.fields import batch_text
 from attnbench.running.runner import Finished
 from attnbench.specs.case import Case
+from attnbench.specs.shape import DIMS
 from attnbench.stats.median import median_interval
 from attnbench.units import seconds_column
 
@@ -24,8 +25,7 @@ def outcome_line(finished: Finished) -> str:
 
 def _choices(case: Case) -> str:
     """What was asked of the implementation beside its name."""
-    unsaid = {"family", "backend", "batch", "num_q_heads", "num_kv_heads", "head_dim", "scope"}
-    unsaid |= {"kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"}
+    unsaid = {"family", "backend", "batch", *DIMS}
     said = {name: value for name, value in case.canonical().items() if name not in unsaid}
     return "".join(
         f" {name}={value}" if name != "dtype" else f" {value}" for name, value in said.items()

@@ -18,8 +18,9 @@ from attnbench.errors import UsageError
 from attnbench.provenance.git import ancestry
 from attnbench.records import Measurement, Run
 from attnbench.results.noise import noise_for
-from attnbench.results.where import DIMS, Condition, case_facts, matching
+from attnbench.results.where import Condition, case_facts, matching
 from attnbench.specs.case import Case
+from attnbench.specs.shape import DIMS
 
 # Fields that no backend chooses by itself, so that cases can be left out before they are read.
 _ASKED = {"family", "backend", "batch", "dtype", "kv_cache_dtype", "scope", *DIMS} | {

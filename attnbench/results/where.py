@@ -3,13 +3,13 @@
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 
 from attnbench.errors import UsageError
 from attnbench.records import Measurement, Run
 from attnbench.specs.batch import BatchSpecError, parse_batch_spec
 from attnbench.specs.case import Case
-from attnbench.specs.shape import AttnShape, MlaShape
+from attnbench.specs.shape import DIMS
 
 Facts = Mapping[str, object]
 
@@ -23,10 +23,6 @@ _ORDER: Mapping[str, Callable[[float, float], bool]] = {
 _SIZE = re.compile(r"(\d+)([km])", re.IGNORECASE)
 _SIZES = {"k": 1024, "m": 1024**2}
 _COMMIT_DIGITS = 7  # from which a commit may be shortened
-
-# The fields of a case that hold one value, and the dims of all shapes.
-CASE_FIELDS = tuple(f.name for f in fields(Case) if f.name not in ("batch", "shape", "knobs"))
-DIMS = tuple(dict.fromkeys(f.name for f in (*fields(AttnShape), *fields(MlaShape))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +138,7 @@ def case_facts(case: Case) -> Facts:
     """What was asked for, by flat name; q_len and kv_len are the longest of the batch."""
     batch = case.batch
     return {
-        **{name: getattr(case, name) for name in CASE_FIELDS},
-        **asdict(case.shape),
-        **dict(case.knobs),
-        "batch": str(batch),
+        **case.fields(),
         "q_len": batch.max_q_len,
         "kv_len": batch.max_kv_len,
         "num_requests": len(batch),

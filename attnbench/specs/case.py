@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Self
 
 from attnbench.specs.batch import Batch, parse_batch_spec
-from attnbench.specs.shape import AttnShape, MlaShape, Shape
+from attnbench.specs.shape import DIMS, AttnShape, MlaShape, Shape
 
 Value = str | int | float | bool
 
@@ -15,7 +15,7 @@ Value = str | int | float | bool
 WORKLOAD_FIELDS = frozenset(
     {"family", "batch", "dtype", "query_dtype", "kv_cache_dtype", "output_dtype", "scope"}
     | {"window", "softcap", "sinks", "index_topk", "topk_pattern", "kv_data", "page_order"}
-    | {f.name for f in (*fields(AttnShape), *fields(MlaShape))}
+    | {*DIMS}
 )
 
 
@@ -56,15 +56,26 @@ class Case:
         """The value asked for, None where the backend is left to choose."""
         return dict(self.knobs).get(name)
 
+    def fields(self) -> dict[str, Value | None]:
+        """Every field by flat name: the case's, the shape's dims, then the knobs that are set.
+
+        Defaults are included; None where the case leaves a field open. The batch is its spec.
+        """
+        found = {name: getattr(self, name) for name in _REQUIRED} | {"batch": str(self.batch)}
+        found |= {dim: getattr(self.shape, dim) for dim in DIMS if hasattr(self.shape, dim)}
+        return found | {name: getattr(self, name) for name in _DEFAULTS} | dict(self.knobs)
+
+    def without(self, *names: str) -> frozenset[tuple[str, Value | None]]:
+        """All fields but `names`: equal for cases that differ in nothing else."""
+        return frozenset(item for item in self.fields().items() if item[0] not in names)
+
     def canonical(self) -> dict[str, Value]:
-        """The requested values by flat name, defaults omitted, dims always present."""
-        requested: dict[str, Value] = {"family": self.family, "backend": self.backend}
-        requested |= {"batch": str(self.batch), "dtype": self.dtype}
-        requested |= {f.name: getattr(self.shape, f.name) for f in fields(self.shape)}
-        for name, default in _DEFAULTS.items():
-            if (value := getattr(self, name)) != default:
-                requested[name] = value
-        return requested | dict(self.knobs)
+        """The fields that are not at their default: what is hashed and stored."""
+        return {
+            name: value
+            for name, value in self.fields().items()
+            if value is not None and value != _DEFAULTS.get(name)
+        }
 
     @classmethod
     def from_canonical(cls, requested: dict[str, Value]) -> Self:
@@ -73,7 +84,7 @@ class Case:
         kind = MlaShape if "kv_lora_rank" in rest else AttnShape
         shape = kind(**{f.name: int(rest.pop(f.name)) for f in fields(kind)})
         batch = _read_batch(str(rest.pop("batch")))
-        known = {name: rest.pop(name) for name in _FLAT_FIELDS if name in rest}
+        known = {name: rest.pop(name) for name in FLAT_FIELDS if name in rest}
         return cls(batch=batch, shape=shape, knobs=tuple(rest.items()), **known)  # type: ignore[arg-type]
 
     @property
@@ -97,10 +108,19 @@ class Case:
 
 # A table's many rows have few batches.
 _read_batch = lru_cache(maxsize=4096)(parse_batch_spec)
-_FLAT_FIELDS = tuple(f.name for f in fields(Case) if f.name not in ("batch", "shape", "knobs"))
+# The fields of a case that hold one value, beside the batch.
+FLAT_FIELDS = tuple(f.name for f in fields(Case) if f.name not in ("batch", "shape", "knobs"))
 _DEFAULTS = {
-    f.name: f.default for f in fields(Case) if f.default is not MISSING and f.name != "knobs"
+    f.name: f.default for f in fields(Case) if f.name in FLAT_FIELDS and f.default is not MISSING
 }
+_REQUIRED = ("family", "backend", "batch", "dtype")
+
+
+def value_text(value: Value | None, unset: str) -> str:
+    """A field's value as people write it, `unset` for None; YAML and --where write true, false."""
+    if value is None:
+        return unset
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def content_hash(facts: dict[str, Value]) -> str:

@@ -1,6 +1,6 @@
 """The shapes of one layer's attention, and the models that people ask for by name."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from attnbench.errors import UsageError
 
@@ -83,6 +83,7 @@ class MlaShape:
 
 
 Shape = AttnShape | MlaShape
+DIMS = tuple(dict.fromkeys(f.name for kind in (AttnShape, MlaShape) for f in fields(kind)))
 
 # Heads and dims of the published configurations.
 ATTN_MODELS = {

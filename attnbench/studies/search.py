@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from attnbench.analysis.axes import axis_value, others_than
+from attnbench.analysis.axes import axis_value
 from attnbench.analysis.crossover import Rounds, next_points, points_of
 from attnbench.analysis.estimate import ASSUMED_NOISE, Cell, Noise
 from attnbench.analysis.series import series_of
@@ -14,7 +14,7 @@ from attnbench.running.open_run import OpenRun
 from attnbench.running.runner import Finished
 from attnbench.specs.case import Case, Value
 
-Curve = tuple[tuple[str, Value], ...]  # all that is equal along it
+Curve = frozenset[tuple[str, Value | None]]  # all that is equal along it
 Sides = tuple[Case, Case]  # decode and prefill at one length
 NoiseOf = Callable[[Cell], Noise]
 K = TypeVar("K", bound=Hashable)
@@ -39,7 +39,7 @@ def _curves(cases: Sequence[Case], fixed: str) -> dict[Curve, dict[int, Sides]]:
     halves: dict[Curve, dict[int, dict[bool, Case]]] = {}
     for case in cases:
         counts = [(name, axis_value(case, name) or 0) for name in ("batch_size", fixed)]
-        by_q = halves.setdefault((*others_than(case, "batch", "threshold"), *counts), {})
+        by_q = halves.setdefault(case.without("batch", "threshold").union(counts), {})
         by_q.setdefault(case.batch.max_q_len, {})[is_decode(case)] = case
     return {
         curve: {q: (by_q[q][True], by_q[q][False]) for q in sorted(by_q) if len(by_q[q]) == 2}

@@ -2,20 +2,18 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 from attnbench.specs.batch import BatchSpecError
-from attnbench.specs.case import Case, Value
-from attnbench.specs.shape import ATTN_MODELS, MLA_MODELS, AttnShape, MlaShape
+from attnbench.specs.case import FLAT_FIELDS, Value
+from attnbench.specs.shape import ATTN_MODELS, DIMS, MLA_MODELS
 from attnbench.specs.sweep import expand_sweep, expand_values
 from attnbench.studies.yaml_entry import Entry
 
 AUTO = "auto"  # a knob that is left to the backend
 VARIABLES = ("batch_size", "q_len", "kv_len", "context")
-_SHAPE_FIELDS = {f.name for kind in (AttnShape, MlaShape) for f in fields(kind)}
-_NUMBERS = _SHAPE_FIELDS | {"tp", "block_size", "window", "index_topk"}
-_CASE_FIELDS = {f.name for f in fields(Case)} - {"family", "backend", "batch", "shape", "knobs"}
-FIELDS = _CASE_FIELDS | _SHAPE_FIELDS | {"model", "tp"}
+_NUMBERS = {*DIMS} | {"tp", "block_size", "window", "index_topk"}
+FIELDS = {*FLAT_FIELDS, *DIMS, "model", "tp"} - {"family", "backend"}
 _NAME = re.compile(r"\{([a-z_]+)\}")
 
 

@@ -1,0 +1,183 @@
+"""Two cases that differ in one field, one of them at its default: every reader sees both values."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
+from pathlib import Path
+
+import pytest
+
+from attnbench.analysis.across import Across, find_across
+from attnbench.analysis.contrast import contrasts
+from attnbench.analysis.estimate import ASSUMED_NOISE
+from attnbench.analysis.fields import Fields
+from attnbench.analysis.lint import lint
+from attnbench.analysis.series import Series, series_of
+from attnbench.db.store import Store
+from attnbench.records import Measurement, Outcome, Run, Status
+from attnbench.reporting.export import record
+from attnbench.reporting.pivot import pivot_tables
+from attnbench.reporting.progress import outcome_line
+from attnbench.reporting.tables import results_table
+from attnbench.results.command_line import case_command
+from attnbench.results.selection import Selection
+from attnbench.results.where import matching, parse_condition
+from attnbench.running.runner import Finished
+from attnbench.specs.case import Case, Value, value_text
+from attnbench.studies.analysis import ContrastAnswer
+from attnbench.studies.answers.contrast import answer
+from tests.conftest import small_case
+from tests.stored_results import CPU, ON_CPU, store_run
+
+OTHER: dict[type, Value] = {str: "other", bool: True, int: 64, float: 0.5}
+DEFAULTS: dict[str, Value] = {
+    field.name: field.default
+    for field in fields(Case)
+    if field.name != "knobs" and field.default not in (MISSING, None)
+}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A run of two cases; `other` differs from `usual` in the field alone."""
+
+    field: str
+    usual: Case
+    other: Case
+    measurements: Sequence[Measurement]
+    run: Run
+
+    @property
+    def series(self) -> list[Series]:
+        return series_of(self.measurements)
+
+    @property
+    def values(self) -> list[Value]:
+        return [getattr(case, self.field) for case in (self.usual, self.other)]
+
+    @property
+    def texts(self) -> list[str]:
+        return [value_text(value, "") for value in self.values]
+
+
+@pytest.fixture(params=DEFAULTS)
+def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Stored:
+    field = request.param
+    usual = small_case()
+    other = replace(usual, **{field: OTHER[type(DEFAULTS[field])]})  # type: ignore[arg-type]
+    results = {usual: rounds_of(1e-3), other: rounds_of(2e-3)}
+    with Store.open(tmp_path / "fields.db") as store:
+        number = store_run(store, results)
+        return Stored(field, usual, other, store.measurements([number]), store.run(number))
+
+
+def rounds_of(seconds: float) -> list[Outcome]:
+    return [
+        Outcome(Status.OK, samples=(seconds * factor,), cache_state="cold", labels=("thermal",))
+        for factor in (1, 1.001, 1.002)
+    ]
+
+
+def in_diff_across(stored: Stored) -> bool:
+    return find_across(stored.field, [stored.usual], [stored.other]) == Across(
+        stored.field, *stored.values
+    )
+
+
+def in_a_studys_contrast(stored: Stored) -> bool:
+    asked = ContrastAnswer(stored.field, ((stored.texts[0], stored.texts[1]),))
+    (line, *_) = answer(stored.series, asked, lambda _: ASSUMED_NOISE).lines
+    return line.startswith(f"{stored.texts[1]} against {stored.texts[0]}: +100.0 % time")
+
+
+def in_the_contrasts_below_a_table(stored: Stored) -> bool:
+    found = contrasts(stored.series, stored.field, stored.values[0])
+    return [[each.base, each.head] for each in found] == [stored.values]
+
+
+def in_the_table(stored: Stored) -> bool:
+    text = results_table(stored.measurements, {stored.run.number: stored.run})
+    return all(str(value) in text for value in stored.values)
+
+
+def in_the_pivot_table(stored: Stored) -> bool:
+    selection = Selection("1", stored.measurements, {stored.run.number: stored.run})
+    text = pivot_tables([selection], stored.field, "latency")
+    return all(str(value) in text for value in stored.values)
+
+
+def in_where(stored: Stored) -> bool:
+    found = [
+        matching(
+            stored.measurements,
+            {stored.run.number: stored.run},
+            [parse_condition(f"{stored.field}={text}")],
+        )
+        for text in stored.texts
+    ]
+    return [{each.case for each in kept} for kept in found] == [{stored.usual}, {stored.other}]
+
+
+def in_the_export(stored: Stored) -> bool:
+    found = {each.case: record(each, stored.run)[stored.field] for each in stored.measurements}
+    return [found[stored.usual], found[stored.other]] == stored.values
+
+
+def in_the_command_that_measures_again(stored: Stored) -> bool:
+    method, plan = ON_CPU.as_facts(), {"rounds": 3, "seed": 0}
+    usual, other = (case_command(case, method, plan) for case in (stored.usual, stored.other))
+    added = [word for word in other if word not in usual]
+    return f"--{stored.field.replace('_', '-')}" in added
+
+
+def in_the_lines_of_a_run(stored: Stored) -> bool:
+    def line(case: Case) -> str:
+        return outcome_line(Finished(case, ON_CPU, 0, 0, rounds_of(1e-3)[0]))
+
+    said = f" {stored.field}={stored.values[1]}"
+    return line(stored.other).replace(said, "", 1) == line(stored.usual) != line(stored.other)
+
+
+def in_the_doubts(stored: Stored) -> bool:
+    found = lint(stored.series, CPU)["thermal"]
+    return all(f"{stored.field} {value}" in found[at] for at, value in enumerate(stored.values))
+
+
+READERS = (
+    in_diff_across,
+    in_a_studys_contrast,
+    in_the_contrasts_below_a_table,
+    in_the_table,
+    in_the_pivot_table,
+    in_where,
+    in_the_export,
+    in_the_command_that_measures_again,
+    in_the_lines_of_a_run,
+    in_the_doubts,
+)
+
+
+@pytest.mark.parametrize("seen", READERS, ids=lambda reader: reader.__name__)
+def test_a_default_is_seen_beside_another_value(
+    stored: Stored, seen: Callable[[Stored], bool]
+) -> None:
+    assert seen(stored)
+
+
+def test_a_field_that_no_rows_differ_in_has_no_column(stored: Stored) -> None:
+    assert stored.field in Fields.of([stored.usual, stored.other]).varying
+    assert Fields.of([stored.usual]).varying == Fields.of([stored.usual] * 2).varying == ()
+
+
+def test_what_is_hashed_leaves_defaults_out_and_the_fields_hold_them() -> None:
+    case = small_case()
+    assert DEFAULTS.items() <= case.fields().items()
+    assert not DEFAULTS.keys() & case.canonical().keys()
+    assert case.fields()["window"] is None
+    assert case.canonical().items() <= case.fields().items()
+
+
+def test_dims_and_knobs_are_fields() -> None:
+    case = small_case(knobs=(("num_splits", 4),))
+    found = case.fields()
+    assert (found["head_dim"], found["num_splits"]) == (case.shape.head_dim, 4)  # type: ignore[union-attr]
+    assert "kv_lora_rank" not in found
