@@ -95,6 +95,21 @@ def test_reading_a_wrong_selection_would_be_noticed() -> None:
         check(ready, seed=0)
 
 
+def test_the_slots_of_new_tokens_are_the_last_of_each_request() -> None:
+    case = mla("2q5kv21_q1kv16_q33", block_size=16)
+    tables = page_tables(case.batch, 16, 2, seeded("cpu", 0))
+    pool = LatentPool.filled(case, tables, seeded("cpu", 1), nan_tails=True)
+    by_hand = [
+        [
+            int(table[row, position // 16]) * 16 + position % 16
+            for row, request in enumerate(case.batch)
+            for position in range(request.context_len, request.kv_len)
+        ]
+        for table in tables.tables
+    ]
+    assert pool.new_slots().tolist() == by_hand
+
+
 def test_fp8_ds_mla_is_laid_out_as_vllm_writes_it() -> None:
     latents = torch.linspace(-3, 3, 2 * 576).view(2, 576).to(torch.bfloat16)
     stored = encode(latents, MlaShape(), "fp8_ds_mla")
