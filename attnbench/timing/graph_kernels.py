@@ -5,63 +5,48 @@ Read from the graph's nodes, so that naming what ran costs no profiling and chan
 
 import ctypes
 from functools import cache
+from typing import Any
 
-KERNEL_NODE = 0  # CU_GRAPH_NODE_TYPE_KERNEL
-
-
-class _KernelParams(ctypes.Structure):
-    """CUDA_KERNEL_NODE_PARAMS_v2 of cuda.h."""
-
-    _fields_ = (
-        ("func", ctypes.c_void_p),
-        ("sizes", ctypes.c_uint * 7),  # grid, block, shared memory
-        ("kernel_params", ctypes.c_void_p),
-        ("extra", ctypes.c_void_p),
-        ("kern", ctypes.c_void_p),
-        ("ctx", ctypes.c_void_p),
-    )
+OLDEST_DRIVER = 12030  # that knows the names of functions: CUDA 12.3
 
 
 def kernel_names(graph: int, calls: int, own: int) -> tuple[str, ...]:
     """Names in alphabetical order of the kernels of the first of `calls` equal calls.
 
     `graph` is a cudaGraph_t whose first and last `own` nodes are of no call. Copies and fills are
-    no kernels; none are found where the driver is older than CUDA 12.3 and does not tell.
+    not kernels. Empty where cuda-bindings, which comes with torch for CUDA from 2.11 on, is not
+    installed, or the driver is too old to know names.
     """
-    cuda = ctypes.CDLL("libcuda.so.1")
-    if not hasattr(cuda, "cuFuncGetName"):
+    try:
+        from cuda.bindings import driver
+    except ImportError:
         return ()
-    nodes = _nodes(cuda, graph)[own:-own]
-    found = {_name(cuda, node) for node in nodes[: -(-len(nodes) // calls)]}
-    return tuple(sorted(name for name in found if name))
+    if _answer(driver.cuDriverGetVersion()) < OLDEST_DRIVER:
+        return ()
+    handle = driver.CUgraph(graph)
+    _, count = _answer(driver.cuGraphGetNodes(handle))
+    nodes, _ = _answer(driver.cuGraphGetNodes(handle, count))
+    of_calls = nodes[own:-own]
+    names = {_name(driver, node) for node in of_calls[: -(-len(of_calls) // calls)]}
+    return tuple(sorted(name for name in names if name))
 
 
-def _nodes(cuda: ctypes.CDLL, graph: int) -> list[int]:
-    count = ctypes.c_size_t()
-    _demand(cuda.cuGraphGetNodes(ctypes.c_void_p(graph), None, ctypes.byref(count)))
-    nodes = (ctypes.c_void_p * count.value)()
-    _demand(cuda.cuGraphGetNodes(ctypes.c_void_p(graph), nodes, ctypes.byref(count)))
-    return [node or 0 for node in nodes]
-
-
-def _name(cuda: ctypes.CDLL, node: int) -> str | None:
-    """None for a node that is no kernel."""
-    kind = ctypes.c_int()
-    _demand(cuda.cuGraphNodeGetType(ctypes.c_void_p(node), ctypes.byref(kind)))
-    if kind.value != KERNEL_NODE:
+def _name(driver: Any, node: Any) -> str | None:
+    """None for a node that is not a kernel."""
+    if _answer(driver.cuGraphNodeGetType(node)) != driver.CUgraphNodeType.CU_GRAPH_NODE_TYPE_KERNEL:
         return None
-    params, name = _KernelParams(), ctypes.c_char_p()
-    _demand(cuda.cuGraphKernelNodeGetParams_v2(ctypes.c_void_p(node), ctypes.byref(params)))
-    if params.func:
-        _demand(cuda.cuFuncGetName(ctypes.byref(name), ctypes.c_void_p(params.func)))
-    else:
-        _demand(cuda.cuKernelGetName(ctypes.byref(name), ctypes.c_void_p(params.kern)))
-    return _demangled(name.value or b"")
+    params = _answer(driver.cuGraphKernelNodeGetParams(node))
+    if int(params.func):
+        return _demangled(_answer(driver.cuFuncGetName(params.func)))
+    return _demangled(_answer(driver.cuKernelGetName(params.kern)))
 
 
-def _demand(status: int) -> None:
+def _answer(result: tuple[Any, ...]) -> Any:
+    """What the driver returned beside its status; RuntimeError for any other than success."""
+    status, *values = result
     if status != 0:
-        raise RuntimeError(f"the CUDA driver does not tell a graph's kernels: error {status}")
+        raise RuntimeError(f"the CUDA driver does not tell a graph's kernels: {status!r}")
+    return values[0] if len(values) == 1 else values
 
 
 @cache
