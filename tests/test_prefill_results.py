@@ -17,6 +17,7 @@ from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError, UsageError
 from attnbench.provenance.machine import Machine
 from attnbench.reporting.tables import results_table
+from attnbench.results.report import read_run
 from attnbench.running import memory
 from attnbench.running.memory import memory_refusal
 from attnbench.specs.batch import parse_batch_spec
@@ -65,7 +66,7 @@ def rows(folder: Path, stored: Results) -> list[dict[str, str]]:
     file = io.StringIO()
     with Store.open(folder / "prefill.db") as store:
         run = store_run(store, stored, machine=H200, method=Method("cudagraph"))
-        write_trtllm_csv(store, store.measurements([run]), file)
+        write_trtllm_csv(store, read_run(store, run), file)
     return list(csv.DictReader(io.StringIO(file.getvalue())))
 
 

@@ -16,13 +16,13 @@ from attnbench.commands.options import note
 from attnbench.db.store import Store
 from attnbench.errors import INTERRUPTED
 from attnbench.provenance.machine import Machine
-from attnbench.records import Measurement, Status
+from attnbench.records import Status
 from attnbench.reporting.budget import Budget
 from attnbench.reporting.export import write_csv, write_json
 from attnbench.reporting.forecast import forecast_text
 from attnbench.reporting.progress import outcome_line
 from attnbench.reporting.tables import results_table
-from attnbench.results.noise import noise_for
+from attnbench.results.report import Report, read_run
 from attnbench.running.cases import DEFAULT_TIMER, Asked, cases_for, check_scope
 from attnbench.running.forecast import forecast
 from attnbench.running.plan import Limits, Plan
@@ -35,8 +35,8 @@ NOTHING: Mapping[str, Any] = {}
 CACHES = {"both": ("cold", "hot")}
 # Options that say nothing of what is measured, so that a resumed run may be given others.
 FREE_ON_RESUME = {"resume", "db", "wait", "output_csv", "save_csv", "output_json", "dry_run"}
-# Writes what a store holds of a run as CSV, given the run's measurements.
-CsvWriter = Callable[[Store, Sequence[Measurement], TextIO], None]
+# Writes a run as CSV; the store has its samples.
+CsvWriter = Callable[[Store, Report, TextIO], None]
 
 
 class Instead(ABC):
@@ -49,12 +49,9 @@ class Instead(ABC):
         """Measure them; `given` are the options of the family's command."""
 
 
-def every_round(store: Store, measurements: Sequence[Measurement], file: TextIO) -> None:
-    """A line a round with all that is known of it: what --output-csv writes of most families."""
-    numbers = dict.fromkeys(each.run for each in measurements)
-    runs = {number: store.run(number) for number in numbers}
-    sentinels = {number: store.sentinels(number) for number in numbers}
-    write_csv(measurements, runs, file, sentinels)
+def every_round(_: Store, report: Report, file: TextIO) -> None:
+    """A line for each round: what --output-csv writes for most families."""
+    write_csv(report.measurements, report.runs, file, report.sentinels)
 
 
 def measure_family(
@@ -84,8 +81,10 @@ def measure_family(
             show_outcomes(session, session.outcomes())
         except KeyboardInterrupt:
             end_interrupted(session, command.name, command.db)
-        _show_results(session, given, budget)
-        write_csvs(session, [given["output_csv"], *more_csv], as_csv)
+        found = read_run(session.store, session.run)
+        click.echo(_results(found, given, budget))
+        write_json_file(found, given["output_json"])
+        write_csv_files(session.store, found, [given["output_csv"], *more_csv], as_csv)
     ctx.exit(0 if session.succeeded else 1)
 
 
@@ -191,37 +190,29 @@ def show_outcomes(session: Session, outcomes: Iterable[Finished]) -> None:
                 tqdm.write(outcome_line(finished), file=sys.stderr)
 
 
-def _show_results(session: Session, given: Mapping[str, Any], budget: Budget | None) -> None:
-    measurements = session.store.measurements([session.run])
-    runs = {session.run: session.store.run(session.run)}
-    sentinels = {session.run: session.store.sentinels(session.run)}
-    table = results_table(
-        measurements,
-        runs,
-        sentinels=sentinels,
+def _results(found: Report, given: Mapping[str, Any], budget: Budget | None) -> str:
+    return results_table(
+        found.measurements,
+        found.runs,
+        sentinels=found.sentinels,
         host=given["host"],
         budget=budget,
-        noise=partial(noise_for, session.store),
+        noise=found.noise,
     )
-    click.echo(table)
-    write_records(session, given)
 
 
-def write_records(session: Session, given: Mapping[str, Any]) -> None:
+def write_json_file(report: Report, path: Path | None) -> None:
     """Every round as JSON, where a file was named."""
-    measurements = session.store.measurements([session.run])
-    runs = {session.run: session.store.run(session.run)}
-    sentinels = {session.run: session.store.sentinels(session.run)}
-    if given["output_json"] is not None:
-        with given["output_json"].open("w", newline="") as file:
-            write_json(measurements, runs, file, sentinels)
+    if path is not None:
+        with path.open("w", newline="") as file:
+            write_json(report.measurements, report.runs, file, report.sentinels)
 
 
-def write_csvs(
-    session: Session, paths: Sequence[Path | None], as_csv: CsvWriter = every_round
+def write_csv_files(
+    store: Store, report: Report, paths: Sequence[Path | None], as_csv: CsvWriter = every_round
 ) -> None:
     """The run as CSV to each file that was named."""
     for path in filter(None, paths):
         with path.open("w", newline="") as file:
-            as_csv(session.store, session.store.measurements([session.run]), file)
+            as_csv(store, report, file)
         note(f"wrote {path}")

@@ -92,8 +92,7 @@ def command(
         found = read_report(store, refs, where)
         text = report_text(found, shown)
         if html:
-            listed = (each for s in found.selections for each in s.measurements)
-            page = report_page(found, read_quantiles(store, listed))
+            page = report_page(found, read_quantiles(store, found.measurements))
             html.write(page)  # which opens the file
     on_terminal = output.name == "-" and sys.stdout.isatty()
     if on_terminal and not no_pager and text.count("\n") >= height:

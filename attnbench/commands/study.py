@@ -14,12 +14,13 @@ from attnbench.commands.measuring import (
     end_interrupted,
     plan_of,
     show_outcomes,
-    write_csvs,
-    write_records,
+    write_csv_files,
+    write_json_file,
 )
 from attnbench.commands.measuring_options import measuring_options
 from attnbench.compat.suite_config import imported
 from attnbench.db.store import Store
+from attnbench.results.report import read_run
 from attnbench.running.forecast import forecast
 from attnbench.running.session import Session
 from attnbench.studies.asking import Asking, built_in, load_study, outcomes_of
@@ -126,8 +127,10 @@ def run(
         except KeyboardInterrupt:
             end_interrupted(session, f"study {name}", command.db)
         _show(conclude(session.store, session.run), plots, plot_format)
-        write_records(session, given)
-        write_csvs(session, [given["output_csv"]])
+        if given["output_csv"] or given["output_json"]:
+            found = read_run(session.store, session.run)
+            write_json_file(found, given["output_json"])
+            write_csv_files(session.store, found, [given["output_csv"]])
     parent.exit(0 if session.succeeded else 1)
 
 

@@ -12,7 +12,7 @@ from typing import TextIO
 from attnbench.analysis.series import Series, series_of
 from attnbench.db.store import Store
 from attnbench.families.prefill_trtllm import BASELINES
-from attnbench.records import Measurement
+from attnbench.results.report import Report
 from attnbench.specs.shape import AttnShape
 
 COLUMNS = (
@@ -37,14 +37,14 @@ COLUMNS = (
 )
 
 
-def write_trtllm_csv(store: Store, measurements: Sequence[Measurement], file: TextIO) -> None:
+def write_trtllm_csv(store: Store, report: Report, file: TextIO) -> None:
     """A line for each implementation of a workload that is not its baseline.
 
     The baseline is of the same dtypes; where none was measured its cells are empty.
     """
     writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for rivals in _by_workload(series_of(measurements)):
+    for rivals in _by_workload(series_of(report.measurements)):
         baseline = baseline_of(rivals)
         writer.writerows(_row(store, each, baseline) for each in rivals if each is not baseline)
 

@@ -85,8 +85,6 @@ def _results(selection: Selection, report: Report, view: View) -> str:
 
 
 def _records(report: Report, form: str) -> str:
-    """Each round once, also where two refs name it."""
-    listed = {each.uuid: each for s in report.selections for each in s.measurements}
     stream = StringIO()
-    _RECORDS[form](listed.values(), report.runs, stream, report.sentinels)
+    _RECORDS[form](report.measurements, report.runs, stream, report.sentinels)
     return stream.getvalue().rstrip("\n")

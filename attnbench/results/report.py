@@ -6,7 +6,7 @@ from functools import cache, partial
 
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
-from attnbench.records import Run
+from attnbench.records import Measurement, Run
 from attnbench.results.cohort import Cohort, SentinelFacts, cohorts
 from attnbench.results.noise import NoiseLookup, noise_for
 from attnbench.results.selection import Selection, select
@@ -20,6 +20,11 @@ class Report:
     selections: Sequence[Selection]
     sentinels: SentinelFacts
     noise: NoiseLookup
+
+    @property
+    def measurements(self) -> list[Measurement]:
+        """Each once, also where two refs name it."""
+        return list({each.uuid: each for s in self.selections for each in s.measurements}.values())
 
     @property
     def runs(self) -> dict[int, Run]:
@@ -43,10 +48,20 @@ def read_report(store: Store, refs: Sequence[str] = (), where: Sequence[Conditio
             f"--where {' '.join(map(str, where))}: no measurement of {', '.join(refs) or 'latest'} "
             "fulfils that; name other runs, e.g. --run main, or ask for less"
         )
-    runs = {number for each in found for number in each.runs}
-    return Report(found, read_sentinels(store, runs), cache(partial(noise_for, store)))
+    return _report(store, found)
+
+
+def read_run(store: Store, number: int) -> Report:
+    """All of one run, which may have no outcomes yet."""
+    selection = Selection(str(number), store.measurements([number]), {number: store.run(number)})
+    return _report(store, [selection])
 
 
 def read_sentinels(store: Store, runs: Iterable[int]) -> SentinelFacts:
     """The sentinels of the runs, by number."""
     return {number: store.sentinels(number) for number in runs}
+
+
+def _report(store: Store, selections: Sequence[Selection]) -> Report:
+    runs = {number for each in selections for number in each.runs}
+    return Report(selections, read_sentinels(store, runs), cache(partial(noise_for, store)))
