@@ -77,13 +77,13 @@ class _Reader:
             self._drop(f"mode: {mode}", "its comparison is not made here")
         elif len(knobs) == 1 and "prefill_backend" not in knobs:
             answer = {"optimum": {"knob": next(iter(knobs))}}
-        segments = [
+        products = [
             {**common, **batches, **varied, **({"knobs": knobs} if knobs else {})}
             for varied in self._model_sweep()
             for batches in self._batches()
         ]
         self._drop_rest()
-        study = {"question": question, "family": family, "answer": answer, "sweep": segments}
+        study = {"question": question, "family": family, "answer": answer, "sweep": products}
         return yaml.safe_dump(study, sort_keys=False, width=98), self.dropped
 
     def _backends(self) -> list[str]:
@@ -128,7 +128,7 @@ class _Reader:
         return found
 
     def _model_sweep(self) -> list[dict[str, Any]]:
-        """Fields that take turns: one segment with all values, or one for each set of values."""
+        """Fields that take turns: one product with all values, or one for each set of values."""
         sweep = self._config.pop("model_parameter_sweep", None)
         if not sweep:
             return [{}]

@@ -18,8 +18,8 @@ from attnbench.specs.case import Case, Value
 from attnbench.studies.analysis import CrossoverAnswer
 from attnbench.studies.cases import cells_of
 from attnbench.studies.file import Study, read_study, require_known
+from attnbench.studies.product import FIELDS
 from attnbench.studies.search import Search, search_outcomes
-from attnbench.studies.segment import FIELDS
 from attnbench.studies.variants import exhaustive, overridden, quick
 
 
@@ -186,7 +186,7 @@ def _plain(value: Any) -> Value:
 def _field(parameter: str, study: Study) -> str:
     """The field, knob, backend or batch that an option's parameter sets."""
     knobs = {knob for backend in backends(study.family) for knob in backend.knobs}
-    swept = {variable for segment in study.sweep for variable in segment.variables}
+    swept = {variable for product in study.sweep for variable in product.variables}
     known = {*FIELDS, *knobs, *swept, "backend", "batch"}
     found = next((n for n in (parameter, parameter.removesuffix("s")) if n in known), None)
     option = "--" + parameter.replace("_", "-")

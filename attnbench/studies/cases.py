@@ -1,9 +1,9 @@
 """From a study to its cases, with what is left out and why."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from itertools import product
 from typing import Any
 
 from attnbench.errors import UsageError
@@ -14,8 +14,8 @@ from attnbench.specs.case import Case, Value
 from attnbench.specs.shape import ATTN_MODELS, MLA_MODELS, Shape, attn_shape, mla_shape
 from attnbench.specs.sweep import expand_sweep
 from attnbench.studies.analysis import CrossoverAnswer
-from attnbench.studies.file import Limits, Study
-from attnbench.studies.segment import Segment
+from attnbench.studies.file import Study, TokenLimits
+from attnbench.studies.product import Product
 
 # What Asked takes lists of, by the field of a case.
 _LISTED = {
@@ -41,10 +41,10 @@ def cells_of(study: Study, device_kind: str) -> Cells:
     """
     left_out: Counter[str] = Counter()
     found: list[Case] = []
-    for segment in study.sweep:
-        batches = _batches(segment, study.limits, left_out)
-        if batches or not segment.templates:
-            for asked, rest in _asked(study, segment, batches):
+    for product in study.sweep:
+        batches = _batches(product, study.limits, left_out)
+        if batches or not product.templates:
+            for asked, rest in _asked(study, product, batches):
                 found += [replace(case, **rest) for case in cases_for(asked, device_kind)]
     if isinstance(study.answer, CrossoverAnswer):
         if single := sum(case.batch.max_q_len == 1 for case in found):
@@ -67,15 +67,15 @@ def sides(case: Case) -> tuple[Case, ...]:
 
 
 def _asked(
-    study: Study, segment: Segment, batches: list[Batch]
+    study: Study, product: Product, batches: list[Batch]
 ) -> Iterator[tuple[Asked, Mapping[str, Any]]]:
     """What the family's command would be asked, once for each shape, and the fields beside."""
-    listed: dict[str, Any] = {_LISTED[n]: v for n, v in segment.fields.items() if n in _LISTED}
-    single = {n: v for n, v in segment.fields.items() if n not in _LISTED}
+    listed: dict[str, Any] = {_LISTED[n]: v for n, v in product.fields.items() if n in _LISTED}
+    single = {n: v for n, v in product.fields.items() if n not in _LISTED}
     case_fields = {f.name for f in fields(Case)}
-    knobs: Any = segment.knobs
+    knobs: Any = product.knobs
     scope = "layer" if isinstance(study.answer, CrossoverAnswer) else None
-    for values in product(*single.values()):
+    for values in itertools.product(*single.values()):
         chosen = dict(zip(single, values, strict=True))
         rest: dict[str, Any] = {
             name: chosen.pop(name) for name in list(chosen) if name in case_fields
@@ -83,7 +83,7 @@ def _asked(
         asked = Asked(
             family=study.family,
             shape=_shape(study.family, chosen),
-            backends=segment.backends,
+            backends=product.backends,
             batches=batches,
             scope=rest.pop("scope", scope),
             knobs=knobs,
@@ -113,14 +113,14 @@ def _known(model: str, models: Mapping[str, Shape]) -> str:
     raise UsageError(f"model {model} is of another family; known here are {', '.join(models)}")
 
 
-def _batches(segment: Segment, limits: Limits, left_out: Counter[str]) -> list[Batch]:
+def _batches(product: Product, limits: TokenLimits, left_out: Counter[str]) -> list[Batch]:
     """The batches of all templates with all variables, each once."""
     found: dict[str, Batch] = {}
-    for values in product(*segment.variables.values()):
-        filled = dict(zip(segment.variables, values, strict=True))
+    for values in itertools.product(*product.variables.values()):
+        filled = dict(zip(product.variables, values, strict=True))
         if "context" in filled:
             filled["kv_len"] = filled.get("q_len", 1) + filled["context"]
-        for template in segment.templates:
+        for template in product.templates:
             for batch in _readable(_filled(template, filled), left_out):
                 if reason := _over(batch, limits):
                     left_out[reason] += 1
@@ -144,7 +144,7 @@ def _readable(spec: str, left_out: Counter[str]) -> list[Batch]:
         return []
 
 
-def _over(batch: Batch, limits: Limits) -> str | None:
+def _over(batch: Batch, limits: TokenLimits) -> str | None:
     for name, size in (("new", batch.num_tokens), ("kv", batch.num_kv_tokens)):
         limit = getattr(limits, f"{name}_tokens")
         if limit is not None and size > limit:

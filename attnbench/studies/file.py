@@ -10,7 +10,7 @@
         batch_size: 1
         q_len: 1..64k:x4
 
-A segment of the sweep is a product over its keys: fields of a case or its shape, `model`, `tp`,
+An item of the sweep is a product over its keys: fields of a case or its shape, `model`, `tp`,
 `knobs`, and variables that fill the templates under `batch`. Numbers are lists, ranges such as
 1..16:5 or 1k..32k:x2, or both. kv_len may be given as `context`, what stood in the cache before.
 """
@@ -21,15 +21,15 @@ from typing import Any
 
 from attnbench.errors import UsageError
 from attnbench.studies.analysis import Answer, read_answer
-from attnbench.studies.segment import (
-    Segment,
+from attnbench.studies.product import (
+    Product,
     differ,
     field_values,
     has_two,
     number,
     numbers,
     read_knobs,
-    read_segment,
+    read_product,
 )
 from attnbench.studies.yaml_entry import Entry, read_yaml
 
@@ -37,7 +37,7 @@ _STUDY_KEYS = ("question", "aliases", "family", "rounds", "limits", "answer", "s
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class TokenLimits:
     """The largest batches that are asked for; larger ones are left out, and counted."""
 
     new_tokens: int | None = None  # of all requests together
@@ -46,19 +46,19 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What a file says; `exhaustive` holds the keys of all segments that --exhaustive widens."""
+    """What a file says; `exhaustive` holds the keys of all products that --exhaustive widens."""
 
     name: str
     text: str  # of the file
     question: str
     family: str
     answer: Answer
-    sweep: tuple[Segment, ...]
+    sweep: tuple[Product, ...]
     aliases: tuple[str, ...] = ()
     rounds: int | None = None
-    limits: Limits = Limits()
-    exhaustive: tuple[Segment, ...] = ()
-    exhaustive_limits: Limits = Limits()
+    limits: TokenLimits = TokenLimits()
+    exhaustive: tuple[Product, ...] = ()
+    exhaustive_limits: TokenLimits = TokenLimits()
 
 
 def read_study(text: str, name: str, file: str, families: Collection[str]) -> Study:
@@ -76,7 +76,7 @@ def read_study(text: str, name: str, file: str, families: Collection[str]) -> St
     family = keys["family"].text()
     if family not in families:
         keys["family"].fail(f"no family is called '{family}'; known are {', '.join(families)}")
-    sweep = tuple(read_segment(item) for item in keys["sweep"].items())
+    sweep = tuple(read_product(item) for item in keys["sweep"].items())
     answer = read_answer(keys["answer"])
     _check_swept(keys["answer"], answer.swept, sweep)
     wide = _read_exhaustive(keys["exhaustive"], sweep) if "exhaustive" in keys else (sweep, None)
@@ -96,39 +96,39 @@ def read_study(text: str, name: str, file: str, families: Collection[str]) -> St
     )
 
 
-def _read_limits(entry: Entry | None) -> Limits:
+def _read_limits(entry: Entry | None) -> TokenLimits:
     if entry is None:
-        return Limits()
-    known = [f.name for f in fields(Limits)]
-    return Limits(**{name: number(each) for name, each in entry.mapping(known).items()})
+        return TokenLimits()
+    known = [f.name for f in fields(TokenLimits)]
+    return TokenLimits(**{name: number(each) for name, each in entry.mapping(known).items()})
 
 
 def _read_exhaustive(
-    entry: Entry, sweep: Sequence[Segment]
-) -> tuple[tuple[Segment, ...], Limits | None]:
-    """All segments with the values that stand here in place of their own."""
+    entry: Entry, sweep: Sequence[Product]
+) -> tuple[tuple[Product, ...], TokenLimits | None]:
+    """All products with the values that stand here in place of their own."""
     names = {"limits", "knobs", "backend", *(n for s in sweep for n in (*s.variables, *s.fields))}
     keys = entry.mapping(names)
     limits = _read_limits(keys.pop("limits")) if "limits" in keys else None
     knobs = read_knobs(keys.pop("knobs")) if "knobs" in keys else {}
     wide = []
-    for segment in sweep:
+    for product in sweep:
         values: dict[str, Any] = {
-            "variables": dict(segment.variables)
-            | {n: numbers(e) for n, e in keys.items() if n in segment.variables},
-            "fields": dict(segment.fields)
-            | {n: field_values(n, e) for n, e in keys.items() if n in segment.fields},
-            "knobs": dict(segment.knobs) | {n: v for n, v in knobs.items() if n in segment.knobs},
+            "variables": dict(product.variables)
+            | {n: numbers(e) for n, e in keys.items() if n in product.variables},
+            "fields": dict(product.fields)
+            | {n: field_values(n, e) for n, e in keys.items() if n in product.fields},
+            "knobs": dict(product.knobs) | {n: v for n, v in knobs.items() if n in product.knobs},
         }
-        backends = keys["backend"].texts() if "backend" in keys else segment.backends
-        wide.append(Segment(backends, segment.templates, **values))
+        backends = keys["backend"].texts() if "backend" in keys else product.backends
+        wide.append(Product(backends, product.templates, **values))
     return tuple(wide), limits
 
 
-def _check_swept(entry: Entry, names: Collection[str], sweep: Sequence[Segment]) -> None:
+def _check_swept(entry: Entry, names: Collection[str], sweep: Sequence[Product]) -> None:
     """An answer about a field, knob or variable needs it in the sweep, with several values."""
     for name in names:
-        if not any(has_two(segment, name) for segment in sweep) and not differ(sweep, name):
+        if not any(has_two(product, name) for product in sweep) and not differ(sweep, name):
             entry.fail(f"the answer is about {name}, and the sweep has no two values of it")
 
 

@@ -9,7 +9,7 @@ from attnbench.errors import UsageError
 from attnbench.specs.case import Value
 from attnbench.studies.analysis import ContrastAnswer, CrossoverAnswer
 from attnbench.studies.file import Study
-from attnbench.studies.segment import FIELDS, VARIABLES, Segment
+from attnbench.studies.product import FIELDS, VARIABLES, Product
 
 Overrides = Mapping[str, Sequence[Value]]  # by field, knob, "backend" or "batch"
 T = TypeVar("T")
@@ -26,16 +26,16 @@ def quick(study: Study) -> Study:
     The lengths along which a crossover is searched stay, since a search visits few of them.
     """
     kept = {"q_len"} if isinstance(study.answer, CrossoverAnswer) else set()
-    return replace(study, sweep=tuple(_thinned(segment, kept) for segment in study.sweep))
+    return replace(study, sweep=tuple(_thinned(product, kept) for product in study.sweep))
 
 
-def _thinned(segment: Segment, kept: set[str]) -> Segment:
+def _thinned(product: Product, kept: set[str]) -> Product:
     return replace(
-        segment,
-        templates=_three(segment.templates),
-        variables={n: v if n in kept else _three(v) for n, v in segment.variables.items()},
-        fields={name: _three(values) for name, values in segment.fields.items()},
-        knobs={name: _three_and_auto(values) for name, values in segment.knobs.items()},
+        product,
+        templates=_three(product.templates),
+        variables={n: v if n in kept else _three(v) for n, v in product.variables.items()},
+        fields={name: _three(values) for name, values in product.fields.items()},
+        knobs={name: _three_and_auto(values) for name, values in product.knobs.items()},
     )
 
 
@@ -49,13 +49,13 @@ def _three_and_auto(values: tuple[Value | None, ...]) -> tuple[Value | None, ...
 
 
 def overridden(study: Study, overrides: Overrides) -> Study:
-    """With what was given by hand in place of what the file says, in all segments.
+    """With what was given by hand in place of what the file says, in all products.
 
     UsageError where that leaves the answer without two sides to compare.
     """
     if not overrides:
         return study
-    sweep = tuple(_overridden(segment, overrides) for segment in study.sweep)
+    sweep = tuple(_overridden(product, overrides) for product in study.sweep)
     answer = study.answer
     if isinstance(answer, ContrastAnswer) and answer.field in overrides:
         pairs = _pairs(study.name, answer, [str(v) for v in overrides[answer.field]])
@@ -63,21 +63,21 @@ def overridden(study: Study, overrides: Overrides) -> Study:
     return replace(study, sweep=sweep, answer=answer)
 
 
-def _overridden(segment: Segment, overrides: Overrides) -> Segment:
+def _overridden(product: Product, overrides: Overrides) -> Product:
     given = dict(overrides)
-    backends = tuple(map(str, given.pop("backend", segment.backends)))
+    backends = tuple(map(str, given.pop("backend", product.backends)))
     if "batch" in given:
         batches = tuple(map(str, given.pop("batch")))
-        segment = replace(segment, templates=batches, variables={})
+        product = replace(product, templates=batches, variables={})
     fields = {name: tuple(given.pop(name)) for name in list(given) if name in FIELDS}
     lengths = {n: tuple(map(int, given.pop(n))) for n in list(given) if n in VARIABLES}
     knobs = {name: tuple(values) for name, values in given.items()}
     return replace(
-        segment,
+        product,
         backends=backends,
-        variables={n: lengths.get(n, values) for n, values in segment.variables.items()},
-        fields={**segment.fields, **fields},
-        knobs={**segment.knobs, **knobs},
+        variables={n: lengths.get(n, values) for n, values in product.variables.items()},
+        fields={**product.fields, **fields},
+        knobs={**product.knobs, **knobs},
     )
 
 

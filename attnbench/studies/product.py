@@ -1,4 +1,4 @@
-"""Segments of a study's sweep: products of values, read from YAML."""
+"""The products of values that a study sweeps, read from YAML."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ _NAME = re.compile(r"\{([a-z_]+)\}")
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class Product:
     """A product of values; what a key does not name is left to its default."""
 
     backends: tuple[str, ...] = ()
@@ -28,8 +28,8 @@ class Segment:
     knobs: Mapping[str, tuple[Value | None, ...]] = field(default_factory=dict)  # None is auto
 
 
-def read_segment(entry: Entry) -> Segment:
-    """The segment that stands there; UsageError as `read_study`."""
+def read_product(entry: Entry) -> Product:
+    """The product that stands there; UsageError as `read_study`."""
     known = {*FIELDS, "backend", "batch", "knobs", *VARIABLES}
     listed = entry.mapping()
     templates = listed["batch"].texts() if "batch" in listed else ()
@@ -40,7 +40,7 @@ def read_segment(entry: Entry) -> Segment:
         for name in listed
         if name in used or (name in VARIABLES and name not in FIELDS)
     }
-    segment = Segment(
+    product = Product(
         backends=listed["backend"].texts() if "backend" in listed else (),
         templates=templates or _default_template(variables),
         variables=variables,
@@ -51,8 +51,8 @@ def read_segment(entry: Entry) -> Segment:
         },
         knobs=read_knobs(listed["knobs"]) if "knobs" in listed else {},
     )
-    _check_templates(listed.get("batch", entry), segment)
-    return segment
+    _check_templates(listed.get("batch", entry), product)
+    return product
 
 
 def _default_template(variables: Mapping[str, object]) -> tuple[str, ...]:
@@ -65,10 +65,10 @@ def _default_template(variables: Mapping[str, object]) -> tuple[str, ...]:
     return (f"{count}q{q_len}" + ("kv{kv_len}" if has_kv else ""),)
 
 
-def _check_templates(entry: Entry, segment: Segment) -> None:
+def _check_templates(entry: Entry, product: Product) -> None:
     """Every name of a template has values, every variable a use, and the rest can be read."""
-    names = {name for template in segment.templates for name in _NAME.findall(template)}
-    given = set(segment.variables)
+    names = {name for template in product.templates for name in _NAME.findall(template)}
+    given = set(product.variables)
     if "context" in given:
         if "kv_len" in given:
             entry.fail("context and kv_len say the same twice; leave one of them out")
@@ -77,7 +77,7 @@ def _check_templates(entry: Entry, segment: Segment) -> None:
         entry.fail(f"the template's {{{missing[0]}}} has no values; add e.g. {missing[0]}: [1, 2]")
     if unused := sorted(given - names):
         entry.fail(f"{unused[0]} would change nothing: no template holds {{{unused[0]}}}")
-    for template in segment.templates:
+    for template in product.templates:
         # Lengths that make a batch wherever the text is one: what fails now is not readable.
         probe = _NAME.sub(lambda n: "1m" if n[1] == "kv_len" else "1", template)
         try:
@@ -143,26 +143,26 @@ def number(entry: Entry) -> int:
     return values[0]
 
 
-def has_two(segment: Segment, name: str) -> bool:
-    """Whether a segment sweeps a field, knob or variable."""
+def has_two(product: Product, name: str) -> bool:
+    """Whether a product sweeps a field, knob or variable."""
     if name == "backend":
-        return len(segment.backends) != 1  # none named is all
-    if not segment.variables and name in VARIABLES:
+        return len(product.backends) != 1  # none named is all
+    if not product.variables and name in VARIABLES:
         return True  # written out in the batch specs
-    return len(_values(segment, name)) > 1
+    return len(_values(product, name)) > 1
 
 
-def differ(sweep: Sequence[Segment], name: str) -> bool:
-    """Whether segments have unlike values; one that has none is at the default."""
-    return len({tuple(_values(segment, name)) for segment in sweep}) > 1
+def differ(sweep: Sequence[Product], name: str) -> bool:
+    """Whether products have unlike values; one that has none is at the default."""
+    return len({tuple(_values(product, name)) for product in sweep}) > 1
 
 
-def _values(segment: Segment, name: str) -> Sequence[object]:
-    named: dict[str, Sequence[object]] = {"backend": segment.backends}
+def _values(product: Product, name: str) -> Sequence[object]:
+    named: dict[str, Sequence[object]] = {"backend": product.backends}
     return next(
         (
             of[name]
-            for of in (segment.knobs, segment.fields, segment.variables, named)
+            for of in (product.knobs, product.fields, product.variables, named)
             if name in of
         ),
         (),
