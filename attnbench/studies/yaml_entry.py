@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import yaml
+from yaml.constructor import SafeConstructor
 
 from attnbench.errors import UsageError
 
@@ -66,7 +67,7 @@ class Entry:
     def value(self) -> Any:
         """One value as YAML means it: a text, a number or a truth value."""
         text = self.text()
-        return yaml.SafeLoader("").construct_object(self.node) if text else text
+        return SafeConstructor().construct_object(self.node) if text else text
 
     @property
     def _shown(self) -> str:
