@@ -32,8 +32,8 @@ from attnbench.provenance.machine import Machine
 from attnbench.reporting.progress import outcome_line
 from attnbench.results.noise import turns_of
 from attnbench.running.cases import DEFAULT_TIMER, asked_by_default, cases_for
-from attnbench.running.interleaved import Interleaved, Side
-from attnbench.running.plan import Limits, Plan
+from attnbench.running.interleaved import Side, interleaved
+from attnbench.running.plan import Plan
 from attnbench.running.process import WorkerProcess
 from attnbench.running.session import Command
 from attnbench.specs.batch import parse_batch_spec
@@ -82,20 +82,20 @@ def main() -> None:
 def measured(asked: argparse.Namespace, db: str) -> tuple[Machine, list[dict[str, Cell]]]:
     """Measure all sides; for each share of extra work the cells against the base, by case."""
     command = Command("planted", sys.argv, {}, asked.device, db)
-    sides = [Side(f"{share:.0%}", partial(start, share, asked.device)) for share in SHARES]
-    with Interleaved(command, sides, partial(plan, asked), print) as interleaved:
-        for run, finished in interleaved.outcomes():
-            print(f"run {run.run} {outcome_line(finished)}", file=sys.stderr)
-        base, *heads = (run.run for run in interleaved.runs)
-        machine = interleaved.runs[0].machine
+    sides = [Side(f"{share:.0%}", partial(start, share)) for share in SHARES]
+    runs = dict[int, Machine]()
+    for run, finished in interleaved(command, sides, partial(plan, asked), print):
+        print(f"run {run.run} {outcome_line(finished)}", file=sys.stderr)
+        runs[run.run] = run.machine
+    base, *heads = runs
     with Store.open(db, create=False) as store:
-        return machine, [cells_of(store, base, head) for head in heads]
+        return runs[base], [cells_of(store, base, head) for head in heads]
 
 
 def start(share: float, device: str) -> WorkerProcess:
     """A worker whose backends do that share of extra work."""
     os.environ["ATTNBENCH_PLANTED"] = str(share)
-    return WorkerProcess(device, Limits())
+    return WorkerProcess.start(device)
 
 
 def plan(asked: argparse.Namespace, machine: Machine) -> Plan:

@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from attnbench.kernels.registry import backends
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape, MlaShape, Shape
@@ -42,6 +44,21 @@ def _gpu() -> bool:
     import torch
 
     return bool(torch.cuda.is_available())
+
+
+@pytest.fixture
+def own_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks of devices in a folder of the test's own: tests that run side by side do not wait."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
+@pytest.fixture
+def own_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The tests' own backends beside ours."""
+    monkeypatch.setenv("ATTNBENCH_KERNELS", str(OWN_KERNELS))
+    backends.cache_clear()
+    yield
+    backends.cache_clear()
 
 
 @pytest.fixture

@@ -103,23 +103,13 @@ def test_what_is_written_is_read_back_and_nothing_else_is_touched(case: Case) ->
 )
 @pytest.mark.parametrize("layout", ["NHD", "HND"])
 @pytest.mark.parametrize("kv_cache_dtype", ["auto", "fp8"])
+@pytest.mark.usefixtures("own_kernels")
 def test_a_write_that_is_wrong_is_found(
-    own_kernels: None, backend: str, fault: str, layout: str, kv_cache_dtype: str
+    backend: str, fault: str, layout: str, kv_cache_dtype: str
 ) -> None:
     case = write(backend=backend, layout=layout, kv_cache_dtype=kv_cache_dtype)
     with pytest.raises(WrongResult, match=fault):
         untimed(prepared(case))
-
-
-@pytest.fixture
-def own_kernels(monkeypatch: pytest.MonkeyPatch) -> object:
-    """The tests' own backends beside ours."""
-    from attnbench.kernels import registry
-
-    monkeypatch.setenv("ATTNBENCH_KERNELS", str(Path(__file__).parent / "own_kernels"))
-    registry.backends.cache_clear()
-    yield
-    registry.backends.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
-"""One job, prepared, checked and timed in this process: how many working sets it gets."""
+"""One job, prepared, checked and timed in this process: its working sets, and how it may fail."""
 
 import pytest
 
 from attnbench.provenance.machine import Machine
-from attnbench.records import Outcome, Status
+from attnbench.records import Outcome
 from attnbench.running.execute import execute
 from attnbench.running.messages import Job
 from attnbench.timing.guard import unseen
@@ -14,11 +14,9 @@ MIB = 2**20
 CPU = Machine(kind="cpu", device="cpu", name="Xeon", cpu_count=2, l2_bytes=MIB)
 
 
-def executed(method: Method, num_layers: int | None) -> Outcome:
-    job = Job(small_case(), method, 0, num_layers, profile_memory=False, host=False)
-    outcome = execute(job, CPU, unseen, lambda phase: None)
-    assert outcome.status is Status.OK, outcome.reason
-    return outcome
+def executed(method: Method, num_layers: int | None, backend: str = "naive") -> Outcome:
+    job = Job(small_case(backend=backend), method, 0, num_layers, profile_memory=False, host=False)
+    return execute(job, CPU, unseen, lambda phase: None)
 
 
 @pytest.mark.parametrize("asked", [1, 3])
@@ -36,3 +34,22 @@ def test_a_cold_case_gets_just_as_many_as_outgrow_the_cache_three_times() -> Non
     assert outcome.cache_state == "cold"
     assert outcome.bytes
     assert (outcome.sets - 1) * outcome.bytes < 3 * MIB <= outcome.sets * outcome.bytes
+
+
+@pytest.mark.parametrize(
+    ("backend", "status", "reason"),
+    [
+        ("exhausting", "out-of-memory", "allocate"),
+        ("raising", "error", "ValueError: no such page size"),
+        ("wrong", "incorrect", "where the reference has"),
+        ("unfinished", "incorrect", "4 of 76 rows hold NaN"),
+        ("forgetful", "incorrect", "after timing, in working set 1"),
+    ],
+)
+@pytest.mark.usefixtures("own_kernels")
+def test_a_backend_that_fails_is_an_outcome_with_its_reason(
+    backend: str, status: str, reason: str
+) -> None:
+    outcome = executed(Method("cpu", samples=3), 2, backend)
+    assert outcome.status == status
+    assert reason in outcome.reason

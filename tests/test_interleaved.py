@@ -1,21 +1,22 @@
 """Runs that take turns: the order, a fresh worker for each turn, and what is stored."""
 
-import tempfile
-from functools import partial
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from attnbench.db.store import Store
-from attnbench.provenance.machine import Machine
 from attnbench.records import RunStatus
 from attnbench.results.noise import turns_of
-from attnbench.running.interleaved import Interleaved, Side, turns
-from attnbench.running.plan import Limits, Plan
-from attnbench.running.process import WorkerProcess
-from attnbench.running.session import Command
+from attnbench.running.interleaved import Side, interleaved, turns
+from attnbench.running.plan import Plan
 from attnbench.timing.method import Method
 from tests.conftest import small_case
+from tests.fake_worker import FakeDevice, command
+from tests.stored_results import ENVIRONMENT
+
+pytestmark = pytest.mark.usefixtures("own_lock")
 
 
 @pytest.mark.parametrize(
@@ -32,43 +33,47 @@ def test_the_order_turns_back_each_round(rounds: int, sides: int, order: str) ->
     assert " ".join(f"{'ABC'[side]}{round_}" for round_, side in turns(rounds, sides)) == order
 
 
-class Starts:
-    """Starts workers, and keeps which side each was for and how many others lived then."""
-
-    def __init__(self) -> None:
-        self.workers: list[WorkerProcess] = []
-        self.sides: list[str] = []
-        self.living: list[int] = []
-
-    def side(self, label: str) -> Side:
-        return Side(label, partial(self._start, label))
-
-    def _start(self, label: str) -> WorkerProcess:
-        self.sides.append(label)
-        self.living.append(sum(worker.healthy for worker in self.workers))
-        self.workers.append(WorkerProcess("cpu", Limits()))
-        return self.workers[-1]
+PLAN = Plan((small_case(),), (Method("cpu"),), rounds=2).isolated()
 
 
-def plan(_: Machine) -> Plan:
-    method = Method("cpu", samples=3, isolate="rounds")
-    return Plan((small_case(),), (method,), rounds=2, num_layers=1)
-
-
-def test_every_turn_has_a_worker_of_its_own_and_rounds_can_be_paired(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # a lock of its own
-    command = Command("ab", ["attnbench"], {}, "cpu", str(tmp_path / "pair.db"))
-    starts = Starts()
-    with Interleaved(command, [starts.side("a"), starts.side("b")], plan, print) as pair:
-        order = [(run.run, finished.round) for run, finished in pair.outcomes()]
+def test_every_turn_has_a_worker_of_its_own_and_rounds_can_be_paired(tmp_path: Path) -> None:
+    device = FakeDevice()
+    sides = [Side(label, device.start) for label in ("a", "b")]
+    living = list[int]()
+    order = list[tuple[int, int]]()
+    for run, finished in interleaved(command(tmp_path, name="ab"), sides, lambda _: PLAN, print):
+        order.append((run.run, finished.round))
+        living.append(sum(not worker.ended for worker in device.workers))
     assert order == [(1, 0), (2, 0), (2, 1), (1, 1)]
-    assert starts.sides == ["a", "b", "b", "a"]
-    assert starts.living == [0, 0, 0, 0]
-    with Store.open(tmp_path / "pair.db", create=False) as store:
+    assert [len(worker.jobs) for worker in device.workers] == [1, 1, 1, 1]
+    assert living == [1, 1, 1, 1]
+    with Store.open(tmp_path / "attnbench.db", create=False) as store:
         assert [run.label for run in store.runs()] == ["a", "b"]
         assert {run.status for run in store.runs()} == {RunStatus.FINISHED}
         assert [set(store.sentinels(run)) for run in (1, 2)] == [{"start", "end"}] * 2
         marks = turns_of(store, (1, 2))
     assert marks[1] == marks[2]
+
+
+def test_each_side_is_measured_by_its_own_workers(tmp_path: Path) -> None:
+    base, head = FakeDevice(), FakeDevice(environment=replace(ENVIRONMENT, python="3.12.1"))
+    sides = [Side("base", base.start), Side("head", head.start)]
+    list(interleaved(command(tmp_path), sides, lambda _: PLAN, print))
+    assert [job.seed for job in base.jobs] == [job.seed for job in head.jobs] == [0, 1]
+    with Store.open(tmp_path / "attnbench.db", create=False) as store:
+        pythons = [run.environment["python"] for run in store.runs()]
+    assert pythons == [ENVIRONMENT.python, "3.12.1"]
+
+
+def test_runs_that_are_interrupted_are_stored_as_such_and_nothing_goes_on(tmp_path: Path) -> None:
+    device = FakeDevice(ctrl_c=5)  # in the third turn of two seconds each
+    sides = [Side(label, device.start) for label in ("a", "b")]
+    with (
+        pytest.raises(KeyboardInterrupt),
+        closing(interleaved(command(tmp_path), sides, lambda _: PLAN, print)) as outcomes,
+    ):
+        list(outcomes)
+    assert all(worker.ended for worker in device.workers)
+    with Store.open(tmp_path / "attnbench.db", create=False) as store:
+        assert [run.status for run in store.runs()] == [RunStatus.INTERRUPTED] * 2
+        assert [len(store.measurements([run])) for run in (1, 2)] == [1, 1]

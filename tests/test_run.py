@@ -56,40 +56,30 @@ def test_every_sample_is_stored(attnbench: Attnbench, tmp_path: Path) -> None:
             assert measurement.median == sorted(samples)[1]
 
 
-@pytest.mark.parametrize(
-    ("backend", "status", "reason"),
-    [
-        ("crashing", "crashed", "SIGSEGV"),
-        ("crashing", "crashed", "last words of a crashing backend"),
-        ("hanging", "timeout", "no end of phase 'prepare' within 5 s; the worker was ended"),
-        ("stalling", "timeout", "no end of phase 'measure' within 5 s; the worker was ended"),
-        ("exhausting", "out-of-memory", "allocate"),
-        ("raising", "error", "ValueError: no such page size"),
-        ("wrong", "incorrect", "where the reference has"),
-        ("unfinished", "incorrect", "4 of 76 rows hold NaN"),
-        ("forgetful", "incorrect", "after timing, in working set 1"),
-    ],
-)
-def test_a_failing_backend_costs_exactly_its_own_outcome(
-    attnbench: Attnbench, tmp_path: Path, backend: str, status: str, reason: str
+def test_a_backend_that_crashes_costs_its_own_outcome_alone(
+    attnbench: Attnbench, tmp_path: Path
 ) -> None:
     done = attnbench(
-        *["attn", *QUICK, "--backends", "naive", backend, "sdpa", "--timeout", "5"],
-        *["--prepare-timeout", "5"],
-        *["--num-layers", "2", "--batch-specs", "2q8_3q1kv20"],
+        "attn", *QUICK, "--backends", "naive", "crashing", "sdpa", "--batch-specs", "q8"
     )
     assert done.returncode == 1
-    assert reason in done.stderr
-    stored = outcomes(tmp_path)
-    assert [(name, str(state)) for name, _, _, state in stored if name == backend] == [
-        (backend, status)
+    assert "SIGSEGV" in done.stderr
+    assert "last words of a crashing backend" in done.stderr
+    assert [(name, state) for name, _, _, state in outcomes(tmp_path)] == [
+        ("naive", Status.OK),
+        ("crashing", Status.CRASHED),
+        ("sdpa", Status.OK),
+        ("sdpa", Status.OK),
+        ("naive", Status.OK),
     ]
-    assert [name for name, *_, state in stored if state is Status.OK] == [
-        "naive",
-        "sdpa",
-        "sdpa",
-        "naive",
-    ]
+
+
+def test_a_backend_that_hangs_is_ended_after_the_seconds_of_timeout(attnbench: Attnbench) -> None:
+    done = attnbench(
+        "attn", *QUICK, "--backends", "stalling", "--batch-specs", "q8", "--timeout", "2"
+    )
+    assert done.returncode == 1
+    assert "no end of phase 'measure' within 2 s; the worker was ended" in done.stderr
 
 
 def test_a_stray_cache_write_is_incorrect(attnbench: Attnbench) -> None:

@@ -10,7 +10,7 @@ from attnbench.compat.suite_config import imported
 from attnbench.errors import UsageError
 from attnbench.families import FAMILIES
 from attnbench.running.forecast import Forecast, Foreseen
-from attnbench.running.plan import Limits, Plan
+from attnbench.running.plan import Plan
 from attnbench.running.process import WorkerProcess
 from attnbench.studies.analysis import ContrastAnswer
 from attnbench.studies.asking import Asking, built_in, changed, load_study
@@ -238,7 +238,7 @@ def test_every_built_in_study_makes_cases(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def worker() -> Iterator[WorkerProcess]:
-    with WorkerProcess("cpu", Limits()) as worker:
+    with WorkerProcess.start("cpu") as worker:
         yield worker
 
 

@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,7 +23,8 @@ from attnbench.provenance.machine import Machine
 from attnbench.reporting.progress import outcome_line
 from attnbench.results.diff import diff
 from attnbench.running.builds import Build, check_builds, own_code
-from attnbench.running.interleaved import Interleaved, Side
+from attnbench.running.interleaved import Side, interleaved
+from attnbench.running.open_run import Finished, OpenRun
 from attnbench.running.plan import Plan
 from attnbench.running.session import Command
 
@@ -112,32 +113,32 @@ class _Turns(Instead):
         """Measure both sides; the numbers of their runs."""
         base, head = (self._build(side) for side in ("base", "head"))
         with own_code() as code:
-            check_builds((base, head), code, command.device, command.limits)
+            check_builds((base, head), code, command.device)
             sides = [
-                Side(
-                    self.ours[f"{build.side}_label"],
-                    partial(build.start, code, command.device, command.limits),
-                )
+                Side(self.ours[f"{build.side}_label"], partial(build.start, code))
                 for build in (base, head)
             ]
-            with Interleaved(command, sides, lambda m: plan_for(m).isolated(), note) as turns:
-                try:
-                    _show_outcomes(turns)
-                except KeyboardInterrupt:
-                    stored = ", ".join(str(run.run) for run in turns.runs) or "none"
-                    click.echo(f"\ninterrupted; runs with what was measured: {stored}", err=True)
-                    click.get_current_context().exit(INTERRUPTED)
-                return [run.run for run in turns.runs]
+            return _show_outcomes(
+                interleaved(command, sides, lambda m: plan_for(m).isolated(), note)
+            )
 
     def _build(self, side: str) -> Build:
         return Build(side, self.ours[f"{side}_python"], dict(self.ours[f"{side}_env"]))
 
 
-def _show_outcomes(turns: Interleaved) -> None:
-    """One line an outcome, on stderr."""
-    with closing(turns.outcomes()) as outcomes:
-        for run, finished in outcomes:
-            click.echo(f"run {run.run} {outcome_line(finished)}", err=True)
+def _show_outcomes(turns: Generator[tuple[OpenRun, Finished]]) -> list[int]:
+    """One line an outcome, on stderr; the numbers of the runs, in the order of the sides."""
+    runs = dict[int, None]()
+    with closing(turns):
+        try:
+            for run, finished in turns:
+                runs[run.run] = None
+                click.echo(f"run {run.run} {outcome_line(finished)}", err=True)
+        except KeyboardInterrupt:
+            stored = ", ".join(map(str, runs)) or "none"
+            click.echo(f"\ninterrupted; runs with what was measured: {stored}", err=True)
+            click.get_current_context().exit(INTERRUPTED)
+    return list(runs)
 
 
 @click.command(

@@ -25,9 +25,9 @@ from attnbench.reporting.tables import results_table
 from attnbench.results.report import Report, read_run
 from attnbench.running.cases import DEFAULT_TIMER, Asked, cases_for, check_scope
 from attnbench.running.forecast import forecast
+from attnbench.running.open_run import Finished, OpenRun
 from attnbench.running.plan import Limits, Plan
-from attnbench.running.runner import Finished
-from attnbench.running.session import Command, Session
+from attnbench.running.session import Command, session
 from attnbench.specs.case import Case
 from attnbench.timing.method import Method
 
@@ -76,16 +76,16 @@ def measure_family(
     if isinstance(ctx.obj, Instead):
         ctx.obj.measure(command, plan_for, given)
         return
-    with Session(command, plan_for, note) as session:
+    with session(command, plan_for, note) as run:
         try:
-            show_outcomes(session, session.outcomes())
+            show_outcomes(run, run.outcomes())
         except KeyboardInterrupt:
-            end_interrupted(session, command.name, command.db)
-        found = read_run(session.store, session.run)
+            end_interrupted(run, command.name, command.db)
+        found = read_run(run.store, run.run)
         click.echo(_results(found, given, budget))
         write_json_file(found, given["output_json"])
-        write_csv_files(session.store, found, [given["output_csv"], *more_csv], as_csv)
-    ctx.exit(0 if session.succeeded else 1)
+        write_csv_files(run.store, found, [given["output_csv"], *more_csv], as_csv)
+    ctx.exit(0 if run.succeeded else 1)
 
 
 def _plan(given: Mapping[str, Any], asked: Asked, machine: Machine) -> Plan:
@@ -119,12 +119,8 @@ def plan_of(given: Mapping[str, Any], cases: Sequence[Case], machine: Machine) -
         num_layers=given["num_layers"],
         profile_memory=given["profile_memory"],
         host=given["host"],
-        limits=_limits(given),
+        limits=Limits(prepare=given["prepare_timeout"], measure=given["timeout"]),
     )
-
-
-def _limits(given: Mapping[str, Any]) -> Limits:
-    return Limits(prepare=given["prepare_timeout"], measure=given["timeout"])
 
 
 def _timers(given: Mapping[str, Any], machine: Machine) -> tuple[str, ...]:
@@ -159,7 +155,6 @@ def command_of(
         source=given["source"],
         wait=given["wait"],
         resume=given["resume"],
-        limits=_limits(given),
     )
 
 
@@ -169,21 +164,21 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, int | float | bool) else str(value)
 
 
-def end_interrupted(session: Session, command: str, db: str) -> NoReturn:
+def end_interrupted(run: OpenRun, command: str, db: str) -> NoReturn:
     """Tell how to continue, and end with the exit status of Ctrl-C."""
     click.echo(
-        f"\ninterrupted; what was measured is stored as run {session.run}\n"
-        f"continue with: attnbench {command} --resume {session.run}"
+        f"\ninterrupted; what was measured is stored as run {run.run}\n"
+        f"continue with: attnbench {command} --resume {run.run}"
         + (f" --db {db}" if db != "attnbench.db" else ""),
         err=True,
     )
     click.get_current_context().exit(INTERRUPTED)
 
 
-def show_outcomes(session: Session, outcomes: Iterable[Finished]) -> None:
+def show_outcomes(run: OpenRun, outcomes: Iterable[Finished]) -> None:
     """One line an outcome and, on a terminal, a bar with the time left; all on stderr."""
-    click.echo(f"run {session.run} on {session.machine.label}", err=True)
-    with tqdm(total=session.remaining, disable=not sys.stderr.isatty(), leave=False) as bar:
+    click.echo(f"run {run.run} on {run.machine.label}", err=True)
+    with tqdm(total=run.remaining, disable=not sys.stderr.isatty(), leave=False) as bar:
         for finished in outcomes:
             if finished.outcome.status is not Status.REFUSED:
                 bar.update()

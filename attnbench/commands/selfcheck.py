@@ -68,7 +68,6 @@ def command(**given: Any) -> None:
         device=given["device"],
         db=given["db"],
         wait=given["wait"],
-        limits=limits,
     )
     check = SelfCheck(asked, partial(_plan, given, limits), given["sessions"], options.note)
     try:

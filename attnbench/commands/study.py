@@ -22,7 +22,7 @@ from attnbench.compat.suite_config import imported
 from attnbench.db.store import Store
 from attnbench.results.report import read_run
 from attnbench.running.forecast import forecast
-from attnbench.running.session import Session
+from attnbench.running.session import session
 from attnbench.studies.asking import Asking, built_in, load_study, outcomes_of
 from attnbench.studies.conclusion import Conclusion, conclude, conclusion_text
 from attnbench.studies.listing import dry_run_text, studies_table
@@ -121,17 +121,17 @@ def run(
     if given["dry_run"]:
         click.echo(dry_run_text(asking, forecast(command, plan_for), given["rounds"]))
         return
-    with Session(command, plan_for, options.note) as session:
+    with session(command, plan_for, options.note) as opened:
         try:
-            show_outcomes(session, outcomes_of(session))
+            show_outcomes(opened, outcomes_of(opened))
         except KeyboardInterrupt:
-            end_interrupted(session, f"study {name}", command.db)
-        _show(conclude(session.store, session.run), plots, plot_format)
+            end_interrupted(opened, f"study {name}", command.db)
+        _show(conclude(opened.store, opened.run), plots, plot_format)
         if given["output_csv"] or given["output_json"]:
-            found = read_run(session.store, session.run)
+            found = read_run(opened.store, opened.run)
             write_json_file(found, given["output_json"])
-            write_csv_files(session.store, found, [given["output_csv"]])
-    parent.exit(0 if session.succeeded else 1)
+            write_csv_files(opened.store, found, [given["output_csv"]])
+    parent.exit(0 if opened.succeeded else 1)
 
 
 @command.command("conclude")

@@ -14,7 +14,8 @@ from attnbench.kernels.registry import find
 from attnbench.records import Outcome, Status
 from attnbench.running.messages import Job
 from attnbench.running.plan import Limits
-from attnbench.running.process import WorkerDied, WorkerProcess, WorkerTimedOut
+from attnbench.running.process import WorkerProcess
+from attnbench.running.workers import Workers
 
 LIMITS = Limits()
 
@@ -99,22 +100,16 @@ def _single_token(backend: str) -> bool:
 def _measured(configs: Sequence[BenchmarkConfig]) -> list[BenchmarkResult]:
     results: dict[int, BenchmarkResult] = {}
     for device in dict.fromkeys(config.device for config in configs):
-        worker = WorkerProcess(device, LIMITS)
-        try:
+        with Workers(WorkerProcess.start, device) as workers:
             for at, config in enumerate(configs):
                 if config.device == device:
-                    if not worker.healthy:
-                        worker.end()
-                        worker = WorkerProcess(device, LIMITS)
-                    results[at] = result_of(config, _outcomes(config, worker))
-        finally:
-            worker.end()
+                    results[at] = result_of(config, _outcomes(config, workers))
     return [results[at] for at in range(len(configs))]
 
 
-def _outcomes(config: BenchmarkConfig, worker: WorkerProcess) -> list[Outcome]:
+def _outcomes(config: BenchmarkConfig, workers: Workers) -> list[Outcome]:
     """Of each round, until one fails."""
-    kind, outcomes = worker.machine.kind, list[Outcome]()
+    kind, outcomes = workers.machine.kind, list[Outcome]()
     case, method = case_of(config, kind), method_of(config, kind)
     for round_ in range(config.rounds):
         job = Job(
@@ -125,12 +120,7 @@ def _outcomes(config: BenchmarkConfig, worker: WorkerProcess) -> list[Outcome]:
             profile_memory=config.profile_memory,
             host=False,
         )
-        try:
-            outcomes.append(worker.run(job))
-        except WorkerTimedOut as error:
-            outcomes.append(Outcome(Status.TIMEOUT, str(error)))
-        except WorkerDied as error:
-            outcomes.append(Outcome(Status.CRASHED, str(error)))
+        outcomes.append(workers.outcome(job, LIMITS))
         if outcomes[-1].status is not Status.OK:
             break
     return outcomes

@@ -13,8 +13,8 @@ from attnbench.imports.file import COMMAND
 from attnbench.records import Measurement, Run
 from attnbench.results.command_line import case_command
 from attnbench.results.differences import differences
-from attnbench.running.process import WorkerDied, WorkerTimedOut
 from attnbench.running.this_machine import Here
+from attnbench.running.workers import WorkerDied, WorkerTimedOut
 
 _RUN = re.compile(r"\d{1,7}")
 _KEY = re.compile(r"[0-9a-f]{8,64}")

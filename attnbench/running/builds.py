@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 from attnbench.errors import AttnbenchError, UsageError
 from attnbench.provenance.environment import Environment, kept_variables, read_component
 from attnbench.provenance.machine import Machine
-from attnbench.running.plan import Limits
-from attnbench.running.process import Interpreter, WorkerDied, WorkerProcess, WorkerTimedOut
+from attnbench.running.process import Interpreter, WorkerProcess
+from attnbench.running.workers import WorkerDied, WorkerTimedOut
 
 _NEEDED = "Python 3.11 or newer with torch, numpy and nvidia-ml-py"
 
@@ -24,9 +24,9 @@ class Build:
     python: Path
     variables: Mapping[str, str]
 
-    def start(self, code: Path, device: str, limits: Limits) -> WorkerProcess:
+    def start(self, code: Path, device: str) -> WorkerProcess:
         """A worker there, with attnbench from the folder `code`."""
-        worker = WorkerProcess(device, limits, self._interpreter(code))
+        worker = WorkerProcess.start(device, self._interpreter(code))
         worker.environment = self._told(worker.environment)
         return worker
 
@@ -63,12 +63,12 @@ def own_code() -> Iterator[Path]:
         yield Path(folder)
 
 
-def check_builds(builds: tuple[Build, Build], code: Path, device: str, limits: Limits) -> None:
+def check_builds(builds: tuple[Build, Build], code: Path, device: str) -> None:
     """Start a worker in each: AttnbenchError where one cannot, UsageError for two devices."""
     machines = []
     for build in builds:
         try:
-            with build.start(code, device, limits) as worker:
+            with build.start(code, device) as worker:
                 machines.append(worker.machine)
         except (WorkerDied, WorkerTimedOut) as error:
             raise AttnbenchError(

@@ -9,8 +9,8 @@ from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source, read_source
 from attnbench.running.cases import asked_by_default, cases_for
-from attnbench.running.plan import Limits
-from attnbench.running.process import WorkerDied, WorkerProcess, WorkerTimedOut
+from attnbench.running.process import WorkerProcess
+from attnbench.running.workers import WorkerDied, WorkerTimedOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ def examine(device: str) -> Examination:
     """Ask a worker on `device`; if it dies, tell how and list the backends all the same."""
     source = read_source(None)
     try:
-        with WorkerProcess(device, Limits()) as worker:
+        with WorkerProcess.start(device) as worker:
             found = tuple(
                 (family, backend, why)
                 for family in FAMILIES

@@ -10,8 +10,9 @@ from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine, gpus_seen_by_nvml
 from attnbench.running.execute import CPU_MEMORY, GPU_SHARE
 from attnbench.running.plan import Plan
-from attnbench.running.process import WorkerDied, WorkerProcess, WorkerTimedOut
+from attnbench.running.process import WorkerProcess
 from attnbench.running.session import Command
+from attnbench.running.workers import WorkerDied, WorkerTimedOut
 from attnbench.specs.case import Case
 from attnbench.timing.cache import sets_for
 
@@ -44,7 +45,7 @@ class Forecast:
 def forecast(command: Command, plan_for: Callable[[Machine], Plan]) -> Forecast:
     """Foresee a command; works even where the worker that would be asked dies."""
     try:
-        with WorkerProcess(command.device, command.limits) as worker:
+        with WorkerProcess.start(command.device) as worker:
             machine, plan = worker.machine, plan_for(worker.machine)
             refusals: Sequence[str | None] = worker.probe(plan.cases)
             unasked = None

@@ -3,15 +3,13 @@
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Self
 from uuid import uuid4
 
 from attnbench.provenance.machine import Machine
-from attnbench.running.open_run import OpenRun
+from attnbench.running.open_run import Finished, OpenRun
 from attnbench.running.plan import Plan
-from attnbench.running.process import WorkerProcess
-from attnbench.running.runner import Finished
 from attnbench.running.session import Command, hold_device, start_run
+from attnbench.running.workers import StartWorker, Workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,60 +17,42 @@ class Side:
     """One of the runs: its label, and what starts a worker for it."""
 
     label: str
-    start: Callable[[], WorkerProcess]
+    start: StartWorker
 
 
-class Interleaved:
-    """A run for each side, a fresh worker for each turn; a context manager.
+def interleaved(
+    command: Command,
+    sides: Sequence[Side],
+    plan_for: Callable[[Machine], Plan],
+    note: Callable[[str], None],
+) -> Generator[tuple[OpenRun, Finished]]:
+    """Measure a run for each side; each outcome with its run, which begin in the sides' order.
 
-    One worker lives at a time. The runs' plans share a mark, by which `diff` pairs their rounds.
+    Each turn has a fresh worker, and one lives at a time. The runs' plans share a mark, by which
+    `diff` pairs their rounds.
     """
-
-    def __init__(
-        self,
-        command: Command,
-        sides: Sequence[Side],
-        plan_for: Callable[[Machine], Plan],
-        note: Callable[[str], None],
-    ) -> None:
-        self._command, self._sides, self._note = command, sides, note
-        self.runs: list[OpenRun] = []  # in the order of the sides, as far as they have begun
-        with ExitStack() as stack:
-            self.store, self._worker = stack.enter_context(
-                hold_device(command, sides[0].start, note)
-            )
-            self.plan = replace(plan_for(self._worker.machine), interleaved=uuid4().hex)
-            self._stack = stack.pop_all()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def outcomes(self) -> Generator[tuple[OpenRun, Finished]]:
-        """Measure all rounds; each outcome with the run that it belongs to."""
-        for round_, at in turns(self.plan.rounds, len(self._sides)):
+    with hold_device(command, sides[0].start, note) as (store, first), ExitStack() as stack:
+        plan = replace(plan_for(first.machine), interleaved=uuid4().hex)
+        device = first.machine.device
+        runs = list[OpenRun]()
+        for round_, at in turns(plan.rounds, len(sides)):
             if round_ == 0:
-                self._open(self._sides[at], self._worker if at == 0 else self._sides[at].start())
-            run = self.runs[at]
-            for finished in self._turn(run, round_):
-                yield run, finished
+                workers = first if at == 0 else Workers(sides[at].start, device)
+                labelled = replace(command, label=sides[at].label)
+                number = start_run(store, labelled, plan, workers.worker())
+                run = OpenRun(store, number, plan, workers, note)
+                runs.append(stack.enter_context(run))
+            for finished in _turn(runs[at], round_):
+                yield runs[at], finished
 
-    def _turn(self, run: OpenRun, round_: int) -> Iterator[Finished]:
-        if round_ == 0:
-            yield from run.begin()
-        yield from run.round(round_)
-        if round_ == self.plan.rounds - 1:
-            run.finish()
-        run.rest()
 
-    def _open(self, side: Side, worker: WorkerProcess) -> None:
-        command = replace(self._command, label=side.label)
-        number = start_run(self.store, command, self.plan, worker)
-        run = OpenRun(self.store, number, self.plan, worker, side.start, self._note)
-        self._stack.callback(run.close)
-        self.runs.append(run)
+def _turn(run: OpenRun, round_: int) -> Iterator[Finished]:
+    if round_ == 0:
+        yield from run.begin()
+    yield from run.round(round_)
+    if round_ == run.plan.rounds - 1:
+        run.finish()
+    run.workers.end()
 
 
 def turns(rounds: int, sides: int) -> Iterator[tuple[int, int]]:

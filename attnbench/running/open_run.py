@@ -1,123 +1,150 @@
 """A stored run while it is measured."""
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Self
 
 from attnbench.db.store import Store
 from attnbench.records import Outcome, RunStatus, Status
+from attnbench.running.messages import Job
 from attnbench.running.plan import Plan, by_workload
-from attnbench.running.process import WorkerDied, WorkerProcess, WorkerTimedOut
-from attnbench.running.runner import Finished, Runner, known_of
+from attnbench.running.settled import Settled
+from attnbench.running.workers import WorkerDied, Workers, WorkerTimedOut
 from attnbench.specs.case import Case
+from attnbench.timing.method import Method
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """One outcome, and where in the plan it belongs."""
+
+    case: Case
+    method: Method
+    round: int
+    position: int  # order within the plan
+    outcome: Outcome
 
 
 class OpenRun:
     """Measures `begin`, every `round`, `finish`; each outcome is stored before it is handed over.
 
-    It takes the worker over, and starts another in place of one that has ended. Whoever opens it
-    closes it; a run that is closed before `finish` counts as interrupted.
+    A context manager; a run that is left before `finish` counts as interrupted.
     """
 
     def __init__(
-        self,
-        store: Store,
-        run: int,
-        plan: Plan,
-        worker: WorkerProcess,
-        start: Callable[[], WorkerProcess],
-        note: Callable[[str], None],
+        self, store: Store, run: int, plan: Plan, workers: Workers, note: Callable[[str], None]
     ) -> None:
-        self.store, self.run, self.plan = store, run, plan
-        self.machine = worker.machine
-        self.statuses = Counter(status for *_, status in store.done(run))
-        self._runner, self._note = Runner(plan, worker, start), note
-        self._finished = False
+        self.store, self.run, self.plan, self.workers = store, run, plan, workers
+        self.machine = workers.machine
+        self.settled = Settled(store.done(run))
+        self._note = note
+        self._ended = RunStatus.INTERRUPTED
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.workers.end()
+        self.store.finish_run(self.run, self._ended)
 
     @cached_property
     def refused(self) -> dict[Case, str]:
         """The plan's cases that cannot run here, with the sentence why."""
-        return self._runner.refused()
+        return self.workers.refused(self.plan.cases)
 
     @property
     def remaining(self) -> int:
         """Outcomes that the rounds have yet to give, if no case fails."""
-        runnable = len(self.plan.cases) - len(self.refused)
-        measured = known_of(self.store.done(self.run)).measured
-        return runnable * len(self.plan.methods) * self.plan.rounds - len(measured)
+        return sum(1 for round_ in range(self.plan.rounds) for _ in self._left(round_))
 
     @property
     def succeeded(self) -> bool:
         """All that can run here was measured and right, and something was."""
-        bad = set(self.statuses) - {Status.OK, Status.REFUSED}
-        return self.statuses[Status.OK] > 0 and not bad
+        statuses = self.settled.statuses
+        return statuses[Status.OK] > 0 and not set(statuses) - {Status.OK, Status.REFUSED}
+
+    def outcomes(self) -> Iterator[Finished]:
+        """Measure what is left."""
+        yield from self.begin()
+        for round_ in range(self.plan.rounds):
+            yield from self.round(round_)
+        self.finish()
 
     def begin(self) -> Iterator[Finished]:
         """The cases that cannot run here, once the sentinels are stored."""
         if "start" not in self.store.sentinels(self.run):
             self._add_sentinels("start")
-        known, method = known_of(self.store.done(self.run)), self.plan.methods[0]
-        for position, (case, reason) in enumerate(self.refused.items()):
-            if case.key not in known.refused:
-                outcome = Outcome(Status.REFUSED, reason)
-                yield self._stored(Finished(case, method, 0, position, outcome))
+        yield from self._refusals(self.refused)
 
     def round(self, round_: int, only: Collection[Case] | None = None) -> Iterator[Finished]:
-        """What is left of a round; cases that have failed or cannot run are not tried.
+        """What is left of a round; what has failed and what cannot run is not tried.
 
-        `only` names the cases that take part in it, all by default.
+        `only` names the cases that take part in it, all by default. Where the methods isolate
+        rounds, all but the first start in a fresh worker.
         """
-        for finished in self._runner.run(round_, known_of(self.store.done(self.run)), only):
-            yield self._stored(finished)
+        if round_ > 0 and any(method.isolate == "rounds" for method in self.plan.methods):
+            self.workers.end()
+        for position, case, method in self._left(round_):
+            if only is None or case in only:
+                outcome = self.workers.outcome(self._job(case, method, round_), self.plan.limits)
+                yield self._stored(Finished(case, method, round_, position, outcome))
 
     def add_cases(self, cases: Sequence[Case]) -> Iterator[Finished]:
         """Take further cases into the plan; hands over those that cannot run here."""
         known = set(self.plan.cases)
         new = [case for case in dict.fromkeys(cases) if case not in known]
-        if not new:
-            return
-        self.plan = replace(self.plan, cases=by_workload([*self.plan.cases, *new]))
-        self.store.replan(self.run, self.plan.as_facts())
-        refused = self._runner.extend(self.plan, new)
-        self.refused.update(refused)
-        for case, reason in refused.items():
-            outcome = Outcome(Status.REFUSED, reason)
-            yield self._stored(Finished(case, self.plan.methods[0], 0, 0, outcome))
+        if new:
+            self.plan = replace(self.plan, cases=by_workload([*self.plan.cases, *new]))
+            self.store.replan(self.run, self.plan.as_facts())
+            refused = self.workers.refused(new)
+            self.refused.update(refused)
+            yield from self._refusals(refused)
 
     def finish(self) -> None:
         """Store the sentinels once more: with this the run is whole."""
         self._add_sentinels("end")
-        self._finished = True
+        self._ended = RunStatus.FINISHED
 
-    def rest(self) -> None:
-        """End the worker; the next round starts another."""
-        self._runner.end()
+    def _left(self, round_: int) -> Iterator[tuple[int, Case, Method]]:
+        """What has yet to be tried of a round, with its position in the plan."""
+        for position, (at, case, method) in enumerate(self.plan.order()):
+            if at != round_ or case in self.refused:
+                continue
+            if (case.key, method.key, at) not in self.settled:
+                yield position, case, method
 
-    def close(self) -> None:
-        """End the worker and store how the run ended."""
-        self._runner.end()
-        ended = RunStatus.FINISHED if self._finished else RunStatus.INTERRUPTED
-        self.store.finish_run(self.run, ended)
+    def _job(self, case: Case, method: Method, round_: int) -> Job:
+        plan = self.plan
+        return Job(
+            case,
+            method,
+            seed=plan.seed + round_,
+            num_layers=plan.num_layers,
+            profile_memory=plan.profile_memory,
+            host=plan.host,
+        )
+
+    def _refusals(self, refused: Iterable[Case]) -> Iterator[Finished]:
+        """The cases that cannot run here, each once: as the first method's."""
+        method = self.plan.methods[0]
+        for position, case in enumerate(refused):
+            if (case.key, method.key, 0) not in self.settled:
+                outcome = Outcome(Status.REFUSED, self.refused[case])
+                yield self._stored(Finished(case, method, 0, position, outcome))
 
     def _add_sentinels(self, moment: Literal["start", "end"]) -> None:
         """Sentinels that fail cost no outcome: they are the worker's that died of them."""
         try:
-            facts = self._runner.sentinels()
+            facts = self.workers.untraced().sentinels(self.plan.limits.measure)
         except (WorkerDied, WorkerTimedOut) as error:
             self._note(f"run {self.run} has no sentinels of its {moment}: {error}")
         else:
             self.store.add_sentinels(self.run, moment, facts)
 
     def _stored(self, finished: Finished) -> Finished:
-        self.store.add(
-            self.run,
-            finished.case,
-            finished.method,
-            round=finished.round,
-            position=finished.position,
-            outcome=finished.outcome,
-        )
-        self.statuses[finished.outcome.status] += 1
+        case, method, round_ = finished.case, finished.method, finished.round
+        outcome, position = finished.outcome, finished.position
+        self.store.add(self.run, case, method, round_, position, outcome)
+        self.settled.add((case.key, method.key, round_), outcome.status)
         return finished

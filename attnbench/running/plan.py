@@ -13,7 +13,6 @@ from attnbench.timing.method import Method
 class Limits:
     """Seconds that a worker may take before it is ended."""
 
-    start: float = 300.0  # to import its libraries
     prepare: float = 600.0  # a JIT compilation can take minutes
     measure: float = 60.0  # check and time one round
 

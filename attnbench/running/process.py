@@ -6,12 +6,15 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import Any, Self
+from typing import IO, Any, Self
 
-from attnbench.errors import AttnbenchError, UsageError
+from attnbench.errors import UsageError
+from attnbench.provenance.environment import Environment
+from attnbench.provenance.machine import Machine
+from attnbench.provenance.source import Source
 from attnbench.records import Outcome
 from attnbench.running.messages import (
     Declined,
@@ -24,15 +27,10 @@ from attnbench.running.messages import (
     Refusals,
 )
 from attnbench.running.plan import Limits
+from attnbench.running.workers import WorkerDied, WorkerTimedOut
 from attnbench.specs.case import Case
 
-
-class WorkerDied(AttnbenchError):
-    """The worker is gone; says how, and its last words."""
-
-
-class WorkerTimedOut(AttnbenchError):
-    """The worker took too long and was ended; says in which phase."""
+START_LIMIT = 300.0  # seconds to import its libraries, or to probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +42,31 @@ class Interpreter:
 
 
 class WorkerProcess:
-    """One worker on one device. A context manager: leaving it ends the process."""
+    """A worker that is a process of its own. A context manager: leaving it ends the process."""
 
-    def __init__(self, device: str, limits: Limits, interpreter: Interpreter | None = None) -> None:
-        python = interpreter or Interpreter()
-        self._limits = limits
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
+    machine: Machine
+    environment: Environment
+    source: Source | None
+
+    def __init__(
+        self, process: "subprocess.Popen[bytes]", connection: Connection, log: IO[bytes]
+    ) -> None:
+        self._process, self._connection, self._log = process, connection, log
+        self.healthy, self.traced = True, False
+
+    @classmethod
+    def start(cls, device: str, interpreter: Interpreter | None = None) -> Self:
+        """One that is ready for jobs; UsageError for a device that it cannot use."""
+        log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
         ours, theirs = socket.socketpair()
         with theirs:
-            fd = theirs.fileno()
-            self._process = subprocess.Popen(
-                [*python.command, "-m", "attnbench.running.worker", str(fd), device],
-                env={**os.environ, **python.variables},
-                pass_fds=[fd],
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches the parent alone
-            )
-        self._connection: Connection = Connection(ours.detach())
-        self.healthy = True
-        self.traced = False  # whether it has had a job that traces
-        hello = self._receive("start", limits.start)
+            process = _spawn(interpreter or Interpreter(), device, theirs.fileno(), log)
+        worker = cls(process, Connection(ours.detach()), log)
+        worker._greet()
+        return worker
+
+    def _greet(self) -> None:
+        hello = self._receive("start", START_LIMIT)
         if isinstance(hello, Declined):
             self.end()
             raise UsageError(hello.reason)
@@ -79,24 +80,24 @@ class WorkerProcess:
     def __exit__(self, *_: object) -> None:
         self.end()
 
-    def probe(self, cases: tuple[Case, ...]) -> tuple[str | None, ...]:
+    def probe(self, cases: Sequence[Case]) -> Sequence[str | None]:
         """Why each case cannot run here, None where it can."""
-        self._send(Probe(cases))
-        reply = self._receive("start", self._limits.start)
+        self._send(Probe(tuple(cases)))
+        reply = self._receive("start", START_LIMIT)
         assert isinstance(reply, Refusals)
         return reply.reasons
 
-    def sentinels(self) -> Mapping[str, float | None]:
-        """The device's ceilings, measured now."""
+    def sentinels(self, limit: float) -> Mapping[str, float | None]:
+        """The device's ceilings, measured now within `limit` seconds."""
         self._send(MeasureSentinels())
-        reply: Mapping[str, float | None] = self._receive("measure", self._limits.measure)
+        reply: Mapping[str, float | None] = self._receive("measure", limit)
         return reply
 
-    def run(self, job: Job) -> Outcome:
+    def run(self, job: Job, limits: Limits) -> Outcome:
         """The outcome of a job; raises WorkerDied or WorkerTimedOut, after which it is ended."""
         self.traced = self.traced or job.method.traces
         self._send(job)
-        phase, limit = "prepare", self._limits.prepare
+        phase, limit = "prepare", limits.prepare
         while True:
             message = self._receive(phase, limit)
             if isinstance(message, Done):
@@ -104,7 +105,7 @@ class WorkerProcess:
                 return message.outcome
             assert isinstance(message, Phase)
             phase = message.name
-            limit = self._limits.prepare if phase == "prepare" else self._limits.measure
+            limit = limits.prepare if phase == "prepare" else limits.measure
 
     def end(self) -> None:
         """Kill the worker and all that it started; nothing of its is left behind."""
@@ -138,6 +139,19 @@ class WorkerProcess:
         lines = self._log.read().decode(errors="replace").strip().splitlines()
         self.end()
         return f"the worker {how}" + (f": {lines[-1].strip()}" if lines else "")
+
+
+def _spawn(python: Interpreter, device: str, fd: int, log: IO[bytes]) -> "subprocess.Popen[bytes]":
+    """The process, whose end of the socket is `fd`."""
+    return subprocess.Popen(
+        [*python.command, "-m", "attnbench.running.worker", str(fd), device],
+        env={**os.environ, **python.variables},
+        pass_fds=[fd],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,  # Ctrl-C reaches the parent alone
+    )
 
 
 def _signal_name(number: int) -> str:

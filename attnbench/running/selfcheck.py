@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
-from functools import partial
 from itertools import chain
 
 from attnbench.provenance.machine import Machine
-from attnbench.running.interleaved import Interleaved, Side
-from attnbench.running.open_run import OpenRun
+from attnbench.running.interleaved import Side, interleaved
+from attnbench.running.open_run import Finished, OpenRun
 from attnbench.running.plan import Plan
 from attnbench.running.process import WorkerProcess
-from attnbench.running.runner import Finished
-from attnbench.running.session import Command, Session
+from attnbench.running.session import Command, session
+from attnbench.running.workers import StartWorker
 
 # Labels of the runs.
 PAIR = ("selfcheck-a", "selfcheck-b")
@@ -31,9 +30,10 @@ class SelfCheck:
         plan_for: Callable[[Machine], Plan],
         sessions: int,
         note: Callable[[str], None],
+        start: StartWorker = WorkerProcess.start,
     ) -> None:
         self._command, self._plan_for = command, plan_for
-        self._sessions, self._note = sessions, note
+        self._sessions, self._note, self._start = sessions, note, start
         self.runs: list[OpenRun] = []
 
     def outcomes(self) -> Generator[tuple[OpenRun, Finished]]:
@@ -44,18 +44,16 @@ class SelfCheck:
             yield run, finished
 
     def _pair(self) -> Iterator[tuple[OpenRun, Finished]]:
-        start = partial(WorkerProcess, self._command.device, self._command.limits)
-        sides = [Side(label, start) for label in PAIR]
-        with Interleaved(self._command, sides, self._isolated, self._note) as pair:
-            yield from pair.outcomes()
+        sides = [Side(label, self._start) for label in PAIR]
+        yield from interleaved(self._command, sides, self._isolated, self._note)
 
     def _singles(self) -> Iterator[tuple[OpenRun, Finished]]:
         # The device was free in between: whoever took it is waited for.
         command = replace(self._command, label=SINGLE, wait=True)
         for _ in range(self._sessions):
-            with Session(command, self._plan_for, self._note) as session:
-                for finished in session.outcomes():
-                    yield session, finished
+            with session(command, self._plan_for, self._note, self._start) as run:
+                for finished in run.outcomes():
+                    yield run, finished
 
     def _isolated(self, machine: Machine) -> Plan:
         return self._plan_for(machine).isolated()

@@ -1,11 +1,10 @@
 """A measuring command from start to end: a worker, the device's lock, a stored run."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
@@ -15,9 +14,9 @@ from attnbench.provenance.source import Source, read_source
 from attnbench.records import Run, RunStatus
 from attnbench.running.lock import device_lock
 from attnbench.running.open_run import OpenRun
-from attnbench.running.plan import Limits, Plan
+from attnbench.running.plan import Plan
 from attnbench.running.process import WorkerProcess
-from attnbench.running.runner import Finished
+from attnbench.running.workers import StartWorker, Worker, Workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,60 +32,41 @@ class Command:
     source: Path | None = None
     wait: bool = False
     resume: str | None = None  # a run's number, or latest
-    limits: Limits = field(default_factory=Limits)
 
 
-class Session(OpenRun):
-    """The run of one command, new or resumed, with all that it needs; a context manager."""
-
-    def __init__(
-        self,
-        command: Command,
-        plan_for: Callable[[Machine], Plan],
-        note: Callable[[str], None],
-    ) -> None:
-        with ExitStack() as stack:
-            first = partial(WorkerProcess, command.device, command.limits)
-            store, worker = stack.enter_context(hold_device(command, first, note))
-            if command.resume is None:
-                plan = plan_for(worker.machine)
-                run = start_run(store, command, plan, worker)
-            else:
-                run = _resumed(store, command, worker)
-                plan = Plan.from_facts(store.plan(run))
-            another = partial(WorkerProcess, worker.machine.device, plan.limits)
-            super().__init__(store, run, plan, worker, another, note)
-            stack.callback(self.close)
-            self._stack = stack.pop_all()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def outcomes(self) -> Iterator[Finished]:
-        """Measure what is left."""
-        yield from self.begin()
-        for round_ in range(self.plan.rounds):
-            yield from self.round(round_)
-        self.finish()
+@contextmanager
+def session(
+    command: Command,
+    plan_for: Callable[[Machine], Plan],
+    note: Callable[[str], None],
+    start: StartWorker = WorkerProcess.start,
+) -> Iterator[OpenRun]:
+    """The run of one command, new or resumed, with all that it needs."""
+    with hold_device(command, start, note) as (store, workers):
+        if command.resume is None:
+            plan = plan_for(workers.machine)
+            run = start_run(store, command, plan, workers.worker())
+        else:
+            run = _resumed(store, command, workers.worker())
+            plan = Plan.from_facts(store.plan(run))
+        with OpenRun(store, run, plan, workers, note) as opened:
+            yield opened
 
 
 @contextmanager
 def hold_device(
-    command: Command, start: Callable[[], WorkerProcess], note: Callable[[str], None]
-) -> Iterator[tuple[Store, WorkerProcess]]:
-    """The open database, and a first worker on whose device no other command measures now."""
+    command: Command, start: StartWorker, note: Callable[[str], None]
+) -> Iterator[tuple[Store, Workers]]:
+    """The open database, and workers on a device that no other command measures on now."""
     with (
         Store.open(command.db, note=note) as store,
-        start() as worker,
-        device_lock(worker.machine, wait=command.wait),
+        Workers(start, command.device) as workers,
+        device_lock(workers.machine, wait=command.wait),
     ):
-        yield store, worker
+        yield store, workers
 
 
-def start_run(store: Store, command: Command, plan: Plan, worker: WorkerProcess) -> int:
+def start_run(store: Store, command: Command, plan: Plan, worker: Worker) -> int:
     """Store a run that begins now; its number."""
     return store.start_run(
         command=command.name,
@@ -100,13 +80,13 @@ def start_run(store: Store, command: Command, plan: Plan, worker: WorkerProcess)
     )
 
 
-def _source(command: Command, worker: WorkerProcess) -> Source:
+def _source(command: Command, worker: Worker) -> Source:
     """The code under test: what the command names, else what the worker's environment runs from."""
     named = command.source is not None
     return read_source(command.source) if named or not worker.source else worker.source
 
 
-def _resumed(store: Store, command: Command, worker: WorkerProcess) -> int:
+def _resumed(store: Store, command: Command, worker: Worker) -> int:
     """Take up a stored run where the same command, hardware and software continue it."""
     run = _run_to_resume(store, command, worker.machine)
     for name, given in command.options.items():
@@ -150,7 +130,7 @@ def _run_to_resume(store: Store, command: Command, machine: Machine) -> Run:
     return run
 
 
-def _changes(run: Run, worker: WorkerProcess, source: Source) -> list[str]:
+def _changes(run: Run, worker: Worker, source: Source) -> list[str]:
     """What of hardware, software and code under test is not as it was when the run began."""
     changed = Environment.from_facts(run.environment).differences(worker.environment)
     if run.machine_key != worker.machine.key:

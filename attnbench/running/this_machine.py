@@ -6,7 +6,6 @@ from pathlib import Path
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source, read_source
-from attnbench.running.plan import Limits
 from attnbench.running.process import WorkerProcess
 
 
@@ -21,5 +20,5 @@ class Here:
 
 def look_here(device: str, source: Path | None = None) -> Here:
     """Ask a worker on `device`; raises as a measuring command does where it cannot start."""
-    with WorkerProcess(device, Limits()) as worker:
+    with WorkerProcess.start(device) as worker:
         return Here(worker.machine, worker.environment, read_source(source))

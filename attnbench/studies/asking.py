@@ -11,9 +11,8 @@ from attnbench.errors import UsageError
 from attnbench.families import FAMILIES
 from attnbench.kernels.registry import backends
 from attnbench.provenance.machine import Machine
+from attnbench.running.open_run import Finished, OpenRun
 from attnbench.running.plan import Plan, by_workload
-from attnbench.running.runner import Finished
-from attnbench.running.session import Session
 from attnbench.specs.case import Case, Value
 from attnbench.studies.analysis import CrossoverAnswer
 from attnbench.studies.cases import cells_of
@@ -163,16 +162,16 @@ def search_of(
     return Search(cases, rounds, study.answer.resolution)
 
 
-def outcomes_of(session: Session) -> Iterator[Finished]:
+def outcomes_of(run: OpenRun) -> Iterator[Finished]:
     """Measure what a study's run has left, new or resumed."""
-    facts = session.plan.study
+    facts = run.plan.study
     assert facts is not None
     study, _ = study_of_plan(facts)
     search = None
     if isinstance(study.answer, CrossoverAnswer):
-        cases = cells_of(study, session.machine.kind).cases
-        search = search_of(study, cases, session.plan.rounds, is_exhaustive=facts["is_exhaustive"])
-    yield from session.outcomes() if search is None else search_outcomes(session, search)
+        cases = cells_of(study, run.machine.kind).cases
+        search = search_of(study, cases, run.plan.rounds, is_exhaustive=facts["is_exhaustive"])
+    yield from run.outcomes() if search is None else search_outcomes(run, search)
 
 
 def _listed(values: Any) -> Sequence[Any]:

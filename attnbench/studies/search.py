@@ -10,8 +10,7 @@ from attnbench.analysis.estimate import ASSUMED_NOISE, Cell, Noise
 from attnbench.analysis.series import series_of
 from attnbench.analysis.tuning import times_of
 from attnbench.records import Measurement
-from attnbench.running.open_run import OpenRun
-from attnbench.running.runner import Finished
+from attnbench.running.open_run import Finished, OpenRun
 from attnbench.specs.case import Case, Value
 
 Curve = frozenset[tuple[str, Value | None]]  # all that is equal along it
@@ -128,10 +127,10 @@ def search_outcomes(run: OpenRun, search: Search) -> Iterator[Finished]:
     yield from run.begin()
     first = run.plan.methods[0].key
     while wanted := search.wanted(of_method(run.store.measurements([run.run]), first)):
-        before = run.statuses.total()
+        before = run.settled.statuses.total()
         yield from run.add_cases([case for case, _ in wanted])
         for round_ in range(max(rounds for _, rounds in wanted)):
             yield from run.round(round_, {case for case, rounds in wanted if rounds > round_})
-        if run.statuses.total() == before:
+        if run.settled.statuses.total() == before:
             break  # what is asked for cannot be had
     run.finish()

@@ -1,0 +1,107 @@
+"""Workers on one device, one at a time; a fresh one takes the place of one that ended."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Protocol, Self
+
+from attnbench.errors import AttnbenchError
+from attnbench.provenance.environment import Environment
+from attnbench.provenance.machine import Machine
+from attnbench.provenance.source import Source
+from attnbench.records import Outcome, Status
+from attnbench.running.messages import Job
+from attnbench.running.plan import Limits
+from attnbench.specs.case import Case
+
+
+class WorkerDied(AttnbenchError):
+    """The worker is gone; says how, and its last words."""
+
+
+class WorkerTimedOut(AttnbenchError):
+    """The worker took too long and was ended; says in which phase."""
+
+
+class Worker(Protocol):
+    """Runs jobs on a device, one after another, apart from the process that asks.
+
+    `probe`, `sentinels` and `run` raise WorkerDied or WorkerTimedOut; then it has ended.
+    """
+
+    machine: Machine
+    environment: Environment
+    source: Source | None  # of a library that its environment runs from a checkout
+    healthy: bool  # whether it can take another job
+    traced: bool  # whether it has had a job that traces
+
+    def probe(self, cases: Sequence[Case]) -> Sequence[str | None]:
+        """Why each case cannot run here, None where it can."""
+
+    def sentinels(self, limit: float) -> Mapping[str, float | None]:
+        """The device's ceilings, measured now within `limit` seconds."""
+
+    def run(self, job: Job, limits: Limits) -> Outcome:
+        """The outcome of a job."""
+
+    def end(self) -> None:
+        """End it and all that it started, whatever it does just now."""
+
+
+StartWorker = Callable[[str], Worker]  # on the device of that name
+
+
+class Workers:
+    """Started when first asked; a context manager that ends the last.
+
+    A worker that fails takes one outcome with it.
+    """
+
+    def __init__(self, start: StartWorker, device: str) -> None:
+        self._start, self._device = start, device
+        self._worker: Worker | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def worker(self) -> Worker:
+        """The one that lives, or a fresh one on the device that the first one chose."""
+        if self._worker is None or not self._worker.healthy:
+            self.end()
+            self._worker = self._start(self._device)
+            self._device = self._worker.machine.device
+        return self._worker
+
+    @cached_property
+    def machine(self) -> Machine:
+        """What the first worker runs on, and all others after it."""
+        return self.worker().machine
+
+    def untraced(self) -> Worker:
+        """One in which CUPTI was never loaded."""
+        if self._worker is not None and self._worker.traced:
+            self.end()
+        return self.worker()
+
+    def refused(self, cases: Sequence[Case]) -> dict[Case, str]:
+        """Those that cannot run here, each with the sentence why."""
+        reasons = zip(cases, self.worker().probe(cases), strict=True)
+        return {case: reason for case, reason in reasons if reason is not None}
+
+    def outcome(self, job: Job, limits: Limits) -> Outcome:
+        """The outcome of a job, also where it ends its worker."""
+        try:
+            worker = self.worker() if job.method.traces else self.untraced()
+            return worker.run(job, limits)
+        except WorkerTimedOut as error:
+            return Outcome(Status.TIMEOUT, str(error))
+        except WorkerDied as error:
+            return Outcome(Status.CRASHED, str(error))
+
+    def end(self) -> None:
+        """End the worker that is running, if any; the next question starts another."""
+        if self._worker is not None:
+            self._worker.end()
+            self._worker = None
