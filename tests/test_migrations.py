@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 
 from attnbench.db import migrations
 from attnbench.db.engine import make_engine, parse_target
-from attnbench.db.migrations import HISTORY, History, upgrade
+from attnbench.db.migrations import REVISIONS, Revisions, upgrade
 from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError, UsageError
 from tests.stored_runs import CASE, METHOD, OK, REFUSED, fill, start
@@ -38,21 +38,21 @@ REBUILD = """
 """
 FAIL = 'op.create_table("extra", sa.Column("x", sa.Text())); op.execute("SELECT absent")'
 
-Later = Callable[..., History]
+Later = Callable[..., Revisions]
 
 
 @pytest.fixture
 def later(tmp_path: Path) -> Later:
-    """The history of a later attnbench, whose next revision is the given change."""
+    """The revisions of a later attnbench, whose next revision is the given change."""
 
-    def history(change: str) -> History:
+    def revisions(change: str) -> Revisions:
         folder = tmp_path / "later 100%"
-        shutil.copytree(HISTORY.folder, folder)
-        text = NEXT.format(revision="next", before=HISTORY.head, change=change)
+        shutil.copytree(REVISIONS.folder, folder)
+        text = NEXT.format(revision="next", before=REVISIONS.head, change=change)
         (folder / "next.py").write_text(text)
-        return History(folder, "next")
+        return Revisions(folder, "next")
 
-    return history
+    return revisions
 
 
 @pytest.fixture
@@ -84,17 +84,17 @@ def dump(path: Path) -> list[str]:
 def test_the_head_is_that_of_the_revisions() -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-    assert ScriptDirectory.from_config(config).get_heads() == [HISTORY.head]
+    assert ScriptDirectory.from_config(config).get_heads() == [REVISIONS.head]
 
 
 def test_migrations_end_in_the_schema_that_a_new_database_gets(tmp_path: Path) -> None:
     new, migrated = tmp_path / "new.db", tmp_path / "migrated.db"
     Store.open(new).close()
     with make_engine(parse_target(migrated)).begin() as connection:
-        upgrade(connection, HISTORY)
+        upgrade(connection, REVISIONS)
     assert schema(migrated) == schema(new)
     version = "SELECT * FROM attnbench_version"
-    assert read(migrated, version) == read(new, version) == [(HISTORY.head,)]
+    assert read(migrated, version) == read(new, version) == [(REVISIONS.head,)]
 
 
 FIRST = Path(__file__).parent / "data" / "results_0001.sql"  # a file of that schema, as SQL
@@ -122,23 +122,23 @@ def test_a_file_of_the_first_schema_keeps_its_rows_and_gains_what_it_lacks(tmp_p
 
 def test_an_older_file_is_migrated_after_a_backup(old: Path, later: Later) -> None:
     before, notes = dump(old), list[str]()
-    with Store.open(old, create=False, note=notes.append, history=later(ADD_COLUMN)) as store:
+    with Store.open(old, create=False, note=notes.append, revisions=later(ADD_COLUMN)) as store:
         assert [run.label for run in store.runs()] == ["pr"]
         assert [each.status for each in store.measurements([1])] == [OK.status]
     assert read(old, "SELECT label, remark FROM run") == [("pr", None)]
     (backup,) = old.parent.glob("*.bak")
-    assert re.fullmatch(rf"results\.db\.{HISTORY.head}-\d{{8}}T\d{{6}}Z\.bak", backup.name)
+    assert re.fullmatch(rf"results\.db\.{REVISIONS.head}-\d{{8}}T\d{{6}}Z\.bak", backup.name)
     assert dump(backup) == before
     assert notes == [
-        f"{old}: migrated from schema {HISTORY.head} to next; the file as it was is kept as "
+        f"{old}: migrated from schema {REVISIONS.head} to next; the file as it was is kept as "
         f"{backup}"
     ]
 
 
 def test_a_migrated_file_opens_without_another_backup(old: Path, later: Later) -> None:
-    history, notes = later(ADD_COLUMN), list[str]()
+    revisions, notes = later(ADD_COLUMN), list[str]()
     for _ in range(2):
-        Store.open(old, note=notes.append, history=history).close()
+        Store.open(old, note=notes.append, revisions=revisions).close()
     assert len(notes) == len(list(old.parent.glob("*.bak"))) == 1
 
 
@@ -146,16 +146,16 @@ def test_a_backup_holds_what_is_still_in_the_write_ahead_log(old: Path, later: L
     with Store.open(old) as store:
         fill(store, start(store, label="late"))
         assert old.with_name("results.db-wal").stat().st_size > 0
-        Store.open(old, note=print, history=later(ADD_COLUMN)).close()
+        Store.open(old, note=print, revisions=later(ADD_COLUMN)).close()
         (backup,) = old.parent.glob("*.bak")
         assert read(backup, "SELECT label FROM run ORDER BY number") == [("pr",), ("late",)]
 
 
 def test_an_older_file_is_migrated_once_by_two_who_open_it(old: Path, later: Later) -> None:
-    history, notes = later(ADD_COLUMN), list[str]()
+    revisions, notes = later(ADD_COLUMN), list[str]()
 
     def open_it(_: int) -> None:
-        Store.open(old, note=notes.append, history=history).close()
+        Store.open(old, note=notes.append, revisions=revisions).close()
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(open_it, range(2)))
@@ -164,7 +164,7 @@ def test_an_older_file_is_migrated_once_by_two_who_open_it(old: Path, later: Lat
 
 def test_rebuilding_a_table_keeps_the_rows_that_refer_to_it(old: Path, later: Later) -> None:
     before = read(old, "SELECT * FROM measurement")
-    Store.open(old, note=print, history=later(REBUILD)).close()
+    Store.open(old, note=print, revisions=later(REBUILD)).close()
     assert read(old, "SELECT name FROM run") == [("pr",)]
     assert read(old, "SELECT * FROM measurement") == before
     assert read(old, "PRAGMA foreign_key_check") == []
@@ -173,7 +173,7 @@ def test_rebuilding_a_table_keeps_the_rows_that_refer_to_it(old: Path, later: La
 def test_a_failing_migration_leaves_the_file_as_it_was(old: Path, later: Later) -> None:
     before = dump(old)
     with pytest.raises(AttnbenchError) as error:
-        Store.open(old, note=print, history=later(FAIL))
+        Store.open(old, note=print, revisions=later(FAIL))
     assert str(error.value) == (
         f"{old} could not be migrated to schema next: no such column: absent; it is as it was. "
         "Choose another file meanwhile, e.g. --db new.db"
@@ -184,13 +184,13 @@ def test_a_failing_migration_leaves_the_file_as_it_was(old: Path, later: Later) 
 
 
 def test_a_newer_file_is_refused_and_left_alone(old: Path, later: Later) -> None:
-    Store.open(old, note=print, history=later(ADD_COLUMN)).close()
+    Store.open(old, note=print, revisions=later(ADD_COLUMN)).close()
     before = old.read_bytes()
     with pytest.raises(UsageError) as error:
         Store.open(old)
     assert str(error.value) == (
         f"{old} was written by a newer attnbench: its schema is next, and this version knows those "
-        f"up to {HISTORY.head}. Update attnbench (pip install --upgrade attnbench) or choose "
+        f"up to {REVISIONS.head}. Update attnbench (pip install --upgrade attnbench) or choose "
         "another file, e.g. --db new.db"
     )
     assert old.read_bytes() == before

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from attnbench.db.migrations import HISTORY, History
+from attnbench.db.migrations import REVISIONS, Revisions
 from attnbench.db.store import Store
 from attnbench.db.transfer import export, merge
 from attnbench.errors import UsageError
@@ -204,22 +204,22 @@ def test_a_merged_older_run_is_not_the_newest(store: Store, tmp_path: Path) -> N
 
 
 @pytest.fixture
-def later(tmp_path: Path) -> History:
-    """The history of a later attnbench, with a column more."""
+def later(tmp_path: Path) -> Revisions:
+    """The revisions of a later attnbench, with a column more."""
     folder = tmp_path / "later"
-    shutil.copytree(HISTORY.folder, folder)
+    shutil.copytree(REVISIONS.folder, folder)
     (folder / "next.py").write_text(
         "import sqlalchemy as sa\n"
         "from alembic import op\n"
-        f"revision, down_revision = 'next', '{HISTORY.head}'\n"
+        f"revision, down_revision = 'next', '{REVISIONS.head}'\n"
         "def upgrade() -> None:\n"
         "    op.add_column('run', sa.Column('remark', sa.Text(), nullable=True))\n"
     )
-    return History(folder, "next")
+    return Revisions(folder, "next")
 
 
 def test_an_older_file_is_merged_and_stays_as_it_is(
-    tmp_path: Path, other: Store, later: History
+    tmp_path: Path, other: Store, later: Revisions
 ) -> None:
     other.close()
     folder = tmp_path / "older"
@@ -229,7 +229,7 @@ def test_an_older_file_is_merged_and_stays_as_it_is(
     with Store.open(tmp_path / "new.db") as made:
         fill(made, start(made))
     notes: list[str] = []
-    with Store.open(tmp_path / "new.db", note=notes.append, history=later) as store:
+    with Store.open(tmp_path / "new.db", note=notes.append, revisions=later) as store:
         assert merge(store, [folder / "there.db"])[0].measurements == 2
         assert [run.label for run in store.runs()] == ["theirs", None]
     assert len(notes) == 1

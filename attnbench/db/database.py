@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from attnbench.db.engine import told_plainly
-from attnbench.db.migrations import HISTORY, History, open_engine
+from attnbench.db.migrations import REVISIONS, Revisions, open_engine
 
 _log = logging.getLogger(__name__)
 
@@ -19,8 +19,8 @@ _log = logging.getLogger(__name__)
 class Database:
     """A file or another database on today's schema; a context manager that closes it."""
 
-    def __init__(self, engine: Engine, history: History) -> None:
-        self.engine, self.history = engine, history
+    def __init__(self, engine: Engine, revisions: Revisions) -> None:
+        self.engine, self.revisions = engine, revisions
         self._reading = sessionmaker(engine, expire_on_commit=False)
         self._writing = sessionmaker(engine.execution_options(writes=True), expire_on_commit=False)
 
@@ -31,13 +31,13 @@ class Database:
         create: bool = True,
         *,
         note: Callable[[str], None] = _log.warning,
-        history: History = HISTORY,
+        revisions: Revisions = REVISIONS,
     ) -> Self:
         """Open a file or a database URL, made if there is none, migrated if it is older.
 
         UsageError for a newer database, another program's, and a missing one unless `create`.
         """
-        return cls(open_engine(target, create=create, note=note, history=history), history)
+        return cls(open_engine(target, create=create, note=note, revisions=revisions), revisions)
 
     def close(self) -> None:
         """Close the connections; an SQLite file is then whole without its write-ahead log."""

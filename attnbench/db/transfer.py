@@ -42,7 +42,7 @@ def export(
     Each run is one transaction, so an export that was killed goes on with the run it was at. What
     is known of the noise of any device comes too: verdicts rest on it.
     """
-    with Store.open(target, history=store.history) as other:
+    with Store.open(target, revisions=store.revisions) as other:
         return _carry(store, other, [store.run(number).number for number in runs], samples)
 
 
@@ -65,13 +65,15 @@ def _opened(target: str | Path, store: Store) -> Iterator[Store]:
     url = parse_target(target)
     require_place(url, create=False)
     engine = make_engine(url)
-    path = sqlite_file(url) if read_state(engine, store.history) is State.OLDER else None
+    path = sqlite_file(url) if read_state(engine, store.revisions) is State.OLDER else None
     engine.dispose()
     with TemporaryDirectory() as folder:
         if path:
             target = Path(folder, path.name)
             back_up(path, target)
-        with Store.open(target, create=False, note=lambda _: None, history=store.history) as other:
+        with Store.open(
+            target, create=False, note=lambda _: None, revisions=store.revisions
+        ) as other:
             yield other
 
 

@@ -6,14 +6,14 @@ from math import expm1
 from attnbench.analysis.noise import PLANNED_ROUNDS, FalseVerdicts, GroupNoise
 from attnbench.provenance.machine import Machine
 from attnbench.reporting.text_table import WIDTH, Column, grid, items, wrapped
-from attnbench.results.selfcheck import Found
+from attnbench.results.selfcheck import FoundNoise
 from attnbench.units import MISSING
 
 # Runs: the pair, and two separate ones beside each two that are compared.
 _JUDGED_BY_OTHERS = 6
 
 
-def selfcheck_text(found: Found, width: int = WIDTH) -> str:
+def selfcheck_text(found: FoundNoise, width: int = WIDTH) -> str:
     """How large the noise is, how often it was taken for a change, and what is found beside it."""
     noises = found.noises
     numbers = [str(run.number) for run in found.runs]
@@ -63,7 +63,7 @@ def _names(noises: Sequence[GroupNoise]) -> list[Column]:
     ]
 
 
-def _remarks(found: Found) -> list[str]:
+def _remarks(found: FoundNoise) -> list[str]:
     lines = [_total(found.noises, kind) for kind in _KINDS]
     judged = "the interleaved runs were judged by the noise that was stored before, if any"
     if len(found.runs) >= _JUDGED_BY_OTHERS:

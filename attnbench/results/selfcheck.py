@@ -20,7 +20,7 @@ _COLUMNS = ("family", "stratum", "floor", "session_sd", "num_cells")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundNoise:
     """The noise of each family and kind of duration, and what it comes from."""
 
     noises: Sequence[GroupNoise]
@@ -28,7 +28,7 @@ class Found:
     left_out: int  # cases that have a time in some of the runs only
 
 
-def find_and_store(store: Store, runs: Sequence[int]) -> Found:
+def find_and_store(store: Store, runs: Sequence[int]) -> FoundNoise:
     """The noise that an interleaved pair of runs and then separate ones show.
 
     It is stored, for `diff` to judge by. AttnbenchError if no case has a time in all runs.
@@ -47,7 +47,7 @@ def find_and_store(store: Store, runs: Sequence[int]) -> Found:
             **{name: facts.pop(name) for name in _COLUMNS},
             facts={"runs": [run.uuid for run in used], **facts},
         )
-    return Found(noises, used, left_out)
+    return FoundNoise(noises, used, left_out)
 
 
 def _repeated(store: Store, runs: Sequence[int]) -> tuple[list[Repeated], int]:

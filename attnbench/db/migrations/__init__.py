@@ -1,6 +1,6 @@
 """The schema's revisions: a new database gets today's, an older one is migrated, a newer refused.
 
-To change a table, change its model, add the next file to `versions`, and raise `HISTORY.head`. A
+To change a table, change its model, add the next file to `versions`, and raise `REVISIONS.head`. A
 database of today's revision opens without importing Alembic, which takes as long as all the rest.
 """
 
@@ -51,14 +51,14 @@ VERSION_TABLE = Table(
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class Revisions:
     """A folder of revisions and the id of the newest."""
 
     folder: Path
     head: str
 
 
-HISTORY = History(Path(__file__).parent / "versions", "0003")
+REVISIONS = Revisions(Path(__file__).parent / "versions", "0003")
 
 
 class State(Enum):
@@ -70,26 +70,26 @@ class State(Enum):
 
 
 def open_engine(
-    target: str | Path, *, create: bool, note: Callable[[str], None], history: History
+    target: str | Path, *, create: bool, note: Callable[[str], None], revisions: Revisions
 ) -> Engine:
     """An engine on today's schema; what `Store.open` does."""
     url = parse_target(target)
     require_place(url, create)
     engine = make_engine(url)
-    state = read_state(engine, history)
+    state = read_state(engine, revisions)
     if state is State.EMPTY and not create:
         raise UsageError(f"{describe(url)} holds no results yet; {_how_to_fill(url)}")
     if state is State.EMPTY:
         create_schema(engine)
     if state is State.OLDER:
-        migrate(engine, history, note)
+        migrate(engine, revisions, note)
     return engine
 
 
-def read_state(engine: Engine, history: History) -> State:
+def read_state(engine: Engine, revisions: Revisions) -> State:
     """The state of a database; UsageError for one that attnbench of today cannot use."""
     with told_plainly(engine.url), engine.connect() as connection:
-        return _state(connection, history)
+        return _state(connection, revisions)
 
 
 def create_schema(engine: Engine) -> None:
@@ -102,13 +102,13 @@ def create_schema(engine: Engine) -> None:
 
 
 def _create_if_empty(connection: Connection) -> None:
-    if _state(connection, HISTORY) is State.EMPTY:
+    if _state(connection, REVISIONS) is State.EMPTY:
         Base.metadata.create_all(connection)
         VERSION_TABLE.create(connection)
-        connection.execute(insert(VERSION_TABLE).values(version_num=HISTORY.head))
+        connection.execute(insert(VERSION_TABLE).values(version_num=REVISIONS.head))
 
 
-def migrate(engine: Engine, history: History, note: Callable[[str], None]) -> None:
+def migrate(engine: Engine, revisions: Revisions, note: Callable[[str], None]) -> None:
     """Bring an older database to the newest revision, after a backup, in one transaction.
 
     AttnbenchError when a revision fails; then everything is as it was.
@@ -117,28 +117,28 @@ def migrate(engine: Engine, history: History, note: Callable[[str], None]) -> No
     migrating = make_engine(engine.url, foreign_keys=False).execution_options(writes=True)
     try:
         with migrating.begin() as connection:
-            if _state(connection, history) is State.CURRENT:
+            if _state(connection, revisions) is State.CURRENT:
                 return  # another process was first
             revision = _revision(connection)
             kept = _keep_copy(engine, revision)
-            upgrade(connection, history)
+            upgrade(connection, revisions)
     except DBAPIError as error:
         raise AttnbenchError(
-            f"{describe(engine.url)} could not be migrated to schema {history.head}: {error.orig}; "
-            "it is as it was. Choose another file meanwhile, e.g. --db new.db"
+            f"{describe(engine.url)} could not be migrated to schema {revisions.head}: "
+            f"{error.orig}; it is as it was. Choose another file meanwhile, e.g. --db new.db"
         ) from error
     finally:
         migrating.dispose()
-    note(f"{describe(engine.url)}: migrated from schema {revision} to {history.head}; {kept}")
+    note(f"{describe(engine.url)}: migrated from schema {revision} to {revisions.head}; {kept}")
 
 
-def upgrade(connection: Connection, history: History) -> None:
+def upgrade(connection: Connection, revisions: Revisions) -> None:
     """Run the revisions that a database lacks, all of them on an empty one."""
     from alembic import command
 
-    config = _config(history)
+    config = _config(revisions)
     config.attributes["connection"] = connection
-    command.upgrade(config, history.head)
+    command.upgrade(config, revisions.head)
 
 
 def require_place(url: URL, create: bool) -> None:
@@ -157,20 +157,20 @@ def _how_to_fill(url: URL) -> str:
     return f"name another with --db, or measure first: attnbench attn --db {describe(url)}"
 
 
-def _state(connection: Connection, history: History) -> State:
+def _state(connection: Connection, revisions: Revisions) -> State:
     inspector = inspect(connection)
     if not inspector.has_table(VERSION_TABLE.name):
         if tables := inspector.get_table_names():
             raise UsageError(_foreign(connection, tables))
         return State.EMPTY
     revision = _revision(connection)
-    if revision == history.head:
+    if revision == revisions.head:
         return State.CURRENT
-    if revision in _known(history):
+    if revision in _known(revisions):
         return State.OLDER
     raise UsageError(
         f"{describe(connection.engine.url)} was written by a newer attnbench: its schema is "
-        f"{revision}, and this version knows those up to {history.head}. Update attnbench (pip "
+        f"{revision}, and this version knows those up to {revisions.head}. Update attnbench (pip "
         "install --upgrade attnbench) or choose another file, e.g. --db new.db"
     )
 
@@ -197,12 +197,12 @@ def _keep_copy(engine: Engine, revision: str | None) -> str:
     return f"the file as it was is kept as {copy}"
 
 
-def _config(history: History) -> "Config":
+def _config(revisions: Revisions) -> "Config":
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", _literal(Path(__file__).parent))
-    config.set_main_option("version_locations", _literal(history.folder))
+    config.set_main_option("version_locations", _literal(revisions.folder))
     config.set_main_option("path_separator", "newline")
     return config
 
@@ -212,8 +212,8 @@ def _literal(path: Path) -> str:
     return str(path).replace("%", "%%")
 
 
-def _known(history: History) -> set[str]:
+def _known(revisions: Revisions) -> set[str]:
     from alembic.script import ScriptDirectory
 
-    scripts = ScriptDirectory.from_config(_config(history))
+    scripts = ScriptDirectory.from_config(_config(revisions))
     return {script.revision for script in scripts.walk_revisions()}

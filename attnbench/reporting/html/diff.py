@@ -17,21 +17,21 @@ from attnbench.reporting.html.changes import changes_plot
 from attnbench.reporting.html.figures import Plot
 from attnbench.reporting.html.fingerprint import fingerprint
 from attnbench.reporting.html.page import render, require_extra
-from attnbench.reporting.html.samples import Listed, Samples
-from attnbench.reporting.html.table import Table, batch_orders
+from attnbench.reporting.html.samples import SampledCase, SamplesPlot
+from attnbench.reporting.html.table import HtmlTable, batch_orders
 from attnbench.results.cohort import SentinelFacts
 from attnbench.results.diff import FAILING, VERDICTS, Diff, Row
 from attnbench.results.samples import Quantiles
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class DiffPart:
     """What a page shows of one family, method and machine model."""
 
     key: str  # of this part alone in the page
     title: str
     shared: str
-    table: Table
+    table: HtmlTable
     changes: Plot | None
     samples: Plot | None
 
@@ -61,10 +61,10 @@ def diff_page(diff: Diff, quantiles: Quantiles, sentinels: SentinelFacts) -> str
     return render("diff.html", plots, values)
 
 
-def _part(rows: Sequence[Row], diff: Diff, quantiles: Quantiles, key: str) -> Part:
+def _part(rows: Sequence[Row], diff: Diff, quantiles: Quantiles, key: str) -> DiffPart:
     title, shared = cohort_lines(rows, diff)
     samples = _samples(rows, diff, quantiles, f"{key}-samples")
-    return Part(
+    return DiffPart(
         key,
         title,
         shared,
@@ -74,23 +74,23 @@ def _part(rows: Sequence[Row], diff: Diff, quantiles: Quantiles, key: str) -> Pa
     )
 
 
-def _table(rows: Sequence[Row], diff: Diff, samples: Samples, samples_key: str) -> Table:
+def _table(rows: Sequence[Row], diff: Diff, samples: SamplesPlot, samples_key: str) -> HtmlTable:
     orders = {
         **batch_orders([row.pair.head for row in rows]),
         "verdict": [float(VERDICTS.index(row.verdict)) for row in rows],
     }
-    table = Table.of("Verdicts, losers first", verdict_columns(rows, diff), orders)
+    table = HtmlTable.of("Verdicts, losers first", verdict_columns(rows, diff), orders)
     return table.with_samples(samples.choices, samples_key) if samples.plot else table
 
 
-def _samples(rows: Sequence[Row], diff: Diff, quantiles: Quantiles, key: str) -> Samples:
+def _samples(rows: Sequence[Row], diff: Diff, quantiles: Quantiles, key: str) -> SamplesPlot:
     describe = diff.describe
     listed = [
-        Listed(
+        SampledCase(
             batch_text(row.pair.head.case),
             describe(row.pair.head.case),
             {"base": row.pair.base, "head": row.pair.head},
         )
         for row in rows
     ]
-    return Samples.of(listed, quantiles, key)
+    return SamplesPlot.of(listed, quantiles, key)

@@ -16,9 +16,9 @@ from attnbench.reporting.html.figures import (
 from attnbench.reporting.html.fingerprint import fingerprint
 from attnbench.reporting.html.page import render, require_extra
 from attnbench.reporting.html.roofline import roofline_plot
-from attnbench.reporting.html.samples import Listed, Samples
+from attnbench.reporting.html.samples import SampledCase, SamplesPlot
 from attnbench.reporting.html.sweeps import dims_text, implementation, sweeps
-from attnbench.reporting.html.table import Table, batch_orders
+from attnbench.reporting.html.table import HtmlTable, batch_orders
 from attnbench.reporting.html.winners import WinnerMap, contests_of, headline, winner_maps
 from attnbench.reporting.notes import drifts, numbered, row_notes, what_ran
 from attnbench.reporting.tables import result_columns
@@ -30,14 +30,14 @@ _MOST_BATCHES = 60  # rows of a plot that still fits a screen or two
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ReportPart:
     """What a page shows of one family, method and machine model."""
 
     key: str  # of this part alone in the page
     title: str
     shared: str
     findings: Sequence[str]
-    table: Table | None  # None where nothing has a time
+    table: HtmlTable | None  # None where nothing has a time
     notes: Sequence[str]
     failures: Sequence[str]
     plots: Sequence[Plot]
@@ -55,14 +55,14 @@ def report_page(report: Report, quantiles: Quantiles) -> str:
     return render("report.html", plots, {"parts": parts, "fingerprints": prints})
 
 
-def _part(cohort: Cohort, quantiles: Quantiles, key: str) -> Part:
+def _part(cohort: Cohort, quantiles: Quantiles, key: str) -> ReportPart:
     timed, fields = cohort.timed, cohort.fields
     right = [each for each, wrong in zip(timed, cohort.wrong, strict=True) if not wrong]
     names = dict.fromkeys(implementation(each.case, fields) for each in timed)
     slots = {name: slot for slot, name in enumerate(names)}
     found = contests_of(cohort.standings)
     samples = _samples(cohort, quantiles, f"{key}-samples")
-    return Part(
+    return ReportPart(
         key,
         title=cohort.subject,
         shared=_shared(cohort),
@@ -90,10 +90,10 @@ def _counts(cohort: Cohort) -> str:
     return f"{cases}; {rounds}" if count else cases
 
 
-def _table(cohort: Cohort, samples: Samples, samples_key: str) -> Table:
+def _table(cohort: Cohort, samples: SamplesPlot, samples_key: str) -> HtmlTable:
     marks, _ = numbered(row_notes(cohort))
     columns = result_columns(cohort, marks, host=True)
-    table = Table.of("Results", columns, batch_orders(cohort.timed))
+    table = HtmlTable.of("Results", columns, batch_orders(cohort.timed))
     return table.with_samples(samples.choices, samples_key) if samples.plot else table
 
 
@@ -130,9 +130,9 @@ def _latency_plot(cohort: Cohort, right: Sequence[Series], slots: Slots, key: st
     return Plot(key, "Latency", caption, choices)
 
 
-def _samples(cohort: Cohort, quantiles: Quantiles, key: str) -> Samples:
+def _samples(cohort: Cohort, quantiles: Quantiles, key: str) -> SamplesPlot:
     listed = [
-        Listed(batch_text(each.case), cohort.fields.describe(each.case), {"": each})
+        SampledCase(batch_text(each.case), cohort.fields.describe(each.case), {"": each})
         for each in cohort.timed
     ]
-    return Samples.of(listed, quantiles, key)
+    return SamplesPlot.of(listed, quantiles, key)

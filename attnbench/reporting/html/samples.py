@@ -15,7 +15,7 @@ Sides = Mapping[str, Series]  # a case by the side of a comparison, "" where the
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class SampledCase:
     """A case to choose."""
 
     group: str  # what it is listed under
@@ -24,14 +24,14 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
+class SamplesPlot:
     """A plot with a choice for each case that has samples."""
 
     plot: Plot | None  # None where no case has any
     choices: Sequence[int | None]  # of each case as listed, the number of its choice
 
     @classmethod
-    def of(cls, listed: Sequence[Listed], quantiles: Quantiles, key: str) -> Self:
+    def of(cls, listed: Sequence[SampledCase], quantiles: Quantiles, key: str) -> Self:
         """The cases in their order."""
         drawn = [(each, _traces(each.sides, quantiles)) for each in listed]
         numbers = iter(range(len(listed)))

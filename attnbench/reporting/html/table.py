@@ -23,7 +23,7 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class HtmlCell:
     """A text with the number that it is sorted by; None where it is no number."""
 
     text: str
@@ -36,24 +36,26 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class HtmlTable:
     """What a page shows of the columns of a terminal's table."""
 
     caption: str
     heads: Sequence[Head]
-    rows: Sequence[Sequence[Entry]]
+    rows: Sequence[Sequence[HtmlCell]]
     # Of each row the choice in the plot of samples that shows it.
     samples: Sequence[int | None] = ()
     samples_plot: str = ""  # the key of that plot
 
     @classmethod
-    def of(cls, caption: str, columns: Sequence[Column], first: "Orders | None" = None) -> "Table":
+    def of(
+        cls, caption: str, columns: Sequence[Column], first: "Orders | None" = None
+    ) -> "HtmlTable":
         """`first` has, by a column's header, the order of its texts where numbers do not tell."""
         heads = [Head(" ".join(column.header.split()), column.left) for column in columns]
         entries = [_entries(column, (first or {}).get(column.header)) for column in columns]
         return cls(caption, heads, list(zip(*entries, strict=True)))
 
-    def with_samples(self, choices: Sequence[int | None], plot: str) -> "Table":
+    def with_samples(self, choices: Sequence[int | None], plot: str) -> "HtmlTable":
         """The same with a button on each row whose samples a plot shows."""
         return replace(self, samples=choices, samples_plot=plot)
 
@@ -68,10 +70,10 @@ def batch_orders(listed: Sequence[Series]) -> Orders:
     return {"spec": [ranks[size] for size in sizes]}
 
 
-def _entries(column: Column, orders: Sequence[float] | None) -> list[Entry]:
+def _entries(column: Column, orders: Sequence[float] | None) -> list[HtmlCell]:
     if orders is not None:
-        return [Entry(text, order) for text, order in zip(column.texts, orders, strict=True)]
-    return [Entry(text, None if column.left else _order(text)) for text in column.texts]
+        return [HtmlCell(text, order) for text, order in zip(column.texts, orders, strict=True)]
+    return [HtmlCell(text, None if column.left else _order(text)) for text in column.texts]
 
 
 def _order(text: str) -> float | None:
