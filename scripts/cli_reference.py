@@ -19,11 +19,11 @@ Every command with its help. `make docs` writes this page; do not edit it by han
 
 def reference() -> str:
     """The page as Markdown."""
-    return "\n".join([_HEAD, *map(_section, _contexts(cli, "attnbench", None))])
+    return "\n".join([_HEAD, *map(_section, contexts(cli, "attnbench"))])
 
 
-def _contexts(
-    command: click.Command, name: str, parent: click.Context | None
+def contexts(
+    command: click.Command, name: str, parent: click.Context | None = None
 ) -> Iterator[click.Context]:
     """The command's context and, in the order of its help, those of its subcommands."""
     ctx = click.Context(
@@ -33,7 +33,7 @@ def _contexts(
     if isinstance(command, click.Group):
         for subname in command.list_commands(ctx):
             if subcommand := command.get_command(ctx, subname):
-                yield from _contexts(subcommand, subname, ctx)
+                yield from contexts(subcommand, subname, ctx)
 
 
 def _section(ctx: click.Context) -> str:

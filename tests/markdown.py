@@ -50,6 +50,12 @@ def commands(text: str) -> Iterator[list[str]]:
             yield from (_words(line) for line in pattern.findall(inner))
 
 
+def options(text: str) -> set[str]:
+    """The options that inline code names by themselves, such as `--rounds 5`."""
+    spans = [span for span in _INLINE.findall(_prose(text)) if span.startswith("--")]
+    return {name for span in spans for name in re.findall(r"(?<!\S)--[a-z][\w-]*", span)}
+
+
 def _words(line: str) -> list[str]:
     words = shlex.split(_END.split(line)[0], comments=True)
     return words[:-1] if words[-1:] == ["..."] else words

@@ -105,6 +105,13 @@ def test_a_command_of_the_docs_is_one_that_attnbench_takes(words: list[str], par
     parse(words)
 
 
+def test_options_of_the_docs_exist() -> None:
+    every = [each.command.params for each in cli_reference.contexts(cli, "attnbench")]
+    known = {name for params in every for each in params for name in each.opts}
+    for page, text in PAGES.items():
+        assert markdown.options(text) <= known | {"--help"}, page
+
+
 @pytest.mark.parametrize(
     "command",
     ["atn", "attn --no-such-option", "study numsplits --no-such-option", "ab -- attn --sinks 1"],
