@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from attnbench.db.store import Store
+from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
 from attnbench.records import Status
 from attnbench.reporting.pivot import pivot_tables
@@ -413,7 +414,7 @@ def test_a_process_in_which_kernels_began_to_take_longer_is_told(
     moments = [replace(H200_REACHED, launch_seconds=each) for each in (0.54e-6, end)]
     text = shown.table(layouts(), H200, ON_GPU, "markdown", sentinels=moments)
     line = (
-        "- an empty kernel of a graph took 0.54 us at run 1's start and 0.71 us at its end: "
+        "- an empty kernel of a graph took 540 ns at run 1's start and 710 ns at its end: "
         "times of short kernels in it are not alike"
     )
     assert (line in text.splitlines()) is told
@@ -432,16 +433,18 @@ def test_a_time_that_cannot_be_is_never_the_best(shown: Shown) -> None:
     assert "!300" in shown.table(labelled, H200, ON_GPU)
 
 
-LABELS = (
-    "wide_interval launch_bound eager_fallback outliers bimodal power_limited thermal clock_moved "
-    "shared_gpu above_roofline"
-)
+@pytest.mark.parametrize("label", Label)
+def test_every_label_is_explained(shown: Shown, label: Label) -> None:
+    results = {(case := attn("q512")): timed(case, 1e-3, labels=(label.value,))}
+    shown_line = " ".join(shown.table(results).split())
+    assert f"all rows: {label}: {label.meaning}" in shown_line
+    guide = Path(__file__).parent.parent / "docs/guide/read-a-table.md"
+    assert f"| `{label}` | {label.meaning} |" in guide.read_text()
 
 
-@pytest.mark.parametrize("label", LABELS.split())
-def test_every_label_is_explained(shown: Shown, label: str) -> None:
-    results = {(case := attn("q512")): timed(case, 1e-3, labels=(label,))}
-    assert f"\nall rows: {label}: " in shown.table(results)
+def test_a_label_of_another_version_is_shown_as_it_is(shown: Shown) -> None:
+    results = {(case := attn("q512")): timed(case, 1e-3, labels=("dusty",))}
+    assert "all rows: dusty" in shown.table(results).splitlines()
 
 
 def test_markdown_holds_the_same(shown: Shown) -> None:

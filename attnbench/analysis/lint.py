@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from attnbench.analysis.fields import Fields
 from attnbench.analysis.roofline import is_above_roofline, roofline_fraction
 from attnbench.analysis.series import Series
+from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import Batch
 
-# Labels of a device that was not as it should be.
-_THROTTLED = ("power_limited", "thermal", "clock_moved", "shared_gpu")
 _LEAST_FALL = 0.95  # a time may fall by so much while work doubles: tiles, waves, noise
 _MOST_JUMP = 2.0  # of the part of the roofline between neighbours
 _FLOOR = 10e-6  # seconds, below which launches and not work make the time
@@ -33,7 +32,7 @@ def lint(listed: Sequence[Series], machine: Machine) -> dict[str, list[str]]:
 def _own_doubts(series: Series, machine: Machine) -> Iterator[str]:
     if is_above_roofline(series, roofline_fraction(series, machine)):
         yield "above the roofline"
-    yield from (label for label in _THROTTLED if label in series.labels)
+    yield from (x for x in Label if x.subject == "device" and x in series.labels)
     if len(series.medians) > 1 and (series.spread or 0) > _WIDE:
         yield "rounds over 5 % apart"
 

@@ -6,11 +6,11 @@ from typing import Literal
 
 from attnbench.analysis.peaks import Peaks, peaks
 from attnbench.analysis.series import Series
+from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
 from attnbench.timing.sentinels import Sentinels
 
-ABOVE_ROOFLINE = "above_roofline"  # the label of a time that cannot be
 # Clocks vary and timers err a little; beyond this a time below the floor is a wrong number.
 _TOLERANCE = 0.98
 # By kind of machine, the dtypes whose rate the sentinels' matmul tells.
@@ -87,7 +87,7 @@ def measured_fraction(series: Series, machine: Machine, reached: Sentinels | Non
 
 def is_above_roofline(series: Series, fraction: float | None) -> bool:
     """Whether a series is wrong: labelled so, or with an impossible part of the roofline."""
-    return ABOVE_ROOFLINE in series.labels or is_impossible(fraction)
+    return Label.ABOVE_ROOFLINE in series.labels or is_impossible(fraction)
 
 
 def is_impossible(fraction: float | None) -> bool:

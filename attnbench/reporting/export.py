@@ -13,12 +13,12 @@ from collections.abc import Iterable, Mapping
 from typing import TextIO
 
 from attnbench.analysis.roofline import (
-    ABOVE_ROOFLINE,
     is_above_roofline,
     measured_fraction,
     roofline_fraction,
 )
 from attnbench.analysis.series import Series
+from attnbench.labels import Label
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.records import Measurement, Run, Status
@@ -153,7 +153,7 @@ def _method(m: Measurement) -> Record:
 
 
 def _outcome(m: Measurement, *, wrong: bool) -> Record:
-    labels = dict.fromkeys([*m.labels, *[ABOVE_ROOFLINE][:wrong]])
+    labels = dict.fromkeys([*m.labels, *[Label.ABOVE_ROOFLINE][:wrong]])
     return {
         "round": m.round,
         "position": m.position,

@@ -4,26 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 
 from attnbench.analysis.fields import unasked
-from attnbench.analysis.roofline import ABOVE_ROOFLINE, is_above_roofline
+from attnbench.analysis.roofline import is_above_roofline
 from attnbench.analysis.series import Series
+from attnbench.labels import Label, explained
 from attnbench.results.cohort import Cohort
 from attnbench.results.sentinels import moved
 from attnbench.timing.sentinels import Sentinels, drift
 from attnbench.units import seconds_text
 
-# What a label means to someone who reads the row.
-_MEANINGS = {
-    "wide_interval": "sampling ended before the median was certain",
-    "launch_bound": "launching may show in the time",
-    "eager_fallback": "could not be captured in a graph, so single launches were timed",
-    "outliers": "over 5 % of the samples are far from all others",
-    "bimodal": "the samples fall into two groups, and the median may stand for neither",
-    "power_limited": "the GPU was slowed to stay within its power limit",
-    "thermal": "the GPU was slowed by heat, or by its board",
-    "clock_moved": "the SM clock moved by over 5 % while samples were taken",
-    "shared_gpu": "another process was on the GPU",
-    ABOVE_ROOFLINE: "less than the least time that this hardware allows, so it is wrong",
-}
 _DRIFT = math.log(1.02)  # beyond this the times of a run's start and of its end are not alike
 _LAUNCH = math.log(1.1)  # of an empty kernel: what it takes in one process moves by less, or jumps
 
@@ -43,8 +31,8 @@ def warnings(series: Series, cohort: Cohort, fraction: float | None) -> list[str
     """What makes the time of a series mean less than that of others."""
     labels = dict.fromkeys(series.labels)
     if is_above_roofline(series, fraction):
-        labels[ABOVE_ROOFLINE] = None
-    found = [f"{name}: {_MEANINGS[name]}" if name in _MEANINGS else name for name in labels]
+        labels[Label.ABOVE_ROOFLINE] = None
+    found = list(map(explained, labels))
     if series.cache_state != (asked := series.first.method["cache"]):
         state = series.cache_state
         found.append(f"cache {state}, not {asked}: too few working sets to outgrow it")

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from itertools import chain
 
 from attnbench.analysis.fields import batch_text, requested
-from attnbench.analysis.roofline import ABOVE_ROOFLINE, roofline_fraction
+from attnbench.analysis.roofline import roofline_fraction
 from attnbench.analysis.series import Series
 from attnbench.errors import UsageError
 from attnbench.families import family_of
+from attnbench.labels import Label
 from attnbench.reporting.columns import field_columns
 from attnbench.reporting.headings import cohort_heading
 from attnbench.reporting.notes import shared_by_all, warnings
@@ -41,7 +42,7 @@ METRICS: Mapping[str, tuple[str, Callable[[Series, Cohort], float | None], _Form
 }
 _MARKS = {
     "*": "*: has a note in the table without --pivot",
-    "!": f"!: {ABOVE_ROOFLINE}, so it is wrong",
+    "!": f"!: {Label.ABOVE_ROOFLINE}, so it is wrong",
 }
 # Fields that tell runs apart, not cases: all runs asked for then stand in one table.
 _OF_RUNS = ("run", "label", "branch", "commit", "gpu")

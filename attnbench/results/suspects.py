@@ -8,6 +8,7 @@ from attnbench.analysis.compare import global_shift
 from attnbench.analysis.pairing import Pair
 from attnbench.analysis.roofline import roofline
 from attnbench.analysis.series import Series
+from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
 from attnbench.results.diff import Diff, Row, newest, some
 from attnbench.results.sentinels import moved
@@ -17,15 +18,6 @@ from attnbench.timing.sentinels import Sentinels, drift
 from attnbench.units import change_in_percent, clock_column
 
 _SHIFT = math.log(1.02)  # beyond this two readings of a rate or of a clock are not alike
-# What a device, or a way to launch, does to a time.
-_TOLD_LABELS = (
-    "power_limited",
-    "thermal",
-    "clock_moved",
-    "shared_gpu",
-    "launch_bound",
-    "eager_fallback",
-)
 _CASES, _KERNELS = 4, 3  # that one line names
 _KERNEL_WIDTH = 72
 
@@ -201,8 +193,8 @@ def _labels(pair: Pair) -> list[str]:
     before, after = pair.base.labels, pair.head.labels
     return [
         f"{label} in {'head' if label in after else 'base'} alone"
-        for label in _TOLD_LABELS
-        if (label in before) != (label in after)
+        for label in Label
+        if label.subject in ("device", "launching") and (label in before) != (label in after)
     ]
 
 

@@ -6,6 +6,7 @@ from statistics import median
 from typing import Self
 
 from attnbench.kernels.base import Prepared
+from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Value
 from attnbench.timing.cpu import CpuClock
@@ -53,10 +54,10 @@ class Timing:
         return dict(zip(names, (median(found), min(found), max(found)), strict=True))
 
     @property
-    def labels(self) -> tuple[str, ...]:
+    def labels(self) -> tuple[Label, ...]:
         """What a reader must know of how these samples were taken."""
-        found: tuple[str, ...] = getattr(self.clock, "labels", ())
-        return found if self.fallback is None else (*found, "eager_fallback")
+        found: tuple[Label, ...] = getattr(self.clock, "labels", ())
+        return found if self.fallback is None else (*found, Label.EAGER_FALLBACK)
 
     @property
     def kernels(self) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from attnbench.labels import Label
+
 # The median and the mean of |deviation| of a normal distribution, in standard deviations.
 _NORMAL_MEDIAN = 0.6745
 _NORMAL_MEAN = math.sqrt(2 / math.pi)
@@ -29,17 +31,17 @@ _MIN_WIDTH = 3.0
 _MIN_RELATIVE_WIDTH = 0.005
 
 
-def sample_labels(samples: Sequence[float]) -> tuple[str, ...]:
+def sample_labels(samples: Sequence[float]) -> tuple[Label, ...]:
     """`outliers`: over 5 % of them are far from all others; `bimodal`: they fall into two groups.
 
     `samples` in seconds, in any order. Nothing is dropped; how many are far is `outlier_count` of
     the stored samples.
     """
     found = {
-        "outliers": outlier_count(samples) > _USUAL_OUTLIERS * len(samples),
-        "bimodal": is_bimodal(samples),
+        Label.OUTLIERS: outlier_count(samples) > _USUAL_OUTLIERS * len(samples),
+        Label.BIMODAL: is_bimodal(samples),
     }
-    return tuple(name for name, holds in found.items() if holds)
+    return tuple(label for label, holds in found.items() if holds)
 
 
 def outlier_count(samples: Sequence[float]) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from itertools import cycle, islice
 
+from attnbench.labels import Label
 from attnbench.timing.activity import traced
 from attnbench.timing.graph_kernels import kernel_names
 from attnbench.timing.sm_clock import SmClock
@@ -56,9 +57,9 @@ class Spin:
         self._seconds = _spin_for(enqueueing, ahead)
 
     @property
-    def labels(self) -> tuple[str, ...]:
+    def labels(self) -> tuple[Label, ...]:
         """launch_bound where over a quarter of the launches may show: then a median may too."""
-        return ("launch_bound",) if self._exposed > MOST_EXPOSED * self._launches else ()
+        return (Label.LAUNCH_BOUND,) if self._exposed > MOST_EXPOSED * self._launches else ()
 
 
 def _spin_for(enqueueing: float, ahead: float) -> float:
@@ -129,7 +130,7 @@ class GraphClock:
         return seconds / self.calls_per_sample
 
     @property
-    def labels(self) -> tuple[str, ...]:
+    def labels(self) -> tuple[Label, ...]:
         """launch_bound where the spin failed to hide the launches."""
         return self._spin.labels
 
@@ -165,7 +166,7 @@ class EagerClock:
         self._end.record()
 
     @property
-    def labels(self) -> tuple[str, ...]:
+    def labels(self) -> tuple[Label, ...]:
         """launch_bound where the spin failed to hide the launches."""
         return self._spin.labels
 

@@ -13,6 +13,7 @@ from itertools import cycle
 from statistics import median
 
 from attnbench.errors import AttnbenchError
+from attnbench.labels import Label
 from attnbench.timing.activity import Activity, Profile, by_marker, recorded
 from attnbench.timing.cuda import MOST_SPIN
 from attnbench.timing.streams import use_streams
@@ -110,9 +111,9 @@ class KernelClock:
         return tuple(sorted(self._names))
 
     @property
-    def labels(self) -> tuple[str, ...]:
+    def labels(self) -> tuple[Label, ...]:
         """launch_bound if enqueueing a call took longer than its spin in the last recording."""
-        return ("launch_bound",) if self._exposed else ()
+        return (Label.LAUNCH_BOUND,) if self._exposed else ()
 
     def _record(self) -> None:
         calls = [next(self._calls) for _ in range(self._batch)]

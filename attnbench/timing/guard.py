@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
+from attnbench.labels import Label
 from attnbench.provenance.nvml import ask
 
 # Bits of nvmlDeviceGetCurrentClocksEventReasons that say why a clock is below its highest.
@@ -123,7 +124,7 @@ class GpuGuard:
 
 def guard_facts(
     before: Reading, after: Reading, samples_seconds: float
-) -> tuple[dict[str, float], tuple[str, ...]]:
+) -> tuple[dict[str, float], tuple[Label, ...]]:
     """The facts by name and the labels that two readings around that many seconds of samples give.
 
     Labels: `power_limited`, at the power cap for over 5 % of the time or at its end; `thermal`,
@@ -157,16 +158,16 @@ def guard_facts(
     return known, _labels(before, after, power or 0, thermal or 0)
 
 
-def _labels(before: Reading, after: Reading, power: float, thermal: float) -> tuple[str, ...]:
+def _labels(before: Reading, after: Reading, power: float, thermal: float) -> tuple[Label, ...]:
     """Those that hold; power and thermal are the shares of the time spent at each limit."""
     ended, began = after.event_reasons or 0, before.event_reasons or 0
     labels = {
-        "power_limited": power > POWER_SHARE or bool(ended & SW_POWER_CAP),
-        "thermal": thermal > 0 or bool((began | ended) & OVERHEATED),
-        "clock_moved": _moved(before.sm_clock_hz, after.sm_clock_hz),
-        "shared_gpu": max(before.processes or 0, after.processes or 0) > 1,
+        Label.POWER_LIMITED: power > POWER_SHARE or bool(ended & SW_POWER_CAP),
+        Label.THERMAL: thermal > 0 or bool((began | ended) & OVERHEATED),
+        Label.CLOCK_MOVED: _moved(before.sm_clock_hz, after.sm_clock_hz),
+        Label.SHARED_GPU: max(before.processes or 0, after.processes or 0) > 1,
     }
-    return tuple(name for name, holds in labels.items() if holds)
+    return tuple(label for label, holds in labels.items() if holds)
 
 
 def _share(before: float | None, after: float | None, seconds: float) -> float | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Protocol
 
+from attnbench.labels import Label
 from attnbench.stats.median import median_interval
 from attnbench.timing.guard import ENERGY_WINDOW, Look, Reading, unseen
 from attnbench.timing.method import Method
@@ -36,7 +37,7 @@ class Samples:
     sampling_seconds: float
     before: Callable[[], Reading]  # waits for the reading of the device when it was warm
     after: Callable[[], Reading]  # and after the last sample
-    labels: tuple[str, ...]
+    labels: tuple[Label, ...]
 
 
 def measure(
@@ -55,7 +56,7 @@ def measure(
     while not enough(values, method, now() - warm):
         values.append(clock.sample())
     done, after = now(), look(energy)
-    labels = () if method.samples or tight(values, method) else ("wide_interval",)
+    labels = () if method.samples or tight(values, method) else (Label.WIDE_INTERVAL,)
     calls = warmups * clock.calls_per_sample
     return Samples(tuple(values), calls, warm - started, done - warm, before, after, labels)
 

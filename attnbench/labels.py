@@ -1,0 +1,51 @@
+"""Labels: what a reader must know of a time. A time with a label is still a measured time."""
+
+from enum import StrEnum
+from typing import Literal, Self
+
+Subject = Literal["sampling", "launching", "device", "result"]
+
+
+class Label(StrEnum):
+    """Each with its subject and its meaning. A stored label may be older than this list."""
+
+    subject: Subject
+    meaning: str
+
+    def __new__(cls, name: str, subject: Subject, meaning: str) -> Self:
+        """The member is the text `name`."""
+        label = str.__new__(cls, name)
+        label._value_, label.subject, label.meaning = name, subject, meaning
+        return label
+
+    WIDE_INTERVAL = "wide_interval", "sampling", "sampling ended before the median was certain"
+    OUTLIERS = "outliers", "sampling", "over 5 % of the samples are far from all others"
+    BIMODAL = (
+        "bimodal",
+        "sampling",
+        "the samples fall into two groups, and the median may stand for neither",
+    )
+    LAUNCH_BOUND = "launch_bound", "launching", "launching may show in the time"
+    EAGER_FALLBACK = (
+        "eager_fallback",
+        "launching",
+        "could not be captured in a graph, so single launches were timed",
+    )
+    POWER_LIMITED = "power_limited", "device", "the GPU was slowed to stay within its power limit"
+    THERMAL = "thermal", "device", "the GPU was slowed by heat, or by its board"
+    CLOCK_MOVED = (
+        "clock_moved",
+        "device",
+        "the SM clock moved by over 5 % while samples were taken",
+    )
+    SHARED_GPU = "shared_gpu", "device", "another process was on the GPU"
+    ABOVE_ROOFLINE = (
+        "above_roofline",
+        "result",
+        "less than the least time that this hardware allows, so it is wrong",
+    )
+
+
+def explained(label: str) -> str:
+    """The label with its meaning; alone where it is of another version of attnbench."""
+    return next((f"{each}: {each.meaning}" for each in Label if each == label), label)
