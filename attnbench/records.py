@@ -53,7 +53,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One stored outcome with what identifies it, without its samples."""
+    """A stored outcome and what identifies it. Its samples stay in the database: it has none."""
 
     id: int
     uuid: str
@@ -68,20 +68,16 @@ class Measurement:
     machine_name: str
     round: int
     position: int  # order within the run, for pairing interleaved rounds
-    status: Status
-    reason: str
+    outcome: Outcome
     median: float | None  # seconds per call; None unless ok
     low: float | None  # 95 % interval of the median
     high: float | None
     num_samples: int
-    sets: int
-    cache_state: str
-    touched_bytes: int
-    flops: float
-    bytes: float
-    resolved: Mapping[str, Value]
-    labels: tuple[str, ...]
-    facts: Mapping[str, object]  # the outcome's other facts, as stored
+
+    @property
+    def status(self) -> Status:
+        """That of the outcome."""
+        return self.outcome.status
 
 
 class RunStatus(StrEnum):

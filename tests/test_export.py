@@ -190,8 +190,7 @@ def test_nothing_that_the_guard_saw_is_left_out(
     guarded: tuple[list[Measurement], dict[int, Run]],
 ) -> None:
     (measurement,) = guarded[0]
-    seen = measurement.facts["guard"]
-    assert isinstance(seen, dict)
+    seen = measurement.outcome.guard
     told = as_json(guarded)[0]
     reasons = set(told["clock_reasons"])
     at = list(told).index("sm_clock_before_hz")

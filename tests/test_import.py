@@ -120,7 +120,7 @@ def test_a_row_of_vllms_json_says_what_was_measured(tmp_path: Path) -> None:
     assert plain.median == 2.0e-5
     assert (plain.low, plain.high) == (None, None)
     assert plain.machine_name == "NVIDIA H200"
-    assert plain.flops == 4 * 8 * 1024 * 32 * 128
+    assert plain.outcome.flops == 4 * 8 * 1024 * 32 * 128
     assert mla.case.shape == MlaShape(16)
     assert mla.case.kv_cache_dtype == "fp8"
     assert mla.case.knobs == (("num_splits", 4),)
@@ -150,7 +150,11 @@ def test_a_failure_there_is_a_failure_here(tmp_path: Path) -> None:
     rows = [vllm_row(error="CUDA error", mean_time=math.inf, median_time=math.inf), vllm_row()]
     assert attnbench(tmp_path, "import", write_vllm_json(tmp_path, *rows)).exit_code == 0
     failed, _ = stored(tmp_path)
-    assert (failed.status, failed.reason, failed.median) == (Status.ERROR, "CUDA error", None)
+    assert (failed.status, failed.outcome.reason, failed.median) == (
+        Status.ERROR,
+        "CUDA error",
+        None,
+    )
 
 
 def test_results_of_before_medians_are_means_and_compared_with_none(tmp_path: Path) -> None:

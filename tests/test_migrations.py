@@ -108,14 +108,14 @@ def test_a_file_of_the_first_schema_keeps_its_rows_and_gains_what_it_lacks(tmp_p
     with Store.open(path, create=False, note=lambda _: None) as store:
         timed, refused = store.measurements([1])
         assert (timed.median, store.samples(timed.id).tolist()) == (2e-5, list(OK.samples))
-        assert (refused.status, refused.reason) == (REFUSED.status, REFUSED.reason)
+        assert (refused.status, refused.outcome.reason) == (REFUSED.status, REFUSED.reason)
         for each in (timed, refused):
-            assert [each.facts[name] for name in ("guard", "kernels")] == [{}, ()]
-            assert {each.facts[name] for name in UNKNOWN_THEN} == {None}
+            assert (each.outcome.guard, each.outcome.kernels) == ({}, ())
+            assert {getattr(each.outcome, name) for name in UNKNOWN_THEN} == {None}
         assert store.sentinels(1) == {}
         store.add_sentinels(1, "end", {"bytes_per_second": 4e12})
         store.add(1, CASE, METHOD, 2, 2, replace(OK, guard={"watts": 700.0}))
-        assert store.measurements([1])[-1].facts["guard"] == {"watts": 700.0}
+        assert store.measurements([1])[-1].outcome.guard == {"watts": 700.0}
     Store.open(new).close()
     assert schema(path) == schema(new)
 

@@ -56,7 +56,7 @@ def decode(tmp_path: Path) -> Series:
     """Bound by memory; its time is twice its floor."""
     case = attn("64q1kv4k", dtype="bf16")
     (draft,) = measured(tmp_path, {case: timed(case, 1e-3)}, H200)
-    floor = draft.bytes / PEAKS.bytes_per_second
+    floor = draft.outcome.bytes / PEAKS.bytes_per_second
     return series_of(measured(tmp_path, {case: timed(case, 2 * floor)}, H200))[0]
 
 
@@ -65,9 +65,14 @@ def test_a_series_reaches_its_part_of_the_roofline(decode: Series) -> None:
     assert roofline_fraction(decode, CPU) is None
 
 
+def in_cache(series: Series, state: str) -> Series:
+    outcome = replace(series.first.outcome, cache_state=state)
+    return Series((replace(series.first, outcome=outcome),))
+
+
 @pytest.mark.parametrize("state", ["hot", "mixed"])
 def test_memory_is_no_limit_to_what_a_cache_holds(decode: Series, state: str) -> None:
-    warm = Series(tuple(replace(each, cache_state=state) for each in decode.rounds))
+    warm = in_cache(decode, state)
     assert roofline_fraction(warm, H200) is None
 
 
@@ -102,9 +107,9 @@ REACHED = Sentinels(bytes_per_second=4e12, read_bytes_per_second=3e12, flops_per
 
 def test_of_what_was_reached_the_slower_of_copy_and_matmul_counts(tmp_path: Path) -> None:
     decode, prefill = (only(tmp_path, H200, spec, "bf16", 1.0) for spec in ("64q1kv4k", "q8k"))
-    (work,) = decode.rounds
+    work = decode.first.outcome
     assert measured_fraction(decode, H200, REACHED) == pytest.approx(work.bytes / 4e12)
-    (work,) = prefill.rounds
+    work = prefill.first.outcome
     assert measured_fraction(prefill, H200, REACHED) == pytest.approx(work.flops / 700e12)
 
 
@@ -122,7 +127,7 @@ def test_the_matmul_counts_for_the_dtypes_that_it_stands_for(
     tmp_path: Path, machine: Machine, dtype: str, counts: bool
 ) -> None:
     prefill = only(tmp_path, machine, "q8k", dtype, 1.0)
-    (work,) = prefill.rounds
+    work = prefill.first.outcome
     expected = work.flops / 700e12 if counts else work.bytes / 4e12
     assert measured_fraction(prefill, machine, REACHED) == pytest.approx(expected)
 
@@ -140,5 +145,5 @@ def test_more_than_what_was_reached_is_possible_but_not_more_than_the_roofline(
 
 def test_of_a_device_that_was_not_measured_no_part_is_known(decode: Series) -> None:
     assert measured_fraction(decode, H200, None) is None
-    warm = Series(tuple(replace(each, cache_state="hot") for each in decode.rounds))
+    warm = in_cache(decode, "hot")
     assert measured_fraction(warm, H200, REACHED) is None

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,8 +56,8 @@ def test_the_spread_of_a_single_round_is_its_interval(rounds: list[Measurement])
 
 def test_rates_are_useful_work_over_the_time(rounds: list[Measurement]) -> None:
     (series,) = series_of(rounds)
-    assert series.flops_per_second == pytest.approx(rounds[0].flops / 11e-6)
-    assert series.bytes_per_second == pytest.approx(rounds[0].bytes / 11e-6)
+    assert series.flops_per_second == pytest.approx(rounds[0].outcome.flops / 11e-6)
+    assert series.bytes_per_second == pytest.approx(rounds[0].outcome.bytes / 11e-6)
 
 
 def test_what_does_no_arithmetic_has_no_flop_rate(tmp_path: Path) -> None:
@@ -70,7 +71,8 @@ def test_a_failed_round_keeps_the_times_of_the_others(tmp_path: Path) -> None:
     outcomes = [*timed(CASE, 10e-6, 12e-6), *failed(Status.CRASHED, "signal 9")]
     (series,) = series_of(measured(tmp_path, {CASE: outcomes}))
     assert series.time == pytest.approx(11e-6)
-    assert [(each.status, each.reason) for each in series.failures] == [("crashed", "signal 9")]
+    (failure,) = series.failures
+    assert (failure.status, failure.outcome.reason) == ("crashed", "signal 9")
 
 
 def test_what_was_refused_has_neither_time_nor_spread_nor_rates(tmp_path: Path) -> None:
@@ -79,9 +81,13 @@ def test_what_was_refused_has_neither_time_nor_spread_nor_rates(tmp_path: Path) 
     assert (series.flops_per_second, series.bytes_per_second) == (None, None)
 
 
+def of_outcome(measurement: Measurement, **changed: Any) -> Measurement:
+    return replace(measurement, outcome=replace(measurement.outcome, **changed))
+
+
 def test_labels_are_the_union_over_the_rounds(rounds: list[Measurement]) -> None:
     labels = [("a",), ("b", "a"), ()]
-    each = [replace(m, labels=found) for m, found in zip(rounds, labels, strict=True)]
+    each = [of_outcome(m, labels=found) for m, found in zip(rounds, labels, strict=True)]
     assert Series(tuple(each)).labels == ("a", "b")
 
 
@@ -97,12 +103,12 @@ def test_labels_are_the_union_over_the_rounds(rounds: list[Measurement]) -> None
 def test_rounds_that_differ_in_cache_state_are_mixed(
     rounds: list[Measurement], states: tuple[str, str], state: str
 ) -> None:
-    each = [replace(m, cache_state=s) for m, s in zip(rounds, states, strict=False)]
+    each = [of_outcome(m, cache_state=s) for m, s in zip(rounds, states, strict=False)]
     assert Series(tuple(each)).cache_state == state
 
 
 def test_rounds_that_ran_different_kernels_name_both(rounds: list[Measurement]) -> None:
-    each = [replace(m, resolved={"k": k, "n": 1}) for m, k in zip(rounds, "aba", strict=True)]
+    each = [of_outcome(m, resolved={"k": k, "n": 1}) for m, k in zip(rounds, "aba", strict=True)]
     assert Series(tuple(each)).resolved == {"k": "a or b", "n": 1}
 
 

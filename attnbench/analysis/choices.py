@@ -84,4 +84,4 @@ def _tied(best: Series, other: Series, found: Comparison) -> bool:
 
 def _split(series: Series) -> object:
     """How many requests took the decode path."""
-    return series.timed[0].facts["decode_requests"]
+    return series.timed[0].outcome.decode_requests

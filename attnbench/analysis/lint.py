@@ -79,7 +79,7 @@ def _threshold(series: Series) -> int:
 
 def _work(series: Series) -> float:
     """Useful FLOP, or bytes where there are none."""
-    return series.timed[0].flops or series.timed[0].bytes
+    return series.timed[0].outcome.flops or series.timed[0].outcome.bytes
 
 
 def _contains(larger: Batch, smaller: Batch) -> bool:

@@ -61,7 +61,7 @@ def roofline_fraction(series: Series, machine: Machine) -> float | None:
     """What part of the roofline a series reaches; None where it or the time is unknown."""
     if series.time is None:
         return None
-    work = series.timed[0]
+    work = series.timed[0].outcome
     limit = roofline(series.case, work.flops, work.bytes, machine)
     return None if limit is None else limit.fraction(series.time, series.cache_state)
 
@@ -80,7 +80,7 @@ def measured_fraction(series: Series, machine: Machine, reached: Sentinels | Non
     """
     if series.time is None or reached is None:
         return None
-    work = series.timed[0]
+    work = series.timed[0].outcome
     limit = _floor(work.flops, work.bytes, measured_limits(series.case, machine, reached))
     return limit.fraction(series.time, series.cache_state)
 

@@ -83,12 +83,12 @@ class Series:
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels of all rounds, without repeats."""
-        return tuple(dict.fromkeys(label for each in self.rounds for label in each.labels))
+        return tuple(dict.fromkeys(label for each in self.rounds for label in each.outcome.labels))
 
     @property
     def cache_state(self) -> str:
         """What the timed rounds reached, mixed where they differ; empty if none has a time."""
-        states = {each.cache_state for each in self.timed}
+        states = {each.outcome.cache_state for each in self.timed}
         return "mixed" if len(states) > 1 else next(iter(states), "")
 
     @property
@@ -96,7 +96,7 @@ class Series:
         """What ran, by name; where rounds differ, all that ran."""
         found: dict[str, dict[Value, None]] = {}
         for each in self.timed:
-            for name, value in each.resolved.items():
+            for name, value in each.outcome.resolved.items():
                 found.setdefault(name, {})[value] = None
         return {
             name: next(iter(values)) if len(values) == 1 else " or ".join(map(str, values))
@@ -106,12 +106,12 @@ class Series:
     @property
     def flops_per_second(self) -> float | None:
         """Useful FLOP over the time; None without a time or without FLOP."""
-        return self._rate(self.timed[0].flops) if self.timed else None
+        return self._rate(self.timed[0].outcome.flops) if self.timed else None
 
     @property
     def bytes_per_second(self) -> float | None:
         """Useful bytes over the time; None without a time."""
-        return self._rate(self.timed[0].bytes) if self.timed else None
+        return self._rate(self.timed[0].outcome.bytes) if self.timed else None
 
     def _rate(self, work: float) -> float | None:
         time = self.time

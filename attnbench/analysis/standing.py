@@ -78,7 +78,7 @@ def standings(
 def _workload(series: Series) -> tuple[str, str, object]:
     """What rows must share to be ranked: at scope kernel MLA's two paths do unequal work."""
     unequal = family_of(series.case).two_paths and series.case.scope == "kernel"
-    split = series.timed[0].facts.get("decode_requests") if unequal else None
+    split = series.timed[0].outcome.decode_requests if unequal else None
     return series.first.workload_key, series.cache_state, split
 
 

@@ -31,12 +31,8 @@ from attnbench.stats.median import median_interval
 from attnbench.timing.method import Method
 
 _SAMPLE = np.dtype("<f8")
-# What an outcome says and a measurement gives no field of its own.
-_FACTS = tuple(
-    field.name
-    for field in fields(Outcome)
-    if field.name not in {"samples", *(f.name for f in fields(Measurement))}
-)
+# The columns of an outcome; its samples have a table of their own.
+_OUTCOME = tuple(field.name for field in fields(Outcome) if field.name != "samples")
 
 
 def machine_row(machine: Machine) -> MachineRow:
@@ -150,23 +146,20 @@ def measurement(
         machine_name=machine.name,
         round=row.round,
         position=row.position,
-        status=Status(row.status),
-        reason=row.reason,
+        outcome=_outcome(row),
         median=row.median,
         low=row.low,
         high=row.high,
         num_samples=row.num_samples,
-        sets=row.sets,
-        cache_state=row.cache_state,
-        touched_bytes=row.touched_bytes,
-        flops=row.flops,
-        bytes=row.bytes,
-        resolved=row.resolved,
-        labels=tuple(row.labels),
-        facts={name: getattr(row, name) for name in _FACTS}
-        | {name: _numbers(getattr(row, name)) for name in ("errors", "durations", "guard")}
-        | {"kernels": tuple(row.kernels)},
     )
+
+
+def _outcome(row: Row[*tuple[Any, ...]]) -> Outcome:
+    """The outcome without its samples."""
+    columns = {name: getattr(row, name) for name in _OUTCOME}
+    columns |= {name: _numbers(columns[name]) for name in ("errors", "durations", "guard")}
+    columns |= {name: tuple(columns[name]) for name in ("labels", "kernels")}
+    return Outcome(**columns | {"status": Status(row.status)})
 
 
 def run_record(

@@ -82,7 +82,7 @@ def _cell(row: Row, device: float | None) -> Json:
         "device_ratio": device,
         "base_kernels": kernels_of(base),
         "head_kernels": kernels_of(head),
-        "reason": compared.get("reason") or f"{failures[0].status}: {failures[0].reason}",
+        "reason": compared.get("reason") or f"{failures[0].status}: {failures[0].outcome.reason}",
     }
 
 

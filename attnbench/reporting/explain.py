@@ -1,6 +1,6 @@
 """One case of a diff, with all that is known of it on both sides."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,16 +81,15 @@ def _rounds(stored: SamplesById, row: Row) -> list[Column]:
         *known("power\nW", _plain(_guarded(listed, "mean_watts"))),
         *known("temp\nC", _plain(_guarded(listed, "temperature"))),
     ]
-    if any(each.labels for each in listed):
-        texts = [", ".join(each.labels) or MISSING for each in listed]
+    if any(each.outcome.labels for each in listed):
+        texts = [", ".join(each.outcome.labels) or MISSING for each in listed]
         columns.append(Column("labels", texts, left=True, shrinks=True))
     return columns
 
 
 def _guarded(listed: Sequence[Measurement], fact: str) -> list[float | None]:
     """A fact that NVML reported of each round, None where it did not."""
-    guards = [each.facts.get("guard") for each in listed]
-    return [guard.get(fact) if isinstance(guard, Mapping) else None for guard in guards]
+    return [each.outcome.guard.get(fact) for each in listed]
 
 
 def _plain(values: Sequence[float | None]) -> list[str]:
@@ -116,7 +115,7 @@ def _bars(counts: NDArray[np.int64]) -> str:
 
 def _failures(row: Row) -> list[str]:
     return [
-        f"{side} round {each.round}: {each.status}: {each.reason}"
+        f"{side} round {each.round}: {each.status}: {each.outcome.reason}"
         for side, series in (("base", row.pair.base), ("head", row.pair.head))
         for each in series.failures
     ]

@@ -139,7 +139,7 @@ def _case(m: Measurement) -> Record:
         "max_kv_len": case.batch.max_kv_len,
         **{name: fields.get(name) for name in (*DIMS, *FLAT_FIELDS)},
         "knobs": dict(case.knobs),
-        "resolved": dict(m.resolved),
+        "resolved": dict(m.outcome.resolved),
     }
 
 
@@ -153,71 +153,66 @@ def _method(m: Measurement) -> Record:
 
 
 def _outcome(m: Measurement, *, wrong: bool) -> Record:
-    labels = dict.fromkeys([*m.labels, *[Label.ABOVE_ROOFLINE][:wrong]])
+    labels = dict.fromkeys([*m.outcome.labels, *[Label.ABOVE_ROOFLINE][:wrong]])
     return {
         "round": m.round,
         "position": m.position,
         "status": str(m.status),
-        "reason": m.reason or None,
+        "reason": m.outcome.reason or None,
         "median_s": m.median,
         "low_s": m.low,
         "high_s": m.high,
         "num_samples": m.num_samples,
         "labels": list(labels),
-        "errors": _finite(m.facts["errors"]),
-        "durations_s": _finite(m.facts["durations"]),
+        "errors": _finite(m.outcome.errors),
+        "durations_s": _finite(m.outcome.durations),
     }
 
 
 def _work(m: Measurement) -> Record:
     """What a call did; all unknown unless it is ok."""
-    facts = m.facts
+    work = m.outcome
     found = {
-        "cache_state": m.cache_state,
-        "sets": m.sets,
-        "touched_bytes": m.touched_bytes,
-        "footprint_ratio": facts["footprint_ratio"],
-        "flops": m.flops,
-        "bytes": m.bytes,
-        "tflops": m.flops / m.median / 1e12 if m.median else None,
-        "gbps": m.bytes / m.median / 1e9 if m.median else None,
-        "calls_per_sample": facts["calls_per_sample"],
-        "warmup_calls": facts["warmup_calls"],
-        "decode_requests": facts["decode_requests"],
-        "decode_tokens": facts["decode_tokens"],
-        "prefill_requests": facts["prefill_requests"],
-        "prefill_tokens": facts["prefill_tokens"],
-        "peak_memory_bytes": facts["peak_memory"],
+        "cache_state": work.cache_state,
+        "sets": work.sets,
+        "touched_bytes": work.touched_bytes,
+        "footprint_ratio": work.footprint_ratio,
+        "flops": work.flops,
+        "bytes": work.bytes,
+        "tflops": work.flops / m.median / 1e12 if m.median else None,
+        "gbps": work.bytes / m.median / 1e9 if m.median else None,
+        "calls_per_sample": work.calls_per_sample,
+        "warmup_calls": work.warmup_calls,
+        "decode_requests": work.decode_requests,
+        "decode_tokens": work.decode_tokens,
+        "prefill_requests": work.prefill_requests,
+        "prefill_tokens": work.prefill_tokens,
+        "peak_memory_bytes": work.peak_memory,
     }
     return found if m.status is Status.OK else dict.fromkeys(found)
 
 
 def _kernels(m: Measurement) -> Record:
     """What ran on the GPU, and what a call costs the host."""
-    facts = m.facts
-    names = facts["kernels"]
-    assert isinstance(names, tuple)
+    work = m.outcome
     return {
-        "kernels": list(names) or None,
-        "kernel_s": facts["kernel_seconds"],
-        "enqueue_s": facts["enqueue_seconds"],
-        "plan_s": facts["plan_seconds"],
+        "kernels": list(work.kernels) or None,
+        "kernel_s": work.kernel_seconds,
+        "enqueue_s": work.enqueue_seconds,
+        "plan_s": work.plan_seconds,
     }
 
 
 def _guard(m: Measurement) -> Record:
     """What the guard saw; no reasons where it saw nothing."""
-    seen = m.facts["guard"]
-    assert isinstance(seen, Mapping)
-    facts = _finite(seen)
+    facts = _finite(m.outcome.guard)
     reasons = [name for name in REASONS if name in facts]
     found = {name: facts.get(fact) for name, fact in _GUARD.items()}
     return found | {"clock_reasons": reasons if facts else None}
 
 
-def _finite(numbers: object) -> Record:
+def _finite(numbers: Mapping[str, float]) -> Record:
     """JSON has no NaN and no infinity."""
-    assert isinstance(numbers, Mapping)
     return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
 
 

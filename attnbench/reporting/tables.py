@@ -1,13 +1,13 @@
 """The results table: what measuring commands end in, and what `report` shows."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 
 from attnbench.analysis.fields import spec
 from attnbench.analysis.series import Series
 from attnbench.analysis.standing import Standing
 from attnbench.families import family_of
-from attnbench.records import Measurement, Run
+from attnbench.records import Measurement, Outcome, Run
 from attnbench.reporting.budget import Budget
 from attnbench.reporting.choices import choice_lines
 from attnbench.reporting.columns import field_columns
@@ -26,6 +26,8 @@ from attnbench.units import (
     seconds_column,
     three_digits,
 )
+
+Fact = Callable[[Outcome], float | None]
 
 ID_DIGITS = 8  # of a case's key, in tables
 _WIDEST = 1.0  # half an interval that is shown, relative
@@ -96,7 +98,10 @@ def result_columns(
         *_known("roof", *percent_column(cohort.roofline_fractions)),
         *_known("of\nmeas", *percent_column(cohort.measured_fractions), optional=True),
         *([] if budget is None else [budget.column([each.time for each in timed])]),
-        *_known("memory", *bytes_column([_most(each, "peak_memory") for each in timed])),
+        *_known(
+            "memory",
+            *bytes_column([_most(each, lambda outcome: outcome.peak_memory) for each in timed]),
+        ),
     ]
     columns += _against_best(cohort)
     if any(marks):
@@ -115,15 +120,16 @@ def _path_columns(listed: Sequence[Series]) -> list[Column]:
     """How many requests took each path, where a threshold decides it or backends differ in it."""
     splits: dict[str, set[object]] = {}
     for each in listed:
-        taken = each.timed[0].facts["decode_requests"]
+        taken = each.timed[0].outcome.decode_requests
         splits.setdefault(each.first.workload_key, set()).add(taken)
     two_paths = family_of(listed[0].case).two_paths
     differ = two_paths and any(len(taken) > 1 for taken in splits.values())
     if not differ and not any(each.case.knob("threshold") for each in listed):
         return []
+    work = [each.timed[0].outcome for each in listed]
     return [
-        Column(f"{path}\nreqs", [str(each.timed[0].facts[f"{path}_requests"]) for each in listed])
-        for path in ("decode", "prefill")
+        Column("decode\nreqs", [str(each.decode_requests) for each in work]),
+        Column("prefill\nreqs", [str(each.prefill_requests) for each in work]),
     ]
 
 
@@ -141,26 +147,27 @@ def _latency_column(cohort: Cohort) -> Column:
 
 def _host_columns(timed: Sequence[Series]) -> list[Column]:
     """What launching a call, and planning it, takes the host."""
+    enqueue = [_median(each, lambda outcome: outcome.enqueue_seconds) for each in timed]
+    plan = [_median(each, lambda outcome: outcome.plan_seconds) for each in timed]
     return [
-        column
-        for name in ("enqueue", "plan")
-        for column in _known(name, *seconds_column([_median(s, f"{name}_seconds") for s in timed]))
+        *_known("enqueue", *seconds_column(enqueue)),
+        *_known("plan", *seconds_column(plan)),
     ]
 
 
-def _most(series: Series, fact: str) -> float | None:
+def _most(series: Series, fact: Fact) -> float | None:
     return max(_numbers(series, fact), default=None)
 
 
-def _median(series: Series, fact: str) -> float | None:
+def _median(series: Series, fact: Fact) -> float | None:
     numbers = _numbers(series, fact)
     return median(numbers) if numbers else None
 
 
-def _numbers(series: Series, fact: str) -> list[float]:
+def _numbers(series: Series, fact: Fact) -> list[float]:
     """What is known of a fact in the timed rounds."""
-    values = [each.facts[fact] for each in series.timed]
-    return [value for value in values if isinstance(value, int | float)]
+    values = [fact(each.outcome) for each in series.timed]
+    return [value for value in values if value is not None]
 
 
 def _ids(timed: Sequence[Series], shown: bool) -> list[Column]:

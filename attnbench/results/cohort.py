@@ -135,7 +135,7 @@ class Cohort:
         cases: dict[tuple[Status, str], dict[str, Case]] = {}
         for series in self.series:
             for each in series.failures:
-                met = cases.setdefault((each.status, each.reason), {})
+                met = cases.setdefault((each.status, each.outcome.reason), {})
                 met[each.case_key] = each.case
         return [
             f"{status}: {self._who(list(met.values()))}: {reason}"

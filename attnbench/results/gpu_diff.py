@@ -137,5 +137,5 @@ def _larger(one: Noise, other: Noise) -> Noise:
 
 
 def _limit(series: Series, machine: Machine) -> Roofline | None:
-    work = series.timed[0]
+    work = series.timed[0].outcome
     return roofline(series.case, work.flops, work.bytes, machine)

@@ -53,7 +53,7 @@ def device_ratios(diff: Diff, rows: Sequence[Row]) -> list[float | None]:
 def _foreseen(series: Series, machine: Machine, shift: Mapping[str, float]) -> float | None:
     if not series.timed:
         return None
-    work = series.timed[0]
+    work = series.timed[0].outcome
     limit = roofline(series.case, work.flops, work.bytes, machine)
     if limit is None:
         return None
@@ -80,9 +80,7 @@ def _grouped(diff: Diff, pairs: Sequence[Pair], tell: Callable[[Pair], Iterable[
 
 def kernels_of(series: Series) -> tuple[str, ...]:
     """The names of what its calls ran on the GPU, empty where they are not known."""
-    known: list[object] = [each.facts.get("kernels", ()) for each in series.timed]
-    names = (str(name) for each in known if isinstance(each, tuple) for name in each)
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(name for each in series.timed for name in each.outcome.kernels))
 
 
 def _kernels(pair: Pair) -> list[str]:
@@ -180,13 +178,8 @@ def _clocks(diff: Diff, pairs: Sequence[Pair]) -> list[str]:
 
 def sm_clock(series: Series) -> float | None:
     """Hz while its samples were taken, the median over rounds; None where it is not known."""
-    guards = [each.facts.get("guard") for each in series.timed]
-    found = [
-        guard.get("sm_clock_hz_median", guard.get("sm_clock_hz_after"))
-        for guard in guards
-        if isinstance(guard, Mapping)
-    ]
-    return _middle(found)
+    guards = [each.outcome.guard for each in series.timed]
+    return _middle([g.get("sm_clock_hz_median", g.get("sm_clock_hz_after")) for g in guards])
 
 
 def _labels(pair: Pair) -> list[str]:

@@ -113,7 +113,8 @@ def matching(
     }
     origins = {number: run_facts(run) for number, run in runs.items()}
     described = [
-        {**cases[m.case_key], **m.resolved, **origins[m.run], **_outcome_facts(m)} for m in listed
+        {**cases[m.case_key], **m.outcome.resolved, **origins[m.run], **_outcome_facts(m)}
+        for m in listed
     ]
     check_fields(conditions, {name for facts in described for name in facts})
     return [
@@ -163,9 +164,9 @@ def _outcome_facts(m: Measurement) -> Facts:
     return {
         **m.method,
         "status": str(m.status),
-        "labels": m.labels,
+        "labels": m.outcome.labels,
         "round": m.round,
-        "cache_state": m.cache_state,
+        "cache_state": m.outcome.cache_state,
         "case": m.case_key,
     }
 

@@ -146,7 +146,7 @@ def _cells(listed: Sequence[Series], left_out: Mapping[str, int]) -> list[str]:
     failures: dict[tuple[Status, str], list[Series]] = {}
     for series in listed:
         for each in series.failures:
-            failures.setdefault((each.status, each.reason), []).append(series)
+            failures.setdefault((each.status, each.outcome.reason), []).append(series)
     for (status, reason), met in failures.items():
         backends = ", ".join(dict.fromkeys(each.case.backend for each in met))
         lines.append(f"{status}: {len(met)} of {backends}: {reason}")

@@ -49,10 +49,10 @@ def crossover_plot(cohort: Cohort, plotted: Sequence[Series], key: str) -> Plot 
 
 def path(series: Series) -> Path | None:
     """The one that all requests took; None where they took both."""
-    facts = series.timed[0].facts
-    if not facts["prefill_requests"]:
+    work = series.timed[0].outcome
+    if not work.prefill_requests:
         return "decode"
-    return None if facts["decode_requests"] else "prefill"
+    return None if work.decode_requests else "prefill"
 
 
 def _by_path(sweep: Sweep, fields: Fields) -> dict[str, Places]:

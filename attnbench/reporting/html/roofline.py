@@ -64,7 +64,7 @@ def _roofline(
 ) -> Json:
     computing = [each for each in plotted if each.flops_per_second]
     unit, _ = flop_rate_column([each.flops_per_second for each in computing])
-    xs = [each.timed[0].flops / each.timed[0].bytes for each in computing]
+    xs = [each.timed[0].outcome.flops / each.timed[0].outcome.bytes for each in computing]
     span = _span(xs, [_ridge(peaks) for _, peaks in roofs])
     points = _points(cohort, computing, slots, xs, [e.flops_per_second for e in computing], unit)
     return _figure(
@@ -78,7 +78,7 @@ def _byte_rates(
     cohort: Cohort, plotted: Sequence[Series], slots: Slots, roofs: Sequence[tuple[str, Peaks]]
 ) -> Json:
     unit, _ = byte_rate_column([each.bytes_per_second for each in plotted])
-    xs = [each.timed[0].bytes / 2**20 for each in plotted]
+    xs = [each.timed[0].outcome.bytes / 2**20 for each in plotted]
     points = _points(cohort, plotted, slots, xs, [e.bytes_per_second for e in plotted], unit)
     span = _span(xs, [])
     lines = [

@@ -45,7 +45,7 @@ def not_answered(listed: Sequence[Series], what: str = "") -> str | None:
     if any(each.time is not None for each in listed):
         return None
     about = f"{what}: " if what else ""
-    reasons = dict.fromkeys(m.reason for each in listed for m in each.failures)
+    reasons = dict.fromkeys(m.outcome.reason for each in listed for m in each.failures)
     if not reasons:
         return f"{about}not answered here: nothing was measured"
     statuses = {m.status for each in listed for m in each.failures}
