@@ -1,5 +1,6 @@
 """Which hardware this is, which other hardware counts as the same, and what it could do at most."""
 
+import math
 import json
 import os
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import NamedTuple
 import pynvml
 import pytest
 
-from attnbench.analysis.peaks import peaks
+from attnbench.analysis.peaks import Peaks, peaks
 from attnbench.errors import UsageError
 from attnbench.provenance import host, nvml
 from attnbench.provenance.machine import Machine, gpus_seen_by_nvml, read_machine
@@ -242,6 +243,9 @@ class Sheet(NamedTuple):
 SHEETS = [
     Sheet("NVIDIA A100-SXM4-40GB", (8, 0), 108, 1410, 5120, 1215, 312, None, 1555),
     Sheet("NVIDIA A100-SXM4-80GB", (8, 0), 108, 1410, 5120, 1593, 312, None, 2039),
+    Sheet("NVIDIA A10", (8, 6), 72, 1695, 384, 6251, 125, None, 600),
+    Sheet("NVIDIA A10G", (8, 6), 80, 1710, 384, 6251, 70, None, 600),
+    Sheet("NVIDIA L40", (8, 9), 142, 2490, 384, 9001, 181, 362, 864),
     Sheet("NVIDIA L40S", (8, 9), 142, 2490, 384, 9001, 362, 733, 864),
     Sheet("NVIDIA GeForce RTX 4090", (8, 9), 128, 2520, 384, 10501, 165.2, 330, 1008),
     Sheet("NVIDIA H100 80GB HBM3", (9, 0), 132, 1830, 5120, 2619, 989.4, 1978.9, 3352),
@@ -260,11 +264,9 @@ def test_peaks_agree_with_the_data_sheets(sheet: Sheet) -> None:
     assert bf16 == peaks(sheet.card, "fp16")
     assert bf16.flops_per_second == pytest.approx(sheet.bf16 * 1e12, rel=0.01)
     assert bf16.bytes_per_second == pytest.approx(sheet.bandwidth * 1e9, rel=0.01)
-    if sheet.fp8 is None:
-        assert fp8 is None
-    else:
-        assert fp8 is not None
-        assert fp8.flops_per_second == pytest.approx(sheet.fp8 * 1e12, rel=0.015)
+    assert fp8 is not None
+    expected = math.inf if sheet.fp8 is None else sheet.fp8 * 1e12
+    assert fp8.flops_per_second == pytest.approx(expected, rel=0.015)
 
 
 def test_the_peaks_of_an_h200_stand_above_its_data_sheet_by_nvmls_clock() -> None:
@@ -283,18 +285,25 @@ def test_fp32_peaks_are_those_of_the_fp32_lanes() -> None:
 @pytest.mark.parametrize(
     ("machine", "dtype"),
     [
-        (LAPTOP, "fp32"),
         (replace(H200, max_sm_clock_hz=None), "bf16"),
-        (replace(H200, max_memory_clock_hz=None), "bf16"),
-        (replace(H200, memory_bus_bits=None), "bf16"),
         (replace(H200, capability=(7, 0)), "bf16"),
         (replace(H200, capability=(8, 0)), "fp8"),
         (replace(H200, name="NVIDIA H20", sm_count=78), "bf16"),
         (H200, "int4"),
     ],
 )
-def test_a_peak_is_none_rather_than_a_guess(machine: Machine, dtype: str) -> None:
-    assert peaks(machine, dtype) is None
+def test_where_the_flop_rate_is_unknown_that_of_memory_is_kept(
+    machine: Machine, dtype: str
+) -> None:
+    assert peaks(machine, dtype) == Peaks(math.inf, 6144 / 8 * 3.201e9 * 2)
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [LAPTOP, replace(H200, max_memory_clock_hz=None), replace(H200, memory_bus_bits=None)],
+)
+def test_without_the_byte_rate_there_are_no_peaks(machine: Machine) -> None:
+    assert peaks(machine, "bf16") is None
 
 
 def test_a_gh200_is_no_h20() -> None:

@@ -51,6 +51,32 @@ def test_over_an_fp8_cache_the_floor_is_that_of_fp8_arithmetic() -> None:
     assert found.floor == pytest.approx(0.5)
 
 
+H20 = replace(H200, name="NVIDIA H20", sm_count=78)
+A100 = replace(H200, name="NVIDIA A100-SXM4-80GB", capability=(8, 0), sm_count=108)
+
+
+def test_where_the_peak_of_computing_is_unknown_memory_still_sets_a_floor() -> None:
+    found = roofline(CASE, PEAKS.flops_per_second, PEAKS.bytes_per_second / 2, H20)
+    assert found is not None
+    assert found.floor == pytest.approx(0.5)
+    assert found.bound is None
+    assert found.fraction(1.0, "cold") == pytest.approx(0.5)
+    assert found.fraction(1.0, "hot") is None
+
+
+def test_what_computes_nothing_is_bound_by_memory_whatever_the_peak_of_computing() -> None:
+    found = roofline(CASE, 0.0, PEAKS.bytes_per_second, H20)
+    assert found is not None
+    assert found.bound == "memory"
+
+
+def test_a_gpu_without_fp8_arithmetic_has_its_own_floor_over_an_fp8_cache() -> None:
+    fp8 = roofline(replace(CASE, kv_cache_dtype="fp8"), 1e15, 0.0, A100)
+    assert fp8 == roofline(CASE, 1e15, 0.0, A100)
+    assert fp8 is not None
+    assert fp8.bound == "compute"
+
+
 @pytest.fixture
 def decode(tmp_path: Path) -> Series:
     """Bound by memory; its time is twice its floor."""

@@ -1,5 +1,6 @@
 """What a GPU could do at most, from its clocks and widths: no kernel can be above it."""
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -29,31 +30,32 @@ _FP32 = {
 _FIRST_WITH_FP8 = (8, 9)
 # Parts made slower for export than their capability says, by how much a clock is not published.
 _EXPORT = re.compile(r"\b(?:H20|L20|L2)\b")
+# Parts that accumulate in fp32 at half the rate of others of their architecture. "RTX" in a name
+# tells nothing: RTX 6000 and RTX PRO parts run at full rate.
+_HALF_RATE = re.compile(r"\b(?:GeForce|L40|A10G)\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Peaks:
     """The limits of one device for one dtype of computation."""
 
-    flops_per_second: float
+    flops_per_second: float  # infinite where not known
     bytes_per_second: float  # of device memory
 
 
 def peaks(machine: Machine, dtype: str) -> Peaks | None:
-    """The limits at the highest clocks; None for a CPU, and where any fact needed is unknown.
+    """The limits at the highest clocks; None for a CPU, and where those of memory are unknown.
 
     FLOP/s = FLOP per clock per SM x SMs x SM clock. Byte/s = bus width / 8 x memory clock x 2,
     for two transfers a clock. NVML's highest SM clock (1.98 GHz on an H100 or H200) is above the
     boost clock that data sheets reckon with (1.83 GHz), and so is this peak above theirs.
     """
-    rate = _flop_per_clock(machine, dtype)
-    sms, clock = machine.sm_count, machine.max_sm_clock_hz
     bus, memory_clock = machine.memory_bus_bits, machine.max_memory_clock_hz
-    if rate is None or sms is None or clock is None or bus is None or memory_clock is None:
+    if bus is None or memory_clock is None:
         return None
-    return Peaks(
-        flops_per_second=float(rate * sms * clock), bytes_per_second=bus / 8 * memory_clock * 2
-    )
+    rate, sms, clock = _flop_per_clock(machine, dtype), machine.sm_count, machine.max_sm_clock_hz
+    flops_per_second = float(rate * sms * clock) if rate and sms and clock else math.inf
+    return Peaks(flops_per_second, bytes_per_second=bus / 8 * memory_clock * 2)
 
 
 def _flop_per_clock(machine: Machine, dtype: str) -> int | None:
@@ -64,9 +66,7 @@ def _flop_per_clock(machine: Machine, dtype: str) -> int | None:
     rate = _TENSOR_16_BIT.get(machine.capability)
     if rate is None:
         return None
-    # GeForce accumulates in fp32 at half the rate of the workstation and server parts of the same
-    # architecture. "RTX" in a name tells nothing: RTX 6000 and RTX PRO parts run at full rate.
-    if "GeForce" in machine.name:
+    if _HALF_RATE.search(machine.name):
         rate //= 2
     if dtype in ("bf16", "fp16"):
         return rate

@@ -19,17 +19,21 @@ _MATMUL = {"cuda": ("bf16", "fp16"), "cpu": ("fp32",)}
 
 @dataclass(frozen=True, slots=True)
 class Roofline:
-    """The least time of a call, and which limit sets it."""
+    """The least time of a call, and which limit sets it.
+
+    `bound` is None where the peak of computing is unknown: then the floor is that of memory, and
+    the true one may be higher.
+    """
 
     floor: float  # seconds
-    bound: Literal["memory", "compute"]
+    bound: Literal["memory", "compute"] | None
 
     def fraction(self, seconds: float, cache_state: str) -> float | None:
         """The floor over the time: 1 is the most that the hardware can do.
 
         None where memory sets the floor and the cache is not cold: then less must be read.
         """
-        if self.bound == "memory" and cache_state != "cold":
+        if self.bound != "compute" and cache_state != "cold":
             return None
         return self.floor / seconds
 
@@ -39,8 +43,9 @@ def limits(case: Case, machine: Machine) -> Peaks | None:
 
     Over an fp8 cache a backend may compute in fp8, so the higher peak holds there.
     """
-    in_fp8 = case.kv_cache_dtype.startswith("fp8")
-    return (in_fp8 and peaks(machine, "fp8")) or peaks(machine, case.dtype)
+    found = peaks(machine, case.dtype)
+    in_fp8 = peaks(machine, "fp8") if case.kv_cache_dtype.startswith("fp8") else None
+    return in_fp8 if in_fp8 is not None and math.isfinite(in_fp8.flops_per_second) else found
 
 
 def roofline(case: Case, flops: float, bytes_moved: float, machine: Machine) -> Roofline | None:
@@ -54,6 +59,8 @@ def roofline(case: Case, flops: float, bytes_moved: float, machine: Machine) -> 
 
 def _floor(flops: float, bytes_moved: float, limits: Peaks) -> Roofline:
     compute, memory = flops / limits.flops_per_second, bytes_moved / limits.bytes_per_second
+    if flops and not compute:
+        return Roofline(memory, None)
     return Roofline(compute, "compute") if compute > memory else Roofline(memory, "memory")
 
 

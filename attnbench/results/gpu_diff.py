@@ -34,7 +34,7 @@ class GpuRow:
 
     pair: Pair
     comparison: Comparison
-    base: Roofline | None  # None where the GPU's peaks are not known
+    base: Roofline | None  # None where not all of the GPU's peaks are known
     head: Roofline | None
 
     @property
@@ -138,4 +138,5 @@ def _larger(one: Noise, other: Noise) -> Noise:
 
 def _limit(series: Series, machine: Machine) -> Roofline | None:
     work = series.timed[0].outcome
-    return roofline(series.case, work.flops, work.bytes, machine)
+    limit = roofline(series.case, work.flops, work.bytes, machine)
+    return limit if limit is not None and limit.bound is not None else None

@@ -55,7 +55,7 @@ def _foreseen(series: Series, machine: Machine, shift: Mapping[str, float]) -> f
         return None
     work = series.timed[0].outcome
     limit = roofline(series.case, work.flops, work.bytes, machine)
-    if limit is None:
+    if limit is None or limit.bound is None:
         return None
     rate = "bytes_per_second" if limit.bound == "memory" else "flops_per_second"
     return math.exp(-shift[rate])
