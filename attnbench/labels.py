@@ -38,6 +38,11 @@ class Label(StrEnum):
         "device",
         "the SM clock moved by over 5 % while samples were taken",
     )
+    MEMORY_CLOCK = (
+        "memory_clock",
+        "device",
+        "the memory clock was over 5 % below its highest while samples were taken",
+    )
     SHARED_GPU = "shared_gpu", "device", "another process was on the GPU"
     ABOVE_ROOFLINE = (
         "above_roofline",

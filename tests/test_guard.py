@@ -19,6 +19,7 @@ GPU_IDLE = 0x01  # a reason that no label is for
 BEFORE = Reading(
     sm_clock_hz=1980e6,
     memory_clock_hz=3201e6,
+    max_memory_clock_hz=3201e6,
     event_reasons=0,
     power_violation=100.0,
     thermal_violation=2.0,
@@ -62,6 +63,8 @@ def test_a_quiet_measurement_has_no_label() -> None:
         ({"sm_clock_hz": 1890e6}, ()),
         ({"sm_clock_hz": 1860e6}, ("clock_moved",)),
         ({"sm_clock_hz": 2100e6}, ("clock_moved",)),
+        ({"memory_clock_hz": 3100e6}, ()),  # a GeForce under CUDA stays so far below
+        ({"memory_clock_hz": 2900e6}, ("memory_clock",)),
         ({"processes": 2}, ("shared_gpu",)),
         (
             {"power_violation": 100.9, "sm_clock_hz": 1400e6},
@@ -73,6 +76,11 @@ def test_what_changed_during_a_second_of_samples_is_labelled(
     end: dict[str, float], labels: tuple[str, ...]
 ) -> None:
     assert guard_facts(BEFORE, replace(AFTER, **end), 1.0)[1] == labels  # type: ignore[arg-type]
+
+
+def test_a_memory_clock_that_rose_only_after_the_first_sample_is_labelled() -> None:
+    """As GDDR's does that was idle between two cases."""
+    assert guard_facts(replace(BEFORE, memory_clock_hz=405e6), AFTER, 1.0)[1] == ("memory_clock",)
 
 
 def test_heat_that_ended_before_the_last_sample_is_labelled_too() -> None:

@@ -1,7 +1,7 @@
 """Which hardware this is, which other hardware counts as the same, and what it could do at most."""
 
-import math
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +14,7 @@ from attnbench.analysis.peaks import Peaks, peaks
 from attnbench.errors import UsageError
 from attnbench.provenance import host, nvml
 from attnbench.provenance.machine import Machine, gpus_seen_by_nvml, read_machine
+from attnbench.running.device import resolve_device
 
 H200 = Machine(
     kind="cuda",
@@ -308,3 +309,16 @@ def test_without_the_byte_rate_there_are_no_peaks(machine: Machine) -> None:
 
 def test_a_gh200_is_no_h20() -> None:
     assert peaks(replace(H200, name="NVIDIA GH200 480GB"), "bf16") == peaks(H200, "bf16")
+
+
+@pytest.mark.parametrize("asked", ["auto", "cuda:0"])
+def test_a_gpu_of_amd_which_torch_calls_cuda_is_declined_in_a_sentence(
+    asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(UsageError, match=f"--device {asked}: torch .* is built for ROCm"):
+        resolve_device(asked)
+    assert resolve_device("cpu") == "cpu"

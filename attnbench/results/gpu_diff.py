@@ -48,7 +48,7 @@ class GpuRow:
         if not (self.base and self.head):
             return MISSING
         old, new = self.base.bound, self.head.bound
-        return old if old == new else f"{old} -> {new}"
+        return str(old) if old == new else f"{old} -> {new}"
 
     @property
     def fractions(self) -> tuple[float | None, float | None]:

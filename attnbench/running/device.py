@@ -24,6 +24,11 @@ def resolve_device(asked: str) -> str:
 
     if asked == "cpu" or (asked == "auto" and not torch.cuda.is_available()):
         return "cpu"
+    if torch.version.hip is not None:  # torch calls AMD's GPUs cuda too
+        raise UsageError(
+            f"--device {asked}: torch {torch.__version__} is built for ROCm, and attnbench "
+            "measures NVIDIA GPUs and CPUs; accepted here is cpu, e.g. --device cpu"
+        )
     if not torch.cuda.is_available():
         built = "built without CUDA" if torch.version.cuda is None else "and finds no driver or GPU"
         raise UsageError(

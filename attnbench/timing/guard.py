@@ -32,6 +32,8 @@ OVERHEATED = HW_SLOWDOWN | SW_THERMAL | HW_THERMAL | HW_POWER_BRAKE
 
 POWER_SHARE = 0.05  # of the sampling time at the power cap that is worth a label
 CLOCK_SHIFT = 0.05  # relative, between the first and the last sample
+# Relative, below the highest memory clock; in CUDA's performance state a GeForce stays 2 % below.
+MEMORY_CLOCK_LOSS = 0.05
 ENERGY_WINDOW = 0.5  # seconds; the energy counter moves about ten times a second, so less is noise
 
 
@@ -52,6 +54,7 @@ class Reading:
     temperature: float | None = None  # degrees Celsius
     processes: int | None = None
     counted_at: float | None = None  # seconds of a monotonic clock, as the counters were read
+    max_memory_clock_hz: float | None = None
 
 
 # Begins to look at the device, told whether to read the energy counter; what it gives waits for
@@ -74,6 +77,10 @@ class GpuGuard:
         self._nvml = pynvml
         ask(pynvml.nvmlInit)
         self._gpu = ask(pynvml.nvmlDeviceGetHandleByUUID, gpu_uuid) if gpu_uuid else None
+        self._max_memory_clock: float | None = None
+        if self._gpu is not None:
+            highest = ask(pynvml.nvmlDeviceGetMaxClockInfo, self._gpu, pynvml.NVML_CLOCK_MEM)
+            self._max_memory_clock = _times(highest, 1e6)
         self._thread = ThreadPoolExecutor(1, "nvml")
 
     def look(self, energy: bool) -> Callable[[], Reading]:
@@ -90,6 +97,7 @@ class GpuGuard:
         return Reading(
             sm_clock_hz=_times(ask(nvml.nvmlDeviceGetClockInfo, gpu, nvml.NVML_CLOCK_SM), 1e6),
             memory_clock_hz=_times(ask(nvml.nvmlDeviceGetClockInfo, gpu, nvml.NVML_CLOCK_MEM), 1e6),
+            max_memory_clock_hz=self._max_memory_clock,
             event_reasons=ask(nvml.nvmlDeviceGetCurrentClocksEventReasons, gpu),
             watts=_times(ask(nvml.nvmlDeviceGetPowerUsage, gpu), 1e-3),
             temperature=ask(nvml.nvmlDeviceGetTemperature, gpu, nvml.NVML_TEMPERATURE_GPU),
@@ -129,9 +137,9 @@ def guard_facts(
 
     Labels: `power_limited`, at the power cap for over 5 % of the time or at its end; `thermal`,
     slowed by heat or by the board at all; `clock_moved`, an SM clock that ended over 5 % from
-    where it began; `shared_gpu`, another process with a context on the GPU. This process holds
-    one, so a second PID is somebody else, whatever namespace NVML counts in. An idle context
-    counts too: whether it stays idle cannot be known.
+    where it began; `memory_clock`, one over 5 % below its highest; `shared_gpu`, another process
+    with a context on the GPU. This process holds one, so a second PID is somebody else, whatever
+    namespace NVML counts in. An idle context counts too: whether it stays idle cannot be known.
     """
     counted = samples_seconds
     if before.counted_at is not None and after.counted_at is not None:
@@ -165,6 +173,7 @@ def _labels(before: Reading, after: Reading, power: float, thermal: float) -> tu
         Label.POWER_LIMITED: power > POWER_SHARE or bool(ended & SW_POWER_CAP),
         Label.THERMAL: thermal > 0 or bool((began | ended) & OVERHEATED),
         Label.CLOCK_MOVED: _moved(before.sm_clock_hz, after.sm_clock_hz),
+        Label.MEMORY_CLOCK: _is_low(before) or _is_low(after),
         Label.SHARED_GPU: max(before.processes or 0, after.processes or 0) > 1,
     }
     return tuple(label for label, holds in labels.items() if holds)
@@ -181,6 +190,13 @@ def _moved(before: float | None, after: float | None) -> bool:
     if not before or not after:
         return False
     return abs(after - before) > CLOCK_SHIFT * before
+
+
+def _is_low(reading: Reading) -> bool:
+    """Whether the memory ran well below its highest clock; idle GDDR takes a while to get there."""
+    if not reading.memory_clock_hz or not reading.max_memory_clock_hz:
+        return False
+    return reading.memory_clock_hz < (1 - MEMORY_CLOCK_LOSS) * reading.max_memory_clock_hz
 
 
 def _times(value: Any, unit: float) -> float | None:

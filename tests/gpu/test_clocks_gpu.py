@@ -200,6 +200,7 @@ def test_the_guard_reads_a_gpu_without_holding_up_what_comes_next() -> None:
     counted = time.perf_counter() - started
     assert before.sm_clock_hz is not None
     assert 0.2e9 < before.sm_clock_hz < 4e9
+    assert before.max_memory_clock_hz is None or 0.4e9 < before.max_memory_clock_hz < 40e9
     assert before.temperature is None or 5 < before.temperature < 110
     assert before.watts is None or 5 < before.watts < 2000
     assert before.joules is None or (after.joules or 0) >= before.joules
