@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 from attnbench.specs.case import Case, Value
+
+CacheState = Literal["", "cold", "mixed", "hot", "unknown"]
 
 
 class Status(StrEnum):
@@ -29,7 +32,7 @@ class Outcome:
     samples: tuple[float, ...] = ()  # seconds per call, in the order taken
     calls_per_sample: int = 0
     sets: int = 0  # working sets that the calls rotated over
-    cache_state: str = ""  # cold, mixed or hot, as reached
+    cache_state: CacheState = ""  # as reached
     touched_bytes: int = 0  # that one call reads and writes
     flops: float = 0.0  # useful FLOP of one call
     bytes: float = 0.0  # useful bytes of one call

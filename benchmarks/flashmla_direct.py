@@ -24,7 +24,7 @@ from attnbench.kernels.registry import find
 from attnbench.provenance.machine import read_machine
 from attnbench.running.execute import working_sets
 from attnbench.specs.batch import parse_batch_spec
-from attnbench.specs.case import Case
+from attnbench.specs.case import Case, Scope
 from attnbench.specs.shape import MlaShape
 from attnbench.timing.cuda import GraphClock
 from attnbench.timing.measure import warm_up
@@ -42,7 +42,7 @@ SAMPLES = 30
 CROSSOVER = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # new tokens of each of 16 requests, context 1k
 
 
-def flashmla(spec: str, heads: int, scope: str = "kernel", **knobs: int) -> Case:
+def flashmla(spec: str, heads: int, scope: Scope = "kernel", **knobs: int) -> Case:
     batch = parse_batch_spec(spec)
     return Case(
         "mla", "flashmla", batch, MlaShape(heads), "bf16", scope=scope, knobs=tuple(knobs.items())

@@ -8,9 +8,9 @@ from attnbench.families import cost
 from attnbench.provenance.environment import Component, Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
-from attnbench.records import Measurement, Outcome, RunStatus, Status
+from attnbench.records import CacheState, Measurement, Outcome, RunStatus, Status
 from attnbench.specs.batch import parse_batch_spec
-from attnbench.specs.case import Case, Value
+from attnbench.specs.case import Case, Dtype, Layout, Value
 from attnbench.specs.shape import AttnShape, MlaShape
 from attnbench.timing.method import Method
 
@@ -37,7 +37,7 @@ ON_CPU = Method("cpu")
 Results = Mapping[Case, Sequence[Outcome]]
 
 
-def attn(spec: str, backend: str = "sdpa", dtype: str = "fp32", **knobs: Value) -> Case:
+def attn(spec: str, backend: str = "sdpa", dtype: Dtype = "fp32", **knobs: Value) -> Case:
     return Case(
         "attn", backend, parse_batch_spec(spec), AttnShape(), dtype, knobs=tuple(knobs.items())
     )
@@ -48,7 +48,7 @@ def mla(spec: str, backend: str = "torch-absorbed", **knobs: Value) -> Case:
     return Case("mla", backend, batch, shape, "fp32", scope="layer", knobs=tuple(knobs.items()))
 
 
-def cache_write(tokens: int, layout: str) -> Case:
+def cache_write(tokens: int, layout: Layout) -> Case:
     batch = parse_batch_spec(f"q{tokens}")
     return Case("cache-write", "torch", batch, AttnShape(), "bf16", layout=layout)
 
@@ -56,7 +56,7 @@ def cache_write(tokens: int, layout: str) -> Case:
 def timed(
     case: Case,
     *medians: float,
-    cache_state: str = "cold",
+    cache_state: CacheState = "cold",
     labels: tuple[str, ...] = (),
     resolved: Mapping[str, Value] | None = None,
     peak_memory: int | None = None,

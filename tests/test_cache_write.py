@@ -3,7 +3,7 @@
 import re
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ from attnbench.kernels.registry import find
 from attnbench.kernels.tolerance import compare
 from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import parse_batch_spec
-from attnbench.specs.case import Case, Value
+from attnbench.specs.case import Case, Layout, Value
 from attnbench.specs.shape import AttnShape, MlaShape, Shape, write_shape
 from tests.conftest import Attnbench
 from tests.untimed import untimed
@@ -363,7 +363,7 @@ def test_options_that_mean_nothing_are_errors(
 
 
 def test_run_benchmark_gives_seconds() -> None:
-    for layout, dtype in product(("NHD", "HND"), ("half", torch.bfloat16)):
+    for layout, dtype in product(get_args(Layout), ("half", torch.bfloat16)):
         seconds = run_benchmark(
             16, 2, 16, 16, None, dtype, "auto", layout, 5, "torch", "no_graph", device="cpu"
         )

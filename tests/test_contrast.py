@@ -11,8 +11,8 @@ from attnbench.analysis.contrast import Contrast, contrasts
 from attnbench.analysis.series import Series, series_of
 from attnbench.db.store import Store
 from attnbench.reporting.conclusions import contrast_text
-from attnbench.specs.case import Case
-from attnbench.timing.method import Method
+from attnbench.specs.case import Case, Layout
+from attnbench.timing.method import Method, Timer
 from tests.stored_results import H200, cache_write, measured, store_run, timed
 
 TOKENS = (1, 16, 256, 4096)
@@ -26,9 +26,10 @@ def series(folder: Path, times: Times) -> list[Series]:
 
 def by_layout(ratios: Sequence[float], rounds: int = 3, noise: float = 0.001) -> Times:
     """HND over NHD as given, a case for each, with rounds that differ a little."""
-    rng, found = np.random.default_rng(0), {}
+    rng, found = np.random.default_rng(0), dict[Case, list[float]]()
     for tokens, ratio in zip(TOKENS, ratios, strict=False):
-        for layout, factor in (("NHD", 1.0), ("HND", ratio)):
+        factors: dict[Layout, float] = {"NHD": 1.0, "HND": ratio}
+        for layout, factor in factors.items():
             spread = np.exp(noise * rng.standard_normal(rounds))
             found[cache_write(tokens, layout)] = [float(1e-6 * tokens * factor * s) for s in spread]
     return found
@@ -110,10 +111,11 @@ def test_numbers_are_compared_with_the_smallest_and_words_with_the_preferred(
 
 def test_timers_are_compared_across_methods(tmp_path: Path) -> None:
     case = cache_write(16, "NHD")
+    times: dict[Timer, float] = {"eager": 4e-6, "cudagraph": 3e-6}
     with Store.open(tmp_path / "both.db") as store:
         runs = [
-            store_run(store, {case: timed(case, *times)}, machine=H200, method=Method(timer))
-            for timer, times in (("eager", (4e-6,) * 3), ("cudagraph", (3e-6,) * 3))
+            store_run(store, {case: timed(case, *[time] * 3)}, machine=H200, method=Method(timer))
+            for timer, time in times.items()
         ]
         listed = series_of(store.measurements(runs))
     found = only(contrasts(listed, "timer", "eager"))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from attnbench.families import cost
 from attnbench.specs.batch import Request, parse_batch_spec
-from attnbench.specs.case import Case
+from attnbench.specs.case import Case, KvDtype
 from attnbench.specs.cost import causal_pairs, latent_row_bytes, seen_kv_len
 from attnbench.specs.shape import AttnShape, MlaShape
 
@@ -104,7 +104,7 @@ def test_the_paths_of_a_mixed_batch_add_up() -> None:
 
 @pytest.mark.parametrize(("kv_cache_dtype", "element"), [("auto", 2), ("fp8", 1)])
 def test_a_cache_write_reads_the_model_dtype_and_writes_the_caches(
-    kv_cache_dtype: str, element: int
+    kv_cache_dtype: KvDtype, element: int
 ) -> None:
     shape = AttnShape(8, 8, 128)
     batch = parse_batch_spec("q1k")

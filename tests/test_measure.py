@@ -12,7 +12,7 @@ from attnbench.timing.cpu import SAMPLE_SECONDS, CpuClock
 from attnbench.timing.cuda import MOST_CALLS, calls_in_graph
 from attnbench.timing.guard import Reading
 from attnbench.timing.measure import SUSTAINED_LOAD, WARMUP_BUDGET, enough, measure
-from attnbench.timing.method import Method
+from attnbench.timing.method import ForeignTimer, Method, Timer
 
 MS = 1e-3
 
@@ -193,10 +193,11 @@ def test_a_method_leaves_defaults_out_so_that_a_new_one_keeps_old_hashes() -> No
 
 
 @pytest.mark.parametrize(
-    ("timer", "version"), [("cpu", 1), ("foreign vllm", 1), ("cudagraph", 2), ("eager", 2)]
+    ("timer", "version"),
+    [("cpu", 1), (ForeignTimer("foreign vllm"), 1), ("cudagraph", 2), ("eager", 2)],
 )
 def test_a_new_way_of_timing_on_a_gpu_leaves_all_other_times_comparable(
-    timer: str, version: int
+    timer: Timer | ForeignTimer, version: int
 ) -> None:
     assert Method(timer).as_facts()["version"] == version
 

@@ -11,7 +11,7 @@ from attnbench.records import Outcome, Status
 from attnbench.running.messages import Job
 from attnbench.running.open_run import Finished
 from attnbench.running.plan import Limits, Plan
-from attnbench.timing.method import Method
+from attnbench.timing.method import Isolation, Method
 from tests.conftest import small_case
 from tests.fake_worker import Does, FakeDevice, measuring, right
 
@@ -73,7 +73,7 @@ def test_a_job_is_measured_as_the_plan_says(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("isolate", "jobs"), [("none", [3]), ("rounds", [1, 1, 1])])
 def test_rounds_that_are_isolated_start_in_fresh_workers(
-    tmp_path: Path, isolate: str, jobs: list[int]
+    tmp_path: Path, isolate: Isolation, jobs: list[int]
 ) -> None:
     device = FakeDevice()
     all_of(device, Plan((ONE,), (Method("cpu", isolate=isolate),)), tmp_path)

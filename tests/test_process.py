@@ -11,7 +11,7 @@ from attnbench.running.messages import Job
 from attnbench.running.plan import Limits
 from attnbench.running.process import WorkerProcess
 from attnbench.running.workers import WorkerDied, WorkerTimedOut
-from attnbench.timing.method import Method
+from attnbench.timing.method import Method, Timer
 from tests.conftest import OWN_KERNELS, small_case
 
 LONG = Limits(prepare=600, measure=600)
@@ -25,7 +25,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerProcess]:
         yield worker
 
 
-def job(backend: str, timer: str = "cpu") -> Job:
+def job(backend: str, timer: Timer = "cpu") -> Job:
     return Job(small_case(backend=backend), Method(timer, samples=3), 0, 2, False, False)
 
 

@@ -15,7 +15,8 @@ from attnbench.analysis.roofline import (
 )
 from attnbench.analysis.series import Series, series_of
 from attnbench.provenance.machine import Machine
-from attnbench.records import Status
+from attnbench.records import CacheState, Status
+from attnbench.specs.case import Dtype
 from attnbench.timing.sentinels import Sentinels
 from tests.stored_results import CPU, H200, attn, failed, measured, timed
 
@@ -91,13 +92,13 @@ def test_a_series_reaches_its_part_of_the_roofline(decode: Series) -> None:
     assert roofline_fraction(decode, CPU) is None
 
 
-def in_cache(series: Series, state: str) -> Series:
+def in_cache(series: Series, state: CacheState) -> Series:
     outcome = replace(series.first.outcome, cache_state=state)
     return Series((replace(series.first, outcome=outcome),))
 
 
 @pytest.mark.parametrize("state", ["hot", "mixed"])
-def test_memory_is_no_limit_to_what_a_cache_holds(decode: Series, state: str) -> None:
+def test_memory_is_no_limit_to_what_a_cache_holds(decode: Series, state: CacheState) -> None:
     warm = in_cache(decode, state)
     assert roofline_fraction(warm, H200) is None
 
@@ -123,7 +124,7 @@ def test_only_a_time_well_below_the_floor_is_impossible(
     assert is_impossible(fraction) is impossible
 
 
-def only(folder: Path, machine: Machine, spec: str, dtype: str, seconds: float) -> Series:
+def only(folder: Path, machine: Machine, spec: str, dtype: Dtype, seconds: float) -> Series:
     case = attn(spec, dtype=dtype)
     return series_of(measured(folder, {case: timed(case, seconds)}, machine))[0]
 
@@ -150,7 +151,7 @@ def test_of_what_was_reached_the_slower_of_copy_and_matmul_counts(tmp_path: Path
     ],
 )
 def test_the_matmul_counts_for_the_dtypes_that_it_stands_for(
-    tmp_path: Path, machine: Machine, dtype: str, counts: bool
+    tmp_path: Path, machine: Machine, dtype: Dtype, counts: bool
 ) -> None:
     prefill = only(tmp_path, machine, "q8k", dtype, 1.0)
     work = prefill.first.outcome

@@ -8,7 +8,7 @@ import pytest
 
 from attnbench.analysis.pairing import pair_up
 from attnbench.analysis.series import Series, series_of
-from attnbench.records import Measurement, Status
+from attnbench.records import CacheState, Measurement, Status
 from attnbench.timing.method import Method
 from tests.stored_results import CPU, H200, ON_CPU, attn, cache_write, failed, measured, timed
 
@@ -112,7 +112,7 @@ def test_rounds_that_ran_different_kernels_name_both(rounds: list[Measurement]) 
     assert Series(tuple(each)).resolved == {"k": "a or b", "n": 1}
 
 
-def one(folder: Path, *, method: Method = ON_CPU, state: str = "cold") -> Series:
+def one(folder: Path, *, method: Method = ON_CPU, state: CacheState = "cold") -> Series:
     outcomes = timed(CASE, 10e-6, cache_state=state)
     return series_of(measured(folder, {CASE: outcomes}, CPU, method))[0]
 

@@ -8,6 +8,7 @@ import pytest
 from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.series import Series, series_of
 from attnbench.analysis.standing import standings
+from attnbench.records import CacheState
 from tests.stored_results import Results, attn, measured, timed
 
 QUIET = Noise(session_sd=0.0, measured=True, floor=0.0)
@@ -22,7 +23,7 @@ def places(folder: Path, results: Results) -> dict[str, str]:
     return {each.series.case.backend: each.place for each in standings(series, quiet)}
 
 
-def rounds(spec: str, backend: str, *factors: float, cache_state: str = "cold") -> Results:
+def rounds(spec: str, backend: str, *factors: float, cache_state: CacheState = "cold") -> Results:
     case = attn(spec, backend)
     return {case: timed(case, *(1e-3 * each for each in factors), cache_state=cache_state)}
 

@@ -15,7 +15,7 @@ from attnbench.reporting.tables import results_table
 from attnbench.reporting.text_table import Column, Style, grid, words
 from attnbench.results.selection import Selection
 from attnbench.shorten import shorten
-from attnbench.specs.case import Value
+from attnbench.specs.case import Layout, Value
 from attnbench.timing.method import Method
 from attnbench.timing.sentinels import Sentinels
 from tests.stored_results import (
@@ -136,7 +136,7 @@ def refusals() -> Results:
 
 def layouts() -> Results:
     times = {1: 2.9e-6, 64: 5.4e-6, 16384: 600e-6}
-    slower = {"NHD": 1.0, "HND": 1.2}
+    slower: dict[Layout, float] = {"NHD": 1.0, "HND": 1.2}
     return {
         (case := cache_write(tokens, layout)): timed(case, times[tokens] * slower[layout])
         for tokens in times

@@ -80,7 +80,7 @@ def unasked(listed: Sequence[Series]) -> dict[str, dict[str, list[Value]]]:
 
 def method_text(method: Mapping[str, Value]) -> str:
     """The timer and the cache state asked for, and what else is not as by default."""
-    usual = Method(timer=str(method["timer"]), cache=str(method["cache"])).as_facts()
+    usual = Method.from_facts({name: method[name] for name in ("timer", "cache")}).as_facts()
     others = [f"{name} {value}" for name, value in method.items() if usual.get(name) != value]
     return ", ".join([f"timer {method['timer']}", f"cache {method['cache']}", *others])
 

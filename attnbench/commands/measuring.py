@@ -29,10 +29,10 @@ from attnbench.running.open_run import Finished, OpenRun
 from attnbench.running.plan import Limits, Plan
 from attnbench.running.session import Command, session
 from attnbench.specs.case import Case
-from attnbench.timing.method import Method
+from attnbench.timing.method import CacheAsked, Method, Timer
 
 NOTHING: Mapping[str, Any] = {}
-CACHES = {"both": ("cold", "hot")}
+CACHES: Mapping[str, tuple[CacheAsked, ...]] = {"both": ("cold", "hot")}
 # Options that say nothing of what is measured, so that a resumed run may be given others.
 FREE_ON_RESUME = {"resume", "db", "wait", "output_csv", "save_csv", "output_json", "dry_run"}
 # Writes a run as CSV; the store has its samples.
@@ -123,7 +123,7 @@ def plan_of(given: Mapping[str, Any], cases: Sequence[Case], machine: Machine) -
     )
 
 
-def _timers(given: Mapping[str, Any], machine: Machine) -> tuple[str, ...]:
+def _timers(given: Mapping[str, Any], machine: Machine) -> tuple[Timer, ...]:
     """The timers asked for, and CUPTI beside them to verify them."""
     if machine.kind == "cpu":
         return (DEFAULT_TIMER["cpu"],)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from statistics import median
+from typing import TypeVar, get_args
 
 from attnbench.errors import AttnbenchError, UsageError
 from attnbench.kernels.registry import find
@@ -12,20 +13,23 @@ from attnbench.running.device import resolve_device
 from attnbench.running.execute import execute
 from attnbench.running.messages import Job
 from attnbench.specs.batch import Batch, Request
-from attnbench.specs.case import Case
+from attnbench.specs.case import Case, Dtype, KvDtype, Layout
 from attnbench.specs.shape import AttnShape
 from attnbench.timing.guard import unseen
-from attnbench.timing.method import Method
+from attnbench.timing.method import Method, Timer
 
-TIMERS = {"cudagraph": "cudagraph", "no_graph": "eager", "eager": "eager"}
-DTYPES = {
-    **{name: name for name in ("bf16", "fp16", "fp32")},
+TIMERS: Mapping[str, Timer] = {"cudagraph": "cudagraph", "no_graph": "eager", "eager": "eager"}
+DTYPES: Mapping[str, Dtype] = {
+    **{name: name for name in get_args(Dtype)},
     "bfloat16": "bf16",
     "half": "fp16",
     "float16": "fp16",
     "float": "fp32",
     "float32": "fp32",
 }
+
+
+T = TypeVar("T")
 
 
 class BenchmarkFailed(AttnbenchError):
@@ -39,8 +43,8 @@ def run_benchmark(
     block_size: int,
     num_blocks: int | None,
     dtype: object,
-    kv_cache_dtype: str,
-    kv_cache_layout: str,
+    kv_cache_dtype: KvDtype,
+    kv_cache_layout: Layout,
     num_iters: int,
     implementation: str,
     benchmark_mode: str,
@@ -68,7 +72,7 @@ def run_benchmark(
     return _median(case, timer, num_iters, device)
 
 
-def _median(case: Case, timer: str, samples: int, device: str) -> float:
+def _median(case: Case, timer: Timer, samples: int, device: str) -> float:
     import torch
 
     machine = read_machine(resolve_device(device))
@@ -82,7 +86,7 @@ def _median(case: Case, timer: str, samples: int, device: str) -> float:
     return median(outcome.samples)
 
 
-def _known(argument: str, given: str, names: Mapping[str, str]) -> str:
+def _known(argument: str, given: str, names: Mapping[str, T]) -> T:
     if given not in names:
         raise UsageError(
             f"{argument} '{given}' is unknown; accepted are {', '.join(names)}, "

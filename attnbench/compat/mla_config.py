@@ -1,22 +1,27 @@
 """The case and the result of one MLA benchmark, with the names of vLLM's own suite."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, median, stdev
-from typing import Any
+from typing import Any, get_args
 
 from attnbench.errors import UsageError
 from attnbench.kernels.registry import find
 from attnbench.records import Outcome, Status
 from attnbench.running.cases import DEFAULT_DTYPE, DEFAULT_TIMER
 from attnbench.specs.batch import parse_batch_spec
-from attnbench.specs.case import Case, Value
+from attnbench.specs.case import Case, Dtype, KvDtype, Scope, Value
 from attnbench.specs.shape import MlaShape
-from attnbench.timing.method import Method
+from attnbench.timing.method import Method, Timer
 
-DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32"}
-DTYPES |= {name: name for name in ("bf16", "fp16", "fp32")}
+DTYPES: Mapping[str, Dtype] = {
+    "bfloat16": "bf16",
+    "float16": "fp16",
+    "half": "fp16",
+    "float32": "fp32",
+    **{name: name for name in get_args(Dtype)},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class BenchmarkConfig:
     warmup_iters: int | None = None
     profile_memory: bool = False
     use_cuda_graphs: bool = True
-    kv_cache_dtype: str = "auto"
+    kv_cache_dtype: KvDtype = "auto"
     prefill_backend: str | None = None
     kv_lora_rank: int = 512
     qk_nope_head_dim: int = 128
@@ -50,7 +55,7 @@ class BenchmarkConfig:
     num_kv_splits: int | None = None
     reorder_batch_threshold: int | None = None
     index_topk: int | None = None
-    scope: str | None = None  # kernel or layer; layer where a threshold is given
+    scope: Scope | None = None  # kernel or layer; layer where a threshold is given
     rounds: int = 1
     seed: int = 0
 
@@ -93,7 +98,7 @@ class BenchmarkResult:
 
 def method_of(config: BenchmarkConfig, kind: str) -> Method:
     """How it is timed on a device of that kind."""
-    graphs = DEFAULT_TIMER["cuda"] if config.use_cuda_graphs else "eager"
+    graphs: Timer = DEFAULT_TIMER["cuda"] if config.use_cuda_graphs else "eager"
     timer = DEFAULT_TIMER["cpu"] if kind == "cpu" else graphs
     return Method(timer, samples=config.repeats, warmup_calls=config.warmup_iters)
 
@@ -106,7 +111,7 @@ def case_of(config: BenchmarkConfig, kind: str) -> Case:
         "num_splits": config.num_kv_splits,
         "prefill_backend": config.prefill_backend,
     }
-    usual = "kernel" if config.reorder_batch_threshold is None else "layer"
+    usual: Scope = "kernel" if config.reorder_batch_threshold is None else "layer"
     backend = find("mla", config.backend)
     needed = backend.needs.get("index_topk")
     return Case(
@@ -156,7 +161,7 @@ def result_of(config: BenchmarkConfig, outcomes: Sequence[Outcome]) -> Benchmark
     )
 
 
-def _dtype_name(config: BenchmarkConfig) -> str | None:
+def _dtype_name(config: BenchmarkConfig) -> Dtype | None:
     if config.dtype is None:
         return None
     name = str(config.dtype).removeprefix("torch.")

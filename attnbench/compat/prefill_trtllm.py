@@ -1,9 +1,9 @@
 """One prefill in this process, with the arguments of vLLM's benchmark of TRT-LLM."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from attnbench.compat.cache_write import BenchmarkFailed
 from attnbench.errors import UsageError
@@ -16,7 +16,7 @@ from attnbench.running.device import resolve_device
 from attnbench.running.execute import execute
 from attnbench.running.messages import Job
 from attnbench.specs.batch import Batch
-from attnbench.specs.case import Case
+from attnbench.specs.case import Case, Dtype, Layout, OutputDtype
 from attnbench.specs.lengths import prompt_batches
 from attnbench.specs.shape import AttnShape
 from attnbench.timing.guard import unseen
@@ -25,11 +25,14 @@ from attnbench.timing.method import Method
 if TYPE_CHECKING:
     import torch
 
+T = TypeVar("T")
+
 FAMILY = "prefill-trtllm"
 IMPLEMENTATIONS = ("trtllm-gen", "trtllm-fmha-v2")
-DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+DTYPES: Mapping[str, Dtype] = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+FP8: Mapping[str, Literal["fp8"]] = {"float8_e4m3fn": "fp8"}
 # As in vLLM's benchmark, bytes stand for NVFP4.
-QUANT_DTYPES = {"float8_e4m3fn": "fp8", "uint8": "nvfp4"}
+OUTPUT_DTYPES: Mapping[str, OutputDtype] = {**FP8, "uint8": "nvfp4"}
 
 
 def benchmark_prefill(
@@ -39,7 +42,7 @@ def benchmark_prefill(
     max_seq_len: int,
     num_heads: tuple[int, int] = (64, 8),
     head_size: int = 128,
-    kv_layout: str = "HND",
+    kv_layout: Layout = "HND",
     block_size: int = 16,
     warmup: int = 10,
     trials: int = 20,
@@ -88,19 +91,19 @@ def _case(
     quant_dtypes: Sequence[object],
     *,
     block_size: int,
-    layout: str,
+    layout: Layout,
 ) -> Case:
     """The case without a backend; `quant_dtypes` are those of q, KV cache and output."""
-    query, kv, out = (_named(each, QUANT_DTYPES) if each else "auto" for each in quant_dtypes)
+    query, kv, out = quant_dtypes
     return Case(
         family=FAMILY,
         backend="",
         batch=batch,
         shape=shape,
         dtype=_named(dtype, DTYPES),
-        kv_cache_dtype=kv,
-        query_dtype=query,
-        output_dtype=out,
+        kv_cache_dtype=_named(kv, FP8) if kv else "auto",
+        query_dtype=_named(query, FP8) if query else "auto",
+        output_dtype=_named(out, OUTPUT_DTYPES) if out else "auto",
         block_size=block_size,
         layout=layout,
     )
@@ -150,7 +153,7 @@ def _measured(case: Case, method: Method, machine: Machine) -> tuple[float, floa
     return fmean(samples), stdev(samples) if len(samples) > 1 else 0.0
 
 
-def _named(dtype: object, names: dict[str, str]) -> str:
+def _named(dtype: object, names: Mapping[str, T]) -> T:
     given = str(dtype).removeprefix("torch.")
     if given in names:
         return names[given]

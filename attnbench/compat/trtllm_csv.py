@@ -76,7 +76,7 @@ def _row(store: Store, series: Series, baseline: Series | None) -> dict[str, obj
         speedup = (base - mean) / base
         row |= {"baseline": baseline.case.backend, "baseline_mean": base, "baseline_std": base_std}
         row |= {"speedup_fraction": speedup, "speedup_percent": 100 * speedup}
-    dtypes = {"q_dtype": case.query_dtype, "kv_cache_dtype": case.kv_cache_dtype}
+    dtypes: dict[str, str] = {"q_dtype": case.query_dtype, "kv_cache_dtype": case.kv_cache_dtype}
     dtypes["output_dtype"] = case.output_dtype
     return {
         **row,

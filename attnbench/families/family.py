@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from attnbench.specs.case import Case, Value
+from attnbench.specs.case import Case, Layout, Value
 from attnbench.specs.cost import Cost
 from attnbench.specs.shape import Shape
 
@@ -43,7 +43,7 @@ class Family:
     knob_batches: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     # A few batches that stand for all, where measuring all would take too long.
     some_batches: str | None = None
-    layouts: tuple[str, ...] = ()  # measured unless others are asked for
+    layouts: tuple[Layout, ...] = ()  # measured unless others are asked for
     # Fields whose values are compared below a table, each with its baseline.
     contrasted: Mapping[str, Baseline] = field(default_factory=dict)
     # A batch is its number of new tokens: it is named so, and time is fitted over it.

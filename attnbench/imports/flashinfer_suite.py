@@ -4,6 +4,8 @@ Times are milliseconds. Lengths that were drawn at random are not in the file, s
 have no counterpart.
 """
 
+from collections.abc import Mapping
+
 from attnbench.errors import UsageError
 from attnbench.imports.result import (
     ForeignResult,
@@ -16,7 +18,7 @@ from attnbench.imports.result import (
     whole,
 )
 from attnbench.specs.batch import Batch, BatchSpecError, Request
-from attnbench.specs.case import Case
+from attnbench.specs.case import Case, Dtype, KvDtype
 from attnbench.specs.shape import AttnShape, MlaShape, Shape
 from attnbench.timing.method import Method
 
@@ -28,8 +30,12 @@ _WRAPPERS = {
     "BatchPrefillWithRaggedKVCacheWrapper": "ragged",
     "BatchMLAPagedAttentionWrapper": "mla",
 }
-_DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
-_FP8 = {"float8_e4m3fn": "fp8_e4m3", "fp8_e4m3": "fp8_e4m3", "float8_e5m2": "fp8_e5m2"}
+_DTYPES: Mapping[str, Dtype] = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+_FP8: Mapping[str, KvDtype] = {
+    "float8_e4m3fn": "fp8_e4m3",
+    "fp8_e4m3": "fp8_e4m3",
+    "float8_e5m2": "fp8_e5m2",
+}
 _MLA_DIMS = (512, 64)  # of the latent and of RoPE: DeepSeek's, whose other dims are known
 
 
@@ -85,14 +91,14 @@ def _mla_shape(row: Row) -> MlaShape:
     return MlaShape(whole(row, "num_qo_heads"))
 
 
-def _dtype(row: Row, column: str) -> str:
+def _dtype(row: Row, column: str) -> Dtype:
     named = text(row, column).removeprefix("torch.")
     if named not in _DTYPES:
         raise NotMapped(f"{column} {named or 'unknown'} has no counterpart")
     return _DTYPES[named]
 
 
-def _kv_cache_dtype(row: Row, dtype: str) -> str:
+def _kv_cache_dtype(row: Row, dtype: Dtype) -> KvDtype:
     named = text(row, "kv_dtype").removeprefix("torch.")
     if named in _FP8:
         return _FP8[named]

@@ -7,7 +7,7 @@ from attnbench.families import cost
 from attnbench.records import Outcome, Status
 from attnbench.specs.case import Case
 from attnbench.specs.shape import MlaShape
-from attnbench.timing.method import Method
+from attnbench.timing.method import ForeignTimer, Method
 
 Row = Mapping[str, object]
 
@@ -41,7 +41,7 @@ class ForeignFile:
 
 def foreign_method(*words: str) -> Method:
     """By it no foreign time is ever compared with one of ours, or of another tool."""
-    return Method(" ".join(["foreign", *words]), cache="unknown")
+    return Method(ForeignTimer(" ".join(["foreign", *words])), cache="unknown")
 
 
 def timed_outcome(case: Case, seconds: float) -> Outcome:

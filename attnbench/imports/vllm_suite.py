@@ -6,6 +6,7 @@ its models and MLA use.
 """
 
 from collections.abc import Mapping
+from typing import get_args
 
 from attnbench.errors import UsageError
 from attnbench.imports.result import (
@@ -20,14 +21,16 @@ from attnbench.imports.result import (
 )
 from attnbench.records import Outcome, Status
 from attnbench.specs.batch import BatchSpecError, parse_batch_spec
-from attnbench.specs.case import Case, Value
+from attnbench.specs.case import Case, KvDtype, TopkPattern, Value
 from attnbench.specs.shape import AttnShape, MlaShape, Shape
 from attnbench.timing.method import Method
 
 CSV_COLUMNS = {"backend", "batch_spec", "num_layers", "mean_time"}
 
-_KV_CACHE_DTYPES = {"": "auto", "bfloat16": "auto"} | {
-    name: name for name in ("auto", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_ds_mla")
+_KV_CACHE_DTYPES: Mapping[str, KvDtype] = {
+    "": "auto",
+    "bfloat16": "auto",
+    **{name: name for name in get_args(KvDtype)},
 }
 # The suite's fields by ours.
 _KNOBS = {
@@ -36,7 +39,11 @@ _KNOBS = {
     "reorder_batch_threshold": "threshold",
     "prefill_backend": "prefill_backend",
 }
-_PATTERNS = {"random": "random", "prefix": "prefix", "sliding_window": "window"}
+_PATTERNS: Mapping[str, TopkPattern] = {
+    "random": "random",
+    "prefix": "prefix",
+    "sliding_window": "window",
+}
 _MLA_HEAD_DIM = 576  # by which the suite tells DeepSeek's dims where they are not given
 
 
@@ -111,7 +118,7 @@ def _knobs(config: Row) -> dict[str, Value]:
     }
 
 
-def _pattern(config: Row) -> str:
+def _pattern(config: Row) -> TopkPattern:
     named = text(config, "sparse_mla_topk_pattern") or "random"
     if named not in _PATTERNS:
         raise NotMapped(f"the top-k pattern {named} has no counterpart")

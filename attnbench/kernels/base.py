@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from attnbench.kernels.tolerance import Tolerance
 from attnbench.provenance.machine import Machine
-from attnbench.specs.case import Case, Value
+from attnbench.specs.case import Case, KvDtype, Layout, Scope, Value
 
 if TYPE_CHECKING:
     import torch
 
 DeviceKind = Literal["cpu", "cuda"]
-Dtype = Literal["bf16", "fp16", "fp32"]
-KvDtype = Literal["auto", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_ds_mla"]
-Layout = Literal["NHD", "HND"]
-Scope = Literal["kernel", "layer"]
 Path = Literal["all", "decode", "prefill"]
 Feature = Literal["window", "softcap", "sinks", "index_topk"]
 # They change the result of attention, so a backend without one must refuse it.

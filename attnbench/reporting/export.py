@@ -172,7 +172,7 @@ def _outcome(m: Measurement, *, wrong: bool) -> Record:
 def _work(m: Measurement) -> Record:
     """What a call did; all unknown unless it is ok."""
     work = m.outcome
-    found = {
+    found: Record = {
         "cache_state": work.cache_state,
         "sets": work.sets,
         "touched_bytes": work.touched_bytes,

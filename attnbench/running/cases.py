@@ -12,11 +12,12 @@ from attnbench.kernels.base import Backend
 from attnbench.kernels.registry import backends, find
 from attnbench.running.plan import by_workload
 from attnbench.specs.batch import Batch, parse_batch_spec
-from attnbench.specs.case import Case, Value
+from attnbench.specs.case import Case, Dtype, KvDtype, Layout, Scope, Value
 from attnbench.specs.shape import Shape
+from attnbench.timing.method import Timer
 
-DEFAULT_DTYPE = {"cuda": "bf16", "cpu": "fp32"}
-DEFAULT_TIMER = {"cuda": "cudagraph", "cpu": "cpu"}
+DEFAULT_DTYPE: Mapping[str, Dtype] = {"cuda": "bf16", "cpu": "fp32"}
+DEFAULT_TIMER: Mapping[str, Timer] = {"cuda": "cudagraph", "cpu": "cpu"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +28,11 @@ class Asked:
     shape: Shape
     backends: Sequence[str] = ()
     batches: Sequence[Batch] = ()
-    dtypes: Sequence[str] = ()
-    kv_cache_dtypes: Sequence[str] = ()
+    dtypes: Sequence[Dtype] = ()
+    kv_cache_dtypes: Sequence[KvDtype] = ()
     block_sizes: Sequence[int] = ()
-    layouts: Sequence[str] = ()
-    scope: str | None = None
+    layouts: Sequence[Layout] = ()
+    scope: Scope | None = None
     fields: Mapping[str, Sequence[Value]] = field(default_factory=dict)  # others of the case
     variants: Sequence[Mapping[str, Value]] = ({},)  # fields whose values go together
     knobs: Mapping[str, Sequence[Value | None]] = field(default_factory=dict)  # None: not given
@@ -55,7 +56,11 @@ def cases_for(asked: Asked, device_kind: str) -> tuple[Case, ...]:
     dtypes = asked.dtypes or (DEFAULT_DTYPE[device_kind],)
     scope = asked.scope or _default_scope(asked, named)
     one = Case(asked.family, "", batches[0], asked.shape, dtypes[0], scope=scope)
-    everywhere = {"batch": batches, "dtype": dtypes, "kv_cache_dtype": asked.kv_cache_dtypes}
+    everywhere: dict[str, Any] = {
+        "batch": batches,
+        "dtype": dtypes,
+        "kv_cache_dtype": asked.kv_cache_dtypes,
+    }
     everywhere |= asked.fields
     found = []
     for backend in named:
@@ -100,7 +105,7 @@ def batches_of(specs: str) -> list[Batch]:
     return [parse_batch_spec(spec) for spec in specs.split()]
 
 
-def _default_scope(asked: Asked, named: Sequence[Backend]) -> str:
+def _default_scope(asked: Asked, named: Sequence[Backend]) -> Scope:
     """Decode against prefill is fair only where both run all that production does."""
     paths = {backend.path for backend in named}
     return "layer" if asked.knobs.get("threshold") or len(paths) > 1 else "kernel"

@@ -4,12 +4,21 @@ import hashlib
 import json
 from dataclasses import MISSING, dataclass, field, fields
 from functools import lru_cache
-from typing import Self
+from typing import Literal, Self
 
 from attnbench.specs.batch import Batch, parse_batch_spec
 from attnbench.specs.shape import DIMS, AttnShape, MlaShape, Shape
 
 Value = str | int | float | bool
+Dtype = Literal["bf16", "fp16", "fp32"]
+KvDtype = Literal["auto", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_ds_mla"]
+QueryDtype = Literal["auto", "fp8"]
+OutputDtype = Literal["auto", "fp8", "nvfp4"]
+Layout = Literal["NHD", "HND"]
+Scope = Literal["kernel", "layer"]
+TopkPattern = Literal["random", "window", "prefix"]
+KvData = Literal["random", "zeros"]
+PageOrder = Literal["scattered", "contiguous"]
 
 # What groups rows for best-backend tables: all that is not merely a choice of implementation.
 WORKLOAD_FIELDS = frozenset(
@@ -32,20 +41,20 @@ class Case:
     backend: str  # canonical name of the implementation
     batch: Batch
     shape: Shape
-    dtype: str  # of q, new k and v, and output: bf16, fp16, fp32
-    kv_cache_dtype: str = "auto"  # auto is dtype
-    query_dtype: str = "auto"  # of q as the kernel gets it
-    output_dtype: str = "auto"  # of what the kernel writes
+    dtype: Dtype  # of q, new k and v, and output
+    kv_cache_dtype: KvDtype = "auto"  # auto is dtype
+    query_dtype: QueryDtype = "auto"  # of q as the kernel gets it
+    output_dtype: OutputDtype = "auto"  # of what the kernel writes
     block_size: int | None = None  # tokens a page; None leaves it to the backend
-    layout: str | None = None  # NHD or HND; None leaves it to the backend
-    scope: str = "kernel"  # kernel: the backend's forward; layer: all that production runs
+    layout: Layout | None = None  # None leaves it to the backend
+    scope: Scope = "kernel"  # kernel: the backend's forward; layer: all that production runs
     window: int | None = None  # keys that a query sees, its own among them; None is all
     softcap: float | None = None  # c of scores = c * tanh(scores / c)
     sinks: bool = False  # a learned logit a head that takes weight and gives no value
     index_topk: int | None = None  # sparse MLA: keys that a query is sent to
-    topk_pattern: str = "random"  # which ones: random, window (the last) or prefix
-    kv_data: str = "random"  # of the cache: random normal or zeros
-    page_order: str = "scattered"  # of a request's pages in the pool, or contiguous
+    topk_pattern: TopkPattern = "random"  # which ones; window is the last
+    kv_data: KvData = "random"  # of the cache; random is normal
+    page_order: PageOrder = "scattered"  # of a request's pages in the pool
     knobs: tuple[tuple[str, Value], ...] = field(default=())  # what only some backends have
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ QUANTS: dict[str, dict[str, Value]] = {
 
 def quant_of(case: Case) -> str:
     """The name of what `case` asks for; its dtype where nothing is quantised."""
-    asked = {"query_dtype": case.query_dtype, "kv_cache_dtype": case.kv_cache_dtype}
+    asked: dict[str, str] = {"query_dtype": case.query_dtype, "kv_cache_dtype": case.kv_cache_dtype}
     asked["output_dtype"] = case.output_dtype
     for name, fields in QUANTS.items():
         if {field: fields.get(field, "auto") for field in asked} == asked:

@@ -1,12 +1,19 @@
 """How a case is timed. Unlike methods never compare silently, so a method has a hash."""
 
 from dataclasses import asdict, dataclass
-from typing import Self
+from typing import Literal, NewType, Self
 
 from attnbench.specs.case import Value, content_hash
 
 # By timer, 1 if not named: raised when the same options come to mean another way of timing.
 METHOD_VERSIONS = {"cudagraph": 2, "eager": 2, "kernel": 2}
+
+
+Timer = Literal["cpu", "cudagraph", "eager", "kernel"]
+ForeignTimer = NewType("ForeignTimer", str)  # of another tool, whose times are imported
+CacheAsked = Literal["cold", "hot", "unknown"]
+Regime = Literal["burst", "sustained"]
+Isolation = Literal["none", "rounds"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,16 +23,16 @@ class Method:
     The number of working sets is in no method: it follows from the cache state and the device.
     """
 
-    timer: str  # cpu, cudagraph, eager, kernel
-    cache: str = "cold"  # cold or hot, as asked for; the row says what was reached
+    timer: Timer | ForeignTimer
+    cache: CacheAsked = "cold"  # as asked for; the row says what was reached
     samples: int | None = None  # exactly so many a round, the stopping rule off
     warmup_calls: int | None = None  # at least so many calls first
     half_width: float = 0.0025  # of the median's 95 % interval, relative: enough
     min_samples: int = 20
     max_samples: int = 1000
     time_budget: float = 1.0  # seconds of sampling in a round
-    regime: str = "burst"  # sustained: two seconds of load before the warm-up
-    isolate: str = "none"  # rounds: a fresh worker process for each round
+    regime: Regime = "burst"  # sustained: two seconds of load before the warm-up
+    isolate: Isolation = "none"  # rounds: a fresh worker process for each round
     eager_fallback: bool = False  # time single launches where a graph cannot be captured
 
     def as_facts(self) -> dict[str, Value]:

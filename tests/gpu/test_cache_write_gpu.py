@@ -12,7 +12,7 @@ from attnbench.kernels.check import WrongResult
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import read_machine
 from attnbench.specs.batch import parse_batch_spec
-from attnbench.specs.case import Case
+from attnbench.specs.case import Case, Layout
 from attnbench.specs.shape import AttnShape, MlaShape, Shape
 from tests.untimed import untimed
 
@@ -75,7 +75,7 @@ def test_a_mapping_that_sends_padding_somewhere_is_found(backend: str, layout: s
 
 @pytest.mark.parametrize("implementation", ["cuda", "triton"])
 @pytest.mark.parametrize("layout", ["NHD", "HND"])
-def test_a_token_takes_a_few_microseconds_in_a_graph(implementation: str, layout: str) -> None:
+def test_a_token_takes_a_few_microseconds_in_a_graph(implementation: str, layout: Layout) -> None:
     seconds = run_benchmark(
         num_tokens=1,
         num_heads=8,

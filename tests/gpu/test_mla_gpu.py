@@ -15,7 +15,7 @@ from attnbench.kernels.check import check, check_again
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine, read_machine
 from attnbench.specs.batch import parse_batch_spec
-from attnbench.specs.case import Case, Value
+from attnbench.specs.case import Case, KvDtype, Scope, Value
 from attnbench.specs.shape import MlaShape
 from attnbench.timing.cuda import GraphClock
 
@@ -33,8 +33,8 @@ ALL = [*DECODES, MIXED, "2q160kv200", "q300"]
 def mla(
     backend: str,
     spec: str,
-    scope: str = "layer",
-    kv: str = "auto",
+    scope: Scope = "layer",
+    kv: KvDtype = "auto",
     heads: int = 16,
     topk: int | None = None,
     **knobs: Value,
@@ -52,7 +52,8 @@ def mla(
     )
 
 
-SCOPES = ("kernel", "layer")
+SCOPES: tuple[Scope, ...] = ("kernel", "layer")
+KV_DTYPES: tuple[KvDtype, ...] = ("auto", "fp8")
 CASES = [
     *(mla("flashmla", spec, scope) for spec in ALL for scope in SCOPES),
     *(mla("flashmla", spec, scope, kv="fp8") for spec in [*DECODES, MIXED] for scope in SCOPES),
@@ -93,7 +94,7 @@ CASES = [
         for scope in SCOPES
     ),
     *(mla("flashinfer-ragged-fa3", spec, scope) for spec in ALL for scope in SCOPES),
-    *(mla("torch-absorbed", MIXED, scope, kv=kv) for kv in ("auto", "fp8") for scope in SCOPES),
+    *(mla("torch-absorbed", MIXED, scope, kv=kv) for kv in KV_DTYPES for scope in SCOPES),
     mla("torch-absorbed", MIXED, kv="fp8_ds_mla", topk=128),
     *(mla("torch-mha", MIXED, scope) for scope in SCOPES),
 ]

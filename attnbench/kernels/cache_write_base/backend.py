@@ -3,11 +3,11 @@
 from abc import abstractmethod
 from typing import ClassVar
 
-from attnbench.kernels.base import Backend, Dtype, KvDtype, Prepared, Setting
+from attnbench.kernels.base import Backend, Prepared, Setting
 from attnbench.kernels.cache_write_base.keys_values import KeyValueWrite
 from attnbench.kernels.cache_write_base.latents import LatentWrite
 from attnbench.provenance.machine import Machine
-from attnbench.specs.case import Case
+from attnbench.specs.case import Case, Dtype, KvDtype
 from attnbench.specs.cost import ELEMENT_BYTES
 from attnbench.specs.shape import MlaShape
 

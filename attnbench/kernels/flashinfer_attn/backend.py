@@ -2,9 +2,9 @@
 
 from typing import ClassVar
 
-from attnbench.kernels.base import Backend, Dtype
+from attnbench.kernels.base import Backend
 from attnbench.provenance.machine import Machine
-from attnbench.specs.case import Case
+from attnbench.specs.case import Case, Dtype
 from attnbench.specs.shape import AttnShape
 
 # By FlashInfer's name of its kernels: the SMs they need, in words and as major versions.

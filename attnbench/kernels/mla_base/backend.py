@@ -2,9 +2,9 @@
 
 from typing import ClassVar
 
-from attnbench.kernels.base import Backend, Dtype, KvDtype, Scope
+from attnbench.kernels.base import Backend
 from attnbench.provenance.machine import Machine
-from attnbench.specs.case import Case
+from attnbench.specs.case import Case, Dtype, KvDtype, Scope
 from attnbench.specs.cost import FP8_DS_MLA_TILE
 from attnbench.specs.shape import MlaShape
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from attnbench.kernels.base import Backend, Layout, Refused, Setting
+from attnbench.kernels.base import Backend, Refused, Setting
 from attnbench.kernels.inputs import torch_dtype
 from attnbench.kernels.vllm.attention_prepared import VllmPrepared
 from attnbench.kernels.vllm.config import LayerConfig, vllm_config
@@ -16,7 +16,7 @@ from attnbench.kernels.vllm.registry import (
 )
 from attnbench.kernels.vllm.startup import activate
 from attnbench.provenance.machine import Machine
-from attnbench.specs.case import Case, Value
+from attnbench.specs.case import Case, Layout, Value
 from attnbench.specs.shape import AttnShape
 
 if TYPE_CHECKING:

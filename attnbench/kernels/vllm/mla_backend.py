@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from attnbench.kernels.base import Dtype, Refused, Setting
+from attnbench.kernels.base import Refused, Setting
 from attnbench.kernels.inputs import torch_dtype
 from attnbench.kernels.mla_base.backend import MlaBackend
 from attnbench.kernels.vllm.config import LayerConfig, vllm_config
@@ -22,7 +22,7 @@ from attnbench.kernels.vllm.registry import (
 from attnbench.kernels.vllm.startup import activate
 from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import Batch, Request
-from attnbench.specs.case import Case
+from attnbench.specs.case import Case, Dtype
 from attnbench.specs.shape import MlaShape
 
 if TYPE_CHECKING:
