@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from attnbench._version import __version__
 from attnbench.cli import cli
+from attnbench.labels import Label
 from attnbench.studies.asking import load_study
 from scripts import cli_reference, examples
 from tests import markdown
@@ -195,6 +196,11 @@ def test_every_command_of_a_block_is_parsed() -> None:
         for block in markdown.blocks(text, "yaml"):
             page = f"```yaml\n{block}```"
             assert len(list(markdown.commands(page))) == len(re.findall("attnbench [a-z$]", block))
+
+
+def test_the_guide_explains_every_label() -> None:
+    rows = {f"| `{each}` | {each.meaning} |" for each in Label}
+    assert rows <= set(PAGES["docs/guide/read-a-table.md"].splitlines())
 
 
 def test_make_has_the_targets_that_the_docs_name() -> None:
