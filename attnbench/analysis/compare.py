@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from statistics import fmean, median
 
 from attnbench.analysis.estimate import Cell, Estimate, Noise, estimate_all
-from attnbench.analysis.verdict import Comparison, judge
+from attnbench.analysis.verdict import MARGIN, Comparison, judge
 from attnbench.errors import UsageError
 from attnbench.stats.multiplicity import benjamini_hochberg
 
@@ -15,7 +15,7 @@ _SHIFT_SHARE = 0.7
 
 
 def compare(
-    cells: Sequence[Cell], noise: Callable[[Cell], Noise], margin: float = 0.01
+    cells: Sequence[Cell], noise: Callable[[Cell], Noise], margin: float = MARGIN
 ) -> list[Comparison]:
     """The verdict on each cell, in order; changes within `margin`, a relative one, do not matter.
 

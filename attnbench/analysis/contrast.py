@@ -8,12 +8,11 @@ from statistics import fmean, stdev
 from attnbench.analysis.estimate import ASSUMED_NOISE, Estimate, estimate_all
 from attnbench.analysis.pairing import Pair, cell_of
 from attnbench.analysis.series import Series
-from attnbench.analysis.verdict import Verdict
+from attnbench.analysis.verdict import MARGIN, Verdict
 from attnbench.families import family_of
 from attnbench.specs.case import Value
 from attnbench.stats import student
 
-MARGIN = math.log(1.01)  # a change that does not matter, as in verdicts
 # With fewer cases their own spread tells nothing, and that of the rounds has to do.
 MIN_CASES = 3
 
@@ -127,6 +126,7 @@ def _verdict(mean: float, error: tuple[float, float] | None) -> Verdict:
     if error is None:
         return "unclear"
     size, df = error
-    if abs(mean) - size * student.quantile(0.975, df) > MARGIN:
+    margin = math.log1p(MARGIN)
+    if abs(mean) - size * student.quantile(0.975, df) > margin:
         return "slower" if mean > 0 else "faster"
-    return "same" if abs(mean) + size * student.quantile(0.95, df) < MARGIN else "unclear"
+    return "same" if abs(mean) + size * student.quantile(0.95, df) < margin else "unclear"

@@ -21,10 +21,10 @@ Stratum = Literal["under 20 us", "20 to 200 us", "over 200 us"]
 
 # Rounds that agree to the last digit show a coarse timer, not certainty. Half of the smallest
 # spread of round medians seen on a GPU, some 0.1 %, stands in for what the timer hides.
-_MIN_ROUND_SD = 0.0005
+MIN_ROUND_SD = 0.0005
 # A sample variance of 0 has no logarithm. The prior is fitted to variances far smaller than the
 # above, because to cut their lower tail would make the cells look more alike than they are.
-_MIN_FITTED_VARIANCE = 1e-4 * _MIN_ROUND_SD**2
+_MIN_FITTED_VARIANCE = 1e-4 * MIN_ROUND_SD**2
 # So many cells make a prior for the variance of the others.
 _MIN_CELLS = 10
 _NO_PRIOR = VariancePrior(variance=0.0, df=0.0)
@@ -180,7 +180,7 @@ def _prior(cells: Sequence[Cell]) -> VariancePrior:
 
 def _estimate(cell: Cell, prior: VariancePrior, noise: Noise) -> Estimate:
     # A ratio holds what the timer hides of two times.
-    least = _MIN_ROUND_SD**2 * (2 if cell.matched else 1)
+    least = MIN_ROUND_SD**2 * (2 if cell.matched else 1)
     return Estimate(
         log_ratio=float(np.mean(np.log(cell.head)) - np.mean(np.log(cell.base))),
         spreads=tuple(_spread(logs, least, prior) for logs in _series(cell)),

@@ -10,7 +10,7 @@ import numpy as np
 
 from attnbench.analysis.compare import compare
 from attnbench.analysis.estimate import Cell, Noise, Stratum, estimate_all
-from attnbench.analysis.verdict import detectable
+from attnbench.analysis.verdict import MARGIN, detectable
 from attnbench.stats.binomial import upper_bound
 
 Group = tuple[str, Stratum]  # a family and a kind of duration
@@ -102,7 +102,7 @@ def _between_sessions(sessions: Sequence[Rounds]) -> float:
 
 
 def find_noise(
-    cases: Sequence[Repeated], earlier: Callable[[Group], Noise], margin: float = 0.01
+    cases: Sequence[Repeated], earlier: Callable[[Group], Noise], margin: float = MARGIN
 ) -> list[GroupNoise]:
     """The noise of each group, from cases that all have the same number of sessions.
 

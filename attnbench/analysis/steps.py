@@ -28,6 +28,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from attnbench.analysis.verdict import MARGIN
 from attnbench.stats import student
 from attnbench.stats.moderation import VariancePrior
 from attnbench.stats.multiplicity import benjamini_hochberg
@@ -60,7 +61,7 @@ class Step:
     q: float
 
 
-def find_steps(tracks: Sequence[Track], margin: float = 0.01) -> list[list[Step]]:
+def find_steps(tracks: Sequence[Track], margin: float = MARGIN) -> list[list[Step]]:
     """The steps of each track, in order; a change within `margin`, a relative one, is none."""
     segmented = [_Segmented(track, margin) for track in tracks]
     while True:

@@ -11,6 +11,7 @@ from attnbench.units import percent
 
 Verdict = Literal["faster", "slower", "same", "unclear"]
 
+MARGIN = 0.01  # of a time: unless another is asked for, a smaller change does not matter
 # The level of a test, and its chance to find what it is planned for.
 _ALPHA = 0.05
 _POWER = 0.8

@@ -9,10 +9,9 @@ from attnbench.analysis.series import Series
 from attnbench.labels import Label, explained
 from attnbench.results.cohort import Cohort
 from attnbench.results.sentinels import moved
-from attnbench.timing.sentinels import Sentinels, drift
+from attnbench.timing.sentinels import DRIFT, Sentinels, drift
 from attnbench.units import seconds_text
 
-_DRIFT = math.log(1.02)  # beyond this the times of a run's start and of its end are not alike
 _LAUNCH = math.log(1.1)  # of an empty kernel: what it takes in one process moves by less, or jumps
 
 
@@ -73,7 +72,7 @@ def drifts(sentinels: Mapping[int, Mapping[str, Sentinels]]) -> list[str]:
         if "start" in moments and "end" in moments:
             start, end = moments["start"], moments["end"]
             found = drift(start, end)
-            if changed := moved({n: x for n, x in found.items() if abs(x) > _DRIFT}):
+            if changed := moved({n: x for n, x in found.items() if abs(x) > DRIFT}):
                 lines.append(
                     f"the device drifted from run {run}'s start to its end: {', '.join(changed)}"
                 )

@@ -13,7 +13,7 @@ from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.fields import Fields
 from attnbench.analysis.pairing import Matching, Pair, Pairing, cell_of, pair_up
 from attnbench.analysis.series import series_of
-from attnbench.analysis.verdict import Comparison
+from attnbench.analysis.verdict import MARGIN, Comparison
 from attnbench.db.store import Store
 from attnbench.errors import NotComparable, UsageError
 from attnbench.records import Run
@@ -110,7 +110,7 @@ def diff(
     base_ref: str,
     head_ref: str,
     *,
-    margin: float = 0.01,
+    margin: float = MARGIN,
     pool: bool = False,
     across: str | None = None,
 ) -> Diff:

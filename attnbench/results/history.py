@@ -9,7 +9,7 @@ from statistics import geometric_mean
 
 import numpy as np
 
-from attnbench.analysis.estimate import Noise, duration_stratum
+from attnbench.analysis.estimate import MIN_ROUND_SD, Noise, duration_stratum
 from attnbench.analysis.series import Series, SeriesKey, series_of
 from attnbench.analysis.steps import Step, Track, find_steps
 from attnbench.db.lookup import find_cases, measurements_of
@@ -30,9 +30,6 @@ _ASKED = {"family", "backend", "batch", "dtype", "kv_cache_dtype", "scope", *DIM
     "num_tokens",
     "num_kv_tokens",
 }
-# A timer that reads all rounds alike shows no certainty: half of what round medians spread at
-# least on a GPU.
-_LEAST_SD = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +74,7 @@ class History:
         return Track(
             times=[each.time for each in self.versions],
             sessions=[len(each.runs) for each in self.versions],
-            sd=max(_LEAST_SD, float(np.hypot(self.noise.session_sd, self._rounds_sd()))),
+            sd=max(MIN_ROUND_SD, float(np.hypot(self.noise.session_sd, self._rounds_sd()))),
             floor=self.noise.floor,
         )
 

@@ -14,10 +14,9 @@ from attnbench.results.diff import Diff, Row, newest, some
 from attnbench.results.sentinels import moved
 from attnbench.shorten import shorten
 from attnbench.specs.case import Case
-from attnbench.timing.sentinels import Sentinels, drift
+from attnbench.timing.sentinels import DRIFT, Sentinels, drift
 from attnbench.units import change_in_percent, clock_column
 
-_SHIFT = math.log(1.02)  # beyond this two readings of a rate or of a clock are not alike
 _CASES, _KERNELS = 4, 3  # that one line names
 _KERNEL_WIDTH = 72
 
@@ -155,7 +154,7 @@ def _middle(values: Sequence[float | None]) -> float | None:
 
 
 def _beyond(shift: Mapping[str, float]) -> bool:
-    return any(abs(change) > _SHIFT for change in shift.values())
+    return any(abs(change) > DRIFT for change in shift.values())
 
 
 def _clocks(diff: Diff, pairs: Sequence[Pair]) -> list[str]:
@@ -165,7 +164,7 @@ def _clocks(diff: Diff, pairs: Sequence[Pair]) -> list[str]:
         for pair in pairs
         if (before := sm_clock(pair.base)) and (after := sm_clock(pair.head))
     ]
-    other = [each for each in known if abs(math.log(each[2] / each[1])) > _SHIFT]
+    other = [each for each in known if abs(math.log(each[2] / each[1])) > DRIFT]
     if not other:
         return []
     pair, before, after = max(other, key=lambda each: abs(math.log(each[2] / each[1])))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 WARMUPS, SAMPLES = 2, 7
+DRIFT = math.log(1.02)  # beyond this two readings of a rate or of a clock are not alike
 
 
 @dataclass(frozen=True, slots=True)
