@@ -80,6 +80,20 @@ def test_p_values_test_against_the_margin() -> None:
 
 # The verdicts and their reasons.
 
+
+def test_a_cell_needs_the_more_rounds_the_more_others_are_compared_beside_it() -> None:
+    """Each must pass a stricter level then."""
+    spread = (100e-6, 102e-6, 98e-6)
+    moved = apart(spread, tuple(1.06 * time for time in spread))
+    needed = list[int | None]()
+    for others in (20, 200):
+        still = [replace(apart(spread, spread), key=f"still {n}") for n in range(others)]
+        found = compare([moved, *still], known(QUIET))[0]
+        assert found.verdict == "unclear"
+        needed.append(found.rounds_needed)
+    assert needed == [10, 11]
+
+
 STEADY = (100e-6, 100.1e-6, 99.9e-6)
 
 

@@ -213,6 +213,32 @@ def test_a_wrong_result_is_found(spoil: object, message: str) -> None:
         check(ready, seed=0)
 
 
+@pytest.mark.parametrize("head", [0, 3])
+@pytest.mark.parametrize(
+    "token",
+    [0, 13, 14, 99, 200, 213, 214, 299],
+    ids=[
+        f"{token} of the {request} request"
+        for request in ("first", "last")
+        for token in ("first token", "token before a page", "token that opens a page", "last token")
+    ],
+)
+def test_a_wrong_row_at_the_edge_of_a_request_or_of_a_page_is_always_found(
+    token: int, head: int
+) -> None:
+    """Of 1200 rows 64 are drawn. The first page of new tokens begins 14 after 50 cached ones."""
+    ready = prepared(small_case(spec="3q100kv150", block_size=16))
+    right = ready.calls[0]
+
+    def wrong() -> None:
+        right()
+        ready.outputs[0][token, head] *= 2  # type: ignore[attr-defined]
+
+    ready.calls = [wrong]
+    with pytest.raises(WrongResult, match=r"got .* where the reference has"):
+        check(ready, seed=0)
+
+
 def test_a_set_that_timing_never_wrote_is_found_afterwards() -> None:
     ready = prepared(small_case(), sets=3)
     for index in range(3):

@@ -15,6 +15,7 @@ from attnbench.analysis.fields import spec
 from attnbench.compat.trtllm_csv import COLUMNS, write_trtllm_csv
 from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError, UsageError
+from attnbench.families import cost
 from attnbench.provenance.machine import Machine
 from attnbench.reporting.tables import results_table
 from attnbench.results.report import read_run
@@ -136,6 +137,16 @@ def test_what_cannot_fit_is_refused_with_the_sizes(monkeypatch: pytest.MonkeyPat
     fits = prefill("torch", "bf16", "4q2k")
     assert memory_refusal(fits, H200) is None
     assert "for 5000 working sets" in str(memory_refusal(fits, H200, sets=5000))
+
+
+@pytest.mark.parametrize(("missing", "fits"), [(0, True), (1, False)])
+def test_what_needs_more_than_is_free_is_refused(
+    monkeypatch: pytest.MonkeyPatch, missing: int, fits: bool
+) -> None:
+    case = prefill("torch", "bf16", "256q128k")
+    needed = sum(cost(case, 0).byte_terms.values())
+    monkeypatch.setattr(memory, "free_memory", lambda machine: needed - missing)
+    assert (memory_refusal(case, H200) is None) is fits
 
 
 def test_free_memory_of_a_cpu_is_what_the_system_could_give() -> None:

@@ -126,6 +126,23 @@ def test_another_clock_and_a_label_of_one_side_are_told(tmp_path: Path) -> None:
     assert "outliers in head" not in text
 
 
+@pytest.mark.parametrize(("clock", "is_told"), [(1.95e9, False), (1.93e9, True), (2.03e9, True)])
+def test_a_clock_is_another_from_2_percent_on(tmp_path: Path, clock: float, is_told: bool) -> None:
+    text = told(
+        tmp_path,
+        {PREFILL: outcomes(PREFILL, clock=1.98e9)},
+        {PREFILL: outcomes(PREFILL, clock=clock)},
+    )
+    assert ("the SM clock differs by over 2 %" in text) is is_told
+
+
+@pytest.mark.parametrize(("rate", "is_told"), [(0.985, False), (0.975, True), (1.025, True)])
+def test_a_device_has_moved_from_2_percent_on(tmp_path: Path, rate: float, is_told: bool) -> None:
+    same = {PREFILL: outcomes(PREFILL)}
+    text = told(tmp_path, same, same, sentinels=(rate, 1.0))
+    assert ("the device itself moved" in text) is is_told
+
+
 def test_a_device_that_moved_is_told_and_taken_off_beside_the_change(tmp_path: Path) -> None:
     text = told(
         tmp_path,

@@ -78,6 +78,14 @@ def test_only_what_fulfils_all_conditions_is_kept(
     assert [str(each.case.batch) for each in kept] == specs
 
 
+@pytest.mark.parametrize(
+    ("digits", "is_found"), [("a" * 40, True), ("a" * 7, True), ("a" * 6, False), ("a" * 3, False)]
+)
+def test_a_commit_may_be_shortened_to_7_digits(store: Store, digits: str, is_found: bool) -> None:
+    where = [parse_condition(f"commit={digits}")]
+    assert bool(select(store, "main", where=where).measurements) is is_found
+
+
 def test_what_ran_counts_over_what_was_asked_for(tmp_path: Path) -> None:
     case = replace(attn("q512"), block_size=16)
     with Store.open(tmp_path / "where.db") as store:
