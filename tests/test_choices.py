@@ -1,35 +1,39 @@
 """What a sweep over thresholds or splits comes to, on stored rounds."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from attnbench.analysis.choices import best_choice, by_knob
-from attnbench.analysis.series import series_of
-from attnbench.records import Measurement
+from attnbench.db.store import Store
+from attnbench.provenance.machine import Machine
+from attnbench.records import Status
 from attnbench.reporting.choices import choice_lines
+from attnbench.results.cohort import cohorts
 from attnbench.specs.case import Value
-from tests.stored_results import measured, mla, timed
+from tests.stored_results import CPU, H200, Results, failed, mla, store_run, timed
 
 SPEC = "8q4kv1k"
 Times = Mapping[Value | None, tuple[float, ...]]
 US = 1e-6
 
 
-def swept(folder: Path, knob: str, times: Times, spec: str = SPEC) -> list[Measurement]:
+def swept(knob: str, times: Times, spec: str = SPEC) -> Results:
     """Rounds, in microseconds, of one backend under each value; None without the knob."""
-    cases = {
+    return {
         mla(spec, "x", **({} if value is None else {knob: value})): timed(
             mla(spec, "x"), *(t * US for t in each)
         )
         for value, each in times.items()
     }
-    return measured(folder, cases)
 
 
-def lines(measurements: list[Measurement]) -> list[str]:
-    return choice_lines(series_of(measurements))
+def lines(folder: Path, results: Results, machine: Machine = CPU) -> list[str]:
+    with Store.open(folder / "measured.db") as store:
+        run = store_run(store, results, machine=machine)
+        (cohort,) = cohorts(store.measurements([run]), {run: store.run(run)})
+    return choice_lines(cohort)
 
 
 @pytest.mark.parametrize(
@@ -45,38 +49,40 @@ def lines(measurements: list[Measurement]) -> list[str]:
         ),
         (
             {1: (90.0, 90.2, 90.1), 4: (40.0, 40.1, 40.0), None: (44.0, 44.1, 44.0)},
-            "best splits 4 (40.0 us); 1 takes 2.25x; auto's regret +10.0 % (+9.8 to +10.2 %)",
+            "best splits 4 (40.0 us); 1 takes 2.25x; auto's regret +10.0 % [+9.8, +10.2]",
         ),
         (
             {1: (90.0, 90.2, 90.1), None: (40.0, 40.1, 40.0)},
-            "best splits auto (40.0 us); 1 takes 2.25x; auto's regret 0 %",
+            "best splits auto (40.0 us); 1 takes 2.25x; auto's regret none",
         ),
-        # One round each: told apart by the intervals of their medians.
-        ({1: (90.0,), 4: (40.0,)}, "best splits 4 (40.0 us); 1 takes 2.25x"),
-        ({1: (40.2,), 4: (40.0,)}, "best splits 4 (40.0 us), tied with 1"),
+        (
+            {1: (40.0, 44.0, 36.0), 4: (43.0, 39.0, 41.0), 8: (80.0, 80.0, 80.0)},
+            "best splits 1 (39.9 us); 4 unclear at 1.03x, 8 takes 2.01x",
+        ),
+        # One round each: nothing is the best, and nothing ties.
+        ({1: (90.0,), 4: (40.0,)}, "quickest splits 4 (40.0 us); 1 takes 2.25x"),
+        ({1: (40.2,), 4: (40.0,)}, "quickest splits 4 (40.0 us); 1 takes 1.00x"),
+        (
+            {1: (40.0,), None: (44.0,)},
+            "quickest splits 1 (40.0 us); auto takes 1.10x",
+        ),
     ],
 )
 def test_a_sweep_ends_in_the_best_value_its_ties_and_autos_regret(
     tmp_path: Path, times: Times, line: str
 ) -> None:
-    assert lines(swept(tmp_path, "num_splits", times)) == [f"x {SPEC}: {line}"]
+    assert lines(tmp_path, swept("num_splits", times)) == [f"x {SPEC}: {line}"]
 
 
-def test_a_difference_that_may_be_chance_is_a_tie(tmp_path: Path) -> None:
-    times: Times = {1: (40.0, 44.0, 36.0), 4: (43.0, 39.0, 41.0)}
-    (line,) = lines(swept(tmp_path, "num_splits", times))
-    assert line.endswith("tied with 4")
-
-
-def test_thresholds_that_split_a_batch_alike_are_tied_whatever_they_took(tmp_path: Path) -> None:
+def test_thresholds_that_split_a_batch_alike_are_the_same_work(tmp_path: Path) -> None:
     times: Times = {1: (40.0, 40.1, 40.0), 4: (45.0, 45.1, 45.0)}
-    (line,) = lines(swept(tmp_path, "threshold", times))
-    assert line == f"x {SPEC}: best threshold 1 (40.0 us), tied with 4"
+    (line,) = lines(tmp_path, swept("threshold", times))
+    assert line == f"x {SPEC}: best threshold 1 (40.0 us), the same work as 4"
 
 
 def test_one_value_alone_is_no_sweep(tmp_path: Path) -> None:
     for value in (4, None):
-        assert lines(swept(tmp_path, "num_splits", {value: (40.0, 40.1)})) == []
+        assert lines(tmp_path, swept("num_splits", {value: (40.0, 40.1)})) == []
 
 
 def test_each_batch_and_backend_has_a_line_of_its_own(tmp_path: Path) -> None:
@@ -86,15 +92,24 @@ def test_each_batch_and_backend_has_a_line_of_its_own(tmp_path: Path) -> None:
         for backend in ("x", "y")
         for splits in (2, 4)
     }
-    found = lines(measured(tmp_path, cases))
+    found = lines(tmp_path, cases)
     assert [line.partition(":")[0] for line in found] == [
         f"{backend} {spec}" for spec in ("2q1kv1k", "4q1kv1k") for backend in ("x", "y")
     ]
 
 
 def test_a_value_without_a_time_is_left_out(tmp_path: Path) -> None:
-    (group,) = by_knob(
-        series_of(swept(tmp_path, "num_splits", {2: (1.0,), 4: (2.0,)})), "num_splits"
-    )
-    assert set(group) == {2, 4}
-    assert best_choice({2: group[2]}) is None
+    results = {
+        mla(SPEC, "x", num_splits=2): timed(mla(SPEC), 1e-5, 1e-5),
+        mla(SPEC, "x", num_splits=4): failed(Status.OOM, "out of memory"),
+    }
+    assert lines(tmp_path, results) == []
+
+
+def test_a_time_that_cannot_be_is_no_best_value(tmp_path: Path) -> None:
+    results = {
+        (case := replace(mla(SPEC, "x", num_splits=n), dtype="bf16")): timed(case, t, t)
+        for n, t in ((2, 1e-3), (4, 1.1e-3), (8, 1e-12))
+    }
+    found = lines(tmp_path, results, H200)
+    assert found == [f"x {SPEC}: best splits 2 (1.00 ms); 4 takes 1.10x"]

@@ -12,10 +12,10 @@ import pytest
 from attnbench.analysis.estimate import ASSUMED_NOISE
 from attnbench.analysis.field_pairs import contrast
 from attnbench.analysis.lint import lint
-from attnbench.analysis.optimum import AUTO, Setting, optima, propose
-from attnbench.analysis.series import Series, series_of
-from attnbench.analysis.tuning import Times, best_setting, cross_fitted, tuned
-from attnbench.analysis.winner import winners
+from attnbench.analysis.optimum import optima, propose
+from attnbench.analysis.ranking import AUTO
+from attnbench.analysis.series import Series, Times, series_of
+from attnbench.analysis.tuning import Setting, best_setting, cross_fitted, tuned
 from attnbench.db.store import Store
 from attnbench.db.transfer import export
 from attnbench.errors import UsageError
@@ -42,6 +42,7 @@ from tests.stored_results import (
 )
 
 NOISE = lambda _: ASSUMED_NOISE  # noqa: E731
+OF_SERIES = lambda series, cell: ASSUMED_NOISE  # noqa: E731
 SM100 = "needs SM100; this is SM90 (NVIDIA H200)"
 
 
@@ -65,10 +66,14 @@ def of_each(
 def test_a_round_is_never_judged_by_its_own_choice() -> None:
     a: Setting = (("k", 1),)
     b: Setting = (("k", 2),)
-    settings: dict[Setting, Times] = {a: {0: 1.0, 1: 5.0, 2: 1.0}, b: {0: 2.0, 1: 2.0, 2: 2.0}}
-    assert best_setting(settings, {0, 1, 2}) == a
-    # Without round 0 or 2 the other looks better, so the lucky rounds of the first do not count.
-    assert cross_fitted(settings) == {0: 2.0, 1: 5.0, 2: 2.0}
+    first, second, third = (1, 0), (1, 1), (1, 2)
+    settings: dict[Setting, Times] = {
+        a: {first: 1.0, second: 5.0, third: 1.0},
+        b: {first: 2.0, second: 2.0, third: 2.0},
+    }
+    assert best_setting(settings, settings[a]) == a
+    # Without the first or third the other looks better, so the lucky rounds do not count.
+    assert cross_fitted(settings) == {first: 2.0, second: 5.0, third: 2.0}
 
 
 def test_tuning_equal_settings_gains_nothing() -> None:
@@ -76,7 +81,7 @@ def test_tuning_equal_settings_gains_nothing() -> None:
     logs = []
     for _ in range(400):
         settings: dict[Setting, Times] = {
-            (("k", k),): {r: math.exp(at.gauss(0, 0.05)) for r in range(3)} for k in range(6)
+            (("k", k),): {(1, r): math.exp(at.gauss(0, 0.05)) for r in range(3)} for k in range(6)
         }
         logs += [math.log(t) for t in cross_fitted(settings).values()]
     assert abs(sum(logs) / len(logs)) < 0.01  # the best of each would be 0.06 too good
@@ -115,23 +120,22 @@ def test_a_winner_shares_its_place_with_what_noise_cannot_tell_from_it(tmp_path:
         for spec in [f"{n}q1kv1k" for n in range(1, 13)]
         for backend, seconds in (("naive", 3e-5), ("sdpa", 2e-5), ("flash", 2.002e-5))
     ]
-    found = winners(listed(tmp_path, of_each(cases)), (), NOISE)
-    assert len(found) == 12
-    for won in found:
-        both = {won.best.case.backend, *(tie.case.backend for tie in won.ties)}
-        assert both == {"sdpa", "flash"}
-        assert [rival.case.backend for rival, _ in won.slower] == ["naive"]
+    found = winner_answer(listed(tmp_path, of_each(cases)), WinnerAnswer(), NOISE)
+    assert found.lines[0] == "best of 12 workloads: flash tied in 12; sdpa tied in 12"
+    (table,) = found.tables
+    assert {*table.columns["best"], *table.columns["ties"]} == {"sdpa", "flash"}
+    assert {*table.columns["next"]} == {"naive"}
 
 
-def test_single_rounds_show_neither_a_win_nor_a_tie(tmp_path: Path) -> None:
+def test_rounds_that_do_not_agree_leave_the_winner_unclear(tmp_path: Path) -> None:
     cases = [attn("q1kv1k", "naive"), attn("q1kv1k", "sdpa")]
-    single = {case: timed(case, t) for case, t in zip(cases, (3e-5, 2e-5), strict=True)}
-    (won,) = winners(listed(tmp_path, single), (), NOISE)
-    assert won.best.case.backend == "sdpa"
-    assert (won.ties, won.slower) == ((), ())
-    assert [(rival.case.backend, round(ratio, 2)) for rival, ratio in won.unknown] == [
-        ("naive", 1.5)
-    ]
+    times = ((1e-4, 2e-5, 9e-5), (2e-5, 2e-5, 2e-5))
+    results = {case: timed(case, *each) for case, each in zip(cases, times, strict=True)}
+    found = winner_answer(listed(tmp_path, results), WinnerAnswer(), NOISE)
+    assert found.lines[0] == "best of 1 workload: naive unclear in 1; sdpa unclear in 1"
+    (chart,) = found.charts
+    assert isinstance(chart, Heat)
+    assert (chart.texts, chart.values) == ([["unclear\nsdpa\nnaive"]], [[0]])
 
 
 def test_single_rounds_are_quickest_and_no_wins(tmp_path: Path) -> None:
@@ -139,31 +143,23 @@ def test_single_rounds_are_quickest_and_no_wins(tmp_path: Path) -> None:
     results = {case: timed(case, t) for case, t in zip(singles, (3e-5, 2e-5), strict=True)}
     results |= of_each([(attn("q512", "naive"), 5e-5), (attn("q512", "sdpa"), 4e-5)])
     found = winner_answer(listed(tmp_path, results), WinnerAnswer(("batch_size", "kv_len")), NOISE)
-    assert found.lines == [
-        "sdpa is fastest in 1 of 1 workloads",
-        "quickest in single rounds of 1 workload, which show no win (--rounds 3 would): sdpa in 1",
+    assert found.lines[:2] == [
+        "best of 1 workload: sdpa in 1",
+        "quickest in single rounds of 1 workload: sdpa in 1",
     ]
     single, replicated = found.charts
     assert isinstance(single, Heat)
     assert isinstance(replicated, Heat)
     assert (single.values, replicated.values) == ([[0]], [[1]])
-    assert single.texts == [["sdpa\n1.50x"]]
-
-
-def test_the_next_is_the_nearest_whatever_its_rounds(tmp_path: Path) -> None:
-    cases = [attn("q1kv1k", name) for name in ("sdpa", "naive", "flash")]
-    times = ([2e-5, 2e-5, 2.001e-5], [2.02e-5], [4e-5, 4e-5, 4.001e-5])
-    results = {case: timed(case, *each) for case, each in zip(cases, times, strict=True)}
-    (won,) = winners(listed(tmp_path, results), (), NOISE)
-    assert won.next is not None
-    assert won.next[0].case.backend == "naive"
+    assert single.texts == [["quickest\nsdpa\n1.50x"]]
 
 
 def test_an_optimum_of_single_rounds_has_no_ties_and_no_rule(tmp_path: Path) -> None:
     cases = splits("q1kv1k", {None: 3e-5, 1: 3.01e-5, 8: 2e-5})
     results = {case: timed(case, seconds) for case, seconds in cases}
-    found = optima(listed(tmp_path, results), "num_splits", NOISE)
-    assert [each.ties for each in found] == [()]
+    found = optima(listed(tmp_path, results), "num_splits", OF_SERIES)
+    assert [each.at("tie") for each in found] == [[]]
+    assert [each.regret for each in found] == [None]
     assert propose(found, lambda case: len(case.batch)) is None
 
 
@@ -193,7 +189,7 @@ def test_an_optimum_tells_the_regret_of_auto_and_a_rule(tmp_path: Path) -> None:
     for length in (1, 4, 16):
         cases += splits(f"q1kv{length}k", {None: 3e-5, 1: 4e-5, 8: 2e-5, 16: 2.001e-5})
         cases += splits(f"64q1kv{length}k", {None: 5e-5, 1: 5e-5, 8: 9e-5, 16: 9e-5})
-    found = optima(listed(tmp_path, of_each(cases)), "num_splits", NOISE)
+    found = optima(listed(tmp_path, of_each(cases)), "num_splits", OF_SERIES)
     small, large = found[0], found[1]
     assert small.best in ((("num_splits", 8),), (("num_splits", 16),))
     assert small.regret is not None
@@ -325,7 +321,7 @@ def test_nothing_but_refusals_is_no_answer(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        ("winner: {}", "sdpa is fastest in 3 of 3 workloads"),
+        ("winner: {}", "best of 3 workloads: sdpa in 3"),
         ("growth: {layers: 32}", "sdpa: 32 layers take 96.0 ms at q2k; from 1k to 2k it grows as"),
     ],
 )

@@ -8,8 +8,9 @@ from statistics import fmean
 from attnbench.analysis.axes import axis_text
 from attnbench.analysis.compare import compare
 from attnbench.analysis.estimate import Cell, Noise
+from attnbench.analysis.pairing import cell_between
 from attnbench.analysis.series import Series
-from attnbench.analysis.tuning import Timed, cell, tuned
+from attnbench.analysis.tuning import Contender, tuned
 from attnbench.analysis.verdict import Comparison
 
 # Fields that are another's consequence: with another backend these need not be equal.
@@ -23,8 +24,8 @@ _FOLLOWS = {
 class Contrasted:
     """One cell: the second side's time over the first's, with its verdict."""
 
-    base: Timed
-    head: Timed
+    base: Contender
+    head: Contender
     comparison: Comparison
 
 
@@ -42,8 +43,8 @@ def contrast(
         sides.append({_rest(each, field): each for each in tuned(found, tune)})
     base, head = sides
     places = [(base[rest], head[rest]) for rest in base if rest in head]
-    cells = [cell(f"{at}", b.times, h.times) for at, (b, h) in enumerate(places)]
-    both = [(place, c) for place, c in zip(places, cells, strict=True) if c is not None]
+    cells = [cell_between(f"{at}", b.times, h.times) for at, (b, h) in enumerate(places)]
+    both = [(place, c) for place, c in zip(places, cells, strict=True) if c.paired]
     comparisons = compare([c for _, c in both], noise)
     return [
         Contrasted(*place, comparison)
@@ -56,5 +57,5 @@ def mean_ratio(cells: Sequence[Contrasted]) -> float:
     return math.exp(fmean(math.log(each.comparison.ratio) for each in cells))
 
 
-def _rest(timed: Timed, field: str) -> object:
+def _rest(timed: Contender, field: str) -> object:
     return timed.case.without(field, *_FOLLOWS.get(field, ()))

@@ -3,35 +3,54 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import fmean
 
-from attnbench.analysis.compare import compare
-from attnbench.analysis.estimate import Cell, Noise
-from attnbench.analysis.series import Series
-from attnbench.analysis.tuning import Times, best_setting, cell, cross_fitted, times_of
+from attnbench.analysis.ranking import AUTO, NoiseOf, Place, Ranking, Standing, rank_groups, regrets
+from attnbench.analysis.series import Series, Times
+from attnbench.analysis.tuning import (
+    Contender,
+    Round,
+    Setting,
+    by_setting,
+    common_rounds,
+    setting_of,
+    without_knobs,
+)
 from attnbench.analysis.verdict import Comparison
-from attnbench.specs.case import Case, Value
-
-Setting = tuple[tuple[str, Value], ...]
-AUTO: Setting = ()
+from attnbench.specs.case import Case
 
 
 @dataclass(frozen=True, slots=True)
 class Optimum:
-    """One workload of one backend; the case is without the knob."""
+    """One workload of one backend, which has times for two settings of the knob or more."""
 
-    case: Case
+    knob: str
+    ranking: Ranking
     settings: Mapping[Setting, Times]
-    best: Setting
-    ties: tuple[Setting, ...]  # others not slower outside noise, as far as rounds can tell
-    regret: Comparison | None  # auto's time over the tuned one's; None without auto
+    regret: Comparison | None  # auto's time over the cross-fitted best's; None where not known
 
-    def ratio(self, setting: Setting) -> float:
-        """A setting's time over auto's, the geometric mean over common rounds."""
-        base, head = self.settings[AUTO], self.settings[setting]
-        shared = base.keys() & head.keys()
-        return math.exp(fmean(math.log(head[r] / base[r]) for r in shared))
+    @property
+    def case(self) -> Case:
+        """The case without the knob."""
+        return without_knobs(self.ranking.best.series.case, (self.knob,))
+
+    @property
+    def standings(self) -> dict[Setting, Standing]:
+        """Where each setting stands, the best first."""
+        return {
+            setting_of(each.contender.series.case, (self.knob,)): each
+            for each in self.ranking.standings
+        }
+
+    @property
+    def best(self) -> Setting:
+        """The setting of least time."""
+        return next(iter(self.standings))
+
+    def at(self, *places: Place) -> list[Setting]:
+        """The settings at these places, from fast to slow."""
+        return [setting for setting, each in self.standings.items() if each.place in places]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,56 +62,17 @@ class Rule:
     worst: float
 
 
-def optima(listed: Sequence[Series], knob: str, noise: Callable[[Cell], Noise]) -> list[Optimum]:
+def optima(listed: Sequence[Series], knob: str, noise: NoiseOf) -> list[Optimum]:
     """The optimum of each case that has times for two settings of the knob or more."""
-    groups: dict[Case, dict[Setting, Times]] = defaultdict(dict)
-    for series in listed:
-        if series.timed:
-            rest = tuple(each for each in series.case.knobs if each[0] != knob)
-            setting = tuple(each for each in series.case.knobs if each[0] == knob)
-            groups[replace(series.case, knobs=rest)][setting] = times_of(series)
-    several = {case: settings for case, settings in groups.items() if len(settings) > 1}
-    best = {case: best_setting(s, _rounds(s)) for case, s in several.items()}
-    ties = _ties(several, best, noise)
-    regrets = _regrets(several, noise)
+    groups = [group for group in by_setting(listed, (knob,)) if len(group) > 1]
+    settings = [{s: series.times for s, series in group.items()} for group in groups]
+    rankings = rank_groups([[*map(Contender.of, group.values())] for group in groups], noise)
+    firsts = [next(iter(group.values())) for group in groups]
+    lost = regrets(settings, lambda at, cell: noise(firsts[at], cell))
     return [
-        Optimum(case, settings, best[case], tuple(ties[case]), regrets.get(case))
-        for case, settings in several.items()
+        Optimum(knob, ranking, times, regret)
+        for ranking, times, regret in zip(rankings, settings, lost, strict=True)
     ]
-
-
-def _ties(
-    groups: Mapping[Case, Mapping[Setting, Times]],
-    best: Mapping[Case, Setting],
-    noise: Callable[[Cell], Noise],
-) -> dict[Case, list[Setting]]:
-    places = [
-        (case, setting, found)
-        for case, settings in groups.items()
-        for setting, times in settings.items()
-        if setting != best[case]
-        and (found := cell(case.key, settings[best[case]], times)) is not None
-    ]
-    ties: dict[Case, list[Setting]] = {case: [] for case in groups}
-    verdicts = compare([found for *_, found in places], noise)
-    for (case, setting, _), verdict in zip(places, verdicts, strict=True):
-        if verdict.low is not None and verdict.verdict != "slower":
-            ties[case].append(setting)
-    return ties
-
-
-def _regrets(
-    groups: Mapping[Case, Mapping[Setting, Times]], noise: Callable[[Cell], Noise]
-) -> dict[Case, Comparison]:
-    """Auto against the tuned time, whose rounds were chosen by the others."""
-    places = [
-        (case, found)
-        for case, settings in groups.items()
-        if AUTO in settings
-        and (found := cell(case.key, cross_fitted(settings), settings[AUTO])) is not None
-    ]
-    verdicts = compare([found for _, found in places], noise)
-    return {case: verdict for (case, _), verdict in zip(places, verdicts, strict=True)}
 
 
 def propose(found: Sequence[Optimum], axis: Callable[[Case], Hashable]) -> Rule | None:
@@ -124,22 +104,16 @@ def _ratios(members: Sequence[Optimum]) -> list[float]:
     return found
 
 
-def _common_best(members: Sequence[Optimum], without: int | None) -> Setting:
+def _common_best(members: Sequence[Optimum], without: Round | None) -> Setting:
     """The setting, of those that all workloads have, with the least mean ln time."""
     shared = [s for s in members[0].settings if all(s in each.settings for each in members)]
 
     def mean(setting: Setting) -> float:
         logs = [
-            math.log(time)
+            math.log(each.settings[setting][round_])
             for each in members
-            for round_, time in each.settings[setting].items()
-            if round_ != without
+            for round_ in common_rounds(each.settings) - {without}
         ]
         return fmean(logs) if logs else math.inf
 
     return min(shared, key=mean)
-
-
-def _rounds(settings: Mapping[Setting, Times]) -> set[int]:
-    shared = set.intersection(*(set(times) for times in settings.values()))
-    return shared or set.union(*(set(times) for times in settings.values()))

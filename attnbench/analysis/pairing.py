@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from attnbench.analysis.across import Across, told
 from attnbench.analysis.estimate import Cell
-from attnbench.analysis.series import Series
+from attnbench.analysis.series import Series, Times
 
 # Another family or batch is another question, not a difference to be told of one.
 _NO_NEIGHBOURS = ("family", "batch")
@@ -86,29 +86,32 @@ def pair_up(
 
 
 def cell_of(pair: Pair, turns: Mapping[int, str]) -> Cell:
-    """What of a pair with times on both sides is compared.
+    """Both sides of a pair that has times on both: `cell_between` of them.
 
-    That is all rounds; of interleaved sides those alone that both have, the i-th with the i-th.
-    turns has by its number each run that took turns with others: with those of the same mark.
+    turns has by its number each run that took turns with others: runs with the same mark were one
+    session.
     """
     key = "/".join((*pair.base.key, *pair.head.key))
-    base, head = _by_round(pair.base), _by_round(pair.head)
-    shared = sorted(base.keys() & head.keys())
-    if not (shared and _interleaved(pair, turns)):
-        return Cell(key, pair.base.medians, pair.head.medians, paired=False)
+    return cell_between(key, _in_turns(pair.base, turns), _in_turns(pair.head, turns))
+
+
+def cell_between(key: str, base: Times, head: Times) -> Cell:
+    """Of sides of one session the rounds that both have, each with its own; of others all rounds.
+
+    The rounds of one session were interleaved, so what moves a round moves both sides of it.
+    """
+    shared = sorted(base.keys() & head.keys(), key=lambda at: at[1])
+    if not shared or len({session for session, _ in (*base, *head)}) > 1:
+        return Cell(key, tuple(base.values()), tuple(head.values()), paired=False)
     return Cell(key, tuple(base[r] for r in shared), tuple(head[r] for r in shared), paired=True)
 
 
-def _by_round(series: Series) -> dict[int, float]:
-    return {each.round: each.median for each in series.timed if each.median is not None}
-
-
-def _interleaved(pair: Pair, turns: Mapping[int, str]) -> bool:
-    """Whether both sides are of one run, or of two that took turns with each other."""
-    if len(pair.base.runs) > 1 or len(pair.head.runs) > 1:
-        return False
-    (base,), (head,) = pair.base.runs, pair.head.runs
-    return base == head or (base in turns and turns[base] == turns.get(head))
+def _in_turns(series: Series, turns: Mapping[int, str]) -> Times:
+    """The rounds of a series of one run by the mark of that run, if it has one."""
+    if len(series.runs) > 1:
+        return series.times
+    run = series.first.run
+    return {(turns.get(run, run), n): time for (_, n), time in series.times.items()}
 
 
 def _nearly_paired(

@@ -1,13 +1,14 @@
 """The rounds of a case put together: what a row of a table shows and what `diff` pairs."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from statistics import geometric_mean, median
+from statistics import geometric_mean
 
 from attnbench.records import Measurement, Status
 from attnbench.specs.case import Case, Value
 
 SeriesKey = tuple[str, str, str]  # hashes of case, method and machine model
+Times = Mapping[tuple[int | str, int], float]  # seconds by session and number of the round
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +56,25 @@ class Series:
         return tuple(each.median for each in self.rounds if each.median is not None)
 
     @property
-    def time(self) -> float | None:
-        """The median of the rounds' medians, seconds per call; None if no round has a time."""
-        return median(self.medians) if self.medians else None
+    def times(self) -> Times:
+        """The median of each timed round, by run and round number."""
+        return {
+            (each.run, each.round): each.median for each in self.rounds if each.median is not None
+        }
 
     @property
-    def mean_time(self) -> float | None:
-        """The geometric mean of the rounds' medians: what a verdict's ratio is a ratio of."""
-        return geometric_mean(self.medians) if self.medians else None
+    def time(self) -> float | None:
+        """The geometric mean of the rounds' medians, seconds per call; None if none has a time.
+
+        Every table, diff, study and page shows this one: ratios of such means are the means of
+        the rounds' ratios, which is what verdicts are on.
+        """
+        return mean_time(self.medians) if self.medians else None
+
+    @property
+    def split(self) -> int:
+        """How many requests took the decode path; the series must have a time."""
+        return self.timed[0].outcome.decode_requests
 
     @property
     def spread(self) -> float | None:
@@ -116,6 +128,11 @@ class Series:
     def _rate(self, work: float) -> float | None:
         time = self.time
         return work / time if work and time else None
+
+
+def mean_time(rounds: Collection[float]) -> float:
+    """The geometric mean of one or more rounds, a single one as it is."""
+    return geometric_mean(rounds) if len(rounds) > 1 else next(iter(rounds))
 
 
 def series_of(measurements: Iterable[Measurement]) -> list[Series]:

@@ -1,34 +1,50 @@
-"""An implementation at its best setting, judged fairly: no round chooses what it is timed by.
+"""What is ranked or contrasted: a series, or an implementation at its best setting of some knobs.
 
-The best of several noisy times is too good. So the setting of each round is the one that the other
+The best of several noisy times is too good. So an implementation with several settings is judged
+fairly: no round chooses what it is timed by. The setting of each round is the one that the other
 rounds found best, and only then its time of that round counts.
 """
 
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean, geometric_mean
+from statistics import fmean
 
-from attnbench.analysis.estimate import Cell
-from attnbench.analysis.series import Series
+from attnbench.analysis.series import Series, Times, mean_time
 from attnbench.specs.case import Case, Value
 
-Times = Mapping[int, float]  # seconds by round
+Setting = tuple[tuple[str, Value], ...]  # knobs by name; empty where all is left to the backend
+Round = tuple[int | str, int]  # as in Times
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
-    """A case, its tuned knobs taken out, with a time a round; `chosen` is best in all rounds."""
+class Contender:
+    """A series with a time, or several that differ in the tuned knobs alone, as one."""
 
-    case: Case
+    series: Series  # at the setting that is best in all rounds
     times: Times
-    chosen: tuple[tuple[str, Value], ...] = ()
+    knobs: tuple[str, ...] = ()  # that were tuned
     num_settings: int = 1
+
+    @classmethod
+    def of(cls, series: Series) -> "Contender":
+        """A series as it is."""
+        return cls(series, series.times)
+
+    @property
+    def case(self) -> Case:
+        """The case without its tuned knobs."""
+        return without_knobs(self.series.case, self.knobs)
+
+    @property
+    def chosen(self) -> Setting:
+        """The setting of the tuned knobs that is best in all rounds."""
+        return setting_of(self.series.case, self.knobs)
 
     @property
     def seconds(self) -> float:
         """The geometric mean of the rounds."""
-        return geometric_mean(self.times.values())
+        return mean_time(self.times.values())
 
     @property
     def name(self) -> str:
@@ -38,64 +54,63 @@ class Timed:
         return ", ".join([self.case.backend, *beside, *settings])
 
 
-def times_of(series: Series) -> dict[int, float]:
-    """The median of each timed round."""
-    return {each.round: each.median for each in series.timed if each.median is not None}
-
-
-def tuned(listed: Sequence[Series], knobs: Collection[str]) -> list[Timed]:
+def tuned(listed: Sequence[Series], knobs: Collection[str]) -> list[Contender]:
     """The series that have a time, those that differ in `knobs` alone as one."""
-    groups: dict[Case, list[Series]] = {}
+    return [_tuned(settings, tuple(knobs)) for settings in by_setting(listed, knobs)]
+
+
+def by_setting(listed: Sequence[Series], knobs: Collection[str]) -> list[dict[Setting, Series]]:
+    """The series that have a time, grouped by all else than `knobs`, by their values of these."""
+    groups: dict[object, dict[Setting, Series]] = {}
     for series in listed:
         if series.timed:
-            groups.setdefault(_without(series.case, knobs), []).append(series)
-    return [_best(case, group, knobs) for case, group in groups.items()]
+            rest = without_knobs(series.case, knobs), series.cache_state
+            groups.setdefault(rest, {})[setting_of(series.case, knobs)] = series
+    return list(groups.values())
 
 
-def _without(case: Case, knobs: Collection[str]) -> Case:
+def without_knobs(case: Case, knobs: Collection[str]) -> Case:
+    """The case with these knobs left to the backend."""
     return replace(case, knobs=tuple(knob for knob in case.knobs if knob[0] not in knobs))
 
 
-def _best(case: Case, group: Sequence[Series], knobs: Collection[str]) -> Timed:
-    by_setting = {
-        tuple(knob for knob in series.case.knobs if knob[0] in knobs): times_of(series)
-        for series in group
-    }
-    times = cross_fitted(by_setting)
-    return Timed(case, times, best_setting(by_setting, times), len(by_setting))
+def setting_of(case: Case, knobs: Collection[str]) -> Setting:
+    """The values of these knobs that the case asks for."""
+    return tuple(knob for knob in case.knobs if knob[0] in knobs)
 
 
-def cross_fitted(settings: Mapping[tuple[tuple[str, Value], ...], Times]) -> dict[int, float]:
+def cross_fitted(settings: Mapping[Setting, Times]) -> Times:
     """For each round that all settings have, the time of what the other rounds chose.
 
     With a single round it is that round's best, which is too good where there are several.
     """
-    shared = set.intersection(*(set(times) for times in settings.values()))
+    shared = common_rounds(settings)
     if not shared:  # a setting failed in some rounds: the one with the most rounds stands for all
-        most = max(settings, key=lambda setting: len(settings[setting]))
-        return dict(settings[most])
+        return max(settings.values(), key=len)
     return {
         round_: settings[best_setting(settings, shared - {round_} or shared)][round_]
-        for round_ in sorted(shared)
+        for round_ in min(settings.values(), key=len)
+        if round_ in shared
     }
 
 
-def best_setting(
-    settings: Mapping[tuple[tuple[str, Value], ...], Times], rounds: Collection[int]
-) -> tuple[tuple[str, Value], ...]:
+def common_rounds(settings: Mapping[Setting, Times]) -> set[Round]:
+    """The rounds in which every setting has a time."""
+    return set.intersection(*(set(times) for times in settings.values()))
+
+
+def best_setting(settings: Mapping[Setting, Times], rounds: Collection[Round]) -> Setting:
     """The setting with the least mean ln time over these rounds."""
 
-    def mean(setting: tuple[tuple[str, Value], ...]) -> float:
+    def mean(setting: Setting) -> float:
         logs = [math.log(t) for r, t in settings[setting].items() if r in rounds]
         return fmean(logs) if logs else math.inf
 
     return min(settings, key=mean)
 
 
-def cell(key: str, base: Times, head: Times) -> Cell | None:
-    """The rounds that both sides have, the i-th with the i-th; None if they share none."""
-    shared = sorted(base.keys() & head.keys())
-    if not shared:
-        return None
-    sides = tuple(base[r] for r in shared), tuple(head[r] for r in shared)
-    return Cell(key, *sides, paired=True)
+def _tuned(settings: Mapping[Setting, Series], knobs: tuple[str, ...]) -> Contender:
+    by_setting = {setting: series.times for setting, series in settings.items()}
+    times = cross_fitted(by_setting)
+    best = best_setting(by_setting, times)
+    return Contender(settings[best], times, knobs, len(settings))

@@ -2,59 +2,57 @@
 
 from collections.abc import Sequence
 
-from attnbench.analysis.choices import Best, Rival, best_choice, by_knob
 from attnbench.analysis.fields import batch_text
-from attnbench.analysis.series import Series
-from attnbench.specs.case import Value
-from attnbench.units import change_in_percent, seconds_column, three_digits
+from attnbench.analysis.optimum import Optimum, optima
+from attnbench.analysis.ranking import AUTO, Place, Standing
+from attnbench.analysis.tuning import Setting
+from attnbench.reporting.ranking import regret_text
+from attnbench.results.cohort import Cohort
+from attnbench.units import seconds_column, three_digits
 
 # By knob, what its best value is called.
 KNOBS = {"threshold": "threshold", "num_splits": "splits"}
+_BEHIND: tuple[Place, ...] = ("slower", "unclear", "untested")
 
 
-def choice_lines(timed: Sequence[Series]) -> list[str]:
+def choice_lines(cohort: Cohort) -> list[str]:
     """For each knob that was swept, the best value for each batch, and auto's regret."""
-    lines = []
-    for knob, name in KNOBS.items():
-        for group in by_knob(timed, knob):
-            best = best_choice(group)
-            if best is not None:
-                lines.append(_line(best, name))
-    return lines
+    return [
+        _line(found, name)
+        for knob, name in KNOBS.items()
+        if any(each.case.knob(knob) is not None for each in cohort.right)
+        for found in optima(cohort.right, knob, cohort.noise_of)
+    ]
 
 
-def _line(best: Best, name: str) -> str:
-    case = best.series.case
-    unit, (time,) = seconds_column([best.series.time])
-    text = f"{case.backend} {batch_text(case)}: best {name} {_text(best.value)} ({time} {unit})"
-    if best.tied:
-        text += f", tied with {', '.join(map(_text, best.tied))}"
-    worse = [rival for rival in best.rivals if not rival.tied and rival.value is not None]
-    if worse:
-        text += f"; {', '.join(map(_slower, worse))}"
-    return text + _regret(best)
+def setting_text(setting: Setting) -> str:
+    """The value of the one knob that is set, auto where it was left to the backend."""
+    return str(setting[0][1]) if setting else "auto"
 
 
-def _regret(best: Best) -> str:
-    """What the backend's own choice costs over the best; nothing where it was not measured."""
-    if best.value is None:
-        return "; auto's regret 0 %"
-    auto = best.rival(None)
-    if auto is None:
-        return ""
-    interval = ""
-    if auto.low is not None and auto.high is not None:
-        interval = f" ({_percent(auto.low)} to {_percent(auto.high)} %)"
-    return f"; auto's regret {_percent(auto.ratio)} %{interval}"
+def _line(found: Optimum, name: str) -> str:
+    unit, (time,) = seconds_column([found.ranking.best.seconds])
+    top = f"{found.ranking.place} {name} {setting_text(found.best)} ({time} {unit})"
+    parts = [f"{found.case.backend} {batch_text(found.case)}: {top}"]
+    if ties := found.at("tie"):
+        parts.append(f"tied with {_listed(ties)}")
+    if alike := found.at("same work"):
+        parts.append(f"the same work as {_listed(alike)}")
+    behind = [
+        _behind(setting, standing)
+        for setting, standing in found.standings.items()
+        if standing.place in _BEHIND and (setting != AUTO or found.regret is None)
+    ]
+    text = "; ".join([", ".join(parts), *([", ".join(behind)] if behind else [])])
+    return text if found.regret is None else f"{text}; auto's regret {regret_text(found.regret)}"
 
 
-def _percent(ratio: float) -> str:
-    return change_in_percent(ratio)
+def _behind(setting: Setting, standing: Standing) -> str:
+    ratio = f"{three_digits(standing.comparison.ratio)}x" if standing.comparison else ""
+    if standing.place == "unclear":
+        return f"{setting_text(setting)} unclear at {ratio}"
+    return f"{setting_text(setting)} takes {ratio}"
 
 
-def _slower(rival: Rival) -> str:
-    return f"{_text(rival.value)} takes {three_digits(rival.ratio)}x"
-
-
-def _text(value: Value | None) -> str:
-    return "auto" if value is None else str(value)
+def _listed(settings: Sequence[Setting]) -> str:
+    return ", ".join(map(setting_text, settings))

@@ -17,12 +17,7 @@ from attnbench.units import percent_column, seconds_column, three_digits
 
 def conclusions(listed: Sequence[Cohort], style: Style, width: int) -> list[str]:
     """Blocks of text: the fixed cost of each implementation, then a line for each contrast."""
-    right = [
-        series
-        for cohort in listed
-        for series, wrong in zip(cohort.timed, cohort.wrong, strict=True)
-        if not wrong
-    ]
+    right = [series for cohort in listed for series in cohort.right]
     families = {cohort.series[0].case.family: family_of(cohort.series[0].case) for cohort in listed}
     blocks = []
     for name, family in families.items():
@@ -97,7 +92,7 @@ def _fixed_costs(listed: Sequence[Series], style: Style, width: int) -> list[str
 
 
 def _fitted(sweep: Sequence[Series]) -> FixedCost | None:
-    known = [(each.case.batch.num_tokens, each.mean_time) for each in sweep]
+    known = [(each.case.batch.num_tokens, each.time) for each in sweep]
     pairs = [(size, time) for size, time in known if time is not None]
     return fixed_cost([size for size, _ in pairs], [time for _, time in pairs])
 

@@ -74,8 +74,8 @@ def _cell(row: Row, device: float | None) -> Json:
     return {
         "verdict": row.verdict,
         "case": _series(base),
-        "base_s": base.mean_time,
-        "head_s": head.mean_time,
+        "base_s": base.time,
+        "head_s": head.time,
         "base_rounds": len(base.medians),
         "head_rounds": len(head.medians),
         **{name: compared.get(name) for name in _COMPARED},

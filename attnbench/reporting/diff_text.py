@@ -89,7 +89,7 @@ def cohort_lines(rows: Sequence[Row], diff: Diff) -> list[str]:
 def verdict_columns(rows: Sequence[Row], diff: Diff) -> list[Column]:
     """A verdict on each row, with what it rests on."""
     head = Cohort([row.pair.head for row in rows], diff.head.runs)
-    times = [row.pair.base.mean_time for row in rows] + [each.mean_time for each in head.series]
+    times = [row.pair.base.time for row in rows] + [each.time for each in head.series]
     unit, texts = seconds_column(times)
     return [
         Column("verdict", [row.verdict for row in rows], left=True),

@@ -36,7 +36,7 @@ def _table(rows: Sequence[GpuRow], diff: GpuDiff, style: Style, width: int) -> s
     method = method_text(head.series[0].first.method)
     rounds = f"{base.rounds} and {head.rounds} rounds"
     lines = [f"{head.series[0].case.family}; {method}; {rounds}", head.shared]
-    unit, texts = seconds_column([each.mean_time for each in (*base.series, *head.series)])
+    unit, texts = seconds_column([each.time for each in (*base.series, *head.series)])
     columns = [
         spec_column(head.series),
         *field_columns(head.fields, head.series),
@@ -96,8 +96,8 @@ def _cell(case: Case, row: GpuRow) -> dict[str, object]:
     base, head = row.fractions
     return {
         "case": case.canonical(),
-        "base_s": row.pair.base.mean_time,
-        "head_s": row.pair.head.mean_time,
+        "base_s": row.pair.base.time,
+        "head_s": row.pair.head.time,
         "time_ratio": row.comparison.ratio,
         "low": row.comparison.low,
         "high": row.comparison.high,

@@ -5,7 +5,6 @@ from statistics import median
 
 from attnbench.analysis.fields import spec
 from attnbench.analysis.series import Series
-from attnbench.analysis.standing import Standing
 from attnbench.families import family_of
 from attnbench.records import Measurement, Outcome, Run
 from attnbench.reporting.budget import Budget
@@ -14,6 +13,7 @@ from attnbench.reporting.columns import field_columns
 from attnbench.reporting.conclusions import conclusions
 from attnbench.reporting.headings import heading_with_batch
 from attnbench.reporting.notes import drifts, numbered, row_notes, what_ran
+from attnbench.reporting.ranking import legend, place_text
 from attnbench.reporting.text_table import WIDTH, Column, Style, grid, items, known, words
 from attnbench.results.cohort import NO_SENTINELS, Cohort, SentinelFacts, cohorts
 from attnbench.results.noise import NoiseLookup, assumed_noise
@@ -24,7 +24,6 @@ from attnbench.units import (
     flop_rate_column,
     percent_column,
     seconds_column,
-    three_digits,
 )
 
 Fact = Callable[[Outcome], float | None]
@@ -67,13 +66,13 @@ def _section_text(
         marks, notes = numbered(row_notes(cohort))
         columns = [*_ids(timed, ids), *result_columns(cohort, marks, host, budget)]
         blocks.append(grid(columns, style, width))
-        lines = [*notes, *what_ran(timed), *drifts(cohort.reached)]
+        lines = [*legend(cohort.rankings), *notes, *what_ran(timed), *drifts(cohort.reached)]
         if budget is not None:
             lines.append(budget.note)
         if host and not _host_columns(timed):
             lines.append("what a call costs the host is not known of these cases")
         blocks.append(items(lines, style, width))
-        blocks.append(items(choice_lines(timed), style, width))
+        blocks.append(items(choice_lines(cohort), style, width))
     blocks.append(items(cohort.failures(), style, width))
     return "\n\n".join(filter(None, blocks))
 
@@ -176,10 +175,10 @@ def _ids(timed: Sequence[Series], shown: bool) -> list[Column]:
 
 
 def _against_best(cohort: Cohort) -> list[Column]:
-    """Each time over the best of its workload with half its 95 % interval, ties called ties."""
-    if not any(each and each.rivals for each in cohort.standings):
+    """Each row's place, or its time over the best's, and half the 95 % interval of that."""
+    if all(ranking.outcome == "alone" for ranking in cohort.rankings):
         return []
-    factors = [MISSING if each is None else factor_text(each) for each in cohort.standings]
+    factors = [MISSING if each is None else place_text(each) for each in cohort.standings]
     reaches = [None if each is None else each.reach for each in cohort.standings]
     unit, texts = percent_column(reaches)
     # Rounds that tell nothing of each other have a reach of any length.
@@ -188,10 +187,3 @@ def _against_best(cohort: Cohort) -> list[Column]:
         for reach, text in zip(reaches, texts, strict=True)
     ]
     return [Column("vs\nbest", factors), *_known("+-", unit, shown)]
-
-
-def factor_text(standing: Standing) -> str:
-    """best, tie, or the time over the best's, e.g. 3.42x."""
-    if standing.place in ("best", "tie"):
-        return standing.place
-    return f"{three_digits(standing.comparison.ratio)}x" if standing.comparison else MISSING

@@ -6,9 +6,10 @@ from functools import cached_property
 
 from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.fields import Fields, batch_text, method_text
+from attnbench.analysis.ranking import Ranking, Standing, rank
 from attnbench.analysis.roofline import is_above_roofline, measured_fraction, roofline_fraction
 from attnbench.analysis.series import Series, series_of
-from attnbench.analysis.standing import Standing, standings
+from attnbench.analysis.tuning import Contender
 from attnbench.families import family_of
 from attnbench.provenance.machine import Machine
 from attnbench.records import Measurement, Run, Status
@@ -66,13 +67,23 @@ class Cohort:
         return list(map(is_above_roofline, self.timed, self.roofline_fractions))
 
     @cached_property
-    def standings(self) -> list[Standing | None]:
-        """Each row against the best of its workload; wrong ones apart."""
-        right = [each for each, wrong in zip(self.timed, self.wrong, strict=True) if not wrong]
-        found = iter(standings(right, self._noise))
-        return [None if wrong else next(found) for wrong in self.wrong]
+    def right(self) -> list[Series]:
+        """The rows whose time can be."""
+        return [each for each, wrong in zip(self.timed, self.wrong, strict=True) if not wrong]
 
-    def _noise(self, series: Series, cell: Cell) -> Noise:
+    @cached_property
+    def rankings(self) -> list[Ranking]:
+        """Each workload's rows against its best, in the order of their first; wrong ones apart."""
+        return rank(map(Contender.of, self.right), self.noise_of)
+
+    @cached_property
+    def standings(self) -> list[Standing | None]:
+        """Where each row stands in its ranking; wrong ones apart."""
+        found = {id(s.contender.series): s for r in self.rankings for s in r.standings}
+        return [found.get(id(each)) for each in self.timed]
+
+    def noise_of(self, series: Series, cell: Cell) -> Noise:
+        """What is known of noise on the machine of a series, for cells of that duration."""
         first = series.first
         return self.noise(first.machine_key, first.machine_model, first.case.family, cell.stratum)
 

@@ -55,9 +55,7 @@ class GpuRow:
         """What part of its roofline each side reaches."""
         sides = (self.base, self.pair.base), (self.head, self.pair.head)
         base, head = (
-            limit.fraction(series.mean_time, series.cache_state)
-            if limit and series.mean_time
-            else None
+            limit.fraction(series.time, series.cache_state) if limit and series.time else None
             for limit, series in sides
         )
         return base, head

@@ -47,7 +47,7 @@ class Version:
     @property
     def time(self) -> float:
         """The geometric mean over the runs, seconds per call."""
-        return geometric_mean(each.mean_time for each in self.series if each.mean_time)
+        return geometric_mean(each.time for each in self.series if each.time)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from attnbench.provenance.machine import Machine
 from attnbench.records import Run, Status
 from attnbench.reporting.text_table import WIDTH, Style, grid, items, wrapped
 from attnbench.results.noise import noise_for
+from attnbench.specs.case import content_hash
 from attnbench.studies.analysis import (
     ContrastAnswer,
     CrossoverAnswer,
@@ -27,7 +28,6 @@ from attnbench.studies.asking import study_of_plan
 from attnbench.studies.charts import Chart, as_facts, from_facts
 from attnbench.studies.file import Study
 from attnbench.studies.search import of_method
-from attnbench.timing.method import Method
 
 _EXAMPLES = 3  # cases that a doubt names
 
@@ -70,7 +70,7 @@ def conclude(store: Store, run: int) -> Conclusion:
         raise UsageError(f"run {run} is of `{command}`, not of a study; `attnbench runs` lists all")
     study, changes = study_of_plan(facts)
     record = store.run(run)
-    first = Method.from_facts(plan["methods"][0]).key
+    first = content_hash(plan["methods"][0])
     listed = series_of(of_method(store.measurements([run]), first))
     machine = Machine.from_facts(record.machine)
 

@@ -7,8 +7,8 @@ from typing import TypeVar
 from attnbench.analysis.axes import axis_value
 from attnbench.analysis.crossover import Rounds, next_points, points_of
 from attnbench.analysis.estimate import ASSUMED_NOISE, Cell, Noise
+from attnbench.analysis.pairing import cell_between
 from attnbench.analysis.series import series_of
-from attnbench.analysis.tuning import times_of
 from attnbench.records import Measurement
 from attnbench.running.open_run import Finished, OpenRun
 from attnbench.specs.case import Case, Value
@@ -101,17 +101,12 @@ def known_times(
         found = {q: [listed.get(key) for key in both] for q, both in cells.items()}
         broken[curve] = {q for q, both in found.items() if any(s and s.failures for s in both)}
         known[curve] = {
-            q: times
+            q: (cell.base, cell.head)
             for q, (decode, prefill) in found.items()
             if decode and prefill and q not in broken[curve]
-            if (times := _shared(times_of(decode), times_of(prefill)))[0]
+            if (cell := cell_between("", decode.times, prefill.times)).paired
         }
     return known, broken
-
-
-def _shared(decode: Mapping[int, float], prefill: Mapping[int, float]) -> tuple[Rounds, Rounds]:
-    rounds = sorted(decode.keys() & prefill.keys())
-    return tuple(decode[r] for r in rounds), tuple(prefill[r] for r in rounds)
 
 
 def of_method(measurements: Iterable[Measurement], key: str) -> list[Measurement]:

@@ -51,12 +51,12 @@ def _by_row(rows: Sequence[Row], describe: Callable[[Case], str]) -> Json:
 
 def _by_time(rows: Sequence[Row], describe: Callable[[Case], str]) -> Json:
     """The change over the time of the base."""
-    times = [row.pair.base.mean_time or 0.0 for row in rows]
+    times = [row.pair.base.time or 0.0 for row in rows]
     unit, size = in_unit(times)
     traces = [
         {
             **_trace(verdict, group, describe),
-            "x": [rounded((row.pair.base.mean_time or 0.0) / size) for row in group],
+            "x": [rounded((row.pair.base.time or 0.0) / size) for row in group],
             "y": [_change(row) for row in group],
             "error_y": _bars(group),
             "hovertemplate": f"%{{y:+.2f}} %, base %{{x}} {unit}<br>%{{customdata}}",

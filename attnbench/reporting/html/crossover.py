@@ -2,13 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import partial
 from typing import Literal
 
-from attnbench.analysis.estimate import Cell, Noise
+from attnbench.analysis.crossover import find_crossover, points_of
 from attnbench.analysis.fields import Fields
+from attnbench.analysis.pairing import cell_between
 from attnbench.analysis.series import Series
-from attnbench.analysis.standing import standings
+from attnbench.reporting.crossover import crossover_text
 from attnbench.reporting.html.figures import (
     Choice,
     Json,
@@ -18,7 +18,7 @@ from attnbench.reporting.html.figures import (
     log_axis,
     time_axis,
 )
-from attnbench.reporting.html.sweeps import Sweep, dims_text, implementation, size_text, sweeps
+from attnbench.reporting.html.sweeps import Sweep, dims_text, implementation, sweeps
 from attnbench.results.cohort import Cohort
 
 Path = Literal["decode", "prefill"]
@@ -66,24 +66,17 @@ def _by_path(sweep: Sweep, fields: Fields) -> dict[str, Places]:
 
 
 def _finding(cohort: Cohort, places: Places) -> str:
-    """Up to where decode is faster and from where on prefill is, by verdicts, if once only."""
-    both = {place: paths for place, paths in sorted(places.items()) if len(paths) == len(_PATHS)}
-    listed = [series for paths in both.values() for series in paths.values()]
-    shown = {id(s.series): s.place for s in standings(listed, partial(_noise, cohort))}
-    decode, prefill = (
-        [place for place, paths in both.items() if shown[id(paths[other])] == "slower"]
-        for other in ("prefill", "decode")
-    )
-    if decode and prefill and max(decode) > min(prefill):
-        return "no single crossover"
-    texts = [f"decode faster up to {size_text(int(max(decode)))}"] if decode else []
-    texts += [f"prefill faster from {size_text(int(min(prefill)))}"] if prefill else []
-    return ", ".join(texts) or "no difference shown"
-
-
-def _noise(cohort: Cohort, series: Series, cell: Cell) -> Noise:
-    first = series.first
-    return cohort.noise(first.machine_key, first.machine_model, first.case.family, cell.stratum)
+    """What a study of the same lengths would say, of the rounds that both paths have."""
+    cells = {
+        int(place): cell_between("", paths["decode"].times, paths["prefill"].times)
+        for place, paths in places.items()
+        if len(paths) == len(_PATHS)
+    }
+    sides = {x: (cell.base, cell.head) for x, cell in cells.items() if cell.paired}
+    first = next(iter(places.values()))
+    series = next(iter(first.values()))
+    (points,) = points_of({"": sides}, lambda cell: cohort.noise_of(series, cell)).values()
+    return crossover_text(find_crossover(points)) if points else "no length has rounds of both"
 
 
 def _figure(places: Places, finding: str) -> Json:

@@ -19,8 +19,9 @@ from attnbench.reporting.html.roofline import roofline_plot
 from attnbench.reporting.html.samples import SampledCase, SamplesPlot
 from attnbench.reporting.html.sweeps import dims_text, implementation, sweeps
 from attnbench.reporting.html.table import HtmlTable, batch_orders
-from attnbench.reporting.html.winners import WinnerMap, contests_of, headline, winner_maps
+from attnbench.reporting.html.winners import WinnerMap, winner_maps
 from attnbench.reporting.notes import drifts, numbered, row_notes, what_ran
+from attnbench.reporting.ranking import counts, legend
 from attnbench.reporting.tables import result_columns
 from attnbench.results.cohort import Cohort
 from attnbench.results.report import Report
@@ -57,21 +58,22 @@ def report_page(report: Report, quantiles: Quantiles) -> str:
 
 def _part(cohort: Cohort, quantiles: Quantiles, key: str) -> ReportPart:
     timed, fields = cohort.timed, cohort.fields
-    right = [each for each, wrong in zip(timed, cohort.wrong, strict=True) if not wrong]
     names = dict.fromkeys(implementation(each.case, fields) for each in timed)
     slots = {name: slot for slot, name in enumerate(names)}
-    found = contests_of(cohort.standings)
     samples = _samples(cohort, quantiles, f"{key}-samples")
     return ReportPart(
         key,
         title=cohort.subject,
         shared=_shared(cohort),
-        findings=[_counts(cohort), *headline(found, fields)],
+        findings=[
+            _counts(cohort),
+            *counts(cohort.rankings, lambda c: implementation(c.case, fields)),
+        ],
         table=_table(cohort, samples, f"{key}-samples") if timed else None,
         notes=_notes(cohort),
         failures=cohort.failures(),
-        plots=_plots(cohort, right, slots, key) if right else [],
-        maps=winner_maps(found, fields, slots),
+        plots=_plots(cohort, slots, key) if cohort.right else [],
+        maps=winner_maps(cohort.rankings, fields, slots),
         samples=samples.plot,
     )
 
@@ -101,10 +103,11 @@ def _notes(cohort: Cohort) -> list[str]:
     if not cohort.timed:
         return []
     _, notes = numbered(row_notes(cohort))
-    return [*notes, *what_ran(cohort.timed), *drifts(cohort.reached)]
+    return [*legend(cohort.rankings), *notes, *what_ran(cohort.timed), *drifts(cohort.reached)]
 
 
-def _plots(cohort: Cohort, right: Sequence[Series], slots: Slots, key: str) -> list[Plot]:
+def _plots(cohort: Cohort, slots: Slots, key: str) -> list[Plot]:
+    right = cohort.right
     found = [
         _latency_plot(cohort, right, slots, f"{key}-latency"),
         crossover_plot(cohort, right, f"{key}-crossover"),

@@ -10,7 +10,7 @@ from attnbench.results.diff import VERDICTS
 
 _NUMBER = re.compile(r"[!+]*(-?\d+(?:\.\d+)?)")
 # Words that stand in a column of numbers.
-_WORDS = {"best": 1.0, "tie": 1.0}
+_WORDS = {"best": 1.0, "quickest": 1.0, "tie": 1.0, "same work": 1.0, "unclear": 1.0}
 _KINDS = frozenset((*_WORDS, *VERDICTS))
 
 

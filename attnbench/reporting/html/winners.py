@@ -1,14 +1,12 @@
 """Which implementation is the fastest, workload by workload and as a map over two quantities."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Self
 
 from attnbench.analysis.fields import Fields
-from attnbench.analysis.series import Series
-from attnbench.analysis.standing import Standing
+from attnbench.analysis.ranking import Ranking
 from attnbench.reporting.html.figures import Slots
 from attnbench.reporting.html.sweeps import (
     Dims,
@@ -30,33 +28,12 @@ Place = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Contest:
-    """What implementations of one workload came to."""
-
-    best: Series
-    ties: tuple[Series, ...]  # that are not shown to be slower
-    lead: float | None  # the next one's time over the best's; None where all are ties
-    tested: bool  # whether the rounds tell the spread that a verdict needs
-
-    @classmethod
-    def of(cls, group: Sequence[Standing]) -> Self:
-        """From where each of two or more stands beside the best."""
-        ratios = [s.comparison.ratio for s in group if s.comparison and s.place != "tie"]
-        return cls(
-            best=group[0].best,
-            ties=tuple(each.series for each in group if each.place == "tie"),
-            lead=min(ratios, default=None),
-            tested=all(each.place != "unknown" for each in group),
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Square:
     """A workload's place on a map."""
 
-    winner: str  # an implementation, or "tie"
+    winner: str  # an implementation; where none is shown to win tie, unclear or quickest
     detail: str  # by how much, or between whom
-    slot: int | None  # of the winner; None for a tie
+    slot: int | None  # of the winner; None where there is none
     strength: int  # 0 to 3
 
 
@@ -71,35 +48,10 @@ class WinnerMap:
     rows: Sequence[tuple[str, Sequence[Square | None]]]
 
 
-def contests_of(listed: Iterable[Standing | None]) -> list[Contest]:
-    """Each workload that several implementations did, in the order of its first."""
-    found: dict[int, list[Standing]] = defaultdict(list)
-    for each in listed:
-        if each and each.rivals:
-            found[id(each.best)].append(each)
-    return [Contest.of(group) for group in found.values()]
-
-
-def headline(contests: Sequence[Contest], fields: Fields) -> list[str]:
-    """In how many workloads which implementation is the fastest."""
-    if not contests:
-        return []
-    names = Counter(
-        "" if each.ties else implementation(each.best.case, fields) for each in contests
-    )
-    ties = names.pop("", 0)
-    texts = [f"{name} in {count}" for name, count in names.most_common()]
-    if ties:
-        texts.append(f"{ties} tie{'s' * (ties != 1)}")
-    plural = "s" if len(contests) != 1 else ""
-    untested = sum(not each.tested for each in contests)
-    unsure = [f"{untested} not tested, as single rounds show no spread"] if untested else []
-    return [f"fastest of {len(contests)} workload{plural}: {', '.join(texts)}", *unsure]
-
-
-def winner_maps(contests: Sequence[Contest], fields: Fields, slots: Slots) -> list[WinnerMap]:
+def winner_maps(rankings: Sequence[Ranking], fields: Fields, slots: Slots) -> list[WinnerMap]:
     """Maps over the two quantities that place the most; empty where none places four workloads."""
-    placed = [(dims_of(each.best.case, fields), each) for each in contests]
+    contested = [each for each in rankings if each.outcome != "alone"]
+    placed = [(dims_of(each.best.case, fields), each) for each in contested]
     shown = varying_dims(dims for dims, _ in placed)
     names = sorted(name for name in shown if name != "context" and _numeric(name, placed))
     found = [
@@ -110,7 +62,7 @@ def winner_maps(contests: Sequence[Contest], fields: Fields, slots: Slots) -> li
     return max(found, key=_size_of, default=[])
 
 
-def _numeric(name: str, placed: Sequence[tuple[Dims, Contest]]) -> bool:
+def _numeric(name: str, placed: Sequence[tuple[Dims, Ranking]]) -> bool:
     return all(isinstance(dims.get(name, 0), int | float) for dims, _ in placed)
 
 
@@ -129,16 +81,16 @@ def _maps(
     row: str,
     column: str,
     hidden: str,
-    placed: Sequence[tuple[Dims, Contest]],
+    placed: Sequence[tuple[Dims, Ranking]],
     shown: set[str],
     fields: Fields,
     slots: Slots,
 ) -> list[WinnerMap]:
-    groups: dict[tuple[tuple[str, Value], ...], dict[Place, Contest]] = defaultdict(dict)
-    for dims, contest in placed:
+    groups: dict[tuple[tuple[str, Value], ...], dict[Place, Ranking]] = defaultdict(dict)
+    for dims, ranking in placed:
         if row in dims and column in dims:
             fixed = tuple((n, v) for n, v in dims.items() if n not in (row, column, hidden))
-            groups[fixed][float(dims[row]), float(dims[column])] = contest
+            groups[fixed][float(dims[row]), float(dims[column])] = ranking
     return [
         _map(row, column, {n: v for n, v in fixed if n in shown}, squares, fields, slots)
         for fixed, squares in groups.items()
@@ -146,7 +98,7 @@ def _maps(
     ]
 
 
-def _is_a_map(squares: Mapping[Place, Contest]) -> bool:
+def _is_a_map(squares: Mapping[Place, Ranking]) -> bool:
     rows, columns = {row for row, _ in squares}, {column for _, column in squares}
     return len(squares) >= _LEAST and len(rows) > 1 and len(columns) > 1
 
@@ -155,7 +107,7 @@ def _map(
     row: str,
     column: str,
     fixed: Dims,
-    squares: Mapping[Place, Contest],
+    squares: Mapping[Place, Ranking],
     fields: Fields,
     slots: Slots,
 ) -> WinnerMap:
@@ -170,15 +122,18 @@ def _map(
     )
 
 
-def _square(contest: Contest, fields: Fields, slots: Slots) -> Square:
-    name = implementation(contest.best.case, fields)
-    if contest.ties:
-        others = [implementation(each.case, fields) for each in contest.ties]
-        return Square("tie", " = ".join([name, *others]), None, 0)
-    lead = contest.lead or 1.0
+def _square(ranking: Ranking, fields: Fields, slots: Slots) -> Square:
+    name = implementation(ranking.best.case, fields)
+    if ranking.outcome in ("tied", "unclear"):
+        word = {"tied": "tie", "unclear": "unclear"}[ranking.outcome]
+        among = [implementation(c.case, fields) for c in ranking.at("best", "tie", "unclear")]
+        return Square(word, (" = " if word == "tie" else " or ").join(among), None, 0)
+    lead = ranking.next.comparison.ratio if ranking.next and ranking.next.comparison else 1.0
+    behind = f"next {three_digits(lead)}x"
+    if ranking.outcome == "untested":
+        return Square("quickest", f"{name}, {behind}", None, 0)
     strength = sum(lead > limit for limit in _STRENGTHS)
-    unsure = "" if contest.tested else ", not tested"
-    return Square(name, f"next {three_digits(lead)}x{unsure}", slots.get(name, 0), strength)
+    return Square(name, behind, slots.get(name, 0), strength)
 
 
 def _size(value: float) -> str:

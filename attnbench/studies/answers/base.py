@@ -6,12 +6,10 @@ from dataclasses import dataclass, field
 from attnbench.analysis.axes import axis_text, axis_value
 from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.series import Series
-from attnbench.analysis.verdict import Comparison
 from attnbench.records import Status
 from attnbench.reporting.text_table import Column, stacked, words
 from attnbench.specs.case import Case
 from attnbench.studies.charts import Chart
-from attnbench.units import change_in_percent
 
 NoiseOf = Callable[[Cell], Noise]
 
@@ -51,15 +49,6 @@ def not_answered(listed: Sequence[Series], what: str = "") -> str | None:
     statuses = {m.status for each in listed for m in each.failures}
     failed = "" if statuses == {Status.REFUSED} else "every case failed: "
     return f"{about}not answered here: {failed}{'; '.join(list(reasons)[:3])}"
-
-
-def interval(comparison: Comparison) -> str:
-    """A ratio as a change with its 95 % interval: "+3.2 % [+2.9, +3.5]"."""
-    change = f"{change_in_percent(comparison.ratio)} %"
-    if comparison.low is None or comparison.high is None:
-        return f"{change} (one round: no interval)"
-    ends = (change_in_percent(comparison.low), change_in_percent(comparison.high))
-    return f"{change} [{', '.join(ends)}]"
 
 
 def varying(cases: Iterable[Case], names: Iterable[str]) -> list[str]:

@@ -9,6 +9,7 @@ from attnbench.analysis.field_pairs import Contrasted, contrast, mean_ratio
 from attnbench.analysis.fields import batch_text
 from attnbench.analysis.series import Series
 from attnbench.analysis.verdict import Verdict
+from attnbench.reporting.ranking import change_with_interval
 from attnbench.specs.case import Case, Value
 from attnbench.studies.analysis import ContrastAnswer
 from attnbench.studies.answers.base import (
@@ -17,7 +18,6 @@ from attnbench.studies.answers.base import (
     Table,
     cells_text,
     describe,
-    interval,
     not_answered,
     varying,
 )
@@ -72,7 +72,9 @@ def _extremes(cells: Sequence[Contrasted], asked: ContrastAnswer) -> list[str]:
         if each.comparison.verdict in ("faster", "slower") and len(cells) > 1:
             verb = "gains" if each.comparison.verdict == "faster" else "loses"
             which = "most, " if (verb == "gains") == (word == "most") else "least, "
-            lines.append(f"{verb} {which}{interval(each.comparison)}, at {_where(each, asked)}")
+            lines.append(
+                f"{verb} {which}{change_with_interval(each.comparison)}, at {_where(each, asked)}"
+            )
     return lines
 
 
@@ -111,7 +113,7 @@ def _table(title: str, cells: Sequence[Contrasted], asked: ContrastAnswer) -> Ta
     columns = {"spec": [batch_text(case) for case in cases]}
     for name in _axes(cells, asked):
         columns[name.replace("_", " ")] = [axis_text(case, name) for case in cases]
-    columns["time"] = [interval(each.comparison) for each in cells]
+    columns["time"] = [change_with_interval(each.comparison) for each in cells]
     columns["verdict"] = [each.comparison.verdict for each in cells]
     if asked.tune:
         columns["chosen"] = [f"{b.name} | {h.name}" for b, h in ((c.base, c.head) for c in cells)]

@@ -6,6 +6,7 @@ from statistics import median
 from attnbench.analysis.axes import axis_text, axis_value
 from attnbench.analysis.crossover import Crossover, find_crossover, points_of
 from attnbench.analysis.series import Series
+from attnbench.reporting.crossover import crossover_text
 from attnbench.specs.case import Case
 from attnbench.studies.answers.base import (
     Answer,
@@ -69,9 +70,7 @@ def _name(case: Case, axes: Sequence[str]) -> str:
 def _summary(group: Sequence[tuple[Case, Crossover]]) -> str:
     ordered = sorted(group, key=lambda each: len(each[0].batch))
     single = [(case, each) for case, each in ordered if each.estimate is not None]
-    parts = [
-        f"{_place(each)} at batch size {axis_text(case, 'batch_size')}" for case, each in ordered
-    ]
+    parts = [_part(case, each) for case, each in ordered]
     text = "; ".join(parts)
     if len(single) > 1:
         middle = median(each.estimate or 0 for _, each in single)
@@ -79,17 +78,9 @@ def _summary(group: Sequence[tuple[Case, Crossover]]) -> str:
     return text
 
 
-def _place(found: Crossover) -> str:
-    if found.kind == "alternating":
-        return f"no single crossover, as wins alternate up to {found.low},"
-    if found.kind == "beyond":
-        until = "where decode stops running" if found.limit else "the last length measured"
-        return f"decode wins up to {found.low}, {until},"
-    if found.kind == "below":
-        return f"prefill wins from {found.high} on, the least length at which one surely wins,"
-    if found.estimate is None:
-        return "no winner outside noise at any length"
-    return f"prefill beats decode from {found.estimate:.0f} [{found.low}, {found.high}] on"
+def _part(case: Case, found: Crossover) -> str:
+    comma = "" if found.estimate is not None or found.kind == "unclear" else ","
+    return f"{crossover_text(found)}{comma} at batch size {axis_text(case, 'batch_size')}"
 
 
 def _columns(

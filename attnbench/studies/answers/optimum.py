@@ -7,8 +7,10 @@ from statistics import fmean
 
 from attnbench.analysis.axes import axis_text, axis_value
 from attnbench.analysis.fields import batch_text
-from attnbench.analysis.optimum import Optimum, Rule, Setting, optima, propose
+from attnbench.analysis.optimum import Optimum, Rule, optima, propose
 from attnbench.analysis.series import Series
+from attnbench.reporting.choices import setting_text
+from attnbench.reporting.ranking import BESIDE, change_with_interval, regret_text
 from attnbench.specs.case import Case
 from attnbench.studies.analysis import OptimumAnswer
 from attnbench.studies.answers.base import (
@@ -16,12 +18,11 @@ from attnbench.studies.answers.base import (
     NoiseOf,
     Table,
     cells_text,
-    interval,
     not_answered,
     varying,
 )
 from attnbench.studies.charts import Chart, Heat
-from attnbench.units import change_in_percent
+from attnbench.units import MISSING, change_in_percent
 
 
 def answer(listed: Sequence[Series], asked: OptimumAnswer, noise: NoiseOf) -> Answer:
@@ -34,7 +35,7 @@ def answer(listed: Sequence[Series], asked: OptimumAnswer, noise: NoiseOf) -> An
         if sentence := not_answered(own, backend):
             lines.append(sentence)
             continue
-        found = optima(own, asked.knob, noise)
+        found = optima(own, asked.knob, lambda _, cell: noise(cell))
         if not found:
             lines.append(f"{backend}: not answered here: no workload has two settings with a time")
             continue
@@ -45,32 +46,47 @@ def answer(listed: Sequence[Series], asked: OptimumAnswer, noise: NoiseOf) -> An
 
 
 def _lines(found: Sequence[Optimum], asked: OptimumAnswer) -> list[str]:
-    counts = Counter(_text(each.best) for each in found)
-    often = ", ".join(f"{setting} in {n}" for setting, n in counts.most_common())
-    lines = [f"best {asked.knob} over {cells_text(len(found))}: {often}"]
-    if single := sum(_is_single(each) for each in found):
-        lines.append(f"{cells_text(single)} with single rounds, which show no tie and no regret")
-    judged = [each for each in found if each.regret is not None]
-    if not judged:
-        return [*lines, "auto has no time, so that its regret is not known"]
-    lost = [each for each in judged if each.regret and each.regret.verdict == "slower"]
-    mean = math.exp(fmean(math.log(each.regret.ratio) for each in judged if each.regret))
-    lines.append(
-        f"auto is slower than the best setting outside noise in {len(lost)} of {len(judged)}; "
-        f"its regret is {change_in_percent(mean)} % in the geometric mean"
-    )
-    if lost:
-        worst = max(lost, key=lambda each: each.regret.ratio if each.regret else 0.0)
-        assert worst.regret is not None
-        lines.append(f"auto loses most at {batch_text(worst.case)}: {interval(worst.regret)}")
+    tested = [each for each in found if each.ranking.place == "best"]
+    single = [each for each in found if each.ranking.place == "quickest"]
+    lines = []
+    if tested:
+        lines.append(f"best {asked.knob} over {cells_text(len(tested))}: {_often(tested)}")
+    if single:
+        of = f"in single rounds of {cells_text(len(single))}, which show no tie and no regret"
+        lines.append(f"quickest {asked.knob} {of}: {_often(single)}")
+    lines += _regret_lines(found)
     if (rule := propose(found, lambda case: axis_value(case, asked.by))) is not None:
         lines.append(_rule_text(rule, asked))
     return lines
 
 
+def _often(found: Sequence[Optimum]) -> str:
+    counts = Counter(setting_text(each.best) for each in found)
+    return ", ".join(f"{setting} in {n}" for setting, n in counts.most_common())
+
+
+def _regret_lines(found: Sequence[Optimum]) -> list[str]:
+    """How often auto loses, by how much on the whole, and where it loses most."""
+    regrets = [(each, each.regret) for each in found if each.regret is not None]
+    if not regrets:
+        return ["auto's regret is not known: that needs rounds in which auto and the others ran"]
+    lost = [(each, regret) for each, regret in regrets if regret.verdict == "slower"]
+    mean = math.exp(fmean(math.log(regret.ratio) for _, regret in regrets))
+    on_the_whole = f"{change_in_percent(mean)} %" if mean > 1 else "none"
+    lines = [
+        f"auto is slower than the best setting outside noise in {len(lost)} of {len(regrets)}; "
+        f"its regret is {on_the_whole} in the geometric mean"
+    ]
+    if lost:
+        worst, regret = max(lost, key=lambda pair: pair[1].ratio)
+        where = batch_text(worst.case)
+        lines.append(f"auto loses most at {where}: {change_with_interval(regret)}")
+    return lines
+
+
 def _rule_text(rule: Rule, asked: OptimumAnswer) -> str:
     pairs = sorted(rule.settings.items(), key=lambda pair: (str(type(pair[0])), pair[0]))
-    texts = ", ".join(f"{value}: {_text(setting)}" for value, setting in pairs)
+    texts = ", ".join(f"{value}: {setting_text(setting)}" for value, setting in pairs)
     return (
         f"a rule by {asked.by.replace('_', ' ')} alone ({texts}) takes "
         f"{change_in_percent(rule.ratio)} % of auto's time in the geometric mean, "
@@ -78,25 +94,19 @@ def _rule_text(rule: Rule, asked: OptimumAnswer) -> str:
     )
 
 
-def _is_single(found: Optimum) -> bool:
-    return all(len(times) == 1 for times in found.settings.values())
-
-
-def _text(setting: Setting) -> str:
-    return str(setting[0][1]) if setting else "auto"
-
-
 def _table(backend: str, found: Sequence[Optimum], asked: OptimumAnswer) -> Table:
     cases = [each.case for each in found]
     columns = {"spec": [batch_text(case) for case in cases]}
     for name in _axes(cases):
         columns[name.replace("_", " ")] = [axis_text(case, name) for case in cases]
-    columns["best"] = [_text(each.best) for each in found]
-    columns["ties"] = [", ".join(map(_text, each.ties)) or "-" for each in found]
+    columns["best"] = [setting_text(each.best) for each in found]
+    for header, place in BESIDE.items():
+        listed = [", ".join(map(setting_text, each.at(place))) or MISSING for each in found]
+        if {*listed} - {MISSING}:
+            columns[header] = listed
     columns["auto's regret"] = [
-        interval(each.regret) if each.regret is not None else "-" for each in found
+        regret_text(each.regret) if each.regret else MISSING for each in found
     ]
-    columns["verdict"] = [each.regret.verdict if each.regret else "-" for each in found]
     return Table(f"{backend}: the best {asked.knob}, and auto's time over its", columns)
 
 
@@ -137,16 +147,17 @@ def _best(found: Optimum | None) -> str:
     if found is None:
         return ""
     if found.regret is None or not found.best:
-        return _text(found.best)
-    sure = "" if _is_shown(found) else "\nunclear"
-    return f"{_text(found.best)}\n{change_in_percent(found.regret.ratio)} %{sure}"
+        return setting_text(found.best)
+    loss = f"{change_in_percent(found.regret.ratio)} %"
+    words = loss if _is_shown(found) else f"{loss}\nunclear"
+    return f"{setting_text(found.best)}\n{words if found.regret.ratio > 1 else 'no loss'}"
 
 
 def _regret(found: Optimum | None) -> float | None:
     """In percent where it is a finding, else 0 so that no colour tells what noise may be."""
     if found is None or found.regret is None:
         return None
-    return 100 * (found.regret.ratio - 1) if _is_shown(found) else 0.0
+    return max(0.0, 100 * (found.regret.ratio - 1)) if _is_shown(found) else 0.0
 
 
 def _is_shown(found: Optimum) -> bool:

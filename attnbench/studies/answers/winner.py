@@ -1,60 +1,29 @@
 """The best backend of each shape, ties as ties."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 from attnbench.analysis.axes import axis_text, axis_value
 from attnbench.analysis.fields import batch_text
+from attnbench.analysis.ranking import Ranking, rank
 from attnbench.analysis.series import Series
-from attnbench.analysis.winner import Won, winners
+from attnbench.analysis.tuning import tuned
+from attnbench.reporting.ranking import BESIDE, best_text, counts, legend, place_text, workloads
 from attnbench.specs.case import Case
 from attnbench.studies.analysis import WinnerAnswer
 from attnbench.studies.answers.base import Answer, NoiseOf, Table, describe, not_answered, varying
 from attnbench.studies.charts import Chart, Heat
-from attnbench.units import seconds_column, three_digits
+from attnbench.units import MISSING, seconds_column
 
 
 def answer(listed: Sequence[Series], asked: WinnerAnswer, noise: NoiseOf) -> Answer:
-    """How often each backend wins, a row for each workload, a map for each shape."""
+    """How often each backend is the best, a row for each workload, a map for each shape."""
     if sentence := not_answered(listed):
         return Answer([sentence])
-    won = winners(listed, asked.tune, noise)
-    rivals = [each for each in won if each.num_rivals]
-    judged = [each for each in rivals if not each.unknown]
-    lines = _counts(judged) if judged or not rivals else []
-    lines += _by_single_rounds([each for each in rivals if each.unknown])
-    lines += _never_ran(listed)
-    if len(won) > len(rivals):
-        lines.append(f"{len(won) - len(rivals)} of {len(won)} workloads ran with one backend only")
-    return Answer(lines, [_table(won)], _maps(won, asked))
-
-
-def _counts(won: Sequence[Won]) -> list[str]:
-    if not won:
-        return ["no workload has two backends with a time, so that nothing is compared"]
-    alone = Counter(each.best.case.backend for each in won if not each.ties)
-    shared = Counter(
-        backend
-        for each in won
-        if each.ties
-        for backend in {t.case.backend for t in (each.best, *each.ties)}
-    )
-    names = sorted({*alone, *shared}, key=lambda name: (-alone[name], -shared[name], name))
-    return [
-        f"{name} is fastest in {alone[name]} of {len(won)} workloads"
-        + (f", and ties for it in {shared[name]}" if shared[name] else "")
-        for name in names
-    ]
-
-
-def _by_single_rounds(won: Sequence[Won]) -> list[str]:
-    """Single rounds show neither a win nor a tie, only which was the quickest."""
-    if not won:
-        return []
-    counts = Counter(each.best.case.backend for each in won)
-    quickest = ", ".join(f"{name} in {count}" for name, count in counts.most_common())
-    of = "1 workload" if len(won) == 1 else f"{len(won)} workloads"
-    return [f"quickest in single rounds of {of}, which show no win (--rounds 3 would): {quickest}"]
+    rankings = rank(tuned(listed, asked.tune), lambda _, cell: noise(cell))
+    lines = [*counts(rankings, lambda each: each.case.backend), *_never_ran(listed)]
+    if alone := sum(each.outcome == "alone" for each in rankings):
+        lines.append(f"{alone} of {workloads(len(rankings))} ran with one backend only")
+    return Answer([*lines, *legend(rankings)], [_table(rankings)], _maps(rankings, asked))
 
 
 def _never_ran(listed: Sequence[Series]) -> list[str]:
@@ -66,19 +35,21 @@ def _never_ran(listed: Sequence[Series]) -> list[str]:
     return [sentence for sentence in sentences if sentence]
 
 
-def _table(won: Sequence[Won]) -> Table:
-    cases = [each.best.case for each in won]
-    unit, times = seconds_column([each.best.seconds for each in won])
+def _table(rankings: Sequence[Ranking]) -> Table:
+    cases = [each.best.case for each in rankings]
+    unit, times = seconds_column([each.best.seconds for each in rankings])
     columns = {"spec": [batch_text(case) for case in cases]}
     for name in _axes(cases):
         columns[name.replace("_", " ")] = [axis_text(case, name) for case in cases]
-    columns["fastest"] = [each.best.name for each in won]
+    columns["best"] = [best_text(each, each.best.name) for each in rankings]
     columns[unit] = times
-    if any(each.ties for each in won):
-        columns["ties"] = ["; ".join(tie.name for tie in each.ties) or "-" for each in won]
-    columns["next"] = [each.next[0].name if each.next else "-" for each in won]
-    columns["vs best"] = [f"{three_digits(each.next[1])}x" if each.next else "-" for each in won]
-    return Table("The fastest of each workload; ties are not slower by 1 % outside noise", columns)
+    for header, place in BESIDE.items():
+        names = ["; ".join(c.name for c in each.at(place)) or MISSING for each in rankings]
+        if {*names} - {MISSING}:
+            columns[header] = names
+    columns["next"] = [each.next.contender.name if each.next else MISSING for each in rankings]
+    columns["vs best"] = [place_text(each.next) if each.next else MISSING for each in rankings]
+    return Table("The best of each workload, and the next one behind those beside it", columns)
 
 
 def _axes(cases: Sequence[Case]) -> list[str]:
@@ -86,16 +57,16 @@ def _axes(cases: Sequence[Case]) -> list[str]:
     return varying(cases, [name for name in names if name not in ("batch", "family")])
 
 
-def _maps(won: Sequence[Won], asked: WinnerAnswer) -> list[Chart]:
+def _maps(rankings: Sequence[Ranking], asked: WinnerAnswer) -> list[Chart]:
     """A map for each value of what is on neither axis."""
     rows, columns = asked.map
-    cases = [each.best.case for each in won]
+    cases = [each.best.case for each in rankings]
     axes = [*_axes(cases), *varying(cases, ("q_len", "batch_size", "kv_len"))]
     rest = [name for name in dict.fromkeys(axes) if name not in (rows, columns)]
-    groups: dict[str, list[Won]] = {}
-    for each in won:
+    groups: dict[str, list[Ranking]] = {}
+    for each in rankings:
         groups.setdefault(_title(each.best.case, rest), []).append(each)
-    names = sorted({each.best.case.backend for each in won if not (each.ties or each.unknown)})
+    names = sorted({each.best.case.backend for each in rankings if _is_won(each)})
     return [_map(title, group, rows, columns, names) for title, group in groups.items()]
 
 
@@ -107,7 +78,9 @@ def _title(case: Case, axes: Sequence[str]) -> str:
     return describe(case, axes)
 
 
-def _map(title: str, group: Sequence[Won], rows: str, columns: str, names: Sequence[str]) -> Heat:
+def _map(
+    title: str, group: Sequence[Ranking], rows: str, columns: str, names: Sequence[str]
+) -> Heat:
     cases = [each.best.case for each in group]
     xs, ys = _values(cases, columns), _values(cases, rows)
     cells = {(axis_text(e.best.case, rows), axis_text(e.best.case, columns)): e for e in group}
@@ -125,15 +98,23 @@ def _map(title: str, group: Sequence[Won], rows: str, columns: str, names: Seque
     )
 
 
-def _colour(won: Won, names: Sequence[str]) -> int:
+def _colour(ranking: Ranking, names: Sequence[str]) -> int:
     """One for each backend that wins somewhere, and one where nobody does."""
-    return 0 if won.ties or won.unknown else 1 + names.index(won.best.case.backend)
+    return 1 + names.index(ranking.best.case.backend) if _is_won(ranking) else 0
 
 
-def _short(won: Won) -> str:
-    if won.ties:
-        return "tie\n" + "\n".join(dict.fromkeys(t.case.backend for t in (won.best, *won.ties)))
-    return won.best.case.backend + (f"\n{won.next[1]:.2f}x" if won.next else "")
+def _is_won(ranking: Ranking) -> bool:
+    """Whether it has a winner, if only because nothing else ran."""
+    return ranking.outcome in ("won", "alone")
+
+
+def _short(ranking: Ranking) -> str:
+    backend = ranking.best.case.backend
+    if ranking.outcome in ("tied", "unclear"):
+        among = dict.fromkeys(c.case.backend for c in ranking.at("best", "tie", "unclear"))
+        return "\n".join(["tie" if ranking.outcome == "tied" else "unclear", *among])
+    lines = [backend, place_text(ranking.next)] if ranking.next else [backend]
+    return "\n".join(["quickest", *lines] if ranking.outcome == "untested" else lines)
 
 
 def _values(cases: Sequence[Case], name: str) -> list[str]:

@@ -1,0 +1,203 @@
+"""Which of several is the best, which tie with it, and what another choice costs.
+
+The one rule for result tables, `report --best`, lines on knobs, studies, winner maps and plots:
+the best has the least time over the rounds. Another is slower where `compare` shows so, ties where
+it is shown to be within the margin, and is unclear otherwise. Single rounds rank nothing: the least
+of them is only the quickest.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from attnbench.analysis.compare import compare
+from attnbench.analysis.estimate import Cell, Noise
+from attnbench.analysis.pairing import cell_between
+from attnbench.analysis.series import Series, Times, mean_time
+from attnbench.analysis.tuning import (
+    Contender,
+    Setting,
+    common_rounds,
+    cross_fitted,
+    without_knobs,
+)
+from attnbench.analysis.verdict import Comparison, Verdict
+from attnbench.families import family_of
+
+# same work: another threshold that splits the batch as the best's does, whatever it took.
+# untested: beside the quickest, which is the least of single rounds.
+Place = Literal["best", "quickest", "alone", "tie", "same work", "slower", "unclear", "untested"]
+Outcome = Literal["won", "tied", "unclear", "untested", "alone"]
+NoiseOf = Callable[[Series, Cell], Noise]
+
+Rival = tuple[Contender, Cell, Comparison]
+
+AUTO: Setting = ()
+_PLACES: Mapping[Verdict, Place] = {"slower": "slower", "same": "tie"}
+_THRESHOLD = ("threshold",)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A contender among those of its workload."""
+
+    contender: Contender
+    place: Place
+    comparison: Comparison | None = None  # of its times over the best's; None for the best itself
+    is_partial: bool = False  # whether fewer rounds were compared than either has
+
+    @property
+    def reach(self) -> float | None:
+        """Half the 95 % interval of the ratio, relative to it; None where it is not known."""
+        found = self.comparison
+        if found is None or found.low is None or found.high is None:
+            return None
+        return found.high / found.ratio - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The contenders of one workload, the best first, then from fast to slow; at least one."""
+
+    standings: tuple[Standing, ...]
+
+    @property
+    def best(self) -> Contender:
+        """The one of least time."""
+        return self.standings[0].contender
+
+    @property
+    def place(self) -> Place:
+        """Of that one: best, quickest or alone."""
+        return self.standings[0].place
+
+    @property
+    def outcome(self) -> Outcome:
+        """won: all others are shown to be slower; tied: some tie; unclear: of some neither is."""
+        places = {each.place for each in self.standings}
+        if "alone" in places:
+            return "alone"
+        if "quickest" in places:
+            return "untested"
+        if "unclear" in places:
+            return "unclear"
+        return "tied" if "tie" in places else "won"
+
+    @property
+    def next(self) -> Standing | None:
+        """The fastest that is shown to be slower, or of single rounds the second."""
+        return next((s for s in self.standings if s.place in ("slower", "untested")), None)
+
+    def at(self, *places: Place) -> list[Contender]:
+        """Those at these places, from fast to slow."""
+        return [each.contender for each in self.standings if each.place in places]
+
+
+def rank(contenders: Iterable[Contender], noise: NoiseOf, margin: float = 0.01) -> list[Ranking]:
+    """The ranking of each workload, in the order of its first contender."""
+    groups: dict[object, list[Contender]] = {}
+    for each in contenders:
+        groups.setdefault(_workload(each.series), []).append(each)
+    return rank_groups(list(groups.values()), noise, margin)
+
+
+def rank_groups(
+    groups: Sequence[Sequence[Contender]], noise: NoiseOf, margin: float = 0.01
+) -> list[Ranking]:
+    """The ranking of each group, in order.
+
+    The tests are those of `compare` over all groups at once, so that the share of false losers
+    among all losers stays at 5 %.
+    """
+    best = [_best(group) for group in groups]
+    rivals = [
+        [
+            (each, cell_between(f"{at}/{n}", best[at].times, each.times))
+            for n, each in enumerate(group)
+            if each is not best[at]
+        ]
+        for at, group in enumerate(groups)
+    ]
+    noises = {cell.key: noise(rival.series, cell) for listed in rivals for rival, cell in listed}
+    cells = [cell for listed in rivals for _, cell in listed]
+    found = compare(cells, lambda cell: noises[cell.key], margin)
+    by_key = {each.key: each for each in found}
+    return [
+        _ranking(top, [(rival, cell, by_key[cell.key]) for rival, cell in listed])
+        for top, listed in zip(best, rivals, strict=True)
+    ]
+
+
+def regrets(
+    groups: Sequence[Mapping[Setting, Times]], noise: Callable[[int, Cell], Noise]
+) -> list[Comparison | None]:
+    """For each group what leaving its knob to the backend costs: auto's time over the best's.
+
+    The best is cross-fitted: no round chooses the setting that it is judged by, or the best of
+    several noisy times would make any choice look like a loss. None without auto, and where fewer
+    than two rounds have all settings. `noise` gets the number of the group.
+    """
+    cells = {
+        f"{at}": cell_between(f"{at}", cross_fitted(settings), settings[AUTO])
+        for at, settings in enumerate(groups)
+        if AUTO in settings and len(common_rounds(settings)) > 1
+    }
+    found = compare(list(cells.values()), lambda cell: noise(int(cell.key), cell))
+    by_key = {each.key: each for each in found}
+    return [by_key.get(f"{at}") for at in range(len(groups))]
+
+
+def _workload(series: Series) -> object:
+    """What contenders share: at scope kernel MLA's two paths do unequal work."""
+    unequal = family_of(series.case).two_paths and series.case.scope == "kernel"
+    return series.first.workload_key, series.cache_state, series.split if unequal else None
+
+
+def _best(group: Sequence[Contender]) -> Contender:
+    """The one of least time over the rounds that it shares with others, of several if it can be.
+
+    Times over unlike rounds do not compare: a device that gets slower makes early rounds look good.
+    """
+    several = [each for each in group if len(each.times) > 1] or group
+    best, *others = sorted(several, key=lambda each: each.seconds)
+    for each in others:
+        cell = cell_between("", best.times, each.times)
+        if mean_time(cell.head) < mean_time(cell.base):
+            best = each
+    return best
+
+
+def _ranking(best: Contender, rivals: Sequence[Rival]) -> Ranking:
+    """Where no rival was tested, the best is only the quickest."""
+    if not rivals:
+        return Ranking((Standing(best, "alone"),))
+    tested = any(map(_is_tested, rivals))
+    found = [_standing(best, each, tested) for each in sorted(rivals, key=lambda r: r[2].ratio)]
+    return Ranking((Standing(best, "best" if tested else "quickest"), *found))
+
+
+def _standing(best: Contender, against: Rival, tested: bool) -> Standing:
+    rival, cell, found = against
+    is_partial = cell.paired and len(cell.head) < max(len(best.times), len(rival.times))
+    if _is_same_work(best.series, rival.series):
+        place: Place = "same work"
+    elif not tested:
+        place = "untested"
+    elif _is_tested(against):
+        place = _PLACES.get(found.verdict, "unclear")
+    else:
+        place = "unclear"
+    return Standing(rival, place, found, is_partial)
+
+
+def _is_tested(against: Rival) -> bool:
+    """Whether both sides have several rounds, and something tells their spread."""
+    _, cell, found = against
+    return found.low is not None and min(len(cell.base), len(cell.head)) > 1
+
+
+def _is_same_work(one: Series, other: Series) -> bool:
+    """Whether they differ in the threshold alone, and both split the batch alike."""
+    if one.case.knob("threshold") == other.case.knob("threshold") or one.split != other.split:
+        return False
+    return without_knobs(one.case, _THRESHOLD) == without_knobs(other.case, _THRESHOLD)

@@ -1,0 +1,96 @@
+"""Rankings in words: a row's place, how often each contender came out how, what the words mean."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from attnbench.analysis.ranking import Outcome, Place, Ranking, Standing
+from attnbench.analysis.tuning import Contender
+from attnbench.analysis.verdict import Comparison
+from attnbench.units import MISSING, change_in_percent, three_digits
+
+# Columns of those beside the best, by header.
+BESIDE: Mapping[str, Place] = {"ties": "tie", "same work": "same work", "unclear": "unclear"}
+
+Name = Callable[[Contender], str]
+
+_MEANINGS: Mapping[Place, str] = {
+    "tie": "tie: shown to take as long as the best, within 1 % or the noise that selfcheck stored",
+    "same work": "same work: another threshold that splits the batch as the best's does",
+    "unclear": "unclear: neither a tie nor slower can be shown from these rounds; more may decide",
+    "quickest": "quickest: the least time of single rounds, which rank nothing; --rounds 3 would",
+}
+
+
+def place_text(standing: Standing) -> str:
+    """best, tie or another place, or the time over the best's, e.g. 3.42x."""
+    if standing.place in ("slower", "untested") and standing.comparison:
+        return f"{three_digits(standing.comparison.ratio)}x"
+    return MISSING if standing.place == "alone" else standing.place
+
+
+def best_text(ranking: Ranking, name: str) -> str:
+    """The name of the best; where it is only the quickest, it says so."""
+    return f"quickest: {name}" if ranking.place == "quickest" else name
+
+
+def legend(rankings: Sequence[Ranking]) -> list[str]:
+    """A line for each word that the places of these rankings need explained."""
+    standings = [each for ranking in rankings for each in ranking.standings]
+    places = {each.place for each in standings}
+    lines = [text for place, text in _MEANINGS.items() if place in places]
+    if any(each.is_partial for each in standings):
+        lines.append("vs best: where rounds failed, over the rounds in which both have a time")
+    return lines
+
+
+def counts(rankings: Sequence[Ranking], name: Name) -> list[str]:
+    """How often each contender is the best, tied for it, unclear or the quickest; by its name."""
+    tested = [r for r in rankings if r.outcome in ("won", "tied", "unclear")]
+    lines = []
+    if tested:
+        listed = "; ".join(_record(who, found) for who, found in _records(tested, name))
+        lines.append(f"best of {workloads(len(tested))}: {listed}")
+    if single := [r for r in rankings if r.outcome == "untested"]:
+        quickest = Counter(name(each.best) for each in single)
+        listed = ", ".join(f"{who} in {count}" for who, count in quickest.most_common())
+        lines.append(f"quickest in single rounds of {workloads(len(single))}: {listed}")
+    return lines
+
+
+def change_with_interval(found: Comparison) -> str:
+    """A ratio as a change with its 95 % interval: "+3.2 % [+2.9, +3.5]"."""
+    change = f"{change_in_percent(found.ratio)} %"
+    if found.low is None or found.high is None:
+        return f"{change} (one round: no interval)"
+    return f"{change} [{change_in_percent(found.low)}, {change_in_percent(found.high)}]"
+
+
+def regret_text(regret: Comparison) -> str:
+    """A loss with its 95 % interval, e.g. "+17.2 % [+14.0, +20.4]"; a gain is chance, and none."""
+    if regret.ratio == 1:
+        return "none"
+    loss = change_with_interval(regret)
+    if regret.ratio < 1:
+        return f"none ({loss})"
+    return loss if regret.verdict in ("slower", "same") else f"unclear ({loss})"
+
+
+def workloads(count: int) -> str:
+    """A number of workloads."""
+    return "1 workload" if count == 1 else f"{count} workloads"
+
+
+def _records(rankings: Sequence[Ranking], name: Name) -> list[tuple[str, Counter[Outcome]]]:
+    """By name what the workloads came to in which it may be the best, the most wins first."""
+    found: dict[str, Counter[Outcome]] = {}
+    for ranking in rankings:
+        for who in {name(each) for each in ranking.at("best", "tie", "unclear")}:
+            found.setdefault(who, Counter())[ranking.outcome] += 1
+    order: tuple[Outcome, ...] = ("won", "tied", "unclear")
+    return sorted(found.items(), key=lambda item: (*(-item[1][o] for o in order), item[0]))
+
+
+def _record(who: str, found: Counter[Outcome]) -> str:
+    words: Mapping[Outcome, str] = {"won": "in", "tied": "tied in", "unclear": "unclear in"}
+    listed = [f"{word} {found[outcome]}" for outcome, word in words.items() if found[outcome]]
+    return f"{who} {', '.join(listed)}"
