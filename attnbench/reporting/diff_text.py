@@ -151,7 +151,18 @@ def summary(diff: Diff) -> list[str]:
     lines += _on_unclear([each for each in found if each.verdict == "unclear"])
     if any(each.verdict == "same" for each in found):
         lines.append("finds: the smallest change that would have been found four times in five")
+    if partial := sum(map(_is_partial, diff.rows)):
+        cases = "1 case" if partial == 1 else f"{partial} cases"
+        lines.append(f"change of {cases}: over the rounds in which both sides have a time")
     return lines + _noise(diff)
+
+
+def _is_partial(row: Row) -> bool:
+    """Whether fewer rounds were compared than the times beside them are of."""
+    if row.cell is None or not row.cell.paired:
+        return False
+    rounds = max(len(row.pair.base.medians), len(row.pair.head.medians))
+    return len(row.cell.base) < rounds
 
 
 def _noise(diff: Diff) -> list[str]:

@@ -49,7 +49,7 @@ def _table(rankings: Sequence[Ranking]) -> Table:
             columns[header] = names
     columns["next"] = [each.next.contender.name if each.next else MISSING for each in rankings]
     columns["vs best"] = [place_text(each.next) if each.next else MISSING for each in rankings]
-    return Table("The best of each workload, and the next one behind those beside it", columns)
+    return Table("The best of each workload, and the next slower one", columns)
 
 
 def _axes(cases: Sequence[Case]) -> list[str]:
