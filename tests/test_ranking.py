@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,8 +119,14 @@ def test_thresholds_that_split_a_batch_alike_are_the_same_work_whatever_they_too
         **in_rounds(mla("8q4kv1k", "x", threshold=8), 1.2, 1.21, 1.2),
         **in_rounds(mla("8q4kv1k", "y", threshold=8), 1.2, 1.21, 1.2),  # another backend
     }
+    other_split = in_rounds(mla("8q4kv1k", "x", threshold=1), 1.3, 1.31, 1.3)
+    results |= {
+        case: [replace(each, decode_requests=8, prefill_requests=0) for each in outcomes]
+        for case, outcomes in other_split.items()
+    }
     (ranking,) = ranked(tmp_path, results)
-    assert [each.place for each in ranking.standings] == ["best", "same work", "slower"]
+    places = ["best", "same work", "slower", "slower"]
+    assert [each.place for each in ranking.standings] == places
     assert ranking.outcome == "won"
 
 
