@@ -13,7 +13,7 @@ from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.ranking import AUTO, Ranking, rank, regrets
 from attnbench.analysis.series import Series, Times, series_of
 from attnbench.analysis.tuning import Contender, Setting
-from attnbench.records import Status
+from attnbench.records import CacheState, Status
 from attnbench.reporting.ranking import counts, legend, place_text, regret_text
 from attnbench.specs.case import Case
 from tests.stored_results import Results, attn, failed, measured, mla, timed
@@ -39,7 +39,7 @@ def places(folder: Path, results: Results) -> dict[str, str]:
     }
 
 
-def in_rounds(case: Case, *factors: float | None, cache_state: str = "cold") -> Results:
+def in_rounds(case: Case, *factors: float | None, cache_state: CacheState = "cold") -> Results:
     """Rounds of about a millisecond; None is one that failed."""
     return {
         case: [
@@ -52,7 +52,9 @@ def in_rounds(case: Case, *factors: float | None, cache_state: str = "cold") -> 
     }
 
 
-def rounds(spec: str, backend: str, *factors: float | None, cache_state: str = "cold") -> Results:
+def rounds(
+    spec: str, backend: str, *factors: float | None, cache_state: CacheState = "cold"
+) -> Results:
     return in_rounds(attn(spec, backend), *factors, cache_state=cache_state)
 
 
