@@ -19,6 +19,7 @@ from attnbench.timing.cache import footprint_ratio, sets_for, state_reached
 from attnbench.timing.guard import Look, guard_facts
 from attnbench.timing.host import enqueue_seconds, plan_seconds
 from attnbench.timing.measure import Samples, measure
+from attnbench.timing.method import Method
 
 CPU_MEMORY = 128 * 2**20  # bytes of working sets; filling them takes longer than the gain is worth
 GPU_SHARE = 0.4  # of the free memory
@@ -79,7 +80,7 @@ def _measured(
     watch.lap("check")
     peak = peak_memory(prepared, machine) if job.profile_memory else None
     timing = Timing.of(job.method, prepared, machine)
-    samples = _timed(job, prepared, timing, look, watch)
+    samples = timed(prepared, timing, job.method, job.seed, look, watch)
     outcome = replace(
         _work_done(job, num_decode),
         **_working_set_facts(job, prepared, machine),
@@ -102,7 +103,9 @@ def _prepared(job: Job, backend: Backend, machine: Machine, num_decode: int) -> 
     return prepared
 
 
-def _timed(job: Job, prepared: Prepared, timing: Timing, look: Look, watch: Stopwatch) -> Samples:
+def timed(
+    prepared: Prepared, timing: Timing, method: Method, seed: int, look: Look, watch: Stopwatch
+) -> Samples:
     """Samples of calls into poisoned outputs, and a second check of every set that they reached."""
     if timing.stamps is not None:
         timing.stamps.start()
@@ -110,10 +113,10 @@ def _timed(job: Job, prepared: Prepared, timing: Timing, look: Look, watch: Stop
     for index in range(len(prepared.calls)):
         prepared.poison(index)
     watch.lap("poison")
-    samples = measure(timing.clock, job.method, time.perf_counter, look)
+    samples = measure(timing.clock, method, time.perf_counter, look)
     watch.lap("time")
     launched = samples.warmup_calls + len(samples.values) * timing.clock.calls_per_sample
-    check_again(prepared, min(launched, len(prepared.calls)), job.seed)
+    check_again(prepared, min(launched, len(prepared.calls)), seed)
     watch.lap("check_again")
     return samples
 
