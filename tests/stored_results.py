@@ -1,8 +1,14 @@
 """Small results for tests: a real database in a folder, filled with outcomes that are made up."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+from sqlalchemy import update
+
+from attnbench.db.models import RunRow
 from attnbench.db.store import Store
 from attnbench.families import cost
 from attnbench.provenance.environment import Component, Environment
@@ -13,6 +19,7 @@ from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case, Dtype, Layout, Value
 from attnbench.specs.shape import AttnShape, MlaShape
 from attnbench.timing.method import Method
+from tests.conftest import small_case
 
 CPU = Machine(
     kind="cpu", device="cpu", name="Intel(R) Xeon(R) Processor", cpu_count=2, hostname="box"
@@ -30,9 +37,16 @@ H200 = Machine(
     max_memory_clock_hz=3_201_000_000,
     hostname="box",
 )
+H100 = replace(H200, name="NVIDIA H100 80GB HBM3", gpu_uuid="GPU-2")
 ENVIRONMENT = Environment("3.11.2", components={"torch": Component("2.11.0")})
 SOURCE = Source("working directory", "repo", "trunk", "a" * 40, None, "message", "/repo")
-ON_CPU = Method("cpu")
+ON_CPU, ON_GPU = Method("cpu"), Method("cudagraph")
+CASE = small_case()
+OK = Outcome(Status.OK, samples=(1e-5, 3e-5, 2e-5), durations={"check": 0.5, "time": 1.5})
+REFUSED = Outcome(Status.REFUSED, "needs SM100; this is SM90 (NVIDIA H200)")
+
+PLAN: Mapping[str, Any] = {"rounds": 3}
+NO_OPTIONS: Mapping[str, Any] = {}
 
 Results = Mapping[Case, Sequence[Outcome]]
 
@@ -85,6 +99,47 @@ def failed(status: Status, reason: str) -> list[Outcome]:
     return [Outcome(status, reason)]
 
 
+def start(
+    store: Store,
+    *,
+    command: str = "attn",
+    label: str | None = None,
+    options: Mapping[str, Any] = NO_OPTIONS,
+    plan: Mapping[str, Any] = PLAN,
+    machine: Machine = H200,
+    environment: Environment = ENVIRONMENT,
+    source: Source = SOURCE,
+) -> int:
+    """Start a run."""
+    return store.start_run(
+        command=command,
+        argv=["attnbench", command],
+        label=label,
+        options=dict(options),
+        plan=dict(plan),
+        machine=machine,
+        environment=environment,
+        source=source,
+    )
+
+
+def fill(store: Store, run: int, outcomes: Sequence[Outcome] = (OK,)) -> list[int]:
+    """Add the outcomes as the rounds of one case; their ids."""
+    return [store.add(run, CASE, ON_GPU, i, i, outcome) for i, outcome in enumerate(outcomes)]
+
+
+def backdate(store: Store, run: int, to_before: int) -> None:
+    """Let a run have started a day before another."""
+    started = store.run(to_before).started - timedelta(days=1)
+    with store.writing() as session:
+        session.execute(update(RunRow).where(RunRow.number == run).values(started=started))
+
+
+def places(measurements: Sequence[Measurement]) -> list[tuple[int, int]]:
+    """Run and round of each."""
+    return [(each.run, each.round) for each in measurements]
+
+
 def store_run(
     store: Store,
     results: Results,
@@ -101,11 +156,10 @@ def store_run(
 
     Runs with the same `interleaved` took turns with each other.
     """
-    run = store.start_run(
+    run = start(
+        store,
         command=next((case.family for case in results), "attn"),
-        argv=["attnbench"],
         label=label,
-        options={},
         plan={"interleaved": interleaved},
         machine=machine,
         environment=environment,

@@ -14,8 +14,7 @@ from attnbench.db.store import Store
 from attnbench.provenance.environment import Component, Environment
 from attnbench.provenance.source import Source
 from tests.conftest import SMALL
-from tests.stored_results import ENVIRONMENT, SOURCE, attn, store_run, timed
-from tests.stored_runs import backdate
+from tests.stored_results import ENVIRONMENT, SOURCE, attn, backdate, store_run, timed
 
 CASE, OTHER = attn("8q1kv1k"), attn("q512", "naive")
 FLAT, SLOW = 1e-3, 1.2e-3

@@ -18,7 +18,7 @@ from attnbench.db.engine import make_engine, parse_target
 from attnbench.db.migrations import REVISIONS, Revisions, upgrade
 from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError, UsageError
-from tests.stored_runs import CASE, METHOD, OK, REFUSED, fill, start
+from tests.stored_results import CASE, OK, ON_GPU, REFUSED, fill, start
 
 NEXT = """
 import sqlalchemy as sa
@@ -114,7 +114,7 @@ def test_a_file_of_the_first_schema_keeps_its_rows_and_gains_what_it_lacks(tmp_p
             assert {getattr(each.outcome, name) for name in UNKNOWN_THEN} == {None}
         assert store.sentinels(1) == {}
         store.add_sentinels(1, "end", {"bytes_per_second": 4e12})
-        store.add(1, CASE, METHOD, 2, 2, replace(OK, guard={"watts": 700.0}))
+        store.add(1, CASE, ON_GPU, 2, 2, replace(OK, guard={"watts": 700.0}))
         assert store.measurements([1])[-1].outcome.guard == {"watts": 700.0}
     Store.open(new).close()
     assert schema(path) == schema(new)

@@ -11,7 +11,7 @@ from attnbench.db.refs import Ref, resolve
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.provenance.source import Source
-from tests.stored_runs import H100, H200, REFUSED, SOURCE, backdate, fill, start
+from tests.stored_results import H100, H200, REFUSED, backdate, fill, start
 
 ONE, TWO, THREE = "0123456789" * 4, "abcdef0" + "1" * 33, "abcdef0" + "2" * 33
 H20 = replace(H200, name="NVIDIA H20")
@@ -26,7 +26,8 @@ def empty(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs 1 to 6; only the last has no time."""
-    main, topic = SOURCE, replace(SOURCE, branch="topic", commit=TWO)
+    main = Source("--source", "vllm", "main", ONE, None, "Speed up", "/src/vllm")
+    topic = replace(main, branch="topic", commit=TWO)
     path = tmp_path_factory.mktemp("refs") / "filled.db"
     with Store.open(path) as store:
         fill(store, start(store, label="before", source=main))

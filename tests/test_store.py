@@ -20,25 +20,24 @@ from sqlalchemy.exc import IntegrityError
 
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
-from attnbench.provenance.environment import Environment
+from attnbench.provenance.environment import Component, Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
 from attnbench.records import Measurement, Outcome, RunStatus, Status
 from attnbench.stats.median import median_interval
 from tests.conftest import small_case
-from tests.stored_runs import (
+from tests.stored_results import (
     CASE,
     H100,
     H200,
-    HERE,
-    METHOD,
     OK,
+    ON_GPU,
     REFUSED,
     SOURCE,
     backdate,
     fill,
+    places,
     start,
-    timed,
 )
 
 
@@ -100,7 +99,7 @@ def outcome_of(store: Store, measurement: Measurement) -> Outcome:
 @given(outcome=outcomes)
 def test_an_outcome_comes_back_as_it_went_in(kept: Store, outcome: Outcome) -> None:
     run = start(kept)
-    kept.add(run, CASE, METHOD, 0, 7, outcome)
+    kept.add(run, CASE, ON_GPU, 0, 7, outcome)
     (measurement,) = kept.measurements([run])
     # As text, because NaN equals nothing and True equals 1.
     assert repr(outcome_of(kept, measurement)) == repr(outcome)
@@ -117,11 +116,11 @@ def test_samples_come_back_bit_for_bit(kept: Store, bits: list[int]) -> None:
 
 def test_a_measurement_says_what_identifies_it(store: Store) -> None:
     run = start(store)
-    store.add(run, CASE, METHOD, 2, 5, OK)
+    store.add(run, CASE, ON_GPU, 2, 5, OK)
     (found,) = store.measurements([run])
     assert (found.case, found.case_key) == (CASE, CASE.key)
     assert found.workload_key == CASE.workload_key
-    assert (found.method, found.method_key) == (METHOD.as_facts(), METHOD.key)
+    assert (found.method, found.method_key) == (ON_GPU.as_facts(), ON_GPU.key)
     assert (found.machine_key, found.machine_model) == (H200.key, H200.model_key)
     assert found.machine_name == "NVIDIA H200"
     assert (found.run, found.round, found.position) == (run, 2, 5)
@@ -174,19 +173,22 @@ def test_a_report_reads_no_samples(store: Store) -> None:
 
 def test_a_run_tells_its_whole_story(store: Store) -> None:
     before = datetime.now(UTC)
-    run = start(store, label="pr")
+    torch = Component("2.11.0", "70d99e998")
+    environment = Environment("3.11.7", cudnn=91002, components={"torch": torch})
+    options = {"backends": ["naive"]}
+    run = start(store, label="pr", environment=environment, options=options)
     fill(store, run, [OK, OK, REFUSED])
     store.finish_run(run, RunStatus.FINISHED)
     found = store.run(run)
     assert (found.number, found.command, found.argv) == (1, "attn", ("attnbench", "attn"))
-    assert (found.label, found.branch, found.commit) == ("pr", "main", SOURCE.commit)
+    assert (found.label, found.branch, found.commit) == ("pr", SOURCE.branch, SOURCE.commit)
     assert found.status is RunStatus.FINISHED
     assert found.finished is not None
     assert before <= found.started <= found.finished <= datetime.now(UTC)
-    assert found.options == {"backends": ["naive"]}
+    assert found.options == options
     assert store.plan(run) == {"rounds": 3}
     assert Machine.from_facts(found.machine) == H200
-    assert Environment.from_facts(found.environment) == HERE
+    assert Environment.from_facts(found.environment) == environment
     assert Source(**found.source) == SOURCE  # type: ignore[arg-type]
     assert found.counts == {Status.OK: 2, Status.REFUSED: 1}
     assert store.runs() == [found]
@@ -204,7 +206,7 @@ def test_what_is_done_of_a_run_is_known(store: Store) -> None:
     fill(store, run, [OK, REFUSED])
     fill(store, other, [OK] * 3)
     expected = {(0, Status.OK), (1, Status.REFUSED)}
-    assert store.done(run) == {(CASE.key, METHOD.key, *each) for each in expected}
+    assert store.done(run) == {(CASE.key, ON_GPU.key, *each) for each in expected}
 
 
 def test_the_latest_run_is_the_newest_with_a_time(store: Store) -> None:
@@ -278,7 +280,7 @@ def test_a_deleted_run_leaves_nothing_and_its_number_stays_unused(store: Store) 
     store.delete(run)
     assert store.sentinels(run) == {}
     assert [each.number for each in store.runs()] == [keep]
-    assert timed(store.measurements([keep, run])) == [(keep, 0)]
+    assert places(store.measurements([keep, run])) == [(keep, 0)]
     assert len(store.samples(kept_id)) == 3
     assert len(store.samples(id_)) == 0
     assert start(store) == run + 1
@@ -305,12 +307,12 @@ def test_an_unknown_run_is_told_with_those_that_exist(store: Store) -> None:
 def test_only_the_newest_run_of_a_case_counts_unless_pooled(store: Store) -> None:
     old, new = start(store), start(store)
     fill(store, old, [OK, OK])
-    store.add(old, small_case(backend="sdpa"), METHOD, 0, 2, OK)
+    store.add(old, small_case(backend="sdpa"), ON_GPU, 0, 2, OK)
     fill(store, new, [REFUSED])
-    assert timed(store.measurements([old, new])) == [(old, 0), (new, 0)]
+    assert places(store.measurements([old, new])) == [(old, 0), (new, 0)]
     pooled = [(old, 0), (old, 1), (old, 0), (new, 0)]
-    assert timed(store.measurements([old, new], pool=True)) == pooled
-    assert timed(store.measurements([old])) == [(old, 0), (old, 1), (old, 0)]
+    assert places(store.measurements([old, new], pool=True)) == pooled
+    assert places(store.measurements([old])) == [(old, 0), (old, 1), (old, 0)]
     assert store.measurements([]) == []
 
 
@@ -319,22 +321,22 @@ def test_the_newest_run_is_told_by_time_and_not_by_number(store: Store) -> None:
     fill(store, first)
     fill(store, second)
     backdate(store, second, to_before=first)
-    assert timed(store.measurements([first, second])) == [(first, 0)]
+    assert places(store.measurements([first, second])) == [(first, 0)]
 
 
 def test_other_methods_and_machine_models_are_series_of_their_own(store: Store) -> None:
     runs = [start(store), start(store, machine=H100), start(store)]
     for run in runs[:2]:
         fill(store, run)
-    store.add(runs[2], CASE, replace(METHOD, cache="hot"), 0, 0, OK)
-    assert timed(store.measurements(runs)) == [(run, 0) for run in runs]
+    store.add(runs[2], CASE, replace(ON_GPU, cache="hot"), 0, 0, OK)
+    assert places(store.measurements(runs)) == [(run, 0) for run in runs]
 
 
 def test_another_card_of_a_model_continues_its_series(store: Store) -> None:
     runs = [start(store), start(store, machine=replace(H200, gpu_uuid="GPU-3"))]
     for run in runs:
         fill(store, run)
-    assert timed(store.measurements(runs)) == [(runs[1], 0)]
+    assert places(store.measurements(runs)) == [(runs[1], 0)]
 
 
 def test_the_seconds_of_a_round_are_those_of_the_newest_run(store: Store) -> None:
@@ -481,13 +483,13 @@ def test_a_current_database_opens_without_alembic(tmp_path: Path) -> None:
 WRITE = """
 import sys
 from attnbench.db.store import Store
-from tests.stored_runs import CASE, METHOD, OK, start
+from tests.stored_results import CASE, ON_GPU, OK, start
 print("ready", flush=True)
 sys.stdin.readline()
 with Store.open(sys.argv[1]) as store:
     run = start(store)
     for i in range(int(sys.argv[2])):
-        print(store.add(run, CASE, METHOD, i, i, OK), flush=True)
+        print(store.add(run, CASE, ON_GPU, i, i, OK), flush=True)
 """
 
 

@@ -14,7 +14,7 @@ from attnbench.db.transfer import export, merge
 from attnbench.errors import UsageError
 from attnbench.records import Outcome, RunStatus, Status, Transfer
 from tests.conftest import small_case
-from tests.stored_runs import CASE, H100, METHOD, OK, REFUSED, backdate, fill, start, timed
+from tests.stored_results import CASE, H100, OK, ON_GPU, REFUSED, backdate, fill, places, start
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def other(tmp_path: Path) -> Iterator[Store]:
     with Store.open(tmp_path / "there.db") as other:
         run = start(other, label="theirs")
         for round_ in range(2):
-            other.add(run, small_case(backend="sdpa"), METHOD, round_, round_, OK)
+            other.add(run, small_case(backend="sdpa"), ON_GPU, round_, round_, OK)
         yield other
 
 
@@ -76,7 +76,7 @@ def test_an_export_again_adds_what_is_missing(store: Store, tmp_path: Path) -> N
     path = tmp_path / "export.db"
     export(store, [1], path)
     assert export(store, [1], path) == Transfer({1: 1}, runs=0, measurements=0, samples=0)
-    store.add(1, CASE, METHOD, 2, 2, OK)
+    store.add(1, CASE, ON_GPU, 2, 2, OK)
     store.finish_run(1, RunStatus.FINISHED)
     assert export(store, [1, 2], path) == Transfer({1: 1, 2: 2}, runs=1, measurements=2, samples=2)
     with Store.open(path, create=False) as exported:
@@ -145,8 +145,8 @@ def test_of_a_run_resumed_in_two_places_each_keeps_its_own_rounds(
     export(store, [1], path)
     with Store.open(path) as exported:
         for round_ in (2, 3):
-            exported.add(1, CASE, METHOD, round_, round_, slow)
-    store.add(1, CASE, METHOD, 2, 2, OK)
+            exported.add(1, CASE, ON_GPU, round_, round_, slow)
+    store.add(1, CASE, ON_GPU, 2, 2, OK)
     assert merge(store, [path]) == [Transfer({1: 1}, runs=0, measurements=1, samples=1)]
     assert [each.median for each in store.measurements([1])] == [2e-5, None, 2e-5, 9.0]
 
@@ -200,7 +200,7 @@ def test_a_merged_older_run_is_not_the_newest(store: Store, tmp_path: Path) -> N
         fill(there, start(there, machine=H100), [Outcome(Status.OOM, "too big")] * 2)
     merge(store, [tmp_path / "there.db"])
     backdate(store, 3, to_before=1)
-    assert timed(store.measurements([1, 2, 3])) == [(1, 0), (1, 1), (2, 0)]
+    assert places(store.measurements([1, 2, 3])) == [(1, 0), (1, 1), (2, 0)]
 
 
 @pytest.fixture
