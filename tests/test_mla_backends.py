@@ -60,7 +60,6 @@ def refusal(case: Case, machine: Machine) -> str:
             "attends only to selected keys, e.g. --index-topk 2048",
         ),
         (mla("flashmla_sparse", index_topk=96), H200, "takes --index-topk in steps of 128, not 96"),
-        (mla("triton_mla", num_splits=3), H200, "needs --num-splits to be a power of 2, not 3"),
     ],
 )
 def test_what_the_gpu_or_a_value_forbids_is_refused_before_vllm_is_imported(

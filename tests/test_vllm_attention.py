@@ -151,18 +151,24 @@ def test_what_was_quantised_once_is_quantised_to_the_same_again(
         assert torch.equal(quantise(back, scale, kv_dtype).float(), stored.float())
 
 
-def built(version: int | None, splits: int = 0) -> tuple[Any, Any, Any]:
+def built(version: int | None, splits: int = 0, schedule: object = ()) -> tuple[Any, Any, Any]:
     layer = SimpleNamespace(impl=SimpleNamespace(vllm_flash_attn_version=version))
-    return layer, None, SimpleNamespace(max_num_splits=splits)
+    metadata = SimpleNamespace(max_num_splits=splits, scheduler_metadata=schedule)
+    return layer, None, metadata
 
 
 @pytest.mark.parametrize(
     ("knobs", "version", "splits", "facts"),
     [
-        ({}, 3, 0, {"flash_version": 3}),
-        ({}, 3, 32, {"flash_version": 3, "max_num_splits": 32}),
+        ({}, 3, 0, {"flash_version": 3, "scheduled": "ahead"}),
+        ({}, 3, 32, {"flash_version": 3, "scheduled": "ahead", "max_num_splits": 32}),
         ({"flash_version": 2}, 2, 0, {"flash_version": 2}),
-        ({"num_splits": 4}, 3, 4, {"flash_version": 3, "max_num_splits": 4}),
+        (
+            {"num_splits": 4},
+            3,
+            4,
+            {"flash_version": 3, "scheduled": "ahead", "max_num_splits": 4},
+        ),
     ],
 )
 def test_a_row_says_which_flash_attention_ran(
@@ -170,6 +176,12 @@ def test_a_row_says_which_flash_attention_ran(
 ) -> None:
     case = small_case("attn", "flash", knobs=tuple(knobs.items()))
     assert Flash().verify(case, *built(version, splits)) == facts
+
+
+def test_a_row_says_that_flash_attention_schedules_in_each_call() -> None:
+    case = small_case("attn", "flash")
+    facts = Flash().verify(case, *built(3, schedule=None))
+    assert facts["scheduled"] == "in each call"
 
 
 @pytest.mark.parametrize(
@@ -192,9 +204,9 @@ class Wrapper:
     _backend = "fa3"
 
 
-def planned(decodes: int, prefill: object, decode: object) -> Any:
+def planned(prefills: int, prefill: object, decode: object) -> Any:
     return SimpleNamespace(
-        num_decodes=decodes,
+        num_prefills=prefills,
         prefill=prefill,
         decode=decode,
         q_data_type_prefill=torch.bfloat16,
@@ -205,7 +217,7 @@ def planned(decodes: int, prefill: object, decode: object) -> Any:
 def test_flashinfer_says_which_kernels_each_path_takes() -> None:
     case = small_case("attn", "flashinfer", "2q8_3q1kv20")
     plan = SimpleNamespace(wrapper=Wrapper())
-    assert VllmFlashInfer().verify(case, None, None, planned(3, plan, plan)) == {
+    assert VllmFlashInfer().verify(case, None, None, planned(2, plan, plan)) == {
         "prefill_kernel": "fa3",
         "decode_kernel": "fa3",
         "query_dtype": "bfloat16",
@@ -215,8 +227,8 @@ def test_flashinfer_says_which_kernels_each_path_takes() -> None:
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        (planned(3, None, SimpleNamespace()), "vLLM chose SimpleNamespace instead of the native"),
-        (planned(2, None, None), "expected 3 requests on the decode path, but vLLM sends 2"),
+        (planned(2, None, SimpleNamespace()), "expected vLLM to decode by native, but it would"),
+        (planned(3, None, None), "expected 2 requests on the prefill path, but vLLM sends 3"),
     ],
 )
 def test_another_path_of_flashinfer_is_refused(metadata: object, message: str) -> None:

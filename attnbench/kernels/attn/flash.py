@@ -15,7 +15,7 @@ class Flash(VllmAttention):
     name: ClassVar = "flash"
     aliases: ClassVar = ("FLASH_ATTN",)
     enum: ClassVar = "FLASH_ATTN"
-    knobs: ClassVar = frozenset({"flash_version", "num_splits"})
+    knobs: ClassVar = VllmAttention.knobs | {"flash_version", "num_splits", "mixed_windows"}
     features: ClassVar = frozenset({"window", "softcap", "sinks"})
     kv_cache_dtypes: ClassVar = ("auto", "fp8", "fp8_e4m3")
 
@@ -46,5 +46,7 @@ class Flash(VllmAttention):
                 "3: with few enough new tokens and without --mode eager"
             )
         facts: dict[str, Value] = {"flash_version": runs}
+        if runs == 3:
+            facts["scheduled"] = "in each call" if metadata.scheduler_metadata is None else "ahead"
         # 0 leaves the number of splits to the kernel's heuristic.
         return facts | ({"max_num_splits": splits} if splits else {})

@@ -1,28 +1,38 @@
-"""FlashInfer's wrappers, planned and run by vLLM."""
+"""FLASHINFER of vLLM: FlashInfer's wrappers for prompts, and the decode kernel that is served."""
 
 from typing import Any, ClassVar
 
-from attnbench.kernels.base import Refused
+from attnbench.kernels.base import Refused, Setting
 from attnbench.kernels.vllm.attention import VllmAttention
+from attnbench.kernels.vllm.attention_prepared import VllmPrepared
+from attnbench.kernels.vllm.flashinfer_decode import (
+    asked_kernel,
+    build_xqa,
+    decide_as_served,
+    decode_refusal,
+    expected_kernel,
+    kernel_name,
+    verify_kernel,
+)
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case, Value
+from attnbench.specs.shape import AttnShape
 
 
 class VllmFlashInfer(VllmAttention):
-    """FLASHINFER with its native kernels.
-
-    By default vLLM decodes through another API where it finds cubins or a network, so the same
-    command would measure different kernels on different hosts.
-    """
+    """With `decode_kernel` native it decodes by FlashInfer's own kernels, as bare ones do."""
 
     name: ClassVar = "flashinfer"
     aliases: ClassVar = ("FLASHINFER",)
     enum: ClassVar = "FLASHINFER"
+    knobs: ClassVar = VllmAttention.knobs | {"decode_kernel"}
     features: ClassVar = frozenset({"window", "softcap"})
     kv_cache_dtypes: ClassVar = ("auto", "fp8", "fp8_e4m3", "fp8_e5m2")
 
     def attention_config(self, case: Case) -> dict[str, object]:
-        fields: dict[str, object] = {"use_trtllm_attention": False}
+        fields: dict[str, object] = {}
+        if asked_kernel(case) == "native":
+            fields["use_trtllm_attention"] = False
         if case.kv_cache_dtype == "fp8_e5m2":
             # vLLM would quantise queries to e4m3, which its own plan for e5m2 does not accept.
             fields["disable_flashinfer_q_quantization"] = True
@@ -31,21 +41,44 @@ class VllmFlashInfer(VllmAttention):
     def refusal(self, case: Case, machine: Machine) -> str | None:
         if case.window is not None and machine.capability == (9, 0):
             return "does not take --window on SM90, where vLLM does not use it for sliding windows"
-        return super().refusal(case, machine)
+        decodes = self.num_decode(case) and machine.kind == "cuda"
+        why = decode_refusal(case, machine) if decodes else None
+        return why or super().refusal(case, machine)
+
+    def prepare(self, case: Case, setting: Setting) -> VllmPrepared:
+        if asked_kernel(case) != "native":
+            decide_as_served()
+        ready = super().prepare(case, setting)
+        if ready.resolved.get("decode_kernel") == "xqa":
+            assert isinstance(case.shape, AttnShape)
+            page = int(ready.resolved["block_size"])
+            build_xqa(ready.queries, ready.caches.kv_dtype, case.shape, page)
+        return ready
 
     def verify(self, case: Case, layer: Any, builder: Any, metadata: Any) -> dict[str, Value]:
         facts: dict[str, Value] = {}
         for path in ("prefill", "decode"):
             if (plan := getattr(metadata, path)) is None:
                 continue
-            if not hasattr(plan, "wrapper"):
-                raise Refused(f"vLLM chose {type(plan).__name__} instead of the native {path}")
-            facts[f"{path}_kernel"] = str(getattr(plan.wrapper, "_backend", "unknown"))
+            facts[f"{path}_kernel"] = kernel_name(plan)
             dtype = getattr(metadata, f"q_data_type_{path}")
             facts["query_dtype"] = str(dtype).removeprefix("torch.")
-        if metadata.num_decodes != self.num_decode(case):
+        if metadata.decode is not None:
+            asked = asked_kernel(case)
+            capability = _capability() if asked == "served" else None
+            verify_kernel(metadata.decode, expected_kernel(asked, capability))
+        prefills = len(case.batch) - self.num_decode(case)
+        if metadata.num_prefills != prefills:
             raise Refused(
-                f"expected {self.num_decode(case)} requests on the decode path, but vLLM sends "
-                f"{metadata.num_decodes}"
+                f"expected {prefills} requests on the prefill path, but vLLM sends "
+                f"{metadata.num_prefills}"
             )
         return facts
+
+
+def _capability() -> tuple[int, int] | None:
+    """The GPU's, as vLLM sees it."""
+    from vllm.platforms import current_platform
+
+    found = current_platform.get_device_capability()
+    return None if found is None else (found.major, found.minor)

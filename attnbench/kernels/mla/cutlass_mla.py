@@ -20,7 +20,7 @@ class CutlassMla(VllmMlaBackend):
     sm_majors: ClassVar = (10,)
     kv_cache_dtypes: ClassVar = ("auto", *FP8)
     dims: ClassVar = {"kv_lora_rank": (512,), "qk_rope_head_dim": (64,)}
-    usual_block_size: ClassVar = 128
+    bare_block_size: ClassVar = 128
     split_queries: ClassVar = True
 
     def refusal(self, case: Case, machine: Machine) -> str | None:

@@ -6,8 +6,6 @@ from attnbench.kernels.mla_base.backend import FP8
 from attnbench.kernels.vllm.mla_backend import VllmMlaBackend
 from attnbench.kernels.vllm.mla_prepared import VllmMlaPrepared
 from attnbench.kernels.vllm.triton_splits import force_splits, splits_for
-from attnbench.provenance.machine import Machine
-from attnbench.specs.case import Case
 
 
 class TritonMla(VllmMlaBackend):
@@ -18,15 +16,9 @@ class TritonMla(VllmMlaBackend):
     knobs: ClassVar = VllmMlaBackend.knobs | {"num_splits"}
     kv_cache_dtypes: ClassVar = ("auto", *FP8)
 
-    def refusal(self, case: Case, machine: Machine) -> str | None:
-        splits = case.knob("num_splits")
-        if splits is not None and int(splits) & (int(splits) - 1):
-            return f"needs --num-splits to be a power of 2, not {splits}"
-        return super().refusal(case, machine)
-
     def configure(self, prepared: VllmMlaPrepared) -> None:
         super().configure(prepared)
         force_splits(prepared.case.knob("num_splits"))
 
     def facts(self, prepared: VllmMlaPrepared) -> dict[str, Any]:
-        return {"num_kv_splits": splits_for(prepared.batch.max_kv_len)}
+        return {"num_kv_splits": splits_for(prepared.metadata[0].max_seq_len)}

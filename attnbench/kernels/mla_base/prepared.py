@@ -6,7 +6,7 @@ from attnbench.kernels.base import Setting
 from attnbench.kernels.groups import Group
 from attnbench.kernels.inputs import cached, normal, page_tables, seeded, torch_dtype
 from attnbench.kernels.mla_base.pool import LatentPool
-from attnbench.kernels.mla_base.topk import topk_indices
+from attnbench.kernels.mla_base.topk import NO_KEY, topk_indices
 from attnbench.kernels.reference import AttentionPrepared, Rows, attend
 from attnbench.kernels.tolerance import BY_DTYPE
 from attnbench.specs.case import Case, Value
@@ -23,8 +23,9 @@ class MlaPrepared(AttentionPrepared):
     heads, rank]; everything else has ordinary queries [tokens, heads, qk] and outputs [tokens,
     heads, v]. `weights` [sets, heads, nope + v, rank] are those of kv_b_proj, scaled to unit
     variance after the projection, roughly as trained ones are; at scope kernel all sets share one.
-    `new_latents` [sets, tokens, latent] are the batch's own tokens before caching. A subclass sets
-    `calls`.
+    `new_latents` [sets, tokens, latent] are the batch's own tokens before caching. Behind decodes
+    may stand `padding` tokens that belong to no request; nothing looks at their outputs. A subclass
+    sets `calls`.
     """
 
     resolved: dict[str, Value]
@@ -37,9 +38,10 @@ class MlaPrepared(AttentionPrepared):
         block_size: int,
         *,
         nan_tails: bool = True,
+        padding: int = 0,
     ) -> None:
         assert isinstance(case.shape, MlaShape)
-        self.case, self.shape = case, case.shape
+        self.case, self.shape, self.padding = case, case.shape, padding
         super().__init__(case.batch, self.shape.num_q_heads, block_size)
         self.scale, self.layer = self.shape.qk_head_dim**-0.5, case.scope == "layer"
         self.device, self.key_dim = setting.device, self.shape.latent_dim
@@ -71,23 +73,27 @@ class MlaPrepared(AttentionPrepared):
         case = self.case
         if case.index_topk is None:
             return None
-        return topk_indices(case.batch, sets, case.index_topk, case.topk_pattern, generator)
+        from torch.nn.functional import pad
+
+        found = topk_indices(case.batch, sets, case.index_topk, case.topk_pattern, generator)
+        return pad(found, (0, 0, 0, self.padding), value=NO_KEY)
 
     def _fill_queries(self, sets: int, generator: "torch.Generator") -> None:
         """Make queries and outputs by path; at scope layer both paths are parts of one tensor."""
         import torch
 
         shape, heads = self.shape, self.shape.num_q_heads
-        ends = (sets, self.batch.num_tokens, heads)
+        decodes = self.decode_tokens + self.padding
+        prefills = self.batch.num_tokens - self.decode_tokens
         if self.layer:
+            ends = (sets, decodes + prefills, heads)
             self.queries = normal((*ends, shape.qk_head_dim), self.dtype, generator)
             self.whole_outputs = self._poisoned((*ends, shape.v_head_dim))
-            cut = [self.decode_tokens, self.batch.num_tokens - self.decode_tokens]
+            cut = [decodes, prefills]
             self.decode_queries, self.prefill_queries = self.queries.split(cut, dim=1)
             outputs = self.whole_outputs.split(cut, dim=1)
         else:
-            decode = (sets, self.decode_tokens, heads)
-            prefill = (sets, self.batch.num_tokens - self.decode_tokens, heads)
+            decode, prefill = (sets, decodes, heads), (sets, prefills, heads)
             self.decode_queries = normal((*decode, shape.latent_dim), self.dtype, generator)
             self.prefill_queries = normal((*prefill, shape.qk_head_dim), self.dtype, generator)
             outputs = (
@@ -132,10 +138,11 @@ class MlaPrepared(AttentionPrepared):
             torch.full_like(outputs[index], float("nan"))  # memory the next call may get
 
     def output(self, index: int) -> "torch.Tensor":
-        """Where paths of different widths mix, at scope kernel, the narrower rows end in zeros."""
+        """Without padding; where paths mix at scope kernel, the narrower rows end in zeros."""
         import torch
 
-        parts = (self.decode_outputs[index], self.prefill_outputs[index])
+        decodes = self.decode_outputs[index][: self.decode_tokens]
+        parts = (decodes, self.prefill_outputs[index])
         return torch.cat([self._widened(part.flatten(0, 1)) for part in parts])
 
     @property
@@ -161,9 +168,10 @@ class MlaPrepared(AttentionPrepared):
         if self.topk is not None:
             chosen = (self._chosen(self.topk[0], group) for group in self.groups)
             rows = sum(len(torch.unique(slots)) for slots in chosen)
-            kv = rows * self.pool.stored.shape[-1] + self.topk[0].nbytes
-        queries = self.decode_queries[0].nbytes + self.prefill_queries[0].nbytes
-        outputs = self.decode_outputs[0].nbytes + self.prefill_outputs[0].nbytes
+            kv = rows * self.pool.stored.shape[-1] + self.topk[0, : self.batch.num_tokens].nbytes
+        decodes = slice(self.decode_tokens)
+        queries = self.decode_queries[0][decodes].nbytes + self.prefill_queries[0].nbytes
+        outputs = self.decode_outputs[0][decodes].nbytes + self.prefill_outputs[0].nbytes
         return int(kv + queries + outputs + (self.weights[0].nbytes if self.layer else 0))
 
     def _chosen(self, topk: "torch.Tensor", group: Group) -> "torch.Tensor":

@@ -8,6 +8,7 @@ from attnbench.specs.batch import Batch
 if TYPE_CHECKING:
     import torch
 
+NO_KEY = -1  # in place of keys that a token does not have
 STEP_ELEMENTS = 2**26  # random ranks drawn per step
 
 
@@ -22,7 +23,7 @@ def topk_indices(
     import torch
 
     shape = (sets, batch.num_tokens, topk)
-    found = torch.full(shape, -1, dtype=torch.int32, device=generator.device)
+    found = torch.full(shape, NO_KEY, dtype=torch.int32, device=generator.device)
     for group in groups_of(batch):
         seen = _seen(group, sets, generator.device)  # [sets * count * q_len]
         most = min(topk, group.kv_len)

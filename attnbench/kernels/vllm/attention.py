@@ -7,6 +7,7 @@ from attnbench.kernels.inputs import torch_dtype
 from attnbench.kernels.vllm.attention_prepared import VllmPrepared
 from attnbench.kernels.vllm.config import LayerConfig, vllm_config
 from attnbench.kernels.vllm.registry import (
+    USUAL_BLOCK_SIZE,
     Configuration,
     Unavailable,
     backend_class,
@@ -14,6 +15,7 @@ from attnbench.kernels.vllm.registry import (
     complaints,
     kernel_block_sizes,
 )
+from attnbench.kernels.vllm.served import SERVER_KNOBS, length_refusal, max_model_len_of
 from attnbench.kernels.vllm.startup import activate
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case, Layout, Value
@@ -22,8 +24,6 @@ from attnbench.specs.shape import AttnShape
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
-USUAL_BLOCK_SIZE = 16  # vLLM's default on NVIDIA GPUs
-
 
 class VllmAttention(Backend):
     """A backend of vLLM's registry; `enum` is its name there."""
@@ -31,12 +31,17 @@ class VllmAttention(Backend):
     enum: ClassVar[str]
     module: ClassVar = "vllm"
     devices: ClassVar = ("cuda",)
+    knobs: ClassVar[frozenset[str]] = SERVER_KNOBS
     layouts: ClassVar[tuple[Layout, ...]] = ("NHD", "HND")
     scopes: ClassVar = ("kernel", "layer")
     nan_tails: ClassVar[bool] = False  # whether it tolerates NaN behind a request's last token
 
     def refusal(self, case: Case, machine: Machine) -> str | None:
-        return super().refusal(case, machine) or self._vllm_refusal(case, machine)
+        return (
+            super().refusal(case, machine)
+            or length_refusal(case)
+            or self._vllm_refusal(case, machine)
+        )
 
     def prepare(self, case: Case, setting: Setting) -> VllmPrepared:
         cls = backend_class(self.enum)
@@ -63,6 +68,7 @@ class VllmAttention(Backend):
                 dtype=case.dtype,
                 batch=case.batch,
                 block_size=page,
+                max_model_len=max_model_len_of(case),
                 kv_cache_dtype=case.kv_cache_dtype,
                 graphs=graphs,
                 attention=self.attention_config(case),

@@ -1,21 +1,25 @@
 """Standard attention as vLLM serves it, on its own layer, builder and impl."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from attnbench.kernels.base import Refused, Setting
 from attnbench.kernels.cache_write_base.fp8 import quantise
 from attnbench.kernels.inputs import PageTables, normal, seeded, torch_dtype
-from attnbench.kernels.paged import KEY_SCALE, QUERY_SCALE, VALUE_SCALE
+from attnbench.kernels.paged import QUERY_SCALE
 from attnbench.kernels.reference import AttentionPrepared, Rows, attend
 from attnbench.kernels.tolerance import BY_DTYPE, FP8_PROBABILITIES
+from attnbench.kernels.vllm.attention_layer import attention_layer, cache_spec, metadata_builder
 from attnbench.kernels.vllm.caches import LayerCaches
-from attnbench.kernels.vllm.kv_cache import CacheFormat, cache_format, use_layout
+from attnbench.kernels.vllm.kv_cache import (
+    CacheFormat,
+    cache_format,
+    required_layout,
+    use_layout,
+)
 from attnbench.kernels.vllm.metadata import common_metadata, layer_tables
+from attnbench.kernels.vllm.served import Served
 from attnbench.kernels.vllm.startup import activate, start
 from attnbench.specs.case import Case, Value
 from attnbench.specs.cost import seen_kv_len
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
     import torch
     from vllm.config import VllmConfig
 
-_layer_numbers = count()
+ANOTHER_WINDOW = 128  # of the second kind of layer beside one without a window; gpt-oss's
 
 
 class VllmPrepared(AttentionPrepared):
@@ -59,11 +63,20 @@ class VllmPrepared(AttentionPrepared):
         activate(config)
         start(setting.device)
         format_, tables = self._pages(config, page, generator)
-        self.layer = self._layer(config)
-        self.builder = _builder(cls, self.layer, config, page, setting.device)
-        room = config.model_config.max_model_len
-        common = common_metadata(case.batch, tables, max_model_len=room)
-        self.metadata = self.builder.build(0, common)
+        self.layer = attention_layer(cls, config, case, case.window, self.sinks, setting.device)
+        if case.knob("mixed_windows"):  # the builder looks at all layers of the model
+            another = ANOTHER_WINDOW if case.window is None else None
+            attention_layer(cls, config, case, another, self.sinks, setting.device)
+        spec = cache_spec(self.layer, config, page)
+        self.builder = metadata_builder(cls, self.layer, spec, config, setting.device)
+        self.served = Served.of(case, config, type(self.builder), spec, graphs=setting.graphs)
+        common = common_metadata(
+            case.batch,
+            tables,
+            room=config.model_config.max_model_len,
+            padding=self.served.padding,
+        )
+        self.metadata = self.served.build(self.builder, common)
         self.plan = partial(self.builder.build, 0, common)
         self._fill(format_, tables, setting.sets, generator)
         self.calls = [self._launch(common.slot_mapping, index) for index in range(setting.sets)]
@@ -74,7 +87,7 @@ class VllmPrepared(AttentionPrepared):
     ) -> tuple[CacheFormat, PageTables]:
         """The backend's cache format, and the pages that the requests own."""
         case, shape, cls = self.case, self.shape, self.cls
-        use_layout(config, case.layout or "NHD")
+        use_layout(config, case.layout or required_layout(cls) or "NHD")
         if hasattr(cls, "set_head_size_v"):  # of classes whose V may have another head size
             cls.set_head_size_v(shape.head_dim)
         tables = layer_tables(case.batch, page, generator, case.page_order)
@@ -95,37 +108,14 @@ class VllmPrepared(AttentionPrepared):
             "kv_cache_dtype": _name(self.caches.kv_dtype),
             "query_dtype": _name(query_dtype),
             "page_tails": "NaN" if self.nan_tails else "large",
+            **self.served.facts(self.batch),
         }
-
-    def _layer(self, config: "VllmConfig") -> Any:
-        """vLLM's own attention layer, with the scales that a quantised model brings."""
-        import torch
-        from vllm.model_executor.layers.attention import Attention
-
-        extra = {} if self.sinks is None else {"sinks": self.sinks}
-        with torch.device(self.device), _refusals_of(self.cls.get_name()):
-            layer = Attention(
-                self.shape.num_q_heads,
-                self.shape.head_dim,
-                self.scale,
-                num_kv_heads=self.shape.num_kv_heads,
-                cache_config=config.cache_config,
-                logits_soft_cap=self.case.softcap,
-                per_layer_sliding_window=self.case.window,
-                prefix=f"attnbench.layers.{next(_layer_numbers)}.attn",
-                attn_backend=self.cls,
-                **extra,
-            )
-        layer.process_weights_after_loading(torch_dtype(self.case.dtype))
-        if self.case.kv_cache_dtype != "auto":
-            for name, value in zip("qkv", (QUERY_SCALE, KEY_SCALE, VALUE_SCALE), strict=True):
-                _set_scale(layer, name, value)
-        return layer
 
     def _fill(
         self, format_: CacheFormat, tables: PageTables, sets: int, generator: "torch.Generator"
     ) -> None:
         import torch
+        from torch.nn.functional import pad
 
         case, shape, dtype = self.case, self.shape, torch_dtype(self.case.dtype)
         kv_dtype = dtype if case.kv_cache_dtype == "auto" else torch_dtype(case.kv_cache_dtype)
@@ -133,8 +123,9 @@ class VllmPrepared(AttentionPrepared):
         self.caches.fill(case.batch, case.kv_data, generator, nan_tails=self.nan_tails)
         self.slots = self.caches.slots(case.batch)
         new = self.caches.values(self.caches.pool[self.slots])  # [sets, tokens, 2, heads, dim]
-        self.new = new.transpose(1, 2).to(dtype).contiguous()
-        ends = (sets, case.batch.num_tokens, shape.num_q_heads, shape.head_dim)
+        padding = self.served.padding
+        self.new = pad(new.transpose(1, 2).to(dtype), (0, 0, 0, 0, 0, padding)).contiguous()
+        ends = (sets, case.batch.num_tokens + padding, shape.num_q_heads, shape.head_dim)
         self.queries = normal(ends, dtype, generator)
         if self.caches.quantised:  # to values that are exact in fp8, whoever quantises them
             for each in self.queries:
@@ -145,9 +136,10 @@ class VllmPrepared(AttentionPrepared):
             self.tolerance = self.tolerance.plus(FP8_PROBABILITIES)
         seen = (seen_kv_len(request, case.window) for request in case.batch)
         pages = sum(-(-length // tables.block_size) for length in seen)
-        self.touched_bytes = pages * self.caches.page_bytes + 2 * self.queries[0].nbytes
+        tokens = case.batch.num_tokens
+        self.touched_bytes = pages * self.caches.page_bytes + 2 * self.queries[0, :tokens].nbytes
         if case.scope == "layer":
-            self.touched_bytes += self.new[0].nbytes
+            self.touched_bytes += self.new[0, :, :tokens].nbytes
 
     def _launch(self, slots: "torch.Tensor", index: int) -> Callable[[], object]:
         """The launch of one layer; it refers to the tensors, not to this object."""
@@ -163,6 +155,10 @@ class VllmPrepared(AttentionPrepared):
         update = partial(layer.impl.do_kv_cache_update, layer, key, value, cache, slots)
         return partial(_one_after_the_other, update, attention)
 
+    def output(self, index: int) -> "torch.Tensor":
+        """Without the tokens of padding."""
+        return self.outputs[index][: self.batch.num_tokens].flatten(0, 1)
+
     def poison(self, index: int) -> None:
         """At scope layer also the slots of the new tokens, which the call has to write."""
         super().poison(index)
@@ -173,7 +169,8 @@ class VllmPrepared(AttentionPrepared):
     def damage(self, index: int) -> str | None:
         where = (self.slots[0][index], self.slots[1][index])
         held = self.caches.values(self.caches.pool[where])
-        if bool((held.transpose(0, 1) == self.new[index].float()).all()):
+        written = self.new[index, :, : self.batch.num_tokens]
+        if bool((held.transpose(0, 1) == written.float()).all()):
             return None
         return "the slots of the new tokens do not hold the keys and values that were written"
 
@@ -196,36 +193,8 @@ class VllmPrepared(AttentionPrepared):
         )
 
 
-def _builder(cls: Any, layer: Any, config: "VllmConfig", page: int, device: str) -> Any:
-    """The backend's metadata builder for that one layer."""
-    import torch
-
-    # The spec of a windowed layer has the smallest page size, not the one in use.
-    spec = replace(layer.get_kv_cache_spec(config), block_size=page)
-    make = cls.get_builder_cls()
-    with _refusals_of(cls.get_name()):
-        return make(spec, [layer.layer_name], config, torch.device(device))
-
-
 def _name(dtype: "torch.dtype") -> str:
     return str(dtype).removeprefix("torch.")
-
-
-@contextmanager
-def _refusals_of(name: str) -> Iterator[None]:
-    """Some backends find out only while they are built that they cannot serve the case."""
-    try:
-        yield
-    except (NotImplementedError, ImportError) as error:
-        raise Refused(f"vLLM's {name} says: {next(iter(str(error).splitlines()), '')}") from error
-
-
-def _set_scale(layer: Any, name: str, value: float) -> None:
-    """Set the scale of q, k or v everywhere an impl may read it."""
-    getattr(layer, f"_{name}_scale").fill_(value)
-    setattr(layer, f"_{name}_scale_float", value)
-    if hasattr(layer, f"_{name}_scale_cpu"):
-        getattr(layer, f"_{name}_scale_cpu").fill_(value)
 
 
 def _one_after_the_other(first: Callable[[], object], second: Callable[[], object]) -> None:

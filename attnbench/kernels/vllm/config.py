@@ -32,6 +32,7 @@ class LayerConfig:
     dtype: str
     batch: Batch
     block_size: int
+    max_model_len: int | None = None  # of the server; None for one just above the batch's
     kv_cache_dtype: str = "auto"
     graphs: bool = True  # graphs captured as in production; builders choose split counts by it
     # Fields of vLLM's attention_config, e.g. flash_attn_version; unknown ones are refused.
@@ -54,7 +55,7 @@ def vllm_config(wanted: LayerConfig) -> "VllmConfig":
         VllmConfig,
     )
 
-    max_model_len = _rounded_up(wanted.batch.max_kv_len)
+    max_model_len = wanted.max_model_len or _rounded_up(wanted.batch.max_kv_len)
     mode = CUDAGraphMode.FULL_AND_PIECEWISE if wanted.graphs else CUDAGraphMode.NONE
     _check_fields(AttentionConfig, wanted.attention)
     model = _model_config(
@@ -79,7 +80,7 @@ def _scheduler_config(batch: Batch, max_model_len: int) -> "SchedulerConfig":
 
     return SchedulerConfig(
         max_num_seqs=max(MAX_NUM_SEQS, len(batch)),
-        max_num_batched_tokens=max(MAX_NUM_BATCHED_TOKENS, batch.num_tokens, max_model_len),
+        max_num_batched_tokens=max(MAX_NUM_BATCHED_TOKENS, batch.num_tokens),
         max_model_len=max_model_len,
         is_encoder_decoder=False,
     )

@@ -63,6 +63,12 @@ def use_layout(config: "VllmConfig", layout: str) -> None:
     set_kv_cache_layout(layout)
 
 
+def required_layout(cls: "type[AttentionBackend]") -> str | None:
+    """The order of a page that the backend requires of a server; None if it takes either."""
+    find = getattr(cls, "get_required_kv_cache_layout", None)
+    return None if find is None else find()
+
+
 def cache_format(
     cls: "type[AttentionBackend]",
     config: "VllmConfig",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from vllm.v1.attention.backend import CommonAttentionMetadata
 
 NULL_PAGE = 0  # in vLLM it belongs to no request and fills block tables
+NO_SLOT = -1  # of a token that is not written to the cache
 
 
 def layer_tables(
@@ -60,23 +61,32 @@ def new_tokens(batch: Batch, tables: PageTables, index: int = 0) -> Tokens:
 
 
 def common_metadata(
-    batch: Batch, tables: PageTables, index: int = 0, *, max_model_len: int = 0
+    batch: Batch,
+    tables: PageTables,
+    index: int = 0,
+    *,
+    room: int = 0,
+    padding: int = 0,
+    null_page: int = NULL_PAGE,
 ) -> "CommonAttentionMetadata":
     """The metadata that every builder starts from, without fields that this vLLM does not have.
 
-    Rows of the block table have room for `max_model_len` tokens, as in the model runner: kernels
-    look at entries behind the last page.
+    As in the model runner, rows of the block table have room for `room` tokens, since kernels look
+    at entries behind the last page, and `padding` requests of length 0 bring one token each, which
+    has no slot.
     """
     import torch
     from torch.nn.functional import pad
     from vllm.v1.attention.backend import CommonAttentionMetadata
 
-    device = tables.tables.device
-    room = max(0, -(-max_model_len // tables.block_size) - tables.tables.shape[2])
-    q_lens, kv_lens = [r.q_len for r in batch], [r.kv_len for r in batch]
-    starts = torch.tensor([0, *accumulate(q_lens)], dtype=torch.int32)
-    seq_lens = torch.tensor(kv_lens, dtype=torch.int32)
-    computed = torch.tensor([r.context_len for r in batch], dtype=torch.int32)
+    device, no_tokens = tables.tables.device, [0] * padding
+    columns = max(0, -(-room // tables.block_size) - tables.tables.shape[2])
+    starts = torch.tensor(
+        [0, *accumulate([*(r.q_len for r in batch), *no_tokens])], dtype=torch.int32
+    )
+    seq_lens = torch.tensor([*(r.kv_len for r in batch), *no_tokens], dtype=torch.int32)
+    computed = torch.tensor([*(r.context_len for r in batch), *no_tokens], dtype=torch.int32)
+    table = pad(tables.tables[index], (0, columns, 0, padding), value=null_page)
     candidates: dict[str, Any] = {
         "query_start_loc": starts.to(device),
         "query_start_loc_cpu": starts,
@@ -84,12 +94,12 @@ def common_metadata(
         "_seq_lens_cpu": seq_lens,
         "seq_lens_cpu_upper_bound": seq_lens,
         "_num_computed_tokens_cpu": computed,
-        "num_reqs": len(batch),
-        "num_actual_tokens": batch.num_tokens,
+        "num_reqs": len(batch) + padding,
+        "num_actual_tokens": batch.num_tokens + padding,
         "max_query_len": batch.max_q_len,
         "max_seq_len": batch.max_kv_len,
-        "block_table_tensor": pad(tables.tables[index], (0, room), value=NULL_PAGE),
-        "slot_mapping": new_tokens(batch, tables, index).slots,
+        "block_table_tensor": table,
+        "slot_mapping": pad(new_tokens(batch, tables, index).slots, (0, padding), value=NO_SLOT),
         "causal": True,
     }
     known = {f.name for f in fields(CommonAttentionMetadata)}

@@ -13,11 +13,18 @@ from attnbench.kernels.vllm.mla_layer import limit_requests
 from attnbench.kernels.vllm.mla_prefill import prefill_refusal, prefill_settings
 from attnbench.kernels.vllm.mla_prepared import VllmMlaPrepared
 from attnbench.kernels.vllm.registry import (
+    USUAL_BLOCK_SIZE,
     Configuration,
     Unavailable,
     backend_class,
     block_size,
     complaints,
+)
+from attnbench.kernels.vllm.served import (
+    SERVER_KNOBS,
+    Served,
+    length_refusal,
+    max_model_len_of,
 )
 from attnbench.kernels.vllm.startup import activate
 from attnbench.provenance.machine import Machine
@@ -38,13 +45,13 @@ class VllmMlaBackend(MlaBackend):
 
     module: ClassVar = "vllm"
     devices: ClassVar = ("cuda",)
-    knobs: ClassVar[frozenset[str]] = frozenset({"threshold", "prefill_backend"})
+    knobs: ClassVar[frozenset[str]] = SERVER_KNOBS | {"threshold", "prefill_backend"}
     dtypes: ClassVar[tuple[Dtype, ...]] = ("bf16", "fp16")
     path: ClassVar = "decode"
     enum: ClassVar[str]
     query_lens: ClassVar[QueryLens] = "single"
     own_threshold: ClassVar[int] = 1  # the builder's reorder_batch_threshold
-    usual_block_size: ClassVar[int] = 64
+    bare_block_size: ClassVar[int] = 64  # tokens per page, unless a server chooses
     sparse: ClassVar[bool] = False
     nan_tails: ClassVar[bool] = False  # whether it tolerates NaN behind a request's last token
     split_queries: ClassVar[bool] = False  # whether forward_mqa takes latent and RoPE parts apart
@@ -61,6 +68,7 @@ class VllmMlaBackend(MlaBackend):
             super().refusal(case, machine)
             or self._path_refusal(case)
             or self._prefill_refusal(case, machine)
+            or length_refusal(case)
             or self._vllm_refusal(case, machine)
         )
 
@@ -111,8 +119,9 @@ class VllmMlaBackend(MlaBackend):
         return complaints(cls, asked, machine)
 
     def _configured(self, case: Case, *, graphs: bool = True) -> "tuple[Any, VllmConfig, int]":
-        cls = backend_class(self.enum)
-        page = block_size(cls, case.block_size, self.usual_block_size)
+        cls, limit = backend_class(self.enum), max_model_len_of(case)
+        usual = self.bare_block_size if limit is None else USUAL_BLOCK_SIZE
+        page = block_size(cls, case.block_size, usual)
         if page is None:
             raise Refused(f"does not take --block-size {case.block_size}")
         model = {} if case.index_topk is None else {"index_topk": case.index_topk}
@@ -121,21 +130,23 @@ class VllmMlaBackend(MlaBackend):
             dtype=case.dtype,
             batch=case.batch,
             block_size=page,
+            max_model_len=limit,
             kv_cache_dtype=case.kv_cache_dtype,
             attention=prefill_settings(case.knob("prefill_backend")),
             model=model,
             graphs=graphs,
         )
-        config = vllm_config(wanted)
-        limit_requests(config, len(case.batch))
-        return cls, config, page
+        return cls, vllm_config(wanted), page
 
     def prepare(self, case: Case, setting: Setting) -> VllmMlaPrepared:
         try:
             cls, config, page = self._configured(case, graphs=setting.graphs)
         except Unavailable as error:
             raise Refused(str(error)) from error
-        return VllmMlaPrepared(self, cls, config, case, setting, page)
+        served = Served.of(case, config, cls.get_builder_cls(), None, graphs=setting.graphs)
+        prefills = not served.captured
+        limit_requests(config, len(case.batch) + served.padding, prefills=prefills)
+        return VllmMlaPrepared(self, cls, config, case, setting, page, served)
 
     def configure(self, prepared: VllmMlaPrepared) -> None:
         """Apply the case's knobs to the builder and the impl, before metadata are built."""

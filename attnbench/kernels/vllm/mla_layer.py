@@ -12,13 +12,17 @@ if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
 Q_LORA_RANK = 1536  # an argument of vLLM's layer, which never uses it
-# vLLM's usual; TRITON_MLA reserves fp32 partial outputs for as many requests, 4 GB for 1024 of 8k.
+# vLLM's usual. TRITON_MLA reserves partial outputs for as many requests: with 128 heads and
+# DeepSeek's max_model_len 69 MB for each.
 MAX_NUM_SEQS = 256
 
 
-def limit_requests(config: "VllmConfig", num_requests: int) -> None:
-    """Let builders reserve memory for no more requests than a server on one GPU has."""
-    config.scheduler_config.max_num_seqs = max(MAX_NUM_SEQS, num_requests)
+def limit_requests(config: "VllmConfig", num_requests: int, *, prefills: bool) -> None:
+    """Let builders reserve memory for no more requests than needed.
+
+    Prefills gather their context in a workspace whose size follows from the server's requests.
+    """
+    config.scheduler_config.max_num_seqs = max(MAX_NUM_SEQS * prefills, num_requests)
 
 
 def mla_layers(

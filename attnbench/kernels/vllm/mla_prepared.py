@@ -8,7 +8,6 @@ the cache, which already holds them. Building metadata is the plan.
 """
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from attnbench.kernels.base import Refused, Setting
@@ -19,6 +18,7 @@ from attnbench.kernels.tolerance import Tolerance
 from attnbench.kernels.vllm.metadata import common_metadata
 from attnbench.kernels.vllm.mla_layer import ReadyHeads, metadata_builder, mla_layers
 from attnbench.kernels.vllm.mla_prefill import prefill_that_runs
+from attnbench.kernels.vllm.served import Served
 from attnbench.specs.case import Case
 
 if TYPE_CHECKING:
@@ -56,10 +56,18 @@ class VllmMlaPrepared(MlaPrepared):
         case: Case,
         setting: Setting,
         block_size: int,
+        served: Served,
     ) -> None:
         num_decode = backend.num_decode(case)
-        super().__init__(case, setting, num_decode, block_size, nan_tails=backend.nan_tails)
-        self.backend, self.cls = backend, cls
+        super().__init__(
+            case,
+            setting,
+            num_decode,
+            block_size,
+            nan_tails=backend.nan_tails,
+            padding=served.padding,
+        )
+        self.backend, self.cls, self.served = backend, cls, served
         topk = None if self.topk is None else self.topk[0]
         self.layers = mla_layers(cls, config, self.shape, list(self.weights), topk)
         self.impl: Any = self.layers[0].impl
@@ -76,7 +84,7 @@ class VllmMlaPrepared(MlaPrepared):
         self.builder = metadata_builder(cls, self.layers[0], config, block_size, setting.device)
         backend.configure(self)
         self.metadata = [self._built(index) for index in range(setting.sets)]
-        self.plan = partial(self._built, 0)
+        self.plan = self._planned
         self._prepare_inputs(setting.sets)
         self.calls = rotating(self._launch_layer if self.layer else self._launch, setting.sets)
         self._first_pass()
@@ -91,16 +99,30 @@ class VllmMlaPrepared(MlaPrepared):
 
         return stored.view(current_platform.fp8_dtype())
 
-    def _built(self, index: int) -> Any:
-        """The metadata of a set. Raises Refused unless it splits the batch as `num_decode` says."""
+    def _common(self, index: int) -> Any:
+        """What the builder is given for a set."""
         import torch
 
         nobody = self.tables.strangers[0].int()
         table = torch.where(self.tables.tables == UNUSED_ENTRY, nobody, self.tables.tables)
-        tables = replace(self.tables, tables=table)
-        metadata = self.builder.build(0, common_metadata(self.batch, tables, index))
+        return common_metadata(
+            self.batch,
+            replace(self.tables, tables=table),
+            index,
+            room=self.served.max_model_len or 0,
+            padding=self.padding,
+            null_page=int(nobody),
+        )
+
+    def _planned(self) -> None:
+        """The host's work before a call."""
+        self.builder.build(0, self._common(0))
+
+    def _built(self, index: int) -> Any:
+        """The metadata of a set. Raises Refused unless it splits the batch as `num_decode` says."""
+        metadata = self.served.build(self.builder, self._common(index))
         metadata = self.backend.scheduled(self, metadata)
-        decodes = getattr(metadata, "num_decodes", self.num_decode)
+        decodes = getattr(metadata, "num_decodes", self.num_decode + self.padding) - self.padding
         if decodes != self.num_decode:
             raise Refused(
                 f"expected {self.num_decode} of {len(self.batch)} requests on the decode path, "
@@ -110,9 +132,12 @@ class VllmMlaPrepared(MlaPrepared):
 
     def _prepare_inputs(self, sets: int) -> None:
         """Make the tensors that launches pass on."""
+        from torch.nn.functional import pad
+
         rank = self.shape.kv_lora_rank
-        self.compressed = [each[:, :rank].contiguous() for each in self.new_latents]
-        self.rope = [each[:, None, rank:].contiguous() for each in self.new_latents]
+        new = pad(self.new_latents, (0, 0, 0, self.padding))
+        self.compressed = [each[:, :rank].contiguous() for each in new]
+        self.rope = [each[:, None, rank:].contiguous() for each in new]
         self.kernel_queries: list[Any] = list(self.decode_queries)
         if self.backend.split_queries and not self.layer:
             self.kernel_queries = [
@@ -174,6 +199,7 @@ class VllmMlaPrepared(MlaPrepared):
         self.resolved |= {
             "backend_class": self.cls.__name__,
             "cudagraph_mode": config.compilation_config.cudagraph_mode.name,
+            **self.served.facts(self.batch),
         }
         if not self.backend.sparse:
             self.resolved |= {"threshold": int(self.builder.reorder_batch_threshold)}

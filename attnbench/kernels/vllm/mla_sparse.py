@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from attnbench.kernels.vllm.mla_backend import VllmMlaBackend
+from attnbench.kernels.vllm.served import SERVER_KNOBS
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
 
@@ -12,7 +13,7 @@ USUAL_TOPK = 2048  # of DeepSeek-V3.2
 class VllmSparseMlaBackend(VllmMlaBackend):
     """One path, so no threshold and no prefill backend; page tails are never read."""
 
-    knobs: ClassVar = frozenset()
+    knobs: ClassVar = SERVER_KNOBS
     features: ClassVar = frozenset({"index_topk"})
     needs: ClassVar = {"index_topk": USUAL_TOPK}
     sparse: ClassVar = True

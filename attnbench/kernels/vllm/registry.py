@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import torch
     from vllm.v1.attention.backend import AttentionBackend
 
+USUAL_BLOCK_SIZE = 16  # tokens per page, vLLM's default where the backend takes it
+
 
 class Unavailable(Exception):
     """This vLLM does not have the backend class or cannot import it; the message says which."""
