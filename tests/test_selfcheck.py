@@ -11,8 +11,12 @@ from attnbench.errors import AttnbenchError
 from attnbench.records import RunStatus, Status
 from attnbench.reporting.selfcheck import selfcheck_text
 from attnbench.results.selfcheck import find_and_store
+from attnbench.running.plan import Plan
+from attnbench.running.selfcheck import PAIR, SINGLE, SelfCheck
 from attnbench.specs.case import Case
-from tests.conftest import Attnbench, started, wait_for_first_outcome
+from attnbench.timing.method import Method
+from tests.conftest import Attnbench, small_case, started, wait_for_first_outcome
+from tests.fake_worker import Does, FakeDevice, command
 from tests.stored_results import Results, attn, cache_write, failed, store_run, timed
 
 TINY = ["selfcheck", "--family", "attn", "--backend", "naive", "--batch-specs", "q4"]
@@ -138,3 +142,30 @@ def test_runs_without_a_time_tell_nothing(tmp_path: Path) -> None:
         runs = measure(store, [refused] * 4)
         with pytest.raises(AttnbenchError, match="no case has a time in all runs"):
             find_and_store(store, runs)
+
+
+@pytest.mark.usefixtures("own_lock")
+def test_a_pair_takes_turns_in_fresh_workers_and_sessions_are_as_a_users_runs(
+    tmp_path: Path,
+) -> None:
+    device, plan = FakeDevice(), Plan((small_case(),), (Method("cpu"),), rounds=2)
+    asked = command(tmp_path, name="selfcheck")
+    check = SelfCheck(asked, lambda _: plan, sessions=3, note=print, start=device.start)
+    order = [(run.run, finished.round) for run, finished in check.outcomes()]
+    assert order == [(1, 0), (2, 0), (2, 1), (1, 1), (3, 0), (3, 1), (4, 0), (4, 1), (5, 0), (5, 1)]
+    assert check.succeeded
+    assert [len(worker.jobs) for worker in device.workers] == [1, 1, 1, 1, 2, 2, 2]
+    with Store.open(tmp_path / "attnbench.db", create=False) as store:
+        assert [run.label for run in store.runs()] == [*PAIR, *[SINGLE] * 3]
+        marks = [store.plan(run.number)["interleaved"] for run in store.runs()]
+    assert marks[0] == marks[1] is not None
+    assert marks[2:] == [None] * 3
+
+
+@pytest.mark.usefixtures("own_lock")
+def test_a_selfcheck_in_which_a_run_lacks_a_time_has_not_succeeded(tmp_path: Path) -> None:
+    device = FakeDevice({"naive": Does(dies="SIGSEGV")})
+    plan = Plan((small_case(),), (Method("cpu"),))
+    check = SelfCheck(command(tmp_path), lambda _: plan, 2, print, device.start)
+    list(check.outcomes())
+    assert not check.succeeded

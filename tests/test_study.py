@@ -80,21 +80,14 @@ def num_cases(folder: Path, run: int = 1) -> int:
         return len({each.case_key for each in store.measurements([run])})
 
 
-def test_the_search_finds_the_crossover_that_an_exhaustive_sweep_finds(
+def test_a_crossover_is_found_with_fewer_cells_than_the_sweep_has(
     attnbench: Attnbench, tmp_path: Path, crossover: str
 ) -> None:
     found = attnbench("study", crossover, *QUICK)
     assert found.returncode == 0, found.stderr
-    swept = attnbench("study", crossover, *QUICK, "--exhaustive", "--rounds", "1")
-    assert swept.returncode == 0, swept.stderr
-    assert num_cases(tmp_path, 2) == 2 * 14
-    assert num_cases(tmp_path, 1) < num_cases(tmp_path, 2)
-    low, high = ends(conclusion(tmp_path, 1))
-    other_low, other_high = ends(conclusion(tmp_path, 2))
+    low, high = ends(conclusion(tmp_path))
     assert low <= TRUTH <= high
-    # The other has one round, so that noise may have moved its ends.
-    assert other_low <= high * 1.3
-    assert other_high >= low / 1.3
+    assert num_cases(tmp_path) < 2 * 14
 
 
 def test_a_study_that_was_interrupted_goes_on_where_it_was(
