@@ -69,7 +69,7 @@ class Builder:
     ("case", "support", "graphs", "expected"),
     [
         (served(), 3, True, Served(8192, captured=True, padding=3)),
-        (served(pad=False), 3, True, Served(8192, captured=True, padding=0)),
+        (served(unpadded=True), 3, True, Served(8192, captured=True, padding=0)),
         (served(), 0, True, Served(8192)),
         (served(), 3, False, Served(8192)),
         (served("q8_5q1kv40"), 3, True, Served(8192)),

@@ -116,6 +116,25 @@ MODEL_LAYERS = {
     "glm-5": 78,
 }
 
+# The longest sequence that a server of them allows unless it is told otherwise, of the same
+# configurations: max_position_embeddings, which already includes the scaling of RoPE. kimi-k2 is
+# the release of September 2025; the first one had 131072.
+MODEL_LENGTHS = {
+    "llama3-8b": 131072,
+    "llama3-70b": 131072,
+    "llama3-405b": 131072,
+    "qwen3-8b": 40960,
+    "qwen3-32b": 40960,
+    "gpt-oss-120b": 131072,
+    "deepseek-v2": 163840,
+    "deepseek-v2-lite": 163840,
+    "deepseek-v3": 163840,
+    "kimi-k2": 262144,
+    "glm-5": 202752,
+}
+# Models whose layers do not all have the same sliding window.
+MIXED_WINDOWS = frozenset({"gpt-oss-120b"})
+
 
 def attn_shape(model: str, tp: int, **dims: int | None) -> AttnShape:
     """A model's shape on one of `tp` ranks; dims that are not None override the model's."""

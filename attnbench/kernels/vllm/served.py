@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # A case without `max_model_len` is of a bare kernel: no padding, nothing for other lengths than its
 # own, and what earlier releases of attnbench took by default.
-SERVER_KNOBS = frozenset({"max_model_len", "pad"})
+SERVER_KNOBS = frozenset({"max_model_len", "unpadded"})
 
 
 def max_model_len_of(case: Case) -> int | None:
@@ -68,8 +68,8 @@ class Served:
         size = graph_size(case.batch, config.compilation_config.cudagraph_capture_sizes)
         if size is None:
             return cls(limit)
-        padded = case.knob("pad") is not False
-        return cls(limit, captured=True, padding=size - len(case.batch) if padded else 0)
+        padding = 0 if case.knob("unpadded") else size - len(case.batch)
+        return cls(limit, captured=True, padding=padding)
 
     def build(self, builder: Any, common: Any) -> Any:
         """The metadata that calls are launched with, by the backend's builder.
