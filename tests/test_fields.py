@@ -86,12 +86,12 @@ def in_diff_across(stored: Stored) -> bool:
 def in_a_studys_contrast(stored: Stored) -> bool:
     asked = ContrastAnswer(stored.field, ((stored.texts[0], stored.texts[1]),))
     (line, *_) = answer(stored.series, asked, lambda _: ASSUMED_NOISE).lines
-    return line.startswith(f"{stored.texts[1]} against {stored.texts[0]}: +100.0 % time")
+    return line.startswith(f"{stored.texts[1]} against {stored.texts[0]}: +100.0 %")
 
 
 def in_the_contrasts_below_a_table(stored: Stored) -> bool:
     found = contrasts(stored.series, stored.field, stored.values[0])
-    return [[each.base, each.head] for each in found] == [stored.values]
+    return [list(values) for values in found] == [stored.values]
 
 
 def in_the_table(stored: Stored) -> bool:

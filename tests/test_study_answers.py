@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from attnbench.analysis.contrast import Contrast, contrast_asked, contrasts
 from attnbench.analysis.estimate import ASSUMED_NOISE
-from attnbench.analysis.field_pairs import contrast
 from attnbench.analysis.lint import lint
 from attnbench.analysis.optimum import optima, propose
 from attnbench.analysis.ranking import AUTO
@@ -20,6 +20,7 @@ from attnbench.db.store import Store
 from attnbench.db.transfer import export
 from attnbench.errors import UsageError
 from attnbench.records import Outcome, Status
+from attnbench.reporting.ranking import change_with_interval
 from attnbench.specs.case import Case
 from attnbench.studies.analysis import ContrastAnswer, WinnerAnswer
 from attnbench.studies.answers.contrast import answer as contrast_answer
@@ -94,7 +95,7 @@ def test_a_contrast_pairs_cells_that_differ_in_the_field_alone(tmp_path: Path) -
         for layout in ("NHD", "HND")
     ]
     asked = ContrastAnswer("layout", (("NHD", "HND"),))
-    found = contrast(
+    found = contrast_asked(
         listed(tmp_path, of_each(cases)), asked.field, ("NHD", "HND"), NOISE, asked.tune
     )
     assert [each.base.case.batch.num_tokens for each in found] == [256, 1024, 4096]
@@ -102,11 +103,53 @@ def test_a_contrast_pairs_cells_that_differ_in_the_field_alone(tmp_path: Path) -
     assert all(each.comparison.ratio == pytest.approx(1.1, rel=0.01) for each in found)
 
 
+def test_a_study_and_a_table_say_the_same_of_one_field(tmp_path: Path) -> None:
+    cases = [
+        (cache_write(tokens, layout), tokens * 1e-8 * (factor if layout == "HND" else 1.0))
+        for tokens, factor in ((256, 1.05), (1024, 1.1), (4096, 1.2))
+        for layout in ("NHD", "HND")
+    ]
+    series = listed(tmp_path, of_each(cases))
+    (of_table,) = contrasts(series, "layout", "NHD").values()
+    pair = ("NHD", "HND")
+    assert Contrast.of(contrast_asked(series, "layout", pair, NOISE)) == of_table
+    said = contrast_answer(series, ContrastAnswer("layout", (pair,)), NOISE).lines[0]
+    change = change_with_interval(of_table)
+    assert said == f"HND against NHD: {change} time in the geometric mean of 3 cells (3 slower)"
+
+
+def test_backends_are_contrasted_at_the_same_layout_where_both_have_it(tmp_path: Path) -> None:
+    """What follows from the backend may differ only where nothing is equal."""
+    both = [
+        (replace(cache_write(64, layout), backend=backend), seconds)
+        for backend, layout, seconds in (
+            ("torch", "NHD", 1e-5),
+            ("torch", "HND", 2e-5),
+            ("triton", "HND", 4e-5),
+            ("triton", "NHD", 3e-5),
+        )
+    ]
+    apart = [(replace(cache_write(128, "NHD"), backend="torch"), 1e-5)]
+    apart += [(replace(cache_write(128, "HND"), backend="triton"), 5e-5)]
+    series = listed(tmp_path, of_each([*both, *apart], 1e-9))
+    found = contrast_asked(series, "backend", ("torch", "triton"), NOISE)
+    assert [round(each.comparison.ratio, 3) for each in found] == [3.0, 2.0, 5.0]
+
+
+def test_a_cold_cache_is_not_contrasted_with_a_warm_one(tmp_path: Path) -> None:
+    warm, cold = cache_write(64, "NHD"), cache_write(64, "HND")
+    results = {
+        warm: timed(warm, 1e-5, 1e-5, cache_state="mixed"),
+        cold: timed(cold, 2e-5, 2e-5),
+    }
+    assert contrast_asked(listed(tmp_path, results), "layout", ("NHD", "HND"), NOISE) == []
+
+
 def test_backends_are_contrasted_each_at_its_best_setting(tmp_path: Path) -> None:
     cases = [(attn("8q1kv1k", "naive"), 2e-5)]
     cases += [(attn("8q1kv1k", "sdpa", num_splits=n), 1e-5 * n) for n in (1, 2, 4)]
     asked = ContrastAnswer("backend", (("naive", "sdpa"),), tune=("num_splits",))
-    (found,) = contrast(
+    (found,) = contrast_asked(
         listed(tmp_path, of_each(cases)), asked.field, ("naive", "sdpa"), NOISE, asked.tune
     )
     assert found.comparison.ratio == pytest.approx(0.5, rel=0.01)

@@ -1,20 +1,49 @@
-"""What one field does: pairs of series that differ in it alone, put together into one ratio."""
+"""What one field does: pairs of series that differ in it alone, put together into one ratio.
+
+The one way of computing for lines below tables and for studies; their pairs differ in what they go
+by: tables by what ran, studies by what was asked for, each side tuned where the study says so.
+"""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from attnbench.analysis.estimate import ASSUMED_NOISE, Estimate, estimate_all
-from attnbench.analysis.pairing import Pair, cell_of
+from attnbench.analysis.axes import axis_text
+from attnbench.analysis.compare import compare
+from attnbench.analysis.estimate import ASSUMED_NOISE, Cell, Estimate, Noise, estimate_all
+from attnbench.analysis.pairing import cell_between
 from attnbench.analysis.series import Series
-from attnbench.analysis.verdict import MARGIN, Verdict
+from attnbench.analysis.tuning import Contender, tuned
+from attnbench.analysis.verdict import MARGIN, Comparison, Verdict
 from attnbench.families import family_of
 from attnbench.specs.case import Value
 from attnbench.stats import student
 
 # With fewer cases their own spread tells nothing, and that of the rounds has to do.
 MIN_CASES = 3
+# Fields that are another's consequence: with another backend these need not be equal.
+_FOLLOWS = {
+    "backend": ("layout", "block_size"),
+    "query_dtype": ("kv_cache_dtype",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Contrasted:
+    """Two that differ in a field alone, with the rounds of both."""
+
+    base: Contender
+    head: Contender
+    cell: Cell
+    estimate: Estimate  # of head over base
+
+
+@dataclass(frozen=True, slots=True)
+class Judged(Contrasted):
+    """The same with a verdict of its own."""
+
+    comparison: Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +55,6 @@ class Contrast:
     contained; of fewer than three cases from the rounds alone, and is None where those are single.
     """
 
-    field: str
-    base: Value
-    head: Value
     num_cases: int
     ratio: float
     low: float | None
@@ -37,16 +63,34 @@ class Contrast:
     most: float
     verdict: Verdict
 
+    @classmethod
+    def of(cls, pairs: Sequence[Contrasted]) -> "Contrast":
+        """The mean of one pair or more."""
+        estimates = [each.estimate for each in pairs]
+        ratios = [estimate.log_ratio for estimate in estimates]
+        mean, error = fmean(ratios), _error(estimates)
+        reach = None if error is None else error[0] * student.quantile(0.975, error[1])
+        return cls(
+            num_cases=len(pairs),
+            ratio=math.exp(mean),
+            low=None if reach is None else math.exp(mean - reach),
+            high=None if reach is None else math.exp(mean + reach),
+            least=math.exp(min(ratios)),
+            most=math.exp(max(ratios)),
+            verdict=_verdict(mean, error),
+        )
+
 
 def contrasts(
     listed: Iterable[Series], field: str, preferred: Value | None = None
-) -> list[Contrast]:
+) -> dict[tuple[Value, Value], Contrast]:
     """Every other value of `field` against one: `preferred`, else the first, or smallest number.
 
-    Series are paired where all else is equal: the case, the method, the model of machine, and what
-    was reached of the cache. `field` is one of the case, of the method, or of what ran.
+    By both values. Series are paired where all else is equal: the case, the method, the model of
+    machine, and what was reached of the cache. `field` is one of the case, of the method, or of
+    what ran.
     """
-    groups: dict[frozenset[tuple[str, Value]], dict[Value, Series]] = {}
+    groups: dict[Hashable, dict[Value, Series]] = {}
     for series in listed:
         told = facts(series)
         if series.time is not None and field in told:
@@ -54,12 +98,40 @@ def contrasts(
             groups.setdefault(frozenset(told.items()), {})[value] = series
     values = dict.fromkeys(value for group in groups.values() for value in group)
     if len(values) < 2:
-        return []
+        return {}
     base = preferred if preferred in values else _first(values)
-    return [
-        found
+    found = {
+        (base, head): _contrasted(
+            (Contender.of(group[base]), Contender.of(group[head]))
+            for group in groups.values()
+            if base in group and head in group
+        )
         for head in values
-        if head != base and (found := _contrast(field, base, head, groups.values())) is not None
+        if head != base
+    }
+    return {values: Contrast.of(pairs) for values, pairs in found.items() if pairs}
+
+
+def contrast_asked(
+    listed: Sequence[Series],
+    field: str,
+    values: tuple[str, str],
+    noise: Callable[[Cell], Noise],
+    tune: Sequence[str] = (),
+) -> list[Judged]:
+    """Every two cases that ask for these values, differ in nothing else, and share rounds.
+
+    Where none is equal in all else, fields that follow from this one may differ.
+    """
+    base, head = (
+        tuned([each for each in listed if axis_text(each.case, field) == value], tune)
+        for value in values
+    )
+    pairs = [each for each in _contrasted(_partners(base, head, field)) if each.cell.paired]
+    found = compare([each.cell for each in pairs], noise)
+    return [
+        Judged(each.base, each.head, each.cell, each.estimate, comparison)
+        for each, comparison in zip(pairs, found, strict=True)
     ]
 
 
@@ -78,35 +150,41 @@ def facts(series: Series) -> dict[str, Value]:
     }
 
 
+def _contrasted(pairs: Iterable[tuple[Contender, Contender]]) -> list[Contrasted]:
+    """With the estimates of all pairs, whose spreads are moderated together."""
+    listed = list(pairs)
+    cells = [cell_between(f"{at}", b.times, h.times) for at, (b, h) in enumerate(listed)]
+    estimates = estimate_all(cells, [ASSUMED_NOISE] * len(cells))
+    return [
+        Contrasted(*pair, cell, estimate)
+        for pair, cell, estimate in zip(listed, cells, estimates, strict=True)
+    ]
+
+
+def _partners(
+    base: Sequence[Contender], head: Sequence[Contender], field: str
+) -> list[tuple[Contender, Contender]]:
+    """In the order of the base; those equal in all else find each other first."""
+    found: dict[int, Contender] = {}
+    left = list(head)
+    for names in ((field,), (field, *_FOLLOWS.get(field, ()))):
+        partners = {_rest(each, names): each for each in reversed(left)}
+        for each in base:
+            if id(each) not in found and (other := partners.pop(_rest(each, names), None)):
+                found[id(each)] = other
+        taken = set(map(id, found.values()))
+        left = [each for each in left if id(each) not in taken]
+    return [(each, found[id(each)]) for each in base if id(each) in found]
+
+
+def _rest(contender: Contender, names: Sequence[str]) -> Hashable:
+    return contender.case.without(*names), contender.series.cache_state
+
+
 def _first(values: Iterable[Value]) -> Value:
     listed = list(values)
     numbers = [value for value in listed if isinstance(value, int | float)]
     return min(numbers) if len(numbers) == len(listed) else listed[0]
-
-
-def _contrast(
-    field: str, base: Value, head: Value, groups: Iterable[Mapping[Value, Series]]
-) -> Contrast | None:
-    pairs = [Pair(group[base], group[head]) for group in groups if base in group and head in group]
-    if not pairs:
-        return None
-    cells = [cell_of(pair, {}) for pair in pairs]
-    estimates = estimate_all(cells, [ASSUMED_NOISE] * len(cells))
-    ratios = [estimate.log_ratio for estimate in estimates]
-    mean, error = fmean(ratios), _error(estimates)
-    reach = None if error is None else error[0] * student.quantile(0.975, error[1])
-    return Contrast(
-        field=field,
-        base=base,
-        head=head,
-        num_cases=len(pairs),
-        ratio=math.exp(mean),
-        low=None if reach is None else math.exp(mean - reach),
-        high=None if reach is None else math.exp(mean + reach),
-        least=math.exp(min(ratios)),
-        most=math.exp(max(ratios)),
-        verdict=_verdict(mean, error),
-    )
 
 
 def _error(estimates: Sequence[Estimate]) -> tuple[float, float] | None:

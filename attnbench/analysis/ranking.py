@@ -93,17 +93,15 @@ class Ranking:
         return [each.contender for each in self.standings if each.place in places]
 
 
-def rank(contenders: Iterable[Contender], noise: NoiseOf, margin: float = 0.01) -> list[Ranking]:
+def rank(contenders: Iterable[Contender], noise: NoiseOf) -> list[Ranking]:
     """The ranking of each workload, in the order of its first contender."""
     groups: dict[object, list[Contender]] = {}
     for each in contenders:
         groups.setdefault(_workload(each.series), []).append(each)
-    return rank_groups(list(groups.values()), noise, margin)
+    return rank_groups(list(groups.values()), noise)
 
 
-def rank_groups(
-    groups: Sequence[Sequence[Contender]], noise: NoiseOf, margin: float = 0.01
-) -> list[Ranking]:
+def rank_groups(groups: Sequence[Sequence[Contender]], noise: NoiseOf) -> list[Ranking]:
     """The ranking of each group, in order.
 
     The tests are those of `compare` over all groups at once, so that the share of false losers
@@ -120,7 +118,7 @@ def rank_groups(
     ]
     noises = {cell.key: noise(rival.series, cell) for listed in rivals for rival, cell in listed}
     cells = [cell for listed in rivals for _, cell in listed]
-    found = compare(cells, lambda cell: noises[cell.key], margin)
+    found = compare(cells, lambda cell: noises[cell.key])
     by_key = {each.key: each for each in found}
     return [
         _ranking(top, [(rival, cell, by_key[cell.key]) for rival, cell in listed])

@@ -36,23 +36,27 @@ def _lines(listed: Sequence[Series], fields: Mapping[str, Baseline]) -> list[str
         named = choice if isinstance(choice, tuple) else (choice,)
         preferred = next((name for name in named if field != "backend" or name in backends), None)
         if field == "backend":
-            lines += map(contrast_text, contrasts(listed, field, preferred))
+            lines += _contrasts(listed, field, preferred)
             continue
         for backend in backends:
             own = [each for each in listed if each.case.backend == backend]
-            lines += [
-                f"{backend}: {contrast_text(each)}" for each in contrasts(own, field, preferred)
-            ]
+            lines += [f"{backend}: {text}" for text in _contrasts(own, field, preferred)]
     return lines
 
 
-def contrast_text(contrast: Contrast) -> str:
+def _contrasts(listed: Sequence[Series], field: str, preferred: Value | None) -> list[str]:
+    return [
+        contrast_text(_named(field, base), _named(field, head), contrast)
+        for (base, head), contrast in contrasts(listed, field, preferred).items()
+    ]
+
+
+def contrast_text(base: str, head: str, contrast: Contrast) -> str:
     """E.g. "HND takes 1.12x the time of NHD (95 % interval 1.10 to 1.14; ...)"."""
-    base, head = (_named(contrast.field, value) for value in (contrast.base, contrast.head))
     ratio = f"{contrast.ratio:.3f}x"
     finding = {
-        "same": f"{head} and {base} tie, at {ratio}",
-        "unclear": f"{head} against {base} is undecided, at {ratio}",
+        "same": f"{head} and {base} take the same time in the mean, {ratio}",
+        "unclear": f"{head} against {base} is unclear, at {ratio}",
     }.get(contrast.verdict, f"{head} takes {ratio} the time of {base}")
     return f"{finding} ({_certainty(contrast)})"
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
+from attnbench.analysis.contrast import Contrast
 from attnbench.analysis.ranking import Outcome, Place, Ranking, Standing
 from attnbench.analysis.tuning import Contender
 from attnbench.analysis.verdict import Comparison
@@ -57,7 +58,7 @@ def counts(rankings: Sequence[Ranking], name: Name) -> list[str]:
     return lines
 
 
-def change_with_interval(found: Comparison) -> str:
+def change_with_interval(found: Comparison | Contrast) -> str:
     """A ratio as a change with its 95 % interval: "+3.2 % [+2.9, +3.5]"."""
     change = f"{change_in_percent(found.ratio)} %"
     if found.low is None or found.high is None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from attnbench.analysis.axes import axis_text, axis_value
-from attnbench.analysis.field_pairs import Contrasted, contrast, mean_ratio
+from attnbench.analysis.contrast import Contrast, Judged, contrast_asked
 from attnbench.analysis.fields import batch_text
 from attnbench.analysis.series import Series
 from attnbench.analysis.verdict import Verdict
@@ -48,7 +48,7 @@ def _of_pair(
             return Answer([f"{title}: not answered here: no case has {asked.field} {value}"])
         if sentence := not_answered(side, title):
             return Answer([sentence])
-    cells = contrast(listed, asked.field, pair, noise, asked.tune)
+    cells = contrast_asked(listed, asked.field, pair, noise, asked.tune)
     if not cells:
         return Answer([f"{title}: not answered here: no workload has a time of both"])
     lines = [f"{title}: {_summary(cells)}", *_extremes(cells, asked)]
@@ -57,14 +57,14 @@ def _of_pair(
     return Answer(lines, [_table(title, cells, asked)], [_chart(title, cells, asked)])
 
 
-def _summary(cells: Sequence[Contrasted]) -> str:
+def _summary(cells: Sequence[Judged]) -> str:
     counts = Counter(each.comparison.verdict for each in cells)
     listed = ", ".join(f"{counts[v]} {v}" for v in _VERDICTS if counts[v])
-    mean = change_in_percent(mean_ratio(cells))
-    return f"{mean} % time in the geometric mean of {cells_text(len(cells))} ({listed})"
+    mean = change_with_interval(Contrast.of(cells))
+    return f"{mean} time in the geometric mean of {cells_text(len(cells))} ({listed})"
 
 
-def _extremes(cells: Sequence[Contrasted], asked: ContrastAnswer) -> list[str]:
+def _extremes(cells: Sequence[Judged], asked: ContrastAnswer) -> list[str]:
     """The largest loss and the largest gain that are outside noise."""
     ordered = sorted(cells, key=lambda each: each.comparison.ratio)
     lines = []
@@ -78,15 +78,15 @@ def _extremes(cells: Sequence[Contrasted], asked: ContrastAnswer) -> list[str]:
     return lines
 
 
-def _where(each: Contrasted, asked: ContrastAnswer) -> str:
+def _where(each: Judged, asked: ContrastAnswer) -> str:
     case = each.base.case
     beside = [n for n in _axes([each], asked) if n != "batch"]
     text = batch_text(case)
     return f"{text}, {describe(case, beside)}" if beside else text
 
 
-def _grouped(cells: Sequence[Contrasted], name: str) -> list[str]:
-    def value(each: Contrasted) -> tuple[bool, float, str]:
+def _grouped(cells: Sequence[Judged], name: str) -> list[str]:
+    def value(each: Judged) -> tuple[bool, float, str]:
         found = axis_value(each.base.case, name)
         is_number = isinstance(found, int | float)
         return (not is_number, float(found) if is_number else 0.0, str(found))  # type: ignore[arg-type]
@@ -98,7 +98,7 @@ def _grouped(cells: Sequence[Contrasted], name: str) -> list[str]:
     ]
 
 
-def _axes(cells: Sequence[Contrasted], asked: ContrastAnswer) -> list[str]:
+def _axes(cells: Sequence[Judged], asked: ContrastAnswer) -> list[str]:
     """What tells the rows apart, the field and the batch apart."""
     cases = [each.base.case for each in cells]
     names = dict.fromkeys(name for case in cases for name in case.canonical())
@@ -108,7 +108,7 @@ def _axes(cells: Sequence[Contrasted], asked: ContrastAnswer) -> list[str]:
     return varying(cases, wanted)
 
 
-def _table(title: str, cells: Sequence[Contrasted], asked: ContrastAnswer) -> Table:
+def _table(title: str, cells: Sequence[Judged], asked: ContrastAnswer) -> Table:
     cases = [each.base.case for each in cells]
     columns = {"spec": [batch_text(case) for case in cases]}
     for name in _axes(cells, asked):
@@ -120,14 +120,14 @@ def _table(title: str, cells: Sequence[Contrasted], asked: ContrastAnswer) -> Ta
     return Table(f"{title}: time of the second over the first, 95 % interval", columns)
 
 
-def _chart(title: str, cells: Sequence[Contrasted], asked: ContrastAnswer) -> Heat:
+def _chart(title: str, cells: Sequence[Judged], asked: ContrastAnswer) -> Heat:
     """The change of each cell; across stands the axis of the batch with the most values."""
     cases = [each.base.case for each in cells]
     along = _along(cases)
     whole_prompts = all(case.batch.max_q_len == case.batch.max_kv_len for case in cases)
     lengths = () if whole_prompts else ("q_len", "kv_len")
     axes = varying(cases, [n for n in (*_axes(cells, asked), "batch_size", *lengths) if n != along])
-    found: dict[str, dict[Value | None, Contrasted]] = {}
+    found: dict[str, dict[Value | None, Judged]] = {}
     for each in cells:
         case = each.base.case
         row, x = describe(case, axes), axis_value(case, along)
@@ -149,7 +149,7 @@ def _chart(title: str, cells: Sequence[Contrasted], asked: ContrastAnswer) -> He
     )
 
 
-def _change(found: Contrasted | None) -> str:
+def _change(found: Judged | None) -> str:
     if found is None:
         return ""
     verdict = found.comparison.verdict
