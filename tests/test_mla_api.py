@@ -105,12 +105,12 @@ def test_a_value_beside_a_config_is_the_knob_that_the_backend_has() -> None:
 def test_the_table_shows_units_and_who_failed() -> None:
     text = ResultsFormatter().table([RESULT, replace(RESULT, mean_time=4e-5), FAILED])
     assert text.splitlines() == [
-        "                             mean   std     vs  memory",
-        "batch spec   backend           us    us   best     MiB  error",
-        "-----------  --------------  ----  ----  -----  ------  ------------------------",
-        "3q1kv40_q16  torch-absorbed  20.0  1.00  1.00x    12.0",
-        "3q1kv40_q16  torch-absorbed  40.0  1.00  2.00x    12.0",
-        "3q1kv40_q16  flashmla           -     -      -       -  refused: ne.. NVIDIA GPU",
+        "                             mean   std        vs  memory",
+        "batch spec   backend           us    us  quickest     MiB  error",
+        "-----------  --------------  ----  ----  --------  ------  ---------------------",
+        "3q1kv40_q16  torch-absorbed  20.0  1.00     1.00x    12.0",
+        "3q1kv40_q16  torch-absorbed  40.0  1.00     2.00x    12.0",
+        "3q1kv40_q16  flashmla           -     -         -       -  refused: n..VIDIA GPU",
     ]
 
 

@@ -25,7 +25,7 @@ class ResultsFormatter:
     """Shows and stores results; times are seconds in files, and have their unit in the table."""
 
     def table(self, results: Sequence[BenchmarkResult]) -> str:
-        """A row for each result, with its mean over the best mean of its batch."""
+        """A row for each result, with its mean over the least mean of its batch, which is no test."""
         means = [each.mean_time if each.success else None for each in results]
         spreads = [each.std_time if each.success else None for each in results]
         peaks = [_bytes(each) for each in results]
@@ -34,7 +34,7 @@ class ResultsFormatter:
             words("backend", [each.config.backend for each in results]),
             _with_unit("mean", *seconds_column(means)),
             _with_unit("std", *seconds_column(spreads)),
-            Column("vs\nbest", _factors(results)),
+            Column("vs\nquickest", _factors(results)),
         ]
         if any(peak is not None for peak in peaks):
             columns.append(_with_unit("memory", *bytes_column(peaks)))
@@ -65,13 +65,13 @@ def _bytes(result: BenchmarkResult) -> float | None:
 
 
 def _factors(results: Sequence[BenchmarkResult]) -> list[str]:
-    best: dict[str, float] = {}
+    least: dict[str, float] = {}
     for each in results:
         if each.success:
             spec = each.config.batch_spec
-            best[spec] = min(each.mean_time, best.get(spec, each.mean_time))
+            least[spec] = min(each.mean_time, least.get(spec, each.mean_time))
     return [
-        f"{three_digits(each.mean_time / best[each.config.batch_spec])}x"
+        f"{three_digits(each.mean_time / least[each.config.batch_spec])}x"
         if each.success
         else MISSING
         for each in results
