@@ -25,7 +25,7 @@ class ResultsFormatter:
     """Shows and stores results; times are seconds in files, and have their unit in the table."""
 
     def table(self, results: Sequence[BenchmarkResult]) -> str:
-        """A row for each result, with its mean over the least mean of its batch, which is no test."""
+        """A row for each result, with its mean over the least mean of its batch."""
         means = [each.mean_time if each.success else None for each in results]
         spreads = [each.std_time if each.success else None for each in results]
         peaks = [_bytes(each) for each in results]
