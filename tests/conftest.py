@@ -61,8 +61,7 @@ def own_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     backends.cache_clear()
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
+def own_environment(folder: Path) -> dict[str, str]:
     """Variables of a command that has the tests' own backends, one thread and a lock of its own.
 
     Threads that wait for each other on a busy machine take longer than any pace.
@@ -71,24 +70,37 @@ def environment(tmp_path: Path) -> dict[str, str]:
         **{name: value for name, value in os.environ.items() if name != "ATTNBENCH_DB"},
         "ATTNBENCH_KERNELS": str(OWN_KERNELS),
         "OMP_NUM_THREADS": "1",
-        "TMPDIR": str(tmp_path),
+        "TMPDIR": str(folder),
         "COLUMNS": "80",
     }
 
 
+def run_attnbench(
+    folder: Path, environment: dict[str, str], *args: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run `attnbench ARGS...` in that folder as a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "attnbench", *args],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """The variables of `own_environment`."""
+    return own_environment(tmp_path)
+
+
 @pytest.fixture
 def attnbench(tmp_path: Path, environment: dict[str, str]) -> Attnbench:
-    """Run `attnbench ARGS...` as a process of its own, in an empty folder."""
+    """Run `attnbench ARGS...` in an empty folder."""
 
     def run(*args: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "attnbench", *args],
-            cwd=tmp_path,
-            env=environment | variables,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return run_attnbench(tmp_path, environment | variables, *args)
 
     return run
 

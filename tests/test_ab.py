@@ -42,7 +42,7 @@ def test_two_environments_are_measured_in_turns_and_a_slowdown_is_found(
     slow = tmp_path / "slow" / "attn"
     slow.mkdir(parents=True)
     source = (OWN_KERNELS / "attn" / "faulty.py").read_text()
-    (slow / "faulty.py").write_text(source.replace('"PACED_MS", "2"', '"PACED_MS", "250"'))
+    (slow / "faulty.py").write_text(source.replace('"PACED_MS", "2"', '"PACED_MS", "150"'))
     done = attnbench(
         *["ab", "--base-python", pythons[0], "--head-python", pythons[1]],
         *["--head-env", f"ATTNBENCH_KERNELS={slow.parent}", "--head-label", "slow"],
@@ -84,7 +84,7 @@ def test_equal_builds_are_not_slower_and_no_secret_is_kept(
         "--format",
         "json",
     ]
-    done = attnbench(*sides, "--", *PACED, "--rounds", "2")
+    done = attnbench(*sides, "--", *PACED, "--rounds", "1")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["differences"] == ["PACED_MS unset -> 2"]
@@ -146,7 +146,6 @@ def test_two_devices_are_refused(attnbench: Attnbench, tmp_path: Path) -> None:
         (["--", "attn", "--resume"], "--resume is of one run, and ab makes two"),
         (["--", "attn", "--label", "x"], "--label is of one run, and ab makes two"),
         (["--", "attn", "--nonsense"], "No such option"),
-        (["--", "attn", "--backend", "nonsense"], "no attn backend is called 'nonsense'"),
     ],
 )
 def test_what_is_asked_wrongly_is_a_usage_error(

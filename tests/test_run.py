@@ -1,10 +1,12 @@
 """Measuring commands as real processes: what they print, store, survive and exit with."""
 
 import json
+import os
 import signal
+import subprocess
 import sys
-import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,14 @@ from attnbench.db.store import Store
 from attnbench.provenance.machine import read_machine
 from attnbench.records import Status
 from attnbench.running.lock import device_lock
-from tests.conftest import SMALL, Attnbench, started, wait_for_first_outcome
+from tests.conftest import (
+    SMALL,
+    Attnbench,
+    own_environment,
+    run_attnbench,
+    started,
+    wait_for_first_outcome,
+)
 
 QUICK = [*SMALL, "--rounds", "2", "--repeats", "3"]
 ATTN = ["attn", *QUICK, "--backend", "naive"]
@@ -29,14 +38,29 @@ def outcomes(folder: Path, run: int = 1) -> list[tuple[str, str, int, Status]]:
         ]
 
 
-def test_a_run_ends_in_a_table_and_a_database(attnbench: Attnbench, tmp_path: Path) -> None:
-    done = attnbench("attn", *QUICK, *BOTH, "--batch-specs", "q8", "2q8_3q1kv20")
-    assert done.returncode == 0, done.stderr
-    assert "run 1 on " in done.stderr
-    assert all(len(line) <= 80 for line in done.stdout.splitlines())
-    for shown in ("q8", "3q1kv20_2q8", "naive", "sdpa", "fp32"):
-        assert shown in done.stdout
-    stored = outcomes(tmp_path)
+@dataclass
+class Ran:
+    """A run of four cases that other tests look at."""
+
+    done: "subprocess.CompletedProcess[str]"
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    folder = tmp_path_factory.mktemp("ran")
+    files = ["--output-csv", "rows.csv", "--output-json", "rows.json"]
+    words = [*BOTH, "--batch-specs", "q8", "2s20", "--label", "mine", "--mode", "cudagraph", *files]
+    return Ran(run_attnbench(folder, own_environment(folder), "attn", *QUICK, *words), folder)
+
+
+def test_a_run_ends_in_a_table_and_a_database(ran: Ran) -> None:
+    assert ran.done.returncode == 0, ran.done.stderr
+    assert "run 1 on " in ran.done.stderr
+    assert all(len(line) <= 80 for line in ran.done.stdout.splitlines())
+    for shown in ("q8", "2q1kv20", "naive", "sdpa", "fp32"):
+        assert shown in ran.done.stdout
+    stored = outcomes(ran.folder)
     # ABBA: the second round takes the backends of a workload in reverse.
     assert [(backend, round_) for backend, batch, round_, _ in stored if batch == "q8"] == [
         ("naive", 0),
@@ -47,13 +71,30 @@ def test_a_run_ends_in_a_table_and_a_database(attnbench: Attnbench, tmp_path: Pa
     assert {status for *_, status in stored} == {Status.OK}
 
 
-def test_every_sample_is_stored(attnbench: Attnbench, tmp_path: Path) -> None:
-    attnbench(*ATTN, "--batch-specs", "q8")
-    with Store.open(tmp_path / "attnbench.db", create=False) as store:
+def test_every_sample_is_stored(ran: Ran) -> None:
+    with Store.open(ran.folder / "attnbench.db", create=False) as store:
         for measurement in store.measurements([1]):
             samples = store.samples(measurement.id)
             assert len(samples) == 3
             assert measurement.median == sorted(samples)[1]
+
+
+def test_results_go_to_files_too(ran: Ran) -> None:
+    listed = json.loads((ran.folder / "rows.json").read_text())
+    shown = [(row["label"], row["round"]) for row in listed if row["batch_spec"] == "q8"]
+    assert sorted(shown) == [("mine", 0), ("mine", 0), ("mine", 1), ("mine", 1)]
+    lines = (ran.folder / "rows.csv").read_text().splitlines()
+    assert len(lines) == 1 + len(listed) == 9
+    assert {"median_s", "backend", "head_dim"} < set(lines[0].split(","))
+
+
+def test_a_legacy_spec_is_noted_with_todays_form(ran: Ran) -> None:
+    assert "note: " in ran.done.stderr
+    assert "2q1kv20" in ran.done.stderr
+
+
+def test_mode_on_a_cpu_prints_one_note(ran: Ran) -> None:
+    assert ran.done.stderr.count("means nothing on a CPU") == 1
 
 
 def test_a_backend_that_crashes_costs_its_own_outcome_alone(
@@ -80,24 +121,6 @@ def test_a_backend_that_hangs_is_ended_after_the_seconds_of_timeout(attnbench: A
     )
     assert done.returncode == 1
     assert "no end of phase 'measure' within 2 s; the worker was ended" in done.stderr
-
-
-def test_a_stray_cache_write_is_incorrect(attnbench: Attnbench) -> None:
-    done = attnbench(
-        *["cache-write", "--implementation", "straying", "--num-tokens", "33", "--layout", "NHD"],
-        *["--num-heads", "2", "--head-size", "16", "--device", "cpu", "--repeats", "3"],
-    )
-    assert done.returncode == 1
-    assert "was written though no token was sent there" in done.stderr
-
-
-def test_what_cannot_run_is_listed_with_its_sentence(attnbench: Attnbench, tmp_path: Path) -> None:
-    done = attnbench(
-        *["mla", "--backend", "flashmla", "--thresholds", "1", "4", "16", "--device", "cpu"]
-    )
-    assert done.returncode == 1
-    assert "needs an NVIDIA GPU" in done.stdout
-    assert {status for *_, status in outcomes(tmp_path)} == {Status.REFUSED}
 
 
 def test_a_refused_backend_beside_one_that_ran_is_no_failure(attnbench: Attnbench) -> None:
@@ -129,27 +152,16 @@ def workers_of(folder: Path) -> list[int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)]
-)
 def test_a_killed_run_keeps_what_it_measured_and_resumes_with_the_rest(
-    attnbench: Attnbench,
-    tmp_path: Path,
-    environment: dict[str, str],
-    number: signal.Signals,
-    status: int,
+    attnbench: Attnbench, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     with started(tmp_path, environment | FOR_EVER, *LONG) as process:
         wait_for_first_outcome(process, tmp_path)
-        process.send_signal(number)
-        _, told = process.communicate()
-    assert process.returncode == status
+        process.kill()
     before = outcomes(tmp_path)
     assert len(before) == 1
     while workers_of(tmp_path):
         time.sleep(0.05)
-    if number is signal.SIGINT:
-        assert "attnbench attn --resume 1" in told
     resumed = attnbench("attn", "--device", "cpu", "--resume")
     assert resumed.returncode == 0, resumed.stderr
     after = outcomes(tmp_path)
@@ -158,45 +170,37 @@ def test_a_killed_run_keeps_what_it_measured_and_resumes_with_the_rest(
     assert resumed.stderr.count("round ") == 7
 
 
-def test_resume_without_an_unfinished_run_says_so(attnbench: Attnbench) -> None:
-    attnbench(*ATTN, "--batch-specs", "q8")
-    done = attnbench("attn", "--device", "cpu", "--resume")
-    assert done.returncode == 2
-    assert done.stderr == (
-        "Error: --resume: attnbench.db has no unfinished attn run of this machine; `attnbench "
-        "runs` lists all\n"
-    )
-
-
-def test_resume_with_other_options_is_refused(
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_ctrl_c_ends_with_130_and_the_command_that_goes_on(
     attnbench: Attnbench, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     with started(tmp_path, environment | FOR_EVER, *LONG) as process:
         wait_for_first_outcome(process, tmp_path)
-        process.kill()
-    done = attnbench("attn", "--device", "cpu", "--resume", "1", "--rounds", "5")
-    assert done.returncode == 2
-    assert done.stderr.startswith(
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate()
+    assert process.returncode == 130
+    assert workers_of(tmp_path) == []
+    assert "continue with: attnbench attn --resume 1" in told
+    refused = attnbench("attn", "--device", "cpu", "--resume", "1", "--rounds", "5")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(
         "Error: --resume continues run 1 as it was asked for, and that had --rounds 2, not 5"
     )
 
 
-def test_two_commands_on_one_device_do_not_measure_each_other(
-    attnbench: Attnbench, tmp_path: Path, environment: dict[str, str]
-) -> None:
-    with started(tmp_path, environment | FOR_EVER, *LONG) as process:
-        wait_for_first_outcome(process, tmp_path)
+@pytest.mark.usefixtures("own_lock")
+def test_two_commands_on_one_device_do_not_measure_each_other(attnbench: Attnbench) -> None:
+    with device_lock(read_machine("cpu"), wait=False):
         second = attnbench(*ATTN, "--batch-specs", "q8")
-        process.kill()
     assert second.returncode == 1
-    assert f"another attnbench (process {process.pid}) is measuring on" in second.stderr
+    assert f"another attnbench (process {os.getpid()}) is measuring on" in second.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.usefixtures("own_lock")
 def test_ctrl_c_while_queueing_for_the_device_ends_with_130(
-    tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", environment["TMPDIR"])
     waiting = [*ATTN, "--batch-specs", "q8", "--wait"]
     with (
         device_lock(read_machine("cpu"), wait=False),
@@ -225,19 +229,6 @@ def test_dry_run_measures_nothing(attnbench: Attnbench, tmp_path: Path) -> None:
     assert "2 rounds of each, ~" in done.stdout
     assert "Nothing was measured." in done.stdout
     assert not (tmp_path / "attnbench.db").exists()
-
-
-def test_results_go_to_files_too(attnbench: Attnbench, tmp_path: Path) -> None:
-    files = ["--output-csv", "rows.csv", "--output-json", "rows.json"]
-    attnbench(*ATTN, "--batch-specs", "q8", "--label", "mine", *files)
-    listed = json.loads((tmp_path / "rows.json").read_text())
-    assert [(row["label"], row["batch_spec"], row["round"]) for row in listed] == [
-        ("mine", "q8", 0),
-        ("mine", "q8", 1),
-    ]
-    lines = (tmp_path / "rows.csv").read_text().splitlines()
-    assert len(lines) == 3
-    assert {"median_s", "backend", "head_dim"} < set(lines[0].split(","))
 
 
 @pytest.mark.parametrize(
@@ -281,33 +272,16 @@ def test_a_gpu_that_is_not_there_is_a_usage_error(attnbench: Attnbench) -> None:
     assert done.stderr.startswith("Error: --device cuda:99: ")
 
 
-def test_a_legacy_spec_is_noted_with_todays_form(attnbench: Attnbench) -> None:
-    done = attnbench(*ATTN, "--batch-specs", "2s20")
-    assert done.returncode == 0
-    assert "note: " in done.stderr
-    assert "2q1kv20" in done.stderr
-
-
-def test_mode_on_a_cpu_prints_one_note(attnbench: Attnbench) -> None:
-    done = attnbench(*ATTN, "--batch-specs", "q8", "--mode", "cudagraph")
-    assert done.returncode == 0
-    assert done.stderr.count("means nothing on a CPU") == 1
-
-
 PACED = ["attn", *SMALL, "--backend", "paced", "--batch-specs", "q8", "--repeats", "5"]
 
 
 def test_the_same_backend_slowed_down_is_slower(attnbench: Attnbench) -> None:
     attnbench(*PACED, "--label", "main", PACED_MS="5")
     attnbench(*PACED, "--label", "pr", PACED_MS="200")
-    same = attnbench("diff", "--base", "main", "--head", "main")
-    assert same.returncode == 2
     slower = attnbench("diff", "--base", "main", "--head", "pr")
     assert slower.returncode == 1, slower.stdout + slower.stderr
     assert "slower" in slower.stdout
     assert all(len(line) <= 80 for line in slower.stdout.splitlines())
-    faster = attnbench("diff", "--base", "pr", "--head", "main")
-    assert faster.returncode == 0, faster.stdout + faster.stderr
 
 
 def test_doctor_lists_the_machine_and_every_backend(attnbench: Attnbench) -> None:
