@@ -12,7 +12,7 @@ from attnbench.provenance.machine import Machine
 from attnbench.records import Status
 from attnbench.reporting.pivot import pivot_tables
 from attnbench.reporting.tables import results_table
-from attnbench.reporting.text_table import Column, Style, grid, words
+from attnbench.reporting.text_table import Column, Style, text_table, words
 from attnbench.results.selection import Selection
 from attnbench.shorten import shorten
 from attnbench.specs.case import Layout, Value
@@ -542,7 +542,7 @@ def test_usual_tables_fit_80_columns(shown: Shown) -> None:
     assert max(len(line) for table in tables for line in table.splitlines()) <= 80
 
 
-# The grid.
+# Text tables.
 
 
 def test_the_longest_text_is_shortened_in_its_middle() -> None:
@@ -556,7 +556,7 @@ spec           backend            us
 -------------  ----------  ---------
 64q1kv..k_q2k  flashinfer  123456789
 q1k            sdpa                1"""
-    assert grid(columns, width=36) == expected
+    assert text_table(columns, width=36) == expected
 
 
 @pytest.mark.parametrize(
@@ -575,7 +575,7 @@ def test_optional_columns_give_way_from_the_last_before_texts_do(width: int, row
         Column("GB/s", ["1"], optional=True),
         Column("roof", ["2"], optional=True),
     ]
-    assert grid(columns, width=width).splitlines()[-1] == row
+    assert text_table(columns, width=width).splitlines()[-1] == row
 
 
 def test_different_texts_are_not_shortened_to_the_same() -> None:
@@ -586,7 +586,7 @@ fastest        us
 flashm..parse   9
 flasha..parse  10"""
     columns = [words("fastest", names), Column("us", ["9", "10"])]
-    assert grid(columns, width=10) == expected
+    assert text_table(columns, width=10) == expected
 
 
 def test_numbers_are_never_shortened() -> None:
@@ -596,7 +596,7 @@ def test_numbers_are_never_shortened() -> None:
      count           b
 ----------  ----------
 1234567890  1234567890"""
-    assert grid(columns, width=10) == expected
+    assert text_table(columns, width=10) == expected
 
 
 def test_markdown_escapes_what_would_end_a_cell() -> None:
@@ -604,7 +604,7 @@ def test_markdown_escapes_what_would_end_a_cell() -> None:
 | a b | n |
 | --- | ---: |
 | x\\|y | 1 |"""
-    assert grid([words("a\nb", ["x|y"]), Column("n", ["1"])], "markdown") == expected
+    assert text_table([words("a\nb", ["x|y"]), Column("n", ["1"])], "markdown") == expected
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attnbench.compat.mla_config import BenchmarkResult
-from attnbench.reporting.text_table import Column, grid, words
+from attnbench.reporting.text_table import Column, text_table, words
 from attnbench.units import MISSING, bytes_column, seconds_column, three_digits
 
 CSV_COLUMNS = (
@@ -40,7 +40,7 @@ class ResultsFormatter:
             columns.append(_with_unit("memory", *bytes_column(peaks)))
         if any(not each.success for each in results):
             columns.append(words("error", [each.error or "" for each in results]))
-        return grid(columns)
+        return text_table(columns)
 
     def save_csv(self, results: Sequence[BenchmarkResult], path: str | Path) -> None:
         """The columns of vLLM's suite; empty where nothing is known."""

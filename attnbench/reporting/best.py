@@ -9,7 +9,7 @@ from attnbench.reporting.columns import field_columns
 from attnbench.reporting.headings import cohort_heading
 from attnbench.reporting.ranking import BESIDE, best_text, counts, legend, place_text, workloads
 from attnbench.reporting.tables import spec_column
-from attnbench.reporting.text_table import WIDTH, Column, Style, grid, items, words
+from attnbench.reporting.text_table import WIDTH, Column, Style, items, text_table, words
 from attnbench.results.cohort import Cohort, cohorts
 from attnbench.results.noise import NoiseLookup, assumed_noise
 from attnbench.specs.case import WORKLOAD_FIELDS, Case
@@ -39,7 +39,7 @@ def _section_text(cohort: Cohort, style: Style, width: int) -> str:
     compared = [each for each in cohort.rankings if each.outcome != "alone"]
     blocks = [cohort_heading(cohort, style, width)]
     if compared:
-        blocks.append(grid(_columns(cohort, compared), style, width))
+        blocks.append(text_table(_columns(cohort, compared), style, width))
     lines = [*counts(compared, lambda each: _name(cohort, each.case)), *legend(compared)]
     if alone := len(cohort.rankings) - len(compared):
         lines.append(f"{workloads(alone)} with nothing to compare with")

@@ -9,7 +9,7 @@ from attnbench.analysis.series import Series
 from attnbench.families import family_of
 from attnbench.families.family import Baseline
 from attnbench.reporting.columns import field_columns
-from attnbench.reporting.text_table import Column, Style, grid, items
+from attnbench.reporting.text_table import Column, Style, items, text_table
 from attnbench.results.cohort import Cohort
 from attnbench.specs.case import Value
 from attnbench.units import percent_column, seconds_column, three_digits
@@ -91,7 +91,7 @@ def _fixed_costs(listed: Sequence[Series], style: Style, width: int) -> list[str
         return []
     firsts, fits = [first for first, _ in found], [fit for _, fit in found]
     columns = [*field_columns(Fields.of([each.case for each in firsts]), firsts), *_timers(firsts)]
-    table = grid([*columns, *_fit_columns(fits)], style, width)
+    table = text_table([*columns, *_fit_columns(fits)], style, width)
     return [f"time = fixed + tokens x slope, with half the 95 % interval of each\n\n{table}"]
 
 

@@ -8,7 +8,7 @@ from attnbench.analysis.verdict import Comparison
 from attnbench.records import RunStatus
 from attnbench.reporting.columns import field_columns
 from attnbench.reporting.tables import spec_column
-from attnbench.reporting.text_table import WIDTH, Column, Style, grid, heading, items, known
+from attnbench.reporting.text_table import WIDTH, Column, Style, heading, items, known, text_table
 from attnbench.results.cohort import Cohort
 from attnbench.results.diff import FAILS, NOW_FAILS, NOW_RUNS, Diff, Row
 from attnbench.results.differences import source_text
@@ -74,7 +74,7 @@ def by_cohort(rows: Sequence[Row]) -> list[list[Row]]:
 
 def table(rows: Sequence[Row], diff: Diff, style: Style = "table", width: int = WIDTH) -> str:
     """Rows of one cohort with its heading."""
-    columns = grid(verdict_columns(rows, diff), style, width)
+    columns = text_table(verdict_columns(rows, diff), style, width)
     return f"{heading(cohort_lines(rows, diff), style, width)}\n\n{columns}"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
-from attnbench.reporting.text_table import WIDTH, Column, grid, wrapped
+from attnbench.reporting.text_table import WIDTH, Column, text_table, wrapped
 from attnbench.running.examine import Examination
 from attnbench.units import bytes_text, clock_text
 
@@ -44,7 +44,7 @@ def _states(backends: Sequence[tuple[str, str, str | None]]) -> str:
     ]
     headers = ("family", "backend", "state")
     columns = zip(headers, zip(*rows, strict=True), strict=True)
-    return grid([Column(header, texts, left=True) for header, texts in columns])
+    return text_table([Column(header, texts, left=True) for header, texts in columns])
 
 
 def machine_facts(machine: Machine) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from attnbench.analysis.series import Series
 from attnbench.records import Measurement
 from attnbench.reporting.fingerprints import fingerprints
-from attnbench.reporting.text_table import WIDTH, Column, Style, grid, heading, items, known
+from attnbench.reporting.text_table import WIDTH, Column, Style, heading, items, known, text_table
 from attnbench.results.diff import Diff, Row
 from attnbench.results.explain import KEY_SHOWN, SamplesById
 from attnbench.results.suspects import kernels_of
@@ -29,12 +29,12 @@ def explain_text(
     blocks = [
         heading([title], style, width),
         items(_verdict(row), style, width),
-        grid(_rounds(samples, row), style, width),
+        text_table(_rounds(samples, row), style, width),
         items(
             [_SPARKLINE, *_failures(row), *_ran("base", base), *_ran("head", head)], style, width
         ),
         heading(["Where they ran; * marks what differs"], style, width),
-        grid(fingerprints(*runs), style, width),
+        text_table(fingerprints(*runs), style, width),
     ]
     return "\n\n".join(filter(None, blocks))
 

@@ -1,7 +1,7 @@
 """`--dry-run` as text."""
 
 from attnbench.analysis.fields import batch_text
-from attnbench.reporting.text_table import WIDTH, Column, grid, words
+from attnbench.reporting.text_table import WIDTH, Column, text_table, words
 from attnbench.running.forecast import Forecast, Foreseen
 from attnbench.units import bytes_column, minutes_text
 
@@ -38,4 +38,4 @@ def _table(cases: list[Foreseen], width: int) -> str:
         Column(f"inputs\n{unit}", memory),
         Column("s", [f"~{e.seconds:.1f}{mark}" for e, mark in zip(cases, marks, strict=True)]),
     ]
-    return grid(columns, width=width) + ("\n* as stored rounds took" if any(marks) else "")
+    return text_table(columns, width=width) + ("\n* as stored rounds took" if any(marks) else "")

@@ -8,7 +8,7 @@ from attnbench.analysis.fields import Fields, method_text
 from attnbench.analysis.verdict import Comparison
 from attnbench.reporting.columns import field_columns
 from attnbench.reporting.tables import spec_column
-from attnbench.reporting.text_table import WIDTH, Column, Style, grid, heading, items
+from attnbench.reporting.text_table import WIDTH, Column, Style, heading, items, text_table
 from attnbench.results.cohort import Cohort
 from attnbench.results.gpu_diff import GpuDiff, GpuRow
 from attnbench.specs.case import Case
@@ -49,7 +49,7 @@ def _table(rows: Sequence[GpuRow], diff: GpuDiff, style: Style, width: int) -> s
         Column("base\nroof %", percent_column([row.fractions[0] for row in rows])[1]),
         Column("head\nroof %", percent_column([row.fractions[1] for row in rows])[1]),
     ]
-    return f"{heading(lines, style, width)}\n\n{grid(columns, style, width)}"
+    return f"{heading(lines, style, width)}\n\n{text_table(columns, style, width)}"
 
 
 def _interval(found: Comparison) -> str:

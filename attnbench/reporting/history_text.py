@@ -8,7 +8,7 @@ from attnbench.analysis.fields import batch_text, method_text, requested
 from attnbench.analysis.steps import Step
 from attnbench.records import Run
 from attnbench.reporting.tables import ID_DIGITS
-from attnbench.reporting.text_table import WIDTH, Column, grid, heading, items, words
+from attnbench.reporting.text_table import WIDTH, Column, heading, items, text_table, words
 from attnbench.results.bisection import COMMIT_DIGITS, bisection, distance, sides
 from attnbench.results.differences import differences
 from attnbench.results.history import History, Version
@@ -71,7 +71,7 @@ def _table(history: History, steps: Sequence[Step], width: int) -> str:
     if steps:
         places = range(len(versions))
         columns.append(Column("step", [by_place.get(at, "") for at in places], left=True))
-    return grid(columns, width=width)
+    return text_table(columns, width=width)
 
 
 def _axis(history: History) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from attnbench.reporting.columns import field_columns
 from attnbench.reporting.headings import cohort_heading
 from attnbench.reporting.notes import shared_by_all, warnings
 from attnbench.reporting.tables import spec_column
-from attnbench.reporting.text_table import WIDTH, Column, Style, grid, items
+from attnbench.reporting.text_table import WIDTH, Column, Style, items, text_table
 from attnbench.results.cohort import Cohort, cohorts
 from attnbench.results.selection import Selection
 from attnbench.results.where import case_facts, run_facts
@@ -125,7 +125,7 @@ def _table_text(table: _Table, metric: str, style: Style, width: int) -> str:
     if any(each is not None for each in values):
         unit, texts = column(values)
         cells, notes = _marked(texts, table)
-        blocks += [f"{name}, {unit}", grid(_columns(table, whole, cells), style, width)]
+        blocks += [f"{name}, {unit}", text_table(_columns(table, whole, cells), style, width)]
         blocks.append(items(notes, style, width))
     elif values:
         blocks.append(f"{name}: not known of any of these cases")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from attnbench.provenance.machine import Machine
 from attnbench.records import Run, RunStatus, Status, Transfer
-from attnbench.reporting.text_table import WIDTH, Column, grid, items, words
+from attnbench.reporting.text_table import WIDTH, Column, items, text_table, words
 from attnbench.units import MISSING
 
 _UNFINISHED = {RunStatus.INTERRUPTED: "!", RunStatus.RUNNING: "~"}
@@ -45,7 +45,7 @@ def runs_table(runs: Sequence[Run], width: int = WIDTH) -> str:
         if name not in differing and texts[0] != MISSING
     ]
     notes += [f"{mark}: {meaning}" for mark, meaning in _MARKS.items() if mark in ends]
-    return "\n\n".join(filter(None, [grid(columns, width=width), items(notes, width=width)]))
+    return "\n\n".join(filter(None, [text_table(columns, width=width), items(notes, width=width)]))
 
 
 def run_text(run: Run) -> str:

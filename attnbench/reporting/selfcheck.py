@@ -5,7 +5,7 @@ from math import expm1
 
 from attnbench.analysis.noise import PLANNED_ROUNDS, FalseVerdicts, GroupNoise
 from attnbench.provenance.machine import Machine
-from attnbench.reporting.text_table import WIDTH, Column, grid, items, wrapped
+from attnbench.reporting.text_table import WIDTH, Column, items, text_table, wrapped
 from attnbench.results.selfcheck import FoundNoise
 from attnbench.units import MISSING
 
@@ -41,10 +41,10 @@ def selfcheck_text(found: FoundNoise, width: int = WIDTH) -> str:
         f"{', '.join(numbers[2:])} separate.",
         "How far it measures apart: floor is what 95 % of the interleaved cells stay within, "
         "sessions the standard deviation between separate runs.",
-        grid(sizes, width=width),
+        text_table(sizes, width=width),
         "How often that comes to a false verdict, with the 95 % upper bound of the rate; and the "
         "smallest change that R rounds a side find four times in five.",
-        grid(risks, width=width),
+        text_table(risks, width=width),
         items(_remarks(found), width=width),
     ]
     return "\n\n".join(wrapped(text, width) if "\n" not in text else text for text in blocks)

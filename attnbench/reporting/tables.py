@@ -14,7 +14,7 @@ from attnbench.reporting.conclusions import conclusions
 from attnbench.reporting.headings import heading_with_batch
 from attnbench.reporting.notes import drifts, numbered, row_notes, what_ran
 from attnbench.reporting.ranking import legend, place_text
-from attnbench.reporting.text_table import WIDTH, Column, Style, grid, items, known, words
+from attnbench.reporting.text_table import WIDTH, Column, Style, items, known, text_table, words
 from attnbench.results.cohort import NO_SENTINELS, Cohort, SentinelFacts, cohorts
 from attnbench.results.noise import NoiseLookup, assumed_noise
 from attnbench.units import (
@@ -65,7 +65,7 @@ def _section_text(
     if timed:
         marks, notes = numbered(row_notes(cohort))
         columns = [*_ids(timed, ids), *result_columns(cohort, marks, host, budget)]
-        blocks.append(grid(columns, style, width))
+        blocks.append(text_table(columns, style, width))
         lines = [*legend(cohort.rankings), *notes, *what_ran(timed), *drifts(cohort.reached)]
         if budget is not None:
             lines.append(budget.note)

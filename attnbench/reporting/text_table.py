@@ -64,7 +64,7 @@ def stacked(name: str) -> str:
     return "\n".join(name.replace("_", " ").rsplit(" ", 1))
 
 
-def grid(columns: Sequence[Column], style: Style = "table", width: int = WIDTH) -> str:
+def text_table(columns: Sequence[Column], style: Style = "table", width: int = WIDTH) -> str:
     """The columns, all of one length, side by side.
 
     Where a terminal is narrow, optional columns are left out, the last one first; where that is

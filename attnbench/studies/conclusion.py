@@ -12,7 +12,7 @@ from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.provenance.machine import Machine
 from attnbench.records import Run, Status
-from attnbench.reporting.text_table import WIDTH, Style, grid, items, wrapped
+from attnbench.reporting.text_table import WIDTH, Style, items, text_table, wrapped
 from attnbench.results.noise import noise_for
 from attnbench.specs.case import content_hash
 from attnbench.studies.analysis import (
@@ -106,7 +106,7 @@ def conclusion_text(found: Conclusion, style: Style = "table", width: int = WIDT
     blocks.append("Cells:\n" + items(found.cells, style, width))
     for table in found.tables:
         blocks.append(wrapped(table.heading, width))
-        blocks.append(grid(table.grid_columns(), style, width))
+        blocks.append(text_table(table.text_columns(), style, width))
     return "\n\n".join(filter(None, blocks))
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from attnbench.reporting.text_table import WIDTH, Column, grid, items, wrapped
+from attnbench.reporting.text_table import WIDTH, Column, items, text_table, wrapped
 from attnbench.running.forecast import Forecast, Foreseen
 from attnbench.studies.asking import Asking, search_of
 from attnbench.studies.cases import cells_of
@@ -45,7 +45,7 @@ def dry_run_text(asking: Asking, found: Forecast, rounds: int, width: int = WIDT
     lines.append(f"{count}; ~{minutes_text(seconds)}. Nothing was measured.")
     blocks = [wrapped(f"{study.name}: {study.question}", width)]
     if runnable:
-        blocks.append(grid(_columns(runnable), width=width))
+        blocks.append(text_table(_columns(runnable), width=width))
     return "\n\n".join([*blocks, items(lines, width=width)])
 
 

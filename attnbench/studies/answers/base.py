@@ -21,8 +21,8 @@ class Table:
     heading: str
     columns: Mapping[str, Sequence[str]]
 
-    def grid_columns(self) -> list[Column]:
-        """As a grid shows them, names of several words on two lines."""
+    def text_columns(self) -> list[Column]:
+        """As a text table shows them, names of several words on two lines."""
         return [
             (Column if all(map(_is_number, texts)) else words)(stacked(name), texts)
             for name, texts in self.columns.items()
