@@ -23,7 +23,7 @@ from attnbench.results.selection import Selection
 from attnbench.results.where import matching, parse_condition
 from attnbench.running.open_run import Finished
 from attnbench.specs.case import Case, Value, value_text
-from attnbench.studies.analysis import ContrastAnswer
+from attnbench.studies.analysis import ContrastAnalysis
 from attnbench.studies.answers.contrast import answer
 from tests.conftest import small_case
 from tests.stored_results import CPU, ON_CPU, store_run
@@ -84,7 +84,7 @@ def in_diff_across(stored: Stored) -> bool:
 
 
 def in_a_studys_contrast(stored: Stored) -> bool:
-    asked = ContrastAnswer(stored.field, ((stored.texts[0], stored.texts[1]),))
+    asked = ContrastAnalysis(stored.field, ((stored.texts[0], stored.texts[1]),))
     (line, *_) = answer(stored.series, asked, lambda _: ASSUMED_NOISE).lines
     return line.startswith(f"{stored.texts[1]} against {stored.texts[0]}: +100.0 %")
 

@@ -22,7 +22,7 @@ from attnbench.errors import UsageError
 from attnbench.records import Outcome, Status
 from attnbench.reporting.ranking import change_with_interval
 from attnbench.specs.case import Case
-from attnbench.studies.analysis import ContrastAnswer, WinnerAnswer
+from attnbench.studies.analysis import ContrastAnalysis, WinnerAnalysis
 from attnbench.studies.answers.contrast import answer as contrast_answer
 from attnbench.studies.answers.winner import answer as winner_answer
 from attnbench.studies.charts import Heat, Lines
@@ -94,7 +94,7 @@ def test_a_contrast_pairs_cells_that_differ_in_the_field_alone(tmp_path: Path) -
         for tokens in (256, 1024, 4096)
         for layout in ("NHD", "HND")
     ]
-    asked = ContrastAnswer("layout", (("NHD", "HND"),))
+    asked = ContrastAnalysis("layout", (("NHD", "HND"),))
     found = contrast_asked(
         listed(tmp_path, of_each(cases)), asked.field, ("NHD", "HND"), NOISE, asked.tune
     )
@@ -113,7 +113,7 @@ def test_a_study_and_a_table_say_the_same_of_one_field(tmp_path: Path) -> None:
     (of_table,) = contrasts(series, "layout", "NHD").values()
     pair = ("NHD", "HND")
     assert Contrast.of(contrast_asked(series, "layout", pair, NOISE)) == of_table
-    said = contrast_answer(series, ContrastAnswer("layout", (pair,)), NOISE).lines[0]
+    said = contrast_answer(series, ContrastAnalysis("layout", (pair,)), NOISE).lines[0]
     change = change_with_interval(of_table)
     assert said == f"HND against NHD: {change} time in the geometric mean of 3 cells (3 slower)"
 
@@ -146,7 +146,7 @@ def test_a_cold_cache_is_not_contrasted_with_a_warm_one(tmp_path: Path) -> None:
 def test_backends_are_contrasted_each_at_its_best_setting(tmp_path: Path) -> None:
     cases = [(attn("8q1kv1k", "naive"), 2e-5)]
     cases += [(attn("8q1kv1k", "sdpa", num_splits=n), 1e-5 * n) for n in (1, 2, 4)]
-    asked = ContrastAnswer("backend", (("naive", "sdpa"),), tune=("num_splits",))
+    asked = ContrastAnalysis("backend", (("naive", "sdpa"),), tune=("num_splits",))
     (found,) = contrast_asked(
         listed(tmp_path, of_each(cases)), asked.field, ("naive", "sdpa"), NOISE, asked.tune
     )
@@ -161,7 +161,7 @@ def test_a_winner_shares_its_place_with_what_noise_cannot_tell_from_it(tmp_path:
         for spec in [f"{n}q1kv1k" for n in range(1, 13)]
         for backend, seconds in (("naive", 3e-5), ("sdpa", 2e-5), ("flash", 2.002e-5))
     ]
-    found = winner_answer(listed(tmp_path, of_each(cases)), WinnerAnswer(), NOISE)
+    found = winner_answer(listed(tmp_path, of_each(cases)), WinnerAnalysis(), NOISE)
     assert found.lines[0] == "best of 12 workloads: flash tied in 12; sdpa tied in 12"
     (table,) = found.tables
     assert {*table.columns["best"], *table.columns["ties"]} == {"sdpa", "flash"}
@@ -172,7 +172,7 @@ def test_rounds_that_do_not_agree_leave_the_winner_unclear(tmp_path: Path) -> No
     cases = [attn("q1kv1k", "naive"), attn("q1kv1k", "sdpa")]
     times = ((1e-4, 2e-5, 9e-5), (2e-5, 2e-5, 2e-5))
     results = {case: timed(case, *each) for case, each in zip(cases, times, strict=True)}
-    found = winner_answer(listed(tmp_path, results), WinnerAnswer(), NOISE)
+    found = winner_answer(listed(tmp_path, results), WinnerAnalysis(), NOISE)
     assert found.lines[0] == "best of 1 workload: naive unclear in 1; sdpa unclear in 1"
     (chart,) = found.charts
     assert isinstance(chart, Heat)
@@ -183,7 +183,9 @@ def test_single_rounds_are_quickest_and_no_wins(tmp_path: Path) -> None:
     singles = [attn("q1kv1k", "naive"), attn("q1kv1k", "sdpa")]
     results = {case: timed(case, t) for case, t in zip(singles, (3e-5, 2e-5), strict=True)}
     results |= of_each([(attn("q512", "naive"), 5e-5), (attn("q512", "sdpa"), 4e-5)])
-    found = winner_answer(listed(tmp_path, results), WinnerAnswer(("batch_size", "kv_len")), NOISE)
+    found = winner_answer(
+        listed(tmp_path, results), WinnerAnalysis(("batch_size", "kv_len")), NOISE
+    )
     assert found.lines[:2] == [
         "best of 1 workload: sdpa in 1",
         "quickest in single rounds of 1 workload: sdpa in 1",
@@ -210,7 +212,7 @@ def test_batches_that_have_their_largest_in_common_are_rows_of_their_own(tmp_pat
         for spec in ("q512", "q1kv512_q512")
         for backend, seconds in (("naive", 3e-5), ("sdpa", 2e-5))
     ]
-    asked = ContrastAnswer("backend", (("naive", "sdpa"),))
+    asked = ContrastAnalysis("backend", (("naive", "sdpa"),))
     found = contrast_answer(listed(tmp_path, of_each(cases)), asked, NOISE)
     (chart,) = found.charts
     assert isinstance(chart, Heat)

@@ -12,7 +12,7 @@ from attnbench.families import FAMILIES
 from attnbench.running.forecast import Forecast, Foreseen
 from attnbench.running.plan import Plan
 from attnbench.running.process import WorkerProcess
-from attnbench.studies.analysis import ContrastAnswer
+from attnbench.studies.analysis import ContrastAnalysis
 from attnbench.studies.asking import Asking, built_in, changed, load_study
 from attnbench.studies.cases import Cells, cells_of
 from attnbench.studies.file import Study, read_study
@@ -210,8 +210,8 @@ def test_other_backends_are_contrasted_with_the_first_that_was_named() -> None:
     text = LAYOUTS.replace("layout, pairs: [[NHD, HND]]", "backend, pairs: [[torch, cuda]]")
     text = text.replace("backend: torch", "backend: [torch, cuda]")
     found = changed(study(text), {"backend": ["a", "b", "c"]})
-    assert isinstance(found.answer, ContrastAnswer)
-    assert found.answer.pairs == (("a", "b"), ("a", "c"))
+    assert isinstance(found.analysis, ContrastAnalysis)
+    assert found.analysis.pairs == (("a", "b"), ("a", "c"))
 
 
 def test_a_pilot_takes_three_of_many_and_exhaustive_all() -> None:

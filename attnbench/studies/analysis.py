@@ -7,7 +7,7 @@ from attnbench.studies.yaml_entry import Entry
 
 
 @dataclass(frozen=True, slots=True)
-class CrossoverAnswer:
+class CrossoverAnalysis:
     """From which length on the prefill path beats the decode path, which a threshold chooses."""
 
     resolution: float = 1.1  # neighbours this near are near enough: no further bisection
@@ -19,7 +19,7 @@ class CrossoverAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class OptimumAnswer:
+class OptimumAnalysis:
     """The best value of a knob for each workload, against what the backend chooses itself."""
 
     knob: str
@@ -32,7 +32,7 @@ class OptimumAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class ContrastAnswer:
+class ContrastAnalysis:
     """Cases that differ in one field, the second value of each pair against the first."""
 
     field: str
@@ -47,7 +47,7 @@ class ContrastAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class WinnerAnswer:
+class WinnerAnalysis:
     """The best implementation of each workload, ties as ties."""
 
     tune: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class WinnerAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class GrowthAnswer:
+class GrowthAnalysis:
     """How time grows with a length, and what all layers of a model take."""
 
     over: str = "q_len"
@@ -72,10 +72,10 @@ class GrowthAnswer:
         return (self.over,)
 
 
-Answer = CrossoverAnswer | OptimumAnswer | ContrastAnswer | WinnerAnswer | GrowthAnswer
+Analysis = CrossoverAnalysis | OptimumAnalysis | ContrastAnalysis | WinnerAnalysis | GrowthAnalysis
 
 
-def read_answer(entry: Entry) -> Answer:
+def read_analysis(entry: Entry) -> Analysis:
     """The one analysis that stands there, by its name; UsageError for any other content."""
     found = entry.mapping(_READERS)
     if len(found) != 1:
@@ -84,29 +84,29 @@ def read_answer(entry: Entry) -> Answer:
     return _READERS[kind](under)
 
 
-def _crossover(entry: Entry) -> Answer:
+def _crossover(entry: Entry) -> Analysis:
     keys = entry.mapping(["resolution"])
     if "resolution" not in keys:
-        return CrossoverAnswer()
+        return CrossoverAnalysis()
     value = keys["resolution"].value()
     if not isinstance(value, float) or value <= 1:
         keys["resolution"].fail("expected a ratio over 1, e.g. 1.1")
-    return CrossoverAnswer(value)
+    return CrossoverAnalysis(value)
 
 
-def _optimum(entry: Entry) -> Answer:
+def _optimum(entry: Entry) -> Analysis:
     keys = entry.mapping(["knob", "by"])
     if "knob" not in keys:
         entry.fail("the key knob is missing")
-    return OptimumAnswer(**{name: under.text() for name, under in keys.items()})
+    return OptimumAnalysis(**{name: under.text() for name, under in keys.items()})
 
 
-def _contrast(entry: Entry) -> Answer:
+def _contrast(entry: Entry) -> Analysis:
     keys = entry.mapping(["field", "pairs", "by", "tune"])
     for needed in ("field", "pairs"):
         if needed not in keys:
             entry.fail(f"the key {needed} is missing")
-    return ContrastAnswer(
+    return ContrastAnalysis(
         field=keys["field"].text(),
         pairs=tuple(_two(pair) for pair in keys["pairs"].items()),
         by=_texts(keys, "by"),
@@ -114,18 +114,18 @@ def _contrast(entry: Entry) -> Answer:
     )
 
 
-def _winner(entry: Entry) -> Answer:
+def _winner(entry: Entry) -> Analysis:
     keys = entry.mapping(["tune", "map"])
-    plain = WinnerAnswer(tune=_texts(keys, "tune"))
-    return WinnerAnswer(plain.tune, _two(keys["map"])) if "map" in keys else plain
+    plain = WinnerAnalysis(tune=_texts(keys, "tune"))
+    return WinnerAnalysis(plain.tune, _two(keys["map"])) if "map" in keys else plain
 
 
-def _growth(entry: Entry) -> Answer:
+def _growth(entry: Entry) -> Analysis:
     keys = entry.mapping(["over", "layers"])
     layers = keys["layers"].value() if "layers" in keys else 1
     if not isinstance(layers, int) or layers < 1:
         keys["layers"].fail("expected a whole number from 1, e.g. 32")
-    return GrowthAnswer(keys["over"].text() if "over" in keys else "q_len", layers)
+    return GrowthAnalysis(keys["over"].text() if "over" in keys else "q_len", layers)
 
 
 def _two(entry: Entry) -> tuple[str, str]:
@@ -139,7 +139,7 @@ def _texts(keys: Mapping[str, Entry], name: str) -> tuple[str, ...]:
     return keys[name].texts() if name in keys else ()
 
 
-_READERS: Mapping[str, Callable[[Entry], Answer]] = {
+_READERS: Mapping[str, Callable[[Entry], Analysis]] = {
     "crossover": _crossover,
     "optimum": _optimum,
     "contrast": _contrast,

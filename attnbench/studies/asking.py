@@ -14,7 +14,7 @@ from attnbench.provenance.machine import Machine
 from attnbench.running.open_run import Finished, OpenRun
 from attnbench.running.plan import Plan, by_workload
 from attnbench.specs.case import Case, Value
-from attnbench.studies.analysis import CrossoverAnswer
+from attnbench.studies.analysis import CrossoverAnalysis
 from attnbench.studies.cases import cells_of
 from attnbench.studies.file import Study, read_study, require_known
 from attnbench.studies.product import FIELDS
@@ -157,9 +157,9 @@ def search_of(
     study: Study, cases: Sequence[Case], rounds: int, *, is_exhaustive: bool
 ) -> Search | None:
     """The search that finds a study's crossovers; None where all cells are measured."""
-    if is_exhaustive or not isinstance(study.answer, CrossoverAnswer):
+    if is_exhaustive or not isinstance(study.analysis, CrossoverAnalysis):
         return None
-    return Search(cases, rounds, study.answer.resolution)
+    return Search(cases, rounds, study.analysis.resolution)
 
 
 def outcomes_of(run: OpenRun) -> Iterator[Finished]:
@@ -168,7 +168,7 @@ def outcomes_of(run: OpenRun) -> Iterator[Finished]:
     assert facts is not None
     study, _ = study_of_plan(facts)
     search = None
-    if isinstance(study.answer, CrossoverAnswer):
+    if isinstance(study.analysis, CrossoverAnalysis):
         cases = cells_of(study, run.machine.kind).cases
         search = search_of(study, cases, run.plan.rounds, is_exhaustive=facts["is_exhaustive"])
     yield from run.outcomes() if search is None else search_outcomes(run, search)
@@ -191,6 +191,6 @@ def _field(parameter: str, study: Study) -> str:
     option = "--" + parameter.replace("_", "-")
     if found is None:
         raise UsageError(f"{option} sets nothing that a study sweeps; leave it out")
-    if found == "threshold" and isinstance(study.answer, CrossoverAnswer):
+    if found == "threshold" and isinstance(study.analysis, CrossoverAnalysis):
         raise UsageError(f"{option}: {study.name} chooses the thresholds itself; leave it out")
     return found

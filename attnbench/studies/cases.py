@@ -13,7 +13,7 @@ from attnbench.specs.batch import Batch, BatchSpecError
 from attnbench.specs.case import Case, Value
 from attnbench.specs.shape import ATTN_MODELS, MLA_MODELS, Shape, attn_shape, mla_shape
 from attnbench.specs.sweep import expand_sweep
-from attnbench.studies.analysis import CrossoverAnswer
+from attnbench.studies.analysis import CrossoverAnalysis
 from attnbench.studies.file import Study, TokenLimits
 from attnbench.studies.product import Product
 
@@ -46,7 +46,7 @@ def cells_of(study: Study, device_kind: str) -> Cells:
         if batches or not product.templates:
             for asked, rest in _asked(study, product, batches):
                 found += [replace(case, **rest) for case in cases_for(asked, device_kind)]
-    if isinstance(study.answer, CrossoverAnswer):
+    if isinstance(study.analysis, CrossoverAnalysis):
         if single := sum(case.batch.max_q_len == 1 for case in found):
             left_out["one new token, which no threshold sends to prefill"] += single
         found = [side for case in found for side in sides(case)]
@@ -74,7 +74,7 @@ def _asked(
     single = {n: v for n, v in product.fields.items() if n not in _LISTED}
     case_fields = {f.name for f in fields(Case)}
     knobs: Any = product.knobs
-    scope = "layer" if isinstance(study.answer, CrossoverAnswer) else None
+    scope = "layer" if isinstance(study.analysis, CrossoverAnalysis) else None
     for values in itertools.product(*single.values()):
         chosen = dict(zip(single, values, strict=True))
         rest: dict[str, Any] = {

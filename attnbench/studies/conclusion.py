@@ -16,11 +16,11 @@ from attnbench.reporting.text_table import WIDTH, Style, items, text_table, wrap
 from attnbench.results.noise import noise_for
 from attnbench.specs.case import content_hash
 from attnbench.studies.analysis import (
-    ContrastAnswer,
-    CrossoverAnswer,
-    GrowthAnswer,
-    OptimumAnswer,
-    WinnerAnswer,
+    ContrastAnalysis,
+    CrossoverAnalysis,
+    GrowthAnalysis,
+    OptimumAnalysis,
+    WinnerAnalysis,
 )
 from attnbench.studies.answers import contrast, crossover, growth, optimum, winner
 from attnbench.studies.answers.base import Answer, NoiseOf, Table
@@ -111,16 +111,16 @@ def conclusion_text(found: Conclusion, style: Style = "table", width: int = WIDT
 
 
 def _answer(listed: Sequence[Series], study: Study, noise: NoiseOf) -> Answer:
-    asked = study.answer
-    if isinstance(asked, CrossoverAnswer):
+    asked = study.analysis
+    if isinstance(asked, CrossoverAnalysis):
         return crossover.answer(listed, noise)
-    if isinstance(asked, OptimumAnswer):
+    if isinstance(asked, OptimumAnalysis):
         return optimum.answer(listed, asked, noise)
-    if isinstance(asked, ContrastAnswer):
+    if isinstance(asked, ContrastAnalysis):
         return contrast.answer(listed, asked, noise)
-    if isinstance(asked, WinnerAnswer):
+    if isinstance(asked, WinnerAnalysis):
         return winner.answer(listed, asked, noise)
-    assert isinstance(asked, GrowthAnswer)
+    assert isinstance(asked, GrowthAnalysis)
     return growth.answer(listed, asked)
 
 

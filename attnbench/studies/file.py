@@ -20,7 +20,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from attnbench.errors import UsageError
-from attnbench.studies.analysis import Answer, read_answer
+from attnbench.studies.analysis import Analysis, read_analysis
 from attnbench.studies.product import (
     Product,
     differ,
@@ -52,7 +52,7 @@ class Study:
     text: str  # of the file
     question: str
     family: str
-    answer: Answer
+    analysis: Analysis
     sweep: tuple[Product, ...]
     aliases: tuple[str, ...] = ()
     rounds: int | None = None
@@ -77,8 +77,8 @@ def read_study(text: str, name: str, file: str, families: Collection[str]) -> St
     if family not in families:
         keys["family"].fail(f"no family is called '{family}'; known are {', '.join(families)}")
     sweep = tuple(read_product(item) for item in keys["sweep"].items())
-    answer = read_answer(keys["answer"])
-    _check_swept(keys["answer"], answer.swept, sweep)
+    analysis = read_analysis(keys["answer"])
+    _check_swept(keys["answer"], analysis.swept, sweep)
     wide = _read_exhaustive(keys["exhaustive"], sweep) if "exhaustive" in keys else (sweep, None)
     limits = _read_limits(keys.get("limits"))
     return Study(
@@ -86,7 +86,7 @@ def read_study(text: str, name: str, file: str, families: Collection[str]) -> St
         text=text,
         question=" ".join(keys["question"].text().split()),
         family=family,
-        answer=answer,
+        analysis=analysis,
         sweep=sweep,
         aliases=keys["aliases"].texts() if "aliases" in keys else (),
         rounds=number(keys["rounds"]) if "rounds" in keys else None,

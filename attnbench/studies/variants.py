@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from attnbench.errors import UsageError
 from attnbench.specs.case import Value
-from attnbench.studies.analysis import ContrastAnswer, CrossoverAnswer
+from attnbench.studies.analysis import ContrastAnalysis, CrossoverAnalysis
 from attnbench.studies.file import Study
 from attnbench.studies.product import FIELDS, VARIABLES, Product
 
@@ -25,7 +25,7 @@ def quick(study: Study) -> Study:
 
     The lengths along which a crossover is searched stay, since a search visits few of them.
     """
-    kept = {"q_len"} if isinstance(study.answer, CrossoverAnswer) else set()
+    kept = {"q_len"} if isinstance(study.analysis, CrossoverAnalysis) else set()
     return replace(study, sweep=tuple(_thinned(product, kept) for product in study.sweep))
 
 
@@ -51,16 +51,16 @@ def _three_and_auto(values: tuple[Value | None, ...]) -> tuple[Value | None, ...
 def overridden(study: Study, overrides: Overrides) -> Study:
     """With what was given by hand in place of what the file says, in all products.
 
-    UsageError where that leaves the answer without two sides to compare.
+    UsageError where that leaves a contrast without two sides to compare.
     """
     if not overrides:
         return study
     sweep = tuple(_overridden(product, overrides) for product in study.sweep)
-    answer = study.answer
-    if isinstance(answer, ContrastAnswer) and answer.field in overrides:
-        pairs = _pairs(study.name, answer, [str(v) for v in overrides[answer.field]])
-        answer = replace(answer, pairs=pairs)
-    return replace(study, sweep=sweep, answer=answer)
+    analysis = study.analysis
+    if isinstance(analysis, ContrastAnalysis) and analysis.field in overrides:
+        pairs = _pairs(study.name, analysis, [str(v) for v in overrides[analysis.field]])
+        analysis = replace(analysis, pairs=pairs)
+    return replace(study, sweep=sweep, analysis=analysis)
 
 
 def _overridden(product: Product, overrides: Overrides) -> Product:
@@ -81,16 +81,18 @@ def _overridden(product: Product, overrides: Overrides) -> Product:
     )
 
 
-def _pairs(name: str, answer: ContrastAnswer, values: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def _pairs(
+    name: str, analysis: ContrastAnalysis, values: Sequence[str]
+) -> tuple[tuple[str, str], ...]:
     """The file's pairs of which both are left, else the first value against each other one."""
-    kept = tuple(pair for pair in answer.pairs if set(pair) <= set(values))
+    kept = tuple(pair for pair in analysis.pairs if set(pair) <= set(values))
     if kept:
         return kept
     if len(values) < 2:
-        option = "--" + answer.field.replace("_", "-")
-        known = " ".join(dict.fromkeys(chain.from_iterable(answer.pairs)))
+        option = "--" + analysis.field.replace("_", "-")
+        known = " ".join(dict.fromkeys(chain.from_iterable(analysis.pairs)))
         raise UsageError(
-            f"{option} {values[0]}: {name} compares values of {answer.field}, so it needs two or "
+            f"{option} {values[0]}: {name} compares values of {analysis.field}, so it needs two or "
             f"more, e.g. {option} {known}"
         )
     return tuple((values[0], other) for other in values[1:])

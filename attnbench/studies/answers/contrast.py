@@ -11,7 +11,7 @@ from attnbench.analysis.series import Series
 from attnbench.analysis.verdict import Verdict
 from attnbench.reporting.ranking import change_with_interval
 from attnbench.specs.case import Case, Value
-from attnbench.studies.analysis import ContrastAnswer
+from attnbench.studies.analysis import ContrastAnalysis
 from attnbench.studies.answers.base import (
     Answer,
     NoiseOf,
@@ -27,7 +27,7 @@ from attnbench.units import change_in_percent
 _VERDICTS: tuple[Verdict, ...] = ("faster", "slower", "same", "unclear")
 
 
-def answer(listed: Sequence[Series], asked: ContrastAnswer, noise: NoiseOf) -> Answer:
+def answer(listed: Sequence[Series], asked: ContrastAnalysis, noise: NoiseOf) -> Answer:
     """Sentences, a table and a chart for each pair of values."""
     parts = [_of_pair(listed, asked, pair, noise) for pair in asked.pairs]
     return Answer(
@@ -38,7 +38,7 @@ def answer(listed: Sequence[Series], asked: ContrastAnswer, noise: NoiseOf) -> A
 
 
 def _of_pair(
-    listed: Sequence[Series], asked: ContrastAnswer, pair: tuple[str, str], noise: NoiseOf
+    listed: Sequence[Series], asked: ContrastAnalysis, pair: tuple[str, str], noise: NoiseOf
 ) -> Answer:
     base, head = pair
     title = f"{head} against {base}"
@@ -64,7 +64,7 @@ def _summary(cells: Sequence[Judged]) -> str:
     return f"{mean} time in the geometric mean of {cells_text(len(cells))} ({listed})"
 
 
-def _extremes(cells: Sequence[Judged], asked: ContrastAnswer) -> list[str]:
+def _extremes(cells: Sequence[Judged], asked: ContrastAnalysis) -> list[str]:
     """The largest loss and the largest gain that are outside noise."""
     ordered = sorted(cells, key=lambda each: each.comparison.ratio)
     lines = []
@@ -78,7 +78,7 @@ def _extremes(cells: Sequence[Judged], asked: ContrastAnswer) -> list[str]:
     return lines
 
 
-def _where(each: Judged, asked: ContrastAnswer) -> str:
+def _where(each: Judged, asked: ContrastAnalysis) -> str:
     case = each.base.case
     beside = [n for n in _axes([each], asked) if n != "batch"]
     text = batch_text(case)
@@ -98,7 +98,7 @@ def _grouped(cells: Sequence[Judged], name: str) -> list[str]:
     ]
 
 
-def _axes(cells: Sequence[Judged], asked: ContrastAnswer) -> list[str]:
+def _axes(cells: Sequence[Judged], asked: ContrastAnalysis) -> list[str]:
     """What tells the rows apart, the field and the batch apart."""
     cases = [each.base.case for each in cells]
     names = dict.fromkeys(name for case in cases for name in case.canonical())
@@ -108,7 +108,7 @@ def _axes(cells: Sequence[Judged], asked: ContrastAnswer) -> list[str]:
     return varying(cases, wanted)
 
 
-def _table(title: str, cells: Sequence[Judged], asked: ContrastAnswer) -> Table:
+def _table(title: str, cells: Sequence[Judged], asked: ContrastAnalysis) -> Table:
     cases = [each.base.case for each in cells]
     columns = {"spec": [batch_text(case) for case in cases]}
     for name in _axes(cells, asked):
@@ -120,7 +120,7 @@ def _table(title: str, cells: Sequence[Judged], asked: ContrastAnswer) -> Table:
     return Table(f"{title}: time of the second over the first, 95 % interval", columns)
 
 
-def _chart(title: str, cells: Sequence[Judged], asked: ContrastAnswer) -> Heat:
+def _chart(title: str, cells: Sequence[Judged], asked: ContrastAnalysis) -> Heat:
     """The change of each cell; across stands the axis of the batch with the most values."""
     cases = [each.base.case for each in cells]
     along = _along(cases)

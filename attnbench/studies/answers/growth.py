@@ -7,13 +7,13 @@ from attnbench.analysis.axes import axis_text, axis_value
 from attnbench.analysis.fields import batch_text
 from attnbench.analysis.series import Series
 from attnbench.specs.case import Case
-from attnbench.studies.analysis import GrowthAnswer
+from attnbench.studies.analysis import GrowthAnalysis
 from attnbench.studies.answers.base import Answer, Table, describe, not_answered, varying
 from attnbench.studies.charts import Lines, Spot
 from attnbench.units import MISSING, flop_rate_column, seconds_column
 
 
-def answer(listed: Sequence[Series], asked: GrowthAnswer) -> Answer:
+def answer(listed: Sequence[Series], asked: GrowthAnalysis) -> Answer:
     """A sentence and a line of the plot for each implementation, a row for each length."""
     if sentence := not_answered(listed):
         return Answer([sentence])
@@ -31,7 +31,7 @@ def answer(listed: Sequence[Series], asked: GrowthAnswer) -> Answer:
     return Answer(lines, [_table(groups, asked)], [_chart(groups, asked)])
 
 
-def _name(case: Case, cases: Sequence[Case], asked: GrowthAnswer) -> str:
+def _name(case: Case, cases: Sequence[Case], asked: GrowthAnalysis) -> str:
     names = dict.fromkeys(name for each in cases for name in each.canonical())
     names.pop("batch")
     axes = varying(cases, [*names, "batch_size"])
@@ -39,15 +39,15 @@ def _name(case: Case, cases: Sequence[Case], asked: GrowthAnswer) -> str:
     return f"{case.backend}, {beside}" if beside else case.backend
 
 
-def _ordered(group: Sequence[Series], asked: GrowthAnswer) -> list[Series]:
+def _ordered(group: Sequence[Series], asked: GrowthAnalysis) -> list[Series]:
     return sorted(group, key=lambda each: _length(each, asked))
 
 
-def _length(series: Series, asked: GrowthAnswer) -> float:
+def _length(series: Series, asked: GrowthAnalysis) -> float:
     return float(axis_value(series.case, asked.over) or 0)
 
 
-def _line(name: str, group: Sequence[Series], asked: GrowthAnswer) -> str:
+def _line(name: str, group: Sequence[Series], asked: GrowthAnalysis) -> str:
     last = group[-1]
     unit, (text,) = seconds_column([asked.layers * (last.time or 0.0)])
     layers = f"{asked.layers} layers take" if asked.layers > 1 else "a layer takes"
@@ -64,7 +64,7 @@ def _line(name: str, group: Sequence[Series], asked: GrowthAnswer) -> str:
     return line
 
 
-def _table(groups: dict[str, list[Series]], asked: GrowthAnswer) -> Table:
+def _table(groups: dict[str, list[Series]], asked: GrowthAnalysis) -> Table:
     rows = [(name, each) for name, group in groups.items() for each in _ordered(group, asked)]
     unit, times = seconds_column([each.time for _, each in rows])
     total, all_layers = seconds_column([asked.layers * (each.time or 0.0) for _, each in rows])
@@ -79,7 +79,7 @@ def _table(groups: dict[str, list[Series]], asked: GrowthAnswer) -> Table:
     return Table("Attention alone: no projection, no MLP, no sampling", columns)
 
 
-def _chart(groups: dict[str, list[Series]], asked: GrowthAnswer) -> Lines:
+def _chart(groups: dict[str, list[Series]], asked: GrowthAnalysis) -> Lines:
     series: dict[str, list[Spot]] = {
         name: [
             (_length(each, asked), 1e3 * asked.layers * (each.time or 0.0), None, None)

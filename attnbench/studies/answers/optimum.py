@@ -12,7 +12,7 @@ from attnbench.analysis.series import Series
 from attnbench.reporting.choices import setting_text
 from attnbench.reporting.ranking import BESIDE, change_with_interval, regret_text
 from attnbench.specs.case import Case
-from attnbench.studies.analysis import OptimumAnswer
+from attnbench.studies.analysis import OptimumAnalysis
 from attnbench.studies.answers.base import (
     Answer,
     NoiseOf,
@@ -25,7 +25,7 @@ from attnbench.studies.charts import Chart, Heat
 from attnbench.units import MISSING, change_in_percent
 
 
-def answer(listed: Sequence[Series], asked: OptimumAnswer, noise: NoiseOf) -> Answer:
+def answer(listed: Sequence[Series], asked: OptimumAnalysis, noise: NoiseOf) -> Answer:
     """Sentences for each backend, a row for each workload, a map of the optimum."""
     lines: list[str] = []
     tables: list[Table] = []
@@ -45,7 +45,7 @@ def answer(listed: Sequence[Series], asked: OptimumAnswer, noise: NoiseOf) -> An
     return Answer(lines, tables, charts)
 
 
-def _lines(found: Sequence[Optimum], asked: OptimumAnswer) -> list[str]:
+def _lines(found: Sequence[Optimum], asked: OptimumAnalysis) -> list[str]:
     tested = [each for each in found if each.ranking.place == "best"]
     single = [each for each in found if each.ranking.place == "quickest"]
     lines = []
@@ -84,7 +84,7 @@ def _regret_lines(found: Sequence[Optimum]) -> list[str]:
     return lines
 
 
-def _rule_text(rule: Rule, asked: OptimumAnswer) -> str:
+def _rule_text(rule: Rule, asked: OptimumAnalysis) -> str:
     pairs = sorted(rule.settings.items(), key=lambda pair: (str(type(pair[0])), pair[0]))
     texts = ", ".join(f"{value}: {setting_text(setting)}" for value, setting in pairs)
     return (
@@ -94,7 +94,7 @@ def _rule_text(rule: Rule, asked: OptimumAnswer) -> str:
     )
 
 
-def _table(backend: str, found: Sequence[Optimum], asked: OptimumAnswer) -> Table:
+def _table(backend: str, found: Sequence[Optimum], asked: OptimumAnalysis) -> Table:
     cases = [each.case for each in found]
     columns = {"spec": [batch_text(case) for case in cases]}
     for name in _axes(cases):
@@ -115,7 +115,7 @@ def _axes(cases: Sequence[Case]) -> list[str]:
     return varying(cases, [name for name in names if name not in ("batch", "family", "backend")])
 
 
-def _maps(backend: str, found: Sequence[Optimum], asked: OptimumAnswer) -> list[Chart]:
+def _maps(backend: str, found: Sequence[Optimum], asked: OptimumAnalysis) -> list[Chart]:
     """The optimum by batch size and length; the colour is auto's regret."""
     groups: dict[str, list[Optimum]] = {}
     for each in found:
@@ -124,7 +124,7 @@ def _maps(backend: str, found: Sequence[Optimum], asked: OptimumAnswer) -> list[
     return [_map(f"{backend} {title}".strip(), group, asked) for title, group in groups.items()]
 
 
-def _map(title: str, group: Sequence[Optimum], asked: OptimumAnswer) -> Heat:
+def _map(title: str, group: Sequence[Optimum], asked: OptimumAnalysis) -> Heat:
     cases = [each.case for each in group]
     sizes = sorted({len(case.batch) for case in cases})
     lengths = sorted({case.batch.max_kv_len for case in cases})

@@ -9,13 +9,13 @@ from attnbench.analysis.series import Series
 from attnbench.analysis.tuning import tuned
 from attnbench.reporting.ranking import BESIDE, best_text, counts, legend, place_text, workloads
 from attnbench.specs.case import Case
-from attnbench.studies.analysis import WinnerAnswer
+from attnbench.studies.analysis import WinnerAnalysis
 from attnbench.studies.answers.base import Answer, NoiseOf, Table, describe, not_answered, varying
 from attnbench.studies.charts import Chart, Heat
 from attnbench.units import MISSING, seconds_column
 
 
-def answer(listed: Sequence[Series], asked: WinnerAnswer, noise: NoiseOf) -> Answer:
+def answer(listed: Sequence[Series], asked: WinnerAnalysis, noise: NoiseOf) -> Answer:
     """How often each backend is the best, a row for each workload, a map for each shape."""
     if sentence := not_answered(listed):
         return Answer([sentence])
@@ -57,7 +57,7 @@ def _axes(cases: Sequence[Case]) -> list[str]:
     return varying(cases, [name for name in names if name not in ("batch", "family")])
 
 
-def _maps(rankings: Sequence[Ranking], asked: WinnerAnswer) -> list[Chart]:
+def _maps(rankings: Sequence[Ranking], asked: WinnerAnalysis) -> list[Chart]:
     """A map for each value of what is on neither axis."""
     rows, columns = asked.map
     cases = [each.best.case for each in rankings]
