@@ -19,6 +19,10 @@ from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape, MlaShape, Shape
 
+# Before torch is imported, here and in every process that tests start: threads that wait for each
+# other on a busy machine take longer than any pace.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 OWN_KERNELS = Path(__file__).parent / "own_kernels"
 
 # The command line of a case so small that preparing it costs nothing.
@@ -62,14 +66,10 @@ def own_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def own_environment(folder: Path) -> dict[str, str]:
-    """Variables of a command that has the tests' own backends, one thread and a lock of its own.
-
-    Threads that wait for each other on a busy machine take longer than any pace.
-    """
+    """Variables of a command that has the tests' own backends and a lock of its own."""
     return {
         **{name: value for name, value in os.environ.items() if name != "ATTNBENCH_DB"},
         "ATTNBENCH_KERNELS": str(OWN_KERNELS),
-        "OMP_NUM_THREADS": "1",
         "TMPDIR": str(folder),
         "COLUMNS": "80",
     }

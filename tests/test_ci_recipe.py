@@ -46,7 +46,6 @@ def run(
         env={**environment, **own, **variables},
         capture_output=True,
         text=True,
-        timeout=300,
         check=False,
     )
 

@@ -173,7 +173,6 @@ def test_the_bisection_that_is_printed_finds_the_commit(tmp_path: Path) -> None:
         "PYTHONDONTWRITEBYTECODE": "1",
         "TMPDIR": str(tmp_path),
         "COLUMNS": "80",
-        "OMP_NUM_THREADS": "1",  # so that what else runs here is not waited for
     }
 
     def run(command: str) -> str:

@@ -24,7 +24,7 @@ FLAGS = """
 --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-dev-shm-usage
 --disable-background-networking --disable-component-update --disable-sync
 """
-PATIENCE = 30  # seconds; a busy machine draws slowly
+PATIENCE = 120  # seconds; a busy machine draws slowly
 
 pytestmark = [
     pytest.mark.html,

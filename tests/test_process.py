@@ -20,7 +20,6 @@ LONG = Limits(prepare=600, measure=600)
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerProcess]:
     monkeypatch.setenv("ATTNBENCH_KERNELS", str(OWN_KERNELS))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     with WorkerProcess.start("cpu") as worker:
         yield worker
 

@@ -14,9 +14,9 @@ CPU = Sentinels(2e10, 1.5e10, 1e11)
 
 
 def test_a_cpu_has_rates_that_a_cpu_can_have_and_no_launches() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     sentinels = measure_sentinels("cpu")
-    assert time.perf_counter() - started < 5  # on an idle machine under one
+    assert time.process_time() - started < 5  # in which nobody else's work counts
     assert 1e8 < sentinels.bytes_per_second < 1e13
     assert 1e8 < sentinels.read_bytes_per_second < 1e13
     assert 1e8 < sentinels.flops_per_second < 1e14
