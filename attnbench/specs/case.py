@@ -71,7 +71,7 @@ class Case:
         Defaults are included; None where the case leaves a field open. The batch is its spec.
         """
         found = {name: getattr(self, name) for name in _REQUIRED} | {"batch": str(self.batch)}
-        found |= {dim: getattr(self.shape, dim) for dim in DIMS if hasattr(self.shape, dim)}
+        found |= {f.name: getattr(self.shape, f.name) for f in fields(self.shape)}
         return found | {name: getattr(self, name) for name in _DEFAULTS} | dict(self.knobs)
 
     def without(self, *names: str) -> frozenset[tuple[str, Value | None]]:
