@@ -7,6 +7,7 @@ import click
 from attnbench._version import __version__
 from attnbench.commands import COMMANDS
 from attnbench.errors import INTERRUPTED, AttnbenchError
+from attnbench.families import FAMILIES
 
 
 class LazyGroup(click.Group):
@@ -18,6 +19,10 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name in FAMILIES:
+            from attnbench.commands.measuring import family_command
+
+            return family_command(FAMILIES[cmd_name])
         module = import_module(f"attnbench.commands.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command

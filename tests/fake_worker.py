@@ -75,11 +75,13 @@ class FakeWorker:
         self._on, self.asked = on, asked
         self.machine, self.environment, self.source = on.machine, on.environment, on.source
         self.healthy, self.traced, self.ended = True, False, False
+        self.probed: list[Case] = []
         self.jobs: list[Job] = []
         self.limits: list[Limits] = []
 
     def probe(self, cases: Sequence[Case]) -> Sequence[str | None]:
         assert self.healthy
+        self.probed += cases
         return [self._does(case).refuses for case in cases]
 
     def sentinels(self, limit: float) -> Mapping[str, float | None]:

@@ -350,7 +350,7 @@ def test_latents_of_a_model_within_an_inter_token_latency(
     ("options", "message"),
     [
         (["--itl", "10ms"], "--itl needs to know how many layers write"),
-        (["--itl", "10", "--model", "llama3-8b"], "'10' is no duration"),
+        (["--itl", "10", "--model", "llama3-8b"], "'10' is not a duration"),
         (["--kind", "mla", "--head-size", "64"], "mean nothing to latents"),
     ],
 )

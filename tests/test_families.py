@@ -18,7 +18,7 @@ EVERY_DEVICE = pytest.mark.parametrize("device_kind", ["cuda", "cpu"])
 def test_by_default_every_backend_of_a_family_is_measured(family: Family, device_kind: str) -> None:
     cases = cases_for(asked_by_default(family), device_kind)
     assert {case.backend for case in cases} == {each.name for each in backends(family.name)}
-    assert {case.shape for case in cases} == {family.shape}
+    assert {case.shape for case in cases} == {family.options().shape()}
 
 
 @EVERY_FAMILY

@@ -3,10 +3,11 @@
 import json
 import subprocess
 import sys
-from importlib import import_module
 
 import pytest
+from click import Context
 
+from attnbench.cli import cli
 from attnbench.commands import COMMANDS
 
 HEAVY = {"torch", "vllm", "flashinfer", "sqlalchemy", "alembic", "numpy", "scipy", "pynvml"}
@@ -59,5 +60,7 @@ def test_listing_backends_imports_no_kernel_library() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_summary_is_the_first_line_of_the_commands_help(name: str) -> None:
-    command = import_module(f"attnbench.commands.{name.replace('-', '_')}").command
+    command = cli.get_command(Context(cli), name)
+    assert command is not None
+    assert command.help is not None
     assert command.help.splitlines()[0] == COMMANDS[name]

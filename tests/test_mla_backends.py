@@ -6,13 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from attnbench.families.options import Asked
 from attnbench.kernels.base import Refused
 from attnbench.kernels.mla import vllm_others
 from attnbench.kernels.registry import backends, find
 from attnbench.kernels.vllm.mla_backend import VllmMlaBackend, split
 from attnbench.kernels.vllm.mla_prefill import NAMES, prefill_refusal, prefill_that_runs
 from attnbench.provenance.machine import Machine
-from attnbench.running.cases import Asked, cases_for
+from attnbench.running.cases import cases_for
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.shape import MlaShape

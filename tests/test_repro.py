@@ -115,7 +115,7 @@ def repro(db: str, asked: str) -> Result:
 
 def test_of_a_run_the_command_is_what_was_typed(db: str) -> None:
     found = repro(db, "1")
-    assert found.stdout == "attnbench\n"
+    assert found.stdout == "attnbench attn\n"
     assert 'note: run 1 "main", attn, 1 outcome, measured' in found.stderr
 
 

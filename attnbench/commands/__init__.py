@@ -3,11 +3,9 @@
 The summaries are here, so `attnbench --help` imports none of the commands.
 """
 
-COMMANDS = {
-    "attn": "Benchmark attention backends over batch specs.",
-    "mla": "Benchmark multi-head latent attention (DeepSeek) backends.",
-    "cache-write": "Benchmark writing new keys and values into the paged KV cache.",
-    "prefill-trtllm": "Benchmark TRT-LLM's prefill kernels against FlashInfer's, quantised or not.",
+from attnbench.families import FAMILIES
+
+COMMANDS = {name: family.summary for name, family in FAMILIES.items()} | {
     "study": "Answer a question with a sweep and a conclusion.",
     "selfcheck": "Measure equal code against itself: the noise that diff judges by.",
     "report": "Show stored results as tables, Markdown, CSV or JSON.",

@@ -2,7 +2,8 @@
 
 import click
 
-from attnbench.commands.options import db_option, note
+from attnbench.commands.options import db_option
+from attnbench.commands.table import note
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.db import transfer
 from attnbench.db.store import Store

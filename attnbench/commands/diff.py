@@ -1,51 +1,57 @@
 """`attnbench diff`."""
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from shutil import get_terminal_size
-from typing import Any
+from typing import TextIO
 
 import click
 
-from attnbench.commands.diff_options import diff_options, show_and_exit
-from attnbench.commands.options import db_option, html_option, note
-from attnbench.commands.variadic import VariadicCommand
+from attnbench.commands.diff_options import DiffOptions, show_and_exit
+from attnbench.commands.options import Shown
+from attnbench.commands.table import note, table_command
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
+from attnbench.options.kinds import Text
+from attnbench.options.option import flag, one
 from attnbench.reporting.explain import explain_text
 from attnbench.reporting.gpu_diff import gpu_diff_json, gpu_diff_text
 from attnbench.reporting.html.diff import diff_page
 from attnbench.reporting.text_table import Style
-from attnbench.results.diff import diff
+from attnbench.results.diff import Diff, diff
 from attnbench.results.explain import find_row, read_samples
 from attnbench.results.gpu_diff import GpuDiff, diff_gpus, is_across_gpus
 from attnbench.results.report import read_sentinels
 from attnbench.results.samples import read_quantiles
 
 
-@click.command("diff", cls=VariadicCommand)
-@click.option("--base", required=True, metavar="REF", help="What to compare with.")
-@click.option(
-    "--head",
-    required=True,
-    metavar="REF",
-    help="What is new: runs by number, label, branch, commit or gpu:NAME, or latest.",
-)
-@click.option(
-    "--across",
-    metavar="FIELD[=BASE:HEAD]",
-    help="Pair cases that differ in exactly this field or knob; both sides may be one run.",
-)
-@diff_options
-@click.option("--pool", is_flag=True, help="Use all runs of a side, not each case's newest.")
-@click.option(
-    "--explain",
-    metavar="CASE",
-    help="Show one case whole: its key's beginning, or values that only it has.",
-)
-@html_option
-@db_option
-def command(**given: Any) -> None:
-    """Compare two sets of runs: what got slower, what did not.
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What `attnbench diff` takes."""
+
+    base: str = one(Text(), "--base", required=True, metavar="REF", help="What to compare with.")
+    head: str = one(
+        Text(),
+        "--head",
+        required=True,
+        metavar="REF",
+        help="What is new: runs by number, label, branch, commit or gpu:NAME, or latest.",
+    )
+    across: str | None = one(
+        Text(),
+        "--across",
+        metavar="FIELD[=BASE:HEAD]",
+        help="Pair cases that differ in exactly this field or knob; both sides may be one run.",
+    )
+    pool: bool = flag("--pool", help="Use all runs of a side, not each case's newest.")
+    explain: str | None = one(
+        Text(),
+        "--explain",
+        metavar="CASE",
+        help="Show one case whole: its key's beginning, or values that only it has.",
+    )
+
+
+HELP = """Compare two sets of runs: what got slower, what did not.
 
     Two models of GPU (gpu:NAME on both sides) get no verdicts, but the ratio of times that their
     rooflines foresee.
@@ -59,31 +65,49 @@ def command(**given: Any) -> None:
     attnbench diff --base main --head pr --explain 'sdpa q2k'
     attnbench diff --base gpu:H100 --head gpu:H200
     """
-    base, head, pool = given["base"], given["head"], given["pool"]
-    with Store.open(given["db"], create=False, note=note) as store:
-        if is_across_gpus(base, head):
-            _refuse(given, ("across", "explain", "html"), "does not go with two models of GPU")
-            click.echo(_gpus_shown(diff_gpus(store, base, head, pool=pool), given["form"]))
+
+
+def _run(asked: Comparison, judged: DiffOptions, shown: Shown) -> None:
+    with Store.open(shown.db, create=False, note=note) as store:
+        if is_across_gpus(asked.base, asked.head):
+            _refuse_across_gpus(asked, shown)
+            compared = diff_gpus(store, asked.base, asked.head, pool=asked.pool)
+            click.echo(_gpus_shown(compared, judged.form))
             return
-        found = diff(store, base, head, margin=given["margin"], pool=pool, across=given["across"])
-        if given["explain"] is not None:
-            if given["form"] == "json":
-                raise UsageError("--explain shows text; --format beside it is table or markdown")
-            row = find_row(found, given["explain"])
-            samples = read_samples(store, row)
-            click.echo(explain_text(found, row, samples, _style(given["form"]), _width()))
+        found = diff(
+            store,
+            asked.base,
+            asked.head,
+            margin=judged.margin,
+            pool=asked.pool,
+            across=asked.across,
+        )
+        if asked.explain is not None:
+            _show_explained(store, found, asked.explain, judged.form)
             return
-        if given["html"]:
-            sides = (found.base, found.head)
-            listed = (each for side in sides for each in side.measurements)
-            sentinels = read_sentinels(store, {run for side in sides for run in side.runs})
-            page = diff_page(found, read_quantiles(store, listed), sentinels)
-            given["html"].write(page)  # which opens the file
-    show_and_exit(found, given)
+        if shown.html:
+            _write_page(store, found, shown.html)
+    show_and_exit(found, judged)
+
+
+def _show_explained(store: Store, found: Diff, case: str, form: str) -> None:
+    if form == "json":
+        raise UsageError("--explain shows text; --format beside it is table or markdown")
+    row = find_row(found, case)
+    click.echo(explain_text(found, row, read_samples(store, row), _style(form), _width()))
+
+
+def _write_page(store: Store, found: Diff, file: TextIO) -> None:
+    sides = (found.base, found.head)
+    listed = (each for side in sides for each in side.measurements)
+    sentinels = read_sentinels(store, {run for side in sides for run in side.runs})
+    file.write(diff_page(found, read_quantiles(store, listed), sentinels))  # which opens the file
 
 
 def _gpus_shown(found: GpuDiff, form: str) -> str:
-    return gpu_diff_json(found) if form == "json" else gpu_diff_text(found, _style(form), _width())
+    if form == "json":
+        return gpu_diff_json(found)
+    return gpu_diff_text(found, _style(form), _width())
 
 
 def _style(form: str) -> Style:
@@ -94,6 +118,12 @@ def _width() -> int:
     return get_terminal_size().columns
 
 
-def _refuse(given: Mapping[str, Any], names: Sequence[str], why: str) -> None:
-    if name := next((name for name in names if given[name] is not None), None):
-        raise UsageError(f"--{name} {why}; name runs of one, e.g. --base 1 --head 2")
+def _refuse_across_gpus(asked: Comparison, shown: Shown) -> None:
+    given = {"--across": asked.across, "--explain": asked.explain, "--html": shown.html}
+    if name := next((name for name, value in given.items() if value is not None), None):
+        raise UsageError(
+            f"{name} does not go with two models of GPU; name runs of one, e.g. --base 1 --head 2"
+        )
+
+
+command = table_command("diff", Comparison, DiffOptions, Shown, help=HELP, run=_run)

@@ -1,50 +1,48 @@
 """How a diff judges and is shown: the same for `diff` and `ab`."""
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from shutil import get_terminal_size
-from typing import Any
+from typing import NoReturn
 
 import click
 
-from attnbench.commands.options import all_of, parsed
+from attnbench.options.kinds import Parsed, one_of
+from attnbench.options.option import one
 from attnbench.reporting.diff_json import diff_json
 from attnbench.reporting.diff_markdown import diff_markdown
 from attnbench.reporting.diff_text import diff_text
 from attnbench.results.diff import FAILING, Diff, parse_margin
 
-diff_options = all_of(
-    [
-        click.option(
-            "--margin",
-            default="1%",
-            show_default=True,
-            callback=parsed(parse_margin),
-            metavar="PERCENT",
-            help="The change of a time that does not matter.",
-        ),
-        click.option(
-            "--fail-on",
-            type=click.Choice(list(FAILING)),
-            default="slower",
-            show_default=True,
-            help="What ends in exit status 1; a case that newly fails counts as slower.",
-        ),
-        click.option(
-            "--format",
-            "form",
-            type=click.Choice(["table", "markdown", "json"]),
-            default="table",
-            show_default=True,
-            help="markdown is a comment on a pull request.",
-        ),
-    ]
-)
+
+@dataclass(frozen=True, kw_only=True)
+class DiffOptions:
+    """The options that `diff` and `ab` share."""
+
+    margin: float = one(
+        Parsed(parse_margin),
+        "--margin",
+        default="1%",
+        metavar="PERCENT",
+        help="The change of a time that does not matter.",
+    )
+    fail_on: str = one(
+        one_of(*FAILING),
+        "--fail-on",
+        default="slower",
+        help="What ends in exit status 1; a case that newly fails counts as slower.",
+    )
+    form: str = one(
+        one_of("table", "markdown", "json"),
+        "--format",
+        default="table",
+        help="markdown is a comment on a pull request.",
+    )
 
 
-def show_and_exit(found: Diff, given: Mapping[str, Any]) -> None:
+def show_and_exit(found: Diff, options: DiffOptions) -> NoReturn:
     """Print a diff as asked, and end with its exit status."""
-    click.echo(_shown(found, given["form"]))
-    click.get_current_context().exit(found.exit_status(given["fail_on"]))
+    click.echo(_shown(found, options.form))
+    raise click.exceptions.Exit(found.exit_status(options.fail_on))
 
 
 def _shown(found: Diff, form: str) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from attnbench.commands.options import db_option, note, parsed
+from attnbench.commands.options import db_option
+from attnbench.commands.table import note, parsed
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.db.store import Store
 from attnbench.errors import UsageError

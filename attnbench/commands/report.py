@@ -1,83 +1,77 @@
 """`attnbench report`."""
 
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from shutil import get_terminal_size
-from typing import Any, TextIO
+from typing import TextIO
 
 import click
 
-from attnbench.commands.options import db_option, html_option, note, parsed
-from attnbench.commands.variadic import VariadicCommand
+from attnbench.commands.options import Shown
+from attnbench.commands.table import note, table_command
 from attnbench.db.store import Store
+from attnbench.options.kinds import Listed, Note, OpenFile, Text, one_of
+from attnbench.options.option import flag, one, several
 from attnbench.reporting.html.report import report_page
 from attnbench.reporting.pivot import METRICS
-from attnbench.reporting.report import View, report_text
+from attnbench.reporting.report import Format, View, report_text
 from attnbench.results.report import read_report
 from attnbench.results.samples import read_quantiles
-from attnbench.results.where import parse_condition
+from attnbench.results.where import Condition, parse_condition
 
 
-@click.command("report", cls=VariadicCommand)
-@click.option(
-    "--run",
-    "refs",
-    multiple=True,
-    metavar="REF...",
-    help="Runs by number, label, branch, commit or gpu:NAME.  [default: latest]",
-)
-@click.option(
-    "--where",
-    multiple=True,
-    metavar="CONDITION...",
-    callback=parsed(lambda texts: [parse_condition(text) for text in texts]),
-    help="Only what fulfils all: any field, one of = != < <= > >= ~, a value.",
-)
-@click.option(
-    "--pivot",
-    metavar="FIELD",
-    help="A column for each value of a field (backend, batch, kv_len, layout, label, gpu, ...) "
-    "instead of a row; shows one metric.",
-)
-@click.option(
-    "--metric",
-    type=click.Choice(list(METRICS)),
-    help="What --pivot shows.  [default: latency]",
-)
-@click.option("--best", is_flag=True, help="The best backend of each workload, ties as ties.")
-@click.option(
-    "--host", is_flag=True, help="Also show what a call, and planning it, costs the host."
-)
-@click.option(
-    "--ids", is_flag=True, help="Also show the key of each case, as repro and history take it."
-)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "markdown", "csv", "json"]),
-    default="table",
-    show_default=True,
-    help="csv and json hold every round with all that is known of it.",
-)
-@click.option(
-    "--output",
-    type=click.File("w", encoding="utf-8", lazy=True),
-    default="-",
-    metavar="FILE",
-    help="Write there.  [default: standard output]",
-)
-@click.option("--no-pager", is_flag=True, help="Never page what is longer than the terminal.")
-@html_option
-@db_option
-def command(
-    refs: tuple[str, ...],
-    where: Any,
-    output: TextIO,
-    no_pager: bool,
-    html: TextIO | None,
-    db: str,
-    **view: Any,
-) -> None:
-    """Show stored results as tables, Markdown, CSV or JSON.
+def _conditions(texts: Sequence[str], _: Note) -> tuple[Condition, ...]:
+    return tuple(map(parse_condition, texts))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """What `attnbench report` takes."""
+
+    refs: tuple[str, ...] = several(
+        Text(),
+        "--run",
+        metavar="REF...",
+        help="Runs by number, label, branch, commit or gpu:NAME.  [default: latest]",
+    )
+    where: tuple[Condition, ...] = several(
+        Listed(_conditions),
+        "--where",
+        metavar="CONDITION...",
+        help="Only what fulfils all: any field, one of = != < <= > >= ~, a value.",
+    )
+    pivot: str | None = one(
+        Text(),
+        "--pivot",
+        metavar="FIELD",
+        help="A column for each value of a field (backend, batch, kv_len, layout, label, gpu, ...) "
+        "instead of a row; shows one metric.",
+    )
+    metric: str | None = one(
+        one_of(*METRICS), "--metric", help="What --pivot shows.  [default: latency]"
+    )
+    best: bool = flag("--best", help="The best backend of each workload, ties as ties.")
+    host: bool = flag("--host", help="Also show what a call, and planning it, costs the host.")
+    ids: bool = flag("--ids", help="Also show the key of each case, as repro and history take it.")
+    form: Format = one(
+        one_of("table", "markdown", "csv", "json"),
+        "--format",
+        default="table",
+        help="csv and json hold every round with all that is known of it.",
+    )
+    output: TextIO = one(
+        OpenFile(),
+        "--output",
+        default="-",
+        show_default=False,
+        metavar="FILE",
+        help="Write there.  [default: standard output]",
+    )
+    no_pager: bool = flag("--no-pager", help="Never page what is longer than the terminal.")
+
+
+HELP = """Show stored results as tables, Markdown, CSV or JSON.
 
     \b
     attnbench report                                the latest run
@@ -86,16 +80,30 @@ def command(
     attnbench report --run 12 --format csv --output run12.csv
     attnbench report --html run.html                a page with plots too
     """
+
+
+def _run(asked: ReportOptions, shown: Shown) -> None:
     width, height = get_terminal_size()
-    shown = View(**view, width=width)
-    with Store.open(db, create=False, note=note) as store:
-        found = read_report(store, refs, where)
-        text = report_text(found, shown)
-        if html:
+    view = View(
+        form=asked.form,
+        pivot=asked.pivot,
+        metric=asked.metric,
+        best=asked.best,
+        host=asked.host,
+        ids=asked.ids,
+        width=width,
+    )
+    with Store.open(shown.db, create=False, note=note) as store:
+        found = read_report(store, asked.refs, asked.where)
+        text = report_text(found, view)
+        if shown.html:
             page = report_page(found, read_quantiles(store, found.measurements))
-            html.write(page)  # which opens the file
-    on_terminal = output.name == "-" and sys.stdout.isatty()
-    if on_terminal and not no_pager and text.count("\n") >= height:
+            shown.html.write(page)  # which opens the file
+    on_terminal = asked.output.name == "-" and sys.stdout.isatty()
+    if on_terminal and not asked.no_pager and text.count("\n") >= height:
         click.echo_via_pager(text)
     else:
-        click.echo(text, file=output)
+        click.echo(text, file=asked.output)
+
+
+command = table_command("report", ReportOptions, Shown, help=HELP, run=_run)

@@ -4,7 +4,8 @@ from shutil import get_terminal_size
 
 import click
 
-from attnbench.commands.options import db_option, note
+from attnbench.commands.options import db_option
+from attnbench.commands.table import note
 from attnbench.db.store import Store
 from attnbench.reporting.runs import run_text, runs_table
 

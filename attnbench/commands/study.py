@@ -1,41 +1,33 @@
 """`attnbench study`."""
 
-from importlib import import_module
+from dataclasses import replace
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from attnbench.commands import options
 from attnbench.commands.measuring import (
-    command_of,
+    command_line,
     end_interrupted,
-    plan_of,
+    read_request,
     show_outcomes,
     write_csv_files,
     write_json_file,
 )
-from attnbench.commands.measuring_options import measuring_options
+from attnbench.commands.options import db_option
+from attnbench.commands.table import note
 from attnbench.compat.suite_config import imported
 from attnbench.db.store import Store
+from attnbench.families import FAMILIES
 from attnbench.results.report import read_run
 from attnbench.running.forecast import forecast
+from attnbench.running.request import command_of, plan_of
 from attnbench.running.session import session
 from attnbench.studies.asking import Asking, built_in, load_study, outcomes_of
 from attnbench.studies.conclusion import Conclusion, conclude, conclusion_text
 from attnbench.studies.listing import dry_run_text, studies_table
 from attnbench.studies.plots import write_plots
-
-# What a family's option is called where its parameter has another name.
-_RENAMED = {
-    "batches": "batch",
-    "seq_lens": "q_len",
-    "num_heads": "num_kv_heads",
-    "num_qo_heads": "num_q_heads",
-    "head_size": "head_dim",
-}
 
 _plots_option = click.option(
     "--plots",
@@ -104,44 +96,35 @@ def run(
     --backend, --batch-specs, --rounds, --dry-run, --resume, --db, and so on.
     """
     study = load_study(name)
-    family = import_module(f"attnbench.commands.{study.family.replace('-', '_')}").command
-    parent = click.get_current_context()
-    ctx = family.make_context(f"study {study.name}", list(family_options), parent=parent)
-    given = dict(ctx.params)
-    by_hand = [n for n in given if ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE]
-    asking = Asking.of(
-        study,
-        {_RENAMED.get(n, n): given[n] for n in by_hand if n not in _measuring()},
-        is_quick=quick,
-        is_exhaustive=exhaustive,
-    )
-    given["rounds"] = asking.rounds(given["rounds"] if "rounds" in by_hand else None)
-    command = command_of(ctx, given, "study", {"study": study.name, **asking.choices})
-    plan_for = asking.plan_for(lambda cases, machine: plan_of(given, cases, machine))
-    if given["dry_run"]:
-        click.echo(dry_run_text(asking, forecast(command, plan_for), given["rounds"]))
+    request = read_request(FAMILIES[study.family], f"study {study.name}", family_options)
+    asking = Asking.of(study, request.named, is_quick=quick, is_exhaustive=exhaustive)
+    measuring = replace(request.measuring, rounds=asking.rounds(request.named))
+    command = command_of(measuring, "study", command_line(), asking.stored(request.named))
+    plan_for = asking.plan_for(lambda cases, machine: plan_of(measuring, cases, machine, note))
+    if measuring.dry_run:
+        click.echo(dry_run_text(asking, forecast(command, plan_for), measuring.rounds))
         return
-    with session(command, plan_for, options.note) as opened:
+    with session(command, plan_for, note) as opened:
         try:
             show_outcomes(opened, outcomes_of(opened))
         except KeyboardInterrupt:
             end_interrupted(opened, f"study {name}", command.db)
         _show(conclude(opened.store, opened.run), plots, plot_format)
-        if given["output_csv"] or given["output_json"]:
+        if measuring.output_csv or measuring.output_json:
             found = read_run(opened.store, opened.run)
-            write_json_file(found, given["output_json"])
-            write_csv_files(opened.store, found, [given["output_csv"]])
-    parent.exit(0 if opened.succeeded else 1)
+            write_json_file(found, measuring.output_json)
+            write_csv_files(opened.store, found, [measuring.output_csv])
+    raise click.exceptions.Exit(0 if opened.succeeded else 1)
 
 
 @command.command("conclude")
 @click.argument("run", type=int)
 @_plots_option
 @_plot_format_option
-@options.db_option
+@db_option
 def conclude_(run: int, plots: Path | None, plot_format: str, db: str) -> None:
     """Find a run's conclusion again from what is stored, and store it."""
-    with Store.open(db, create=False, note=options.note) as store:
+    with Store.open(db, create=False, note=note) as store:
         _show(conclude(store, run), plots, plot_format)
 
 
@@ -159,20 +142,11 @@ def import_(file: Path, output: Any) -> None:
     study, dropped = imported(file.read_text(encoding="utf-8"), str(file))
     click.echo(study, file=output)
     for line in dropped:
-        options.note(line)
+        note(line)
 
 
 def _show(found: Conclusion, plots: Path | None, plot_format: str) -> None:
     click.echo(conclusion_text(found, width=get_terminal_size().columns))
     if plots is not None:
-        for path in write_plots(found, plots, plot_format, options.note):
+        for path in write_plots(found, plots, plot_format, note):
             click.echo(f"plot: {path}")
-
-
-def _measuring() -> set[str | None]:
-    """The parameters that say how to measure, not what."""
-
-    @measuring_options
-    def nothing() -> None: ...
-
-    return {parameter.name for parameter in nothing.__click_params__}

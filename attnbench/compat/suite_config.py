@@ -99,7 +99,7 @@ class _Reader:
         return named or mode is not None or "kv_lora_rank" in self._model
 
     def _dims(self, family: str) -> dict[str, Any]:
-        wanted = [dim.name for dim in fields(FAMILIES[family].shape)]
+        wanted = [dim.name for dim in fields(FAMILIES[family].options().shape())]
         found = {name: self._model.pop(name) for name in wanted if name in self._model}
         for name in list(self._model):
             self._drop(f"model.{name}", _WHY.get(name, _UNKNOWN))

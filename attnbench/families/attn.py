@@ -1,12 +1,97 @@
 """Attention of multi-head, grouped-query and multi-query models over a paged KV cache."""
 
+from dataclasses import dataclass
+from typing import get_args
+
 from attnbench.families.family import Family
+from attnbench.families.options import Common, KvCacheOptions
+from attnbench.options.kinds import Number, Whole, one_of
+from attnbench.options.option import flag, one, several, shared
+from attnbench.specs.case import Layout, Scope
 from attnbench.specs.cost import attention_cost
-from attnbench.specs.shape import AttnShape
+from attnbench.specs.shape import ATTN_MODELS, AttnShape, attn_shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttnOptions(KvCacheOptions):
+    """What `attnbench attn` measures."""
+
+    scope: Scope | None = one(
+        one_of(*get_args(Scope)),
+        "--scope",
+        heading="What",
+        help="layer adds the write of the new keys and values to the cache.  [default: kernel]",
+    )
+    sdpa_backend: tuple[str, ...] = several(
+        one_of("cudnn", "flash", "efficient", "math"),
+        "--sdpa-backend",
+        metavar="cudnn|flash|...",
+        heading="What",
+        knob=True,
+        help="Kernel that PyTorch's SDPA must take.  [default: its own choice]",
+    )
+    flash_version: tuple[int, ...] = several(
+        one_of(2, 3, 4),
+        "--flash-version",
+        metavar="2|3|4...",
+        heading="What",
+        knob=True,
+        help="FlashAttention that vLLM must take.  [default: its own choice]",
+    )
+    num_splits: tuple[int, ...] = several(
+        Whole(),
+        "--num-splits",
+        metavar="N...",
+        heading="What",
+        knob=True,
+        suite=("num_kv_splits", "num_splits"),
+        help="Maximum number of KV splits of a FlashAttention 3 decode.  [default: vLLM's]",
+    )
+    model: str = one(
+        one_of(*ATTN_MODELS),
+        "--model",
+        default="llama3-8b",
+        metavar="NAME",
+        heading="Shape",
+        help=f"Heads and head dim of {', '.join(ATTN_MODELS)}; the options below override it.",
+    )
+    num_q_heads: int | None = one(Whole(), "--num-q-heads", metavar="N", heading="Shape")
+    num_kv_heads: int | None = one(Whole(), "--num-kv-heads", metavar="N", heading="Shape")
+    head_dim: int | None = one(Whole(), "--head-dim", metavar="N", heading="Shape")
+    tp: int = shared(Common, "tp")
+    layout: tuple[Layout, ...] = shared(Common, "layout")
+    window: tuple[int, ...] = several(
+        Whole(),
+        "--window",
+        metavar="N...",
+        heading="Data",
+        help="Sliding window: a query sees its last N keys.  [default: all]",
+    )
+    softcap: tuple[float, ...] = several(
+        Number(),
+        "--softcap",
+        metavar="C...",
+        heading="Data",
+        help="Cap scores to C * tanh(scores / C).  [default: none]",
+    )
+    sinks: bool = flag("--sinks", heading="Data", help="A learned sink logit for each query head.")
+
+    def shape(self) -> AttnShape:
+        """The model's, with the dims that are given."""
+        dims = {n: getattr(self, n) for n in ("num_q_heads", "num_kv_heads", "head_dim")}
+        return attn_shape(self.model, self.tp, **dims)
+
 
 ATTN = Family(
     name="attn",
-    shape=AttnShape(),
+    help="""Benchmark attention backends over batch specs.
+
+    \b
+    attnbench attn                                  all that can run here
+    attnbench attn --batch-specs q2k 8q1kv1k        chosen batches
+    attnbench attn --backend sdpa --sdpa-backend cudnn flash
+    """,
+    options=AttnOptions,
     cost=attention_cost,
     batches={
         "cuda": "q2k 8q1kv1k 64q1kv4k 16q4kv1k 2q2k_32q1kv1k",

@@ -1,19 +1,151 @@
 """Writing new keys and values, or latents, into the paged KV cache."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from attnbench.errors import UsageError
 from attnbench.families.family import Family
+from attnbench.families.options import Common, KvCacheOptions, whole_numbers
+from attnbench.options.kinds import Choice, Listed, Note, Parsed, Text, Whole, one_of
+from attnbench.options.option import one, several, shared
+from attnbench.specs.batch import Batch, Request
+from attnbench.specs.budget import Budget, budget_of, duration
+from attnbench.specs.case import Layout, PageOrder, Value
 from attnbench.specs.cost import write_cost
-from attnbench.specs.shape import AttnShape
+from attnbench.specs.shape import (
+    ATTN_MODELS,
+    MLA_MODELS,
+    AttnShape,
+    MlaShape,
+    Shape,
+    write_shape,
+)
+
+
+def token_batches(texts: Sequence[str], note: Note) -> tuple[Batch, ...]:
+    """Each number of tokens as a batch of one request that writes them."""
+    return tuple(Batch((Request(count, count),)) for count in whole_numbers(texts, note))
+
+
+def _tokens(batch: object) -> str:
+    assert isinstance(batch, Batch)
+    return str(batch.num_tokens)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheWriteOptions(KvCacheOptions):
+    """What `attnbench cache-write` measures."""
+
+    backend: tuple[str, ...] = several(
+        Text(),
+        "--implementation",
+        "--backend",
+        "--backends",
+        metavar="NAME...",
+        heading="What",
+        help="Implementations by name, or all that can run here.  [default: all]",
+    )
+    batch: tuple[Batch, ...] = several(
+        Listed(token_batches, _tokens),
+        "--num-tokens",
+        metavar="N...",
+        heading="What",
+        help="New tokens a call: numbers or sweeps such as 1..64k:x4.  "
+        "[default: 1..64k:x2 on a GPU, fewer on a CPU]",
+    )
+    kind: str | None = one(
+        one_of("kv", "mla"),
+        "--kind",
+        heading="Shape",
+        help="Keys and values of heads, or the latents of MLA.  [default: the model's, else kv]",
+    )
+    model: str | None = one(
+        one_of(*ATTN_MODELS, *MLA_MODELS),
+        "--model",
+        metavar="NAME",
+        heading="Shape",
+        help=f"KV heads and head dim of {', '.join(ATTN_MODELS)}, or the latent of "
+        f"{', '.join(MLA_MODELS)}; the options below override it.  "
+        "[default: llama3-8b, or deepseek-v3 for mla]",
+    )
+    num_kv_heads: int | None = one(
+        Whole(), "--num-heads", metavar="N", heading="Shape", help="KV heads."
+    )
+    head_dim: int | None = one(Whole(), "--head-size", metavar="N", heading="Shape")
+    tp: int = shared(Common, "tp")
+    layout: tuple[Layout, ...] = shared(Common, "layout")
+    num_blocks: tuple[int, ...] = several(
+        Whole(),
+        "--num-blocks",
+        metavar="N...",
+        heading="Data",
+        knob=True,
+        help="Pages of the cache.  [default: what the sets need, on a GPU at least 4 times its L2]",
+    )
+    page_order: tuple[PageOrder, ...] = several(
+        Choice({"random": "scattered", "contiguous": "contiguous"}),
+        "--slots",
+        metavar="random|contiguous...",
+        heading="Data",
+        help="Where tokens go: anywhere in the cache, as those of a decode do, or one after the "
+        "other as those of a prefill.  [default: random]",
+    )
+    itl: float | None = one(
+        Parsed(duration),
+        "--itl",
+        metavar="TIME",
+        heading="Output",
+        help="Inter-token latency such as 10ms: adds the share of it that the writes of all layers "
+        "of --model take.",
+    )
+
+    def shape(self) -> Shape:
+        """What a write of that kind brings into a layer."""
+        return write_shape(self.kind, self.model, self.tp, self.num_kv_heads, self.head_dim)
+
+    @classmethod
+    def for_shape(cls, shape: Shape) -> dict[str, Value]:
+        """KV heads have no query heads, and latents are those of a model."""
+        if isinstance(shape, AttnShape):
+            return {"num_kv_heads": shape.num_kv_heads, "head_dim": shape.head_dim}
+        for name, model in MLA_MODELS.items():
+            if model.for_cache_write() == shape:
+                return {"model": name}
+        raise UsageError(f"no model of `attnbench cache-write` has the latents of {shape}")
+
+    def fields(self) -> dict[str, Sequence[Value]]:
+        """Keys and values are written in both layouts."""
+        fields = super().fields()
+        if isinstance(self.shape(), MlaShape):
+            return fields
+        return {"layout": ("NHD", "HND")} | fields
+
+    def budget(self) -> Budget | None:
+        """Of the model's layers, if a latency is given."""
+        return budget_of(self.model, self.itl)
+
 
 CACHE_WRITE = Family(
     name="cache-write",
-    shape=AttnShape().for_cache_write(),
+    help="""Benchmark writing new keys and values into the paged KV cache.
+
+    Slots are unique; what was written is read back and compared, and the rest of the cache must
+    be untouched. Below the table stand conclusions with their intervals.
+
+    \b
+    attnbench cache-write                           NHD and HND over a token sweep
+    attnbench cache-write --layout HND --mode cudagraph
+    attnbench cache-write --num-tokens 1..4k:x4 --kv-cache-dtype auto fp8
+    attnbench cache-write --kind mla --kv-cache-dtype auto fp8_ds_mla
+    attnbench cache-write --model llama3-70b --tp 8 --itl 10ms
+    """,
+    options=CacheWriteOptions,
     cost=write_cost,
     batches={
         "cuda": " ".join(f"q{2**power}" for power in range(17)),
         "cpu": "q1 q16 q64 q256 q1k q4k",
     },
     some_batches="q1 q16 q64 q256 q1k q4k q16k",
-    layouts=("NHD", "HND"),
     contrasted={
         "backend": "cuda",
         "layout": "NHD",

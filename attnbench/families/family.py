@@ -1,11 +1,14 @@
 """A family of attention work: what every part of attnbench must know of it, in one record."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Literal
 
-from attnbench.specs.case import Case, Layout, Value
+from attnbench.errors import UsageError
+from attnbench.families.options import Asked, FamilyOptions
+from attnbench.options.option import table, words
+from attnbench.specs.case import Case, Value
 from attnbench.specs.cost import Cost
-from attnbench.specs.shape import Shape
 
 # A value that others are compared with, or several of which the first that was measured is.
 Baseline = Value | tuple[str, ...] | None
@@ -24,6 +27,12 @@ class Together:
         """All fields that some choice sets."""
         return frozenset(name for choice in self.choices.values() for name in choice)
 
+    def asking(self, case: Case, asked: Mapping[str, object]) -> dict[str, object]:
+        """The same for options; a dtype alone, which is the device's, needs none."""
+        if (name := self.name_of(case)) not in self.choices:
+            return {name: value for name, value in asked.items() if name != "dtype"}
+        return {n: v for n, v in asked.items() if n not in self.fields} | {self.name: name}
+
     def named(self, case: Case, fields: Mapping[str, Value]) -> dict[str, Value]:
         """`fields` with the name of the choice in place of what it sets."""
         kept = {name: value for name, value in fields.items() if name not in self.fields}
@@ -35,7 +44,8 @@ class Family:
     """One family. A new one is a record like this, and a folder of kernels."""
 
     name: str
-    shape: Shape  # unless another is asked for
+    help: str  # of its command; the first line is the summary
+    options: type[FamilyOptions]
     cost: Callable[[Case, int], Cost]  # of a case and its number of decode requests
     # Batch specs by kind of device: under a minute, all kinds of requests.
     batches: Mapping[str, str]
@@ -43,7 +53,6 @@ class Family:
     knob_batches: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     # A few batches that stand for all, where measuring all would take too long.
     some_batches: str | None = None
-    layouts: tuple[Layout, ...] = ()  # measured unless others are asked for
     # Fields whose values are compared below a table, each with its baseline.
     contrasted: Mapping[str, Baseline] = field(default_factory=dict)
     # A batch is its number of new tokens: it is named so, and time is fitted over it.
@@ -52,7 +61,47 @@ class Family:
     two_paths: bool = False
     unused_dims: frozenset[str] = frozenset()  # of the shape, which a table need not show
     together: Together | None = None
+    csv_columns: Literal["rounds", "trtllm"] = "rounds"  # of --output-csv
 
     def named(self, case: Case, fields: Mapping[str, Value]) -> dict[str, Value]:
         """`fields` of `case`, those that are set together under their one name."""
         return dict(fields) if self.together is None else self.together.named(case, fields)
+
+    @property
+    def summary(self) -> str:
+        """What its command does, in a line."""
+        return self.help.splitlines()[0]
+
+    def asked(self, options: FamilyOptions, seed: int = 0) -> Asked:
+        """What its command asks for by these options; lengths are drawn from `seed`."""
+        named: Sequence[str] = getattr(options, self.together.name) if self.together else ()
+        variants = [self.together.choices[name] for name in named] if self.together else []
+        return Asked(
+            family=self.name,
+            shape=options.shape(),
+            backends=options.backend,
+            batches=options.batches(seed),
+            fields=options.fields(),
+            variants=variants or [{}],
+            knobs=options.knobs(),
+        )
+
+    def words(self, case: Case) -> list[str]:
+        """The options of its command that ask for `case`; UsageError if no options do."""
+        asked = self._asking(case)
+        if foreign := sorted(asked.keys() - table(self.options).keys()):
+            raise UsageError(
+                f"no option of `attnbench {self.name}` sets {', '.join(foreign)}, which the case "
+                "has"
+            )
+        return words(self.options, asked)
+
+    def _asking(self, case: Case) -> dict[str, object]:
+        """By option, the values that ask for `case` and for nothing else."""
+        dims = asdict(case.shape)
+        rest = {n: v for n, v in case.canonical().items() if n not in dims and n != "family"}
+        first = {"backend": case.backend, "batch": case.batch, "dtype": case.dtype}
+        asked = {**first, **self.options.for_shape(case.shape), **rest, **first}
+        if self.two_paths:
+            asked["scope"] = case.scope  # whose default depends on the backends
+        return asked if self.together is None else self.together.asking(case, asked)

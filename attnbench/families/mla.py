@@ -1,12 +1,122 @@
 """Multi-head latent attention, as of DeepSeek."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import get_args
+
+from attnbench.errors import UsageError
 from attnbench.families.family import Family
+from attnbench.families.options import Common, KvCacheOptions
+from attnbench.options.kinds import Whole, one_of
+from attnbench.options.option import flag, one, several, shared
+from attnbench.specs.case import Scope, TopkPattern, Value
 from attnbench.specs.cost import latent_cost
-from attnbench.specs.shape import MlaShape
+from attnbench.specs.shape import MLA_MODELS, MlaShape, mla_shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class MlaOptions(KvCacheOptions):
+    """What `attnbench mla` measures."""
+
+    threshold: tuple[int, ...] = several(
+        Whole(),
+        "--thresholds",
+        metavar="N...",
+        heading="What",
+        knob=True,
+        suite=("reorder_batch_threshold",),
+        help="Requests of at most N new tokens take the decode path, the others prefill.",
+    )
+    num_splits: tuple[int, ...] = several(
+        Whole(),
+        "--num-splits",
+        metavar="N...",
+        heading="What",
+        knob=True,
+        suite=("num_kv_splits", "num_splits"),
+        help="Parts that decode splits a request's keys into; of FlashAttention at most.",
+    )
+    compare_auto: bool = flag(
+        "--compare-auto",
+        heading="What",
+        help="With --num-splits, also measure what the backend chooses, and tell its regret.",
+    )
+    prefill_backend: tuple[str, ...] = several(
+        one_of("fa2", "fa3", "fa4", "flashinfer", "cudnn", "trtllm", "tokenspeed"),
+        "--prefill-backends",
+        "--prefill-backend",
+        metavar="fa2|fa3|...",
+        heading="What",
+        knob=True,
+        suite=("prefill_backend",),
+        help="Kernels that vLLM's prefill path must take.  [default: its own choice]",
+    )
+    index_topk: tuple[int, ...] = several(
+        Whole(),
+        "--index-topk",
+        metavar="K...",
+        heading="Data",
+        help="Sparse attention: keys that each token selects.  "
+        "[default: all; 2048 where it must be]",
+    )
+    topk_pattern: tuple[TopkPattern, ...] = several(
+        one_of(*get_args(TopkPattern), aliases={"sliding_window": "window"}),
+        "--topk-pattern",
+        metavar="random|window|prefix...",
+        heading="Data",
+        suite=("sparse_mla_topk_pattern",),
+        help="Which keys those are: any, the last, or the first.  [default: random]",
+    )
+    scope: Scope | None = one(
+        one_of(*get_args(Scope)),
+        "--scope",
+        heading="What",
+        help="kernel: the backend's forward; layer: with the W_UK and W_UV products.  "
+        "[default: layer where decode meets prefill, else kernel]",
+    )
+    model: str = one(
+        one_of(*MLA_MODELS),
+        "--model",
+        default="deepseek-v3",
+        metavar="NAME",
+        heading="Shape",
+        help=f"Heads and dims of {', '.join(MLA_MODELS)}; the options below override it.",
+    )
+    num_q_heads: int | None = one(Whole(), "--num-q-heads", metavar="N", heading="Shape")
+    kv_lora_rank: int | None = one(Whole(), "--kv-lora-rank", metavar="N", heading="Shape")
+    qk_nope_head_dim: int | None = one(Whole(), "--qk-nope-head-dim", metavar="N", heading="Shape")
+    qk_rope_head_dim: int | None = one(Whole(), "--qk-rope-head-dim", metavar="N", heading="Shape")
+    v_head_dim: int | None = one(Whole(), "--v-head-dim", metavar="N", heading="Shape")
+    tp: int = shared(Common, "tp")
+
+    def shape(self) -> MlaShape:
+        """The model's, with the dims that are given."""
+        dims = {each.name: getattr(self, each.name) for each in fields(MlaShape)}
+        return mla_shape(self.model, self.tp, **dims)
+
+    def knobs(self) -> dict[str, Sequence[Value | None]]:
+        """With what the backend chooses among the splits, if that is to be compared."""
+        if not self.compare_auto:
+            return super().knobs()
+        if not self.num_splits:
+            raise UsageError(
+                "--compare-auto compares a backend's own choice with --num-splits; name some, e.g. "
+                "--num-splits 1 2 4 --compare-auto"
+            )
+        return super().knobs() | {"num_splits": (*self.num_splits, None)}
+
 
 MLA = Family(
     name="mla",
-    shape=MlaShape(),
+    help="""Benchmark multi-head latent attention (DeepSeek) backends.
+
+    \b
+    attnbench mla                                   all that can run here
+    attnbench mla --backend flashmla --thresholds 1 4 16
+    attnbench mla --backend flashattn_mla --num-splits 1 2 4 8 --compare-auto
+    attnbench mla --model deepseek-v3 --tp 8 --batch-specs {1..64:x2}q1kv4k
+    """,
+    options=MlaOptions,
     cost=latent_cost,
     batches={
         "cuda": "q1k 32q1kv1k 32q1kv4k 2q1k_32q1kv1k",

@@ -7,7 +7,7 @@ from attnbench.analysis.fields import spec
 from attnbench.analysis.series import Series
 from attnbench.families import family_of
 from attnbench.records import Measurement, Outcome, Run
-from attnbench.reporting.budget import Budget
+from attnbench.reporting.budget import budget_column, budget_note
 from attnbench.reporting.choices import choice_lines
 from attnbench.reporting.columns import field_columns
 from attnbench.reporting.conclusions import conclusions
@@ -17,6 +17,7 @@ from attnbench.reporting.ranking import legend, place_text
 from attnbench.reporting.text_table import WIDTH, Column, Style, items, known, text_table, words
 from attnbench.results.cohort import NO_SENTINELS, Cohort, SentinelFacts, cohorts
 from attnbench.results.noise import NoiseLookup, assumed_noise
+from attnbench.specs.budget import Budget
 from attnbench.units import (
     MISSING,
     byte_rate_column,
@@ -68,7 +69,7 @@ def _section_text(
         blocks.append(text_table(columns, style, width))
         lines = [*legend(cohort.rankings), *notes, *what_ran(timed), *drifts(cohort.reached)]
         if budget is not None:
-            lines.append(budget.note)
+            lines.append(budget_note(budget))
         if host and not _host_columns(timed):
             lines.append("what a call costs the host is not known of these cases")
         blocks.append(items(lines, style, width))
@@ -96,7 +97,7 @@ def result_columns(
         *known(*byte_rates, optional=host),
         *_known("roof", *percent_column(cohort.roofline_fractions)),
         *_known("of\nmeas", *percent_column(cohort.measured_fractions), optional=True),
-        *([] if budget is None else [budget.column([each.time for each in timed])]),
+        *([] if budget is None else [budget_column(budget, [each.time for each in timed])]),
         *_known(
             "memory",
             *bytes_column([_most(each, lambda outcome: outcome.peak_memory) for each in timed]),

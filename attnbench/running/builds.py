@@ -1,16 +1,21 @@
 """Workers in the Python of another environment, on this attnbench's own code."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from attnbench.errors import AttnbenchError, UsageError
 from attnbench.provenance.environment import Environment, kept_variables, read_component
 from attnbench.provenance.machine import Machine
+from attnbench.running.interleaved import Side, interleaved
+from attnbench.running.open_run import Finished, OpenRun
 from attnbench.running.process import Interpreter, WorkerProcess
+from attnbench.running.request import Note, PlanFor
+from attnbench.running.session import Command
 from attnbench.running.workers import WorkerDied, WorkerTimedOut
 
 _NEEDED = "Python 3.11 or newer with torch, numpy and nvidia-ml-py"
@@ -21,6 +26,7 @@ class Build:
     """An environment to measure: its Python, and variables that its workers alone are given."""
 
     side: str  # base or head, as its options are called
+    label: str  # of its run
     python: Path
     variables: Mapping[str, str]
 
@@ -50,6 +56,26 @@ class Build:
             components=others | ({"attnbench": own} if own else {}),
             variables=dict(sorted({**environment.variables, **variables}.items())),
         )
+
+
+def alternately(
+    command: Command, builds: tuple[Build, Build], plan_for: PlanFor, note: Note
+) -> Generator[tuple[OpenRun, Finished]]:
+    """Measure two builds in turns, each round in a fresh worker; each outcome with its run.
+
+    AttnbenchError for a build that cannot run a worker, UsageError for builds on two devices.
+    """
+    with own_code() as code:
+        check_builds(builds, code, command.device)
+        sides = [Side(build.label, partial(build.start, code)) for build in builds]
+        yield from interleaved(command, sides, lambda m: plan_for(m).isolated(), note)
+
+
+def without_secrets(argv: Sequence[str], builds: Iterable[Build]) -> list[str]:
+    """A command line without the values of variables that hold secrets."""
+    given = [item for build in builds for item in build.variables.items()]
+    hidden = tuple(f"{n}={v}" for n, v in given if n not in kept_variables({n: v}, (n,)))
+    return [f"{word.partition('=')[0]}=..." if word.endswith(hidden) else word for word in argv]
 
 
 @contextmanager

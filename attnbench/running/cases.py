@@ -1,48 +1,30 @@
 """From what was asked to the list of cases: a product over everything that was given twice."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import product
 from typing import Any, TypeVar
 
 from attnbench.errors import UsageError
 from attnbench.families import FAMILIES
 from attnbench.families.family import Family
+from attnbench.families.options import Asked
 from attnbench.kernels.base import Backend
 from attnbench.kernels.registry import backends, find
 from attnbench.running.plan import by_workload
 from attnbench.specs.batch import Batch, parse_batch_spec
-from attnbench.specs.case import Case, Dtype, KvDtype, Layout, Scope, Value
-from attnbench.specs.shape import Shape
+from attnbench.specs.case import Case, Dtype, Scope, Value
 from attnbench.timing.method import Timer
 
 DEFAULT_DTYPE: Mapping[str, Dtype] = {"cuda": "bf16", "cpu": "fp32"}
 DEFAULT_TIMER: Mapping[str, Timer] = {"cuda": "cudagraph", "cpu": "cpu"}
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the options say of the cases; an empty sequence leaves a field to its default."""
-
-    family: str
-    shape: Shape
-    backends: Sequence[str] = ()
-    batches: Sequence[Batch] = ()
-    dtypes: Sequence[Dtype] = ()
-    kv_cache_dtypes: Sequence[KvDtype] = ()
-    block_sizes: Sequence[int] = ()
-    layouts: Sequence[Layout] = ()
-    scope: Scope | None = None
-    fields: Mapping[str, Sequence[Value]] = field(default_factory=dict)  # others of the case
-    variants: Sequence[Mapping[str, Value]] = ({},)  # fields whose values go together
-    knobs: Mapping[str, Sequence[Value | None]] = field(default_factory=dict)  # None: not given
-
-
 def asked_by_default(
     family: Family, backends: Sequence[str] = (), batches: Sequence[Batch] = ()
 ) -> Asked:
-    """What the family's command measures unless its options say otherwise."""
-    return Asked(family.name, family.shape, backends, batches, layouts=family.layouts)
+    """What the family's command measures if it is given nothing but these."""
+    return family.asked(family.options(backend=tuple(backends), batch=tuple(batches)))
 
 
 def cases_for(asked: Asked, device_kind: str) -> tuple[Case, ...]:
@@ -52,21 +34,17 @@ def cases_for(asked: Asked, device_kind: str) -> tuple[Case, ...]:
     the backends named has it: then each says so in its refusal.
     """
     named = _named(asked)
+    fields = dict(asked.fields)
+    block_sizes, layouts = fields.pop("block_size", ()), fields.pop("layout", ())
     batches = asked.batches or _default_batches(asked, device_kind)
-    dtypes = asked.dtypes or (DEFAULT_DTYPE[device_kind],)
-    scope = asked.scope or _default_scope(asked, named)
-    one = Case(asked.family, "", batches[0], asked.shape, dtypes[0], scope=scope)
-    everywhere: dict[str, Any] = {
-        "batch": batches,
-        "dtype": dtypes,
-        "kv_cache_dtype": asked.kv_cache_dtypes,
-    }
-    everywhere |= asked.fields
+    one = Case(asked.family, "", batches[0], asked.shape, DEFAULT_DTYPE[device_kind])
+    one = replace(one, scope=_default_scope(asked, named))
+    everywhere: dict[str, Sequence[object]] = {"batch": batches, **fields}
     found = []
     for backend in named:
         swept = everywhere | {
-            "block_size": _where(any(b.paged for b in named), backend.paged, asked.block_sizes),
-            "layout": _where(any(b.layouts for b in named), bool(backend.layouts), asked.layouts),
+            "block_size": _where(any(b.paged for b in named), backend.paged, block_sizes),
+            "layout": _where(any(b.layouts for b in named), bool(backend.layouts), layouts),
             "knobs": _knobs(asked, backend, named),
         }
         usual = {name: (value,) for name, value in backend.needs.items() if not swept.get(name)}
@@ -135,7 +113,10 @@ def _knobs(
 
 def check_scope(asked: Asked) -> None:
     """Refuse to compare paths that do unequal work."""
-    if asked.scope == "kernel" and len({backend.path for backend in _named(asked)}) > 1:
+    if (
+        "kernel" in asked.fields.get("scope", ())
+        and len({backend.path for backend in _named(asked)}) > 1
+    ):
         names = ", ".join(backend.name for backend in _named(asked))
         raise UsageError(
             f"--scope kernel with {names}: decode and prefill do equal work only at scope layer; "

@@ -1,18 +1,6 @@
 """Which device `--device` means."""
 
-import re
-
 from attnbench.errors import UsageError
-
-
-def check_device_name(asked: str) -> str:
-    """`asked`, if it could name a device; torch is not needed to tell."""
-    if re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", asked):
-        return asked
-    raise UsageError(
-        f"--device '{asked}' names no device; accepted are auto, cpu, cuda and cuda:N, "
-        "e.g. --device cuda:0"
-    )
 
 
 def resolve_device(asked: str) -> str:

@@ -10,7 +10,13 @@ from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source, read_source
 from attnbench.running.cases import asked_by_default, cases_for
 from attnbench.running.process import WorkerProcess
-from attnbench.running.workers import WorkerDied, WorkerTimedOut
+from attnbench.running.workers import (
+    StartWorker,
+    Worker,
+    WorkerDied,
+    Workers,
+    WorkerTimedOut,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +30,12 @@ class Examination:
     failure: str | None  # how the worker died
 
 
-def examine(device: str) -> Examination:
+def examine(device: str, start: StartWorker = WorkerProcess.start) -> Examination:
     """Ask a worker on `device`; if it dies, tell how and list the backends all the same."""
     source = read_source(None)
     try:
-        with WorkerProcess.start(device) as worker:
+        with Workers(start, device) as workers:
+            worker = workers.worker()
             found = tuple(
                 (family, backend, why)
                 for family in FAMILIES
@@ -44,7 +51,7 @@ def examine(device: str) -> Examination:
         return Examination(None, None, source, found, str(error))
 
 
-def _refusals(worker: WorkerProcess, family: Family) -> list[tuple[str, str | None]]:
+def _refusals(worker: Worker, family: Family) -> list[tuple[str, str | None]]:
     """Each backend, and why it can run none of the cases that the family's command measures."""
     cases = cases_for(asked_by_default(family), worker.machine.kind)
     refusals: dict[str, list[str | None]] = {}

@@ -1,20 +1,50 @@
 """The same code measured again and again: an interleaved pair of runs, then runs apart."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
+from attnbench.families.family import Family
 from attnbench.provenance.machine import Machine
+from attnbench.running.cases import DEFAULT_TIMER, asked_by_default, batches_of, cases_for
 from attnbench.running.interleaved import Side, interleaved
+from attnbench.running.measuring import Sampling
 from attnbench.running.open_run import Finished, OpenRun
-from attnbench.running.plan import Plan
+from attnbench.running.plan import Limits, Plan
 from attnbench.running.process import WorkerProcess
+from attnbench.running.request import PlanFor
 from attnbench.running.session import Command, session
 from attnbench.running.workers import StartWorker
+from attnbench.specs.batch import Batch
+from attnbench.timing.method import Method
 
 # Labels of the runs.
 PAIR = ("selfcheck-a", "selfcheck-b")
 SINGLE = "selfcheck"
+
+
+def plan_of_families(
+    families: Sequence[Family],
+    sampling: Sampling,
+    backends: Sequence[str],
+    batches: Sequence[Batch],
+) -> PlanFor:
+    """The plan on a machine: each family's default cases, of few batches unless some are named."""
+
+    def plan(machine: Machine) -> Plan:
+        asked = (
+            asked_by_default(each, backends, batches or batches_of(each.some_batches or ""))
+            for each in families
+        )
+        return Plan(
+            cases=tuple(case for each in asked for case in cases_for(each, machine.kind)),
+            methods=(Method(DEFAULT_TIMER[machine.kind], samples=sampling.samples),),
+            rounds=sampling.rounds,
+            seed=sampling.seed,
+            limits=Limits(measure=sampling.timeout),
+        )
+
+    return plan
 
 
 class SelfCheck:

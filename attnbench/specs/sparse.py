@@ -1,10 +1,12 @@
 """What sparse attention selects: of each query's keys the top k, without replacement."""
 
 from functools import cache
+from typing import get_args
 
 from attnbench.specs.batch import Request
+from attnbench.specs.case import TopkPattern
 
-PATTERNS = ("random", "window", "prefix")
+PATTERNS: tuple[TopkPattern, ...] = get_args(TopkPattern)
 
 
 def selected_pairs(request: Request, topk: int) -> int:

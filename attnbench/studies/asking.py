@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 from attnbench.errors import UsageError
 from attnbench.families import FAMILIES
-from attnbench.kernels.registry import backends
+from attnbench.options.option import Named, NamedOption, stored, table
 from attnbench.provenance.machine import Machine
 from attnbench.running.open_run import Finished, OpenRun
 from attnbench.running.plan import Plan, by_workload
@@ -60,16 +61,21 @@ def _from_file(path: Path) -> Study:
 def changed(
     study: Study,
     overrides: Mapping[str, Sequence[Value]],
+    typed: Mapping[str, str] = MappingProxyType({}),
+    /,
     *,
     is_quick: bool = False,
     is_exhaustive: bool = False,
 ) -> Study:
-    """What the command line makes of a study: it goes before the file."""
+    """What the command line makes of a study: it goes before the file.
+
+    `typed` are the names of the options that override, for messages.
+    """
     if is_exhaustive:
         study = exhaustive(study)
     if is_quick:
         study = quick(study)
-    return overridden(study, overrides)
+    return overridden(study, overrides, typed)
 
 
 def study_of_plan(facts: Mapping[str, Any]) -> tuple[Study, list[str]]:
@@ -104,21 +110,26 @@ class Asking:
     file_rounds: int | None
 
     @classmethod
-    def of(
-        cls, study: Study, given: Mapping[str, Any], *, is_quick: bool, is_exhaustive: bool
-    ) -> Self:
-        """`given` are values of the family's options by parameter; UsageError for foreign ones."""
+    def of(cls, study: Study, named: Named, *, is_quick: bool, is_exhaustive: bool) -> Self:
+        """What the command line names goes before the file; UsageError for what no study sweeps."""
+        ours = table(FAMILIES[study.family].options)
         overrides = {
-            _field(name, study): [_plain(value) for value in _listed(values)]
-            for name, values in given.items()
+            field: _values(study, field, each) for field, each in named.items() if field in ours
         }
         choices = {"is_quick": is_quick, "is_exhaustive": is_exhaustive}
-        wanted = changed(study, overrides, **choices)
+        typed = {field: each.typed for field, each in named.items()}
+        wanted = changed(study, overrides, typed, **choices)
         return cls(wanted, {**choices, "overrides": overrides}, 1 if is_quick else study.rounds)
 
-    def rounds(self, given: int | None) -> int:
+    def rounds(self, named: Named) -> int:
         """What the command line says, else the pilot or the file, else 3."""
-        return given or self.file_rounds or 3
+        if "rounds" in named:
+            return int(named["rounds"].plain)
+        return self.file_rounds or 3
+
+    def stored(self, named: Named) -> dict[str, object]:
+        """JSON of all that a resumed run must share."""
+        return stored(named) | {"study": self.study.name, **self.choices}
 
     @property
     def changes(self) -> list[str]:
@@ -174,23 +185,14 @@ def outcomes_of(run: OpenRun) -> Iterator[Finished]:
     yield from run.outcomes() if search is None else search_outcomes(run, search)
 
 
-def _listed(values: Any) -> Sequence[Any]:
-    return values if isinstance(values, list | tuple) else (values,)
-
-
-def _plain(value: Any) -> Value:
-    return value if isinstance(value, int | float | bool | str) else str(value)
-
-
-def _field(parameter: str, study: Study) -> str:
-    """The field, knob, backend or batch that an option's parameter sets."""
-    knobs = {knob for backend in backends(study.family) for knob in backend.knobs}
+def _values(study: Study, field: str, named: NamedOption) -> list[Value]:
+    """The values that an option gives a field, knob, backend or batch of the sweep."""
+    family = FAMILIES[study.family]
     swept = {variable for product in study.sweep for variable in product.variables}
-    known = {*FIELDS, *knobs, *swept, "backend", "batch"}
-    found = next((n for n in (parameter, parameter.removesuffix("s")) if n in known), None)
-    option = "--" + parameter.replace("_", "-")
-    if found is None:
-        raise UsageError(f"{option} sets nothing that a study sweeps; leave it out")
-    if found == "threshold" and isinstance(study.analysis, CrossoverAnalysis):
-        raise UsageError(f"{option}: {study.name} chooses the thresholds itself; leave it out")
-    return found
+    together = {family.together.name} if family.together else set[str]()
+    if not (named.option.knob or field in {*FIELDS, *swept, *together, "backend", "batch"}):
+        raise UsageError(f"{named.typed} sets nothing that a study sweeps; leave it out")
+    if field == "threshold" and isinstance(study.analysis, CrossoverAnalysis):
+        raise UsageError(f"{named.typed}: {study.name} chooses the thresholds itself; leave it out")
+    plain = named.plain
+    return plain if isinstance(plain, list) else [plain]

@@ -3,27 +3,24 @@
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from attnbench.errors import UsageError
-from attnbench.running.cases import Asked, cases_for
+from attnbench.families import FAMILIES
+from attnbench.families.family import Family
+from attnbench.families.options import Asked
+from attnbench.options.kinds import Choice
+from attnbench.options.option import table
+from attnbench.running.cases import cases_for
 from attnbench.running.plan import by_workload
 from attnbench.specs.batch import Batch, BatchSpecError
-from attnbench.specs.case import Case, Value
-from attnbench.specs.shape import ATTN_MODELS, MLA_MODELS, Shape, attn_shape, mla_shape
+from attnbench.specs.case import FLAT_FIELDS, Case
+from attnbench.specs.shape import Shape
 from attnbench.specs.sweep import expand_sweep
 from attnbench.studies.analysis import CrossoverAnalysis
 from attnbench.studies.file import Study, TokenLimits
 from attnbench.studies.product import Product
-
-# What Asked takes lists of, by the field of a case.
-_LISTED = {
-    "dtype": "dtypes",
-    "kv_cache_dtype": "kv_cache_dtypes",
-    "block_size": "block_sizes",
-    "layout": "layouts",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +41,8 @@ def cells_of(study: Study, device_kind: str) -> Cells:
     for product in study.sweep:
         batches = _batches(product, study.limits, left_out)
         if batches or not product.templates:
-            for asked, rest in _asked(study, product, batches):
-                found += [replace(case, **rest) for case in cases_for(asked, device_kind)]
+            for asked in _asked(study, product, batches):
+                found += cases_for(asked, device_kind)
     if isinstance(study.analysis, CrossoverAnalysis):
         if single := sum(case.batch.max_q_len == 1 for case in found):
             left_out["one new token, which no threshold sends to prefill"] += single
@@ -66,51 +63,34 @@ def sides(case: Case) -> tuple[Case, ...]:
     )
 
 
-def _asked(
-    study: Study, product: Product, batches: list[Batch]
-) -> Iterator[tuple[Asked, Mapping[str, Any]]]:
-    """What the family's command would be asked, once for each shape, and the fields beside."""
-    listed: dict[str, Any] = {_LISTED[n]: v for n, v in product.fields.items() if n in _LISTED}
-    single = {n: v for n, v in product.fields.items() if n not in _LISTED}
-    case_fields = {f.name for f in fields(Case)}
-    knobs: Any = product.knobs
-    scope = "layer" if isinstance(study.analysis, CrossoverAnalysis) else None
-    for values in itertools.product(*single.values()):
-        chosen = dict(zip(single, values, strict=True))
-        rest: dict[str, Any] = {
-            name: chosen.pop(name) for name in list(chosen) if name in case_fields
-        }
-        asked = Asked(
+def _asked(study: Study, product: Product, batches: list[Batch]) -> Iterator[Asked]:
+    """What the family's command would be asked, once for each shape."""
+    dims = {name: values for name, values in product.fields.items() if name not in FLAT_FIELDS}
+    fields = {name: values for name, values in product.fields.items() if name in FLAT_FIELDS}
+    if isinstance(study.analysis, CrossoverAnalysis):
+        fields = {"scope": ("layer",)} | fields
+    for values in itertools.product(*dims.values()):
+        yield Asked(
             family=study.family,
-            shape=_shape(study.family, chosen),
+            shape=_shape(FAMILIES[study.family], dict(zip(dims, values, strict=True))),
             backends=product.backends,
             batches=batches,
-            scope=rest.pop("scope", scope),
-            knobs=knobs,
-            **listed,
+            fields=fields,
+            knobs=product.knobs,
         )
-        yield asked, rest
 
 
-def _shape(family: str, chosen: dict[str, Value]) -> Shape:
-    dims: dict[str, Any] = dict(chosen)
-    tp = dims.pop("tp", 1)
-    model = dims.pop("model", "deepseek-v3" if family == "mla" else "llama3-8b")
-    try:
-        if family == "mla":
-            return mla_shape(_known(model, MLA_MODELS), tp, **dims)
-        shape = attn_shape(_known(model, ATTN_MODELS), tp, **dims)
-    except TypeError:
-        raise UsageError(
-            f"the family {family} has no {' or '.join(dims)}; leave the key out"
-        ) from None
-    return shape.for_cache_write() if family == "cache-write" else shape
-
-
-def _known(model: str, models: Mapping[str, Shape]) -> str:
-    if model in models:
-        return model
-    raise UsageError(f"model {model} is of another family; known here are {', '.join(models)}")
+def _shape(family: Family, dims: Mapping[str, Any]) -> Shape:
+    """The shape that the family's command would take from these options."""
+    options = table(family.options)
+    for name, value in dims.items():
+        if name not in options:
+            raise UsageError(f"the family {family.name} has no {name}; leave the key out")
+        kind = options[name].kind
+        if isinstance(kind, Choice) and kind.read(value) is None:
+            known = ", ".join(kind.values)
+            raise UsageError(f"{name} {value} is of another family; known here are {known}")
+    return family.options(**dims).shape()
 
 
 def _batches(product: Product, limits: TokenLimits, left_out: Counter[str]) -> list[Batch]:

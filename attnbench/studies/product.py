@@ -4,16 +4,22 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from attnbench.families import FAMILIES
+from attnbench.options.kinds import Whole
+from attnbench.options.option import table
 from attnbench.specs.batch import BatchSpecError
 from attnbench.specs.case import FLAT_FIELDS, Value
-from attnbench.specs.shape import ATTN_MODELS, DIMS, MLA_MODELS
+from attnbench.specs.shape import ATTN_MODELS, MLA_MODELS
 from attnbench.specs.sweep import expand_sweep, expand_values
 from attnbench.studies.yaml_entry import Entry
 
 AUTO = "auto"  # a knob that is left to the backend
 VARIABLES = ("batch_size", "q_len", "kv_len", "context")
-_NUMBERS = {*DIMS} | {"tp", "block_size", "window", "index_topk"}
-FIELDS = {*FLAT_FIELDS, *DIMS, "model", "tp"} - {"family", "backend"}
+# What options of some family set: fields of a case, and all that its shape follows from.
+_OPTIONS = {n: option for each in FAMILIES.values() for n, option in table(each.options).items()}
+_OF_SHAPES = {name for name, option in _OPTIONS.items() if option.heading == "Shape"}
+_NUMBERS = {name for name, option in _OPTIONS.items() if isinstance(option.kind, Whole)}
+FIELDS = {*FLAT_FIELDS, *_OF_SHAPES} - {"family", "backend"}
 _NAME = re.compile(r"\{([a-z_]+)\}")
 
 

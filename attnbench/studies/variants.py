@@ -1,11 +1,13 @@
 """What the command line makes of a study: other values, the exhaustive sweep, a quick pilot."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from typing import TypeVar
 
 from attnbench.errors import UsageError
+from attnbench.families import FAMILIES
+from attnbench.options.option import table
 from attnbench.specs.case import Value
 from attnbench.studies.analysis import ContrastAnalysis, CrossoverAnalysis
 from attnbench.studies.file import Study
@@ -48,19 +50,35 @@ def _three_and_auto(values: tuple[Value | None, ...]) -> tuple[Value | None, ...
     return auto + _three(tuple(value for value in values if value is not None))
 
 
-def overridden(study: Study, overrides: Overrides) -> Study:
+def overridden(study: Study, overrides: Overrides, typed: Mapping[str, str]) -> Study:
     """With what was given by hand in place of what the file says, in all products.
 
-    UsageError where that leaves a contrast without two sides to compare.
+    UsageError where that leaves a contrast without two sides to compare; `typed` are the names of
+    the options by field.
     """
     if not overrides:
         return study
-    sweep = tuple(_overridden(product, overrides) for product in study.sweep)
+    sweep: list[Product] = []
+    for product, given in itertools.product(study.sweep, _spelled_out(study.family, overrides)):
+        if (changed := _overridden(product, given)) not in sweep:
+            sweep.append(changed)
     analysis = study.analysis
     if isinstance(analysis, ContrastAnalysis) and analysis.field in overrides:
-        pairs = _pairs(study.name, analysis, [str(v) for v in overrides[analysis.field]])
+        values = [str(value) for value in overrides[analysis.field]]
+        pairs = _pairs(study, analysis, values, typed.get(analysis.field))
         analysis = replace(analysis, pairs=pairs)
-    return replace(study, sweep=sweep, analysis=analysis)
+    return replace(study, sweep=tuple(sweep), analysis=analysis)
+
+
+def _spelled_out(family: str, overrides: Overrides) -> list[Overrides]:
+    """The same, once for each choice of fields that are set together."""
+    together = FAMILIES[family].together
+    if together is None or together.name not in overrides:
+        return [overrides]
+    rest = {name: values for name, values in overrides.items() if name != together.name}
+    usual: dict[str, Value] = dict.fromkeys(together.fields, "auto")
+    chosen = [usual | dict(together.choices[str(name)]) for name in overrides[together.name]]
+    return [rest | {name: [value] for name, value in each.items()} for each in chosen]
 
 
 def _overridden(product: Product, overrides: Overrides) -> Product:
@@ -82,17 +100,18 @@ def _overridden(product: Product, overrides: Overrides) -> Product:
 
 
 def _pairs(
-    name: str, analysis: ContrastAnalysis, values: Sequence[str]
+    study: Study, analysis: ContrastAnalysis, values: Sequence[str], typed: str | None
 ) -> tuple[tuple[str, str], ...]:
     """The file's pairs of which both are left, else the first value against each other one."""
     kept = tuple(pair for pair in analysis.pairs if set(pair) <= set(values))
     if kept:
         return kept
     if len(values) < 2:
-        option = "--" + analysis.field.replace("_", "-")
-        known = " ".join(dict.fromkeys(chain.from_iterable(analysis.pairs)))
+        option = table(FAMILIES[study.family].options)[analysis.field]
+        kind, name = option.kind, typed or option.names[0]
+        known = " ".join(map(kind.word, dict.fromkeys(itertools.chain(*analysis.pairs))))
         raise UsageError(
-            f"{option} {values[0]}: {name} compares values of {analysis.field}, so it needs two or "
-            f"more, e.g. {option} {known}"
+            f"{name} {kind.word(values[0])}: {study.name} compares values of {analysis.field}, so "
+            f"it needs two or more, e.g. {name} {known}"
         )
     return tuple((values[0], other) for other in values[1:])

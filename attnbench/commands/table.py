@@ -1,0 +1,179 @@
+"""Commands whose options are fields of dataclasses: Click reads them, the values arrive typed."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from inspect import cleandoc
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import click
+from click.core import ParameterSource
+
+from attnbench.commands.variadic import VariadicCommand
+from attnbench.errors import UsageError
+from attnbench.options.kinds import (
+    Choice,
+    FilePath,
+    Folder,
+    Kind,
+    Listed,
+    Number,
+    OpenFile,
+    Parsed,
+    Whole,
+)
+from attnbench.options.option import Heading, NamedOption, Option, table
+
+T = TypeVar("T")
+Reader = Callable[[click.Context, click.Parameter, Any], Any]
+
+
+def note(text: str) -> None:
+    """A remark on stderr, which changes nothing of the result."""
+    click.echo(f"note: {text}", err=True)
+
+
+def table_command(
+    name: str,
+    *tables: type[Any],
+    help: str,
+    run: Callable[..., None],
+    params: Sequence[click.Parameter] = (),
+    **settings: Any,
+) -> click.Command:
+    """A command that calls `run` with an instance of each table, then what `params` are."""
+
+    def callback(**given: Any) -> None:
+        run(*(read(each, given) for each in tables), *(given[each.name or ""] for each in params))
+
+    listed = [*options_of(*tables), *params]
+    return GroupedCommand(name, params=listed, callback=callback, help=cleandoc(help), **settings)
+
+
+def options_of(*tables: type[Any]) -> list[click.Parameter]:
+    """The parameters that Click reads for some tables."""
+    return [TableOption(*item) for each in tables for item in table(each).items()]
+
+
+def read(options: type[T], given: Mapping[str, Any]) -> T:
+    """The typed values of a table, of what Click has read."""
+    return options(**{name: given[name] for name in table(options)})
+
+
+def named_options(ctx: click.Context, words: Iterable[str]) -> dict[str, NamedOption]:
+    """The options of a table that the words of a command line name, by field."""
+    typed = {word.partition("=")[0] for word in words}
+    return {
+        each.field: NamedOption(each.option, _typed(each.option, typed), ctx.params[each.field])
+        for each in ctx.command.params
+        if isinstance(each, TableOption)
+        and ctx.get_parameter_source(each.field) is ParameterSource.COMMANDLINE
+    }
+
+
+def _typed(option: Option, words: Collection[str]) -> str:
+    return next((name for name in option.names if name in words), option.names[0])
+
+
+class GroupedCommand(VariadicCommand):
+    """A command whose help has a section for each heading of its options."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections that have options."""
+        sections: dict[str, list[tuple[str, str]]] = {heading: [] for heading in _HEADINGS}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
+            if record is not None:
+                sections[_heading(parameter)].append(record)
+        for heading, records in sections.items():
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
+
+
+class TableOption(click.Option):
+    """An option of a table, under its heading."""
+
+    def __init__(self, field: str, option: Option) -> None:
+        self.field, self.option, self.heading = field, option, option.heading
+        super().__init__([field, *option.names], **settings(option))
+
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        """What Click adds to the help, without the range that every count has."""
+        extra = super().get_help_extra(ctx)
+        extra.pop("range", None)
+        return extra
+
+
+def settings(option: Option) -> dict[str, Any]:
+    """Click's settings for an option."""
+    given = {"flag_value": option.bare, "default": None if option.required else option.default}
+    return {
+        "type": None if option.flag else _click_type(option.kind),
+        "callback": _reader(option.kind),
+        "multiple": option.several,
+        "is_flag": option.flag,
+        "required": option.required,
+        "show_default": option.show_default,
+        "envvar": option.variable,
+        "metavar": option.metavar,
+        "help": option.help or None,
+        **{name: value for name, value in given.items() if value is not None},
+    }
+
+
+class _ChoiceType(click.Choice[str]):
+    """The words of a choice and other spellings of them, each read as the value it stands for."""
+
+    def __init__(self, kind: Choice) -> None:
+        super().__init__(list(kind.values))
+        self._kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = self._kind.read(value)
+        return super().convert(value, param, ctx) if found is None else found
+
+
+def _click_type(kind: Kind) -> Any:
+    return _TYPES[type(kind)](kind) if type(kind) in _TYPES else str
+
+
+_TYPES: Mapping[type[Kind], Callable[[Any], Any]] = {
+    Choice: _ChoiceType,
+    Whole: lambda kind: click.IntRange(min=kind.least),
+    Number: lambda kind: float if kind.check else click.FloatRange(min=0, min_open=True),
+    Folder: lambda _: click.Path(path_type=Path, exists=True, file_okay=False),
+    FilePath: lambda _: click.Path(path_type=Path, dir_okay=False),
+    OpenFile: lambda kind: click.File("w", encoding="utf-8", lazy=True, atomic=kind.atomic),
+}
+
+
+def _reader(kind: Kind) -> Reader | None:
+    """What makes a value of what Click has read, where Click alone does not."""
+    match kind:
+        case Parsed(parse=parse) | Number(check=Callable() as parse):
+            return parsed(parse)
+        case Listed(parse=parse):
+            return parsed(lambda texts: tuple(parse(texts, note)))
+        case _:
+            return None
+
+
+def parsed(parse: Callable[[Any], Any]) -> Reader:
+    """A callback that turns our errors into Click's, which name the option."""
+
+    def callback(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        if value is None or value == ():
+            return value
+        try:
+            return parse(value)
+        except UsageError as error:
+            raise click.BadParameter(str(error), ctx=ctx, param=param) from None
+
+    return callback
+
+
+_HEADINGS: tuple[str, ...] = get_args(Heading)
+
+
+def _heading(parameter: click.Parameter) -> str:
+    return parameter.heading if isinstance(parameter, TableOption) else "Options"

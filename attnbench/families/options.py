@@ -1,0 +1,176 @@
+"""What the commands of all families take, and what they ask for."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+from attnbench.options.kinds import Listed, Note, Text, Whole, one_of
+from attnbench.options.option import one, several, shared, table
+from attnbench.specs.batch import Batch
+from attnbench.specs.budget import Budget
+from attnbench.specs.case import (
+    FLAT_FIELDS,
+    Dtype,
+    KvData,
+    KvDtype,
+    Layout,
+    PageOrder,
+    Value,
+)
+from attnbench.specs.dtypes import ALIASES
+from attnbench.specs.shape import Shape
+from attnbench.specs.sweep import expand_sweeps, expand_values
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked for; what has no values is left to its default."""
+
+    family: str
+    shape: Shape
+    backends: Sequence[str] = ()
+    batches: Sequence[Batch] = ()
+    fields: Mapping[str, Sequence[Value]] = field(default_factory=dict)  # others of the case
+    variants: Sequence[Mapping[str, Value]] = ({},)  # fields whose values go together
+    knobs: Mapping[str, Sequence[Value | None]] = field(default_factory=dict)  # None: not given
+
+
+def whole_numbers(texts: Sequence[str], _: Note) -> tuple[int, ...]:
+    """All numbers of lists and sweeps such as 1..64k:x4, each once."""
+    return tuple(dict.fromkeys(number for text in texts for number in expand_values(text)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """Options that several families have, each at its place."""
+
+    tp: int = one(
+        Whole(),
+        "--tp",
+        default=1,
+        metavar="N",
+        heading="Shape",
+        help="Tensor-parallel ranks; one is timed.",
+    )
+    block_size: tuple[int, ...] = several(
+        Whole(),
+        "--block-size",
+        metavar="N...",
+        heading="Data",
+        help="Tokens a page.  [default: the backend's]",
+    )
+    layout: tuple[Layout, ...] = several(
+        one_of(*get_args(Layout)),
+        "--layout",
+        metavar="NHD|HND...",
+        heading="Data",
+        help="Order of a page: tokens before heads, or heads before tokens.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyOptions(ABC):
+    """The options of a family's command that say what is measured.
+
+    One that is called as a field of a case sets that field; dims of the shape are read by `shape`.
+    """
+
+    backend: tuple[str, ...] = several(
+        Text(),
+        "--backend",
+        "--backends",
+        metavar="NAME...",
+        heading="What",
+        help="Backends by name, or all that can run here.  [default: all]",
+    )
+    batch: tuple[Batch, ...] = several(
+        Listed(expand_sweeps),
+        "--batch-specs",
+        "--batch-spec",
+        metavar="SPEC...",
+        heading="What",
+        help="Batches such as 2q2k_32q1kv1k, or sweeps such as {1..64:x2}q1kv4k.  "
+        "[default: what suits the device]",
+    )
+
+    @abstractmethod
+    def shape(self) -> Shape:
+        """What one rank holds; UsageError for dims that do not fit each other."""
+
+    @classmethod
+    def for_shape(cls, shape: Shape) -> dict[str, Value]:
+        """The options that ask for a shape as it is, by field."""
+        return asdict(shape)
+
+    def batches(self, seed: int) -> Sequence[Batch]:
+        """Those that are asked for, drawn from `seed` where lengths are random; none for the usual.
+
+        UsageError for options that do not go together.
+        """
+        return self.batch
+
+    def fields(self) -> dict[str, Sequence[Value]]:
+        """The values asked for of each field of a case."""
+        asked = {name: _values(getattr(self, name)) for name in table(type(self))}
+        return {name: values for name, values in asked.items() if name in _FIELDS and values}
+
+    def knobs(self) -> dict[str, Sequence[Value | None]]:
+        """The values asked for of each knob; None leaves it to the backend."""
+        named = (name for name, option in table(type(self)).items() if option.knob)
+        return {name: getattr(self, name) for name in named}
+
+    def budget(self) -> Budget | None:
+        """The time that all layers of a model may take, where one is given."""
+        return None
+
+    def more_csv(self) -> Sequence[Path]:
+        """Files for the columns of --output-csv, beside the one that it names."""
+        return ()
+
+
+_FIELDS = set(FLAT_FIELDS) - {"backend"}
+
+
+def _values(given: Any) -> Sequence[Value]:
+    """Of an option with several values, with one, or of a flag."""
+    if isinstance(given, tuple):
+        return given
+    return () if given is None or given is False else (given,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KvCacheOptions(FamilyOptions):
+    """What the families share that choose how a KV cache is stored."""
+
+    dtype: tuple[Dtype, ...] = several(
+        one_of(*get_args(Dtype), aliases=ALIASES),
+        "--dtype",
+        metavar="bf16|fp16|fp32...",
+        heading="Data",
+        help="Data type of queries, new keys and values, and output.  "
+        "[default: bf16 on a GPU, fp32 on a CPU]",
+    )
+    kv_cache_dtype: tuple[KvDtype, ...] = several(
+        one_of(*get_args(KvDtype)),
+        "--kv-cache-dtype",
+        metavar="auto|fp8...",
+        heading="Data",
+        help="Data type of the KV cache; auto is --dtype.  [default: auto]",
+    )
+    block_size: tuple[int, ...] = shared(Common, "block_size")
+    page_order: tuple[PageOrder, ...] = several(
+        one_of(*get_args(PageOrder)),
+        "--page-order",
+        metavar="scattered|contiguous...",
+        heading="Data",
+        help="Where a request's pages are in the cache.  [default: scattered]",
+    )
+    kv_data: tuple[KvData, ...] = several(
+        one_of(*get_args(KvData)),
+        "--kv-data",
+        metavar="random|zeros...",
+        heading="Data",
+        help="Contents of the KV cache; zeros make a GPU faster than real data.  [default: random]",
+    )

@@ -1,0 +1,1 @@
+"""Options as data: what commands, studies, repro and importers know of them is read from here."""

@@ -1,0 +1,225 @@
+"""How to measure: the options that the commands of all families share."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from attnbench.errors import UsageError
+from attnbench.options.kinds import FilePath, Folder, Number, Parsed, Text, Whole, one_of
+from attnbench.options.option import flag, one, several
+from attnbench.timing.method import CacheAsked, Isolation, Regime, Timer
+
+
+def check_device_name(asked: str) -> str:
+    """`asked`, if it could name a device; torch is not needed to tell."""
+    if re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", asked):
+        return asked
+    raise UsageError(
+        f"--device '{asked}' names no device; accepted are auto, cpu, cuda and cuda:N, "
+        "e.g. --device cuda:0"
+    )
+
+
+def positive_seconds(value: float) -> float:
+    """`value`, if it can be a limit of time."""
+    if value > 0:
+        return value
+    raise UsageError(f"'{value:g}' is not a time limit; expected seconds over 0, e.g. 60")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """Where results are."""
+
+    db: str = one(
+        Text(),
+        "--db",
+        default="attnbench.db",
+        variable="ATTNBENCH_DB",
+        metavar="FILE|URL",
+        heading="Output",
+        free_on_resume=True,
+        help="The results database; ATTNBENCH_DB sets it too.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnDevice:
+    """What measures."""
+
+    device: str = one(
+        Parsed(check_device_name),
+        "--device",
+        default="auto",
+        metavar="auto|cpu|cuda[:N]",
+        heading="Run",
+        help="auto is the first GPU, else the CPU.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling(Stored, OnDevice):
+    """Rounds, samples and limits of any command that measures."""
+
+    rounds: int = one(
+        Whole(),
+        "--rounds",
+        default=3,
+        metavar="N",
+        heading="Timing",
+        help="Fresh preparations of each case: what verdicts rest on.",
+    )
+    samples: int | None = one(
+        Whole(),
+        "--repeats",
+        "--iters",
+        "--trials",
+        metavar="N",
+        heading="Timing",
+        help="Exactly N samples a round.  [default: until the median is known to 0.25 %]",
+    )
+    timeout: float = one(
+        Number(positive_seconds),
+        "--timeout",
+        default=60.0,
+        metavar="SECONDS",
+        heading="Run",
+        help="For checking and timing one round of a case.",
+    )
+    seed: int = one(
+        Whole(least=0),
+        "--seed",
+        default=0,
+        metavar="N",
+        heading="Data",
+        help="Of the inputs of round 0.",
+    )
+    wait: bool = flag(
+        "--wait",
+        heading="Run",
+        free_on_resume=True,
+        help="Queue behind another attnbench on the same device.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measuring(Sampling):
+    """How a family's cases are measured, stored and written."""
+
+    timer: tuple[Timer, ...] = several(
+        one_of("cudagraph", "eager", "kernel", aliases={"no_graph": "eager", "no-graph": "eager"}),
+        "--mode",
+        metavar="cudagraph|eager|kernel...",
+        heading="Timing",
+        help="Time replays of a CUDA graph, single launches (no_graph is the same), or the "
+        "kernels themselves by CUPTI.  [default: cudagraph]",
+    )
+    verify_timer: bool = flag(
+        "--verify-timer", heading="Timing", help="Also time the kernels themselves by CUPTI."
+    )
+    eager_fallback: bool = flag(
+        "--eager-fallback",
+        heading="Timing",
+        help="Time single launches of what no graph can capture, and label it.",
+    )
+    cache: CacheAsked | Literal["both"] = one(
+        one_of("cold", "hot", "both"),
+        "--cache",
+        default="cold",
+        heading="Timing",
+        help="cold rotates over working sets larger than the cache; hot repeats one.",
+    )
+    num_layers: int | None = one(
+        Whole(),
+        "--num-layers",
+        metavar="N",
+        heading="Timing",
+        help="Working sets that calls rotate over, as layers do.  [default: enough to be cold]",
+    )
+    regime: Regime = one(
+        one_of(*get_args(Regime)),
+        "--regime",
+        default="burst",
+        heading="Timing",
+        help="sustained puts two seconds of load first, for heat and power to settle.",
+    )
+    isolate: Isolation = one(
+        one_of(*get_args(Isolation)),
+        "--isolate",
+        default="none",
+        heading="Timing",
+        help="rounds: a fresh worker process for each round.",
+    )
+    warmup_calls: int | None = one(
+        Whole(),
+        "--warmup-iters",
+        "--warmup",
+        metavar="N",
+        heading="Timing",
+        help="At least N calls first.  [default: until times are steady]",
+    )
+    profile_memory: bool = flag(
+        "--profile-memory",
+        heading="Timing",
+        help="Also measure what a call allocates beside inputs and outputs (GPU only).",
+    )
+    host: bool = flag(
+        "--host",
+        heading="Timing",
+        help="Also time enqueueing and planning on the host (GPU only).",
+    )
+    prepare_timeout: float = one(
+        Number(positive_seconds),
+        "--prepare-timeout",
+        default=600.0,
+        metavar="SECONDS",
+        heading="Run",
+        help="For preparing a case and its first call, which may compile.",
+    )
+    source: Path | None = one(
+        Folder(),
+        "--source",
+        heading="Run",
+        help="Git tree of the code under test.  [default: an editable vLLM or FlashInfer, "
+        "else the working directory]",
+    )
+    label: str | None = one(
+        Text(),
+        "--label",
+        heading="Run",
+        of_one_run=True,
+        help="A name for this run, for report and diff.",
+    )
+    resume: str | None = one(
+        Text(),
+        "--resume",
+        bare="latest",
+        metavar="[RUN]",
+        heading="Run",
+        of_one_run=True,
+        free_on_resume=True,
+        help="Continue an interrupted run: the latest, or the one of that number.",
+    )
+    dry_run: bool = flag(
+        "--dry-run",
+        heading="Run",
+        free_on_resume=True,
+        help="List the cases, memory and time; measure nothing.",
+    )
+    output_csv: Path | None = one(
+        FilePath(),
+        "--output-csv",
+        heading="Output",
+        of_one_run=True,
+        free_on_resume=True,
+        help="Also write every round to this file.",
+    )
+    output_json: Path | None = one(
+        FilePath(),
+        "--output-json",
+        heading="Output",
+        of_one_run=True,
+        free_on_resume=True,
+        help="Also write every round to this file.",
+    )

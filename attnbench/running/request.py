@@ -1,0 +1,107 @@
+"""What the options of a measuring command come to: a plan on a machine, and a command to store."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from attnbench.families.family import Family
+from attnbench.families.options import FamilyOptions
+from attnbench.options.option import Named, stored
+from attnbench.provenance.machine import Machine
+from attnbench.running.cases import DEFAULT_TIMER, cases_for, check_scope
+from attnbench.running.measuring import Measuring
+from attnbench.running.plan import Limits, Plan
+from attnbench.running.session import Command
+from attnbench.specs.case import Case
+from attnbench.timing.method import CacheAsked, Method, Timer
+
+Note = Callable[[str], None]
+PlanFor = Callable[[Machine], Plan]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of a family's command, and which of them the command line names."""
+
+    family: Family
+    options: FamilyOptions
+    measuring: Measuring
+    named: Named
+
+    def plan_for(self, note: Note) -> PlanFor:
+        """The plan on a machine; `note` is told which options mean nothing there.
+
+        UsageError for options that do not go together.
+        """
+        asked = self.family.asked(self.options, self.measuring.seed)
+        check_scope(asked)
+        return lambda machine: plan_of(
+            self.measuring, cases_for(asked, machine.kind), machine, note
+        )
+
+    def command(self, argv: Sequence[str]) -> Command:
+        """What a run stores of the command line `argv`."""
+        return command_of(self.measuring, self.family.name, argv, stored(self.named))
+
+
+def plan_of(measuring: Measuring, cases: Sequence[Case], machine: Machine, note: Note) -> Plan:
+    """How the measuring options say that these cases are to be measured."""
+    if measuring.timer and machine.kind == "cpu":
+        modes = " ".join(measuring.timer)
+        note(f"--mode {modes} means nothing on a CPU, whose calls are timed one by one")
+    if measuring.profile_memory and machine.kind == "cpu":
+        note("--profile-memory: PyTorch counts no peak on a CPU, so it stays empty")
+    return Plan(
+        cases=tuple(cases),
+        methods=_methods(measuring, machine),
+        rounds=measuring.rounds,
+        seed=measuring.seed,
+        num_layers=measuring.num_layers,
+        profile_memory=measuring.profile_memory,
+        host=measuring.host,
+        limits=Limits(prepare=measuring.prepare_timeout, measure=measuring.timeout),
+    )
+
+
+def _methods(measuring: Measuring, machine: Machine) -> tuple[Method, ...]:
+    """One for each state of the cache and each timer."""
+    both: tuple[CacheAsked, ...] = ("cold", "hot")
+    caches = both if measuring.cache == "both" else (measuring.cache,)
+    return tuple(
+        Method(
+            timer=timer,
+            cache=cache,
+            samples=measuring.samples,
+            warmup_calls=measuring.warmup_calls,
+            regime=measuring.regime,
+            isolate=measuring.isolate,
+            eager_fallback=measuring.eager_fallback,
+        )
+        for cache in caches
+        for timer in _timers(measuring, machine)
+    )
+
+
+def _timers(measuring: Measuring, machine: Machine) -> tuple[Timer, ...]:
+    """The timers asked for, and CUPTI beside them to verify them."""
+    if machine.kind == "cpu":
+        return (DEFAULT_TIMER["cpu"],)
+    timers = measuring.timer or (DEFAULT_TIMER["cuda"],)
+    beside: tuple[Timer, ...] = ("kernel",) if measuring.verify_timer else ()
+    return tuple(dict.fromkeys((*timers, *beside)))
+
+
+def command_of(
+    measuring: Measuring, name: str, argv: Sequence[str], options: Mapping[str, object]
+) -> Command:
+    """What a run stores of a command; where `options` name a value, a resumed run must too."""
+    return Command(
+        name=name,
+        argv=argv,
+        options=options,
+        device=measuring.device,
+        db=measuring.db,
+        label=measuring.label,
+        source=measuring.source,
+        wait=measuring.wait,
+        resume=measuring.resume,
+    )

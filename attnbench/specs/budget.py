@@ -1,0 +1,42 @@
+"""The part of the time between two tokens that the calls of all layers of a model may take."""
+
+import re
+from dataclasses import dataclass
+
+from attnbench.errors import UsageError
+from attnbench.specs.shape import MODEL_LAYERS
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The seconds between two tokens, and the layers that each make one call in them."""
+
+    model: str
+    layers: int
+    seconds: float
+
+
+def budget_of(model: str | None, seconds: float | None) -> Budget | None:
+    """The budget of a model's layers; None where no latency is given.
+
+    Raises UsageError where no model is.
+    """
+    if seconds is None:
+        return None
+    if model is None:
+        raise UsageError(
+            "--itl needs to know how many layers write; name their model, "
+            "e.g. --itl 10ms --model llama3-8b"
+        )
+    return Budget(model, MODEL_LAYERS[model], seconds)
+
+
+def duration(text: str) -> float:
+    """Seconds from a number with its unit, such as 10ms, 500us or 0.5s."""
+    sizes = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+    found = re.fullmatch(r"([0-9]*\.?[0-9]+) ?(us|ms|s)", text)
+    if found is None or float(found[1]) == 0:
+        raise UsageError(
+            f"'{text}' is not a duration; expected a positive number with us, ms or s, e.g. 10ms"
+        )
+    return float(found[1]) * sizes[found[2]]
