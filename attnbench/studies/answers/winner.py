@@ -86,14 +86,14 @@ def _map(
     cells = {(axis_text(e.best.case, rows), axis_text(e.best.case, columns)): e for e in group}
     found = [[cells.get((y, x)) for x in xs] for y in ys]
     return Heat(
-        "Fastest backend" + (f": {title}" if title else ""),
+        "Best backend" + (f": {title}" if title else ""),
         columns.replace("_", " "),
         rows.replace("_", " "),
         xs,
         ys,
         [[_short(each) if each else "" for each in line] for line in found],
         [[_colour(each, names) if each else None for each in line] for line in found],
-        "and the next one's time over its; grey: nobody wins",
+        "and the next one's time over its; grey: none is shown to be the best",
         named=True,
     )
 
