@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal
 
-from attnbench.analysis.crossover import find_crossover, points_of
+from attnbench.analysis.crossover import Rounds, find_crossover, points_of
 from attnbench.analysis.fields import Fields
 from attnbench.analysis.pairing import cell_between
 from attnbench.analysis.series import Series
@@ -39,9 +39,10 @@ def crossover_plot(cohort: Cohort, plotted: Sequence[Series], key: str) -> Plot 
     ]
     if not found:
         return None
+    findings = _findings(cohort, [places for *_, places in found])
     choices = [
-        Choice(dims_text(sweep.fixed) or name, _figure(places, _finding(cohort, places)), name)
-        for name, sweep, places in found
+        Choice(dims_text(sweep.fixed) or name, _figure(places, finding), name)
+        for (name, sweep, places), finding in zip(found, findings, strict=True)
     ]
     caption = "The same requests down the backend's decode path and down its prefill path."
     return Plot(key, "Decode or prefill", caption, choices)
@@ -65,18 +66,25 @@ def _by_path(sweep: Sweep, fields: Fields) -> dict[str, Places]:
     return found
 
 
-def _finding(cohort: Cohort, places: Places) -> str:
-    """What a study of the same lengths would say, of the rounds that both paths have."""
+def _findings(cohort: Cohort, curves: Sequence[Places]) -> list[str]:
+    """What a study of the same lengths would say: curves are judged together, by common rounds."""
+    points = points_of(
+        {at: _sides(places) for at, places in enumerate(curves)},
+        lambda cell: cohort.noise_of(cohort.timed[0], cell),
+    )
+    return [
+        crossover_text(find_crossover(each)) if each else "no length has rounds of both"
+        for each in points.values()
+    ]
+
+
+def _sides(places: Places) -> dict[int, tuple[Rounds, Rounds]]:
     cells = {
         int(place): cell_between("", paths["decode"].times, paths["prefill"].times)
         for place, paths in places.items()
         if len(paths) == len(_PATHS)
     }
-    sides = {x: (cell.base, cell.head) for x, cell in cells.items() if cell.paired}
-    first = next(iter(places.values()))
-    series = next(iter(first.values()))
-    (points,) = points_of({"": sides}, lambda cell: cohort.noise_of(series, cell)).values()
-    return crossover_text(find_crossover(points)) if points else "no length has rounds of both"
+    return {x: (cell.base, cell.head) for x, cell in cells.items() if cell.paired}
 
 
 def _figure(places: Places, finding: str) -> Json:
