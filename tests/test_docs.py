@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from attnbench._version import __version__
 from attnbench.cli import cli
 from attnbench.labels import Label
-from attnbench.studies.asking import load_study
+from attnbench.studies.request import load_study
 from scripts import cli_reference, examples
 from tests import markdown
 from tests.conftest import SMALL, Attnbench

@@ -18,14 +18,14 @@ from attnbench.options.kinds import Choice, Number, Whole
 from attnbench.options.option import NamedOption, Option, table
 from attnbench.provenance.machine import Machine
 from attnbench.results.command_line import case_command
-from attnbench.running.examine import examine
 from attnbench.running.measuring import Measuring
 from attnbench.running.plan import Limits, Plan
 from attnbench.running.request import Request
+from attnbench.running.this_machine import examine
 from attnbench.specs.case import FLAT_FIELDS, Case
-from attnbench.studies.asking import Asking
 from attnbench.studies.cases import cells_of
 from attnbench.studies.file import read_study
+from attnbench.studies.request import StudyRequest
 from tests.fake_worker import Does, FakeDevice
 
 GPU = Machine(kind="cuda", device="cuda:0", name="NVIDIA H200")
@@ -154,11 +154,11 @@ def test_a_study_sweeps_what_an_option_says_or_refuses_it_by_the_name_that_was_t
     named = request(family, *line).named
     if line[0] in NOT_SWEPT:
         with pytest.raises(UsageError) as caught:
-            Asking.of(study, named, is_quick=False, is_exhaustive=False)
+            StudyRequest.of(study, named, is_quick=False, is_exhaustive=False)
         assert str(caught.value) == f"{line[0]} sets nothing that a study sweeps; leave it out"
         return
-    asking = Asking.of(study, named, is_quick=False, is_exhaustive=False)
-    swept = cells_of(asking.study, "cuda").cases
+    asked = StudyRequest.of(study, named, is_quick=False, is_exhaustive=False)
+    swept = cells_of(asked.study, "cuda").cases
     assert swept
     for field, each in named.items():
         assert_swept(FAMILIES[family], field, each, swept)
@@ -216,7 +216,7 @@ def test_one_side_of_a_contrast_is_refused_by_the_name_and_the_word_that_were_ty
     study = read_study(text, "mine", "mine.yaml", FAMILIES)
     named = request("cache-write", "--slots", "random").named
     with pytest.raises(UsageError) as caught:
-        Asking.of(study, named, is_quick=False, is_exhaustive=False)
+        StudyRequest.of(study, named, is_quick=False, is_exhaustive=False)
     assert str(caught.value) == (
         "--slots random: mine compares values of page_order, so it needs two or more, e.g. "
         "--slots random contiguous"

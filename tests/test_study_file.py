@@ -13,10 +13,10 @@ from attnbench.running.forecast import Forecast, Foreseen
 from attnbench.running.plan import Plan
 from attnbench.running.process import WorkerProcess
 from attnbench.studies.analysis import ContrastAnalysis
-from attnbench.studies.asking import Asking, built_in, changed, load_study
 from attnbench.studies.cases import Cells, cells_of
 from attnbench.studies.file import Study, read_study
 from attnbench.studies.listing import dry_run_text
+from attnbench.studies.request import StudyRequest, built_in, changed, load_study
 from attnbench.timing.method import Method
 
 HEAD = """\
@@ -246,15 +246,15 @@ def worker() -> Iterator[WorkerProcess]:
 def test_every_built_in_study_can_be_foreseen_without_a_gpu(
     name: str, worker: WorkerProcess
 ) -> None:
-    asking = Asking.of(built_in()[name], {}, is_quick=False, is_exhaustive=False)
-    plan_for = asking.plan_for(lambda cases, _: Plan(tuple(cases), (Method("cpu"),)))
+    asked = StudyRequest.of(built_in()[name], {}, is_quick=False, is_exhaustive=False)
+    plan_for = asked.plan_for(lambda cases, _: Plan(tuple(cases), (Method("cpu"),)))
     plan = plan_for(worker.machine)
     refusals = worker.probe(plan.cases)
     foreseen = [
         Foreseen(case, why, 1, 2**20, 1.0, stored=False)
         for case, why in zip(plan.cases, refusals, strict=True)
     ]
-    text = dry_run_text(asking, Forecast(worker.machine, plan, tuple(foreseen), None), 3)
+    text = dry_run_text(asked, Forecast(worker.machine, plan, tuple(foreseen), None), 3)
     assert text.startswith(f"{name}: ")
     assert " ".join(text.split()).endswith("Nothing was measured.")
 

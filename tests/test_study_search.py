@@ -13,9 +13,9 @@ from attnbench.running.messages import Job
 from attnbench.running.open_run import OpenRun
 from attnbench.running.plan import Plan
 from attnbench.specs.case import Case
-from attnbench.studies.asking import Asking, outcomes_of
 from attnbench.studies.conclusion import Conclusion, conclude
 from attnbench.studies.file import read_study
+from attnbench.studies.request import StudyRequest, outcomes_of
 from attnbench.studies.search import is_decode
 from attnbench.timing.method import Method
 from tests.fake_worker import Does, FakeDevice, measuring
@@ -48,8 +48,8 @@ def plan(*, is_exhaustive: bool) -> Plan:
         return Plan(tuple(cases), (Method("cpu"),))
 
     study = read_study(STUDY, "paths", "paths.yaml", FAMILIES)
-    asking = Asking.of(study, {}, is_quick=False, is_exhaustive=is_exhaustive)
-    return asking.plan_for(plan_of)(CPU)
+    asked = StudyRequest.of(study, {}, is_quick=False, is_exhaustive=is_exhaustive)
+    return asked.plan_for(plan_of)(CPU)
 
 
 def lengths(run: OpenRun) -> set[int]:

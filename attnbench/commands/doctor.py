@@ -4,7 +4,7 @@ import click
 
 from attnbench.commands.options import device_option
 from attnbench.reporting.doctor import doctor_text
-from attnbench.running.examine import examine
+from attnbench.running.this_machine import examine
 
 
 @click.command("doctor")

@@ -24,10 +24,10 @@ from attnbench.results.report import read_run
 from attnbench.running.forecast import forecast
 from attnbench.running.request import command_of, plan_of
 from attnbench.running.session import session
-from attnbench.studies.asking import Asking, built_in, load_study, outcomes_of
 from attnbench.studies.conclusion import Conclusion, conclude, conclusion_text
 from attnbench.studies.listing import dry_run_text, studies_table
 from attnbench.studies.plots import write_plots
+from attnbench.studies.request import StudyRequest, built_in, load_study, outcomes_of
 
 _plots_option = click.option(
     "--plots",
@@ -97,12 +97,12 @@ def run(
     """
     study = load_study(name)
     request = read_request(FAMILIES[study.family], f"study {study.name}", family_options)
-    asking = Asking.of(study, request.named, is_quick=quick, is_exhaustive=exhaustive)
-    measuring = replace(request.measuring, rounds=asking.rounds(request.named))
-    command = command_of(measuring, "study", command_line(), asking.stored(request.named))
-    plan_for = asking.plan_for(lambda cases, machine: plan_of(measuring, cases, machine, note))
+    asked = StudyRequest.of(study, request.named, is_quick=quick, is_exhaustive=exhaustive)
+    measuring = replace(request.measuring, rounds=asked.rounds(request.named))
+    command = command_of(measuring, "study", command_line(), asked.stored(request.named))
+    plan_for = asked.plan_for(lambda cases, machine: plan_of(measuring, cases, machine, note))
     if measuring.dry_run:
-        click.echo(dry_run_text(asking, forecast(command, plan_for), measuring.rounds))
+        click.echo(dry_run_text(asked, forecast(command, plan_for), measuring.rounds))
         return
     with session(command, plan_for, note) as opened:
         try:

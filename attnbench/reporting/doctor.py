@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.reporting.text_table import WIDTH, Column, text_table, wrapped
-from attnbench.running.examine import Examination
+from attnbench.running.this_machine import Examination
 from attnbench.units import bytes_text, clock_text
 
 

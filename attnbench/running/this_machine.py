@@ -1,12 +1,23 @@
-"""What this machine would measure with: hardware, software, code under test."""
+"""This machine as a worker sees it: what it would measure with, and which backends can run."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from attnbench.families import FAMILIES
+from attnbench.families.family import Family
+from attnbench.kernels.registry import backends
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source, read_source
+from attnbench.running.cases import asked_by_default, cases_for
 from attnbench.running.process import WorkerProcess
+from attnbench.running.workers import (
+    StartWorker,
+    Worker,
+    WorkerDied,
+    Workers,
+    WorkerTimedOut,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +33,46 @@ def look_here(device: str, source: Path | None = None) -> Here:
     """Ask a worker on `device`; raises as a measuring command does where it cannot start."""
     with WorkerProcess.start(device) as worker:
         return Here(worker.machine, worker.environment, read_source(source))
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What was found; machine and environment are None where the worker died."""
+
+    machine: Machine | None
+    environment: Environment | None
+    source: Source
+    backends: tuple[tuple[str, str, str | None], ...]  # family, name, why it cannot run
+    failure: str | None  # how the worker died
+
+
+def examine(device: str, start: StartWorker = WorkerProcess.start) -> Examination:
+    """Ask a worker on `device`; if it dies, tell how and list the backends all the same."""
+    source = read_source(None)
+    try:
+        with Workers(start, device) as workers:
+            worker = workers.worker()
+            found = tuple(
+                (family, backend, why)
+                for family in FAMILIES
+                for backend, why in _refusals(worker, FAMILIES[family])
+            )
+            return Examination(worker.machine, worker.environment, source, found, None)
+    except (WorkerDied, WorkerTimedOut) as error:
+        found = tuple(
+            (family, backend.name, "not asked")
+            for family in FAMILIES
+            for backend in backends(family)
+        )
+        return Examination(None, None, source, found, str(error))
+
+
+def _refusals(worker: Worker, family: Family) -> list[tuple[str, str | None]]:
+    """Each backend, and why it can run none of the cases that the family's command measures."""
+    cases = cases_for(asked_by_default(family), worker.machine.kind)
+    refusals: dict[str, list[str | None]] = {}
+    for case, why in zip(cases, worker.probe(cases), strict=True):
+        refusals.setdefault(case.backend, []).append(why)
+    return [
+        (name, None if None in refusals[name] else refusals[name][0]) for name in sorted(refusals)
+    ]

@@ -24,9 +24,9 @@ from attnbench.studies.analysis import (
 )
 from attnbench.studies.answers import contrast, crossover, growth, optimum, winner
 from attnbench.studies.answers.base import Answer, NoiseOf, Table
-from attnbench.studies.asking import study_of_plan
 from attnbench.studies.charts import Chart, as_facts, from_facts
 from attnbench.studies.file import Study
+from attnbench.studies.request import study_of_plan
 from attnbench.studies.search import of_method
 
 _EXAMPLES = 3  # cases that a doubt names

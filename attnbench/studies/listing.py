@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 from attnbench.reporting.text_table import WIDTH, Column, items, text_table, wrapped
 from attnbench.running.forecast import Forecast, Foreseen
-from attnbench.studies.asking import Asking, search_of
 from attnbench.studies.cases import cells_of
 from attnbench.studies.file import Study
+from attnbench.studies.request import StudyRequest, search_of
 from attnbench.units import bytes_column, minutes_text
 
 
@@ -20,13 +20,13 @@ def studies_table(studies: Iterable[Study], width: int = WIDTH) -> str:
     return "\n".join(lines)
 
 
-def dry_run_text(asking: Asking, found: Forecast, rounds: int, width: int = WIDTH) -> str:
+def dry_run_text(asked: StudyRequest, found: Forecast, rounds: int, width: int = WIDTH) -> str:
     """What would be measured, what is refused or left out, the memory and the time."""
-    study = asking.study
+    study = asked.study
     cells = cells_of(study, found.machine.kind)
-    search = search_of(study, cells.cases, rounds, **asking.searching)
+    search = search_of(study, cells.cases, rounds, **asked.searching)
     runnable = [each for each in found.cases if each.refusal is None]
-    lines = asking.changes
+    lines = asked.changes
     if found.unasked:
         lines.append(f"nobody could be asked what can run here: {found.unasked}")
     lines += [f"refused: {text}" for text in _refusals(found)]

@@ -102,7 +102,7 @@ def changes(
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class StudyRequest:
     """A study as the command line asks for it."""
 
     study: Study  # changed
