@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from statistics import median
-from typing import TypeVar, get_args
+from typing import TypeVar
 
 from attnbench.errors import AttnbenchError, UsageError
 from attnbench.kernels.registry import find
@@ -13,22 +13,13 @@ from attnbench.running.device import resolve_device
 from attnbench.running.execute import execute
 from attnbench.running.messages import Job
 from attnbench.specs.batch import Batch, Request
-from attnbench.specs.case import Case, Dtype, KvDtype, Layout
+from attnbench.specs.case import Case, KvDtype, Layout
+from attnbench.specs.dtypes import SPELLINGS
 from attnbench.specs.shape import AttnShape
 from attnbench.timing.guard import unseen
 from attnbench.timing.method import Method, Timer
 
 TIMERS: Mapping[str, Timer] = {"cudagraph": "cudagraph", "no_graph": "eager", "eager": "eager"}
-DTYPES: Mapping[str, Dtype] = {
-    **{name: name for name in get_args(Dtype)},
-    "bfloat16": "bf16",
-    "half": "fp16",
-    "float16": "fp16",
-    "float": "fp32",
-    "float32": "fp32",
-}
-
-
 T = TypeVar("T")
 
 
@@ -62,7 +53,7 @@ def run_benchmark(
         backend=find("cache-write", implementation).name,
         batch=Batch((Request(num_tokens, num_tokens),)),
         shape=AttnShape(num_heads, num_heads, head_size),
-        dtype=_known("dtype", str(dtype).removeprefix("torch."), DTYPES),
+        dtype=_known("dtype", str(dtype).removeprefix("torch."), SPELLINGS),
         kv_cache_dtype=kv_cache_dtype,
         block_size=block_size,
         layout=kv_cache_layout,

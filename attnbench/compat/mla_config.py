@@ -1,10 +1,10 @@
 """The case and the result of one MLA benchmark, with the names of vLLM's own suite."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, median, stdev
-from typing import Any, get_args
+from typing import Any
 
 from attnbench.errors import UsageError
 from attnbench.kernels.registry import find
@@ -12,16 +12,9 @@ from attnbench.records import Outcome, Status
 from attnbench.running.cases import DEFAULT_DTYPE, DEFAULT_TIMER
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case, Dtype, KvDtype, Scope, Value
+from attnbench.specs.dtypes import SPELLINGS
 from attnbench.specs.shape import MlaShape
 from attnbench.timing.method import Method, Timer
-
-DTYPES: Mapping[str, Dtype] = {
-    "bfloat16": "bf16",
-    "float16": "fp16",
-    "half": "fp16",
-    "float32": "fp32",
-    **{name: name for name in get_args(Dtype)},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +158,11 @@ def _dtype_name(config: BenchmarkConfig) -> Dtype | None:
     if config.dtype is None:
         return None
     name = str(config.dtype).removeprefix("torch.")
-    if name not in DTYPES:
+    if name not in SPELLINGS:
         raise UsageError(
-            f"dtype '{name}' is unknown; accepted are {', '.join(DTYPES)}, e.g. 'bfloat16'"
+            f"dtype '{name}' is unknown; accepted are {', '.join(SPELLINGS)}, e.g. 'bfloat16'"
         )
-    return DTYPES[name]
+    return SPELLINGS[name]
 
 
 def _is_nan(value: object) -> bool:

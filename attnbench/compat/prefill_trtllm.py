@@ -16,7 +16,8 @@ from attnbench.running.device import resolve_device
 from attnbench.running.execute import execute
 from attnbench.running.messages import Job
 from attnbench.specs.batch import Batch
-from attnbench.specs.case import Case, Dtype, Layout, OutputDtype
+from attnbench.specs.case import Case, Layout, OutputDtype
+from attnbench.specs.dtypes import SPELLINGS
 from attnbench.specs.lengths import prompt_batches
 from attnbench.specs.shape import AttnShape
 from attnbench.timing.guard import unseen
@@ -29,7 +30,6 @@ T = TypeVar("T")
 
 FAMILY = "prefill-trtllm"
 IMPLEMENTATIONS = ("trtllm-gen", "trtllm-fmha-v2")
-DTYPES: Mapping[str, Dtype] = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 FP8: Mapping[str, Literal["fp8"]] = {"float8_e4m3fn": "fp8"}
 # As in vLLM's benchmark, bytes stand for NVFP4.
 OUTPUT_DTYPES: Mapping[str, OutputDtype] = {**FP8, "uint8": "nvfp4"}
@@ -100,7 +100,7 @@ def _case(
         backend="",
         batch=batch,
         shape=shape,
-        dtype=_named(dtype, DTYPES),
+        dtype=_named(dtype, SPELLINGS),
         kv_cache_dtype=_named(kv, FP8) if kv else "auto",
         query_dtype=_named(query, FP8) if query else "auto",
         output_dtype=_named(out, OUTPUT_DTYPES) if out else "auto",

@@ -7,8 +7,9 @@ from typing import Any
 import yaml
 
 from attnbench.errors import UsageError
-from attnbench.families import FAMILIES
+from attnbench.families import FAMILIES, SUITE_KNOBS
 from attnbench.specs.batch import parse_batch_spec
+from attnbench.specs.sparse import PATTERN_ALIASES
 
 # Names that differ in more than their case.
 _BACKENDS = {
@@ -18,7 +19,6 @@ _BACKENDS = {
     "flash_attn_mla": "flashattn_mla",
     "flash_attn_mla_sparse": "flashattn_mla_sparse",
 }
-_KNOBS = {"num_kv_splits": "num_splits", "reorder_batch_threshold": "threshold"}
 # Why a key is dropped; of those that are not listed nothing here is like them.
 _WHY = {
     "num_layers": "as many working sets are timed as keep the cache cold; --num-layers sets them",
@@ -110,7 +110,7 @@ class _Reader:
         if (dtype := self._config.pop("kv_cache_dtype", "auto")) != "auto":
             found["kv_cache_dtype"] = dtype
         if pattern := self._config.pop("sparse_mla_topk_pattern", None):
-            found["topk_pattern"] = "window" if pattern == "sliding_window" else pattern
+            found["topk_pattern"] = PATTERN_ALIASES.get(pattern, pattern)
         return found
 
     def _knobs(self) -> dict[str, list[Any]]:
@@ -120,9 +120,9 @@ class _Reader:
         if thresholds := self._config.pop("reorder_batch_thresholds", None):
             found["threshold"] = list(thresholds)
         sweep = self._config.pop("parameter_sweep", None)
-        if sweep and sweep.get("param_name") in _KNOBS:
+        if sweep and sweep.get("param_name") in SUITE_KNOBS:
             auto = ["auto"] if sweep.get("include_auto") else []
-            found[_KNOBS[sweep["param_name"]]] = [*auto, *sweep["values"]]
+            found[SUITE_KNOBS[sweep["param_name"]]] = [*auto, *sweep["values"]]
         elif sweep:
             self._drop(f"parameter_sweep: {sweep.get('param_name')}", _UNKNOWN)
         return found

@@ -6,12 +6,21 @@ from attnbench.families.cache_write import CACHE_WRITE
 from attnbench.families.family import Family
 from attnbench.families.mla import MLA
 from attnbench.families.prefill_trtllm import PREFILL_TRTLLM
+from attnbench.options.option import table
 from attnbench.specs.case import Case
 from attnbench.specs.cost import Cost
 
 __all__ = ["cost"]  # of these, what `import attnbench` offers
 
 FAMILIES = {each.name: each for each in (ATTN, MLA, CACHE_WRITE, PREFILL_TRTLLM)}
+
+# Our knobs by the names that vLLM's benchmark suite gives them.
+SUITE_KNOBS = {
+    theirs: ours
+    for family in FAMILIES.values()
+    for ours, option in table(family.options).items()
+    for theirs in option.suite
+}
 
 
 def family_of(case: Case) -> Family:

@@ -12,6 +12,7 @@ from attnbench.options.option import flag, one, several, shared
 from attnbench.specs.case import Scope, TopkPattern, Value
 from attnbench.specs.cost import latent_cost
 from attnbench.specs.shape import MLA_MODELS, MlaShape, mla_shape
+from attnbench.specs.sparse import PATTERN_ALIASES, PATTERNS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +61,10 @@ class MlaOptions(KvCacheOptions):
         "[default: all; 2048 where it must be]",
     )
     topk_pattern: tuple[TopkPattern, ...] = several(
-        one_of(*get_args(TopkPattern), aliases={"sliding_window": "window"}),
+        one_of(*PATTERNS, aliases=PATTERN_ALIASES),
         "--topk-pattern",
         metavar="random|window|prefix...",
         heading="Data",
-        suite=("sparse_mla_topk_pattern",),
         help="Which keys those are: any, the last, or the first.  [default: random]",
     )
     scope: Scope | None = one(

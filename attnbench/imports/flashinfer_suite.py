@@ -4,8 +4,6 @@ Times are milliseconds. Lengths that were drawn at random are not in the file, s
 have no counterpart.
 """
 
-from collections.abc import Mapping
-
 from attnbench.errors import UsageError
 from attnbench.imports.result import (
     ForeignResult,
@@ -19,6 +17,7 @@ from attnbench.imports.result import (
 )
 from attnbench.specs.batch import Batch, BatchSpecError, Request
 from attnbench.specs.case import Case, Dtype, KvDtype
+from attnbench.specs.dtypes import FP8_SPELLINGS, SPELLINGS
 from attnbench.specs.shape import AttnShape, MlaShape, Shape
 from attnbench.timing.method import Method
 
@@ -29,12 +28,6 @@ _WRAPPERS = {
     "BatchPrefillWithPagedKVCacheWrapper": "prefill",
     "BatchPrefillWithRaggedKVCacheWrapper": "ragged",
     "BatchMLAPagedAttentionWrapper": "mla",
-}
-_DTYPES: Mapping[str, Dtype] = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
-_FP8: Mapping[str, KvDtype] = {
-    "float8_e4m3fn": "fp8_e4m3",
-    "fp8_e4m3": "fp8_e4m3",
-    "float8_e5m2": "fp8_e5m2",
 }
 _MLA_DIMS = (512, 64)  # of the latent and of RoPE: DeepSeek's, whose other dims are known
 
@@ -93,15 +86,15 @@ def _mla_shape(row: Row) -> MlaShape:
 
 def _dtype(row: Row, column: str) -> Dtype:
     named = text(row, column).removeprefix("torch.")
-    if named not in _DTYPES:
+    if named not in SPELLINGS:
         raise NotMapped(f"{column} {named or 'unknown'} has no counterpart")
-    return _DTYPES[named]
+    return SPELLINGS[named]
 
 
 def _kv_cache_dtype(row: Row, dtype: Dtype) -> KvDtype:
     named = text(row, "kv_dtype").removeprefix("torch.")
-    if named in _FP8:
-        return _FP8[named]
-    if _DTYPES.get(named, dtype) == dtype:
+    if named in FP8_SPELLINGS:
+        return FP8_SPELLINGS[named]
+    if SPELLINGS.get(named, dtype) == dtype:
         return "auto"
     raise NotMapped(f"keys and values of {named} under queries of {dtype} have no counterpart")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import get_args
 
 from attnbench.errors import UsageError
+from attnbench.families import SUITE_KNOBS
 from attnbench.imports.result import (
     ForeignResult,
     NotMapped,
@@ -23,6 +24,7 @@ from attnbench.records import Outcome, Status
 from attnbench.specs.batch import BatchSpecError, parse_batch_spec
 from attnbench.specs.case import Case, KvDtype, TopkPattern, Value
 from attnbench.specs.shape import AttnShape, MlaShape, Shape
+from attnbench.specs.sparse import pattern_named
 from attnbench.timing.method import Method
 
 CSV_COLUMNS = {"backend", "batch_spec", "num_layers", "mean_time"}
@@ -31,18 +33,6 @@ _KV_CACHE_DTYPES: Mapping[str, KvDtype] = {
     "": "auto",
     "bfloat16": "auto",
     **{name: name for name in get_args(KvDtype)},
-}
-# The suite's fields by ours.
-_KNOBS = {
-    "num_kv_splits": "num_splits",
-    "num_splits": "num_splits",
-    "reorder_batch_threshold": "threshold",
-    "prefill_backend": "prefill_backend",
-}
-_PATTERNS: Mapping[str, TopkPattern] = {
-    "random": "random",
-    "prefix": "prefix",
-    "sliding_window": "window",
 }
 _MLA_HEAD_DIM = 576  # by which the suite tells DeepSeek's dims where they are not given
 
@@ -113,16 +103,16 @@ def _case(config: Row, shape: Shape) -> Case:
 def _knobs(config: Row) -> dict[str, Value]:
     return {
         ours: value
-        for theirs, ours in _KNOBS.items()
+        for theirs, ours in SUITE_KNOBS.items()
         if isinstance(value := config.get(theirs), str | int)
     }
 
 
 def _pattern(config: Row) -> TopkPattern:
     named = text(config, "sparse_mla_topk_pattern") or "random"
-    if named not in _PATTERNS:
+    if (pattern := pattern_named(named)) is None:
         raise NotMapped(f"the top-k pattern {named} has no counterpart")
-    return _PATTERNS[named]
+    return pattern
 
 
 def _is_mla(backend: str) -> bool:

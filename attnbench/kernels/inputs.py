@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from attnbench.kernels.groups import Group, groups_of
 from attnbench.specs.batch import Batch
+from attnbench.specs.dtypes import TORCH_NAMES
 
 if TYPE_CHECKING:
     import torch
@@ -24,14 +25,8 @@ def torch_dtype(name: str) -> "torch.dtype":
     """The torch dtype for our name."""
     import torch
 
-    return {
-        "bf16": torch.bfloat16,
-        "fp16": torch.float16,
-        "fp32": torch.float32,
-        "fp8": torch.float8_e4m3fn,
-        "fp8_e4m3": torch.float8_e4m3fn,
-        "fp8_e5m2": torch.float8_e5m2,
-    }[name]
+    found: torch.dtype = getattr(torch, TORCH_NAMES[name])
+    return found
 
 
 def seeded(device: str, seed: int) -> "torch.Generator":

@@ -1,22 +1,29 @@
-"""Names of data types: ours, torch's, and others that people type."""
+"""Names of data types: ours, torch's, and others that people write."""
 
 from collections.abc import Mapping
 from typing import get_args
 
-from attnbench.specs.case import Dtype
+from attnbench.specs.case import Dtype, KvDtype
 
-# Ours by torch's.
-TORCH_NAMES: Mapping[Dtype, str] = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
-# Other spellings of ours.
+# torch's by ours.
+TORCH_NAMES: Mapping[str, str] = {
+    "bf16": "bfloat16",
+    "fp16": "float16",
+    "fp32": "float32",
+    "fp8": "float8_e4m3fn",
+    "fp8_e4m3": "float8_e4m3fn",
+    "fp8_e5m2": "float8_e5m2",
+}
+# Ours by other names.
 ALIASES: Mapping[str, Dtype] = {
-    **{torch: ours for ours, torch in TORCH_NAMES.items()},
+    **{TORCH_NAMES[ours]: ours for ours in DTYPES},
     "half": "fp16",
     "float": "fp32",
 }
-
-
-def dtype_named(spelling: object) -> Dtype | None:
-    """Our name of a dtype in any spelling, such as torch.bfloat16; None if it is unknown."""
-    name = str(spelling).removeprefix("torch.")
-    return next((ours for ours in DTYPES if ours == ALIASES.get(name, name)), None)
+SPELLINGS: Mapping[str, Dtype] = {**ALIASES, **{ours: ours for ours in DTYPES}}
+# Of a KV cache in fp8, ours by torch's names and by ours.
+_FP8: tuple[KvDtype, ...] = ("fp8_e4m3", "fp8_e5m2")
+FP8_SPELLINGS: Mapping[str, KvDtype] = {
+    spelling: ours for ours in _FP8 for spelling in (ours, TORCH_NAMES[ours])
+}

@@ -1,5 +1,6 @@
 """What sparse attention selects: of each query's keys the top k, without replacement."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import get_args
 
@@ -7,6 +8,14 @@ from attnbench.specs.batch import Request
 from attnbench.specs.case import TopkPattern
 
 PATTERNS: tuple[TopkPattern, ...] = get_args(TopkPattern)
+# Ours by vLLM's name.
+PATTERN_ALIASES: Mapping[str, TopkPattern] = {"sliding_window": "window"}
+
+
+def pattern_named(spelling: str) -> TopkPattern | None:
+    """The pattern by our name or vLLM's; None if it is unknown."""
+    name = PATTERN_ALIASES.get(spelling, spelling)
+    return next((ours for ours in PATTERNS if ours == name), None)
 
 
 def selected_pairs(request: Request, topk: int) -> int:

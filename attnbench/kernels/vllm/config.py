@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from attnbench.kernels.base import Refused
 from attnbench.kernels.vllm.startup import import_vllm
 from attnbench.specs.batch import Batch
+from attnbench.specs.dtypes import TORCH_NAMES
 from attnbench.specs.shape import MlaShape, Shape
 
 if TYPE_CHECKING:
     from vllm.config import ModelConfig, SchedulerConfig, VllmConfig
 
 ARCHITECTURE = "AttnBenchForCausalLM"
-TORCH_NAMES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 # vLLM's defaults on this class of GPU. They determine the sizes of captured graphs, and those the
 # thresholds at which builders change kernels.
 MAX_NUM_SEQS = 1024
