@@ -1,8 +1,13 @@
-"""How the modules import each other: downwards, as setup.cfg's contracts say, and in no circle."""
+"""How modules import each other: downwards, as setup.cfg says, in no circle. What names mean."""
 
+import ast
+from collections import Counter
 from graphlib import TopologicalSorter
+from pathlib import Path
 
 import grimp
+
+import attnbench
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
@@ -13,3 +18,16 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         "attnbench.kernels.vllm.attention_prepared" in imports["attnbench.kernels.vllm.attention"]
     )
     TopologicalSorter(imports).prepare()
+
+
+def test_a_public_class_name_means_one_thing() -> None:
+    """Backends are named for the library that they call, in whatever family."""
+    package = Path(attnbench.__file__).parent
+    names = Counter(
+        node.name
+        for path in package.rglob("*.py")
+        if "kernels" not in path.parts
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert [name for name, count in names.items() if count > 1] == []

@@ -20,7 +20,7 @@ from attnbench.provenance.machine import Machine
 from attnbench.results.command_line import case_command
 from attnbench.running.measuring import Measuring
 from attnbench.running.plan import Limits, Plan
-from attnbench.running.request import Request
+from attnbench.running.request import MeasuringRequest
 from attnbench.running.this_machine import examine
 from attnbench.specs.case import FLAT_FIELDS, Case
 from attnbench.studies.cases import cells_of
@@ -74,7 +74,7 @@ def words(option: Option) -> list[str]:
     return WORDS[option.names[0]]
 
 
-def request(family: str, *words: str) -> Request:
+def request(family: str, *words: str) -> MeasuringRequest:
     """What a command line asks for."""
     command = cli.get_command(Context(cli), family)
     assert command is not None

@@ -18,7 +18,7 @@ from attnbench.options.kinds import Listed, Note, Parsed, Text
 from attnbench.options.option import one, several
 from attnbench.results.diff import diff
 from attnbench.running.builds import Build, alternately, without_secrets
-from attnbench.running.request import Request
+from attnbench.running.request import MeasuringRequest
 
 
 def _program(text: str) -> Path:
@@ -115,7 +115,7 @@ def _run(sides: Sides, options: DiffOptions, measured: Sequence[str]) -> None:
     show_and_exit(found, options)
 
 
-def _refuse_of_one_run(request: Request) -> None:
+def _refuse_of_one_run(request: MeasuringRequest) -> None:
     for named in request.named.values():
         if named.option.of_one_run:
             raise UsageError(

@@ -25,7 +25,7 @@ from attnbench.results.samples import read_quantiles
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class ComparedRuns:
     """What `attnbench diff` takes."""
 
     base: str = one(Text(), "--base", required=True, metavar="REF", help="What to compare with.")
@@ -67,7 +67,7 @@ HELP = """Compare two sets of runs: what got slower, what did not.
     """
 
 
-def _run(asked: Comparison, judged: DiffOptions, shown: Shown) -> None:
+def _run(asked: ComparedRuns, judged: DiffOptions, shown: Shown) -> None:
     with Store.open(shown.db, create=False, note=note) as store:
         if is_across_gpus(asked.base, asked.head):
             _refuse_across_gpus(asked, shown)
@@ -101,7 +101,8 @@ def _write_page(store: Store, found: Diff, file: TextIO) -> None:
     sides = (found.base, found.head)
     listed = (each for side in sides for each in side.measurements)
     sentinels = read_sentinels(store, {run for side in sides for run in side.runs})
-    file.write(diff_page(found, read_quantiles(store, listed), sentinels))  # which opens the file
+    page = diff_page(found, read_quantiles(store, listed), sentinels)
+    file.write(page)  # which opens the file
 
 
 def _gpus_shown(found: GpuDiff, form: str) -> str:
@@ -118,7 +119,7 @@ def _width() -> int:
     return get_terminal_size().columns
 
 
-def _refuse_across_gpus(asked: Comparison, shown: Shown) -> None:
+def _refuse_across_gpus(asked: ComparedRuns, shown: Shown) -> None:
     given = {"--across": asked.across, "--explain": asked.explain, "--html": shown.html}
     if name := next((name for name, value in given.items() if value is not None), None):
         raise UsageError(
@@ -126,4 +127,4 @@ def _refuse_across_gpus(asked: Comparison, shown: Shown) -> None:
         )
 
 
-command = table_command("diff", Comparison, DiffOptions, Shown, help=HELP, run=_run)
+command = table_command("diff", ComparedRuns, DiffOptions, Shown, help=HELP, run=_run)

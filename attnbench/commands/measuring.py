@@ -26,7 +26,7 @@ from attnbench.results.report import Report, read_run
 from attnbench.running.forecast import forecast
 from attnbench.running.measuring import Measuring
 from attnbench.running.open_run import Finished, OpenRun
-from attnbench.running.request import Request
+from attnbench.running.request import MeasuringRequest
 from attnbench.running.session import session
 
 # Writes a run as CSV; the store has its samples.
@@ -39,20 +39,20 @@ def family_command(family: Family) -> click.Command:
     return table_command(family.name, *tables, help=family.help, run=run)
 
 
-def read_request(family: Family, name: str, words: Sequence[str]) -> Request:
+def read_request(family: Family, name: str, words: Sequence[str]) -> MeasuringRequest:
     """What the words of a family's command line ask for; `name` stands in messages."""
     parent = click.get_current_context()
     ctx = family_command(family).make_context(name, list(words), parent=parent)
     options, measuring = read(family.options, ctx.params), read(Measuring, ctx.params)
-    return Request(family, options, measuring, named_options(ctx, words))
+    return MeasuringRequest(family, options, measuring, named_options(ctx, words))
 
 
 def _run(family: Family, options: FamilyOptions, measuring: Measuring) -> None:
     named = named_options(click.get_current_context(), sys.argv)
-    measure(Request(family, options, measuring, named))
+    measure(MeasuringRequest(family, options, measuring, named))
 
 
-def measure(request: Request) -> NoReturn:
+def measure(request: MeasuringRequest) -> NoReturn:
     """Measure what was asked, print the table, and end with the command's exit status."""
     command, plan_for = request.command(command_line()), request.plan_for(note)
     options, measuring = request.options, request.measuring
@@ -80,7 +80,7 @@ def measure(request: Request) -> NoReturn:
     raise click.exceptions.Exit(0 if run.succeeded else 1)
 
 
-def show_forecast(request: Request) -> NoReturn:
+def show_forecast(request: MeasuringRequest) -> NoReturn:
     """What a command would measure, where nothing is to be."""
     found = forecast(request.command(command_line()), request.plan_for(note))
     click.echo(forecast_text(found, get_terminal_size().columns))

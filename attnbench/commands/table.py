@@ -14,10 +14,10 @@ from attnbench.options.kinds import (
     Choice,
     FilePath,
     Folder,
-    Kind,
     Listed,
     Number,
     OpenFile,
+    OptionKind,
     Parsed,
     Whole,
 )
@@ -133,11 +133,11 @@ class _ChoiceType(click.Choice[str]):
         return super().convert(value, param, ctx) if found is None else found
 
 
-def _click_type(kind: Kind) -> Any:
+def _click_type(kind: OptionKind) -> Any:
     return _TYPES[type(kind)](kind) if type(kind) in _TYPES else str
 
 
-_TYPES: Mapping[type[Kind], Callable[[Any], Any]] = {
+_TYPES: Mapping[type[OptionKind], Callable[[Any], Any]] = {
     Choice: _ChoiceType,
     Whole: lambda kind: click.IntRange(min=kind.least),
     Number: lambda kind: float if kind.check else click.FloatRange(min=0, min_open=True),
@@ -147,7 +147,7 @@ _TYPES: Mapping[type[Kind], Callable[[Any], Any]] = {
 }
 
 
-def _reader(kind: Kind) -> Reader | None:
+def _reader(kind: OptionKind) -> Reader | None:
     """What makes a value of what Click has read, where Click alone does not."""
     match kind:
         case Parsed(parse=parse) | Number(check=Callable() as parse):

@@ -9,7 +9,7 @@ Note = Callable[[str], None]  # shows a remark
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class OptionKind:
     """What a value is; the command line reads it."""
 
     def word(self, value: object) -> str:
@@ -18,26 +18,26 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True)
-class Text(Kind):
+class Text(OptionKind):
     """Any text."""
 
 
 @dataclass(frozen=True, slots=True)
-class Whole(Kind):
+class Whole(OptionKind):
     """A whole number from `least`."""
 
     least: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Number(Kind):
+class Number(OptionKind):
     """A number; `check` raises UsageError for one that is not accepted, else over 0 are."""
 
     check: Callable[[float], float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Choice(Kind):
+class Choice(OptionKind):
     """One of a closed set: by word the value that it stands for, then other spellings of words."""
 
     values: Mapping[str, Value]
@@ -58,14 +58,14 @@ def one_of(*values: Value, aliases: Mapping[str, str] | None = None) -> Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed(Kind):
+class Parsed(OptionKind):
     """What `parse` makes of a text; it raises UsageError for what it does not accept."""
 
     parse: Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Listed(Kind):
+class Listed(OptionKind):
     """What `parse` makes of all texts together, such as sweeps; its remarks go to the note."""
 
     parse: Callable[[Sequence[str], Note], Sequence[object]]
@@ -77,17 +77,17 @@ class Listed(Kind):
 
 
 @dataclass(frozen=True, slots=True)
-class Folder(Kind):
+class Folder(OptionKind):
     """A folder that exists."""
 
 
 @dataclass(frozen=True, slots=True)
-class FilePath(Kind):
+class FilePath(OptionKind):
     """Where a file goes."""
 
 
 @dataclass(frozen=True, slots=True)
-class OpenFile(Kind):
+class OpenFile(OptionKind):
     """A text file that is opened when it is first written to; atomic ones appear when closed."""
 
     atomic: bool = False

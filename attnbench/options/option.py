@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import Any, Literal
 
-from attnbench.options.kinds import Kind, Text
+from attnbench.options.kinds import OptionKind, Text
 
 # The sections of the help, in their order.
 Heading = Literal["What", "Shape", "Data", "Timing", "Run", "Output", "Options"]
@@ -24,7 +24,7 @@ class Option:
     """All there is to know of one option, its value apart."""
 
     names: tuple[str, ...]  # as typed; the first stands in messages
-    kind: Kind
+    kind: OptionKind
     default: Any  # of several values ()
     help: str = ""
     heading: Heading = "Options"
@@ -82,13 +82,13 @@ def _plain(value: object) -> int | float | str:
     return value if isinstance(value, int | float) else str(value)
 
 
-def one(kind: Kind, *names: str, default: object = None, **about: Any) -> Any:
+def one(kind: OptionKind, *names: str, default: object = None, **about: Any) -> Any:
     """A field that holds one value; a default that is not None is shown in the help."""
     about = {"show_default": default is not None} | about
     return _field(Option(names, kind, default=default, **about))
 
 
-def several(kind: Kind, *names: str, default: tuple[object, ...] = (), **about: Any) -> Any:
+def several(kind: OptionKind, *names: str, default: tuple[object, ...] = (), **about: Any) -> Any:
     """A field that holds a tuple of values."""
     return _field(Option(names, kind, default=default, several=True, **about))
 

@@ -19,7 +19,7 @@ PlanFor = Callable[[Machine], Plan]
 
 
 @dataclass(frozen=True)
-class Request:
+class MeasuringRequest:
     """The options of a family's command, and which of them the command line names."""
 
     family: Family

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from statistics import median
 
 from attnbench.reporting.html.figures import (
-    Choice,
     Json,
     Plot,
+    PlotChoice,
     as_text,
     in_unit,
     rounded,
@@ -29,7 +29,7 @@ def changes_plot(rows: Sequence[Row], describe: Callable[[Case], str], key: str)
         return None
     figure = _by_row if len(compared) <= _MOST_ROWS else _by_time
     caption = "Bars are 95 % intervals of the change. Above 0 % the head is slower."
-    return Plot(key, "Changes", caption, [Choice("", figure(compared, describe))])
+    return Plot(key, "Changes", caption, [PlotChoice("", figure(compared, describe))])
 
 
 def _by_row(rows: Sequence[Row], describe: Callable[[Case], str]) -> Json:

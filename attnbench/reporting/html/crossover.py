@@ -10,9 +10,9 @@ from attnbench.analysis.pairing import cell_between
 from attnbench.analysis.series import Series
 from attnbench.reporting.crossover import crossover_text
 from attnbench.reporting.html.figures import (
-    Choice,
     Json,
     Plot,
+    PlotChoice,
     in_unit,
     line,
     log_axis,
@@ -41,7 +41,7 @@ def crossover_plot(cohort: Cohort, plotted: Sequence[Series], key: str) -> Plot 
         return None
     findings = _findings(cohort, [places for *_, places in found])
     choices = [
-        Choice(dims_text(sweep.fixed) or name, _figure(places, finding), name)
+        PlotChoice(dims_text(sweep.fixed) or name, _figure(places, finding), name)
         for (name, sweep, places), finding in zip(found, findings, strict=True)
     ]
     caption = "The same requests down the backend's decode path and down its prefill path."

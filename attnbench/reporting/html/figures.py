@@ -28,7 +28,7 @@ _ROW = 26  # pixels of a line of text in a plot
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class PlotChoice:
     """One view of a plot that has several."""
 
     label: str
@@ -43,7 +43,7 @@ class Plot:
     key: str  # of this plot alone in the page
     title: str
     caption: str
-    choices: Sequence[Choice]  # one or more
+    choices: Sequence[PlotChoice]  # one or more
 
     @property
     def groups(self) -> dict[str, list[tuple[int, str]]]:

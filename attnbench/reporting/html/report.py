@@ -7,8 +7,8 @@ from attnbench.analysis.fields import batch_text
 from attnbench.analysis.series import Series
 from attnbench.reporting.html.crossover import crossover_plot
 from attnbench.reporting.html.figures import (
-    Choice,
     Plot,
+    PlotChoice,
     Slots,
     batches_figure,
     sweep_figure,
@@ -118,7 +118,7 @@ def _plots(cohort: Cohort, slots: Slots, key: str) -> list[Plot]:
 
 def _latency_plot(cohort: Cohort, right: Sequence[Series], slots: Slots, key: str) -> Plot:
     choices = [
-        Choice(
+        PlotChoice(
             dims_text(sweep.fixed) or f"over {sweep.axis}",
             sweep_figure(sweep, cohort.fields, slots),
             f"over {sweep.axis}",
@@ -127,7 +127,7 @@ def _latency_plot(cohort: Cohort, right: Sequence[Series], slots: Slots, key: st
     ]
     if len({each.first.workload_key for each in right}) <= _MOST_BATCHES or not choices:
         choices.append(
-            Choice("every workload", batches_figure(right, cohort.fields, slots), "by workload")
+            PlotChoice("every workload", batches_figure(right, cohort.fields, slots), "by workload")
         )
     caption = "A bar is half the range of the rounds' medians, up and down."
     return Plot(key, "Latency", caption, choices)

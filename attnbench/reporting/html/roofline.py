@@ -7,9 +7,9 @@ from attnbench.analysis.peaks import Peaks
 from attnbench.analysis.roofline import limits, measured_limits
 from attnbench.analysis.series import Series
 from attnbench.reporting.html.figures import (
-    Choice,
     Json,
     Plot,
+    PlotChoice,
     Slots,
     as_text,
     log_axis,
@@ -42,7 +42,7 @@ def roofline_plot(cohort: Cohort, plotted: Sequence[Series], slots: Slots, key: 
         meaning for kind, meaning in _ROOFS.items() if any(n.startswith(kind) for n, _ in roofs)
     ]
     caption = " ".join(kinds) or "The limits of this machine are not known."
-    return Plot(key, title, caption, [Choice("", figure(cohort, plotted, slots, roofs))])
+    return Plot(key, title, caption, [PlotChoice("", figure(cohort, plotted, slots, roofs))])
 
 
 def _roofs(cohort: Cohort, plotted: Sequence[Series]) -> list[tuple[str, Peaks]]:

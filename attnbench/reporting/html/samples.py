@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnbench.analysis.series import Series
-from attnbench.reporting.html.figures import Choice, Json, Plot, as_text, in_unit, rounded
+from attnbench.reporting.html.figures import Json, Plot, PlotChoice, as_text, in_unit, rounded
 from attnbench.results.samples import STEP, Quantiles
 
 Sides = Mapping[str, Series]  # a case by the side of a comparison, "" where there is but one
@@ -36,7 +36,7 @@ class SamplesPlot:
         drawn = [(each, _traces(each.sides, quantiles)) for each in listed]
         numbers = iter(range(len(listed)))
         choices = [next(numbers) if traces else None for _, traces in drawn]
-        found = [Choice(each.label, _figure(t), each.group) for each, t in drawn if t]
+        found = [PlotChoice(each.label, _figure(t), each.group) for each, t in drawn if t]
         caption = "The share of a round's samples that took at most so long; a line each round."
         return cls(Plot(key, "Distribution of samples", caption, found) if found else None, choices)
 
