@@ -96,36 +96,21 @@ def measurement_row(
         method_id=method_id,
         round=round,
         position=position,
-        status=outcome.status,
-        reason=_storable(outcome.reason),
         median=centre,
         low=low,
         high=high,
         num_samples=len(outcome.samples),
-        calls_per_sample=outcome.calls_per_sample,
-        sets=outcome.sets,
-        cache_state=outcome.cache_state,
-        touched_bytes=outcome.touched_bytes,
-        flops=outcome.flops,
-        bytes=outcome.bytes,
-        decode_requests=outcome.decode_requests,
-        decode_tokens=outcome.decode_tokens,
-        prefill_requests=outcome.prefill_requests,
-        prefill_tokens=outcome.prefill_tokens,
-        warmup_calls=outcome.warmup_calls,
-        peak_memory=outcome.peak_memory,
-        resolved=dict(outcome.resolved),
-        labels=list(outcome.labels),
-        errors=_without_nan(outcome.errors),
-        durations=_without_nan(outcome.durations),
         stored=datetime.now(UTC),
-        footprint_ratio=outcome.footprint_ratio,
-        guard=_without_nan(outcome.guard),
-        kernels=list(outcome.kernels),
-        kernel_seconds=outcome.kernel_seconds,
-        enqueue_seconds=outcome.enqueue_seconds,
-        plan_seconds=outcome.plan_seconds,
+        **_columns(outcome),
     )
+
+
+def _columns(outcome: Outcome) -> dict[str, Any]:
+    """The outcome's own columns, its samples apart."""
+    columns = {name: getattr(outcome, name) for name in _OUTCOME}
+    columns |= {name: _without_nan(columns[name]) for name in ("errors", "durations", "guard")}
+    columns |= {name: list(columns[name]) for name in ("labels", "kernels")}
+    return columns | {"reason": _storable(outcome.reason), "resolved": dict(outcome.resolved)}
 
 
 def measurement(
