@@ -1,12 +1,13 @@
 """The tables of options: what is derived from them is true of every option there is."""
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from click import Context
 from click.testing import CliRunner
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from attnbench.cli import cli
 from attnbench.commands.measuring import read_request
@@ -109,9 +110,32 @@ EVERY_OPTION = pytest.mark.parametrize(
 def test_repro_asks_for_what_an_option_of_a_family_asked_for(family: str, line: list[str]) -> None:
     found = plan(family, *line)
     for case in one_a_backend(found.cases):
-        name, again, *rest = case_command(case, found.methods[0].as_facts(), found.as_facts())
-        assert (name, again) == ("attnbench", family)
-        assert plan(family, *rest).cases == (case,), shlex.join(rest)
+        assert measured_again(case, found) == (case,)
+
+
+def measured_again(case: Case, found: Plan) -> tuple[Case, ...]:
+    """What the command that repro prints for a case measures."""
+    name, family, *rest = case_command(case, found.methods[0].as_facts(), found.as_facts())
+    assert (name, family) == ("attnbench", case.family)
+    return plan(family, *rest).cases
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@given(data=st.data())
+@settings(max_examples=30)
+def test_repro_asks_for_what_several_options_asked_for(family: str, data: st.DataObject) -> None:
+    known = list(table(FAMILIES[family].options).values())
+    some = st.lists(
+        st.sampled_from(known), min_size=2, max_size=4, unique_by=lambda each: each.names
+    )
+    chosen = [data.draw(st.sampled_from(list(lines(option)))) for option in data.draw(some)]
+    line = [word for words in chosen for word in words]
+    try:
+        found = plan(family, *line)
+    except UsageError:
+        assume(False)
+    case = data.draw(st.sampled_from(found.cases))
+    assert measured_again(case, found) == (case,)
 
 
 MEASURING = [line for option in table(Measuring).values() for line in lines(option)]
@@ -205,6 +229,19 @@ def test_the_studies_that_came_with_names_of_options_take_them() -> None:
         done = runner.invoke(cli, [*line.split(), "--device", "cpu", "--dry-run"])
         assert done.exit_code == 0, done.output
         assert "Nothing was" in done.output
+
+
+def test_an_option_with_two_names_is_refused_by_the_one_that_was_typed() -> None:
+    text = STUDY.format(family="prefill-trtllm").replace(
+        "winner: {}", "contrast: {field: layout, pairs: [[NHD, HND]]}"
+    )
+    study = read_study(
+        text.replace("all,", "all, layout: [NHD, HND],"), "mine", "mine.yaml", FAMILIES
+    )
+    for name in ("--kv-layout", "--layout"):
+        named = request("prefill-trtllm", name, "NHD").named
+        with pytest.raises(UsageError, match=f"^{name} NHD: mine .*, e.g. {name} NHD HND$"):
+            StudyRequest.of(study, named, is_quick=False, is_exhaustive=False)
 
 
 def test_one_side_of_a_contrast_is_refused_by_the_name_and_the_word_that_were_typed() -> None:
