@@ -17,7 +17,7 @@ from attnbench.running.session import Command, session
 from attnbench.running.workers import WorkerDied, WorkerTimedOut
 from attnbench.specs.case import Case
 from attnbench.timing.sentinels import Sentinels
-from tests.stored_results import CPU, ENVIRONMENT
+from tests.stored_results import CPU, ENVIRONMENT, SOURCE
 
 
 def right(job: Job) -> Outcome:
@@ -44,7 +44,7 @@ class FakeDevice:
     does: Mapping[str, Does] = field(default_factory=dict)  # by backend
     machine: Machine = CPU
     environment: Environment = ENVIRONMENT
-    source: Source | None = None
+    source: Source | None = SOURCE  # of a library that is installed from a checkout
     ctrl_c: float | None = None  # at this second of its clock
     has_sentinels: bool = True
     clock: float = 0.0  # seconds

@@ -247,7 +247,10 @@ def test_dry_run_measures_nothing(attnbench: Attnbench, tmp_path: Path) -> None:
             "Error: Invalid value for '--device': --device 'tpu' names no device; accepted are "
             "auto, cpu, cuda and cuda:N, e.g. --device cuda:0",
         ),
-        (["attn", "--timeout", "0"], "Error: Invalid value for '--timeout': '0' is no time limit"),
+        (
+            ["attn", "--timeout", "0"],
+            "Error: Invalid value for '--timeout': '0' is not a time limit",
+        ),
         (["attn", "--tp", "5"], "Error: --tp 5 does not divide 32 query heads"),
         (["attn", "--resume", "x", "--device", "cpu"], "Error: --resume 'x' is no run number"),
         (["attn", "--rounds", "0"], "Error: Invalid value for '--rounds': 0 is not in the range"),
