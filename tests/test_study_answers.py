@@ -22,8 +22,9 @@ from attnbench.errors import UsageError
 from attnbench.records import Outcome, Status
 from attnbench.reporting.ranking import change_with_interval
 from attnbench.specs.case import Case
-from attnbench.studies.analysis import ContrastAnalysis, WinnerAnalysis
+from attnbench.studies.analysis import ContrastAnalysis, OptimumAnalysis, WinnerAnalysis
 from attnbench.studies.answers.contrast import answer as contrast_answer
+from attnbench.studies.answers.optimum import answer as optimum_answer
 from attnbench.studies.answers.winner import answer as winner_answer
 from attnbench.studies.charts import Heat, Lines
 from attnbench.studies.conclusion import Conclusion, conclude, conclusion_text
@@ -244,6 +245,21 @@ def test_an_optimum_tells_the_regret_of_auto_and_a_rule(tmp_path: Path) -> None:
     assert rule is not None
     assert rule.settings[1] != AUTO
     assert rule.ratio == pytest.approx((2 / 3) ** 0.5, rel=0.02)
+
+
+def test_a_regret_below_nothing_is_no_loss(tmp_path: Path) -> None:
+    """One lucky round makes 8 the best, and the rounds that it did not choose take it back."""
+    auto, lucky = (case for case, _ in splits("q1kv1k", {None: 1, 8: 1}))
+    results = {
+        auto: timed(auto, 1e-5, 1e-5, 1e-5),
+        lucky: timed(lucky, 0.9e-5, 1.02e-5, 1.02e-5),
+    }
+    found = optimum_answer(listed(tmp_path, results), OptimumAnalysis("num_splits"), NOISE)
+    assert any(line.endswith("its regret is none in the geometric mean") for line in found.lines)
+    (table,), (chart,) = found.tables, found.charts
+    assert table.columns["auto's regret"][0].startswith("none (-1.3 %")
+    assert isinstance(chart, Heat)
+    assert (chart.texts, chart.values) == ([["8\nno loss"]], [[0.0]])
 
 
 @pytest.mark.parametrize(
