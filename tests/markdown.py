@@ -10,6 +10,8 @@ import yaml
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _INDENTED = re.compile(r"(?:^ {4,}.*\n)+", re.MULTILINE)
 _INLINE = re.compile(r"`([^`]+)`")
+_CELL_END = re.compile(r"(?<!\\)\|")
+_RULE = re.compile(r"^:?-{2,}(:?)$")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _SUBSTITUTION = re.compile(r"\$\(([^()]*)\)")
 _CONTINUED = re.compile(r" *\\\n *")
@@ -83,3 +85,15 @@ def _variables(block: str) -> dict[str, str]:
     """The `env:` of a workflow."""
     page = yaml.safe_load(block)
     return dict(page.get("env", {})) if isinstance(page, dict) else {}
+
+
+def unpadded(text: str) -> str:
+    """Markdown with the cells of its tables without padding, and rules of three dashes."""
+    return "\n".join(map(_unpadded_line, text.split("\n")))
+
+
+def _unpadded_line(line: str) -> str:
+    if not line.startswith("|"):
+        return line
+    cells = (_RULE.sub(r"---\1", cell.strip()) for cell in _CELL_END.split(line)[1:-1])
+    return f"| {' | '.join(cells)} |"

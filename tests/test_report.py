@@ -16,6 +16,7 @@ from attnbench.cli import cli
 from attnbench.db.store import Store
 from attnbench.records import RunStatus
 from attnbench.timing.sentinels import Sentinels
+from tests.markdown import unpadded
 from tests.stored_results import H200, attn, store_run, timed
 
 CASE, OTHER = attn("q512"), attn("q1k", "naive")
@@ -217,7 +218,8 @@ def test_what_is_longer_than_the_terminal_is_paged(rivals: str, tmp_path: Path) 
 
 
 def test_markdown_is_a_table_for_a_pull_request(db: str) -> None:
-    lines = report(db, "--run", "1", "--format", "markdown").stdout.splitlines()
+    markdown = report(db, "--run", "1", "--format", "markdown").stdout
+    lines = unpadded(markdown).splitlines()
     assert '**run 1 "main": attn on Intel Xeon, 2 cores; timer cpu, cache cold; 1 round**' in lines
     assert "| q512 | 1.00 | 0.1 | 2.15 | 21.0 |" in lines
 

@@ -127,15 +127,12 @@ def find_noise(
     detectable_apart = _detectable(cases, apart, found, margin)
     return [
         GroupNoise(
-            family=group[0],
-            stratum=group[1],
+            *group,
             num_cells=len(members),
             floor=floors[group],
             session_sd=sds[group],
             interleaved=FalseVerdicts(interleaved[group], len(members)),
-            separate=FalseVerdicts(
-                separate[group], sum(len(case.sessions) // 2 for case in members)
-            ),
+            separate=FalseVerdicts(separate[group], sum(len(c.sessions) // 2 for c in members)),
             found_interleaved=_medians(detectable_in_pairs[group]),
             found_separate=_medians(detectable_apart[group]),
         )

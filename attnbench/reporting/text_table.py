@@ -137,10 +137,15 @@ def _rows(columns: Sequence[Column]) -> Iterable[tuple[str, ...]]:
 
 
 def _markdown(columns: Sequence[Column]) -> str:
-    rules = ["---" if column.left else "---:" for column in columns]
-    headers = [column.header.replace("\n", " ") for column in columns]
-    lines = [headers, rules, *([_escaped(text) for text in row] for row in _rows(columns))]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    from tabulate import tabulate
+
+    return tabulate(
+        [[_escaped(text) for text in row] for row in _rows(columns)],
+        [column.header.replace("\n", " ") for column in columns],
+        tablefmt="pipe",
+        colalign=["left" if column.left else "right" for column in columns],
+        disable_numparse=True,
+    )
 
 
 def _escaped(text: str) -> str:
