@@ -1,6 +1,8 @@
 """What a server adds to a batch, held against the installed vLLM where no kernel is launched."""
 
+import importlib.util
 import os
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import Any
 
@@ -13,7 +15,7 @@ from attnbench.kernels.inputs import seeded
 from attnbench.kernels.registry import backends, find
 from attnbench.kernels.vllm.attention_prepared import VllmPrepared
 from attnbench.kernels.vllm.config import LayerConfig, vllm_config
-from attnbench.kernels.vllm.flashinfer_decode import CUBINS_VARIABLE
+from attnbench.kernels.vllm.flashinfer_decode import CUBINS_VARIABLE, decide_as_served
 from attnbench.kernels.vllm.mla_prepared import VllmMlaPrepared
 from attnbench.kernels.vllm.registry import (
     USUAL_BLOCK_SIZE,
@@ -116,13 +118,50 @@ def test_layers_of_several_windows_keep_flash_attention_from_scheduling_ahead(
     assert ready.builder.aot_schedule is False
 
 
-@pytest.mark.usefixtures("unlaunched")
+@pytest.fixture
+def without_cubins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """flashinfer-cubin counts as missing, and there is no network."""
+    from vllm.utils import flashinfer
+
+    installed = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if "cubin" in name else installed(name)
+    )
+    monkeypatch.delattr(flashinfer.requests, "get")
+    answers = (
+        flashinfer.has_flashinfer_cubin,
+        flashinfer.has_nvidia_artifactory,
+        flashinfer.supports_trtllm_attention,
+        decide_as_served,
+    )
+    for each in answers:
+        each.cache_clear()
+    yield
+    for each in answers:
+        each.cache_clear()
+
+
+@pytest.mark.usefixtures("unlaunched", "without_cubins")
 def test_flashinfer_decodes_by_xqa_on_hopper_as_with_its_cubins_installed() -> None:
     ready = prepared(attn("flashinfer"))
     assert ready.resolved["decode_kernel"] == "xqa"
     assert ready.metadata.decode.max_seq_len == LLAMA
     assert ready.metadata.decode.block_tables.shape == (8, LLAMA // 16)
     assert CUBINS_VARIABLE not in os.environ
+
+
+@pytest.mark.usefixtures("without_cubins")
+@pytest.mark.parametrize(("words", "xqa"), [(None, True), ("0", False), ("1", True)])
+def test_the_users_word_on_cubins_stands(
+    monkeypatch: pytest.MonkeyPatch, words: str | None, xqa: bool
+) -> None:
+    from vllm.utils import flashinfer
+
+    if words is not None:
+        monkeypatch.setenv(CUBINS_VARIABLE, words)
+    decide_as_served()
+    assert flashinfer.supports_trtllm_attention(is_prefill=False) is xqa
+    assert flashinfer.supports_trtllm_attention(is_prefill=True) is False
 
 
 @pytest.mark.usefixtures("unlaunched")
@@ -191,13 +230,12 @@ def test_a_bare_mla_decode_is_as_in_earlier_releases() -> None:
     assert ready.metadata[0].decode.block_table.shape == (5, 16)
 
 
-def test_the_context_of_prefills_has_the_workspace_of_a_server() -> None:
-    from vllm.model_executor.layers.attention.mla_attention import MLACommonMetadataBuilder
-
-    backend: Any = find("mla", "flashattn_mla")
-    _, config, page = backend._configured(mla("flashattn_mla", "q16kv90"))
-    assert page == 16
-    assert MLACommonMetadataBuilder.determine_chunked_prefill_workspace_size(config) == 65536
+@pytest.mark.usefixtures("unlaunched")
+@pytest.mark.parametrize(("limit", "tokens"), [(DEEPSEEK, 65536), (1024, 16384)])
+def test_the_context_of_prefills_has_the_workspace_of_a_server(limit: int, tokens: int) -> None:
+    ready = prepared(mla("flashattn_mla", "q600kv700", {"max_model_len": limit}))
+    assert ready.builder.chunked_prefill_workspace_size == tokens
+    assert ready.resolved["block_size"] == 16
 
 
 def test_metadata_take_no_field_that_vllm_does_not_have() -> None:
