@@ -1,12 +1,15 @@
 """How a server runs a batch, as far as vLLM is not needed: graphs, padding, lengths, kernels."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from attnbench.commands.measuring import family_command
+from attnbench.commands.table import read
+from attnbench.families import FAMILIES
 from attnbench.kernels.attn.vllm_flashinfer import VllmFlashInfer
 from attnbench.kernels.base import Refused
 from attnbench.kernels.registry import backends, find
@@ -18,9 +21,20 @@ from attnbench.kernels.vllm.flashinfer_decode import (
 )
 from attnbench.kernels.vllm.served import Served, graph_size
 from attnbench.provenance.machine import Machine
+from attnbench.results.command_line import case_command
+from attnbench.running.cases import cases_for
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case, Value
-from attnbench.specs.shape import AttnShape
+from attnbench.specs.shape import (
+    ATTN_MODELS,
+    MLA_MODELS,
+    MODEL_LENGTHS,
+    AttnShape,
+    MlaShape,
+)
+from attnbench.studies.asking import load_study
+from attnbench.studies.cases import cells_of
+from attnbench.timing.method import Method
 from tests.conftest import small_case
 
 H200 = Machine(kind="cuda", device="cuda:0", name="NVIDIA H200", capability=(9, 0))
@@ -214,3 +228,123 @@ def test_another_decode_kernel_than_a_server_takes_is_never_timed_in_its_place()
         verify_kernel(native, "xqa")
     with pytest.raises(Refused, match="expected vLLM to decode by native, but it would by xqa"):
         verify_kernel(xqa, "native")
+
+
+def asked(family: str, *words: str) -> tuple[Case, ...]:
+    """The cases of a command line, on a GPU."""
+    params = family_command(FAMILIES[family]).make_context(family, list(words)).params
+    options = read(FAMILIES[family].options, params)
+    return cases_for(FAMILIES[family].asked(options), "cuda")
+
+
+def by_backend(cases: tuple[Case, ...]) -> dict[str, dict[str, Value]]:
+    return {each.backend: dict(each.knobs) for each in cases}
+
+
+@pytest.mark.parametrize(
+    ("family", "words", "expected"),
+    [
+        (
+            "attn",
+            "--backend flash flashinfer sdpa",
+            {
+                "flash": {"max_model_len": 131072},
+                "flashinfer": {"max_model_len": 131072},
+                "sdpa": {},
+            },
+        ),
+        ("attn", "--backend sdpa", {"sdpa": {}}),
+        ("attn", "--backend flash --model qwen3-8b", {"flash": {"max_model_len": 40960}}),
+        ("attn", "--backend flash --max-model-len 32k", {"flash": {"max_model_len": 32768}}),
+        ("attn", "--backend flash --max-model-len batch", {"flash": {}}),
+        (
+            "attn",
+            "--backend flash triton --model gpt-oss-120b",
+            {
+                "flash": {"max_model_len": 131072, "mixed_windows": True},
+                "triton": {"max_model_len": 131072},
+            },
+        ),
+        (
+            "attn",
+            "--backend flash --model gpt-oss-120b --max-model-len batch",
+            {"flash": {}},
+        ),
+        (
+            "attn",
+            "--backend triton --no-pad",
+            {"triton": {"max_model_len": 131072, "unpadded": True}},
+        ),
+        (
+            "attn",
+            "--backend flashinfer --decode-kernel native",
+            {"flashinfer": {"max_model_len": 131072, "decode_kernel": "native"}},
+        ),
+        (
+            "attn",
+            "--backend flashinfer --decode-kernel served",
+            {"flashinfer": {"max_model_len": 131072}},
+        ),
+        (
+            "mla",
+            "--backend triton_mla flashmla torch-mha",
+            {
+                "triton_mla": {"max_model_len": 163840},
+                "flashmla": {"max_model_len": 163840},
+                "torch-mha": {},
+            },
+        ),
+    ],
+)
+def test_a_command_asks_vllm_for_the_server_of_its_model(
+    family: str, words: str, expected: dict[str, dict[str, Value]]
+) -> None:
+    assert by_backend(asked(family, *words.split(), "--batch-specs", "8q1kv1k")) == expected
+
+
+def test_a_bare_kernel_is_the_case_of_earlier_releases() -> None:
+    words = "--backend triton_mla --max-model-len batch --batch-specs q1kv9"
+    (bare,) = asked("mla", *words.split())
+    assert bare.canonical().keys() == {"family", "backend", "batch", "dtype"} | {
+        each.name for each in fields(MlaShape)
+    }
+
+
+def test_servers_can_be_swept() -> None:
+    words = "--backend flash --max-model-len 8k 16k batch --batch-specs q1kv9"
+    found = asked("attn", *words.split())
+    assert [each.knob("max_model_len") for each in found] == [8192, 16384, None]
+
+
+def test_a_batch_longer_than_the_models_limit_is_of_a_server_that_allows_it() -> None:
+    words = "--backend flash --model qwen3-8b --batch-specs q1kv9 q1kv64k"
+    found = asked("attn", *words.split())
+    assert [each.knob("max_model_len") for each in found] == [40960, 65536]
+
+
+def test_studies_are_of_a_server_too() -> None:
+    cells = cells_of(load_study("hopper-head-count"), "cuda").cases
+    limits = {each.backend: each.knob("max_model_len") for each in cells}
+    assert limits["flashattn_mla"] == limits["flashmla"] == 163840
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--backend flash --batch-specs 5q1kv9",
+        "--backend flash --batch-specs 5q1kv9 --max-model-len batch",
+        "--backend flash --batch-specs 5q1kv9 --model gpt-oss-120b --no-pad",
+        "--backend flashinfer --batch-specs 5q1kv9 --decode-kernel native",
+        "--backend sdpa --batch-specs 5q1kv9",
+    ],
+)
+def test_repro_asks_for_the_same_server(words: str) -> None:
+    (case,) = asked("attn", *words.split())
+    command = case_command(case, Method("cudagraph").as_facts(), {})
+    assert asked("attn", *command[2:]) == (case,)
+    assert ("--max-model-len" in command) == (case.backend != "sdpa")
+
+
+@pytest.mark.parametrize("models", [ATTN_MODELS, MLA_MODELS], ids=["attn", "mla"])
+def test_the_longest_sequence_of_every_model_is_known(models: dict[str, object]) -> None:
+    assert models.keys() <= MODEL_LENGTHS.keys()

@@ -33,7 +33,7 @@ _WHY = {
     "benchmark": "its settings are options of the command line",
     "head_dim": "of MLA it follows from the rank and the RoPE dims",
     "num_kv_heads": "MLA has one latent head",
-    "max_model_len": "nothing depends on it here",
+    "max_model_len": "--max-model-len names a server's; the suite gives kernels the batch's own",
     "name": "the dims stand in the file",
 }
 _UNKNOWN = "nothing here is like it"

@@ -1,5 +1,6 @@
 """Attention of multi-head, grouped-query and multi-query models over a paged KV cache."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -7,9 +8,17 @@ from attnbench.families.family import Family
 from attnbench.families.options import Common, KvCacheOptions
 from attnbench.options.kinds import Number, Whole, one_of
 from attnbench.options.option import flag, one, several, shared
-from attnbench.specs.case import Layout, Scope
+from attnbench.specs.case import Layout, Scope, Value
 from attnbench.specs.cost import attention_cost
-from attnbench.specs.shape import ATTN_MODELS, AttnShape, attn_shape
+from attnbench.specs.shape import (
+    ATTN_MODELS,
+    MIXED_WINDOWS,
+    MODEL_LENGTHS,
+    AttnShape,
+    attn_shape,
+)
+
+SERVED = "served"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +56,24 @@ class AttnOptions(KvCacheOptions):
         suite=("num_kv_splits", "num_splits"),
         help="Maximum number of KV splits of a FlashAttention 3 decode.  [default: vLLM's]",
     )
+    decode_kernel: tuple[str, ...] = several(
+        one_of(SERVED, "native", "xqa", "trtllm"),
+        "--decode-kernel",
+        metavar="served|native|...",
+        heading="What",
+        knob=True,
+        help="Kernel that vLLM's FlashInfer must decode by: what a stock server takes, "
+        "FlashInfer's own, XQA or trtllm-gen.  [default: served]",
+    )
+    mixed_windows: bool = flag(
+        "--mixed-windows",
+        heading="What",
+        knob=True,
+        help="The model's layers have several windows, so FlashAttention 3 schedules in each "
+        "call.  [default: as the model has it]",
+    )
+    max_model_len: tuple[int | None, ...] = shared(Common, "max_model_len")
+    unpadded: bool = shared(Common, "unpadded")
     model: str = one(
         one_of(*ATTN_MODELS),
         "--model",
@@ -80,6 +107,16 @@ class AttnOptions(KvCacheOptions):
         """The model's, with the dims that are given."""
         dims = {n: getattr(self, n) for n in ("num_q_heads", "num_kv_heads", "head_dim")}
         return attn_shape(self.model, self.tp, **dims)
+
+    def knobs(self) -> dict[str, Sequence[Value | None]]:
+        """The decode kernel that is served is left to vLLM."""
+        kernels = tuple(None if each == SERVED else each for each in self.decode_kernel)
+        return super().knobs() | {"decode_kernel": kernels}
+
+    def served(self) -> dict[str, Value]:
+        """The longest sequence of the model, and whether its windows differ."""
+        mixed = {"mixed_windows": True} if self.model in MIXED_WINDOWS else {}
+        return {"max_model_len": MODEL_LENGTHS[self.model], **mixed}
 
 
 ATTN = Family(

@@ -84,6 +84,7 @@ class Family:
             fields=options.fields(),
             variants=variants or [{}],
             knobs=options.knobs(),
+            served=options.served(),
         )
 
     def words(self, case: Case) -> list[str]:

@@ -11,7 +11,7 @@ from attnbench.options.kinds import Whole, one_of
 from attnbench.options.option import flag, one, several, shared
 from attnbench.specs.case import Scope, TopkPattern, Value
 from attnbench.specs.cost import latent_cost
-from attnbench.specs.shape import MLA_MODELS, MlaShape, mla_shape
+from attnbench.specs.shape import MLA_MODELS, MODEL_LENGTHS, MlaShape, mla_shape
 from attnbench.specs.sparse import PATTERN_ALIASES, PATTERNS
 
 
@@ -74,6 +74,8 @@ class MlaOptions(KvCacheOptions):
         help="kernel: the backend's forward; layer: with the W_UK and W_UV products.  "
         "[default: layer where decode meets prefill, else kernel]",
     )
+    max_model_len: tuple[int | None, ...] = shared(Common, "max_model_len")
+    unpadded: bool = shared(Common, "unpadded")
     model: str = one(
         one_of(*MLA_MODELS),
         "--model",
@@ -93,6 +95,10 @@ class MlaOptions(KvCacheOptions):
         """The model's, with the dims that are given."""
         dims = {each.name: getattr(self, each.name) for each in fields(MlaShape)}
         return mla_shape(self.model, self.tp, **dims)
+
+    def served(self) -> dict[str, Value]:
+        """The longest sequence of the model."""
+        return {"max_model_len": MODEL_LENGTHS[self.model]}
 
     def knobs(self) -> dict[str, Sequence[Value | None]]:
         """With what the backend chooses among the splits, if that is to be compared."""

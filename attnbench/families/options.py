@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from attnbench.options.kinds import Listed, Note, Text, Whole, one_of
-from attnbench.options.option import one, several, shared, table
+from attnbench.options.option import flag, one, several, shared, table
 from attnbench.specs.batch import Batch
 from attnbench.specs.budget import Budget
 from attnbench.specs.case import (
@@ -35,6 +35,11 @@ class Asked:
     fields: Mapping[str, Sequence[Value]] = field(default_factory=dict)  # others of the case
     variants: Sequence[Mapping[str, Value]] = ({},)  # fields whose values go together
     knobs: Mapping[str, Sequence[Value | None]] = field(default_factory=dict)  # None: not given
+    # Knobs of a server: backends that have them take these values unless others are asked for.
+    served: Mapping[str, Value] = field(default_factory=dict)
+
+
+OWN_LENGTHS = "batch"  # in place of a server's
 
 
 def whole_numbers(texts: Sequence[str], _: Note) -> tuple[int, ...]:
@@ -42,9 +47,31 @@ def whole_numbers(texts: Sequence[str], _: Note) -> tuple[int, ...]:
     return tuple(dict.fromkeys(number for text in texts for number in expand_values(text)))
 
 
+def model_lengths(texts: Sequence[str], _: Note) -> tuple[int | None, ...]:
+    """Lengths of lists and sweeps such as 8k..128k:x4, each once; None for `batch`."""
+    named = ([None] if text == OWN_LENGTHS else expand_values(text) for text in texts)
+    return tuple(dict.fromkeys(length for lengths in named for length in lengths))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Common:
     """Options that several families have, each at its place."""
+
+    max_model_len: tuple[int | None, ...] = several(
+        Listed(model_lengths),
+        "--max-model-len",
+        metavar="N|batch...",
+        heading="What",
+        knob=True,
+        help="Longest sequence that vLLM's server allows, for which it captures decodes; "
+        f"{OWN_LENGTHS}: bare kernels, over the batch's own lengths.  [default: the model's]",
+    )
+    unpadded: bool = flag(
+        "--no-pad",
+        heading="What",
+        knob=True,
+        help="Leave decodes as many as they are, instead of as many as vLLM captures.",
+    )
 
     tp: int = one(
         Whole(),
@@ -119,7 +146,11 @@ class FamilyOptions(ABC):
     def knobs(self) -> dict[str, Sequence[Value | None]]:
         """The values asked for of each knob; None leaves it to the backend."""
         named = (name for name, option in table(type(self)).items() if option.knob)
-        return {name: getattr(self, name) for name in named}
+        return {name: _values(getattr(self, name)) for name in named}
+
+    def served(self) -> dict[str, Value]:
+        """The knobs of a server of the model, by name."""
+        return {}
 
     def budget(self) -> Budget | None:
         """The time that all layers of a model may take, where one is given."""

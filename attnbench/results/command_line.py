@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from attnbench.errors import UsageError
 from attnbench.families import family_of
+from attnbench.families.options import OWN_LENGTHS
+from attnbench.kernels.registry import find
 from attnbench.options.option import words
 from attnbench.running.measuring import Measuring
 from attnbench.specs.case import Case
@@ -29,4 +31,20 @@ def case_command(case: Case, method: Mapping[str, object], plan: Mapping[str, ob
     if asked["timer"] == "cpu":
         del asked["timer"]
         asked["device"] = "cpu"
-    return ["attnbench", case.family, *family_of(case).words(case), *words(Measuring, asked)]
+    bare = ["--max-model-len", OWN_LENGTHS] if _is_bare(case) else []
+    return [
+        "attnbench",
+        case.family,
+        *family_of(case).words(case),
+        *bare,
+        *words(Measuring, asked),
+    ]
+
+
+def _is_bare(case: Case) -> bool:
+    """Whether the backend could be of a server, and the case is of none."""
+    try:
+        knobs = find(case.family, case.backend).knobs
+    except UsageError:  # a backend that another attnbench had
+        return False
+    return "max_model_len" in knobs and case.knob("max_model_len") is None

@@ -50,11 +50,32 @@ def cases_for(asked: Asked, device_kind: str) -> tuple[Case, ...]:
         usual = {name: (value,) for name, value in backend.needs.items() if not swept.get(name)}
         given = {name: values for name, values in (swept | usual).items() if values}
         found += [
-            replace(one, backend=backend.name, **_fields(given, chosen, variant))
+            _of_a_server(
+                replace(one, backend=backend.name, **_fields(given, chosen, variant)),
+                backend,
+                asked,
+            )
             for variant in asked.variants
             for chosen in product(*given.values())
         ]
     return by_workload(found)
+
+
+def _of_a_server(case: Case, backend: Backend, asked: Asked) -> Case:
+    """With the knobs of the server that are not asked for; a bare kernel has none.
+
+    A batch of longer requests than the model's is of a server that allows them.
+    """
+    if asked.knobs.get("max_model_len") and case.knob("max_model_len") is None:
+        return case
+    usual = {
+        name: value
+        for name, value in asked.served.items()
+        if name in backend.knobs and not asked.knobs.get(name)
+    }
+    if "max_model_len" in usual:
+        usual["max_model_len"] = max(int(usual["max_model_len"]), case.batch.max_kv_len)
+    return replace(case, knobs=(*case.knobs, *usual.items()))
 
 
 def _fields(

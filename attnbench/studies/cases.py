@@ -9,14 +9,13 @@ from typing import Any
 from attnbench.errors import UsageError
 from attnbench.families import FAMILIES
 from attnbench.families.family import Family
-from attnbench.families.options import Asked
+from attnbench.families.options import Asked, FamilyOptions
 from attnbench.options.kinds import Choice
 from attnbench.options.option import table
 from attnbench.running.cases import cases_for
 from attnbench.running.plan import by_workload
 from attnbench.specs.batch import Batch, BatchSpecError
 from attnbench.specs.case import FLAT_FIELDS, Case
-from attnbench.specs.shape import Shape
 from attnbench.specs.sweep import expand_sweep
 from attnbench.studies.analysis import CrossoverAnalysis
 from attnbench.studies.file import Study, TokenLimits
@@ -70,18 +69,20 @@ def _asked(study: Study, product: Product, batches: list[Batch]) -> Iterator[Ask
     if isinstance(study.analysis, CrossoverAnalysis):
         fields = {"scope": ("layer",)} | fields
     for values in itertools.product(*dims.values()):
+        options = _options(FAMILIES[study.family], dict(zip(dims, values, strict=True)))
         yield Asked(
             family=study.family,
-            shape=_shape(FAMILIES[study.family], dict(zip(dims, values, strict=True))),
+            shape=options.shape(),
             backends=product.backends,
             batches=batches,
             fields=fields,
             knobs=product.knobs,
+            served=options.served(),
         )
 
 
-def _shape(family: Family, dims: Mapping[str, Any]) -> Shape:
-    """The shape that the family's command would take from these options."""
+def _options(family: Family, dims: Mapping[str, Any]) -> FamilyOptions:
+    """The options of the family's command that name a shape."""
     options = table(family.options)
     for name, value in dims.items():
         if name not in options:
@@ -90,7 +91,7 @@ def _shape(family: Family, dims: Mapping[str, Any]) -> Shape:
         if isinstance(kind, Choice) and kind.read(value) is None:
             known = ", ".join(kind.values)
             raise UsageError(f"{name} {value} is of another family; known here are {known}")
-    return family.options(**dims).shape()
+    return family.options(**dims)
 
 
 def _batches(product: Product, limits: TokenLimits, left_out: Counter[str]) -> list[Batch]:
