@@ -32,8 +32,8 @@ from attnbench.specs.shape import (
     AttnShape,
     MlaShape,
 )
-from attnbench.studies.asking import load_study
 from attnbench.studies.cases import cells_of
+from attnbench.studies.request import load_study
 from attnbench.timing.method import Method
 from tests.conftest import small_case
 

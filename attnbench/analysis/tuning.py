@@ -13,6 +13,7 @@ from statistics import fmean
 from attnbench.analysis.series import Series, Times, mean_time
 from attnbench.specs.case import Case, Value
 
+SERVER = ("max_model_len",)  # knobs that say which server a case is of
 Setting = tuple[tuple[str, Value], ...]  # knobs by name; empty where all is left to the backend
 Round = tuple[int | str, int]  # as in Times
 
@@ -48,8 +49,12 @@ class Contender:
 
     @property
     def name(self) -> str:
-        """The backend, its other knobs, and what was chosen for it."""
-        settings = [f"{name} {value}" for name, value in (*self.case.knobs, *self.chosen)]
+        """The backend, its other knobs, and what was chosen for it.
+
+        The server that it runs in is named only where it was chosen.
+        """
+        own = without_knobs(self.case, SERVER).knobs
+        settings = [f"{name} {value}" for name, value in (*own, *self.chosen)]
         beside = [f"{self.case.layout}"] if self.case.layout else []
         return ", ".join([self.case.backend, *beside, *settings])
 
