@@ -166,11 +166,9 @@ def test_requests_longer_than_the_server_allows_are_refused(
     assert refusal == "has a request of 40 tokens, more than --max-model-len 32"
 
 
-def flashinfer(decode_kernel: str | None = None, bare: bool = False, **fields: Any) -> Case:
-    knobs: dict[str, Value] = {} if bare else {"max_model_len": 8192}
-    if decode_kernel is not None:
-        knobs["decode_kernel"] = decode_kernel
-    return replace(small_case("attn", "flashinfer"), knobs=tuple(knobs.items()), **fields)
+def flashinfer(decode_kernel: str | None = "served", **fields: Any) -> Case:
+    knobs = () if decode_kernel is None else (("decode_kernel", decode_kernel),)
+    return replace(small_case("attn", "flashinfer"), knobs=knobs, **fields)
 
 
 @pytest.mark.parametrize(
@@ -178,8 +176,8 @@ def flashinfer(decode_kernel: str | None = None, bare: bool = False, **fields: A
     [
         (flashinfer(), "xqa", "trtllm", "native"),
         (flashinfer("native"), "native", "native", "native"),
-        (flashinfer(bare=True), "native", "native", "native"),
-        (flashinfer("xqa", bare=True), "xqa", "xqa", "xqa"),
+        (flashinfer(None), "native", "native", "native"),
+        (flashinfer("xqa"), "xqa", "xqa", "xqa"),
     ],
 )
 def test_flashinfer_decodes_by_what_a_stock_server_takes_on_that_gpu(
@@ -202,7 +200,7 @@ def test_flashinfer_decodes_by_what_a_stock_server_takes_on_that_gpu(
         (flashinfer(layout="NHD"), B200, "trtllm-gen from HND alone, not --layout NHD"),
         (flashinfer(layout="NHD"), H200, None),
         (flashinfer("native", kv_cache_dtype="fp8_e5m2"), H200, None),
-        (flashinfer(bare=True, softcap=30.0), H200, None),
+        (flashinfer(None, softcap=30.0), H200, None),
         (flashinfer(softcap=30.0), A100, None),
     ],
 )
@@ -249,7 +247,7 @@ def by_backend(cases: tuple[Case, ...]) -> dict[str, dict[str, Value]]:
             "--backend flash flashinfer sdpa",
             {
                 "flash": {"max_model_len": 131072},
-                "flashinfer": {"max_model_len": 131072},
+                "flashinfer": {"max_model_len": 131072, "decode_kernel": "served"},
                 "sdpa": {},
             },
         ),
@@ -267,8 +265,8 @@ def by_backend(cases: tuple[Case, ...]) -> dict[str, dict[str, Value]]:
         ),
         (
             "attn",
-            "--backend flash --model gpt-oss-120b --max-model-len batch",
-            {"flash": {}},
+            "--backend flash flashinfer --model gpt-oss-120b --max-model-len batch",
+            {"flash": {}, "flashinfer": {}},
         ),
         (
             "attn",
@@ -282,8 +280,8 @@ def by_backend(cases: tuple[Case, ...]) -> dict[str, dict[str, Value]]:
         ),
         (
             "attn",
-            "--backend flashinfer --decode-kernel served",
-            {"flashinfer": {"max_model_len": 131072}},
+            "--backend flashinfer --model llama3-8b",
+            {"flashinfer": {"max_model_len": 131072, "decode_kernel": "served"}},
         ),
         (
             "mla",

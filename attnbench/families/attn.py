@@ -1,6 +1,5 @@
 """Attention of multi-head, grouped-query and multi-query models over a paged KV cache."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -17,8 +16,6 @@ from attnbench.specs.shape import (
     AttnShape,
     attn_shape,
 )
-
-SERVED = "served"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +54,7 @@ class AttnOptions(KvCacheOptions):
         help="Maximum number of KV splits of a FlashAttention 3 decode.  [default: vLLM's]",
     )
     decode_kernel: tuple[str, ...] = several(
-        one_of(SERVED, "native", "xqa", "trtllm"),
+        one_of("served", "native", "xqa", "trtllm"),
         "--decode-kernel",
         metavar="served|native|...",
         heading="What",
@@ -108,15 +105,11 @@ class AttnOptions(KvCacheOptions):
         dims = {n: getattr(self, n) for n in ("num_q_heads", "num_kv_heads", "head_dim")}
         return attn_shape(self.model, self.tp, **dims)
 
-    def knobs(self) -> dict[str, Sequence[Value | None]]:
-        """The decode kernel that is served is left to vLLM."""
-        kernels = tuple(None if each == SERVED else each for each in self.decode_kernel)
-        return super().knobs() | {"decode_kernel": kernels}
-
     def served(self) -> dict[str, Value]:
         """The longest sequence of the model, and whether its windows differ."""
         mixed = {"mixed_windows": True} if self.model in MIXED_WINDOWS else {}
-        return {"max_model_len": MODEL_LENGTHS[self.model], **mixed}
+        length = MODEL_LENGTHS[self.model]
+        return {"max_model_len": length, "decode_kernel": "served", **mixed}
 
 
 ATTN = Family(

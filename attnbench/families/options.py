@@ -58,7 +58,7 @@ class Common:
     """Options that several families have, each at its place."""
 
     max_model_len: tuple[int | None, ...] = several(
-        Listed(model_lengths),
+        Listed(model_lengths, lambda length: OWN_LENGTHS if length is None else str(length)),
         "--max-model-len",
         metavar="N|batch...",
         heading="What",

@@ -78,8 +78,8 @@ def stored(named: Named) -> dict[str, object]:
     return {each.option.name.replace("-", "_"): each.plain for each in kept}
 
 
-def _plain(value: object) -> int | float | str:
-    return value if isinstance(value, int | float) else str(value)
+def _plain(value: object) -> int | float | str | None:
+    return value if isinstance(value, int | float | None) else str(value)
 
 
 def one(kind: OptionKind, *names: str, default: object = None, **about: Any) -> Any:

@@ -29,6 +29,7 @@ from attnbench.specs.case import Case, Scope, Value
 from attnbench.specs.shape import AttnShape, MlaShape
 
 LLAMA, DEEPSEEK = 131072, 163840  # their max_model_len
+SERVED = {"decode_kernel": "served"}
 
 
 def attn(backend: str, spec: str = "5q1kv40", knobs: Any = (), **others: Any) -> Case:
@@ -143,7 +144,7 @@ def without_cubins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("unlaunched", "without_cubins")
 def test_flashinfer_decodes_by_xqa_on_hopper_as_with_its_cubins_installed() -> None:
-    ready = prepared(attn("flashinfer"))
+    ready = prepared(attn("flashinfer", knobs=SERVED))
     assert ready.resolved["decode_kernel"] == "xqa"
     assert ready.metadata.decode.max_seq_len == LLAMA
     assert ready.metadata.decode.block_tables.shape == (8, LLAMA // 16)
@@ -166,7 +167,7 @@ def test_the_users_word_on_cubins_stands(
 
 @pytest.mark.usefixtures("unlaunched")
 def test_xqa_takes_queries_of_the_models_dtype_over_an_fp8_cache() -> None:
-    ready = prepared(attn("flashinfer", kv_cache_dtype="fp8"))
+    ready = prepared(attn("flashinfer", knobs=SERVED, kv_cache_dtype="fp8"))
     assert ready.resolved["decode_kernel"] == "xqa"
     assert ready.resolved["query_dtype"] == "bfloat16"
     assert ready.resolved["kv_cache_dtype"] == "float8_e4m3fn"

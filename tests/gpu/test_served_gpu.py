@@ -35,7 +35,8 @@ def machine() -> Machine:
 def case(backend: str, spec: str, knobs: Any = (), **others: Any) -> Case:
     """Of a server; a knob that is None is left out."""
     mla = "mla" in backend
-    knobs = {"max_model_len": DEEPSEEK if mla else LLAMA, **dict(knobs)}
+    usual = {"flashinfer": {"decode_kernel": "served"}}.get(backend, {})
+    knobs = {"max_model_len": DEEPSEEK if mla else LLAMA, **usual, **dict(knobs)}
     shape: Shape = others.pop("shape", MlaShape(16) if mla else AttnShape(8, 2, 128))
     return Case(
         "mla" if mla else "attn",
@@ -197,12 +198,13 @@ def test_flashinfer_is_served_by_xqa_on_hopper(
     assert not kernels or any("kernel_mha" in name for name in kernels)
 
 
-@pytest.mark.parametrize("knobs", [{"decode_kernel": "native"}, {"max_model_len": None}], ids=str)
+@pytest.mark.parametrize("limit", [LLAMA, None], ids=["served", "bare"])
 @pytest.mark.parametrize(("kv_cache_dtype", "kernel"), [("auto", "fa2"), ("fp8", "fa3")])
 def test_flashinfers_native_decode_can_be_had(
-    knobs: dict[str, Any], kv_cache_dtype: str, kernel: str, machine: Machine
+    limit: int | None, kv_cache_dtype: str, kernel: str, machine: Machine
 ) -> None:
     hopper(machine)
+    knobs = {"max_model_len": limit, "decode_kernel": "native"}
     ready, kernels = held(
         case("flashinfer", "5q1kv300", knobs, kv_cache_dtype=kv_cache_dtype), machine
     )

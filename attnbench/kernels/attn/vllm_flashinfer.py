@@ -20,7 +20,7 @@ from attnbench.specs.shape import AttnShape
 
 
 class VllmFlashInfer(VllmAttention):
-    """With `decode_kernel` native it decodes by FlashInfer's own kernels, as bare ones do."""
+    """It decodes by FlashInfer's own kernels unless `decode_kernel` names others."""
 
     name: ClassVar = "flashinfer"
     aliases: ClassVar = ("FLASHINFER",)

@@ -9,7 +9,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from attnbench.kernels.base import Refused
-from attnbench.kernels.vllm.served import max_model_len_of
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape
@@ -22,9 +21,8 @@ XQA_MAX_HEAD_DIM = 256
 
 
 def asked_kernel(case: Case) -> str:
-    """served, native, xqa or trtllm; a bare kernel is native."""
-    usual = "native" if max_model_len_of(case) is None else "served"
-    return str(case.knob("decode_kernel") or usual)
+    """served, native, xqa or trtllm; native where none is named."""
+    return str(case.knob("decode_kernel") or "native")
 
 
 def expected_kernel(asked: str, capability: tuple[int, int] | None) -> str:
