@@ -8,6 +8,7 @@ times within 3 %. Every layer has a KV cache of its own, so each finds it cold, 
 """
 
 import argparse
+import faulthandler
 import json
 import os
 import re
@@ -57,12 +58,15 @@ def main() -> None:
     given = parser.parse_args()
     if given.here:
         (backend,) = given.backends
+        faulthandler.dump_traceback_later(given.timeout, exit=True)  # says where it hangs
         given.output.write_text(json.dumps(measured(backend, given.kv, given.layers)))
         return
-    found = {backend: in_own_process(backend, given) for backend in given.backends}
+    found = {}
+    for backend in given.backends:
+        found[backend] = in_own_process(backend, given)
+        if given.output is not None:  # at once: the next one may take all time that there is
+            given.output.write_text(json.dumps(found, indent=1))
     print(tabulate([line for each in found.items() for line in lines(*each)], headers="keys"))
-    if given.output is not None:
-        given.output.write_text(json.dumps(found, indent=1))
 
 
 def in_own_process(backend: str, given: argparse.Namespace) -> dict[str, Any]:
@@ -71,6 +75,7 @@ def in_own_process(backend: str, given: argparse.Namespace) -> dict[str, Any]:
         result, log = Path(folder, "result.json"), Path(folder, "log")
         command = [sys.executable, __file__, "--here", "--backends", backend, "--kv"]
         command += [*map(str, given.kv), "--layers", str(given.layers), "--output", str(result)]
+        command += ["--timeout", str(given.timeout)]
         started = time.perf_counter()
         try:
             with log.open("w") as text:  # a compiler left behind would hold a pipe open
@@ -79,16 +84,21 @@ def in_own_process(backend: str, given: argparse.Namespace) -> dict[str, Any]:
                     env=os.environ | ENVIRONMENT,
                     stdout=text,
                     stderr=subprocess.STDOUT,
-                    timeout=given.timeout,
-                    check=True,
+                    timeout=given.timeout + 10,
+                    check=False,
                 )
-        except subprocess.SubprocessError as error:
-            last = log.read_text(errors="replace").splitlines()[-15:]
-            print(f"{backend}: {error}", *last, sep="\n    ", flush=True)
-            return {"error": str(error), "log": last}
+        except subprocess.TimeoutExpired as error:
+            print(error)
+        if not result.exists():
+            last = log.read_text(errors="replace").splitlines()[-80:]
+            print(f"{backend} failed:", *last[-15:], sep="\n    ", flush=True)
+            return {"log": last}
         found: dict[str, Any] = json.loads(result.read_text())
     parts = ", ".join(f"{part} {seconds:.1f}" for part, seconds in found["seconds"].items())
-    print(f"{backend}: {time.perf_counter() - started:.1f} s ({parts}) {found['captured']}")
+    print(
+        f"{backend}: {time.perf_counter() - started:.1f} s ({parts}) {found['captured']}",
+        flush=True,
+    )
     return found
 
 
