@@ -1,6 +1,7 @@
 """`attnbench diff --across FIELD`: cases that differ in exactly that field."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from attnbench.cli import cli
 from attnbench.db.store import Store
-from attnbench.specs.case import Case
+from attnbench.specs.case import Case, Value
 from tests.stored_results import Results, attn, cache_write, mla, store_run, timed
 
 ROUNDS = (1e-3, 1.002e-3, 0.998e-3)
@@ -67,6 +68,44 @@ def test_the_values_may_be_chosen_and_turned_round(db: str) -> None:
     assert found["across"] == {"field": "backend", "base": "naive", "head": "sdpa"}
     assert (cell["verdict"], cell["ratio"]) == ("faster", pytest.approx(0.5))
     assert (found["only_in_base"], found["only_in_head"]) == ([], [])
+
+
+def of_a_server(backend: str, **knobs: Value) -> Case:
+    return replace(attn("q512", backend), knobs=tuple(knobs.items()))
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "paired"),
+    [
+        (of_a_server("flash", max_model_len=8192), SDPA, True),
+        (SDPA, of_a_server("flash", max_model_len=8192), True),
+        (
+            of_a_server("flash", max_model_len=8192),
+            of_a_server("flashinfer", max_model_len=8192, decode_kernel="served"),
+            True,
+        ),
+        (
+            of_a_server("flash", max_model_len=8192),
+            of_a_server("triton", max_model_len=16384),
+            False,
+        ),
+        (of_a_server("flash", num_splits=4), SDPA, False),
+    ],
+    ids=lambda value: f"{value.backend} {value.knobs}" if isinstance(value, Case) else str(value),
+)
+def test_what_only_one_of_two_backends_has_of_a_server_keeps_them_from_no_comparison(
+    db: str, base: Case, head: Case, paired: bool
+) -> None:
+    add(db, "one", {base: timed(base, *ROUNDS), head: timed(head, *slower(2))})
+    found = diff(db, f"backend={base.backend}:{head.backend}")
+    assert found.exit_code == (1 if paired else 3)  # slower, or nothing to compare
+
+
+def test_two_lengths_of_a_server_are_compared_with_each_other(db: str) -> None:
+    short, long = (of_a_server("flash", max_model_len=n) for n in (8192, 16384))
+    add(db, "one", {short: timed(short, *ROUNDS), long: timed(long, *slower(2))})
+    found = json.loads(diff(db, "max_model_len=8192:16384", "--format", "json").stdout)
+    assert len(found["cells"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ from attnbench.specs.case import Case, Value, value_text
 
 UNSET = "unset"  # how the value of a field that a case leaves open is written
 
+# Knobs of a server that not every backend has: with another backend one may be missing.
+SERVER_KNOBS = ("decode_kernel", "max_model_len", "mixed_windows")
+
 _SHOWN = 6  # values or fields in a message
 
 
@@ -21,6 +24,13 @@ class Across:
 
     def __str__(self) -> str:
         return f"{self.field} {told(self.base)} -> {told(self.head)}"
+
+
+def same_server(base: Case, head: Case, field: str) -> bool:
+    """Whether the knobs of a server, but for the field, are equal where both cases have them."""
+    names = (name for name in SERVER_KNOBS if name != field)
+    pairs = ((base.knob(name), head.knob(name)) for name in names)
+    return all(None in pair or pair[0] == pair[1] for pair in pairs)
 
 
 def told(value: Value | None) -> str:

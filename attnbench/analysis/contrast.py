@@ -5,10 +5,12 @@ by: tables by what ran, studies by what was asked for, each side tuned where the
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
+from attnbench.analysis.across import SERVER_KNOBS, same_server
 from attnbench.analysis.axes import axis_text
 from attnbench.analysis.compare import compare
 from attnbench.analysis.estimate import ASSUMED_NOISE, Cell, Estimate, Noise, estimate_all
@@ -24,7 +26,7 @@ from attnbench.stats import student
 MIN_CASES = 3
 # Fields that are another's consequence: with another backend these need not be equal.
 _FOLLOWS = {
-    "backend": ("layout", "block_size"),
+    "backend": ("layout", "block_size", *SERVER_KNOBS),
     "query_dtype": ("kv_cache_dtype",),
 }
 
@@ -168,10 +170,15 @@ def _partners(
     found: dict[int, Contender] = {}
     left = list(head)
     for names in ((field,), (field, *_FOLLOWS.get(field, ()))):
-        partners = {_rest(each, names): each for each in reversed(left)}
+        partners = defaultdict[Hashable, list[Contender]](list)
+        for each in left:
+            partners[_rest(each, names)].append(each)
         for each in base:
-            if id(each) not in found and (other := partners.pop(_rest(each, names), None)):
+            others = partners[_rest(each, names)]
+            fitting = (other for other in others if same_server(each.case, other.case, field))
+            if id(each) not in found and (other := next(fitting, None)):
                 found[id(each)] = other
+                others.remove(other)
         taken = set(map(id, found.values()))
         left = [each for each in left if id(each) not in taken]
     return [(each, found[id(each)]) for each in base if id(each) in found]

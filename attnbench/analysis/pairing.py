@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from attnbench.analysis.across import Across, told
+from attnbench.analysis.across import SERVER_KNOBS, Across, same_server, told
 from attnbench.analysis.estimate import Cell
 from attnbench.analysis.series import Series, Times
 
@@ -51,6 +51,17 @@ class Matching:
             [each for each in head if each.case.fields().get(across.field) == across.head],
         )
 
+    @property
+    def of_some_backends(self) -> tuple[str, ...]:
+        """Knobs that the one of two backends may have and the other not."""
+        across = self.across
+        return SERVER_KNOBS if across is not None and across.field == "backend" else ()
+
+    def same_server(self, base: Series, head: Series) -> bool:
+        """Whether their servers' knobs are equal where both have them."""
+        field = "" if self.across is None else self.across.field
+        return same_server(base.case, head.case, field)
+
     def case(self, series: Series, *but: str) -> Hashable:
         """What the cases must share, some more fields apart."""
         names = but if self.across is None else (*but, self.across.field)
@@ -69,20 +80,35 @@ def pair_up(
     """Pairs in the order of the base; what finds no partner with its method is told apart."""
     matching = matching or Matching()
     base, head = matching.sides(base, head)
-    partners = {matching.key(series): series for series in head}
-    matched, lonely = list[Pair](), list[Series]()
-    for each in base:
-        partner = partners.pop(matching.key(each), None)
-        if partner is None:
-            lonely.append(each)
-        else:
-            matched.append(Pair(each, partner))
+    found = _partners(base, head, matching)
+    matched = [Pair(each, found[id(each)]) for each in base if id(each) in found]
     pairs = [pair for pair in matched if not _cache_mismatch(pair)]
     mismatches = [(pair, text) for pair in matched if (text := _cache_mismatch(pair))]
-    left = list(partners.values())
+    taken = set(map(id, found.values()))
+    lonely = [each for each in base if id(each) not in found]
+    left = [each for each in head if id(each) not in taken]
     near, lonely, left = _nearly_paired(lonely, left, matching)
     neighbours, lonely, left = _neighbours(lonely, left, matching)
     return Pairing(pairs, [*mismatches, *near, *neighbours], lonely, left)
+
+
+def _partners(
+    base: Sequence[Series], head: Sequence[Series], matching: Matching
+) -> dict[int, Series]:
+    """By the id of a series of the base its partner; those equal in all else come first."""
+    found = dict[int, Series]()
+    for names in ((), matching.of_some_backends):
+        taken, partners = set(map(id, found.values())), defaultdict[Hashable, list[Series]](list)
+        for each in reversed(head):
+            if id(each) not in taken:
+                partners[matching.key(each, *names)].append(each)
+        for each in base:
+            others = partners[matching.key(each, *names)]
+            fitting = (other for other in others if matching.same_server(each, other))
+            if id(each) not in found and (other := next(fitting, None)):
+                found[id(each)] = other
+                others.remove(other)
+    return found
 
 
 def cell_of(pair: Pair, turns: Mapping[int, str]) -> Cell:
