@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from attnbench.cli import cli
 from attnbench.commands.measuring import read_request
 from attnbench.errors import UsageError
-from attnbench.families import FAMILIES
+from attnbench.families import FAMILIES, SUITE_KNOBS
 from attnbench.families.family import Family
 from attnbench.kernels.registry import backends
 from attnbench.options.kinds import Choice, Number, Whole
@@ -114,11 +114,11 @@ def test_repro_asks_for_what_an_option_of_a_family_asked_for(family: str, line: 
         assert measured_again(case, found) == (case,)
 
 
-def measured_again(case: Case, found: Plan) -> tuple[Case, ...]:
+def measured_again(case: Case, found: Plan, machine: Machine = GPU) -> tuple[Case, ...]:
     """What the command that repro prints for a case measures."""
     name, family, *rest = case_command(case, found.methods[0].as_facts(), found.as_facts())
     assert (name, family) == ("attnbench", case.family)
-    return plan(family, *rest).cases
+    return plan(family, *rest, machine=machine).cases
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -137,6 +137,24 @@ def test_repro_asks_for_what_several_options_asked_for(family: str, data: st.Dat
         assume(False)
     case = data.draw(st.sampled_from(found.cases))
     assert measured_again(case, found) == (case,)
+
+
+@pytest.mark.parametrize(
+    ("line", "machine"),
+    [
+        ("mla --backend torch-absorbed --thresholds 4 --scope kernel", GPU),
+        ("mla --backend flashattn_mla --num-splits 2 --compare-auto", GPU),
+        ("cache-write --kind mla --model glm-5 --kv-cache-dtype fp8_ds_mla", GPU),
+        ("prefill-trtllm --backend torch --quant fp8", GPU),
+        ("prefill-trtllm --backend torch", CPU),
+    ],
+)
+def test_repro_asks_for_what_depends_on_the_device_or_on_other_options(
+    line: str, machine: Machine
+) -> None:
+    found = plan(*line.split(), machine=machine)
+    for case in found.cases:
+        assert measured_again(case, found, machine) == (case,)
 
 
 MEASURING = [line for option in table(Measuring).values() for line in lines(option)]
@@ -294,6 +312,30 @@ def test_a_resumed_run_must_share_what_was_named_but_for_what_changes_no_outcome
 def test_an_option_by_another_name_is_stored_by_its_first() -> None:
     asked = request("prefill-trtllm", "--layout", "NHD", "--iters", "9")
     assert asked.command([]).options == {"kv_layout": ["NHD"], "repeats": 9}
+
+
+def test_the_backends_own_choice_is_compared_with_the_splits_that_were_asked_for() -> None:
+    found = plan("mla", "--backend", "flashattn_mla", "--num-splits", "2", "4", "--compare-auto")
+    assert {case.knob("num_splits") for case in found.cases} == {2, 4, None}
+
+
+def test_timers_and_caches_are_measured_each_with_each() -> None:
+    found = plan("attn", "--mode", "eager", "no_graph", "--verify-timer", "--cache", "both")
+    assert [(each.timer, each.cache) for each in found.methods] == [
+        ("eager", "cold"),
+        ("kernel", "cold"),
+        ("eager", "hot"),
+        ("kernel", "hot"),
+    ]
+
+
+def test_vllms_suite_has_names_of_its_own_for_our_knobs() -> None:
+    assert SUITE_KNOBS == {
+        "num_kv_splits": "num_splits",
+        "num_splits": "num_splits",
+        "prefill_backend": "prefill_backend",
+        "reorder_batch_threshold": "threshold",
+    }
 
 
 def test_limits_are_those_that_were_asked_for() -> None:
