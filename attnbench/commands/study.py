@@ -92,8 +92,9 @@ def run(
 ) -> None:
     """Measure a study's sweep and conclude.
 
-    Every option of the family's own command is an option here too, and goes before the file:
-    --backend, --batch-specs, --rounds, --dry-run, --resume, --db, and so on.
+    The options of the family's own command are options here too and go before the file: --backend,
+    --batch-specs, --rounds, --dry-run, --resume, --db, and so on. One that sets nothing a study
+    sweeps, such as --save-csv, is refused.
     """
     study = load_study(name)
     request = read_request(FAMILIES[study.family], f"study {study.name}", family_options)
