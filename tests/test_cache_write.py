@@ -292,7 +292,7 @@ def test_what_cannot_run_is_refused_in_a_sentence(
             "--model deepseek-v3 is of --kind mla; accepted with --kind kv",
         ),
         ("mla", "llama3-8b", None, "--model llama3-8b is of --kind kv; accepted"),
-        ("mla", None, 8, "--num-heads and --head-size mean nothing to latents"),
+        ("mla", None, 8, "--num-heads and --head-size do not apply to latents"),
     ],
 )
 def test_a_model_of_another_kind_is_an_error(
@@ -349,9 +349,9 @@ def test_latents_of_a_model_within_an_inter_token_latency(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--itl", "10ms"], "--itl needs to know how many layers write"),
+        (["--itl", "10ms"], "--itl needs the number of layers that write"),
         (["--itl", "10", "--model", "llama3-8b"], "'10' is not a duration"),
-        (["--kind", "mla", "--head-size", "64"], "mean nothing to latents"),
+        (["--kind", "mla", "--head-size", "64"], "do not apply to latents"),
     ],
 )
 def test_options_that_mean_nothing_are_errors(
@@ -373,7 +373,7 @@ def test_run_benchmark_gives_seconds() -> None:
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"dtype": "int8"}, UsageError, "dtype 'int8' is unknown; accepted are bf16"),
+        ({"dtype": "int8"}, UsageError, "dtype 'int8' is unknown; accepted are bfloat16"),
         ({"benchmark_mode": "graph"}, UsageError, "benchmark_mode 'graph' is unknown"),
         ({"implementation": "cuda"}, BenchmarkFailed, "refused: needs an NVIDIA GPU"),
         ({"num_blocks": 1}, BenchmarkFailed, "refused: --num-blocks 1 of 16 tokens are too few"),

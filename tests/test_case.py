@@ -119,7 +119,7 @@ def test_a_model_gives_the_heads_of_one_rank(shape: object, expected: object) ->
     [
         (
             lambda: AttnShape(6, 4, 64),
-            "--num-q-heads 6 is no multiple of --num-kv-heads 4: every KV head serves the same "
+            "--num-q-heads 6 is not a multiple of --num-kv-heads 4: every KV head serves the same "
             "number of query heads, e.g. --num-q-heads 32 --num-kv-heads 8",
         ),
         (

@@ -143,7 +143,7 @@ def test_what_has_no_counterpart_is_listed_with_its_row(tmp_path: Path) -> None:
     assert "not imported, row 3: median_time is '0.0', no time" in lines
     assert "not imported, row 4: " in lines
     assert "row 5: values of another head size than keys have no counterpart" in lines
-    assert "row 7: --num-q-heads 32 is no multiple of --num-kv-heads 5" in lines
+    assert "row 7: --num-q-heads 32 is not a multiple of --num-kv-heads 5" in lines
 
 
 def test_a_failure_there_is_a_failure_here(tmp_path: Path) -> None:

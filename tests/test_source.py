@@ -268,6 +268,6 @@ def test_a_source_that_is_no_tree_is_refused_with_an_example(tmp_path: Path, nam
     with pytest.raises(UsageError) as refusal:
         read_source(path)
     assert str(refusal.value) == (
-        f"--source {path}: found no git tree with a commit there (try: git -C {path} log -1); "
-        "it takes a checkout of the code under test, e.g. --source ~/vllm"
+        f"--source {path}: not in a git tree with a commit (try: git -C {path} log -1); "
+        "expected a checkout of the code under test, e.g. --source ~/vllm"
     )

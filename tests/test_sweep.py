@@ -199,11 +199,11 @@ def test_a_spec_without_braces_is_refused_as_itself() -> None:
     assert str(expanded.value) == str(parsed.value)
 
 
-def test_too_many_requests_in_all_are_refused() -> None:
+def test_too_many_requests_together_are_refused() -> None:
     with pytest.raises(BatchSpecError) as refusal:
         expand_sweeps(["q1", "1000000q{1..20}"])
     assert str(refusal.value) == (
-        "'1000000q{1..20}' brings the batches to over 10000000 requests in all; fewer or smaller "
+        "'1000000q{1..20}' brings the batches to over 10000000 requests; fewer or smaller "
         "batches are accepted, e.g. {1..64:x2}q1kv1k"
     )
 

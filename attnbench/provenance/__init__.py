@@ -2,5 +2,5 @@
 
 from typing import TypeAlias
 
-# What JSON can hold: facts come back from a worker or a database equal to what went in.
+# The values of JSON: facts return unchanged from a worker or a database.
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"

@@ -1,4 +1,4 @@
-"""The software that a measurement ran on."""
+"""The software of a measurement."""
 
 import os
 import platform
@@ -33,7 +33,7 @@ _VARIABLES = (
     "ATTNBENCH_",
 )
 _SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
-_NO_INFLUENCE = ("ATTNBENCH_DB",)  # where results go changes none of them
+_NO_INFLUENCE = ("ATTNBENCH_DB",)  # the place of results does not change them
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +46,19 @@ class Component:
 
     @property
     def code(self) -> str:
-        """Which code it is, where the version does not tell."""
+        """The code it was built from, which the version may not identify."""
         commit = self.commit[:9] if self.commit else "no known commit"
         return f"{commit} with uncommitted changes {self.dirty}" if self.dirty else commit
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Python, the packages that kernels come from, and the variables that steer them."""
+    """Python, the packages with the kernels, and the variables that control them."""
 
     python: str
     cuda: str | None = None  # that PyTorch was built for
     cudnn: int | None = None  # as cuDNN numbers itself: 91002 is 9.10.2
-    components: Mapping[str, Component] = field(default_factory=dict)  # those installed, by name
+    components: Mapping[str, Component] = field(default_factory=dict)  # by name, if installed
     variables: Mapping[str, str] = field(default_factory=dict)  # of the process environment
 
     @property
@@ -81,7 +81,7 @@ class Environment:
         return cls(**{**facts, "components": components})
 
     def differences(self, other: Self) -> list[str]:
-        """What `other` has otherwise, e.g. "torch 2.11.0+cu130 -> 2.13.0"; empty if nothing."""
+        """The changes from this one to `other`, e.g. "torch 2.11.0+cu130 -> 2.13.0"."""
         return [
             *_changes(self._platform, other._platform, "none"),
             *_component_changes(self.components, other.components),
@@ -104,9 +104,9 @@ def read_environment() -> Environment:
 
 
 def kept_variables(variables: Mapping[str, str], besides: Collection[str] = ()) -> dict[str, str]:
-    """Those variables that may change a result, sorted by name, without any that hold a secret.
+    """The variables that may change a result, sorted by name, without secrets.
 
-    `besides` names more of them that may.
+    `besides` names further ones that may.
     """
     return {
         name: without_credentials(value)
@@ -118,7 +118,7 @@ def kept_variables(variables: Mapping[str, str], besides: Collection[str] = ()) 
 
 
 def read_component(name: str) -> Component | None:
-    """What is installed of that name; None if nothing is."""
+    """The installed package of that name; None if there is none."""
     if (distribution := installed(name)) is None:
         return None
     directory = editable_directory(name)
@@ -130,7 +130,7 @@ def read_component(name: str) -> Component | None:
 def _component_changes(
     before: Mapping[str, Component], after: Mapping[str, Component]
 ) -> list[str]:
-    """By version, or by code where the version is one: a release's commit tells no more."""
+    """By version, or by code if the versions are equal: a release's commit adds nothing."""
     sentences = _changes(_versions(before), _versions(after), "not installed")
     for name in sorted(before.keys() & after.keys()):
         old, new = before[name], after[name]

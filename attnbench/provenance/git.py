@@ -1,4 +1,4 @@
-"""What git says of a directory: the one place that calls it."""
+"""The git state of a directory: the only module that calls git."""
 
 import hashlib
 import os
@@ -12,10 +12,10 @@ from pathlib import Path
 _TIME_LIMIT = 20.0  # seconds for one git command
 # Set inside git's hooks, where they would point every command at the hook's own repository.
 _LOCATION_VARIABLES = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
-# Results are no code: a database in the tree changes with every outcome that a run stores.
+# Results are not code: a database in the tree changes with every outcome that a run stores.
 _DATABASES = ("*attnbench.db*", "*.db", "*.db-wal", "*.db-shm", "*.db-journal")
 _NO_DATABASES = ("--", *(f":(top,exclude){pattern}" for pattern in _DATABASES))
-# A patch in which no setting of the user's hides a change; blob ids stand for binary contents.
+# A patch in which no user setting hides a change; blob ids stand for binary contents.
 _PATCH = ("--full-index", "--no-renames", "--no-color", "--no-ext-diff", "--no-textconv")
 _LARGE_FILE = 2**20  # bytes
 _MANY_FILES = 2000
@@ -23,13 +23,13 @@ _MANY_FILES = 2000
 
 @dataclass(frozen=True, slots=True)
 class GitState:
-    """What is checked out in a working tree, with what was changed since."""
+    """The checkout of a working tree and its uncommitted changes."""
 
     path: str  # of the tree's top
     repository: str  # the URL of origin without credentials, else the top directory's name
     branch: str | None  # None when detached
     commit: str  # full hash
-    dirty: str | None  # hash of the uncommitted changes, "unknown" if git did not tell in time
+    dirty: str | None  # hash of the uncommitted changes, "unknown" if git took too long
     subject: str  # first line of the commit's message
 
 
@@ -56,14 +56,14 @@ def git_state(path: Path) -> GitState | None:
 
 
 def ancestry(path: Path, commits: Iterable[str]) -> list[str] | None:
-    """The commits with ancestors first; None where the tree at `path` lacks any of them."""
+    """The commits with ancestors first; None if the tree at `path` lacks any of them."""
     wanted = dict.fromkeys(commits)
     listed = _line(path, "rev-list", "--topo-order", "--reverse", *wanted) if wanted else ""
     return None if listed is None else [each for each in listed.split() if each in wanted]
 
 
 def commits_between(path: Path, ancestor: str, commit: str) -> int | None:
-    """How many commits `commit` has that `ancestor` lacks; None where the tree has not both."""
+    """How many commits `commit` has that `ancestor` lacks; None if the tree lacks either."""
     count = _line(path, "rev-list", "--count", f"{ancestor}..{commit}")
     return None if count is None else int(count)
 
@@ -90,12 +90,11 @@ def _uncommitted_changes(top: Path) -> str | None:
 
 
 def _fingerprint(path: Path, may_read: bool) -> bytes:
-    """What tells one state of an untracked file from another.
+    """A fingerprint of an untracked file's state.
 
-    Its contents where it may be source, so that a copy or a touch is no change. Large files are
-    weights, traces and builds, and so are the files of a large untracked tree: reading them could
-    take minutes. Size and time stand for those, which may call equal files different, and never
-    calls different ones equal.
+    Its contents if it may be source: a copy or a touch is not a change. Large files, and files of a
+    large untracked tree, are weights, traces and builds, and reading them could take minutes. Size
+    and time stand for those, which may make equal files differ but never different ones equal.
     """
     try:
         status = path.lstat()
@@ -110,12 +109,12 @@ def _fingerprint(path: Path, may_read: bool) -> bytes:
 
 def _line(path: Path, *arguments: str) -> str | None:
     output = _git(path, *arguments)
-    # What is not UTF-8 could not be stored.
+    # Only UTF-8 can be stored.
     return None if output is None else output.decode(errors="replace").rstrip("\n")
 
 
 def _git(path: Path, *arguments: str) -> bytes | None:
-    """What git prints when run in `path`; None where it fails, is missing or takes too long."""
+    """The output of git run in `path`; None if it fails, is missing or takes too long."""
     variables = {k: v for k, v in os.environ.items() if k not in _LOCATION_VARIABLES}
     try:
         done = subprocess.run(
@@ -123,7 +122,7 @@ def _git(path: Path, *arguments: str) -> bytes | None:
             capture_output=True,
             check=False,
             timeout=_TIME_LIMIT,
-            # git shall only read: the tree belongs to the user, who may be working in it.
+            # Read only: the user may be working in the tree.
             env=variables | {"GIT_OPTIONAL_LOCKS": "0"},
         )
     except (OSError, subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""What the operating system tells of this computer."""
+"""Facts of this computer, from the operating system."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ _CPU0 = Path("/sys/devices/system/cpu/cpu0")
 
 
 def cpu_model() -> str:
-    """The CPU's name, or its architecture where the system names none (Arm, macOS)."""
+    """The CPU's name, or its architecture if the system does not name it (Arm, macOS)."""
     named = re.search(r"^model name\s*:\s*(.+)$", _text("/proc/cpuinfo") or "", re.MULTILINE)
     return named[1].strip() if named else platform.processor() or platform.machine()
 
@@ -38,7 +38,7 @@ def os_name() -> str:
 
 
 def boot_id() -> str | None:
-    """Changes with every boot of the kernel."""
+    """An identifier that changes with every boot of the kernel."""
     return _text("/proc/sys/kernel/random/boot_id")
 
 

@@ -1,4 +1,4 @@
-"""The hardware that a measurement ran on, and how to tell one piece of it from another."""
+"""The hardware of a measurement, and its identity."""
 
 import os
 import platform
@@ -16,9 +16,9 @@ from attnbench.specs.case import Value, content_hash
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """One device and the computer it sits in; None where a fact is unknown or means nothing."""
+    """One device and its computer; None if a fact is unknown or does not apply."""
 
-    kind: str  # cuda or cpu; foreign where another tool measured
+    kind: str  # cuda or cpu; foreign if another tool measured
     device: str  # as PyTorch writes it: cuda:0, cpu
     name: str  # of the GPU, or the CPU's model
     gpu_uuid: str | None = None  # as nvidia-smi prints it
@@ -60,7 +60,7 @@ class Machine:
 
     @property
     def key(self) -> str:
-        """SHA-256 of what identifies this piece of hardware, whatever its driver and settings."""
+        """SHA-256 of the facts that identify this hardware, whatever its driver and settings."""
         facts: dict[str, Value] = {"kind": self.kind, "name": self.name}
         if self.kind == "cuda":
             facts |= {"uuid": self.gpu_uuid or "", "memory": self._memory_gib}
@@ -70,7 +70,7 @@ class Machine:
 
     @property
     def model_key(self) -> str:
-        """SHA-256 of what two cards, or two computers, of one model share."""
+        """SHA-256 of the facts that cards, or computers, of one model share."""
         facts: dict[str, Value] = {"kind": self.kind, "name": self.name}
         if self.kind == "cuda":
             facts |= {"sms": self.sm_count or 0, "bus": self.memory_bus_bits or 0}
@@ -81,7 +81,7 @@ class Machine:
 
     @property
     def _memory_gib(self) -> int:
-        # Whole GiB: drivers differ in the few MiB that they keep for themselves.
+        # Whole GiB: drivers reserve different numbers of MiB.
         return round((self.memory_bytes or 0) / 2**30)
 
     def as_facts(self) -> dict[str, JSON]:
@@ -108,9 +108,9 @@ def read_machine(device: str) -> Machine:
 
 
 def gpus_seen_by_nvml() -> list[str]:
-    """Names of all GPUs in NVML's order, empty without a driver; imports no torch.
+    """Names of all GPUs in NVML's order, empty without a driver; does not import torch.
 
-    NVML ignores CUDA_VISIBLE_DEVICES: what CUDA may use can be fewer, in another order.
+    NVML ignores CUDA_VISIBLE_DEVICES: CUDA may see fewer of them, in another order.
     """
     with opened() as nvml:
         handles = [
@@ -167,6 +167,6 @@ def _host_facts() -> dict[str, Any]:
 
 
 def _short_cpu_name(name: str) -> str:
-    """The maker and model alone: no marks, no clock, no count of cores."""
+    """Maker and model, without trademarks, clock and number of cores."""
     noise = r"\((?:R|TM)\)|\bCPU\b|\bProcessor\b|\b\d+-Core\b|@.*"
     return " ".join(re.sub(noise, " ", name, flags=re.IGNORECASE).split())

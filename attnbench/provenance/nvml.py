@@ -1,4 +1,4 @@
-"""What the driver's management library, NVML, tells of a GPU."""
+"""Facts of a GPU from NVML, the driver's management library."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """A GPU's facts that CUDA does not tell; None where this GPU or its driver does not say."""
+    """A GPU's facts that CUDA does not have; None if the GPU or its driver does not report them."""
 
     gpu_uuid: str  # with its prefix: GPU-..., or MIG-... for an instance
     memory_bus_bits: int | None = None
@@ -26,7 +26,7 @@ class Board:
 
 
 def ask(function: Callable[..., T], *args: object) -> T | None:
-    """What an NVML function answers, None where it cannot: no driver, not supported, no right."""
+    """The result of an NVML function; None without driver, support or permission."""
     import pynvml
 
     try:
@@ -37,7 +37,7 @@ def ask(function: Callable[..., T], *args: object) -> T | None:
 
 @contextmanager
 def opened() -> Iterator[ModuleType]:
-    """The `pynvml` module, initialised; without a driver every question to it has answer None."""
+    """The `pynvml` module, initialised; without a driver `ask` returns None for every function."""
     import pynvml
 
     ask(pynvml.nvmlInit)
@@ -50,7 +50,7 @@ def opened() -> Iterator[ModuleType]:
 def read_board(uuid: str) -> Board:
     """The board whose UUID is `uuid`, as CUDA writes it: without a prefix.
 
-    By UUID since NVML, unlike CUDA, counts GPUs in PCI order and ignores CUDA_VISIBLE_DEVICES.
+    By UUID because NVML, unlike CUDA, counts GPUs in PCI order and ignores CUDA_VISIBLE_DEVICES.
     """
     with opened() as nvml:
         for prefix in ("GPU-", "MIG-"):

@@ -1,4 +1,4 @@
-"""What is recorded of installed packages, read from their files: importing them takes seconds."""
+"""Facts of installed packages, read from their files: importing them takes seconds."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-# Where a package's build wrote the commit that it was built from.
+# Files in which a package's build records its commit.
 _COMMIT_FILES = {
     "torch": "torch/version.py",
     "vllm": "vllm/_version.py",
@@ -25,7 +25,7 @@ def installed(name: str) -> Distribution | None:
     """The distribution of that name, None if there is none.
 
     In a checkout's own directory Python finds its .egg-info first, which does not say that the
-    package is installed from there: a record that says where from goes before one that does not.
+    package is installed from there: a record of the origin goes before one without.
     """
     found = list(distributions(name=name))
     told = (one for one in found if one.read_text("direct_url.json"))
@@ -53,7 +53,7 @@ def recorded_commit(name: str) -> str | None:
 
 
 def _origin(distribution: Distribution) -> dict[str, Any]:
-    """Where it was installed from (PEP 610), empty for an index."""
+    """The origin of its installation (PEP 610), empty for an index."""
     origin: dict[str, Any] = json.loads(distribution.read_text("direct_url.json") or "{}")
     return origin
 

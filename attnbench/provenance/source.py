@@ -1,4 +1,4 @@
-"""The code under test: whose commit a measurement speaks of."""
+"""The code under test, whose commit a measurement is about."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from attnbench.provenance.packages import editable_directory
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A checkout, and how it was found; all but the origin is None when the origin is "none"."""
+    """A checkout and its origin; all else is None if the origin is "none"."""
 
     origin: str  # --source, editable vllm, editable flashinfer-python, working directory, none
     repository: str | None = None  # URL without credentials, or a directory's name
@@ -22,22 +22,22 @@ class Source:
 
 
 def read_source(path: Path | None = None) -> Source:
-    """The tree at `path`, else the first that applies of the origins in their order.
+    """The tree at `path`, else the first origin that applies.
 
-    Raises UsageError if `path` is given and lies in no git tree that has a commit.
+    Raises UsageError if `path` is given but not in a git tree with a commit.
     """
     if path is not None:
         if found := _source("--source", path):
             return found
         raise UsageError(
-            f"--source {path}: found no git tree with a commit there (try: git -C {path} log -1); "
-            "it takes a checkout of the code under test, e.g. --source ~/vllm"
+            f"--source {path}: not in a git tree with a commit (try: git -C {path} log -1); "
+            "expected a checkout of the code under test, e.g. --source ~/vllm"
         )
     return editable_source() or _source("working directory", Path.cwd()) or Source("none")
 
 
 def editable_source() -> Source | None:
-    """The checkout that this environment runs vLLM or FlashInfer from, if it does."""
+    """The checkout that vLLM or FlashInfer is installed from in this environment, if any."""
     for name in ("vllm", "flashinfer-python"):
         directory = editable_directory(name)
         if directory and (found := _source(f"editable {name}", directory)):

@@ -1,4 +1,4 @@
-"""What is asked for, without anything that could run it: pure, and public."""
+"""Batches, shapes, cases and their cost: requests, without the means to run them; all public."""
 
 from attnbench.specs.batch import (
     Batch,

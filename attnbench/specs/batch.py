@@ -19,11 +19,11 @@ __all__ = [
     "parse_batch_spec",
 ]
 
-SPEC_DECODE_MAX = 8  # the most new tokens of a speculative decode, as vLLM's suite counts
+SPEC_DECODE_MAX = 8  # most new tokens of a speculative decode, as in vLLM's suite
 
 
 class Kind(StrEnum):
-    """What a request asks of a backend, in the order in which a batch is described."""
+    """The kinds of requests, in the order in which a batch is described."""
 
     PREFILL = "prefill"
     EXTEND = "extend"
@@ -33,7 +33,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One sequence: `q_len` new tokens of `kv_len` tokens in all; 1 <= q_len <= kv_len.
+    """One sequence: `q_len` new tokens of `kv_len` tokens; 1 <= q_len <= kv_len.
 
     Raises BatchSpecError for other lengths.
     """
@@ -51,12 +51,12 @@ class Request:
 
     @property
     def context_len(self) -> int:
-        """Tokens that stood in the cache before."""
+        """Tokens already in the cache."""
         return self.kv_len - self.q_len
 
     @property
     def is_decode(self) -> bool:
-        """One new token; with no context too."""
+        """One new token, with or without context."""
         return self.q_len == 1
 
     @property
@@ -111,7 +111,7 @@ class Batch:
         return [(sum(1 for _ in equal), request) for request, equal in groupby(self.requests)]
 
     def in_execution_order(self) -> "Batch":
-        """Stably sorted by q_len, so that the requests under any decode threshold stand first."""
+        """Stably sorted by q_len, so requests under any decode threshold come first."""
         return _repeat_each(sorted(self.groups(), key=lambda group: group[1].q_len))
 
     @property
@@ -126,7 +126,7 @@ class Batch:
 
     @property
     def max_q_len(self) -> int:
-        """The most new tokens of a request."""
+        """The largest number of new tokens of a request."""
         return max(request.q_len for request in self)
 
     @property
@@ -136,7 +136,7 @@ class Batch:
 
 
 def parse_batch_spec(text: str, note: Callable[[str], None] | None = None) -> Batch:
-    """The batch of a spec such as `2q2k_32q1kv1k`; the grammar stands in specs/grammar.py.
+    """The batch of a spec such as `2q2k_32q1kv1k`; specs/grammar.py has the grammar.
 
     `note` is called once, with the canonical spec, if a segment has an older spelling. Raises
     BatchSpecError, whose message points at the character.

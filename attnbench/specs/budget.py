@@ -1,4 +1,4 @@
-"""The part of the time between two tokens that the calls of all layers of a model may take."""
+"""Budgets: the time between two tokens, shared by the calls of all layers of a model."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from attnbench.specs.shape import MODEL_LAYERS
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The seconds between two tokens, and the layers that each make one call in them."""
+    """Seconds between two tokens, in which each layer makes one call."""
 
     model: str
     layers: int
@@ -17,15 +17,15 @@ class Budget:
 
 
 def budget_of(model: str | None, seconds: float | None) -> Budget | None:
-    """The budget of a model's layers; None where no latency is given.
+    """The budget of a model's layers; None without `seconds`.
 
-    Raises UsageError where no model is.
+    Raises UsageError for seconds without a model.
     """
     if seconds is None:
         return None
     if model is None:
         raise UsageError(
-            "--itl needs to know how many layers write; name their model, "
+            "--itl needs the number of layers that write; name their model, "
             "e.g. --itl 10ms --model llama3-8b"
         )
     return Budget(model, MODEL_LAYERS[model], seconds)

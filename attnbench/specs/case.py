@@ -1,4 +1,4 @@
-"""A case: everything that was asked for, frozen and hashable. What `diff` pairs."""
+"""A case: everything that was requested, frozen and hashable. `diff` pairs results by it."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ TopkPattern = Literal["random", "window", "prefix"]
 KvData = Literal["random", "zeros"]
 PageOrder = Literal["scattered", "contiguous"]
 
-# What groups rows for best-backend tables: all that is not merely a choice of implementation.
+# Best-backend tables group rows by all fields that are not merely a choice of implementation.
 WORKLOAD_FIELDS = frozenset(
     {"family", "batch", "dtype", "query_dtype", "kv_cache_dtype", "output_dtype", "scope"}
     | {"window", "softcap", "sinks", "index_topk", "topk_pattern", "kv_data", "page_order"}
@@ -30,7 +30,7 @@ WORKLOAD_FIELDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One thing to measure, as requested; what it resolved to stands in the row.
+    """One measurement as requested; its row holds the values it resolved to.
 
     The batch is kept in execution order (decode first), so two spellings of one batch are one
     case. A new field needs a default that keeps today's meaning: defaults are left out of the
@@ -44,25 +44,25 @@ class Case:
     dtype: Dtype  # of q, new k and v, and output
     kv_cache_dtype: KvDtype = "auto"  # auto is dtype
     query_dtype: QueryDtype = "auto"  # of q as the kernel gets it
-    output_dtype: OutputDtype = "auto"  # of what the kernel writes
+    output_dtype: OutputDtype = "auto"  # of the kernel's output
     block_size: int | None = None  # tokens a page; None leaves it to the backend
     layout: Layout | None = None  # None leaves it to the backend
     scope: Scope = "kernel"  # kernel: the backend's forward; layer: all that production runs
-    window: int | None = None  # keys that a query sees, its own among them; None is all
+    window: int | None = None  # keys that a query sees, its own included; None is all
     softcap: float | None = None  # c of scores = c * tanh(scores / c)
-    sinks: bool = False  # a learned logit a head that takes weight and gives no value
-    index_topk: int | None = None  # sparse MLA: keys that a query is sent to
-    topk_pattern: TopkPattern = "random"  # which ones; window is the last
+    sinks: bool = False  # a learned logit per head that takes weight and has no value
+    index_topk: int | None = None  # sparse MLA: keys selected per query
+    topk_pattern: TopkPattern = "random"  # which keys; window is the last ones
     kv_data: KvData = "random"  # of the cache; random is normal
     page_order: PageOrder = "scattered"  # of a request's pages in the pool
-    knobs: tuple[tuple[str, Value], ...] = field(default=())  # what only some backends have
+    knobs: tuple[tuple[str, Value], ...] = field(default=())  # settings of some backends only
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "batch", self.batch.in_execution_order())
         object.__setattr__(self, "knobs", tuple(sorted(self.knobs)))
 
     def knob(self, name: str) -> Value | None:
-        """The value asked for, None where the backend is left to choose."""
+        """The requested value; None leaves it to the backend."""
         return dict(self.knobs).get(name)
 
     def fields(self) -> dict[str, Value | None]:
@@ -75,11 +75,11 @@ class Case:
         return found | {name: getattr(self, name) for name in _DEFAULTS} | dict(self.knobs)
 
     def without(self, *names: str) -> frozenset[tuple[str, Value | None]]:
-        """All fields but `names`: equal for cases that differ in nothing else."""
+        """All fields except `names`: equal for cases that differ only in these."""
         return frozenset(item for item in self.fields().items() if item[0] not in names)
 
     def canonical(self) -> dict[str, Value]:
-        """The fields that are not at their default: what is hashed and stored."""
+        """The fields that are not at their default, as hashed and stored."""
         return {
             name: value
             for name, value in self.fields().items()
@@ -103,7 +103,7 @@ class Case:
 
     @property
     def workload(self) -> dict[str, Value]:
-        """The case without what only chooses an implementation."""
+        """The case without the fields that only choose an implementation."""
         kept = {name: v for name, v in self.canonical().items() if name in WORKLOAD_FIELDS}
         if str(kept.get("kv_cache_dtype", "")).startswith("fp8"):
             kept["kv_cache_dtype"] = "fp8"  # fp8 and fp8_ds_mla are one class
@@ -115,9 +115,9 @@ class Case:
         return content_hash(self.workload)
 
 
-# A table's many rows have few batches.
+# Many rows of a table share few batches.
 _read_batch = lru_cache(maxsize=4096)(parse_batch_spec)
-# The fields of a case that hold one value, beside the batch.
+# The fields of a case that hold one value, apart from the batch.
 FLAT_FIELDS = tuple(f.name for f in fields(Case) if f.name not in ("batch", "shape", "knobs"))
 _DEFAULTS = {
     f.name: f.default for f in fields(Case) if f.name in FLAT_FIELDS and f.default is not MISSING
@@ -126,7 +126,7 @@ _REQUIRED = ("family", "backend", "batch", "dtype")
 
 
 def value_text(value: Value | None, unset: str) -> str:
-    """A field's value as people write it, `unset` for None; YAML and --where write true, false."""
+    """A field's value as users write it, `unset` for None; booleans as in YAML and --where."""
     if value is None:
         return unset
     return str(value).lower() if isinstance(value, bool) else str(value)

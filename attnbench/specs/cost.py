@@ -49,7 +49,7 @@ def causal_pairs(request: Request, window: int | None = None) -> int:
     pairs = request.q_len * (2 * request.kv_len - request.q_len + 1) // 2
     if window is None or window >= request.kv_len:
         return pairs
-    # Keys left of the window: of the last query most, one fewer for each query before it.
+    # Keys left of the window: most for the last query, one fewer for each query before it.
     most = request.kv_len - window
     first = max(0, most - request.q_len)
     return pairs - (most * (most + 1) - first * (first + 1)) // 2
@@ -122,7 +122,7 @@ def attention_cost(case: Case, num_decode: int) -> Cost:
 
 
 def _absorbed(case: Case, requests: tuple[Request, ...]) -> Cost:
-    """MLA decode: one latent KV head of rank + RoPE elements, values the rank alone."""
+    """MLA decode: one latent KV head of rank + RoPE elements; values are the rank's alone."""
     shape = case.shape
     assert isinstance(shape, MlaShape)
     pairs, tokens, kv_tokens = _sums(requests)
@@ -178,7 +178,7 @@ def _up_projected(case: Case, requests: tuple[Request, ...]) -> Cost:
 def write_cost(case: Case, num_decode: int) -> Cost:
     """New values read in the model's dtype, written in the cache's; a slot read for each token.
 
-    Padding of a CUDA graph moves nothing, so that it is no useful work.
+    Padding of a CUDA graph moves nothing and is not useful work.
     """
     tokens = case.batch.num_tokens
     return Cost(

@@ -1,4 +1,4 @@
-"""Names of data types: ours, torch's, and others that people write."""
+"""Names of data types: ours, torch's, and other spellings."""
 
 from collections.abc import Mapping
 from typing import get_args
@@ -22,7 +22,7 @@ ALIASES: Mapping[str, Dtype] = {
     "float": "fp32",
 }
 SPELLINGS: Mapping[str, Dtype] = {**ALIASES, **{ours: ours for ours in DTYPES}}
-# Of a KV cache in fp8, ours by torch's names and by ours.
+# Our names of a KV cache's fp8, by torch's names and by ours.
 _FP8: tuple[KvDtype, ...] = ("fp8_e4m3", "fp8_e5m2")
 FP8_SPELLINGS: Mapping[str, KvDtype] = {
     spelling: ours for ours in _FP8 for spelling in (ours, TORCH_NAMES[ours])

@@ -30,7 +30,7 @@ class Segment:
 
 
 def read_segments(text: str) -> list[Segment]:
-    """The segments of a spec, at most MAX_REQUESTS requests in all; raises BatchSpecError."""
+    """The segments of a spec, at most MAX_REQUESTS requests together; raises BatchSpecError."""
     segments = []
     start, room = 0, MAX_REQUESTS
     for part in text.split("_"):

@@ -14,9 +14,9 @@ def prompt_batches(
 ) -> list[Batch]:
     """A batch of prompts, without context, for each size and longest length.
 
-    `fixed`: all are of the longest length. `random`: one is, and the others are uniform from 1, as
-    in vLLM's benchmark of TRT-LLM; drawn anew from `seed` for each batch, so that a batch is the
-    same whatever others stand beside it.
+    `fixed`: all have the longest length. `random`: one has, and the others are uniform from 1, as
+    in vLLM's benchmark of TRT-LLM; drawn from `seed` again for each batch, so a batch does
+    not depend on the others.
     """
     return [
         Batch(tuple(Request(n, n) for n in _lengths(size, longest, lengths, seed)))

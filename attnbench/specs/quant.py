@@ -1,8 +1,8 @@
-"""Quantisations of a prefill by the names that TRT-LLM's benchmarks give them."""
+"""Quantisations of a prefill by their names in TRT-LLM's benchmarks."""
 
 from attnbench.specs.case import Case, Value
 
-# What each sets of a case: dtypes of q, KV cache and output, where auto is bf16.
+# The dtypes of q, KV cache and output that each sets in a case; auto is bf16.
 QUANTS: dict[str, dict[str, Value]] = {
     "bf16": {"dtype": "bf16"},
     "fp8-qkv": {"dtype": "bf16", "query_dtype": "fp8", "kv_cache_dtype": "fp8"},
@@ -17,7 +17,7 @@ QUANTS: dict[str, dict[str, Value]] = {
 
 
 def quant_of(case: Case) -> str:
-    """The name of what `case` asks for; its dtype where nothing is quantised."""
+    """The name of the case's quantisation; its dtype if nothing is quantised."""
     asked: dict[str, str] = {"query_dtype": case.query_dtype, "kv_cache_dtype": case.kv_cache_dtype}
     asked["output_dtype"] = case.output_dtype
     for name, fields in QUANTS.items():

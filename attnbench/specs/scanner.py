@@ -1,4 +1,4 @@
-"""A position in a text of sizes and keywords, and errors that point a caret at the character."""
+"""A scanner of sizes and keywords, whose errors point a caret at the character."""
 
 import re
 from typing import NoReturn
@@ -7,7 +7,7 @@ from attnbench.errors import UsageError
 
 MAX_SIZE = 1024**3  # far past any real length; keeps every product of two in 64 bits
 
-# ASCII, for else the Kelvin sign would match k and any script's digits would be digits.
+# Without ASCII, IGNORECASE lets the Kelvin sign match k.
 _FLAGS = re.ASCII | re.IGNORECASE
 _FACTORS = {"": 1, "k": 1024, "m": 1024**2}
 _LINE_WIDTH = 90  # columns of the spec that an error shows around its caret
@@ -15,15 +15,15 @@ _QUOTE_WIDTH = 40
 
 
 class BatchSpecError(UsageError, ValueError):
-    """A batch spec or sweep that cannot be read, or lengths that make no batch."""
+    """A batch spec or sweep that cannot be read, or lengths that do not make a batch."""
 
 
 def caret_error(
     text: str, position: int, problem: str, accepted: str, part: str | None = None
 ) -> BatchSpecError:
-    """The error for `text`, of which `part` is at fault; the caret stands under `position`.
+    """The error for `part` of `text`, with the caret under `position`.
 
-    A position of len(text) says that something is missing at the end.
+    A position of len(text) means that something is missing at the end.
     """
     where = "" if part in (None, text) else f" in {quoted(text)}"
     what = quoted(text if part is None else part)
@@ -33,7 +33,7 @@ def caret_error(
 
 
 def quoted(text: str) -> str:
-    """The text in quotes, on one line, cut to a width that a message can hold."""
+    """The text in quotes, on one line, cut to fit a message."""
     shown = _printable(text)
     return f"'{shown}'" if len(shown) <= _QUOTE_WIDTH else f"'{shown[: _QUOTE_WIDTH - 3]}...'"
 
@@ -49,7 +49,7 @@ class Scanner:
         self._last = ""
 
     def accept(self, pattern: str) -> str:
-        """What the pattern matches here, in lower case, and step past it; else ''."""
+        """Step past a match of the pattern and return it in lower case; '' if there is none."""
         found = re.compile(pattern, _FLAGS).match(self.text, self.position, self.end)
         if not found or not found[0]:
             return ""
@@ -76,7 +76,7 @@ class Scanner:
         return size
 
     def finish(self) -> None:
-        """Refuse whatever is left."""
+        """Raise BatchSpecError if any text is left."""
         if self.position < self.end:
             character = quoted(self.text[self.position])
             read = quoted(self.text[self.start : self.position])
@@ -93,11 +93,11 @@ class Scanner:
 
 
 def _whole_number(digits: str, fraction: str, factor: int) -> int | None:
-    """`digits.fraction` x factor, None if not whole; no zeros lead the one or trail the other.
+    """`digits.fraction` x factor, None if not whole; without leading or trailing zeros.
 
-    Both are bounded before int(), which refuses thousands of digits, can see them.
+    Both are bounded before int(), which refuses thousands of digits.
     """
-    if len(fraction) > 20:  # 2^20, the largest factor, makes no more than 20 decimals whole
+    if len(fraction) > 20:  # the largest factor, 2^20, makes at most 20 decimals whole
         return None
     if len(digits) > len(str(MAX_SIZE)):
         return MAX_SIZE + 1
@@ -117,5 +117,5 @@ def _picture(text: str, position: int) -> str:
 
 
 def _printable(text: str) -> str:
-    """One column a character in every terminal: what is not printable ASCII is escaped."""
+    """One column per character in every terminal: anything but printable ASCII is escaped."""
     return "".join(c if c.isascii() and c.isprintable() else ascii(c)[1:-1] for c in text)

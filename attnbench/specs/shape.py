@@ -1,4 +1,4 @@
-"""The shapes of one layer's attention, and the models that people ask for by name."""
+"""The shapes of one layer's attention, and models by name."""
 
 from dataclasses import asdict, dataclass, fields
 
@@ -33,18 +33,18 @@ class AttnShape:
         _require_positive(self)
         if self.num_q_heads % self.num_kv_heads:
             raise UsageError(
-                f"--num-q-heads {self.num_q_heads} is no multiple of --num-kv-heads "
+                f"--num-q-heads {self.num_q_heads} is not a multiple of --num-kv-heads "
                 f"{self.num_kv_heads}: every KV head serves the same number of query heads, "
                 "e.g. --num-q-heads 32 --num-kv-heads 8"
             )
 
     def sharded(self, tp: int) -> "AttnShape":
-        """What one of `tp` tensor-parallel ranks holds; KV heads are replicated past one a rank."""
+        """The shape on one of `tp` tensor-parallel ranks; each holds at least one KV head."""
         _require_divisible(self.num_q_heads, tp)
         return AttnShape(self.num_q_heads // tp, max(1, self.num_kv_heads // tp), self.head_dim)
 
     def for_cache_write(self) -> "AttnShape":
-        """The shape of a KV write, which knows no query heads: one shape, one case."""
+        """The shape of a KV write, which has no query heads: one shape, one case."""
         return AttnShape(self.num_kv_heads, self.num_kv_heads, self.head_dim)
 
 
@@ -72,12 +72,12 @@ class MlaShape:
         return self.qk_nope_head_dim + self.qk_rope_head_dim
 
     def sharded(self, tp: int) -> "MlaShape":
-        """What one of `tp` tensor-parallel ranks holds: its heads, and the whole latent."""
+        """The shape on one of `tp` tensor-parallel ranks: its heads, and the whole latent."""
         _require_divisible(self.num_q_heads, tp)
         return MlaShape(**asdict(self) | {"num_q_heads": self.num_q_heads // tp})
 
     def for_cache_write(self) -> "MlaShape":
-        """The shape of a latent's write, which knows no heads: as absorbed attention sees it."""
+        """The shape of a latent's write, which has no heads: as absorbed attention sees it."""
         rank = self.kv_lora_rank
         return MlaShape(1, rank, rank, self.qk_rope_head_dim, rank)
 
@@ -116,7 +116,7 @@ MODEL_LAYERS = {
     "glm-5": 78,
 }
 
-# The longest sequence that a server of them allows unless it is told otherwise, of the same
+# The longest sequence that a server of them allows by default, of the same
 # configurations: max_position_embeddings, which already includes the scaling of RoPE. kimi-k2 is
 # the release of September 2025; the first one had 131072.
 MODEL_LENGTHS = {
@@ -149,9 +149,9 @@ def mla_shape(model: str, tp: int, **dims: int | None) -> MlaShape:
 def write_shape(
     kind: str | None, model: str | None, tp: int, num_heads: int | None, head_size: int | None
 ) -> Shape:
-    """What a cache write of that kind, kv or mla, brings into a layer of a model, or by its dims.
+    """The shape of a cache write of that kind, kv or mla, for a layer of a model or by its dims.
 
-    The kind is the model's, else kv; a model that is not given is the first of its kind's own.
+    The kind defaults to the model's, else kv; the model to the first of the kind.
     """
     of_model = "mla" if model in MLA_MODELS else "kv"
     kind = kind or of_model
@@ -164,7 +164,7 @@ def write_shape(
     if kind == "mla":
         if num_heads is not None or head_size is not None:
             raise UsageError(
-                "--num-heads and --head-size mean nothing to latents, which are those of a model; "
+                "--num-heads and --head-size do not apply to latents, whose size is the model's; "
                 "leave them out, e.g. --kind mla --model deepseek-v3"
             )
         return mla_shape(model or "deepseek-v3", tp).for_cache_write()

@@ -1,4 +1,4 @@
-"""What sparse attention selects: of each query's keys the top k, without replacement."""
+"""The keys that sparse attention selects: the top k of each query, without replacement."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -19,17 +19,17 @@ def pattern_named(spelling: str) -> TopkPattern | None:
 
 
 def selected_pairs(request: Request, topk: int) -> int:
-    """Query-key pairs where each query meets `topk` of the keys it sees, or all of fewer."""
+    """Query-key pairs if each query meets `topk` of the keys it sees, or all if those are fewer."""
     first = request.context_len + 1  # keys that the first query sees
     few = max(0, min(request.kv_len, topk) - first + 1)  # queries that see at most k
     return few * (2 * first + few - 1) // 2 + (request.q_len - few) * topk
 
 
 def gathered_keys(request: Request, topk: int, pattern: str) -> float:
-    """Keys that any query of the request selects, each once: what must be read at least.
+    """Distinct keys that the request's queries select: the least that must be read.
 
     A kernel that shares nothing between queries reads a row for each of `selected_pairs`. For
-    random keys the expected number: a key goes unread if every query that sees it misses it.
+    random keys it is the expected number: a key goes unread if all queries that see it miss it.
     """
     if pattern == "prefix":
         return min(topk, request.kv_len)
@@ -43,7 +43,7 @@ def _distinct(request: Request, topk: int) -> float:
     unread, missed = 0.0, 1.0  # keys; the chance that the queries so far, from the last, miss one
     for seen in range(request.kv_len, request.context_len, -1):
         missed *= max(0.0, 1 - topk / seen)
-        # The query that sees `seen` keys is the first for its last key, and for all before it if
-        # it is the batch's first.
+        # The query that sees `seen` keys is the first to see its last key; the request's first
+        # query is the first to see all of its keys.
         unread += missed * (seen if seen == request.context_len + 1 else 1)
     return request.kv_len - unread

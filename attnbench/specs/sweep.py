@@ -13,7 +13,7 @@ from attnbench.specs.batch import Batch, parse_batch_spec
 from attnbench.specs.scanner import BatchSpecError, Scanner, caret_error, quoted
 
 MAX_EXPANDED = 100_000  # specs of one sweep, or values of one list
-MAX_TOTAL_REQUESTS = 10_000_000  # of all batches of one command: 80 MB
+MAX_TOTAL_REQUESTS = 10_000_000  # over all batches of one command: 80 MB
 
 _ACCEPTED_VALUES = "1,2,4 or 1..16 or 1..16:5 to add 5 or 1k..32k:x2 to double"
 _ACCEPTED = f"braces with {_ACCEPTED_VALUES}, e.g. {{1,2}}q1kv{{1k..32k:x2}}"
@@ -27,9 +27,10 @@ def expand_sweep(text: str, note: Callable[[str], None] | None = None) -> list[B
 def expand_sweeps(texts: Iterable[str], note: Callable[[str], None] | None = None) -> list[Batch]:
     """The batches of all sweeps in order, each a cartesian product, the first braces outermost.
 
-    Batches that execute alike are kept once. `note` is told how many were dropped, and once a
-    sweep of older spellings. Raises BatchSpecError for what cannot be read, for an expanded spec
-    that is no batch, and for more than MAX_EXPANDED specs or MAX_TOTAL_REQUESTS requests.
+    Batches that execute alike are kept once. `note` is called with the number dropped, and once
+    per sweep with older spellings. Raises BatchSpecError for a sweep that cannot be read, for an
+    expanded spec that is not a batch, and for more than MAX_EXPANDED specs or MAX_TOTAL_REQUESTS
+    requests.
     """
     kept: dict[str, Batch] = {}
     dropped: list[str] = []
@@ -44,8 +45,8 @@ def expand_sweeps(texts: Iterable[str], note: Callable[[str], None] | None = Non
             total += len(batch)
             if total > MAX_TOTAL_REQUESTS:
                 raise BatchSpecError(
-                    f"{quoted(text)} brings the batches to over {MAX_TOTAL_REQUESTS} requests "
-                    "in all; fewer or smaller batches are accepted, e.g. {1..64:x2}q1kv1k"
+                    f"{quoted(text)} brings the batches to over {MAX_TOTAL_REQUESTS} requests; "
+                    "fewer or smaller batches are accepted, e.g. {1..64:x2}q1kv1k"
                 )
     if dropped and note:
         note(_dropped_sentence(dropped))
@@ -55,7 +56,7 @@ def expand_sweeps(texts: Iterable[str], note: Callable[[str], None] | None = Non
 def expand_values(text: str) -> list[int]:
     """Whole numbers from 1 such as `1,2,4` or `1..64:x2`, each once, in the order given.
 
-    Raises BatchSpecError for what cannot be read and for more than MAX_EXPANDED values.
+    Raises BatchSpecError for text that cannot be read and for more than MAX_EXPANDED values.
     """
     return list(dict.fromkeys(_read_values(Scanner(text, 0, len(text), _ACCEPTED_VALUES))))
 

@@ -1,1 +1,1 @@
-"""Statistics of samples and rounds, with NumPy and scipy.special alone."""
+"""Statistics of samples and rounds, with only NumPy and scipy.special."""

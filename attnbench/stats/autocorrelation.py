@@ -1,11 +1,11 @@
-"""How much of a series repeats itself, and what it is worth in independent samples."""
+"""The autocorrelation of a series, and its worth in independent samples."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Nearer to 1 the effective number is a guess about a series that never left its starting point.
+# Nearer to 1 the effective number is a guess: the series hardly left its starting point.
 _MAX_CORRELATION = 0.99
 
 
@@ -24,7 +24,7 @@ def lag1(samples: Sequence[float]) -> float:
 
 
 def effective_count(samples: Sequence[float]) -> float:
-    """How many independent samples tell as much of the centre: n (1 - r) / (1 + r).
+    """The number of independent samples that would say as much of the centre: n (1 - r) / (1 + r).
 
     r is `lag1` within 0 to 0.99. The formula is that of a first-order autoregressive series.
     """

@@ -7,7 +7,7 @@ import numpy as np
 
 from attnbench.stats.autocorrelation import effective_count
 
-# Below this not even the smallest and the largest sample enclose the median 95 times in 100.
+# With fewer, even the smallest and the largest sample enclose the median under 95 times in 100.
 _MIN_COUNT = 6
 
 
@@ -17,9 +17,9 @@ def median_interval(
     """A 95 % confidence interval of the median, in the samples' unit.
 
     Its ends are the samples of rank floor(n/2 - 0.98 sqrt(n)) and ceil(1 + n/2 + 0.98 sqrt(n))
-    (Le Boudec 2010, Performance Evaluation, 2.2), the reach stretched by sqrt(n / n_effective). By
-    default n_effective is the count that the samples' autocorrelation leaves. With fewer than 6
-    the interval is their whole range, and even that covers less than 95 %.
+    (Le Boudec 2010, Performance Evaluation, 2.2), the reach stretched by sqrt(n / n_effective).
+    n_effective defaults to the effective count of the samples' autocorrelation. With fewer than
+    6 samples the interval is their whole range, and even that covers less than 95 %.
 
     Raises ValueError for no samples.
     """

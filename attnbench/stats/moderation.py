@@ -14,7 +14,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class VariancePrior:
-    """What the other cells say of a variance: its value, worth `df` degrees of freedom.
+    """A variance as estimated from the other cells, worth `df` degrees of freedom.
 
     df is real, infinite where the cells do not differ; df = 0 says nothing.
     """
@@ -25,7 +25,7 @@ class VariancePrior:
     def posterior(self, variance: float, df: float) -> float:
         """The variance of a cell that measured `variance` on df >= 0 degrees of freedom.
 
-        It has self.df + df of them. Raises ValueError where both are 0.
+        It has self.df + df degrees of freedom. Raises ValueError if both are 0.
         """
         if self.df + df <= 0:
             raise ValueError("neither the cell nor the prior knows a variance")
@@ -35,7 +35,7 @@ class VariancePrior:
 
 
 def fit_prior(variances: Sequence[float], dfs: Sequence[float]) -> VariancePrior:
-    """The prior that sample variances (each > 0, on its own df > 0) seem drawn from.
+    """The prior of sample variances, each > 0 on its own df > 0.
 
     The moments of their logarithms are matched. Raises ValueError for fewer than two, or for a
     variance or df that is not positive.
@@ -48,7 +48,7 @@ def fit_prior(variances: Sequence[float], dfs: Sequence[float]) -> VariancePrior
         raise ValueError("variances and degrees of freedom must be above 0")
     half_dfs = np.asarray(dfs, dtype=np.float64) / 2
     logs = np.log(variances) - special.digamma(half_dfs) + np.log(half_dfs)
-    # How much the true variances differ: what sampling alone does not explain.
+    # The spread of the true variances: the part that sampling alone does not explain.
     excess = float(np.var(logs, ddof=1) - np.mean(special.zeta(2, half_dfs)))
     if excess <= 0:
         return VariancePrior(math.exp(logs.mean()), math.inf)

@@ -1,4 +1,4 @@
-"""Many tests at once: what share of the findings is false."""
+"""Many tests at once: the share of false findings."""
 
 from collections.abc import Sequence
 

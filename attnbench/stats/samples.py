@@ -1,4 +1,4 @@
-"""What samples say of themselves: their spread, outliers, and whether they fall into two groups."""
+"""The spread and outliers of samples, and whether they fall into two groups."""
 
 import math
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ _NORMAL_MEAN = math.sqrt(2 / math.pi)
 
 # The modified z score, 0.6745 |x - median| / MAD, from which a sample is called an outlier.
 _OUTLIER = 10.0
-# The share of outliers that needs no label: a straggler in a hundred is how every machine behaves,
-# and moves no median.
+# The share of outliers without a label: every machine has one straggler in a hundred, which does
+# not move the median.
 _USUAL_OUTLIERS = 0.05
 
 # With fewer samples chance alone leaves such gaps.
 _MIN_COUNT = 20
-# Each group holds at least this part of the samples, and at least 3 of them: two are an accident.
+# Each group holds at least this part of the samples, and at least 3 of them: two may be chance.
 _MIN_SIDE = 0.1
 _MIN_SIDE_COUNT = 3
-# This part of the samples may lie in the gap, or one straggler of many would close it.
+# This part of the samples may lie in the gap; otherwise one straggler of many would close it.
 _IN_GAP = 0.02
 # The gap's least width in standard deviations within the groups, and relative to the median:
 # two modes nearer than half a percent change no conclusion.
@@ -34,8 +34,8 @@ _MIN_RELATIVE_WIDTH = 0.005
 def sample_labels(samples: Sequence[float]) -> tuple[Label, ...]:
     """`outliers`: over 5 % of them are far from all others; `bimodal`: they fall into two groups.
 
-    `samples` in seconds, in any order. Nothing is dropped; how many are far is `outlier_count` of
-    the stored samples.
+    `samples` in seconds, in any order. Nothing is dropped; `outlier_count` of the stored samples
+    is the number that are far.
     """
     found = {
         Label.OUTLIERS: outlier_count(samples) > _USUAL_OUTLIERS * len(samples),
@@ -45,7 +45,7 @@ def sample_labels(samples: Sequence[float]) -> tuple[Label, ...]:
 
 
 def outlier_count(samples: Sequence[float]) -> int:
-    """How many samples have a modified z score above 10 (Iglewicz and Hoaglin 1993)."""
+    """The number of samples with a modified z score above 10 (Iglewicz and Hoaglin 1993)."""
     if len(samples) == 0:
         return 0
     values = np.asarray(samples, dtype=np.float64)
@@ -57,10 +57,10 @@ def is_bimodal(samples: Sequence[float]) -> bool:
     """Whether a gap wider than 3 standard deviations of either side's samples parts the samples.
 
     The usual rule measures the gap in MADs of all samples, and so is blind to two equal groups,
-    whose distance is that MAD itself; here the spread is that about each side's own median. A
-    timer's tick counts as spread, so that neighbouring ticks are no gap. In simulation normal
-    samples are flagged in 0.8 % of cases at n = 20 and under 0.1 % from n = 30; groups of equal
-    size 8 standard deviations apart are found in 90 % or more at any n.
+    whose distance is that MAD itself; here the spread is taken about each side's own median. A
+    timer's tick counts as spread, so neighbouring ticks are not a gap. In simulation normal samples
+    are flagged in 0.8 % of cases at n = 20 and under 0.1 % from n = 30; groups of equal size
+    8 standard deviations apart are found in at least 90 % of cases at any n.
     """
     ordered = np.sort(np.asarray(samples, dtype=np.float64))
     n = len(ordered)
@@ -84,9 +84,9 @@ def is_bimodal(samples: Sequence[float]) -> bool:
 def robust_sd(deviations: NDArray[np.float64]) -> float:
     """The standard deviation of a normal distribution with these deviations from its centre.
 
-    From the median of their sizes (the MAD); from the mean where that is 0, as with a coarse timer
-    that reads more than half of the samples alike. It is 0 only where all deviations are. Raises
-    ValueError for none.
+    From the median of their sizes (the MAD); from the mean if that is 0, as with a coarse timer
+    that reads more than half of the samples alike. 0 only if all deviations are. Raises ValueError
+    for no deviations.
     """
     if len(deviations) == 0:
         raise ValueError("no deviations have no spread")

@@ -1,6 +1,6 @@
 """Student's t distribution with real degrees of freedom `df` > 0; df = inf is the normal.
 
-SciPy loads on the first call, so that `--help` need not wait 0.1 s for it.
+SciPy loads on the first call: `--help` need not wait 0.1 s for it.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""What ran on the GPU and when, by CUPTI: reached through torch.profiler."""
+"""Kernels, copies and memsets of the GPU with their times, from CUPTI through torch.profiler."""
 
 import os
 import threading
@@ -23,7 +23,7 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What one call ran."""
+    """The kernels of one call."""
 
     names: tuple[str, ...]  # of its kernels, each once, in alphabetical order
     span: float  # seconds from the first start to the last end: gaps counted, overlaps once
@@ -39,9 +39,9 @@ class Profile:
 
 
 def recorded(work: Callable[[], object]) -> list[Activity]:
-    """All that ran on the GPU while `work` did and until it was idle, in order of launch.
+    """All GPU activity from the start of `work` until the GPU is idle, in order of launch.
 
-    Raises AttnbenchError where CUPTI records nothing. A graph must have been captured after the
+    Raises AttnbenchError if CUPTI records nothing. A graph must have been captured after the
     first recording of the process: CUPTI may be blind to those captured before it was loaded.
     """
     import torch
@@ -64,7 +64,7 @@ def recorded(work: Callable[[], object]) -> list[Activity]:
     ]
     if not activities:
         raise AttnbenchError(
-            "CUPTI recorded nothing of what the GPU did: another profiler may hold it (nsys, ncu, "
+            "CUPTI recorded no GPU activity: another profiler may hold it (nsys, ncu, "
             "DCGM's profiling metrics), or this PyTorch was built without it; end that profiler, "
             "or time without CUPTI, e.g. --mode cudagraph"
         )
@@ -72,7 +72,7 @@ def recorded(work: Callable[[], object]) -> list[Activity]:
 
 
 def traced() -> bool:
-    """Whether CUPTI is known to be at work: by a recording before, or a tool that CUDA injects.
+    """Whether CUPTI is known to be active: after a recording, or by a tool that CUDA injects.
 
     Nsight Systems is such a tool. Launching is slower then, and a graph begins to run while the
     rest of it is launched.
@@ -81,7 +81,7 @@ def traced() -> bool:
 
 
 def by_marker(activities: Iterable[Activity], marker: str) -> list[list[Activity]]:
-    """The activities that follow each one of the marker's name, without it."""
+    """The activities after each marker of that name, without the marker."""
     groups: list[list[Activity]] = []
     for activity in activities:
         if activity.name == marker:

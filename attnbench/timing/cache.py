@@ -1,7 +1,7 @@
-"""How many working sets keep the last-level cache cold, and what was reached."""
+"""The number of working sets that keeps the last-level cache cold, and the state reached."""
 
-COLD_RATIO = 3.0  # touched bytes over cache bytes from which nothing of a call is left for the next
-MOST_SETS = 512  # of which even the smallest launch still fits one graph
+COLD_RATIO = 3.0  # touched bytes over cache bytes; from here on a call leaves nothing for the next
+MOST_SETS = 512  # even of the smallest launch, this many still fit one graph
 
 
 def sets_for(
@@ -14,7 +14,7 @@ def sets_for(
 ) -> int:
     """The smallest number of sets that is cold, as far as `memory_bytes` allows.
 
-    One set when hot; `asked` is honoured as it stands. `call_bytes` is what one call touches.
+    One set if hot; `asked` is used as given. `call_bytes` are the bytes one call touches.
     """
     if asked is not None or hot:
         return asked or 1
@@ -24,7 +24,7 @@ def sets_for(
 
 
 def footprint_ratio(touched_bytes: float, sets: int, cache_bytes: int | None) -> float | None:
-    """What all sets together touch over the cache; None where its size is not known."""
+    """Bytes that all sets together touch over the cache's size; None if that is not known."""
     return touched_bytes * sets / cache_bytes if cache_bytes else None
 
 

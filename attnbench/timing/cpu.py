@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import cycle
 
-# Calls are batched until a sample is this long, so that reading the timer is nothing beside it.
+# Calls are batched until a sample is this long, which makes reading the timer negligible.
 SAMPLE_SECONDS = 2e-4
 
 
 class CpuClock:
-    """Calls here return when the work is done, so a host timer tells their time."""
+    """Calls on a CPU return when the work is done, so a host timer measures them."""
 
     def __init__(
         self,
@@ -17,7 +17,7 @@ class CpuClock:
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._calls, self._now = cycle(calls), now
-        # The first of the two also loads what a first call loads.
+        # The first of the two also loads code and data.
         estimate = min(self._timed(calls[0]), self._timed(calls[0]))
         self.calls_per_sample = max(1, round(SAMPLE_SECONDS / max(estimate, 1e-9)))
 

@@ -1,7 +1,7 @@
-"""The CUDA clocks: replays of a graph that holds its own events, and single calls between two.
+"""The CUDA clocks: replays of a graph that contains its events, and single calls between events.
 
-Either stands behind a spin kernel that keeps the GPU busy while the host enqueues what is timed, or
-so much of it that the rest stays ahead of the GPU: the time between the events is the device's own.
+Both are enqueued behind a spin kernel that keeps the GPU busy until all timed work is enqueued, or
+enough of it that the rest stays ahead of the GPU: the time between the events is the device's own.
 """
 
 import time
@@ -15,13 +15,13 @@ from attnbench.timing.graph_kernels import kernel_names
 from attnbench.timing.sm_clock import SmClock
 from attnbench.timing.streams import use_streams
 
-GRAPH_SECONDS = 1e-3  # about so long a replay makes the events' half microsecond small
+GRAPH_SECONDS = 1e-3  # about this long a replay makes the events' half microsecond small
 MOST_CALLS = 2048  # launches in a graph
-GRAPH_LAUNCH, CALL_LAUNCH = 3e-5, 1e-4  # seconds, guesses; then it is what was seen
+GRAPH_LAUNCH, CALL_LAUNCH = 3e-5, 1e-4  # seconds: first guesses, replaced by measured ones
 SPIN_MARGIN = 1.5  # spin time over the time that the host needed to enqueue
 LEAST_SPIN, MOST_SPIN = 1e-5, 0.02  # seconds
-MOST_EXPOSED = 0.25  # of the launches, before the median may show it
-# Shares of a replay. Calls are alike, so that a launch of less than the first stays ahead of the
+MOST_EXPOSED = 0.25  # share of the launches; above it the median may show them
+# Shares of a replay. Calls are alike, so a launch of less than the first stays ahead of the
 # GPU from call to call; within one it may fall behind, but by no more than the second. A launch of
 # a little more may come by chance; one of twice as much may show.
 AHEAD, UNEVEN = 0.25, 0.01
@@ -29,10 +29,10 @@ MAY_SHOW = 2
 
 
 class Spin:
-    """A kernel that keeps the GPU busy until enqueueing is over, or as good as."""
+    """A kernel that keeps the GPU busy until enqueueing is done, or nearly done."""
 
     def __init__(self, device: str, enqueueing: float) -> None:
-        """`enqueueing`: the seconds that it is likely to take at first."""
+        """`enqueueing`: a first guess of the seconds that it takes."""
         import torch
 
         use_streams(device)
@@ -42,7 +42,7 @@ class Spin:
         self._launches = self._exposed = 0
 
     def hide(self, enqueue: Callable[[], object], ahead: float = 0.0) -> None:
-        """Enqueue behind the kernel; the next one's length follows from what that took.
+        """Enqueue behind the kernel; the time that takes decides the next spin's length.
 
         `ahead`: seconds within which enqueueing stays ahead of the GPU and needs no hiding. The
         spin's own launch counts: the host may be held up right after it.
@@ -58,7 +58,7 @@ class Spin:
 
     @property
     def labels(self) -> tuple[Label, ...]:
-        """launch_bound where over a quarter of the launches may show: then a median may too."""
+        """launch_bound if over a quarter of the launches may show: then a median may too."""
         return (Label.LAUNCH_BOUND,) if self._exposed > MOST_EXPOSED * self._launches else ()
 
 
@@ -70,7 +70,7 @@ def _spin_for(enqueueing: float, ahead: float) -> float:
 
 @cache
 def _spin_rate(device: str) -> float:
-    """Cycles a second of the spin kernel, measured once: a spin need not be exact."""
+    """Cycles per second of the spin kernel, measured once: a spin need not be exact."""
     import torch
 
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -88,7 +88,7 @@ class GraphClock:
 
     The events are nodes of the graph, before the first call and after the last, and so are the
     stamps of an `sm_clock`, outside the events: enqueueing a sample is one launch. Replays are
-    waited for one by one: enqueueing a graph that still runs may block the host.
+    waited for one by one: enqueueing a graph that is still running may block the host.
     """
 
     def __init__(
@@ -112,13 +112,13 @@ class GraphClock:
                 call()
             self._end.record()
             stamp()
-        self._own = 1 if sm_clock is None else 2  # nodes at each end that belong to no call
+        self._own = 1 if sm_clock is None else 2  # nodes at each end that are not of a call
         self._graph.replay()  # the first brings the graph to the device
         torch.cuda.synchronize()
 
     @cached_property
     def kernels(self) -> tuple[str, ...]:
-        """Names of the kernels that a call runs."""
+        """Names of a call's kernels."""
         return kernel_names(self._graph.raw_cuda_graph(), self.calls_per_sample, self._own)
 
     def sample(self) -> float:
@@ -179,10 +179,10 @@ def _seconds_of(call: Callable[[], object], device: str) -> float:
 
 
 def _nothing() -> None:
-    """The stamp where no SM clock is."""
+    """The stamp without an SM clock."""
 
 
 def calls_in_graph(sets: int, seconds_per_call: float) -> int:
-    """Whole rotations over the sets, about as long as wanted, as many launches as a graph bears."""
+    """Whole rotations over the sets: about GRAPH_SECONDS of calls, at most MOST_CALLS."""
     rotations = max(1, round(GRAPH_SECONDS / max(seconds_per_call * sets, 1e-9)))
     return sets * max(1, min(rotations, MOST_CALLS // sets))

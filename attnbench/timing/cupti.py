@@ -1,6 +1,6 @@
 """The kernel clock: the time of each call's kernels as CUPTI recorded it.
 
-CUPTI reads the device's own clock, so that neither launching nor the cost of an event is in the
+CUPTI reads the device's own clock, so neither launching nor the cost of an event is in the
 time. It makes launching slower, and for the rest of the process a graph begins to run while it is
 still being launched: in that worker nothing else is timed after it (`Method.traces`).
 """
@@ -18,19 +18,19 @@ from attnbench.timing.activity import Activity, Profile, by_marker, recorded
 from attnbench.timing.cuda import MOST_SPIN
 from attnbench.timing.streams import use_streams
 
-SPIN_MARGIN = 2.0  # spin time over the median that enqueueing a call took
-FIRST_SPIN = 2e-4  # seconds; later ones follow from what enqueueing was seen to take
-FASTEST_CLOCK = 2.5e9  # Hz; on a slower one a spin is longer than asked for, which does no harm
+SPIN_MARGIN = 2.0  # spin time over the median time of enqueueing a call
+FIRST_SPIN = 2e-4  # seconds; later ones follow from the measured enqueueing time
+FASTEST_CLOCK = 2.5e9  # Hz; on a slower one a spin is longer than asked for, which is harmless
 BATCH_SECONDS = 0.02  # of calls in one recording, whose own cost is milliseconds
 LEAST_CALLS, MOST_CALLS = 5, 50  # in one recording; more could fill the GPU's queue of launches
 
 
 class CallProfiler:
-    """Records several calls at once, and tells whose kernels are whose.
+    """Records several calls at once and assigns kernels to calls.
 
     Before each call stand a marker, a kernel that no call launches, and a spin that hides the
     call's launching. In order of launch a call's kernels follow its marker, whichever stream they
-    ran on; what was launched before the first marker is nobody's.
+    ran on; activity before the first marker belongs to no call.
     """
 
     def __init__(self, device: str) -> None:
@@ -38,16 +38,16 @@ class CallProfiler:
 
         use_streams(device)
         self._torch = torch
-        with torch.inference_mode(False):  # a tensor that may be changed in that mode and out of it
+        with torch.inference_mode(False):  # changed inside and outside that mode
             self._flag = torch.zeros(1, dtype=torch.int16, device=device)
         self._mark()  # the first launch loads the kernel
         self._marker = recorded(self._mark)[-1].name
-        self.enqueue_seconds = 0.0  # that the host needed for a call of the last recording: median
+        self.enqueue_seconds = 0.0  # of the host per call of the last recording: median
 
     def profile(
         self, calls: Sequence[Callable[[], object]], spin_seconds: float = FIRST_SPIN
     ) -> list[Profile]:
-        """What each call ran, the calls made in this order."""
+        """The profile of each call, the calls made in this order."""
         return [Profile.of(each) for each in self.activities(calls, spin_seconds)]
 
     def activities(
@@ -75,7 +75,7 @@ class CallProfiler:
         return found
 
     def _mark(self) -> None:
-        self._flag.bitwise_not_()  # of int16: no attention kernel is mistaken for it
+        self._flag.bitwise_not_()  # of int16: not mistaken for an attention kernel
 
 
 class KernelClock:
@@ -126,5 +126,5 @@ class KernelClock:
 
 @cache
 def call_profiler(device: str) -> CallProfiler:
-    """The process's one profiler of a device; the first also loads CUPTI."""
+    """The process's only profiler of a device; the first also loads CUPTI."""
     return CallProfiler(device)

@@ -1,6 +1,6 @@
 """The names of the kernels in a captured CUDA graph, as the driver knows them.
 
-Read from the graph's nodes, so that naming what ran costs no profiling and changes no timing.
+Reading them from the graph's nodes needs no profiling and changes no timing.
 """
 
 import ctypes
@@ -11,11 +11,11 @@ OLDEST_DRIVER = 12030  # that knows the names of functions: CUDA 12.3
 
 
 def kernel_names(graph: int, calls: int, own: int) -> tuple[str, ...]:
-    """Names in alphabetical order of the kernels of the first of `calls` equal calls.
+    """Names of the kernels of the first of `calls` equal calls, in alphabetical order.
 
-    `graph` is a cudaGraph_t whose first and last `own` nodes are of no call. Copies and fills are
-    not kernels. Empty where cuda-bindings, which comes with torch for CUDA from 2.11 on, is not
-    installed, or the driver is too old to know names.
+    `graph` is a cudaGraph_t whose first and last `own` nodes are not of a call. Copies and fills
+    are not kernels. Empty if cuda-bindings, which comes with torch for CUDA from 2.11 on, is not
+    installed, or if the driver is too old to know names.
     """
     try:
         from cuda.bindings import driver
@@ -42,10 +42,10 @@ def _name(driver: Any, node: Any) -> str | None:
 
 
 def _answer(result: tuple[Any, ...]) -> Any:
-    """What the driver returned beside its status; RuntimeError for any other than success."""
+    """The driver's result without its status; RuntimeError unless that is success."""
     status, *values = result
     if status != 0:
-        raise RuntimeError(f"the CUDA driver does not tell a graph's kernels: {status!r}")
+        raise RuntimeError(f"the CUDA driver cannot list a graph's kernels: {status!r}")
     return values[0] if len(values) == 1 else values
 
 

@@ -1,9 +1,9 @@
-"""What the GPU did while a case was timed: its clocks, its limits, and who else was on it.
+"""The GPU while a case was timed: its clocks, its limits, and other processes on it.
 
 Read twice, under load: after the warm-up and after the last sample. The clocks are read at once,
-the counters, which take milliseconds, in a thread beside whatever comes next; each reading has the
-time of its counters, since they are shares of the time between the two. Nothing more is read
-between the samples: counters run on by themselves and cannot miss what a look would have to hit.
+the counters, which take milliseconds, in a thread while sampling goes on; each reading has the
+time of its counters, since they are shares of the time between the two. Nothing is read between
+the samples: counters run on by themselves and miss nothing.
 """
 
 import time
@@ -30,7 +30,7 @@ REASONS = {
 }
 OVERHEATED = HW_SLOWDOWN | SW_THERMAL | HW_THERMAL | HW_POWER_BRAKE
 
-POWER_SHARE = 0.05  # of the sampling time at the power cap that is worth a label
+POWER_SHARE = 0.05  # of the sampling time at the power cap; above it a label
 CLOCK_SHIFT = 0.05  # relative, between the first and the last sample
 # Relative, below the highest memory clock; in CUDA's performance state a GeForce stays 2 % below.
 MEMORY_CLOCK_LOSS = 0.05
@@ -39,9 +39,9 @@ ENERGY_WINDOW = 0.5  # seconds; the energy counter moves about ten times a secon
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One look at a GPU; None where this GPU, its driver or a MIG instance does not say.
+    """One reading of a GPU; None if this GPU, its driver or a MIG instance does not report it.
 
-    `processes` counts those that hold a CUDA context on it, this one included.
+    `processes` counts the processes with a CUDA context on it, this one included.
     """
 
     sm_clock_hz: float | None = None
@@ -53,17 +53,17 @@ class Reading:
     watts: float | None = None  # NVML's own average: over a second on most parts
     temperature: float | None = None  # degrees Celsius
     processes: int | None = None
-    counted_at: float | None = None  # seconds of a monotonic clock, as the counters were read
+    counted_at: float | None = None  # monotonic seconds at which the counters were read
     max_memory_clock_hz: float | None = None
 
 
-# Begins to look at the device, told whether to read the energy counter; what it gives waits for
-# the reading.
+# Starts a reading of the device, with its energy counter or without; calling the result waits
+# for it.
 Look = Callable[[bool], Callable[[], Reading]]
 
 
 def unseen(energy: bool) -> Callable[[], Reading]:
-    """The look at a device that tells nothing."""
+    """The reading of a device that reports nothing."""
     return Reading
 
 
@@ -92,7 +92,7 @@ class GpuGuard:
         return counted.result
 
     def _now(self) -> Reading:
-        """What takes microseconds; what changes fastest is read first."""
+        """The facts that take microseconds, the fastest changing first."""
         nvml, gpu = self._nvml, self._gpu
         return Reading(
             sm_clock_hz=_times(ask(nvml.nvmlDeviceGetClockInfo, gpu, nvml.NVML_CLOCK_SM), 1e6),
@@ -122,9 +122,9 @@ class GpuGuard:
         return None if status is None else status.violationTime * 1e-9
 
     def _processes(self) -> int | None:
-        """Distinct PIDs; they may be those of another PID namespace, so only their number tells.
+        """Distinct PIDs; they may be of another PID namespace, so only their number means anything.
 
-        In a container whose driver hides what is outside, the list is short or empty.
+        In a container whose driver hides processes outside it, the list is short or empty.
         """
         found = ask(self._nvml.nvmlDeviceGetComputeRunningProcesses, self._gpu)
         return None if found is None else len({process.pid for process in found})
@@ -133,13 +133,13 @@ class GpuGuard:
 def guard_facts(
     before: Reading, after: Reading, samples_seconds: float
 ) -> tuple[dict[str, float], tuple[Label, ...]]:
-    """The facts by name and the labels that two readings around that many seconds of samples give.
+    """Facts by name and labels, from two readings around that many seconds of samples.
 
     Labels: `power_limited`, at the power cap for over 5 % of the time or at its end; `thermal`,
     slowed by heat or by the board at all; `clock_moved`, an SM clock that ended over 5 % from
     where it began; `memory_clock`, one over 5 % below its highest; `shared_gpu`, another process
-    with a context on the GPU. This process holds one, so a second PID is somebody else, whatever
-    namespace NVML counts in. An idle context counts too: whether it stays idle cannot be known.
+    with a context on the GPU. This process holds one, so a second PID is another process in
+    whatever namespace NVML counts. An idle context counts too: it may not stay idle.
     """
     counted = samples_seconds
     if before.counted_at is not None and after.counted_at is not None:
@@ -167,7 +167,7 @@ def guard_facts(
 
 
 def _labels(before: Reading, after: Reading, power: float, thermal: float) -> tuple[Label, ...]:
-    """Those that hold; power and thermal are the shares of the time spent at each limit."""
+    """The labels that apply; power and thermal are the shares of the time spent at each limit."""
     ended, began = after.event_reasons or 0, before.event_reasons or 0
     labels = {
         Label.POWER_LIMITED: power > POWER_SHARE or bool(ended & SW_POWER_CAP),
@@ -180,7 +180,7 @@ def _labels(before: Reading, after: Reading, power: float, thermal: float) -> tu
 
 
 def _share(before: float | None, after: float | None, seconds: float) -> float | None:
-    """How much a counter moved, per second."""
+    """The change of a counter, per second."""
     if before is None or after is None or seconds <= 0:
         return None
     return (after - before) / seconds

@@ -1,4 +1,4 @@
-"""What a call costs the host: planning it, and enqueueing it, whatever the GPU does meanwhile."""
+"""A call's cost on the host: planning it and enqueueing it, whatever the GPU does meanwhile."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,15 +6,15 @@ from itertools import cycle, islice
 from statistics import median
 
 MOST_CALLS = 200
-BATCH = 20  # calls between two waits, so that the GPU's queue of about 1000 launches never fills
-BUDGET = 0.2  # seconds, after which no other batch is begun
+BATCH = 20  # calls between two waits: the GPU's queue of about 1000 launches never fills
+BUDGET = 0.2  # seconds, after which no further batch begins
 
 
 def enqueue_seconds(calls: Sequence[Callable[[], object]]) -> float:
     """Seconds that the host needs for one call on a CUDA device: the median of up to 200.
 
-    The calls rotate over the sets, and the GPU is not waited for within a batch. A kernel whose
-    own time is shorter than this cannot be kept busy without a graph.
+    The calls rotate over the sets, and the GPU is not waited for within a batch. Without a graph,
+    a kernel shorter than this cannot keep the GPU busy.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""When a measurement is warm and when it is enough: policy alone, given a clock."""
+"""The policy of a measurement, given a clock: when it is warm and when there are enough samples."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from attnbench.timing.method import Method
 
 WINDOW = 5  # samples that are compared with the five before
 STEADY = 0.01  # a window within 1 % of the one before is warm
-WARMUP_BUDGET = 0.5  # seconds, beyond which a clock counts as warm whatever it does
+WARMUP_BUDGET = 0.5  # seconds, after which a clock counts as warm in any case
 SUSTAINED_LOAD = 2.0  # seconds of calls before the warm-up, for heat and power to settle
-LOOK_EVERY = 5  # samples between two looks at the interval, which take longer with their number
-MANY, LOOK_SELDOM = 100, 25  # from so many samples on
+LOOK_EVERY = 5  # samples between two checks of the interval, which take longer as samples grow
+MANY, LOOK_SELDOM = 100, 25  # from this many samples on
 
 
 class Clock(Protocol):
@@ -29,13 +29,13 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What a measurement gave; nothing is dropped."""
+    """The samples of a measurement and their circumstances; nothing is dropped."""
 
     values: tuple[float, ...]  # seconds per call, in the order taken
     warmup_calls: int
     warmup_seconds: float
     sampling_seconds: float
-    before: Callable[[], Reading]  # waits for the reading of the device when it was warm
+    before: Callable[[], Reading]  # waits for the device's reading after the warm-up
     after: Callable[[], Reading]  # and after the last sample
     labels: tuple[Label, ...]
 
@@ -90,7 +90,7 @@ def enough(values: list[float], method: Method, elapsed: float) -> bool:
 
 
 def tight(values: list[float], method: Method) -> bool:
-    """The median's 95 % interval is within the half-width wanted."""
+    """Whether the median's 95 % interval is within the half-width wanted."""
     low, high = median_interval(values)
     return (high - low) / 2 <= method.half_width * median(values)
 

@@ -5,7 +5,7 @@ from typing import Literal, NewType, Self
 
 from attnbench.specs.case import Value, content_hash
 
-# By timer, 1 if not named: raised when the same options come to mean another way of timing.
+# By timer, 1 by default: raised when the same options come to mean another way of timing.
 METHOD_VERSIONS = {"cudagraph": 2, "eager": 2, "kernel": 2}
 
 
@@ -20,25 +20,25 @@ Isolation = Literal["none", "rounds"]
 class Method:
     """The timer, the cache state asked for, and when to stop.
 
-    The number of working sets is in no method: it follows from the cache state and the device.
+    The number of working sets is not part of it: it follows from the cache state and the device.
     """
 
     timer: Timer | ForeignTimer
-    cache: CacheAsked = "cold"  # as asked for; the row says what was reached
-    samples: int | None = None  # exactly so many a round, the stopping rule off
-    warmup_calls: int | None = None  # at least so many calls first
+    cache: CacheAsked = "cold"  # as asked for; the row has the state reached
+    samples: int | None = None  # exactly this many per round, without the stopping rule
+    warmup_calls: int | None = None  # at least this many calls
     half_width: float = 0.0025  # of the median's 95 % interval, relative: enough
     min_samples: int = 20
     max_samples: int = 1000
     time_budget: float = 1.0  # seconds of sampling in a round
     regime: Regime = "burst"  # sustained: two seconds of load before the warm-up
     isolate: Isolation = "none"  # rounds: a fresh worker process for each round
-    eager_fallback: bool = False  # time single launches where a graph cannot be captured
+    eager_fallback: bool = False  # time single launches if a graph cannot be captured
 
     def as_facts(self) -> dict[str, Value]:
-        """All that the hash covers, by name; defaults omitted, so that a new one keeps old hashes.
+        """The hashed facts by name; defaults are omitted, so a new field keeps old hashes.
 
-        A default that comes to mean something else raises its timer's METHOD_VERSIONS.
+        If a default changes its meaning, raise METHOD_VERSIONS of its timer.
         """
         chosen: dict[str, Value] = {
             "timer": self.timer,
@@ -56,7 +56,7 @@ class Method:
 
     @property
     def traces(self) -> bool:
-        """Whether CUPTI records. Its process then begins graphs that are still being launched."""
+        """Whether CUPTI records: from then on the process begins graphs while they are launched."""
         return self.timer == "kernel"
 
     @property

@@ -1,4 +1,4 @@
-"""Four simple kernels timed at a run's start and end: what this device reaches, and its drift."""
+"""Four simple kernels timed at a run's start and end, for the device's peak rates and drift."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     import torch
 
 WARMUPS, SAMPLES = 2, 7
-DRIFT = math.log(1.02)  # beyond this two readings of a rate or of a clock are not alike
+DRIFT = math.log(1.02)  # beyond this two readings of a rate or a clock differ
 
 
 @dataclass(frozen=True, slots=True)
 class Sentinels:
     """Rates and floors of one device, measured; the floors are None on a CPU."""
 
-    bytes_per_second: float  # of a copy, what is read and what is written
-    read_bytes_per_second: float  # of a sum, which writes next to nothing
+    bytes_per_second: float  # of a copy: read plus written
+    read_bytes_per_second: float  # of a sum, which writes almost nothing
     flops_per_second: float  # of a matmul: bf16 on a GPU, fp32 on a CPU
     launch_seconds: float | None = None  # an empty kernel's share of a graph of many
     event_seconds: float | None = None  # between two events around one empty kernel
@@ -38,10 +38,10 @@ class Sentinels:
 
 
 def measure_sentinels(device: str) -> Sentinels:
-    """Time them on "cpu" or "cuda:N", in well under a second.
+    """Measure them on "cpu" or "cuda:N", in well under a second.
 
-    GPU: 1 GiB copied and summed, an 8192 cubed matmul of normal random bf16; this takes 2.4 GiB of
-    its memory, given back at the end. CPU: 64 MiB and 1024 cubed in fp32.
+    GPU: 1 GiB copied and summed, an 8192 cubed matmul of normal random bf16, in 2.4 GiB of memory,
+    freed at the end. CPU: 64 MiB and 1024 cubed in fp32.
     """
     import torch
 
@@ -61,7 +61,7 @@ def measure_sentinels(device: str) -> Sentinels:
 def drift(before: Sentinels, after: Sentinels) -> dict[str, float]:
     """ln(after / before) of each rate: 0.01 is 1 % more, for better or worse.
 
-    The floors of launching tell of the process, not of the device (attnbench/timing/streams.py).
+    The launch floors describe the process, not the device (attnbench/timing/streams.py).
     """
     rates = ("bytes_per_second", "read_bytes_per_second", "flops_per_second")
     return {name: math.log(getattr(after, name) / getattr(before, name)) for name in rates}
@@ -71,7 +71,7 @@ def _memory_rates(device: str, size: int) -> tuple[float, float]:
     """Bytes per second of a copy and of a sum of `size` bytes."""
     import torch
 
-    # Filled, since a CPU's untouched pages are all the one page of zeros.
+    # Filled: untouched pages of a CPU are all one page of zeros.
     source = torch.randn(size // 4, device=device)
     target = torch.ones_like(source)
     copy = _seconds(lambda: target.copy_(source), device)
@@ -87,7 +87,7 @@ def _matmul_rate(device: str, side: int, dtype: "torch.dtype") -> float:
 
 
 def _launch_floors(device: str) -> tuple[float, float]:
-    """Seconds of an empty kernel within a graph, and by events around it alone."""
+    """Seconds of an empty kernel within a graph, and of one between two events."""
     import torch
 
     def empty() -> None:

@@ -1,19 +1,19 @@
-"""The SM clock of each sample, from the device itself: NVML's is as old as its last update.
+"""The SM clock of each sample, read on the device: NVML's is as old as its last update.
 
-A one-thread kernel before and one after what is timed read the nanosecond timer and an SM's cycle
-counter; both stand outside the events, so they are in no sample.
+A one-thread kernel before and one after the timed work read the nanosecond timer and an SM's cycle
+counter; both are outside the events, so samples do not include them.
 """
 
 import importlib.util
 from functools import cache, partial
 from typing import Any
 
-CAPACITY = 4096  # stamps that are kept, two a sample; later ones overwrite the first
-SHORTEST = 200e-6  # seconds between two stamps for the timer's step of up to 1 us to be small
+CAPACITY = 4096  # stamps kept, two per sample; later ones overwrite the first
+SHORTEST = 200e-6  # seconds between two stamps: the timer's step of up to 1 us is small beside it
 
 
 class SmClock:
-    """Stamps taken in pairs on one device, and the clock between the two of each.
+    """Stamps taken in pairs on one device, and the clock within each pair.
 
     A stamp is a graph of one kernel, which the host launches in a quarter of the time.
     """
@@ -44,7 +44,7 @@ class SmClock:
         self._graph.replay()
 
     def clocks(self) -> list[float]:
-        """Hz between the stamps of each pair that one SM took, far enough apart; oldest first."""
+        """Hz within each pair of stamps far enough apart and of the same SM; oldest first."""
         taken = int(self._count)
         rows = self._stamps.tolist()
         stamps = [rows[at % CAPACITY] for at in range(max(0, taken - CAPACITY), taken)]
@@ -52,7 +52,7 @@ class SmClock:
 
 
 def between(pairs: list[tuple[list[int], list[int]]]) -> list[float]:
-    """Cycles per second between two stamps (ns, cycles, SM), where one SM took both."""
+    """Cycles per second between the two stamps (ns, cycles, SM) of each pair of one SM."""
     return [
         (after[1] - before[1]) / (after[0] - before[0]) * 1e9
         for before, after in pairs
@@ -62,5 +62,5 @@ def between(pairs: list[tuple[list[int], list[int]]]) -> list[float]:
 
 @cache
 def sm_clock(device: str) -> SmClock | None:
-    """The process's one SM clock of a device; None where Triton is not installed."""
+    """The process's only SM clock of a device; None if Triton is not installed."""
     return SmClock(device) if importlib.util.find_spec("triton") else None
