@@ -135,6 +135,22 @@ def test_backends_are_contrasted_at_the_same_layout_where_both_have_it(tmp_path:
     assert [round(each.comparison.ratio, 3) for each in found] == [3.0, 2.0, 5.0]
 
 
+def test_backends_of_a_server_are_contrasted_at_the_same_length(tmp_path: Path) -> None:
+    cases = [
+        (attn("8q1kv1k", "flash", max_model_len=length), 1e-5 * at)
+        for at, length in ((1, 8192), (2, 16384))
+    ]
+    cases += [
+        (attn("8q1kv1k", "flashinfer", max_model_len=n, decode_kernel="served"), 3e-5 * at)
+        for at, n in ((1, 8192), (2, 16384))
+    ]
+    cases += [(attn("8q1kv1k", "triton", max_model_len=32768), 1e-5)]
+    series = listed(tmp_path, of_each(cases, 1e-9))
+    found = contrast_asked(series, "backend", ("flash", "flashinfer"), NOISE)
+    assert [round(each.comparison.ratio, 3) for each in found] == [3.0, 3.0]
+    assert contrast_asked(series, "backend", ("flash", "triton"), NOISE) == []
+
+
 def test_a_cold_cache_is_not_contrasted_with_a_warm_one(tmp_path: Path) -> None:
     warm, cold = cache_write(64, "NHD"), cache_write(64, "HND")
     results = {
