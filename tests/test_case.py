@@ -68,6 +68,28 @@ def test_the_key_is_what_it_was_when_results_were_first_stored() -> None:
 
 
 @pytest.mark.parametrize(
+    ("family", "fields", "version"),
+    [
+        ("mla", {"scope": "layer"}, 2),  # writes the new latents
+        ("attn", {"scope": "layer", "kv_cache_dtype": "fp8"}, 2),  # quantises queries
+        ("attn", {"scope": "layer"}, 1),
+        ("mla", {"kv_cache_dtype": "fp8"}, 1),
+        ("attn", {}, 1),
+    ],
+)
+def test_a_scope_that_came_to_include_more_is_another_version(
+    family: str, fields: dict[str, object], version: int
+) -> None:
+    case = small_case(family, **fields)  # type: ignore[arg-type]
+    assert case.fields()["scope_version"] == version
+    stored = {n: v for n, v in case.canonical().items() if n != "scope_version"}
+    old = Case.from_canonical(stored)
+    assert (old == case) is (old.key == case.key) is (version == 1)
+    assert (old.workload_key == case.workload_key) is (version == 1)
+    assert old.canonical() == stored
+
+
+@pytest.mark.parametrize(
     ("fields", "same_workload"),
     [
         ({"backend": "sdpa"}, True),

@@ -89,6 +89,35 @@ def test_a_latent_row_has_the_bytes_of_its_format(kv_cache_dtype: str, row: int)
     assert latent_row_bytes(mla("q1kv1k", kv_cache_dtype=kv_cache_dtype)) == row
 
 
+@pytest.mark.parametrize(
+    ("kv", "query"), [("auto", 2), ("fp8", 1), ("fp8_e4m3", 1), ("fp8_ds_mla", 2)]
+)
+def test_absorbed_queries_have_one_byte_over_a_plain_fp8_cache(kv: KvDtype, query: int) -> None:
+    terms = cost(mla("64q1kv1k", kv_cache_dtype=kv), num_decode=64).byte_terms
+    assert terms["q and output"] == 64 * 128 * (576 * query + 512 * 2)
+
+
+@pytest.mark.parametrize(
+    ("case", "num_decode", "context", "row"),
+    [
+        (attn("q2k", scope="layer"), 0, 0, 2 * 8 * 128),
+        (attn("4q1kv1k", scope="layer"), 4, 4 * 1023, 2 * 8 * 128),
+        (attn("4q1kv1k", scope="layer", window=128), 4, 4 * 127, 2 * 8 * 128),
+        (mla("q2k", scope="layer"), 0, 0, 576),
+        (mla("4q1kv1k", scope="layer"), 4, 4 * 1023, 576),
+        (mla("4q1kv1k", scope="layer", index_topk=64), 4, 4 * 63, 576),
+    ],
+)
+def test_the_layer_reads_new_tokens_as_inputs_and_writes_them(
+    case: Case, num_decode: int, context: int, row: int
+) -> None:
+    terms = cost(case, num_decode).byte_terms
+    tokens = case.batch.num_tokens
+    assert terms["new"] == terms["written"] == tokens * row * 2
+    assert terms["slots"] == tokens * 8
+    assert terms.get("kv", 0) + terms.get("latent kv", 0) == context * row * 2
+
+
 def test_the_layer_adds_both_projections_to_a_decode() -> None:
     case = mla("4q1kv1k", scope="layer")
     added = cost(case, 4).flops - cost(mla("4q1kv1k"), 4).flops

@@ -189,6 +189,17 @@ def test_what_is_hashed_leaves_defaults_out_and_the_fields_hold_them() -> None:
     assert case.canonical().items() <= case.fields().items()
 
 
+def test_versions_of_a_scope_are_told_only_where_two_meet() -> None:
+    new = small_case("mla", "torch-mha", scope="layer")
+    old = replace(new, scope_version=1)
+    assert "scope_version" not in Fields.of([new, new]).constant
+    both = Fields.of([old, new])
+    assert [both.describe(case) for case in (old, new)] == [
+        "torch-mha 3q1kv20_2q8, scope_version 1",
+        "torch-mha 3q1kv20_2q8, scope_version 2",
+    ]
+
+
 def test_dims_and_knobs_are_fields() -> None:
     case = small_case(knobs=(("num_splits", 4),))
     found = case.fields()

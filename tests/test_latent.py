@@ -1,6 +1,7 @@
 """The latent cache: its formats, the keys that sparse attention selects, and their cost."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from attnbench.kernels.check import WrongResult, check
 from attnbench.kernels.inputs import page_tables, seeded
 from attnbench.kernels.mla_base.formats import decode, encode
 from attnbench.kernels.mla_base.pool import LatentPool
+from attnbench.kernels.mla_base.prepared import MlaPrepared
 from attnbench.kernels.mla_base.projections import absorb, project_values, up_project
 from attnbench.kernels.mla_base.topk import topk_indices
 from attnbench.kernels.registry import find
@@ -77,6 +79,27 @@ def test_a_mixed_batch_at_scope_kernel_has_both_widths() -> None:
     assert output.shape == (35 * 2, SHAPE.kv_lora_rank)
     assert (output[2 * 2 :, SHAPE.v_head_dim :] == 0).all()
     assert (output[: 2 * 2, SHAPE.v_head_dim :] != 0).any()
+
+
+@pytest.mark.parametrize("backend", ["torch-absorbed", "torch-mha"])
+@pytest.mark.parametrize("kv", ["auto", "fp8", "fp8_ds_mla"])
+def test_a_layer_that_leaves_its_new_latents_unwritten_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, kv: str, backend: str
+) -> None:
+    monkeypatch.setattr(MlaPrepared, "write_latents", lambda *_: None)
+    case = mla("2q5kv21_q33", backend, scope="layer", kv_cache_dtype=kv)
+    with pytest.raises(WrongResult):
+        checked(case)
+
+
+@pytest.mark.parametrize("kv", ["auto", "fp8", "fp8_ds_mla"])
+def test_latents_written_to_slots_of_others_are_noticed(kv: str) -> None:
+    ready: Any = find("mla", "torch-mha").prepare(
+        mla("2q5kv21_q33", scope="layer", kv_cache_dtype=kv), Setting("cpu", 1, 0)
+    )
+    assert ready.damage(0) is None
+    ready.pool.write(ready.slots[0], ready.new_latents[0].roll(1, 0))
+    assert "do not hold the latents" in ready.damage(0)
 
 
 def test_reading_a_wrong_selection_would_be_noticed() -> None:

@@ -91,6 +91,13 @@ def test_values_and_flags_stand_as_the_command_reads_them() -> None:
     )
 
 
+def test_a_scope_as_it_was_before_is_asked_for_by_no_option() -> None:
+    case = small_case("mla", "torch-mha", scope="layer")
+    assert "--scope layer" in shlex.join(case_command(case, Method("cpu").as_facts(), {}))
+    with pytest.raises(UsageError, match="no option of `attnbench mla` sets scope_version"):
+        case_command(replace(case, scope_version=1), Method("cpu").as_facts(), {})
+
+
 def test_a_method_that_no_option_sets_is_told() -> None:
     method = Method("cudagraph", half_width=0.01).as_facts()
     with pytest.raises(UsageError) as caught:

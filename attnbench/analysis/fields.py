@@ -19,7 +19,7 @@ class Fields:
     """Which fields of some cases differ, and the values of those that do not."""
 
     varying: tuple[str, ...]
-    constant: Mapping[str, Value]  # without those at their default
+    constant: Mapping[str, Value]  # without the version of the scope, and those at their default
 
     @classmethod
     def of(cls, cases: Sequence[Case]) -> "Fields":
@@ -34,7 +34,7 @@ class Fields:
             name: value
             for own, fields in zip((case.canonical() for case in cases), asked, strict=True)
             for name, value in fields.items()
-            if name not in varying and (name in own or name == "quant")
+            if name not in (*varying, "scope_version") and (name in own or name == "quant")
         }
         return cls(varying, constant)
 

@@ -26,7 +26,8 @@ class AttnOptions(KvCacheOptions):
         one_of(*get_args(Scope)),
         "--scope",
         heading="What",
-        help="layer adds the write of the new keys and values to the cache.  [default: kernel]",
+        help="layer adds the write of the new keys and values to the cache, and quantising queries "
+        "for one in fp8.  [default: kernel]",
     )
     sdpa_backend: tuple[str, ...] = several(
         one_of("cudnn", "flash", "efficient", "math"),

@@ -100,9 +100,12 @@ class Family:
     def _asking(self, case: Case) -> dict[str, object]:
         """By option, the values that ask for `case` and for nothing else."""
         dims = asdict(case.shape)
-        rest = {n: v for n, v in case.canonical().items() if n not in dims and n != "family"}
+        left = {"family", "scope_version", *dims}
+        rest: dict[str, object] = {n: v for n, v in case.canonical().items() if n not in left}
         first = {"backend": case.backend, "batch": case.batch, "dtype": case.dtype}
         asked = {**first, **self.options.for_shape(case.shape), **rest, **first}
+        if case.scope_version is not None:  # not today's, so that no option asks for it
+            asked["scope_version"] = case.scope_version
         if self.two_paths:
             asked["scope"] = case.scope  # whose default depends on the backends
         return asked if self.together is None else self.together.asking(case, asked)

@@ -71,8 +71,8 @@ class MlaOptions(KvCacheOptions):
         one_of(*get_args(Scope)),
         "--scope",
         heading="What",
-        help="kernel: the backend's forward; layer: with the W_UK and W_UV products.  "
-        "[default: layer where decode meets prefill, else kernel]",
+        help="kernel: the backend's forward; layer: with the W_UK and W_UV products and the write "
+        "of the new latents.  [default: layer where decode meets prefill, else kernel]",
     )
     max_model_len: tuple[int | None, ...] = shared(Common, "max_model_len")
     unpadded: bool = shared(Common, "unpadded")

@@ -121,6 +121,11 @@ class Backend(ABC):
         return None
 
     def _format_refusal(self, case: Case) -> str | None:
+        if case.scope_version is not None:
+            return (
+                f"is of version {case.scope_version} of scope {case.scope}, which did less; this "
+                "release measures today's alone"
+            )
         if case.layout is not None and case.layout not in self.layouts:
             return f"does not take --layout {case.layout}" + _accepted(self.layouts)
         if case.kv_cache_dtype not in self.kv_cache_dtypes:

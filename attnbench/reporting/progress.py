@@ -25,7 +25,7 @@ def outcome_line(finished: Finished) -> str:
 
 def _choices(case: Case) -> str:
     """What was asked of the implementation beside its name."""
-    unsaid = {"family", "backend", "batch", *DIMS}
+    unsaid = {"family", "backend", "batch", "scope_version", *DIMS}
     said = {name: value for name, value in case.canonical().items() if name not in unsaid}
     return "".join(
         f" {name}={value}" if name != "dtype" else f" {value}" for name, value in said.items()

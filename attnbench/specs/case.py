@@ -24,7 +24,7 @@ PageOrder = Literal["scattered", "contiguous"]
 WORKLOAD_FIELDS = frozenset(
     {"family", "batch", "dtype", "query_dtype", "kv_cache_dtype", "output_dtype", "scope"}
     | {"window", "softcap", "sinks", "index_topk", "topk_pattern", "kv_data", "page_order"}
-    | {*DIMS}
+    | {"scope_version", *DIMS}
 )
 
 
@@ -55,11 +55,24 @@ class Case:
     topk_pattern: TopkPattern = "random"  # which keys; window is the last ones
     kv_data: KvData = "random"  # of the cache; random is normal
     page_order: PageOrder = "scattered"  # of a request's pages in the pool
+    scope_version: int | None = None  # an earlier meaning of scope; None is today's
     knobs: tuple[tuple[str, Value], ...] = field(default=())  # settings of some backends only
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "batch", self.batch.in_execution_order())
         object.__setattr__(self, "knobs", tuple(sorted(self.knobs)))
+        if self.scope_version == self._todays_version:
+            object.__setattr__(self, "scope_version", None)
+
+    @property
+    def _todays_version(self) -> int:
+        """Raised where a scope comes to include other work, so old times never pair with new ones.
+
+        2: scope layer writes the new latents of MLA, and quantises queries for an fp8 cache.
+        """
+        quantised = self.kv_cache_dtype.startswith("fp8")
+        added = self.scope == "layer" and (isinstance(self.shape, MlaShape) or quantised)
+        return 2 if added else 1
 
     def knob(self, name: str) -> Value | None:
         """The requested value; None leaves it to the backend."""
@@ -72,7 +85,9 @@ class Case:
         """
         found = {name: getattr(self, name) for name in _REQUIRED} | {"batch": str(self.batch)}
         found |= {f.name: getattr(self.shape, f.name) for f in fields(self.shape)}
-        return found | {name: getattr(self, name) for name in _DEFAULTS} | dict(self.knobs)
+        found |= {name: getattr(self, name) for name in _DEFAULTS}
+        found["scope_version"] = self.scope_version or self._todays_version
+        return found | dict(self.knobs)
 
     def without(self, *names: str) -> frozenset[tuple[str, Value | None]]:
         """All fields except `names`: equal for cases that differ only in these."""
@@ -93,7 +108,7 @@ class Case:
         kind = MlaShape if "kv_lora_rank" in rest else AttnShape
         shape = kind(**{f.name: int(rest.pop(f.name)) for f in fields(kind)})
         batch = _read_batch(str(rest.pop("batch")))
-        known = {name: rest.pop(name) for name in FLAT_FIELDS if name in rest}
+        known = _DEFAULT_VERSION | {name: rest.pop(name) for name in FLAT_FIELDS if name in rest}
         return cls(batch=batch, shape=shape, knobs=tuple(rest.items()), **known)  # type: ignore[arg-type]
 
     @property
@@ -122,6 +137,8 @@ FLAT_FIELDS = tuple(f.name for f in fields(Case) if f.name not in ("batch", "sha
 _DEFAULTS = {
     f.name: f.default for f in fields(Case) if f.name in FLAT_FIELDS and f.default is not MISSING
 }
+_DEFAULT_VERSION = {"scope_version": 1}  # of a case that was stored without one
+_DEFAULTS |= _DEFAULT_VERSION
 _REQUIRED = ("family", "backend", "batch", "dtype")
 
 

@@ -2,6 +2,7 @@
 
 One multiply-add is 2 FLOP; the exponentials of the softmax are not counted. Bytes are what any
 implementation must move: each input read once, each output written once, KV of each request once.
+Scope layer writes the new tokens to the cache: those are inputs and outputs, and not read from it.
 """
 
 from collections.abc import Iterable
@@ -99,25 +100,32 @@ def latent_cost(case: Case, num_decode: int) -> Cost:
     both = _absorbed(case, requests[:num_decode]) + _up_projected(case, requests[num_decode:])
     if case.scope == "kernel":
         return both
+    both += write_cost(case, num_decode)
     expanded = shape.num_q_heads * (shape.qk_nope_head_dim + shape.v_head_dim)
     weights = shape.kv_lora_rank * expanded * ELEMENT_BYTES[case.dtype]
     return both + Cost({}, {"w_uk and w_uv": weights})
 
 
 def attention_cost(case: Case, num_decode: int) -> Cost:
-    """Attention over heads; decode and prefill need the same."""
+    """Attention over heads; decode and prefill need the same. Scope layer adds the write."""
     shape = case.shape
     assert isinstance(shape, AttnShape)
     pairs, tokens, kv_tokens = _sums(case.batch.requests, case.window)
+    write = Cost({}, {})
+    if case.scope == "layer":
+        write, kv_tokens = write_cost(case, num_decode), kv_tokens - tokens
     ends = tokens * shape.num_q_heads * shape.head_dim
     products = 2 * shape.num_q_heads * pairs * shape.head_dim
-    return Cost(
-        {"q k^T": products, "p v": products},
-        {
-            "q": ends * query_element_bytes(case),
-            "kv": 2 * kv_tokens * shape.num_kv_heads * shape.head_dim * kv_element_bytes(case),
-            "output": ends * output_element_bytes(case),
-        },
+    return (
+        Cost(
+            {"q k^T": products, "p v": products},
+            {
+                "q": ends * query_element_bytes(case),
+                "kv": kv_tokens * cached_row_bytes(case),
+                "output": ends * output_element_bytes(case),
+            },
+        )
+        + write
     )
 
 
@@ -125,12 +133,11 @@ def _absorbed(case: Case, requests: tuple[Request, ...]) -> Cost:
     """MLA decode: one latent KV head of rank + RoPE elements; values are the rank's alone."""
     shape = case.shape
     assert isinstance(shape, MlaShape)
-    pairs, tokens, kv_tokens = _sums(requests)
-    read: dict[str, float] = {"latent kv": kv_tokens * latent_row_bytes(case)}
+    pairs, tokens, _ = _sums(requests)
+    read: dict[str, float] = {"latent kv": _rows_read(case, requests) * latent_row_bytes(case)}
     if (topk := case.index_topk) is not None:
         pairs = sum(selected_pairs(request, topk) for request in requests)
-        rows = sum(gathered_keys(request, topk, case.topk_pattern) for request in requests)
-        read = {"latent kv": rows * latent_row_bytes(case), "indices": 4 * tokens * topk}
+        read["indices"] = 4 * tokens * topk
     heads, e = shape.num_q_heads, ELEMENT_BYTES[case.dtype]
     attention = Cost(
         {
@@ -140,8 +147,8 @@ def _absorbed(case: Case, requests: tuple[Request, ...]) -> Cost:
         read,
     )
     if case.scope == "kernel" or not requests:
-        ends = tokens * heads * (shape.latent_dim + shape.kv_lora_rank) * e
-        return attention + Cost({}, {"q and output": ends})
+        ends = shape.latent_dim * _absorbed_query_bytes(case) + shape.kv_lora_rank * e
+        return attention + Cost({}, {"q and output": tokens * heads * ends})
     weights = heads * shape.kv_lora_rank
     return attention + Cost(
         {
@@ -150,6 +157,23 @@ def _absorbed(case: Case, requests: tuple[Request, ...]) -> Cost:
         },
         {"q and output": tokens * heads * (shape.qk_head_dim + shape.v_head_dim) * e},
     )
+
+
+def _absorbed_query_bytes(case: Case) -> int:
+    """Of an element: over a cache in plain fp8 a kernel may take queries in fp8, as vLLM's do."""
+    plain = case.kv_cache_dtype in ("fp8", "fp8_e4m3")
+    return 1 if plain else ELEMENT_BYTES[case.dtype]
+
+
+def _rows_read(case: Case, requests: tuple[Request, ...]) -> float:
+    """Rows of the cache that must be read; at scope layer new tokens are inputs of the call."""
+    topk, rows = case.index_topk, 0.0
+    for request in requests:
+        selected: float = request.kv_len
+        if topk is not None:
+            selected = gathered_keys(request, topk, case.topk_pattern)
+        rows += max(0, selected - request.q_len) if case.scope == "layer" else selected
+    return rows
 
 
 def _up_projected(case: Case, requests: tuple[Request, ...]) -> Cost:
@@ -171,7 +195,7 @@ def _up_projected(case: Case, requests: tuple[Request, ...]) -> Cost:
         return attention + Cost({}, {"kv": kv})
     return attention + Cost(
         {"kv up": 2 * kv_tokens * shape.kv_lora_rank * expanded},
-        {"latent kv": kv_tokens * latent_row_bytes(case)},
+        {"latent kv": _rows_read(case, requests) * latent_row_bytes(case)},
     )
 
 

@@ -1,19 +1,15 @@
 """FlashInfer's `append_paged_kv_cache`, and `append_paged_mla_kv_cache` for latents."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from attnbench.kernels.cache_write_base.backend import WriteBackend
 from attnbench.kernels.cache_write_base.fp8 import quantise
 from attnbench.kernels.cache_write_base.keys_values import KeyValueWrite
 from attnbench.kernels.cache_write_base.latents import LatentWrite
-from attnbench.kernels.cache_write_base.prepared import CacheWrite
+from attnbench.kernels.cache_write_base.requests import Requests
 from attnbench.specs.case import Case
 from attnbench.specs.cost import kv_element_bytes
 from attnbench.specs.shape import AttnShape, MlaShape
-
-if TYPE_CHECKING:
-    import torch
 
 HEAD_DIMS = (64, 128, 256, 512)
 MOST_THREADS = 1024  # per block
@@ -47,7 +43,7 @@ class FlashInferWrite(WriteBackend):
     def write_keys_values(self, write: KeyValueWrite) -> KeyValueWrite:
         from flashinfer import append_paged_kv_cache
 
-        requests = Requests.of(write)
+        requests = Requests.of(write.slots.pages, write.slots.offsets)
         stored = write.pool.pages.view(write.kv_dtype)  # as the layout orders it
         cache = (stored[:, 0], stored[:, 1])
         new = write.new[:, :, : write.num_tokens].unbind()
@@ -76,7 +72,7 @@ class FlashInferWrite(WriteBackend):
     def write_latents(self, write: LatentWrite) -> LatentWrite:
         from flashinfer import append_paged_mla_kv_cache
 
-        requests = Requests.of(write)
+        requests = Requests.of(write.slots.pages, write.slots.offsets)
         latent_cache, rope_cache = write.cache[..., : write.rank], write.cache[..., write.rank :]
         scale, tokens = write.scale.to(write.dtype), write.num_tokens
 
@@ -99,34 +95,6 @@ class FlashInferWrite(WriteBackend):
         if write.quantised:
             write.resolved = {**write.resolved, **QUANTISED_BY}
         return write.written_by(launch, requests.bytes_a_set)
-
-
-@dataclass(frozen=True, slots=True)
-class Requests:
-    """A request of one page for each token, so position and page give its slot; all int32."""
-
-    batch: "tuple[torch.Tensor, ...]"  # by set, [tokens]: the request of each token
-    positions: "tuple[torch.Tensor, ...]"  # by set, [tokens]: within the request
-    pages: "tuple[torch.Tensor, ...]"  # by set, [tokens]: of each request
-    last_lengths: "tuple[torch.Tensor, ...]"  # by set, [tokens]: tokens in its last page
-    indptr: "torch.Tensor"  # [tokens + 1]: where each request's pages begin
-
-    @classmethod
-    def of(cls, write: CacheWrite) -> "Requests":
-        """The requests of all sets of a write."""
-        import torch
-
-        pages, positions = write.slots.pages.int(), write.slots.offsets.int()
-        indptr = torch.arange(write.num_tokens + 1, dtype=torch.int32, device=pages.device)
-        batch = indptr[:-1].repeat(len(pages), 1)
-        return cls(
-            batch.unbind(), positions.unbind(), pages.unbind(), (positions + 1).unbind(), indptr
-        )
-
-    @property
-    def bytes_a_set(self) -> int:
-        """Bytes of them that a call reads: for each token its request, position, start and page."""
-        return 4 * int(self.batch[0].nbytes)
 
 
 def _heads_refusal(case: Case, shape: AttnShape) -> str | None:

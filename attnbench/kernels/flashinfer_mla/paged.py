@@ -10,6 +10,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from attnbench.kernels.base import Setting
+from attnbench.kernels.flashinfer_mla.append import Append
 from attnbench.kernels.flashinfer_mla.backend import WORKSPACE
 from attnbench.kernels.inputs import UNUSED_ENTRY
 from attnbench.kernels.mla_base.prepared import MlaPrepared
@@ -24,7 +25,7 @@ DEFAULT_BLOCK_SIZE = 64
 
 
 class PagedMlaPrepared(MlaPrepared):
-    """Scope layer adds the W_UK and W_UV products, as vLLM's layer does around a decode."""
+    """Scope layer adds the write and the W_UK and W_UV products around it, as vLLM's layer does."""
 
     def __init__(self, case: Case, setting: Setting, kernels: str) -> None:
         block_size = case.block_size or DEFAULT_BLOCK_SIZE
@@ -34,6 +35,7 @@ class PagedMlaPrepared(MlaPrepared):
         self.plan = self._planned(kernels)
         self.plan()
         self.wrappers = [self._of_set(index) for index in range(setting.sets)]
+        self.append = Append(self) if self.layer else None
         self.calls = rotating(self._launch, setting.sets)
         self.resolved |= {"decode": f"BatchMLAPagedAttention, {kernels}"}
 
@@ -80,11 +82,12 @@ class PagedMlaPrepared(MlaPrepared):
     def _launch(self, index: int) -> None:
         rank, wrapper = self.shape.kv_lora_rank, self.wrappers[index]
         caches = (self.compressed, self.rope_keys)
-        if not self.layer:
+        if self.append is None:
             query = self.decode_queries[index]
             parts = (query[..., :rank], query[..., rank:])
             wrapper.run(*parts, *caches, out=self.decode_outputs[index])
             return
+        self.append(index)
         attended = wrapper.run(*absorb(self.queries[index], self.w_uk(index)), *caches)
         project_values(attended, self.w_uv(index), self.decode_outputs[index])
 

@@ -4,6 +4,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from attnbench.kernels.base import Setting
+from attnbench.kernels.flashinfer_mla.append import Append
 from attnbench.kernels.flashinfer_mla.backend import MIB, WORKSPACE
 from attnbench.kernels.mla_base.prepared import MlaPrepared
 from attnbench.kernels.mla_base.projections import up_project
@@ -19,7 +20,7 @@ DEFAULT_BLOCK_SIZE = 64  # of the latents gathered at scope layer
 class RaggedPrepared(MlaPrepared):
     """Scope kernel is attention over ready keys and values of all tokens, context included.
 
-    Scope layer starts from the paged latents: it gathers and up-projects them first.
+    Scope layer writes the new latents to their pages, then gathers and up-projects all of them.
     """
 
     def __init__(self, case: Case, setting: Setting, kernels: str) -> None:
@@ -31,6 +32,7 @@ class RaggedPrepared(MlaPrepared):
             self.ready = [_contiguous(*self._heads(index)) for index in range(setting.sets)]
             self.touched_bytes = sum(each.nbytes for each in self.ready[0])
             self.touched_bytes += self.prefill_queries[0].nbytes + self.prefill_outputs[0].nbytes
+        self.append = Append(self) if self.layer else None
         self.wrapper: Any = self._wrapper(kernels)
         self.plan = self._plan
         self._plan()
@@ -75,7 +77,11 @@ class RaggedPrepared(MlaPrepared):
         return up_project(latents, weights, self.shape.qk_nope_head_dim)
 
     def _launch(self, index: int) -> None:
-        keys, values = self._heads(index) if self.layer else self.ready[index]
+        if self.append is None:
+            keys, values = self.ready[index]
+        else:
+            self.append(index)
+            keys, values = self._heads(index)
         query, out = self.prefill_queries[index], self.prefill_outputs[index]
         self.wrapper.run(query, keys, values, out=out)
 

@@ -19,8 +19,8 @@ class TorchMlaPrepared(MlaPrepared):
     """The first `num_decode` requests take the absorbed path, the others the up-projected one.
 
     Scope kernel is only the attention: absorbed queries against the paged latents, or ordinary
-    heads against ready keys and values. Scope layer starts from ordinary queries and the paged
-    latents, and includes the projections.
+    heads against ready keys and values. Scope layer starts from ordinary queries, new latents and
+    the paged ones; it writes the new ones to their pages and includes the projections.
     """
 
     def __init__(self, case: Case, setting: Setting, num_decode: int) -> None:
@@ -55,6 +55,8 @@ class TorchMlaPrepared(MlaPrepared):
         return torch.arange(self.topk.shape[2], device=self.device) < seen[:, None]
 
     def _launch(self, index: int) -> None:
+        if self.layer:
+            self.write_latents(index)
         for group in self.groups:
             if self._absorbed(group):
                 self._decode(index, group)

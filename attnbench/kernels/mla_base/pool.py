@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING, Self
 
+from attnbench.kernels.cache_write_base.fp8 import one_step
 from attnbench.kernels.groups import groups_of
 from attnbench.kernels.inputs import PageTables, cached, spoil, torch_dtype
-from attnbench.kernels.mla_base.formats import BYTES, decode, encode
+from attnbench.kernels.mla_base.formats import BYTES, E4M3_MAX, decode, encode
 from attnbench.specs.case import Case
 from attnbench.specs.cost import latent_row_bytes
 from attnbench.specs.shape import MlaShape
@@ -75,6 +76,28 @@ class LatentPool:
         """Store latents [..., latent] in slots int64 [...], counted over all pages."""
         rows = encode(latents, self.shape, self.case.kv_cache_dtype)
         self.stored.view(-1, self.stored.shape[-1])[slots.flatten()] = rows.flatten(0, -2)
+
+    def poison(self, slots: "torch.Tensor") -> None:
+        """Fill these slots with NaN."""
+        nan = float("nan") if self.stored.dtype.itemsize > 1 else NAN_BYTE
+        self.stored.view(-1, self.stored.shape[-1])[slots.flatten()] = nan
+
+    def holds(self, slots: "torch.Tensor", latents: "torch.Tensor") -> bool:
+        """Whether slots int64 [n] hold latents [n, latent].
+
+        An fp8 element may be a neighbour on fp8's grid, since kernels round differently.
+        """
+        import torch
+
+        kv, rank = self.case.kv_cache_dtype, self.shape.kv_lora_rank
+        expected = decode(encode(latents, self.shape, kv), self.shape, kv, torch.float32)
+        error = (self.read(slots, torch.float32) - expected).abs()
+        if kv not in BYTES:
+            return bool((error == 0).all())
+        tiled = kv == "fp8_ds_mla"
+        unit = float(latents.abs().max()) / E4M3_MAX if tiled else 1.0
+        allowed = one_step(kv, rank if tiled else self.shape.latent_dim, unit)
+        return bool((error <= allowed.slack(expected)).all())
 
     def read(self, slots: "torch.Tensor", dtype: "torch.dtype") -> "torch.Tensor":
         """The latents in slots int64 [...]: [..., latent] of `dtype`."""

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from attnbench.kernels.base import Setting
 from attnbench.kernels.groups import Group
-from attnbench.kernels.inputs import cached, normal, page_tables, seeded, torch_dtype
+from attnbench.kernels.inputs import cached, normal, page_tables, raw, seeded, torch_dtype
 from attnbench.kernels.mla_base.pool import LatentPool
 from attnbench.kernels.mla_base.topk import NO_KEY, topk_indices
 from attnbench.kernels.reference import AttentionPrepared, Rows, attend
@@ -23,9 +23,9 @@ class MlaPrepared(AttentionPrepared):
     heads, rank]; everything else has ordinary queries [tokens, heads, qk] and outputs [tokens,
     heads, v]. `weights` [sets, heads, nope + v, rank] are those of kv_b_proj, scaled to unit
     variance after the projection, roughly as trained ones are; at scope kernel all sets share one.
-    `new_latents` [sets, tokens, latent] are the batch's own tokens before caching. Behind decodes
-    may stand `padding` tokens that belong to no request; nothing looks at their outputs. A subclass
-    sets `calls`.
+    `new_latents` [sets, tokens, latent] are the batch's own tokens before caching; at scope layer a
+    call writes them to `slots`, int64 [sets, tokens]. Behind decodes may stand `padding` tokens
+    that belong to no request; nothing looks at their outputs. A subclass sets `calls`.
     """
 
     resolved: dict[str, Value]
@@ -66,7 +66,7 @@ class MlaPrepared(AttentionPrepared):
         shape = self.shape
         rows = (shape.qk_nope_head_dim + shape.v_head_dim, shape.kv_lora_rank)
         sizes = (sets if self.layer else 1, shape.num_q_heads, *rows)
-        return normal(sizes, self.dtype, generator) * shape.kv_lora_rank**-0.5
+        return normal(sizes, self.dtype, generator).mul_(shape.kv_lora_rank**-0.5)
 
     def _selection(self, sets: int, generator: "torch.Generator") -> "torch.Tensor | None":
         """The keys that each token attends to, as drawn by `topk_indices`; None if dense."""
@@ -130,12 +130,24 @@ class MlaPrepared(AttentionPrepared):
         """[heads, v, rank]."""
         return self.weights[index % len(self.weights), :, self.shape.qk_nope_head_dim :]
 
+    def write_latents(self, index: int) -> None:
+        """Write the new tokens of set `index` to the cache, by PyTorch."""
+        self.pool.write(self.slots[index], self.new_latents[index])
+
     def poison(self, index: int) -> None:
+        """At scope layer also the slots of the new tokens, which the call has to write."""
         import torch
 
+        if self.layer:
+            self.pool.poison(self.slots[index])
         for outputs in (self.decode_outputs, self.prefill_outputs):
             outputs[index].fill_(float("nan"))
             torch.full_like(outputs[index], float("nan"))  # memory the next call may get
+
+    def damage(self, index: int) -> str | None:
+        if self.pool.holds(self.slots[index], self.new_latents[index]):
+            return None
+        return "the slots of the new tokens do not hold the latents that were written"
 
     def output(self, index: int) -> "torch.Tensor":
         """Without padding; where paths mix at scope kernel, the narrower rows end in zeros."""
@@ -172,7 +184,8 @@ class MlaPrepared(AttentionPrepared):
         decodes = slice(self.decode_tokens)
         queries = self.decode_queries[0][decodes].nbytes + self.prefill_queries[0].nbytes
         outputs = self.decode_outputs[0][decodes].nbytes + self.prefill_outputs[0].nbytes
-        return int(kv + queries + outputs + (self.weights[0].nbytes if self.layer else 0))
+        more = self.weights[0].nbytes + self.new_latents[0].nbytes if self.layer else 0
+        return int(kv + queries + outputs + more)
 
     def _chosen(self, topk: "torch.Tensor", group: Group) -> "torch.Tensor":
         """The slots of set 0 that a group's tokens select, without the filling: int64 [n]."""
@@ -204,7 +217,9 @@ class MlaPrepared(AttentionPrepared):
         import torch
 
         if decodes and not self.layer:
-            return _picked(self.decode_queries, rows.sets, rows.tokens, rows.heads).float()
+            stored = self.decode_queries
+            query = raw(stored)[rows.sets, rows.tokens, rows.heads]
+            return query.view(stored.dtype).float()
         queries, first = self.decode_queries, 0
         if not decodes:
             queries, first = self.prefill_queries, self.decode_tokens
@@ -236,12 +251,3 @@ class MlaPrepared(AttentionPrepared):
             fresh = self.new_latents[rows.sets[:, None], tokens].float()
             latents[:, group.kv_len - group.q_len :] = fresh
         return latents, rows.seen
-
-
-def _picked(stored: "torch.Tensor", *index: "torch.Tensor") -> "torch.Tensor":
-    """Indexed as bytes if fp8, which not every device can index."""
-    import torch
-
-    if stored.dtype.itemsize > 1:
-        return stored[index]
-    return stored.view(torch.uint8)[index].view(stored.dtype)

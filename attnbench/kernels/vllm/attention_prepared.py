@@ -12,6 +12,7 @@ from attnbench.kernels.reference import AttentionPrepared, Rows, attend
 from attnbench.kernels.tolerance import BY_DTYPE, FP8_PROBABILITIES
 from attnbench.kernels.vllm.attention_layer import attention_layer, cache_spec, metadata_builder
 from attnbench.kernels.vllm.caches import LayerCaches
+from attnbench.kernels.vllm.forward import forward_layer, inside_facts, takes_fp8
 from attnbench.kernels.vllm.kv_cache import (
     CacheFormat,
     cache_format,
@@ -108,6 +109,7 @@ class VllmPrepared(AttentionPrepared):
             "kv_cache_dtype": _name(self.caches.kv_dtype),
             "query_dtype": _name(query_dtype),
             "page_tails": "NaN" if self.nan_tails else "large",
+            **inside_facts(self.case, self.cls, self.layer, self.metadata),
             **self.served.facts(self.batch),
         }
 
@@ -145,15 +147,16 @@ class VllmPrepared(AttentionPrepared):
         """The launch of one layer; it refers to the tensors, not to this object."""
         layer, (key, value) = self.layer, self.new[index]
         cache, query = self.caches.views[index], self.queries[index]
-        if layer.query_quant is not None:  # production quantises before the layer's forward
-            query = quantise(query, QUERY_SCALE, self.caches.kv_dtype)
-        attention = partial(
-            layer.impl.forward, layer, query, key, value, cache, self.metadata, self.outputs[index]
-        )
-        if self.case.scope == "kernel" or self.cls.forward_includes_kv_cache_update:
-            return attention
-        update = partial(layer.impl.do_kv_cache_update, layer, key, value, cache, slots)
-        return partial(_one_after_the_other, update, attention)
+        rest = (key, value, cache, self.metadata, self.outputs[index])
+        if self.case.scope == "kernel":
+            if takes_fp8(self.case, layer, self.metadata):
+                query = quantise(query, QUERY_SCALE, self.caches.kv_dtype)
+            return partial(layer.impl.forward, layer, query, *rest)
+        steps: list[Callable[[], object]] = []
+        if not self.cls.forward_includes_kv_cache_update:
+            update = layer.impl.do_kv_cache_update
+            steps.append(partial(update, layer, key, value, cache, slots))
+        return partial(forward_layer, layer, query, steps, rest)
 
     def output(self, index: int) -> "torch.Tensor":
         """Without the tokens of padding."""
@@ -195,8 +198,3 @@ class VllmPrepared(AttentionPrepared):
 
 def _name(dtype: "torch.dtype") -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _one_after_the_other(first: Callable[[], object], second: Callable[[], object]) -> None:
-    first()
-    second()

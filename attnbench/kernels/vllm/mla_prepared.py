@@ -1,10 +1,11 @@
 """An MLA case on vLLM's own layer, builder and impl.
 
-Scope layer is `MLAAttention.forward_impl`: for decodes the W_UK product, the impl's `forward_mqa`
-and the W_UV product, for prefills its `forward_mha` with kv_b_proj. Scope kernel is `forward_mqa`
-for decodes and, for prefills, `forward_mha` with the results of kv_b_proj made beforehand; it still
-gathers the context, joins keys and merges parts, as in vLLM. Neither scope writes the new tokens to
-the cache, which already holds them. Building metadata is the plan.
+Scope layer is `MLAAttention.forward`: the impl's `do_kv_cache_update` of the new latents, then
+`forward_impl`: for decodes the W_UK product, the impl's `forward_mqa` and the W_UV product, for
+prefills its `forward_mha` with kv_b_proj. Scope kernel is `forward_mqa` for decodes and, for
+prefills, `forward_mha` with the results of kv_b_proj made beforehand; it still gathers the context,
+joins keys and merges parts, as in vLLM, and finds the new tokens in the cache. Building metadata is
+the plan.
 """
 
 from dataclasses import replace
@@ -15,7 +16,7 @@ from attnbench.kernels.inputs import UNUSED_ENTRY
 from attnbench.kernels.mla_base.prepared import MlaPrepared
 from attnbench.kernels.reference import rotating
 from attnbench.kernels.tolerance import Tolerance
-from attnbench.kernels.vllm.metadata import common_metadata
+from attnbench.kernels.vllm.metadata import NO_SLOT, common_metadata
 from attnbench.kernels.vllm.mla_layer import ReadyHeads, metadata_builder, mla_layers
 from attnbench.kernels.vllm.mla_prefill import prefill_that_runs
 from attnbench.kernels.vllm.served import Served
@@ -138,6 +139,7 @@ class VllmMlaPrepared(MlaPrepared):
         new = pad(self.new_latents, (0, 0, 0, self.padding))
         self.compressed = [each[:, :rank].contiguous() for each in new]
         self.rope = [each[:, None, rank:].contiguous() for each in new]
+        self.mappings = pad(self.slots, (0, self.padding), value=NO_SLOT)
         self.kernel_queries: list[Any] = list(self.decode_queries)
         if self.backend.split_queries and not self.layer:
             self.kernel_queries = [
@@ -152,10 +154,13 @@ class VllmMlaPrepared(MlaPrepared):
     def _launch_layer(self, index: int) -> None:
         layer = self.layers[index]
         self._select(layer.impl, index)
+        new = self.compressed[index], self.rope[index]
+        layer.impl.do_kv_cache_update(
+            *new, self.cache, self.mappings[index], layer.kv_cache_dtype, layer._k_scale
+        )
         layer.forward_impl(
             self.queries[index],
-            self.compressed[index],
-            self.rope[index],
+            *new,
             self.cache,
             self.metadata[index],
             self.whole_outputs[index].flatten(1),

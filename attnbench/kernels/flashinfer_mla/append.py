@@ -1,0 +1,29 @@
+"""The write of the new latents at scope layer: FlashInfer's append_paged_mla_kv_cache."""
+
+from attnbench.kernels.cache_write_base.requests import Requests
+from attnbench.kernels.mla_base.prepared import MlaPrepared
+
+
+class Append:
+    """Writes the new tokens of one set, by index."""
+
+    def __init__(self, prepared: MlaPrepared) -> None:
+        rank, slots, block = prepared.shape.kv_lora_rank, prepared.slots, prepared.block_size
+        stored, new = prepared.pool.stored, prepared.new_latents
+        self._new = [(each[:, :rank].contiguous(), each[:, rank:].contiguous()) for each in new]
+        self._caches = stored[..., :rank], stored[..., rank:]
+        self._requests = Requests.of(slots // block, slots % block)
+
+    def __call__(self, index: int) -> None:
+        from flashinfer import append_paged_mla_kv_cache
+
+        requests = self._requests
+        append_paged_mla_kv_cache(
+            *self._new[index],
+            requests.batch[index],
+            requests.positions[index],
+            *self._caches,
+            requests.pages[index],
+            requests.indptr,
+            requests.last_lengths[index],
+        )
