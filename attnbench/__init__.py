@@ -1,7 +1,7 @@
-"""attnbench: benchmarks of LLM attention kernels that can be trusted.
+"""attnbench: trustworthy benchmarks of LLM attention kernels.
 
-The public names are in the `__all__` of `specs`, `families` and `compat`. Each loads on first use,
-so that `import attnbench.units` costs no more than that module.
+The public names are in the `__all__` of `specs`, `families` and `compat`. Each loads on first use:
+`import attnbench.units` costs no more than that module.
 """
 
 from importlib import import_module
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from attnbench.compat import *  # noqa: F403
     from attnbench.families import *  # noqa: F403
     from attnbench.specs import *  # noqa: F403
-else:  # unseen by type checkers, for which __getattr__ would make any name a public one
+else:  # hidden from type checkers, for which __getattr__ would make every name public
 
     def __getattr__(name: str) -> object:
         if name == "__all__":
@@ -28,6 +28,6 @@ else:  # unseen by type checkers, for which __getattr__ would make any name a pu
         return ["__version__", *__getattr__("__all__")]
 
     def _public():
-        """The heavy one last: a name of the others is found without it."""
+        """The heaviest last: names of the others are found without it."""
         for name in ("specs", "families", "compat"):
             yield import_module(f"attnbench.{name}")

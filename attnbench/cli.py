@@ -1,4 +1,4 @@
-"""The command group: commands load when called, errors are told in one place."""
+"""The command group: commands load when called, and errors become messages here."""
 
 from importlib import import_module
 
@@ -32,13 +32,13 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; what a person can mend is one message and an exit status."""
+        """Run the command; an error that a user can fix becomes one message and an exit status."""
         try:
             return super().invoke(ctx)
         except AttnbenchError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(error.exit_status)
-        except KeyboardInterrupt:  # Click would make it an Abort, of status 1
+        except KeyboardInterrupt:  # Click would turn it into Abort, with status 1
             click.echo("\ninterrupted", err=True)
             ctx.exit(INTERRUPTED)
 

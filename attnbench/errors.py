@@ -1,10 +1,10 @@
-"""What goes wrong in ways that a person can mend, told in one message."""
+"""Errors that a user can fix; the message says how."""
 
 INTERRUPTED = 130  # exit status after Ctrl-C, as a shell reports it
 
 
 class AttnbenchError(Exception):
-    """A failure whose message is all that the user needs; the command line prints it alone."""
+    """An error whose message is all the user needs: the command line prints no traceback."""
 
     exit_status = 1
 
@@ -16,6 +16,6 @@ class UsageError(AttnbenchError):
 
 
 class NotComparable(AttnbenchError):
-    """A diff that has nothing to compare."""
+    """A diff without anything to compare."""
 
     exit_status = 3

@@ -1,4 +1,4 @@
-"""Labels: what a reader must know of a time. A time with a label is still a measured time."""
+"""Labels: caveats of a time. A labelled time is still a measured time."""
 
 from enum import StrEnum
 from typing import Literal, Self
@@ -7,7 +7,7 @@ Subject = Literal["sampling", "launching", "device", "result"]
 
 
 class Label(StrEnum):
-    """Each with its subject and its meaning. A stored label may be older than this list."""
+    """The labels with subject and meaning. A database may have labels that are no longer here."""
 
     subject: Subject
     meaning: str
@@ -52,5 +52,5 @@ class Label(StrEnum):
 
 
 def explained(label: str) -> str:
-    """The label with its meaning; alone where it is of another version of attnbench."""
+    """The label with its meaning; alone if it is from another version of attnbench."""
     return next((f"{each}: {each.meaning}" for each in Label if each == label), label)

@@ -12,10 +12,10 @@ CacheState = Literal["", "cold", "mixed", "hot", "unknown"]
 
 
 class Status(StrEnum):
-    """What became of a case in a round; everything but ok has a reason."""
+    """The outcome of a case in a round; all except ok have a reason."""
 
     OK = "ok"
-    REFUSED = "refused"  # cannot run here, with the sentence why
+    REFUSED = "refused"  # cannot run here; the reason says why
     INCORRECT = "incorrect"  # ran, with a wrong result: never a time
     OOM = "out-of-memory"
     TIMEOUT = "timeout"
@@ -25,38 +25,38 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one fresh preparation of a case came to. Seconds, bytes and FLOP per call."""
+    """The outcome of one fresh preparation of a case. Seconds, bytes and FLOP per call."""
 
     status: Status
     reason: str = ""  # a sentence, empty when ok
     samples: tuple[float, ...] = ()  # seconds per call, in the order taken
     calls_per_sample: int = 0
-    sets: int = 0  # working sets that the calls rotated over
+    sets: int = 0  # working sets the calls rotated over
     cache_state: CacheState = ""  # as reached
-    touched_bytes: int = 0  # that one call reads and writes
+    touched_bytes: int = 0  # read and written by one call
     flops: float = 0.0  # useful FLOP of one call
     bytes: float = 0.0  # useful bytes of one call
-    decode_requests: int = 0  # that took the decode path
+    decode_requests: int = 0  # on the decode path
     decode_tokens: int = 0
     prefill_requests: int = 0
     prefill_tokens: int = 0
-    resolved: Mapping[str, Value] = field(default_factory=dict)  # what ran, not what was asked
-    labels: tuple[str, ...] = ()  # what a reader must know of these samples
+    resolved: Mapping[str, Value] = field(default_factory=dict)  # settings that ran
+    labels: tuple[str, ...] = ()  # caveats of these samples
     errors: Mapping[str, float] = field(default_factory=dict)  # against the fp32 reference
     durations: Mapping[str, float] = field(default_factory=dict)  # prepare, check, warmup, time
     warmup_calls: int = 0
-    peak_memory: int | None = None  # bytes a call allocates beside inputs and outputs
+    peak_memory: int | None = None  # bytes a call allocates besides inputs and outputs
     footprint_ratio: float | None = None  # bytes touched by all sets over the last-level cache
     guard: Mapping[str, float] = field(default_factory=dict)  # clocks, power, heat around sampling
-    kernels: tuple[str, ...] = ()  # names of what one call ran on the GPU, where asked for
-    kernel_seconds: float | None = None  # of those kernels together, the gaps between them apart
-    enqueue_seconds: float | None = None  # that the host takes to launch one call
-    plan_seconds: float | None = None  # that planning or building metadata for a call takes
+    kernels: tuple[str, ...] = ()  # names of one call's GPU kernels, if asked for
+    kernel_seconds: float | None = None  # of those kernels together, without the gaps between them
+    enqueue_seconds: float | None = None  # of the host, to launch one call
+    plan_seconds: float | None = None  # to plan or build metadata for a call
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A stored outcome and what identifies it. Its samples stay in the database: it has none."""
+    """A stored outcome and its identity, without its samples, which stay in the database."""
 
     id: int
     uuid: str
@@ -79,12 +79,12 @@ class Measurement:
 
     @property
     def status(self) -> Status:
-        """That of the outcome."""
+        """The outcome's status."""
         return self.outcome.status
 
 
 class RunStatus(StrEnum):
-    """How far a run came; one that was killed stays running."""
+    """The state of a run; a killed one stays running."""
 
     RUNNING = "running"
     FINISHED = "finished"
@@ -112,15 +112,15 @@ class Run:
     machine: Mapping[str, object]  # facts that Machine.from_facts reads
     environment: Mapping[str, object]  # facts that Environment.from_facts reads
     source: Mapping[str, object]  # the fields of Source
-    counts: Mapping[Status, int]  # outcomes by status, without those that are none
+    counts: Mapping[Status, int]  # outcomes by status, without zeros
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """What one database gave to another that this one lacked."""
+    """The records copied from one database to another."""
 
     numbers: Mapping[int, int]  # of each run: its number in the origin to that in the target
     runs: int  # that were new
     measurements: int
     samples: int  # measurements whose samples came
-    noise: int = 0  # findings of how far equal code measures apart
+    noise: int = 0  # records of stored noise

@@ -1,8 +1,8 @@
-"""Texts that are longer than the room for them."""
+"""Shortening texts to a width."""
 
 
 def shorten(text: str, width: int) -> str:
-    """The text with its middle left out where it is longer than `width`, 3 or more."""
+    """The text, without its middle if longer than `width`, which is at least 3."""
     if len(text) <= width:
         return text
     tail = (width - 2) // 2

@@ -1,9 +1,9 @@
-"""Quantities as text: three significant digits, one unit a column. All units are chosen here."""
+"""Quantities as text: three significant digits, one unit per column. All units are chosen here."""
 
 from collections.abc import Sequence
 from statistics import median
 
-MISSING = "-"  # stands where there is nothing to show
+MISSING = "-"  # shown in place of a missing value
 
 _SECONDS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
 _FLOP_RATES = (("TFLOP/s", 1e12), ("GFLOP/s", 1e9))
@@ -21,7 +21,7 @@ def seconds_column(values: Sequence[float | None]) -> Column:
 
 
 def flop_rate_column(values: Sequence[float | None]) -> Column:
-    """FLOP/s as TFLOP/s, or GFLOP/s where the median is below one of those."""
+    """FLOP/s as TFLOP/s, or GFLOP/s if the median is below 1 TFLOP/s."""
     return _column(values, _FLOP_RATES)
 
 
@@ -41,13 +41,13 @@ def clock_column(values: Sequence[float | None]) -> Column:
 
 
 def percent_column(fractions: Sequence[float | None]) -> Column:
-    """Fractions as percentages with one decimal, which line up and are exact enough."""
+    """Fractions as percentages with one decimal, so they align."""
     texts = [MISSING if f is None else f"{100 * f:.1f}" for f in fractions]
     return "%", texts
 
 
 def unit_size(unit: str) -> float:
-    """How many seconds, FLOP/s, byte/s, bytes or Hz one of a column's unit is."""
+    """The size of a column's unit in seconds, FLOP/s, byte/s, bytes or Hz."""
     return _UNIT_SIZES[unit]
 
 
@@ -67,7 +67,7 @@ def clock_text(value: float) -> str:
 
 
 def minutes_text(seconds: float) -> str:
-    """A forecast, no finer than it deserves: "90 s", "5 min"."""
+    """A forecast, coarse on purpose: "90 s", "5 min"."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
@@ -84,7 +84,7 @@ def percent(fraction: float) -> str:
 
 
 def change_in_percent(ratio: float) -> str:
-    """A ratio as the change that it is, without its unit: 1.234 is "+23.4"."""
+    """A ratio as a change in percent, without the sign %: 1.234 is "+23.4"."""
     return f"{100 * (ratio - 1):+z.1f}"
 
 
@@ -96,7 +96,7 @@ def _text(column: Column) -> str:
 def _column(values: Sequence[float | None], units: Sequence[tuple[str, float]]) -> Column:
     """In the largest unit that the median reaches, else the smallest; units stand in order."""
     known = [abs(value) for value in values if value is not None]
-    # As it will be shown: 999.9 us is 1.00 ms.
+    # As it is shown: 999.9 us is 1.00 ms.
     typical = float(f"{median(known):.2e}") if known else 0.0
     unit, size = next((each for each in units if typical >= each[1]), units[-1])
     return unit, [MISSING if value is None else three_digits(value / size) for value in values]

@@ -130,8 +130,7 @@ def test_an_older_file_is_migrated_after_a_backup(old: Path, later: Later) -> No
     assert re.fullmatch(rf"results\.db\.{REVISIONS.head}-\d{{8}}T\d{{6}}Z\.bak", backup.name)
     assert dump(backup) == before
     assert notes == [
-        f"{old}: migrated from schema {REVISIONS.head} to next; the file as it was is kept as "
-        f"{backup}"
+        f"{old}: migrated from schema {REVISIONS.head} to next; the old file is kept as {backup}"
     ]
 
 
@@ -175,8 +174,8 @@ def test_a_failing_migration_leaves_the_file_as_it_was(old: Path, later: Later) 
     with pytest.raises(AttnbenchError) as error:
         Store.open(old, note=print, revisions=later(FAIL))
     assert str(error.value) == (
-        f"{old} could not be migrated to schema next: no such column: absent; it is as it was. "
-        "Choose another file meanwhile, e.g. --db new.db"
+        f"{old} could not be migrated to schema next: no such column: absent; it is unchanged. "
+        "Use another file meanwhile, e.g. --db new.db"
     )
     assert dump(old) == before
     with Store.open(old, create=False) as store:
@@ -189,7 +188,7 @@ def test_a_newer_file_is_refused_and_left_alone(old: Path, later: Later) -> None
     with pytest.raises(UsageError) as error:
         Store.open(old)
     assert str(error.value) == (
-        f"{old} was written by a newer attnbench: its schema is next, and this version knows those "
+        f"{old} was written by a newer attnbench: its schema is next, and this version reads "
         f"up to {REVISIONS.head}. Update attnbench (pip install --upgrade attnbench) or choose "
         "another file, e.g. --db new.db"
     )

@@ -106,7 +106,7 @@ def test_an_unknown_name_is_told_with_those_that_exist(store: Store) -> None:
     with pytest.raises(UsageError) as error:
         resolve(store, "mian")
     assert str(error.value) == (
-        "mian: no run has that label, branch, commit or number; there are, newest first:\n"
+        "mian: no run has that label, branch, commit or number; known, newest first:\n"
         "  label: gpu:H200, 2, topic, main, before\n"
         "  branch: topic, main\n"
         "  commit: abcdef022222, abcdef011111, 012345678901\n"
@@ -118,13 +118,13 @@ def test_an_unknown_name_is_told_with_those_that_exist(store: Store) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("branch:fix", "branch:fix: no run has that branch; there are, newest first:\n"
+        ("branch:fix", "branch:fix: no run has that branch; known, newest first:\n"
          "  branch: topic, main"),
-        ("gpu:B200", "gpu:B200: no run has that GPU; there are, newest first:\n"
+        ("gpu:B200", "gpu:B200: no run has that GPU; known, newest first:\n"
          "  gpu: NVIDIA H200, NVIDIA H20, NVIDIA H100 80GB HBM3"),
-        ("commit:abcdef", "commit:abcdef: no run has that commit (7 digits or more); there are, "
+        ("commit:abcdef", "commit:abcdef: no run has that commit (7 digits or more); known, "
          "newest first:\n  commit: abcdef022222, abcdef011111, 012345678901"),
-        ("run:", "run:: no run has that number; there are, newest first:\n"
+        ("run:", "run:: no run has that number; known, newest first:\n"
          "  run: 6, 5, 4, 3, 2, ..."),
     ],
 )  # fmt: skip

@@ -375,8 +375,8 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path, cr
     with pytest.raises(UsageError) as error:
         Store.open(path, create=create)
     assert str(error.value) == (
-        f"{path}: file is not a database; an attnbench database that can be read and written is "
-        "needed, or a new file, e.g. --db attnbench.db"
+        f"{path}: file is not a database; expected a readable and writable attnbench database "
+        "or a new file, e.g. --db attnbench.db"
     )
     assert path.read_text() == "these are my notes\n" * 100
 
@@ -402,10 +402,10 @@ def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path: Path)
     ("target", "message"),
     [
         (".", ". is a folder, not a database; e.g. --db ./attnbench.db"),
-        ("no/a.db", "no/a.db: there is no such folder; make it: mkdir -p no"),
+        ("no/a.db", "no/a.db: its folder does not exist; create it: mkdir -p no"),
         (
             "postgres//x://",
-            "postgres//x:// is no database URL: a path or an SQLAlchemy URL is accepted, e.g. "
+            "postgres//x:// is not a database URL; expected a path or an SQLAlchemy URL, e.g. "
             "attnbench.db or postgresql://user@host/attnbench",
         ),
         (
@@ -434,8 +434,8 @@ def test_a_database_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         with pytest.raises(UsageError) as error:
             fill(store, run)
     assert str(error.value).endswith(
-        "results.db?mode=ro&uri=true: attempt to write a readonly database; an attnbench database "
-        "that can be read and written is needed, or a new file, e.g. --db attnbench.db"
+        "results.db?mode=ro&uri=true: attempt to write a readonly database; expected a readable "
+        "and writable attnbench database or a new file, e.g. --db attnbench.db"
     )
 
 

@@ -1,1 +1,1 @@
-"""Results on disk: the only part that knows SQLAlchemy."""
+"""Results on disk: the only package that uses SQLAlchemy."""

@@ -10,14 +10,14 @@ from typing import Self
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from attnbench.db.engine import told_plainly
+from attnbench.db.engine import plain_errors
 from attnbench.db.migrations import REVISIONS, Revisions, open_engine
 
 _log = logging.getLogger(__name__)
 
 
 class Database:
-    """A file or another database on today's schema; a context manager that closes it."""
+    """A file or another database on the current schema; a context manager that closes it."""
 
     def __init__(self, engine: Engine, revisions: Revisions) -> None:
         self.engine, self.revisions = engine, revisions
@@ -33,14 +33,15 @@ class Database:
         note: Callable[[str], None] = _log.warning,
         revisions: Revisions = REVISIONS,
     ) -> Self:
-        """Open a file or a database URL, made if there is none, migrated if it is older.
+        """Open a file or a database URL; create it if missing, migrate it if older.
 
-        UsageError for a newer database, another program's, and a missing one unless `create`.
+        Raises UsageError for a newer or another program's database; for a missing one unless
+        `create`.
         """
         return cls(open_engine(target, create=create, note=note, revisions=revisions), revisions)
 
     def close(self) -> None:
-        """Close the connections; an SQLite file is then whole without its write-ahead log."""
+        """Close the connections; an SQLite file then needs no write-ahead log."""
         self.engine.dispose()
 
     def __enter__(self) -> Self:
@@ -56,12 +57,12 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A transaction that never waits on SQLite; for `attnbench.db` alone."""
-        with told_plainly(self.engine.url), self._reading.begin() as session:
+        """A transaction that never waits on SQLite; only for `attnbench.db`."""
+        with plain_errors(self.engine.url), self._reading.begin() as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """A transaction that waits for other writers first; for `attnbench.db` alone."""
-        with told_plainly(self.engine.url), self._writing.begin() as session:
+        """A transaction that first waits for other writers; only for `attnbench.db`."""
+        with plain_errors(self.engine.url), self._writing.begin() as session:
             yield session

@@ -1,4 +1,4 @@
-"""Engines: SQLite with real transactions, or any other database that SQLAlchemy reaches."""
+"""Engines: SQLite with real transactions, or any other database that SQLAlchemy supports."""
 
 import sqlite3
 import time
@@ -18,24 +18,24 @@ from sqlalchemy.exc import (
 
 from attnbench.errors import UsageError
 
-BUSY_TIMEOUT = 30.0  # seconds that a transaction waits for another process's
+BUSY_TIMEOUT = 30.0  # seconds that a transaction waits for another process
 
 
 def parse_target(target: str | Path) -> URL:
-    """The URL of a path, or the URL that the text is; UsageError for one that is malformed."""
+    """The URL of a path or of a URL's text; UsageError if it is malformed."""
     if "://" not in str(target):
         return URL.create("sqlite", database=str(target))
     try:
         return make_url(str(target))
     except ArgumentError:
         raise UsageError(
-            f"{target} is no database URL: a path or an SQLAlchemy URL is accepted, e.g. "
+            f"{target} is not a database URL; expected a path or an SQLAlchemy URL, e.g. "
             "attnbench.db or postgresql://user@host/attnbench"
         ) from None
 
 
 def describe(url: URL) -> str:
-    """The database as a message names it: a file's path, or the URL without its password."""
+    """The database's name in messages: a file's path, or the URL without its password."""
     return str(url.database) if sqlite_file(url) else url.render_as_string()
 
 
@@ -48,10 +48,10 @@ def sqlite_file(url: URL) -> Path | None:
 
 
 def make_engine(url: URL, *, foreign_keys: bool = True) -> Engine:
-    """An engine whose transactions hold DDL too; UsageError when its driver is missing.
+    """An engine whose transactions include DDL; UsageError if its driver is missing.
 
-    The execution option `writes=True` takes SQLite's write lock when a transaction begins: one
-    that has already read would fail instead of waiting for another writer.
+    The execution option `writes=True` takes SQLite's write lock when a transaction begins: after
+    a read, it would fail instead of waiting for another writer.
     """
     is_sqlite = url.get_backend_name() == "sqlite"
     try:
@@ -82,7 +82,7 @@ def _begin_explicitly(engine: Engine, foreign_keys: bool) -> None:
 
 
 def use_write_ahead_log(path: Path) -> None:
-    """Let readers of a new SQLite file go on while one process writes; the file remembers it."""
+    """Let a new SQLite file be read while one process writes; a setting stored in the file."""
     deadline = time.monotonic() + BUSY_TIMEOUT
     with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT)) as connection:
         while True:
@@ -90,21 +90,21 @@ def use_write_ahead_log(path: Path) -> None:
                 connection.execute("PRAGMA journal_mode = WAL")
                 return
             except sqlite3.OperationalError as error:
-                # Here SQLite itself does not wait for another process.
+                # SQLite does not wait for another process here.
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
 
 
 def back_up(path: Path, copy: Path) -> None:
-    """Copy an SQLite database, what still stands in its write-ahead log included."""
+    """Copy an SQLite database, including its write-ahead log."""
     with closing(sqlite3.connect(path)) as origin, closing(sqlite3.connect(copy)) as target:
         origin.backup(target)
 
 
 @contextmanager
-def told_plainly(url: URL) -> Iterator[None]:
-    """Turn what a person can mend (no database, locked, read-only, full) into a UsageError."""
+def plain_errors(url: URL) -> Iterator[None]:
+    """Turn what a user can fix (not a database, locked, read-only, full) into a UsageError."""
     try:
         yield
     except (DatabaseError, sqlite3.OperationalError) as error:
@@ -112,6 +112,6 @@ def told_plainly(url: URL) -> Iterator[None]:
             raise  # a mistake of ours
         reason = str(error.orig if isinstance(error, DatabaseError) else error).strip()
         raise UsageError(
-            f"{describe(url)}: {reason}; an attnbench database that can be read "
-            "and written is needed, or a new file, e.g. --db attnbench.db"
+            f"{describe(url)}: {reason}; expected a readable and writable attnbench database "
+            "or a new file, e.g. --db attnbench.db"
         ) from error

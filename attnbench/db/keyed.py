@@ -1,4 +1,4 @@
-"""Rows that many others share: each stands once, found by the hash of what it says."""
+"""Rows shared by many others: each is stored once and found by the hash of its content."""
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError

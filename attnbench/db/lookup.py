@@ -1,4 +1,4 @@
-"""Finds cases and measurements by the beginning of a key, or by what they hold."""
+"""Cases and measurements by a prefix of their key."""
 
 from collections.abc import Collection, Sequence
 
@@ -16,7 +16,7 @@ _LISTED = 5  # keys in a message
 
 
 def find_cases(store: Store, prefix: str = "") -> dict[str, Case]:
-    """The cases whose key begins so, by key."""
+    """The cases whose key starts with `prefix`, by key."""
     query = select(CaseRow.key, CaseRow.canonical)
     if prefix:
         query = query.where(CaseRow.key >= prefix, CaseRow.key < prefix + _AFTER_HEX)
@@ -34,9 +34,9 @@ def measurements_of(store: Store, cases: Collection[str]) -> list[Measurement]:
 
 
 def find_measurement(store: Store, prefix: str) -> Measurement | None:
-    """The outcome whose UUID begins so, else the newest of the case whose key does; None if none.
+    """The outcome whose UUID starts with `prefix`, else the newest of the case whose key does.
 
-    UsageError where several outcomes, or several cases, begin so.
+    None if there is none; UsageError if several outcomes or several cases match.
     """
     place = select(MeasurementRow.uuid, MeasurementRow.run, MeasurementRow.case_id)
     begins = (MeasurementRow.uuid >= prefix, MeasurementRow.uuid < prefix + _AFTER_HEX)

@@ -1,7 +1,7 @@
 """The tables, typed. Rows never leave `attnbench.db`: its functions return records.
 
-What many rows share (machine, environment, source, case, method) stands once, found by the hash
-of its content. A run's number and all ids are this file's own; UUIDs hold across files.
+Content that many rows share (machine, environment, source, case, method) is stored once, found by
+its hash. Run numbers and ids hold within one database; UUIDs hold across databases.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ Json = Mapping[str, Any]
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """An aware time, kept as naive UTC because SQLite keeps no zone."""
+    """An aware time, stored as naive UTC because SQLite has no time zones."""
 
     impl = DateTime
     cache_ok = True
@@ -42,7 +42,7 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 class Base(MappedAsDataclass, DeclarativeBase, kw_only=True):
-    """Rows are dataclasses, so that a forgotten column is a type error."""
+    """Rows are dataclasses: a forgotten column is a type error."""
 
     metadata = MetaData(
         naming_convention={
@@ -62,7 +62,7 @@ class Base(MappedAsDataclass, DeclarativeBase, kw_only=True):
 
 
 class Keyed(Base):
-    """A row found by the hash of what it says."""
+    """A row found by the hash of its content."""
 
     __abstract__ = True
 
@@ -71,7 +71,7 @@ class Keyed(Base):
 
 
 class MachineRow(Keyed):
-    """A card, or a CPU, in a host, with the driver and settings that it had."""
+    """A GPU or CPU in a host, with its driver and settings at the time."""
 
     __tablename__ = "machine"
 
@@ -85,7 +85,7 @@ class MachineRow(Keyed):
 
 
 class EnvironmentRow(Keyed):
-    """Versions of everything that ran."""
+    """Versions of all software that ran."""
 
     __tablename__ = "environment"
 
@@ -107,7 +107,7 @@ class SourceRow(Keyed):
 
 
 class RunRow(Base):
-    """One command. Its number is never given again, not even after it was deleted."""
+    """One command. Its number is never used again, even after deletion."""
 
     __tablename__ = "run"
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012  (SQLAlchemy's own name)
@@ -150,14 +150,14 @@ class MethodRow(Keyed):
 
 
 class MeasurementRow(Base):
-    """What became of a case in a round; seconds, bytes and FLOP per call."""
+    """The outcome of a case in a round; seconds, bytes and FLOP per call."""
 
     __tablename__ = "measurement"
     __table_args__ = (
         UniqueConstraint("run", "case_id", "method_id", "round"),
-        # Counts by status, and whether a run has anything that is ok, without reading the rows.
+        # For counts by status, and whether a run has an ok outcome, without reading the rows.
         Index("ix_measurement_run_status", "run", "status"),
-        # The runs in which a case was measured.
+        # For the runs that measured a case.
         Index("ix_measurement_case_id", "case_id", "method_id", "run"),
     )
 
@@ -191,7 +191,7 @@ class MeasurementRow(Base):
     errors: Mapped[Json]
     durations: Mapped[Json]
     stored: Mapped[datetime]
-    # Here schema 0001 ended: the defaults are those of its rows.
+    # Added after schema 0001; the defaults are for its rows.
     footprint_ratio: Mapped[float | None]
     guard: Mapped[Json] = mapped_column(server_default="{}")
     kernels: Mapped[list[str]] = mapped_column(server_default="[]")
@@ -201,7 +201,7 @@ class MeasurementRow(Base):
 
 
 class SampleRow(Base):
-    """A measurement's samples, apart because reports never read them."""
+    """A measurement's samples, in their own table because reports never read them."""
 
     __tablename__ = "sample"
 
@@ -212,7 +212,7 @@ class SampleRow(Base):
 
 
 class SentinelRow(Base):
-    """What the device reached when a run started, or when it ended."""
+    """Rates of the device at the start or end of a run."""
 
     __tablename__ = "sentinel"
 
@@ -222,7 +222,7 @@ class SentinelRow(Base):
 
 
 class ConclusionRow(Base):
-    """What a study came to, as it was found last; its run's outcomes can tell it again."""
+    """A study's latest conclusion; it can be computed again from the run's outcomes."""
 
     __tablename__ = "conclusion"
 
@@ -232,7 +232,7 @@ class ConclusionRow(Base):
 
 
 class NoiseRow(Base):
-    """How far equal code measured apart: one stratum of one family on one device."""
+    """The measured difference of equal code: one stratum of one family on one device."""
 
     __tablename__ = "noise"
 

@@ -1,4 +1,4 @@
-"""How far equal code measures apart on a device: found by `selfcheck`, used by `diff`."""
+"""Stored noise: how far apart equal code measures on a device, by `selfcheck`, for `diff`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ class StoredNoise:
     """One stratum of one family, as measured on one device."""
 
     uuid: str
-    machine_key: str  # of the device that it was measured on
+    machine_key: str  # of the device it was measured on
     machine_model: str  # hash that cards of one model share
     family: str
-    stratum: str  # which durations it holds for
-    floor: float  # the change that equal code shows, a logarithm of a ratio
-    session_sd: float | None  # of what one session does to all its rounds; None if not measured
-    num_cells: int  # comparisons that it rests on
-    facts: Mapping[str, Any]  # what else was found
+    stratum: str  # the durations it holds for
+    floor: float  # the change that equal code shows, as a log ratio
+    session_sd: float | None  # of a session's effect on all its rounds; None if not measured
+    num_cells: int  # comparisons it is based on
+    facts: Mapping[str, Any]  # further results
     created: datetime  # UTC
 
 
 def read_noise(
     session: Session, machine_key: str, machine_model: str, family: str, stratum: str
 ) -> StoredNoise | None:
-    """The newest of that very device, else the newest of its model, else None."""
+    """The newest of the same device, else the newest of its model, else None."""
     of_device = NoiseRow.machine_key == machine_key
     query = (
         select(NoiseRow)

@@ -1,4 +1,4 @@
-"""What is read back, in few statements however many rows there are."""
+"""Reading: few statements, however many rows there are."""
 
 import math
 from collections import defaultdict
@@ -22,7 +22,7 @@ from attnbench.db.rows import measurement, run_record
 from attnbench.records import Measurement, Run, Status
 from attnbench.specs.case import Case
 
-# By time, because a merged run has a higher number than those that were there before.
+# By time, because a merged run gets a higher number than older local ones.
 OLDEST_FIRST = (RunRow.started, RunRow.number)
 NEWEST_FIRST = (RunRow.started.desc(), RunRow.number.desc())
 _SERIES = tuple_(MeasurementRow.run, MeasurementRow.case_id, MeasurementRow.method_id)
@@ -31,7 +31,7 @@ _MAX_VALUES = 10_000
 
 
 def read_runs(session: Session, *where: ColumnElement[bool]) -> list[Run]:
-    """The runs that fulfil the conditions, oldest first."""
+    """The runs that meet the conditions, oldest first."""
     counts = _counts(session, *where)
     query = (
         select(RunRow, MachineRow, EnvironmentRow, SourceRow)
@@ -65,8 +65,8 @@ def read_measurements(
 ) -> list[Measurement]:
     """The outcomes of the runs, of some cases by id or of all, oldest run first, then by position.
 
-    Unless they are pooled, only the newest run counts of those that measured one case with one
-    method on one machine model.
+    Unless pooled, only the newest run counts among those that measured the same case with the same
+    method on the same machine model.
     """
     machines = _machines(session, runs)
     methods = {row.id: row for row in session.scalars(select(MethodRow))}
@@ -82,7 +82,7 @@ def read_measurements(
 
 
 def read_seconds(session: Session, cases: Collection[str], machine_model: str) -> dict[str, float]:
-    """By case key, the mean seconds that an ok round of its newest run took in all."""
+    """By case key, the mean total seconds of an ok round in its newest run."""
     there = MachineRow.model_key == machine_model
     runs = session.scalars(select(RunRow.number).join_from(RunRow, MachineRow).where(there)).all()
     query = (
@@ -118,9 +118,8 @@ def _wanted(runs: Collection[int], pool: bool) -> Select[*tuple[Any, ...]]:
 
 
 def _newest(runs: Collection[int]) -> Select[*tuple[Any, ...]]:
-    """Of each case, method and machine model the newest run: run, case, method."""
-    # Grouping by a rank, without the rounds, takes a third of the time of a window function over
-    # a million rows.
+    """The newest run of each case, method and machine model: run, case, method."""
+    # Over a million rows, grouping by a rank takes a third of the time of a window function.
     ages, measured = _ages(runs), _measured(runs)
     series = (measured.c.case_id, measured.c.method_id, ages.c.model_key)
     newest = (
@@ -134,7 +133,7 @@ def _newest(runs: Collection[int]) -> Select[*tuple[Any, ...]]:
 
 
 def _ages(runs: Collection[int]) -> CTE:
-    """Each run with its machine model and its rank by age, the newest having the highest."""
+    """Each run with its machine model and its rank by age; the newest has the highest."""
     age = func.row_number().over(order_by=OLDEST_FIRST).label("age")
     query = select(RunRow.number.label("run"), MachineRow.model_key, age)
     return query.join_from(RunRow, MachineRow).where(RunRow.number.in_(runs)).cte("ages")

@@ -1,4 +1,4 @@
-"""Names of sets of runs, as `report` and `diff` take them: a label, a branch, a commit, a GPU."""
+"""References to sets of runs for `report` and `diff`: a label, branch, commit, run or GPU."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,14 +19,14 @@ _NOUNS = {
     "gpu": "GPU",
 }
 _KINDS = tuple(_NOUNS)
-_BARE = _KINDS[:-1]  # a GPU is never meant by its name alone
+_BARE = _KINDS[:-1]  # a GPU always needs its kind
 _MIN_COMMIT = 7  # hexadecimal digits
 _LISTED = 5  # names of a kind in a message
 
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """What a text names in one database."""
+    """The runs that a text refers to in one database."""
 
     text: str
     kind: str  # label, branch, commit, run or gpu
@@ -41,10 +41,10 @@ class _Run:
 
 
 def resolve(store: Store, text: str) -> Ref:
-    """The runs that `text` names: `latest`, KIND:NAME, or the name of any kind but gpu.
+    """The runs that `text` refers to: `latest`, KIND:NAME, or a name of any kind except gpu.
 
-    A label goes before a branch of its name. UsageError for a name that no run has, and for one
-    that means other runs as another kind.
+    A label wins over a branch of the same name. Raises UsageError for a name that no run has, and
+    for one that refers to different runs as different kinds.
     """
     known = _read(store)
     prefix, colon, rest = text.partition(":")
@@ -52,7 +52,7 @@ def resolve(store: Store, text: str) -> Ref:
     found = {kind: [run for run in known if _is_named(run, kind, name)] for kind in kinds}
     readings = {kind: tuple(run.number for run in runs) for kind, runs in found.items() if runs}
     if "label" in readings:
-        # Given by hand, while a branch is merely where the run was started.
+        # A label is given by hand; a branch is only where the run was started.
         readings.pop("branch", None)
     if not readings:
         raise _unknown(known, kinds, text)
@@ -100,7 +100,7 @@ def _unknown(known: Sequence[_Run], kinds: Sequence[str], text: str) -> UsageErr
     if text in ("latest", "run:latest"):
         return UsageError(f"{text}: no run has a measurement that is ok")
     what = _NOUNS[kinds[0]] if len(kinds) == 1 else "label, branch, commit or number"
-    lines = [f"{text}: no run has that {what}; there are, newest first:"]
+    lines = [f"{text}: no run has that {what}; known, newest first:"]
     for kind in kinds if len(kinds) == 1 else _KINDS:
         names = dict.fromkeys(name for run in reversed(known) if (name := run.names[kind]))
         lines.append(f"  {kind}: {_few([_shown(kind, name) for name in names])}")

@@ -36,7 +36,7 @@ _OUTCOME = tuple(field.name for field in fields(Outcome) if field.name != "sampl
 
 
 def machine_row(machine: Machine) -> MachineRow:
-    """Another row as soon as a driver or a setting has changed."""
+    """The row of a machine; a change of driver or setting makes another."""
     facts: dict[str, Any] = machine.as_facts()
     return MachineRow(
         key=content_hash(facts),
@@ -87,7 +87,7 @@ def measurement_row(
     low = high = centre = None
     if outcome.status is Status.OK and outcome.samples:
         centre = median(outcome.samples)
-        if len(outcome.samples) > 1:  # one sample does not tell how far off it is
+        if len(outcome.samples) > 1:  # one sample has no interval
             low, high = median_interval(outcome.samples)
     return MeasurementRow(
         uuid=uuid4().hex,
@@ -106,7 +106,7 @@ def measurement_row(
 
 
 def _columns(outcome: Outcome) -> dict[str, Any]:
-    """The outcome's own columns, its samples apart."""
+    """The outcome's own columns, without its samples."""
     columns = {name: getattr(outcome, name) for name in _OUTCOME}
     columns |= {name: _without_nan(columns[name]) for name in ("errors", "durations", "guard")}
     columns |= {name: list(columns[name]) for name in ("labels", "kernels")}
@@ -188,12 +188,12 @@ def decode_samples(values: bytes) -> NDArray[np.float64]:
 
 
 def _storable(text: str) -> str:
-    """The text with escapes for what a text column cannot hold."""
+    """The text, escaped where a text column cannot hold it."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def _without_nan(numbers: Mapping[str, float]) -> dict[str, Value]:
-    """JSON has no NaN or infinity: these as text."""
+    """NaN and infinity as text: JSON has neither."""
     return {name: x if math.isfinite(x) else str(x) for name, x in numbers.items()}
 
 

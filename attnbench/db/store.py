@@ -1,4 +1,4 @@
-"""Writes outcomes the moment they are known, and reads them back as records."""
+"""Stores outcomes as soon as they are known, and reads them back as records."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -44,9 +44,9 @@ _SAMPLES_AT_ONCE = 500  # measurements whose samples are read by one statement
 
 
 class Store(Database):
-    """Results. Every method is one transaction, so a kill at any time leaves whole rows.
+    """Results. Every method is one transaction: a kill at any time leaves complete rows.
 
-    Runs are named by their number in this database; UsageError for one that it does not hold.
+    Runs are named by their number in this database; UsageError for an unknown one.
     """
 
     def start_run(
@@ -61,7 +61,7 @@ class Store(Database):
         environment: Environment,
         source: Source,
     ) -> int:
-        """Store a run that begins now; its number."""
+        """Store a run that begins now; returns its number."""
         with self.writing() as session:
             run = RunRow(
                 uuid=uuid4().hex,
@@ -84,7 +84,7 @@ class Store(Database):
     def add(
         self, run: int, case: Case, method: Method, round: int, position: int, outcome: Outcome
     ) -> int:
-        """Store an outcome with its samples; its id."""
+        """Store an outcome with its samples; returns its id."""
         with self.writing() as session:
             row = rows.measurement_row(
                 outcome,
@@ -102,9 +102,9 @@ class Store(Database):
             return row.id
 
     def add_sentinels(self, run: int, moment: str, facts: Mapping[str, float | None]) -> None:
-        """Store what the device reached at a moment of a run, "start" or "end".
+        """Store the sentinels' facts at a moment of a run, "start" or "end".
 
-        A run that was resumed keeps its first start and takes its last end.
+        A resumed run keeps its first start and takes its last end.
         """
         with self.writing() as session:
             _require(session, run)
@@ -115,19 +115,19 @@ class Store(Database):
                 row.facts = dict(facts)
 
     def replan(self, run: int, plan: Json) -> None:
-        """Store what a run is to measure now, in place of what it was before."""
+        """Replace a run's plan."""
         with self.writing() as session:
             _require(session, run).plan = plan
 
     def conclude(self, run: int, facts: Json) -> None:
-        """Store what a study's run came to, in place of what was found before."""
+        """Store the conclusion of a study's run, replacing an earlier one."""
         with self.writing() as session:
             _require(session, run)
             row = ConclusionRow(run=run, facts=dict(facts), created=datetime.now(UTC))
             session.merge(row)
 
     def conclusion(self, run: int) -> Json | None:
-        """What a study's run came to; None where nothing is stored."""
+        """The conclusion of a study's run; None if none is stored."""
         with self.reading() as session:
             row = session.get(ConclusionRow, run)
             return None if row is None else row.facts
@@ -144,7 +144,7 @@ class Store(Database):
         num_cells: int,
         facts: Json,
     ) -> None:
-        """Store how far equal code measured apart, as `StoredNoise` has it."""
+        """Store measured noise; the fields are those of `StoredNoise`."""
         with self.writing() as session:
             row = NoiseRow(
                 uuid=uuid4().hex,
@@ -161,7 +161,7 @@ class Store(Database):
             session.add(row)
 
     def finish_run(self, run: int, status: RunStatus) -> None:
-        """Say how a run ended; RunStatus.RUNNING when it is resumed."""
+        """Set how a run ended; RunStatus.RUNNING when it is resumed."""
         with self.writing() as session:
             row = _require(session, run)
             row.status = status
@@ -173,12 +173,12 @@ class Store(Database):
             _require(session, run).label = label
 
     def delete(self, run: int) -> None:
-        """Delete a run with its outcomes; cases and machines, which others may share, stay."""
+        """Delete a run with its outcomes; cases and machines stay, since others may share them."""
         with self.writing() as session:
             session.delete(_require(session, run))
 
     def done(self, run: int) -> set[tuple[str, str, int, Status]]:
-        """What is stored of a run: case key, method key, round and what became of it."""
+        """The stored outcomes of a run: case key, method key, round and status."""
         query = (
             select(CaseRow.key, MethodRow.key, MeasurementRow.round, MeasurementRow.status)
             .join_from(MeasurementRow, CaseRow, MeasurementRow.case_id == CaseRow.id)
@@ -204,12 +204,12 @@ class Store(Database):
             return read_runs(session, RunRow.number == number)[0]
 
     def plan(self, run: int) -> Json:
-        """What the run was to measure, as `start_run` was given it."""
+        """The run's plan, as given to `start_run` or `replan`."""
         with self.reading() as session:
             return _require(session, run).plan
 
     def latest_run(self) -> Run | None:
-        """The newest run that has an outcome that is ok."""
+        """The newest run with an ok outcome."""
         ok = select(MeasurementRow.id).where(
             MeasurementRow.run == RunRow.number, MeasurementRow.status == Status.OK
         )
@@ -230,14 +230,14 @@ class Store(Database):
     def measurements(self, runs: Collection[int], *, pool: bool = False) -> list[Measurement]:
         """The outcomes of the runs, failures included, oldest run first, then by position.
 
-        Where several runs measured one case with one method on one machine model, only the newest
-        counts, unless they are pooled.
+        If several runs measured the same case with the same method on the same machine model, only
+        the newest counts, unless they are pooled.
         """
         with self.reading() as session:
             return read_measurements(session, runs, pool)
 
     def samples(self, measurement: int) -> NDArray[np.float64]:
-        """Seconds per call [num_samples]; empty where none are stored."""
+        """Seconds per call [num_samples]; empty if none are stored."""
         query = select(SampleRow.values).where(SampleRow.measurement_id == measurement)
         with self.reading() as session:
             return rows.decode_samples(session.scalar(query) or b"")
@@ -245,7 +245,7 @@ class Store(Database):
     def samples_of(
         self, measurements: Collection[int]
     ) -> Iterator[tuple[int, NDArray[np.float64]]]:
-        """Id and seconds per call of each that has samples stored; few are in memory at once."""
+        """Id and seconds per call of each that has stored samples; few are in memory at once."""
         for some in batched(sorted(measurements), _SAMPLES_AT_ONCE):
             query = select(SampleRow.measurement_id, SampleRow.values)
             with self.reading() as session:
@@ -253,7 +253,7 @@ class Store(Database):
             yield from ((id, rows.decode_samples(values)) for id, values in found)
 
     def sentinels(self, run: int) -> dict[str, Mapping[str, float | None]]:
-        """What the device reached by moment of a run, start and end; empty where none is stored."""
+        """The sentinels' facts of a run by moment, start and end; empty if none are stored."""
         query = select(SentinelRow.moment, SentinelRow.facts).where(SentinelRow.run == run)
         with self.reading() as session:
             return dict(session.execute(query).all())
@@ -261,12 +261,12 @@ class Store(Database):
     def noise(
         self, machine_key: str, machine_model: str, family: str, stratum: str
     ) -> StoredNoise | None:
-        """The newest noise of that very device, else of its model; None where none is stored."""
+        """The newest noise of the same device, else of its model; None if none is stored."""
         with self.reading() as session:
             return read_noise(session, machine_key, machine_model, family, stratum)
 
     def seconds_a_round(self, cases: Collection[str], machine_model: str) -> dict[str, float]:
-        """By case key, the mean seconds that a round of its newest run there took in all."""
+        """By case key, the mean total seconds of a round in its newest run there."""
         with self.reading() as session:
             return read_seconds(session, cases, machine_model)
 

@@ -1,4 +1,4 @@
-"""Carries runs between databases without duplicates: UUIDs hold everywhere, numbers do not."""
+"""Copying runs between databases without duplicates, by UUID."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -37,19 +37,19 @@ _BATCH = 200  # measurements whose samples are in memory at once
 def export(
     store: Store, runs: Collection[int], target: str | Path, *, samples: bool = True
 ) -> Transfer:
-    """Copy runs to another database, made if there is none; again, and it adds what is missing.
+    """Copy runs to another database, created if missing; repeated, it adds only what is missing.
 
-    Each run is one transaction, so an export that was killed goes on with the run it was at. What
-    is known of the noise of any device comes too: verdicts rest on it.
+    Each run is one transaction, so a killed export continues with the run it was at. Stored noise
+    of all devices is copied too: verdicts depend on it.
     """
     with Store.open(target, revisions=store.revisions) as other:
         return _carry(store, other, [store.run(number).number for number in runs], samples)
 
 
 def merge(store: Store, others: Sequence[str | Path]) -> list[Transfer]:
-    """Add all runs of other databases, told one by one; their files stay as they are.
+    """Add all runs of other databases; one Transfer for each. The other files do not change.
 
-    A run that is already here gains what it lacks, and keeps its label.
+    A run that is already here gets its missing outcomes and keeps its label.
     """
     transfers = []
     for target in others:
@@ -103,7 +103,7 @@ def _carry_noise(origin: Store, target: Store) -> int:
 
 
 class _Carrier:
-    """Copies what is missing from the session `there` to `here`, under ids of its own there."""
+    """Copies missing rows from the session `there` to `here`, under new ids."""
 
     def __init__(self, there: Session, here: Session) -> None:
         self._there, self._here = there, here
@@ -111,7 +111,7 @@ class _Carrier:
         self.counts = Counter[str]()
 
     def carry_run(self, number: int) -> int:
-        """The run's number here, where it takes over how it ended."""
+        """Copy the run or update how it ended; returns its number here."""
         run = self._there.get_one(RunRow, number)
         mine = self._here.scalar(select(RunRow).where(RunRow.uuid == run.uuid))
         if mine is None:
@@ -129,9 +129,9 @@ class _Carrier:
         return mine.number
 
     def carry_sentinels(self, number: int, run: int) -> None:
-        """What the device reached when the run started and ended, as it is there.
+        """Copy the sentinels' facts of the run's start and end.
 
-        Unless here the run ended another time: then the end stays that of here.
+        If the run ended at another time here, its end here stays.
         """
         mine = self._here.get_one(RunRow, run)
         theirs = self._there.get_one(RunRow, number)
@@ -141,14 +141,14 @@ class _Carrier:
                 self._here.merge(replace(row, run=run))
 
     def carry_conclusion(self, number: int, run: int) -> None:
-        """What the run came to, unless here it was found later."""
+        """Copy the conclusion, unless the one here is newer."""
         theirs = self._there.get(ConclusionRow, number)
         mine = self._here.get(ConclusionRow, run)
         if theirs is not None and (mine is None or mine.created < theirs.created):
             self._here.merge(replace(theirs, run=run))
 
     def carry_measurements(self, number: int, run: int) -> dict[int, int]:
-        """Ids there to ids here of all outcomes of a run that both now hold."""
+        """Copy outcomes; returns ids there to ids here of all that both now have."""
         theirs, mine = _ids(self._there, number), _ids(self._here, run)
         missing = [id for uuid, id in theirs.items() if uuid not in mine]
         new = self._copies(missing, run)
@@ -159,9 +159,9 @@ class _Carrier:
         return held | {id: row.id for id, row in new.items()}
 
     def _copies(self, ids: Sequence[int], run: int) -> dict[int, MeasurementRow]:
-        """The rows with these ids there, for here, without those whose place is taken.
+        """Copies of the rows with these ids, without those whose place is taken here.
 
-        Two copies of a run may have been resumed apart: what is here already stays.
+        Two copies of a run may have been resumed separately: existing outcomes stay.
         """
         places = (MeasurementRow.case_id, MeasurementRow.method_id, MeasurementRow.round)
         here = select(*places).where(MeasurementRow.run == run)
@@ -177,7 +177,7 @@ class _Carrier:
         return copies
 
     def carry_samples(self, ids: Mapping[int, int]) -> None:
-        """The samples of the outcomes that have them there and not here."""
+        """Copy the samples of outcomes that have them there and not here."""
         for some in batched(sorted(ids), _BATCH):
             mine = [ids[id] for id in some]
             query = select(SampleRow.measurement_id).where(SampleRow.measurement_id.in_(mine))
@@ -191,7 +191,7 @@ class _Carrier:
             self._here.flush()
 
     def _shared(self, kind: type[Keyed], id: int) -> int:
-        """The id here of a row that is found by its key."""
+        """The id here of a row with a key."""
         if (kind, id) not in self._ids:
             row = replace(self._there.get_one(kind, id))
             self._ids[kind, id] = find_or_add(self._here, row)

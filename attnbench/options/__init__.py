@@ -1,1 +1,1 @@
-"""Options as data: what commands, studies, repro and importers know of them is read from here."""
+"""Options as data, read by commands, studies, repro and importers."""

@@ -1,4 +1,4 @@
-"""Kinds of values that options take: how a text is read, and how a value is written."""
+"""Kinds of option values: how a text is read and a value is written."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,10 +10,10 @@ Note = Callable[[str], None]  # shows a remark
 
 @dataclass(frozen=True, slots=True)
 class OptionKind:
-    """What a value is; the command line reads it."""
+    """A kind of value, read by the command line."""
 
     def word(self, value: object) -> str:
-        """The word of a command line that asks for `value`."""
+        """The command-line word for `value`."""
         return str(value)
 
 
@@ -31,14 +31,14 @@ class Whole(OptionKind):
 
 @dataclass(frozen=True, slots=True)
 class Number(OptionKind):
-    """A number; `check` raises UsageError for one that is not accepted, else over 0 are."""
+    """A number above 0, or one for which `check` does not raise UsageError."""
 
     check: Callable[[float], float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Choice(OptionKind):
-    """One of a closed set: by word the value that it stands for, then other spellings of words."""
+    """One of a closed set: values by word, then other spellings of words."""
 
     values: Mapping[str, Value]
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -53,20 +53,20 @@ class Choice(OptionKind):
 
 
 def one_of(*values: Value, aliases: Mapping[str, str] | None = None) -> Choice:
-    """The choice among values that are called what they are."""
+    """The choice among values that are their own words."""
     return Choice({str(value): value for value in values}, aliases or {})
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed(OptionKind):
-    """What `parse` makes of a text; it raises UsageError for what it does not accept."""
+    """A value from `parse`, which raises UsageError for a text it does not accept."""
 
     parse: Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Listed(OptionKind):
-    """What `parse` makes of all texts together, such as sweeps; its remarks go to the note."""
+    """Values that `parse` makes of all texts together, such as sweeps; remarks go to the note."""
 
     parse: Callable[[Sequence[str], Note], Sequence[object]]
     write: Callable[[object], str] = str
@@ -83,11 +83,11 @@ class Folder(OptionKind):
 
 @dataclass(frozen=True, slots=True)
 class FilePath(OptionKind):
-    """Where a file goes."""
+    """The path of a file to write."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenFile(OptionKind):
-    """A text file that is opened when it is first written to; atomic ones appear when closed."""
+    """A text file opened on its first write; an atomic one appears when closed."""
 
     atomic: bool = False

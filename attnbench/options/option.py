@@ -1,12 +1,12 @@
-"""An option is a field of a frozen dataclass: its name is what it sets, its type what it holds.
+"""An option is a field of a frozen dataclass; name and type of the field are the option's.
 
     @dataclass(frozen=True, kw_only=True)
     class Sampling:
         rounds: int = one(Whole(), "--rounds", default=3, heading="Timing", help="...")
         window: tuple[int, ...] = several(Whole(), "--window", heading="Data", help="...")
 
-The command line of a command, `repro`'s words, what a study may be asked to change and the names of
-vLLM's benchmark suite are read from these fields.
+Command lines, `repro`'s words, a study's overrides and the names of vLLM's benchmark suite are read
+from these fields.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,11 +21,11 @@ Heading = Literal["What", "Shape", "Data", "Timing", "Run", "Output", "Options"]
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """All there is to know of one option, its value apart."""
+    """Everything about an option, except its value."""
 
-    names: tuple[str, ...]  # as typed; the first stands in messages
+    names: tuple[str, ...]  # as typed; messages use the first
     kind: OptionKind
-    default: Any  # of several values ()
+    default: Any  # () for several values
     help: str = ""
     heading: Heading = "Options"
     metavar: str | None = None
@@ -33,16 +33,16 @@ class Option:
     flag: bool = False
     required: bool = False
     show_default: bool = False
-    variable: str | None = None  # of the environment, which sets it too
-    bare: str | None = None  # the value of the option without one
-    knob: bool = False  # of backends, not a field of a case
-    suite: tuple[str, ...] = ()  # what vLLM's benchmark suite calls it
-    of_one_run: bool = False  # means nothing where a command makes several runs
+    variable: str | None = None  # environment variable that sets it too
+    bare: str | None = None  # the value of the option given without one
+    knob: bool = False  # of a backend, not a field of a case
+    suite: tuple[str, ...] = ()  # its names in vLLM's benchmark suite
+    of_one_run: bool = False  # does not apply if a command makes several runs
     free_on_resume: bool = False  # a run may be resumed with another value
 
     @property
     def name(self) -> str:
-        """Its first name without dashes in front."""
+        """Its first name without leading dashes."""
         return self.names[0].removeprefix("--")
 
     def words(self, value: object) -> list[str]:
@@ -54,7 +54,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class NamedOption:
-    """An option that stands on a command line, by the name that was typed."""
+    """An option given on the command line, with its name as typed."""
 
     option: Option
     typed: str
@@ -68,12 +68,12 @@ class NamedOption:
         return _plain(self.value)
 
 
-# What a command line names, by field.
+# The options named on a command line, by field.
 Named = Mapping[str, NamedOption]
 
 
 def stored(named: Named) -> dict[str, object]:
-    """JSON of the options that a run must be resumed with, by their names."""
+    """JSON of the options that must stay the same on resume, by name."""
     kept = (each for each in named.values() if not each.option.free_on_resume)
     return {each.option.name.replace("-", "_"): each.plain for each in kept}
 
@@ -83,13 +83,13 @@ def _plain(value: object) -> int | float | str | None:
 
 
 def one(kind: OptionKind, *names: str, default: object = None, **about: Any) -> Any:
-    """A field that holds one value; a default that is not None is shown in the help."""
+    """A field with one value; the help shows a default that is not None."""
     about = {"show_default": default is not None} | about
     return _field(Option(names, kind, default=default, **about))
 
 
 def several(kind: OptionKind, *names: str, default: tuple[object, ...] = (), **about: Any) -> Any:
-    """A field that holds a tuple of values."""
+    """A field with a tuple of values."""
     return _field(Option(names, kind, default=default, several=True, **about))
 
 
@@ -99,7 +99,7 @@ def flag(*names: str, **about: Any) -> Any:
 
 
 def shared(options: type[Any], name: str, heading: Heading | None = None) -> Any:
-    """A field with the option that another table has, under another heading if one is named."""
+    """A field with the option of another table, optionally under another heading."""
     option = table(options)[name]
     return _field(option if heading is None else replace(option, heading=heading))
 
@@ -119,6 +119,6 @@ def _with_option(options: type[Any]) -> Iterator[Field[Any]]:
 
 
 def words(options: type[Any], values: Mapping[str, object]) -> list[str]:
-    """The words of a command line that sets fields of `options` to these values, in their order."""
+    """Command-line words that set fields of `options` to these values, in their order."""
     known = table(options)
     return [word for name, value in values.items() for word in known[name].words(value)]

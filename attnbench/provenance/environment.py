@@ -147,11 +147,11 @@ def _changes(
     before: Mapping[str, str | int | None], after: Mapping[str, str | int | None], absent: str
 ) -> list[str]:
     return [
-        f"{name} {_told(before.get(name), absent)} -> {_told(after.get(name), absent)}"
+        f"{name} {_text(before.get(name), absent)} -> {_text(after.get(name), absent)}"
         for name in sorted(before.keys() | after.keys())
         if before.get(name) != after.get(name)
     ]
 
 
-def _told(value: str | int | None, absent: str) -> str | int:
+def _text(value: str | int | None, absent: str) -> str | int:
     return absent if value is None else value

@@ -1,7 +1,7 @@
-"""The schema's revisions: a new database gets today's, an older one is migrated, a newer refused.
+"""The schema's revisions: a new database gets the current one, older ones are migrated.
 
 To change a table, change its model, add the next file to `versions`, and raise `REVISIONS.head`. A
-database of today's revision opens without importing Alembic, which takes as long as all the rest.
+database of the current revision opens without importing Alembic, which doubles the time.
 """
 
 from collections.abc import Callable
@@ -31,8 +31,8 @@ from attnbench.db.engine import (
     describe,
     make_engine,
     parse_target,
+    plain_errors,
     sqlite_file,
-    told_plainly,
     use_write_ahead_log,
 )
 from attnbench.db.models import Base
@@ -41,7 +41,7 @@ from attnbench.errors import AttnbenchError, UsageError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-# Under a name of its own, another program's Alembic database is never taken for a newer attnbench.
+# With its own name, another program's Alembic database is never taken for a newer attnbench.
 VERSION_TABLE = Table(
     "attnbench_version",
     MetaData(),
@@ -62,7 +62,7 @@ REVISIONS = Revisions(Path(__file__).parent / "versions", "0003")
 
 
 class State(Enum):
-    """What a database holds; newer ones and those of other programs are refused."""
+    """The state of a database; newer ones and other programs' are refused."""
 
     EMPTY = auto()
     OLDER = auto()
@@ -72,7 +72,7 @@ class State(Enum):
 def open_engine(
     target: str | Path, *, create: bool, note: Callable[[str], None], revisions: Revisions
 ) -> Engine:
-    """An engine on today's schema; what `Store.open` does."""
+    """An engine on the current schema, for `Database.open`."""
     url = parse_target(target)
     require_place(url, create)
     engine = make_engine(url)
@@ -87,14 +87,14 @@ def open_engine(
 
 
 def read_state(engine: Engine, revisions: Revisions) -> State:
-    """The state of a database; UsageError for one that attnbench of today cannot use."""
-    with told_plainly(engine.url), engine.connect() as connection:
+    """The state of a database; UsageError if this version of attnbench cannot use it."""
+    with plain_errors(engine.url), engine.connect() as connection:
         return _state(connection, revisions)
 
 
 def create_schema(engine: Engine) -> None:
-    """Today's tables in an empty database, unless another process has just made them."""
-    with told_plainly(engine.url):
+    """Create the current tables in an empty database, unless another process just has."""
+    with plain_errors(engine.url):
         if path := sqlite_file(engine.url):
             use_write_ahead_log(path)
         with engine.execution_options(writes=True).begin() as connection:
@@ -111,9 +111,9 @@ def _create_if_empty(connection: Connection) -> None:
 def migrate(engine: Engine, revisions: Revisions, note: Callable[[str], None]) -> None:
     """Bring an older database to the newest revision, after a backup, in one transaction.
 
-    AttnbenchError when a revision fails; then everything is as it was.
+    Raises AttnbenchError if a revision fails; the database is then unchanged.
     """
-    # Revisions rebuild tables on SQLite, and dropping one would delete the rows that refer to it.
+    # On SQLite revisions rebuild tables; with foreign keys on, dropping one deletes referring rows.
     migrating = make_engine(engine.url, foreign_keys=False).execution_options(writes=True)
     try:
         with migrating.begin() as connection:
@@ -125,7 +125,7 @@ def migrate(engine: Engine, revisions: Revisions, note: Callable[[str], None]) -
     except DBAPIError as error:
         raise AttnbenchError(
             f"{describe(engine.url)} could not be migrated to schema {revisions.head}: "
-            f"{error.orig}; it is as it was. Choose another file meanwhile, e.g. --db new.db"
+            f"{error.orig}; it is unchanged. Use another file meanwhile, e.g. --db new.db"
         ) from error
     finally:
         migrating.dispose()
@@ -133,7 +133,7 @@ def migrate(engine: Engine, revisions: Revisions, note: Callable[[str], None]) -
 
 
 def upgrade(connection: Connection, revisions: Revisions) -> None:
-    """Run the revisions that a database lacks, all of them on an empty one."""
+    """Run the revisions that a database lacks, all of them for an empty one."""
     from alembic import command
 
     config = _config(revisions)
@@ -142,7 +142,7 @@ def upgrade(connection: Connection, revisions: Revisions) -> None:
 
 
 def require_place(url: URL, create: bool) -> None:
-    """UsageError if an SQLite file is not there, or cannot be made there."""
+    """Raise UsageError if an SQLite file does not exist or cannot be created."""
     if (path := sqlite_file(url)) is None:
         return
     if not create and not path.exists():
@@ -150,7 +150,7 @@ def require_place(url: URL, create: bool) -> None:
     if path.is_dir():
         raise UsageError(f"{path} is a folder, not a database; e.g. --db {path}/attnbench.db")
     if not path.parent.is_dir():
-        raise UsageError(f"{path}: there is no such folder; make it: mkdir -p {path.parent}")
+        raise UsageError(f"{path}: its folder does not exist; create it: mkdir -p {path.parent}")
 
 
 def _how_to_fill(url: URL) -> str:
@@ -170,7 +170,7 @@ def _state(connection: Connection, revisions: Revisions) -> State:
         return State.OLDER
     raise UsageError(
         f"{describe(connection.engine.url)} was written by a newer attnbench: its schema is "
-        f"{revision}, and this version knows those up to {revisions.head}. Update attnbench (pip "
+        f"{revision}, and this version reads up to {revisions.head}. Update attnbench (pip "
         "install --upgrade attnbench) or choose another file, e.g. --db new.db"
     )
 
@@ -188,13 +188,13 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _keep_copy(engine: Engine, revision: str | None) -> str:
-    """Back up an SQLite file beside it, and tell where; other databases have their own means."""
+    """Back up an SQLite file next to it and say where; other servers make their own backups."""
     if (path := sqlite_file(engine.url)) is None:
-        return "make backups of it by the server's own means"
+        return "back it up with the server's own tools"
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     copy = path.with_name(f"{path.name}.{revision}-{stamp}.bak")
     back_up(path, copy)
-    return f"the file as it was is kept as {copy}"
+    return f"the old file is kept as {copy}"
 
 
 def _config(revisions: Revisions) -> "Config":
@@ -208,7 +208,7 @@ def _config(revisions: Revisions) -> "Config":
 
 
 def _literal(path: Path) -> str:
-    """The path where ConfigParser would read a percent sign as its own."""
+    """The path with percent signs escaped for ConfigParser."""
     return str(path).replace("%", "%%")
 
 

@@ -1,4 +1,4 @@
-"""What Alembic runs to migrate; the connection and its transaction are the caller's."""
+"""The script that Alembic runs to migrate, on the caller's connection and transaction."""
 
 from alembic import context
 

@@ -1,1 +1,1 @@
-"""One file a revision, which only Alembic loads."""
+"""One file per revision, loaded only by Alembic."""

@@ -1,4 +1,4 @@
-"""What the GPU, its kernels and the host did during a measurement; sentinels; noise."""
+"""Facts of GPU, kernels and host during a measurement; sentinels; noise."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What a study came to."""
+"""The conclusions of studies."""
 
 import sqlalchemy as sa
 from alembic import op
