@@ -25,6 +25,11 @@ class Label(StrEnum):
         "sampling",
         "the samples fall into two groups, and the median may stand for neither",
     )
+    SUSTAINED = (
+        "sustained",
+        "sampling",
+        "a second of its own calls came first, for the power to settle",
+    )
     LAUNCH_BOUND = "launch_bound", "launching", "launching may show in the time"
     EAGER_FALLBACK = (
         "eager_fallback",

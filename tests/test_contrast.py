@@ -99,6 +99,21 @@ def test_only_what_is_equal_in_all_else_is_paired(tmp_path: Path) -> None:
     assert contrasts(listed, "kv_cache_dtype", "auto") == {}
 
 
+def test_of_one_workload_only_what_was_timed_alike_is_paired(tmp_path: Path) -> None:
+    loaded, burst = (replace(cache_write(64, "NHD"), block_size=size) for size in (16, 32))
+    results = {loaded: timed(loaded, 1e-6, labels=("sustained",)), burst: timed(burst, 1e-6)}
+    listed = series_of(measured(tmp_path, results, H200, Method("cudagraph")))
+    assert contrasts(listed, "block_size") == {}
+
+
+def test_less_work_may_be_timed_without_load_and_still_be_compared(tmp_path: Path) -> None:
+    case = cache_write(64, "NHD")
+    less = replace(case, kv_cache_dtype="fp8")
+    results = {case: timed(case, 2e-6, labels=("sustained",)), less: timed(less, 1e-6)}
+    listed = series_of(measured(tmp_path, results, H200, Method("cudagraph")))
+    assert only(contrasts(listed, "kv_cache_dtype", "auto")).ratio == pytest.approx(0.5)
+
+
 def test_numbers_are_compared_with_the_smallest_and_words_with_the_preferred(
     tmp_path: Path,
 ) -> None:

@@ -419,10 +419,18 @@ def test_what_cannot_be_compared_ends_in_status_3(
     found = diff(db, *SIDES)
     assert (found.exit_code, found.stdout) == (3, "")
     assert found.stderr == (
-        "Error: nothing to compare: no case has the same method, machine model and cache state on "
-        f"both sides\n  not comparable, {difference}: sdpa q512\n"
+        "Error: nothing to compare: no case has the same method, machine model, cache state and "
+        f"regime on both sides\n  not comparable, {difference}: sdpa q512\n"
         "  measure both sides with the same options, e.g. attnbench attn --label NAME\n"
     )
+
+
+def test_a_time_under_load_is_not_compared_with_one_without(db: str) -> None:
+    add(db, "base", {CASE: timed(CASE, 1e-3, 1e-3)})
+    add(db, "head", {CASE: timed(CASE, 1.1e-3, 1.1e-3, labels=("sustained",))})
+    found = diff(db, *SIDES)
+    assert found.exit_code == 3
+    assert "not comparable, regime burst -> sustained: sdpa q512" in found.stderr
 
 
 def test_failures_on_both_sides_compare_nothing(db: str) -> None:

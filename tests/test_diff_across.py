@@ -169,3 +169,20 @@ def test_a_field_that_leaves_no_one_choice_is_a_usage_error(
     found = diff(db, across)
     assert (found.exit_code, found.stdout) == (2, "")
     assert message in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("across", "other", "compared"),
+    [
+        ("kv_cache_dtype", replace(SDPA, kv_cache_dtype="fp8"), True),  # less work, less load
+        ("backend", NAIVE, False),  # the same work, so one of them is of another version
+    ],
+)
+def test_only_another_workload_may_be_timed_in_another_regime(
+    db: str, across: str, other: Case, compared: bool
+) -> None:
+    loaded = timed(SDPA, *ROUNDS, labels=("sustained",))
+    add(db, "one", {SDPA: loaded, other: timed(other, *slower(1.5))})
+    found = diff(db, across)
+    assert (found.exit_code == 1) is compared
+    assert ("not comparable, regime sustained -> burst" in found.stderr) is not compared

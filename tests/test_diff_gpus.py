@@ -136,3 +136,11 @@ def test_what_needs_one_gpu_is_refused(db: str, option: list[str]) -> None:
     found = diff(db, *option)
     assert found.exit_code == 2
     assert f"{option[0]} does not go with two models of GPU" in found.stderr
+
+
+def test_a_case_may_call_for_load_on_one_of_the_gpus_alone(db: str) -> None:
+    add(db, H100, {PREFILL: timed(PREFILL, 1e-3, labels=("sustained",))})
+    add(db, H200, {PREFILL: timed(PREFILL, 1e-3)})
+    found = diff(db, "--format", "json")
+    assert found.exit_code == 0, found.output
+    assert len(json.loads(found.stdout)["cells"]) == 1

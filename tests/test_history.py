@@ -54,6 +54,18 @@ def test_a_step_is_shown_at_the_version_that_has_it(tmp_path: Path) -> None:
     assert "git bisect start ccccccccc bbbbbbbbb" in text
 
 
+def test_times_under_load_are_no_step_of_those_before(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "h.db") as store:
+        for letter, labels in zip("abcd", ((), (), ("sustained",), ("sustained",)), strict=True):
+            time = SLOW if labels else FLAT
+            rounds = timed(CASE, time, 1.001 * time, labels=labels)
+            store_run(store, {CASE: rounds}, source=commit(letter))
+    found = history(tmp_path / "h.db", "--case", CASE.key[:8])
+    assert found.exit_code == 0, found.output
+    assert "slower" not in found.stdout
+    assert found.stdout.count("no step") == 2
+
+
 def test_where_nothing_changed_that_is_said(tmp_path: Path) -> None:
     fill(tmp_path / "h.db", FLAT, FLAT, FLAT)
     text = " ".join(history(tmp_path / "h.db", "--where", "backend=sdpa").stdout.split())

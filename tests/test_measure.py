@@ -177,6 +177,7 @@ def test_every_field_of_a_method_makes_another_method() -> None:
         {"time_budget": 2.0},
         {"isolate": "rounds"},
         {"regime": "sustained"},
+        {"regime": "burst"},
         {"eager_fallback": True},
     ]
     keys = {Method(**({"timer": "cpu"} | change)).key for change in changes}  # type: ignore[arg-type]
@@ -202,10 +203,36 @@ def test_a_new_way_of_timing_on_a_gpu_leaves_all_other_times_comparable(
     assert Method(timer).as_facts()["version"] == version
 
 
-def test_sustained_puts_two_seconds_of_load_first() -> None:
+def test_sustained_puts_a_second_of_load_first_and_says_so() -> None:
     clock = FakeClock(repeat(0.01))
     samples = measure(clock, Method("cpu", regime="sustained"), clock.now)
     assert samples.warmup_seconds == pytest.approx(SUSTAINED_LOAD, abs=0.02)
+    assert samples.labels == ("sustained",)
+
+
+class LimitedClock(FakeClock):
+    """A GPU whose power is at the limit after a while of load, and then takes longer."""
+
+    def sample(self) -> float:
+        self.time += MS
+        return MS if self.time < self.rested else 1.1 * MS
+
+    def __init__(self, rested: float) -> None:
+        super().__init__(repeat(MS))
+        self.rested = rested  # seconds until then
+
+
+@pytest.mark.parametrize("rested", [0.0, 0.3, 0.7])
+def test_under_load_a_time_does_not_depend_on_how_long_the_gpu_rested(rested: float) -> None:
+    values = measured(LimitedClock(rested), regime="sustained")
+    assert set(values) == {1.1 * MS}
+
+
+def test_in_a_burst_it_does() -> None:
+    assert {measured(LimitedClock(rested), regime="burst") for rested in (0.0, 0.7)} == {
+        (MS,) * 20,
+        (1.1 * MS,) * 20,
+    }
 
 
 def test_the_device_is_read_when_warm_and_after_the_last_sample() -> None:

@@ -13,6 +13,7 @@ from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.ranking import AUTO, Ranking, rank, regrets
 from attnbench.analysis.series import Series, Times, series_of
 from attnbench.analysis.tuning import Contender, Setting
+from attnbench.labels import Label
 from attnbench.records import CacheState, Status
 from attnbench.reporting.ranking import counts, legend, place_text, regret_text
 from attnbench.specs.case import Case
@@ -20,6 +21,7 @@ from tests.stored_results import Results, attn, failed, measured, mla, timed
 
 QUIET = Noise(session_sd=0.0, measured=True, floor=0.0)
 STEADY = (1.0, 1.0005, 0.9995)
+SUSTAINED = (Label.SUSTAINED,)
 NOT_RUN = failed(Status.OOM, "out of memory")
 
 
@@ -111,6 +113,12 @@ def test_what_met_another_state_of_the_cache_is_no_rival(tmp_path: Path) -> None
     assert set(places(tmp_path, {**rounds("q1k", "sdpa", 2.0, 2.1, 2.0), **hot}).values()) == {
         "alone"
     }
+
+
+def test_what_was_timed_under_load_is_no_rival_of_what_was_not(tmp_path: Path) -> None:
+    burst, loaded = attn("q1k", "naive"), attn("q1k", "sdpa")
+    results = {burst: timed(burst, 1.0, 1.0), loaded: timed(loaded, 1.1, 1.1, labels=SUSTAINED)}
+    assert set(places(tmp_path, results).values()) == {"alone"}
 
 
 def test_thresholds_that_split_a_batch_alike_are_the_same_work_whatever_they_took(

@@ -6,7 +6,7 @@ by: tables by what ran, studies by what was asked for, each side tuned where the
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
@@ -19,7 +19,7 @@ from attnbench.analysis.series import Series
 from attnbench.analysis.tuning import Contender, tuned
 from attnbench.analysis.verdict import MARGIN, Comparison, Verdict
 from attnbench.families import family_of
-from attnbench.specs.case import Value
+from attnbench.specs.case import WORKLOAD_FIELDS, Value
 from attnbench.stats import student
 
 # With fewer cases their own spread tells nothing, and that of the rounds has to do.
@@ -89,15 +89,16 @@ def contrasts(
     """Every other value of `field` against one: `preferred`, else the first, or smallest number.
 
     By both values. Series are paired where all else is equal: the case, the method, the model of
-    machine, and what was reached of the cache. `field` is one of the case, of the method, or of
-    what ran.
+    machine, what was reached of the cache and, for one workload, the regime. `field` is one of the
+    case, of the method, or of what ran.
     """
     groups: dict[Hashable, dict[Value, Series]] = {}
     for series in listed:
         told = facts(series)
         if series.time is not None and field in told:
             value = told.pop(field)
-            groups.setdefault(frozenset(told.items()), {})[value] = series
+            rest = frozenset(told.items()), _regime(series, (field,))
+            groups.setdefault(rest, {})[value] = series
     values = dict.fromkeys(value for group in groups.values() for value in group)
     if len(values) < 2:
         return {}
@@ -185,7 +186,13 @@ def _partners(
 
 
 def _rest(contender: Contender, names: Sequence[str]) -> Hashable:
-    return contender.case.without(*names), contender.series.cache_state
+    series = contender.series
+    return contender.case.without(*names), series.cache_state, _regime(series, names)
+
+
+def _regime(series: Series, names: Collection[str]) -> str:
+    """What must be equal beside all fields but `names`; other work may call for another regime."""
+    return series.regime if WORKLOAD_FIELDS.isdisjoint(names) else ""
 
 
 def _first(values: Iterable[Value]) -> Value:

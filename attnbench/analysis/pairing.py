@@ -27,7 +27,9 @@ class Pair:
 class Pairing:
     """Every series of two sides stands in it once."""
 
-    pairs: Sequence[Pair]  # equal in what the matching asks and, if timed, in cache state
+    pairs: Sequence[
+        Pair
+    ]  # equal in what the matching asks and, if timed, in the state of the device
     mismatches: Sequence[tuple[Pair, str]]  # near pairs, with what forbids to compare them
     only_base: Sequence[Series]
     only_head: Sequence[Series]
@@ -82,8 +84,8 @@ def pair_up(
     base, head = matching.sides(base, head)
     found = _partners(base, head, matching)
     matched = [Pair(each, found[id(each)]) for each in base if id(each) in found]
-    pairs = [pair for pair in matched if not _cache_mismatch(pair)]
-    mismatches = [(pair, text) for pair in matched if (text := _cache_mismatch(pair))]
+    pairs = [pair for pair in matched if not _mismatch(pair)]
+    mismatches = [(pair, text) for pair in matched if (text := _mismatch(pair))]
     taken = set(map(id, found.values()))
     lonely = [each for each in base if id(each) not in found]
     left = [each for each in head if id(each) not in taken]
@@ -178,10 +180,23 @@ def _neighbours(
     return found, list(base), list(head)
 
 
-def _cache_mismatch(pair: Pair) -> str:
-    """What differs if both sides have a time; empty if nothing does."""
-    before, after = pair.base.cache_state, pair.head.cache_state
-    return f"cache {before} -> {after}" if before and after and before != after else ""
+def _mismatch(pair: Pair) -> str:
+    """What of the device differs if both sides have a time; empty if nothing does.
+
+    Other work, or another device, may be timed in another regime: each as it alone calls for.
+    """
+    states = [("cache", pair.base.cache_state, pair.head.cache_state)]
+    if pair.base.first.workload_key == pair.head.first.workload_key and _is_one_model(pair):
+        states.append(("regime", pair.base.regime, pair.head.regime))
+    return ", ".join(
+        f"{name} {before} -> {after}"
+        for name, before, after in states
+        if before and after and before != after
+    )
+
+
+def _is_one_model(pair: Pair) -> bool:
+    return pair.base.first.machine_model == pair.head.first.machine_model
 
 
 def _difference(pair: Pair) -> str:

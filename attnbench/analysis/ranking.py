@@ -148,7 +148,8 @@ def regrets(
 def _workload(series: Series) -> object:
     """What contenders share: at scope kernel MLA's two paths do unequal work."""
     unequal = family_of(series.case).two_paths and series.case.scope == "kernel"
-    return series.first.workload_key, series.cache_state, series.split if unequal else None
+    split = series.split if unequal else None
+    return series.first.workload_key, series.cache_state, series.regime, split
 
 
 def _best(group: Sequence[Contender]) -> Contender:

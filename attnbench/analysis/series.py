@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from statistics import geometric_mean
 
+from attnbench.labels import Label
 from attnbench.records import Measurement, Status
 from attnbench.specs.case import Case, Value
 
@@ -100,8 +101,12 @@ class Series:
     @property
     def cache_state(self) -> str:
         """What the timed rounds reached, mixed where they differ; empty if none has a time."""
-        states = {each.outcome.cache_state for each in self.timed}
-        return "mixed" if len(states) > 1 else next(iter(states), "")
+        return _common(each.outcome.cache_state for each in self.timed)
+
+    @property
+    def regime(self) -> str:
+        """burst, sustained where load came first, or mixed; empty if no round has a time."""
+        return _common(map(_regime, self.timed))
 
     @property
     def resolved(self) -> dict[str, Value]:
@@ -128,6 +133,16 @@ class Series:
     def _rate(self, work: float) -> float | None:
         time = self.time
         return work / time if work and time else None
+
+
+def _regime(measurement: Measurement) -> str:
+    asked = measurement.method.get("regime") == "sustained"  # older rows have no label of it
+    return "sustained" if asked or Label.SUSTAINED in measurement.outcome.labels else "burst"
+
+
+def _common(states: Iterable[str]) -> str:
+    found = set(states)
+    return "mixed" if len(found) > 1 else next(iter(found), "")
 
 
 def mean_time(rounds: Collection[float]) -> float:

@@ -69,7 +69,7 @@ def by_setting(listed: Sequence[Series], knobs: Collection[str]) -> list[dict[Se
     groups: dict[object, dict[Setting, Series]] = {}
     for series in listed:
         if series.timed:
-            rest = without_knobs(series.case, knobs), series.cache_state
+            rest = without_knobs(series.case, knobs), series.cache_state, series.regime
             groups.setdefault(rest, {})[setting_of(series.case, knobs)] = series
     return list(groups.values())
 

@@ -35,6 +35,8 @@ def warnings(series: Series, cohort: Cohort, fraction: float | None) -> list[str
     if series.cache_state != (asked := series.first.method["cache"]):
         state = series.cache_state
         found.append(f"cache {state}, not {asked}: too few working sets to outgrow it")
+    if series.regime == "mixed":
+        found.append("only some of its rounds were timed under load")
     if len(series.medians) < cohort.rounds:
         found.append(f"{len(series.medians)} of {cohort.rounds} rounds")
     return found

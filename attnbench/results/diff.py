@@ -203,7 +203,7 @@ def _nothing_pairs(found: Diff) -> str:
     if found.rows:
         why = "every case that is on both sides has failed on both"
     else:
-        why = "no case has the same method, machine model and cache state on both sides"
+        why = "no case has the same method, machine model, cache state and regime on both sides"
     lines = [f"nothing to compare: {why}", *found.leftovers]
     advice = "measure both sides with the same options, e.g. attnbench attn --label NAME"
     return "\n  ".join([*lines, advice])

@@ -10,7 +10,7 @@ from statistics import geometric_mean
 import numpy as np
 
 from attnbench.analysis.estimate import MIN_ROUND_SD, Noise, duration_stratum
-from attnbench.analysis.series import Series, SeriesKey, series_of
+from attnbench.analysis.series import Series, series_of
 from attnbench.analysis.steps import Step, Track, find_steps
 from attnbench.db.lookup import find_cases, measurements_of
 from attnbench.db.store import Store
@@ -52,7 +52,7 @@ class Version:
 
 @dataclass(frozen=True)
 class History:
-    """One case, method and machine model over versions, oldest first."""
+    """One case, method, regime and machine model over versions, oldest first."""
 
     versions: Sequence[Version]
     noise: Noise
@@ -111,10 +111,10 @@ def histories(
     by_run: dict[int, list[Measurement]] = defaultdict(list)
     for each in found:
         by_run[each.run].append(each)
-    groups: dict[SeriesKey, list[Series]] = defaultdict(list)
+    groups: dict[object, list[Series]] = defaultdict(list)
     for listed in by_run.values():
         for series in series_of(listed):
-            groups[series.key].append(series)
+            groups[series.key, series.regime].append(series)
     return [_history(store, listed, runs, tree) for listed in groups.values()]
 
 

@@ -13,6 +13,7 @@ from attnbench.provenance.machine import Machine
 from attnbench.records import Outcome, Status
 from attnbench.running.memory import memory_refusal
 from attnbench.running.messages import Job
+from attnbench.running.regime import regime_of
 from attnbench.running.timers import Timing
 from attnbench.stats.samples import sample_labels
 from attnbench.timing.cache import footprint_ratio, sets_for, state_reached
@@ -80,7 +81,8 @@ def _measured(
     watch.lap("check")
     peak = peak_memory(prepared, machine) if job.profile_memory else None
     timing = Timing.of(job.method, prepared, machine)
-    samples = timed(prepared, timing, job.method, job.seed, look, watch)
+    method = replace(job.method, regime=regime_of(job.method, job.case, machine))
+    samples = timed(prepared, timing, method, job.seed, look, watch)
     outcome = replace(
         _work_done(job, num_decode),
         **_working_set_facts(job, prepared, machine),

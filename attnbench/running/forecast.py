@@ -11,10 +11,12 @@ from attnbench.provenance.machine import Machine, gpus_seen_by_nvml
 from attnbench.running.execute import CPU_MEMORY, GPU_SHARE
 from attnbench.running.plan import Plan
 from attnbench.running.process import WorkerProcess
+from attnbench.running.regime import regime_of
 from attnbench.running.session import Command
 from attnbench.running.workers import WorkerDied, WorkerTimedOut
 from attnbench.specs.case import Case
 from attnbench.timing.cache import sets_for
+from attnbench.timing.measure import SUSTAINED_LOAD
 
 # Seconds a round that no stored round tells; an H200 took 0.1 to 0.8 (docs/lab/measurements.md).
 SECONDS_A_ROUND = {"cuda": 0.5, "cpu": 2.5}
@@ -66,11 +68,17 @@ def _foreseen(
     budget = CPU_MEMORY if machine.kind == "cpu" else int(GPU_SHARE * (machine.memory_bytes or 0))
     hot = all(method.cache == "hot" for method in plan.methods)
     sets = sets_for(call_bytes, machine.l2_bytes, budget, hot=hot, asked=plan.num_layers)
-    seconds = spent.get(case.key, SECONDS_A_ROUND[machine.kind])
+    seconds = spent.get(case.key, _seconds_a_round(case, plan, machine))
     if refusal is not None:
         seconds = 0.0
     total = plan.rounds * len(plan.methods) * seconds
     return Foreseen(case, refusal, sets, int(sets * call_bytes), total, case.key in spent)
+
+
+def _seconds_a_round(case: Case, plan: Plan, machine: Machine) -> float:
+    """A guess, with the load that comes first where a method has one."""
+    regimes = {regime_of(method, case, machine) for method in plan.methods}
+    return SECONDS_A_ROUND[machine.kind] + SUSTAINED_LOAD * ("sustained" in regimes)
 
 
 def _stored_seconds(db: str, plan: Plan, machine: Machine) -> dict[str, float]:

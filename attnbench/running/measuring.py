@@ -140,9 +140,10 @@ class Measuring(Sampling):
     regime: Regime = one(
         one_of(*get_args(Regime)),
         "--regime",
-        default="burst",
+        default="auto",
         heading="Timing",
-        help="sustained puts two seconds of load first, for heat and power to settle.",
+        help="sustained puts a second of load first, for the power to settle; burst puts none, "
+        "auto where a call has at least 25 us of work for the GPU.",
     )
     isolate: Isolation = one(
         one_of(*get_args(Isolation)),

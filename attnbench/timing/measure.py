@@ -13,7 +13,7 @@ from attnbench.timing.method import Method
 WINDOW = 5  # samples that are compared with the five before
 STEADY = 0.01  # a window within 1 % of the one before is warm
 WARMUP_BUDGET = 0.5  # seconds, after which a clock counts as warm in any case
-SUSTAINED_LOAD = 2.0  # seconds of calls before the warm-up, for heat and power to settle
+SUSTAINED_LOAD = 1.0  # seconds of calls before the warm-up: a GPU averages its power for as long
 LOOK_EVERY = 5  # samples between two checks of the interval, which take longer as samples grow
 MANY, LOOK_SELDOM = 100, 25  # from this many samples on
 
@@ -56,9 +56,13 @@ def measure(
     while not enough(values, method, now() - warm):
         values.append(clock.sample())
     done, after = now(), look(energy)
-    labels = () if method.samples or tight(values, method) else (Label.WIDE_INTERVAL,)
+    wide = not method.samples and not tight(values, method)
+    labels = [
+        *[Label.SUSTAINED][: method.regime == "sustained"],
+        *[Label.WIDE_INTERVAL][:wide],
+    ]
     calls = warmups * clock.calls_per_sample
-    return Samples(tuple(values), calls, warm - started, done - warm, before, after, labels)
+    return Samples(tuple(values), calls, warm - started, done - warm, before, after, tuple(labels))
 
 
 def warm_up(clock: Clock, method: Method, now: Callable[[], float]) -> int:

@@ -12,7 +12,7 @@ METHOD_VERSIONS = {"cudagraph": 2, "eager": 2, "kernel": 2}
 Timer = Literal["cpu", "cudagraph", "eager", "kernel"]
 ForeignTimer = NewType("ForeignTimer", str)  # of another tool, whose times are imported
 CacheAsked = Literal["cold", "hot", "unknown"]
-Regime = Literal["burst", "sustained"]
+Regime = Literal["auto", "burst", "sustained"]
 Isolation = Literal["none", "rounds"]
 
 
@@ -31,7 +31,8 @@ class Method:
     min_samples: int = 20
     max_samples: int = 1000
     time_budget: float = 1.0  # seconds of sampling in a round
-    regime: Regime = "burst"  # sustained: two seconds of load before the warm-up
+    # sustained: a second of load before the warm-up; auto: where a workload can need it.
+    regime: Regime = "auto"
     isolate: Isolation = "none"  # rounds: a fresh worker process for each round
     eager_fallback: bool = False  # time single launches if a graph cannot be captured
 
