@@ -131,7 +131,7 @@ def set_weights(module: Any, config: object) -> None:
     for weight in module.state_dict().values():
         if weight.ndim == 1:
             weight.fill_(1)  # of a norm
-        else:
+        elif weight.ndim > 1:  # scales of a cache are scalars, and set
             weight.normal_(std=weight.shape[-1] ** -0.5)
 
 
