@@ -139,12 +139,15 @@ def test_two_devices_are_refused(attnbench: Attnbench, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--base-python", "/no/such/python", "--", "attn"], "'/no/such/python' is no program"),
-        (["--head-env", "X", "--", "attn"], "'X' is no variable; accepted is NAME=VALUE"),
+        (
+            ["--base-python", "/no/such/python", "--", "attn"],
+            "'/no/such/python' is not an executable file",
+        ),
+        (["--head-env", "X", "--", "attn"], "'X' is not NAME=VALUE"),
         (["--", "report"], "ab measures with attn, mla, cache-write"),
         (["--"], "Missing argument"),
-        (["--", "attn", "--resume"], "--resume is of one run, and ab makes two"),
-        (["--", "attn", "--label", "x"], "--label is of one run, and ab makes two"),
+        (["--", "attn", "--resume"], "--resume applies to one run, and ab makes two"),
+        (["--", "attn", "--label", "x"], "--label applies to one run, and ab makes two"),
         (["--", "attn", "--nonsense"], "No such option"),
     ],
 )

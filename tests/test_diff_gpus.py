@@ -135,7 +135,7 @@ def test_what_needs_one_gpu_is_refused(db: str, option: list[str]) -> None:
     measure(db, 1e-3, 400e-6, H200)
     found = diff(db, *option)
     assert found.exit_code == 2
-    assert f"{option[0]} does not go with two models of GPU" in found.stderr
+    assert f"{option[0]} does not apply to two GPU models" in found.stderr
 
 
 def test_a_case_may_call_for_load_on_one_of_the_gpus_alone(db: str) -> None:

@@ -103,7 +103,7 @@ def test_what_else_differs_at_a_step_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "history shows cases that are named: by --case and a key, or by --where"),
+        ([], "history needs cases: --case with a key, or --where with conditions"),
         (["--case", "123456"], "--case 123456: no measurement with a time is of such a case"),
         (["--where", "backend=flash"], "backend=flash: no measurement with a time"),
         (["--where", "colour=red"], "no measurement has a field 'colour'"),

@@ -140,7 +140,7 @@ def test_what_has_no_counterpart_is_listed_with_its_row(tmp_path: Path) -> None:
     lines = " ".join(attnbench(tmp_path, "import", path).stdout.split())
     assert "1 of 7 rows" in lines
     assert "not imported, rows 2, 6: a KV cache of nvfp4 has no counterpart" in lines
-    assert "not imported, row 3: median_time is '0.0', no time" in lines
+    assert "not imported, row 3: median_time is '0.0', not a time" in lines
     assert "not imported, row 4: " in lines
     assert "row 5: values of another head size than keys have no counterpart" in lines
     assert "row 7: --num-q-heads 32 is not a multiple of --num-kv-heads 5" in lines
@@ -180,11 +180,11 @@ def test_vllms_csv_needs_the_model_that_it_does_not_name(tmp_path: Path) -> None
     path.write_text(VLLM_CSV)
     found = attnbench(tmp_path, "import", str(path))
     assert found.exit_code == 2
-    assert "the CSV tells no heads and dims: name the model, e.g. --model" in found.stderr
+    assert "the CSV has no heads and dims: name the model, e.g. --model" in found.stderr
     found = attnbench(tmp_path, "import", str(path), "--model", "llama3-70b", "--tp", "8")
     text = " ".join(found.stdout.split())
-    assert "row 2: the model named has plain attention, and CUTLASS_MLA_num_kv_splits_4" in text
-    assert "row 3: mean_time is 'inf', no time" in text
+    assert "row 2: --model has plain attention, and CUTLASS_MLA_num_kv_splits_4" in text
+    assert "row 3: mean_time is 'inf', not a time" in text
     (row,) = stored(tmp_path)
     assert row.case.shape == AttnShape(8, 1, 128)
     assert row.median == 2e-5
@@ -218,7 +218,7 @@ def test_flashinfers_csv_is_read_as_far_as_it_tells_lengths(tmp_path: Path) -> N
     assert "3 of 6 rows of flashinfer are run 1" in text
     assert "row 3: values of another head size than keys have no counterpart" in text
     assert "row 5: its lengths were drawn at random and are not in the file" in text
-    assert "row 6: bmm_fp8 is no attention" in text
+    assert "row 6: bmm_fp8 is not attention" in text
     rows = [
         (each.case.family, each.case.backend, str(each.case.batch), each.median)
         for each in stored(tmp_path)
@@ -270,7 +270,7 @@ def test_no_command_measures_an_imported_time_again(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("a.csv", "a,b\n1,2\n", "is of no tool that is known; accepted are the JSON and CSV of"),
-        ("a.json", "[1, 2", "is no JSON"),
+        ("a.json", "[1, 2", "is not JSON"),
         ("a.json", '[{"a": 1}]', "is of no tool that is known"),
         ("a.json", "[]", "is of no tool that is known"),
         ("empty.csv", "", "is of no tool that is known"),

@@ -347,4 +347,4 @@ def test_a_case_that_no_command_asks_for_is_told_by_its_field() -> None:
     case = replace(plan("attn").cases[0], index_topk=8)
     with pytest.raises(UsageError) as caught:
         FAMILIES["attn"].words(case)
-    assert str(caught.value) == "no option of `attnbench attn` sets index_topk, which the case has"
+    assert str(caught.value) == "no option of `attnbench attn` sets index_topk as in this case"

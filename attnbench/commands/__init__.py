@@ -1,4 +1,4 @@
-"""The subcommands with one-line summaries, in the order of a day's work.
+"""The subcommands with one-line summaries, in the order of a typical day's work.
 
 The summaries are here, so `attnbench --help` imports none of the commands.
 """

@@ -25,7 +25,7 @@ def _program(text: str) -> Path:
     if found := shutil.which(text):
         return Path(found).absolute()
     raise UsageError(
-        f"'{text}' is no program that can be run; accepted is the Python of an environment, e.g. "
+        f"'{text}' is not an executable file; expected the Python of an environment, e.g. "
         "venv/bin/python"
     )
 
@@ -35,7 +35,7 @@ def _variables(texts: Sequence[str], _: Note) -> tuple[tuple[str, str], ...]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals):
-            raise UsageError(f"'{text}' is no variable; accepted is NAME=VALUE, e.g. VLLM_X=1")
+            raise UsageError(f"'{text}' is not NAME=VALUE, e.g. VLLM_X=1")
         found[name] = value
     return tuple(found.items())
 
@@ -50,13 +50,13 @@ class Sides:
         default=sys.executable,
         show_default=False,
         metavar="PATH",
-        help="The Python that base is measured in.  [default: this one]",
+        help="Python that measures base.  [default: this one]",
     )
     base_env: tuple[tuple[str, str], ...] = several(
         Listed(_variables),
         "--base-env",
         metavar="NAME=VALUE...",
-        help="Environment variables of base alone.",
+        help="Environment variables for base only.",
     )
     base_label: str = one(Text(), "--base-label", default="base", help="A name for its run.")
     head_python: Path = one(
@@ -65,13 +65,13 @@ class Sides:
         default=sys.executable,
         show_default=False,
         metavar="PATH",
-        help="The Python that head is measured in.  [default: this one]",
+        help="Python that measures head.  [default: this one]",
     )
     head_env: tuple[tuple[str, str], ...] = several(
         Listed(_variables),
         "--head-env",
         metavar="NAME=VALUE...",
-        help="Environment variables of head alone.",
+        help="Environment variables for head only.",
     )
     head_label: str = one(Text(), "--head-label", default="head", help="A name for its run.")
 
@@ -86,8 +86,8 @@ class Sides:
 HELP = """Measure two builds alternately on one device, and compare them.
 
     Rounds alternate between the two environments in the order A B B A, each in a fresh worker, so
-    that drift of the device falls on both alike. Both run this attnbench's own code. Each side is
-    stored as a run of its own; then comes their diff, with its exit status.
+    drift of the device affects both alike. Both run the code of this attnbench. Each side is stored
+    as its own run; their diff follows, with its exit status.
 
     \b
     attnbench ab --base-python vllm-main/bin/python --head-python vllm-pr/bin/python \\
@@ -119,8 +119,8 @@ def _refuse_of_one_run(request: MeasuringRequest) -> None:
     for named in request.named.values():
         if named.option.of_one_run:
             raise UsageError(
-                f"{named.typed} is of one run, and ab makes two; name them with --base-label and "
-                "--head-label, and `attnbench report` exports them"
+                f"{named.typed} applies to one run, and ab makes two; name them with --base-label "
+                "and --head-label, and export them with `attnbench report`"
             )
 
 

@@ -30,12 +30,12 @@ def command() -> None:
     metavar="REF...",
     help="Runs by number, label, branch, commit, gpu:NAME, or latest.  [default: all]",
 )
-@click.option("--no-samples", is_flag=True, help="Leave out the raw samples, which are most of it.")
+@click.option("--no-samples", is_flag=True, help="Leave out the raw samples, most of the data.")
 @db_option
 def export(target: str, refs: tuple[str, ...], no_samples: bool, db: str) -> None:
-    """Copy runs to another database, made if there is none.
+    """Copy runs to another database, created if missing.
 
-    Done again, it adds what is missing.
+    Repeated, it adds only what is missing.
     """
     with Store.open(db, create=False, note=note) as store:
         numbers = run_numbers(store, refs)
@@ -47,7 +47,7 @@ def export(target: str, refs: tuple[str, ...], no_samples: bool, db: str) -> Non
 @click.argument("others", metavar="OTHER...", nargs=-1, required=True)
 @db_option
 def merge(others: tuple[str, ...], db: str) -> None:
-    """Add all runs of other databases; what is here already comes once."""
+    """Add all runs of other databases, without duplicates."""
     with Store.open(db, note=note) as store:
         for other, carried in zip(others, transfer.merge(store, others), strict=True):
             click.echo(f"{other}: {transfer_text(carried)}")

@@ -26,15 +26,15 @@ from attnbench.results.samples import read_quantiles
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedRuns:
-    """What `attnbench diff` takes."""
+    """The runs and cases that `attnbench diff` compares."""
 
-    base: str = one(Text(), "--base", required=True, metavar="REF", help="What to compare with.")
+    base: str = one(Text(), "--base", required=True, metavar="REF", help="Runs to compare with.")
     head: str = one(
         Text(),
         "--head",
         required=True,
         metavar="REF",
-        help="What is new: runs by number, label, branch, commit or gpu:NAME, or latest.",
+        help="Runs to judge: by number, label, branch, commit or gpu:NAME, or latest.",
     )
     across: str | None = one(
         Text(),
@@ -47,14 +47,14 @@ class ComparedRuns:
         Text(),
         "--explain",
         metavar="CASE",
-        help="Show one case whole: its key's beginning, or values that only it has.",
+        help="Show one case in full: the first digits of its key, or values that only it has.",
     )
 
 
 HELP = """Compare two sets of runs: what got slower, what did not.
 
-    Two models of GPU (gpu:NAME on both sides) get no verdicts, but the ratio of times that their
-    rooflines foresee.
+    For two GPU models (gpu:NAME on both sides) there are no verdicts, but the ratio of times that
+    their rooflines predict.
 
     Exit status: 0 nothing slower, 1 slower or newly failing, 2 usage, 3 could not compare.
 
@@ -92,7 +92,7 @@ def _run(asked: ComparedRuns, judged: DiffOptions, shown: Shown) -> None:
 
 def _show_explained(store: Store, found: Diff, case: str, form: str) -> None:
     if form == "json":
-        raise UsageError("--explain shows text; --format beside it is table or markdown")
+        raise UsageError("--explain shows text; use it with --format table or markdown")
     row = find_row(found, case)
     click.echo(explain_text(found, row, read_samples(store, row), _style(form), _width()))
 
@@ -123,7 +123,7 @@ def _refuse_across_gpus(asked: ComparedRuns, shown: Shown) -> None:
     given = {"--across": asked.across, "--explain": asked.explain, "--html": shown.html}
     if name := next((name for name, value in given.items() if value is not None), None):
         raise UsageError(
-            f"{name} does not go with two models of GPU; name runs of one, e.g. --base 1 --head 2"
+            f"{name} does not apply to two GPU models; name runs of one, e.g. --base 1 --head 2"
         )
 
 

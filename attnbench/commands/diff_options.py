@@ -1,4 +1,4 @@
-"""How a diff judges and is shown: the same for `diff` and `ab`."""
+"""Options for judging and showing a diff, shared by `diff` and `ab`."""
 
 from dataclasses import dataclass
 from shutil import get_terminal_size
@@ -23,24 +23,24 @@ class DiffOptions:
         "--margin",
         default="1%",
         metavar="PERCENT",
-        help="The change of a time that does not matter.",
+        help="Changes of a time up to this do not matter.",
     )
     fail_on: str = one(
         one_of(*FAILING),
         "--fail-on",
         default="slower",
-        help="What ends in exit status 1; a case that newly fails counts as slower.",
+        help="Verdicts that end with exit status 1; a newly failing case counts as slower.",
     )
     form: str = one(
         one_of("table", "markdown", "json"),
         "--format",
         default="table",
-        help="markdown is a comment on a pull request.",
+        help="markdown suits a pull request comment.",
     )
 
 
 def show_and_exit(found: Diff, options: DiffOptions) -> NoReturn:
-    """Print a diff as asked, and end with its exit status."""
+    """Print a diff in the format asked for, and end with its exit status."""
     click.echo(_shown(found, options.form))
     raise click.exceptions.Exit(found.exit_status(options.fail_on))
 

@@ -12,6 +12,6 @@ from attnbench.running.this_machine import examine
 def command(device: str) -> None:
     """Show this machine, and which backends can run here.
 
-    A backend that cannot run says why.
+    For a backend that cannot run, the reason is shown.
     """
     click.echo(doctor_text(examine(device)))

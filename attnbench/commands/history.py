@@ -19,14 +19,14 @@ from attnbench.results.where import parse_condition
 
 @click.command("history", cls=VariadicCommand)
 @click.option(
-    "--case", default="", metavar="KEY", help="The beginning of a case's key (report --ids)."
+    "--case", default="", metavar="KEY", help="First digits of a case's key (report --ids)."
 )
 @click.option(
     "--where",
     multiple=True,
     metavar="CONDITION...",
     callback=parsed(lambda texts: [parse_condition(text) for text in texts]),
-    help="Cases that fulfil all: any field, one of = != < <= > >= ~, a value.",
+    help="Cases that meet all conditions: any field, one of = != < <= > >= ~, a value.",
 )
 @click.option(
     "--margin",
@@ -34,20 +34,20 @@ from attnbench.results.where import parse_condition
     show_default=True,
     callback=parsed(parse_margin),
     metavar="PERCENT",
-    help="The change of a time that does not matter.",
+    help="Changes of a time up to this do not matter.",
 )
 @click.option(
     "--source",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     default=".",
-    help="Git tree that tells the order of commits.  [default: the working directory]",
+    help="Git tree with the order of commits.  [default: the working directory]",
 )
 @db_option
 def command(case: str, where: Any, margin: float, source: Path, db: str) -> None:
     """Show cases over commits, and where their times changed.
 
-    A step is a change that stayed, beyond the margin and what noise explains. Below it stands the
-    `git bisect run` line that finds its commit.
+    A step is a lasting change beyond the margin and the noise. The `git bisect run` line that finds
+    its commit follows it.
 
     \b
     attnbench history --case 31e6e10f
@@ -55,8 +55,8 @@ def command(case: str, where: Any, margin: float, source: Path, db: str) -> None
     """
     if not case and not where:
         raise UsageError(
-            "history shows cases that are named: by --case and a key, or by --where and "
-            "conditions, e.g. attnbench history --where backend=sdpa batch=8q1kv1k"
+            "history needs cases: --case with a key, or --where with conditions, "
+            "e.g. attnbench history --where backend=sdpa batch=8q1kv1k"
         )
     with Store.open(db, create=False, note=note) as store:
         found = histories(store, case.lower(), where, source)

@@ -22,11 +22,11 @@ from attnbench.specs.shape import ATTN_MODELS, MLA_MODELS, attn_shape, mla_shape
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE...",
 )
-@click.option("--gpu", metavar="NAME", help="Where it was measured.  [default: unknown]")
+@click.option("--gpu", metavar="NAME", help="GPU of the measurements.  [default: unknown]")
 @click.option(
     "--model",
     type=click.Choice([*ATTN_MODELS, *MLA_MODELS]),
-    help="Heads and dims of rows that do not tell them (vLLM's CSV).",
+    help="Heads and dims of rows without them (vLLM's CSV).",
 )
 @click.option(
     "--tp", type=click.IntRange(min=1), default=1, show_default=True, help="Ranks of that model."
@@ -38,9 +38,9 @@ def command(
 ) -> None:
     """Import results of other tools, such as vLLM's benchmark suite.
 
-    Each file becomes a run. Read are the JSON and CSV of vLLM's attention benchmark suite and the
-    CSV of flashinfer_benchmark.py. Their times are marked foreign wherever they are shown, and are
-    compared with times of the same tool alone. Rows that have no counterpart are listed.
+    Each file becomes a run. Accepted are JSON and CSV of vLLM's attention benchmark suite and the
+    CSV of flashinfer_benchmark.py. Their times are marked foreign wherever they are shown, and
+    compared only with times of the same tool. Rows without a counterpart are listed.
 
     \b
     attnbench import results.json --gpu "NVIDIA H200"

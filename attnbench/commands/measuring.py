@@ -1,4 +1,4 @@
-"""What the measuring commands share: run the cases, show outcomes as they come, end in a table."""
+"""Shared by the measuring commands: run cases, show outcomes as they come, end with a table."""
 
 import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -29,7 +29,7 @@ from attnbench.running.open_run import Finished, OpenRun
 from attnbench.running.request import MeasuringRequest
 from attnbench.running.session import session
 
-# Writes a run as CSV; the store has its samples.
+# Writes a run as CSV; the store is for its samples.
 CsvWriter = Callable[[Store, Report, TextIO], None]
 
 
@@ -40,7 +40,7 @@ def family_command(family: Family) -> click.Command:
 
 
 def read_request(family: Family, name: str, words: Sequence[str]) -> MeasuringRequest:
-    """What the words of a family's command line ask for; `name` stands in messages."""
+    """The request of a family's command line; messages use `name`."""
     parent = click.get_current_context()
     ctx = family_command(family).make_context(name, list(words), parent=parent)
     options, measuring = read(family.options, ctx.params), read(Measuring, ctx.params)
@@ -53,7 +53,7 @@ def _run(family: Family, options: FamilyOptions, measuring: Measuring) -> None:
 
 
 def measure(request: MeasuringRequest) -> NoReturn:
-    """Measure what was asked, print the table, and end with the command's exit status."""
+    """Measure, print the table, and end with the command's exit status."""
     command, plan_for = request.command(command_line()), request.plan_for(note)
     options, measuring = request.options, request.measuring
     budget = options.budget()
@@ -81,7 +81,7 @@ def measure(request: MeasuringRequest) -> NoReturn:
 
 
 def show_forecast(request: MeasuringRequest) -> NoReturn:
-    """What a command would measure, where nothing is to be."""
+    """Print what the command would measure, and exit."""
     found = forecast(request.command(command_line()), request.plan_for(note))
     click.echo(forecast_text(found, get_terminal_size().columns))
     raise click.exceptions.Exit(0)
@@ -93,9 +93,9 @@ def command_line() -> list[str]:
 
 
 def end_interrupted(run: OpenRun, command: str, db: str) -> NoReturn:
-    """Tell how to continue, and end with the exit status of Ctrl-C."""
+    """Say how to continue, and end with the exit status of Ctrl-C."""
     click.echo(
-        f"\ninterrupted; what was measured is stored as run {run.run}\n"
+        f"\ninterrupted; results so far are stored as run {run.run}\n"
         f"continue with: attnbench {command} --resume {run.run}"
         + (f" --db {db}" if db != "attnbench.db" else ""),
         err=True,
@@ -104,7 +104,7 @@ def end_interrupted(run: OpenRun, command: str, db: str) -> NoReturn:
 
 
 def show_outcomes(run: OpenRun, outcomes: Iterable[Finished]) -> None:
-    """One line an outcome and, on a terminal, a bar with the time left; all on stderr."""
+    """One line per outcome and, on a terminal, a bar with the time left; all on stderr."""
     click.echo(f"run {run.run} on {run.machine.label}", err=True)
     with tqdm(total=run.remaining, disable=not sys.stderr.isatty(), leave=False) as bar:
         for finished in outcomes:
@@ -114,7 +114,7 @@ def show_outcomes(run: OpenRun, outcomes: Iterable[Finished]) -> None:
 
 
 def show_runs(outcomes: Generator[tuple[OpenRun, Finished]]) -> list[OpenRun]:
-    """One line an outcome of several runs, on stderr; the runs, in the order of their beginning."""
+    """One line per outcome on stderr; returns the runs in the order of their start."""
     runs = dict[int, OpenRun]()
     with closing(outcomes):
         try:
@@ -123,27 +123,27 @@ def show_runs(outcomes: Generator[tuple[OpenRun, Finished]]) -> list[OpenRun]:
                 click.echo(f"run {run.run} {outcome_line(finished)}", err=True)
         except KeyboardInterrupt:
             stored = ", ".join(map(str, runs)) or "none"
-            click.echo(f"\ninterrupted; runs with what was measured: {stored}", err=True)
+            click.echo(f"\ninterrupted; runs with results so far: {stored}", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
     return list(runs.values())
 
 
 def write_json_file(report: Report, path: Path | None) -> None:
-    """Every round as JSON, where a file was named."""
+    """Write every round as JSON, if a file was named."""
     if path is not None:
         with path.open("w", newline="") as file:
             write_json(report.measurements, report.runs, file, report.sentinels)
 
 
 def every_round(_: Store, report: Report, file: TextIO) -> None:
-    """A line for each round: what --output-csv writes for most families."""
+    """A line per round, as --output-csv writes for most families."""
     write_csv(report.measurements, report.runs, file, report.sentinels)
 
 
 def write_csv_files(
     store: Store, report: Report, paths: Sequence[Path | None], as_csv: CsvWriter = every_round
 ) -> None:
-    """The run as CSV to each file that was named."""
+    """Write the run as CSV to each named file."""
     for path in filter(None, paths):
         with path.open("w", newline="") as file:
             as_csv(store, report, file)

@@ -1,4 +1,4 @@
-"""Options of commands that have few, and fields that tables share."""
+"""Options of small commands, and fields that tables share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def decorator(option: Option, field: str) -> Callable[[F], F]:
-    """What adds an option of a table to a function's command."""
+    """A decorator that adds an option of a table to a function's command."""
     return click.option(field, *option.names, **settings(option))
 
 
@@ -25,12 +25,12 @@ device_option = decorator(table(OnDevice)["device"], "device")
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """Where results are, and a page that shows them: options of `report` and `diff`."""
+    """Options of `report` and `diff`: the database, and a page to write."""
 
     html: TextIO | None = one(
         OpenFile(atomic=True),
         "--html",
         metavar="FILE",
-        help="Also write a page there: one file with tables to sort and filter, and plots.",
+        help="Also write an HTML page: one file with plots and tables to sort and filter.",
     )
     db: str = shared(Stored, "db", "Options")

@@ -27,7 +27,7 @@ def _conditions(texts: Sequence[str], _: Note) -> tuple[Condition, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions:
-    """What `attnbench report` takes."""
+    """The options of `attnbench report`."""
 
     refs: tuple[str, ...] = several(
         Text(),
@@ -39,26 +39,26 @@ class ReportOptions:
         Listed(_conditions),
         "--where",
         metavar="CONDITION...",
-        help="Only what fulfils all: any field, one of = != < <= > >= ~, a value.",
+        help="Only rows that meet all conditions: any field, one of = != < <= > >= ~, a value.",
     )
     pivot: str | None = one(
         Text(),
         "--pivot",
         metavar="FIELD",
-        help="A column for each value of a field (backend, batch, kv_len, layout, label, gpu, ...) "
-        "instead of a row; shows one metric.",
+        help="One column per value of a field (backend, batch, kv_len, layout, label, gpu, ...) "
+        "instead of one row; shows one metric.",
     )
     metric: str | None = one(
-        one_of(*METRICS), "--metric", help="What --pivot shows.  [default: latency]"
+        one_of(*METRICS), "--metric", help="Metric of --pivot.  [default: latency]"
     )
-    best: bool = flag("--best", help="The best backend of each workload, ties as ties.")
-    host: bool = flag("--host", help="Also show what a call, and planning it, costs the host.")
-    ids: bool = flag("--ids", help="Also show the key of each case, as repro and history take it.")
+    best: bool = flag("--best", help="The best backend of each workload, with ties.")
+    host: bool = flag("--host", help="Also show the host's time for a call and for planning it.")
+    ids: bool = flag("--ids", help="Also show each case's key, for repro and history.")
     form: Format = one(
         one_of("table", "markdown", "csv", "json"),
         "--format",
         default="table",
-        help="csv and json hold every round with all that is known of it.",
+        help="csv and json have every round with all its facts.",
     )
     output: TextIO = one(
         OpenFile(),
@@ -66,9 +66,9 @@ class ReportOptions:
         default="-",
         show_default=False,
         metavar="FILE",
-        help="Write there.  [default: standard output]",
+        help="File to write.  [default: standard output]",
     )
-    no_pager: bool = flag("--no-pager", help="Never page what is longer than the terminal.")
+    no_pager: bool = flag("--no-pager", help="Do not page long output.")
 
 
 HELP = """Show stored results as tables, Markdown, CSV or JSON.

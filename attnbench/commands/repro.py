@@ -17,7 +17,7 @@ def command(id_: str, db: str) -> None:
     """Show the command that measured a stored result, and what differs here.
 
     ID is a run's number, or 8 or more digits of a measurement's UUID (report --format csv) or of a
-    case's key (report --ids). The command alone goes to standard output, all else to stderr.
+    case's key (report --ids). Only the command goes to standard output, all else to stderr.
 
     \b
     attnbench repro 12                              the whole run
@@ -30,5 +30,5 @@ def command(id_: str, db: str) -> None:
     for text in found.differences:
         note(f"differs here: {text}")
     if not found.differences:
-        note("source, software and machine are the same here")
+        note("source, software and machine are the same")
     click.echo(found.command)

@@ -11,7 +11,7 @@ from attnbench.reporting.runs import run_text, runs_table
 
 
 class ListByDefault(click.Group):
-    """A group that lists where no subcommand is named, whatever options are given."""
+    """A group that lists if no subcommand is named, even with options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
@@ -33,7 +33,7 @@ def command() -> None:
 @command.command("list")
 @db_option
 def list_(db: str) -> None:
-    """List all runs, newest first (done where no subcommand is given)."""
+    """List all runs, newest first (the default)."""
     with Store.open(db, create=False, note=note) as store:
         click.echo(runs_table(store.runs(), get_terminal_size().columns))
 
@@ -43,7 +43,7 @@ def list_(db: str) -> None:
 @click.argument("label")
 @db_option
 def relabel(run: int, label: str, db: str) -> None:
-    """Give a run another label; '' takes it away."""
+    """Give a run another label; '' removes it."""
     with Store.open(db, create=False, note=note) as store:
         store.relabel(run, label or None)
         click.echo(run_text(store.run(run)))
@@ -51,10 +51,10 @@ def relabel(run: int, label: str, db: str) -> None:
 
 @command.command()
 @click.argument("runs", type=int, nargs=-1, required=True, metavar="RUN...")
-@click.option("--yes", is_flag=True, help="Ask nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @db_option
 def delete(runs: tuple[int, ...], yes: bool, db: str) -> None:
-    """Delete runs with all their outcomes; there is no way back."""
+    """Delete runs with all their outcomes, for good."""
     with Store.open(db, create=False, note=note) as store:
         texts = {number: run_text(store.run(number)) for number in runs}
         if not yes:

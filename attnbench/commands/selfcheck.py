@@ -22,7 +22,7 @@ from attnbench.specs.batch import Batch
 
 @dataclass(frozen=True, kw_only=True)
 class SelfCheckOptions(Sampling):
-    """What `attnbench selfcheck` takes."""
+    """The options of `attnbench selfcheck`."""
 
     family: tuple[str, ...] = several(
         one_of(*FAMILIES),
@@ -40,8 +40,8 @@ class SelfCheckOptions(Sampling):
         default=2,
         metavar="N",
         heading="Timing",
-        help="Separate runs beside the interleaved two; from four on each two are judged by the "
-        "others.",
+        help="Separate runs besides the two interleaved ones; with four or more, the others judge "
+        "each pair.",
     )
 
 

@@ -33,7 +33,7 @@ _plots_option = click.option(
     "--plots",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="FOLDER",
-    help="Also draw what was found, a file a plot.",
+    help="Also draw plots, one file each.",
 )
 _plot_format_option = click.option(
     "--plot-format", type=click.Choice(["png", "svg"]), default="png", show_default=True
@@ -41,7 +41,7 @@ _plot_format_option = click.option(
 
 
 class RunByDefault(click.Group):
-    """A group that runs the study that stands where a subcommand could."""
+    """A group that takes a study in place of a subcommand and runs it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and not args[0].startswith("-"):
@@ -54,31 +54,31 @@ def command() -> None:
     """Answer a question with a sweep and a conclusion.
 
     \b
-    attnbench study list                            the questions
+    attnbench study list                            the built-in questions
     attnbench study reorder-threshold               measure and conclude
     attnbench study numsplits --backend flashattn_mla --rounds 5
     attnbench study my-study.yaml --dry-run
-    attnbench study conclude 12                     again, from what is stored
+    attnbench study conclude 12                     again, from stored results
     """
 
 
 @command.command("list")
 def list_() -> None:
-    """List the built-in studies and what they ask."""
+    """List the built-in studies and their questions."""
     click.echo(studies_table(built_in().values(), get_terminal_size().columns))
 
 
 @command.command()
 @click.argument("name")
 def show(name: str) -> None:
-    """Print a study's file; a copy of it, changed, is a study too."""
+    """Print a study's file, for instance to change a copy of it."""
     click.echo(load_study(name).text.rstrip())
 
 
 @command.command(context_settings={"ignore_unknown_options": True})
 @click.argument("name", metavar="NAME|FILE")
 @click.option("--quick", is_flag=True, help="A pilot: a thinned sweep and one round.")
-@click.option("--exhaustive", is_flag=True, help="Every cell that the file allows.")
+@click.option("--exhaustive", is_flag=True, help="Every cell of the file.")
 @_plots_option
 @_plot_format_option
 @click.argument("family_options", nargs=-1, type=click.UNPROCESSED, metavar="[FAMILY OPTIONS]...")
@@ -93,8 +93,8 @@ def run(
     """Measure a study's sweep and conclude.
 
     The options of the family's own command are options here too and go before the file: --backend,
-    --batch-specs, --rounds, --dry-run, --resume, --db, and so on. One that sets nothing a study
-    sweeps, such as --save-csv, is refused.
+    --batch-specs, --rounds, --dry-run, --resume, --db, and so on. Options without
+    effect on a study's sweep, such as --save-csv, are refused.
     """
     study = load_study(name)
     request = read_request(FAMILIES[study.family], f"study {study.name}", family_options)
@@ -124,7 +124,7 @@ def run(
 @_plot_format_option
 @db_option
 def conclude_(run: int, plots: Path | None, plot_format: str, db: str) -> None:
-    """Find a run's conclusion again from what is stored, and store it."""
+    """Compute a run's conclusion again from stored results, and store it."""
     with Store.open(db, create=False, note=note) as store:
         _show(conclude(store, run), plots, plot_format)
 
@@ -136,10 +136,10 @@ def conclude_(run: int, plots: Path | None, plot_format: str, db: str) -> None:
     type=click.File("w", encoding="utf-8", lazy=True),
     default="-",
     metavar="FILE",
-    help="Write the study there.  [default: standard output]",
+    help="File to write.  [default: standard output]",
 )
 def import_(file: Path, output: Any) -> None:
-    """Turn a config of vLLM's attention benchmarks into a study; tells what was dropped and why."""
+    """Turn a config of vLLM's attention benchmarks into a study; explain dropped parts."""
     study, dropped = imported(file.read_text(encoding="utf-8"), str(file))
     click.echo(study, file=output)
     for line in dropped:

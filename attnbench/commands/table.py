@@ -1,4 +1,4 @@
-"""Commands whose options are fields of dataclasses: Click reads them, the values arrive typed."""
+"""Commands whose options are dataclass fields: Click reads them, the values arrive typed."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from inspect import cleandoc
@@ -28,7 +28,7 @@ Reader = Callable[[click.Context, click.Parameter, Any], Any]
 
 
 def note(text: str) -> None:
-    """A remark on stderr, which changes nothing of the result."""
+    """Print a remark on stderr; it does not affect the result."""
     click.echo(f"note: {text}", err=True)
 
 
@@ -40,7 +40,7 @@ def table_command(
     params: Sequence[click.Parameter] = (),
     **settings: Any,
 ) -> click.Command:
-    """A command that calls `run` with an instance of each table, then what `params` are."""
+    """A command that calls `run` with an instance of each table, then the values of `params`."""
 
     def callback(**given: Any) -> None:
         run(*(read(each, given) for each in tables), *(given[each.name or ""] for each in params))
@@ -50,17 +50,17 @@ def table_command(
 
 
 def options_of(*tables: type[Any]) -> list[click.Parameter]:
-    """The parameters that Click reads for some tables."""
+    """The Click parameters of some tables."""
     return [TableOption(*item) for each in tables for item in table(each).items()]
 
 
 def read(options: type[T], given: Mapping[str, Any]) -> T:
-    """The typed values of a table, of what Click has read."""
+    """An instance of a table from the values that Click has read."""
     return options(**{name: given[name] for name in table(options)})
 
 
 def named_options(ctx: click.Context, words: Iterable[str]) -> dict[str, NamedOption]:
-    """The options of a table that the words of a command line name, by field."""
+    """The options named by the words of a command line, by field."""
     typed = {word.partition("=")[0] for word in words}
     return {
         each.field: NamedOption(each.option, _typed(each.option, typed), ctx.params[each.field])
@@ -98,7 +98,7 @@ class TableOption(click.Option):
         super().__init__([field, *option.names], **settings(option))
 
     def get_help_extra(self, ctx: click.Context) -> Any:
-        """What Click adds to the help, without the range that every count has."""
+        """Click's additions to the help, without the range that every count has."""
         extra = super().get_help_extra(ctx)
         extra.pop("range", None)
         return extra
@@ -122,7 +122,7 @@ def settings(option: Option) -> dict[str, Any]:
 
 
 class _ChoiceType(click.Choice[str]):
-    """The words of a choice and other spellings of them, each read as the value it stands for."""
+    """The words of a choice and their other spellings, each read as its value."""
 
     def __init__(self, kind: Choice) -> None:
         super().__init__(list(kind.values))
@@ -148,7 +148,7 @@ _TYPES: Mapping[type[OptionKind], Callable[[Any], Any]] = {
 
 
 def _reader(kind: OptionKind) -> Reader | None:
-    """What makes a value of what Click has read, where Click alone does not."""
+    """The callback that makes the value of a kind, if Click alone does not."""
     match kind:
         case Parsed(parse=parse) | Number(check=Callable() as parse):
             return parsed(parse)

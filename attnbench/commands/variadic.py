@@ -7,7 +7,7 @@ class VariadicCommand(click.Command):
     """A command whose `multiple=True` options take space-separated values.
 
     Click refuses options of any length, so the option's name is repeated before each value and
-    Click parses what it knows: `--n 1 4` becomes `--n 1 --n 4`.
+    Click parses the result: `--n 1 4` becomes `--n 1 --n 4`.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -44,7 +44,7 @@ def repeated(args: list[str], variadic: set[str]) -> list[str]:
 
 
 def _is_option(arg: str) -> bool:
-    """Starts with a dash and is no negative number."""
+    """Whether it starts with a dash and is not a negative number."""
     try:
         float(arg)
     except ValueError:

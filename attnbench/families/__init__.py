@@ -10,11 +10,11 @@ from attnbench.options.option import table
 from attnbench.specs.case import Case
 from attnbench.specs.cost import Cost
 
-__all__ = ["cost"]  # of these, what `import attnbench` offers
+__all__ = ["cost"]  # public names, also of `import attnbench`
 
 FAMILIES = {each.name: each for each in (ATTN, MLA, CACHE_WRITE, PREFILL_TRTLLM)}
 
-# Our knobs by the names that vLLM's benchmark suite gives them.
+# Our knobs by their names in vLLM's benchmark suite.
 SUITE_KNOBS = {
     theirs: ours
     for family in FAMILIES.values()
@@ -24,16 +24,16 @@ SUITE_KNOBS = {
 
 
 def family_of(case: Case) -> Family:
-    """The record of a case's family; UsageError for one that another version wrote."""
+    """The record of a case's family; UsageError for a family of another version."""
     if case.family in FAMILIES:
         return FAMILIES[case.family]
     raise UsageError(f"no family is called '{case.family}'; known are {', '.join(FAMILIES)}")
 
 
 def cost(case: Case, num_decode: int) -> Cost:
-    """The least work of one call of `case` whose first `num_decode` requests are decoded.
+    """The least work of one call of `case` if its first `num_decode` requests are decoded.
 
-    The number matters to MLA alone: decode works in the latent space, prefill on up-projected
+    The number matters only for MLA: decode works in the latent space, prefill on up-projected
     heads.
     """
     return family_of(case).cost(case, num_decode)

@@ -20,7 +20,7 @@ from attnbench.specs.shape import (
 
 @dataclass(frozen=True, kw_only=True)
 class AttnOptions(KvCacheOptions):
-    """What `attnbench attn` measures."""
+    """The options of `attnbench attn` that say what is measured."""
 
     scope: Scope | None = one(
         one_of(*get_args(Scope)),
@@ -60,7 +60,7 @@ class AttnOptions(KvCacheOptions):
         metavar="served|native|...",
         heading="What",
         knob=True,
-        help="Kernel that vLLM's FlashInfer must decode by: what a stock server takes, "
+        help="Decode kernel of vLLM's FlashInfer: a stock server's choice, "
         "FlashInfer's own, XQA or trtllm-gen.  [default: served]",
     )
     mixed_windows: bool = flag(
@@ -102,12 +102,12 @@ class AttnOptions(KvCacheOptions):
     sinks: bool = flag("--sinks", heading="Data", help="A learned sink logit for each query head.")
 
     def shape(self) -> AttnShape:
-        """The model's, with the dims that are given."""
+        """The model's shape, with the given dims."""
         dims = {n: getattr(self, n) for n in ("num_q_heads", "num_kv_heads", "head_dim")}
         return attn_shape(self.model, self.tp, **dims)
 
     def served(self) -> dict[str, Value]:
-        """The longest sequence of the model, and whether its windows differ."""
+        """The model's longest sequence, and whether its windows differ."""
         mixed = {"mixed_windows": True} if self.model in MIXED_WINDOWS else {}
         length = MODEL_LENGTHS[self.model]
         return {"max_model_len": length, "decode_kernel": "served", **mixed}

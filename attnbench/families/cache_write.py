@@ -23,7 +23,7 @@ from attnbench.specs.shape import (
 
 
 def token_batches(texts: Sequence[str], note: Note) -> tuple[Batch, ...]:
-    """Each number of tokens as a batch of one request that writes them."""
+    """For each number of tokens a batch of one request that writes them."""
     return tuple(Batch((Request(count, count),)) for count in whole_numbers(texts, note))
 
 
@@ -34,7 +34,7 @@ def _tokens(batch: object) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class CacheWriteOptions(KvCacheOptions):
-    """What `attnbench cache-write` measures."""
+    """The options of `attnbench cache-write` that say what is measured."""
 
     backend: tuple[str, ...] = several(
         Text(),
@@ -50,7 +50,7 @@ class CacheWriteOptions(KvCacheOptions):
         "--num-tokens",
         metavar="N...",
         heading="What",
-        help="New tokens a call: numbers or sweeps such as 1..64k:x4.  "
+        help="New tokens per call: numbers or sweeps such as 1..64k:x4.  "
         "[default: 1..64k:x2 on a GPU, fewer on a CPU]",
     )
     kind: str | None = one(
@@ -80,32 +80,32 @@ class CacheWriteOptions(KvCacheOptions):
         metavar="N...",
         heading="Data",
         knob=True,
-        help="Pages of the cache.  [default: what the sets need, on a GPU at least 4 times its L2]",
+        help="Pages of the cache.  [default: enough for the sets, and 4 times the L2 on a GPU]",
     )
     page_order: tuple[PageOrder, ...] = several(
         Choice({"random": "scattered", "contiguous": "contiguous"}),
         "--slots",
         metavar="random|contiguous...",
         heading="Data",
-        help="Where tokens go: anywhere in the cache, as those of a decode do, or one after the "
-        "other as those of a prefill.  [default: random]",
+        help="Where tokens are written: anywhere in the cache, as in decode, or one after the "
+        "other, as in prefill.  [default: random]",
     )
     itl: float | None = one(
         Parsed(duration),
         "--itl",
         metavar="TIME",
         heading="Output",
-        help="Inter-token latency such as 10ms: adds the share of it that the writes of all layers "
-        "of --model take.",
+        help="Inter-token latency such as 10ms: also show the share of it taken by the writes of "
+        "all layers of --model.",
     )
 
     def shape(self) -> Shape:
-        """What a write of that kind brings into a layer."""
+        """The shape of a write of that kind into a layer."""
         return write_shape(self.kind, self.model, self.tp, self.num_kv_heads, self.head_dim)
 
     @classmethod
     def for_shape(cls, shape: Shape) -> dict[str, Value]:
-        """KV heads have no query heads, and latents are those of a model."""
+        """KV heads without query heads, or the model that has these latents."""
         if isinstance(shape, AttnShape):
             return {"num_kv_heads": shape.num_kv_heads, "head_dim": shape.head_dim}
         for name, model in MLA_MODELS.items():
@@ -121,7 +121,7 @@ class CacheWriteOptions(KvCacheOptions):
         return {"layout": ("NHD", "HND")} | fields
 
     def budget(self) -> Budget | None:
-        """Of the model's layers, if a latency is given."""
+        """The budget of the model's layers, if a latency is given."""
         return budget_of(self.model, self.itl)
 
 
@@ -129,8 +129,8 @@ CACHE_WRITE = Family(
     name="cache-write",
     help="""Benchmark writing new keys and values into the paged KV cache.
 
-    Slots are unique; what was written is read back and compared, and the rest of the cache must
-    be untouched. Below the table stand conclusions with their intervals.
+    Slots are unique; written tokens are read back and compared, and the rest of the cache must
+    be unchanged. Conclusions with intervals follow the table.
 
     \b
     attnbench cache-write                           NHD and HND over a token sweep

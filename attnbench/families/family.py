@@ -1,4 +1,4 @@
-"""A family of attention work: what every part of attnbench must know of it, in one record."""
+"""A family of attention work: one record with everything attnbench must know about it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,17 +10,17 @@ from attnbench.options.option import table, words
 from attnbench.specs.case import Case, Value
 from attnbench.specs.cost import Cost
 
-# A value that others are compared with, or several of which the first that was measured is.
+# The value others are compared with, or candidates, of which the first one measured is.
 Baseline = Value | tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """Fields of a case that are set together, by the name of a choice."""
+    """Fields of a case that are set together by a named choice."""
 
     name: str  # of the option, and of the column in tables
-    choices: Mapping[str, Mapping[str, Value]]  # by name, the fields that it sets
-    name_of: Callable[[Case], str]  # of a case's choice
+    choices: Mapping[str, Mapping[str, Value]]  # by name, the fields it sets
+    name_of: Callable[[Case], str]  # the name of a case's choice
 
     @property
     def fields(self) -> frozenset[str]:
@@ -28,20 +28,20 @@ class Together:
         return frozenset(name for choice in self.choices.values() for name in choice)
 
     def asking(self, case: Case, asked: Mapping[str, object]) -> dict[str, object]:
-        """The same for options; a dtype alone, which is the device's, needs none."""
+        """Options that ask for the case's choice; a mere dtype of the device needs none."""
         if (name := self.name_of(case)) not in self.choices:
             return {name: value for name, value in asked.items() if name != "dtype"}
         return {n: v for n, v in asked.items() if n not in self.fields} | {self.name: name}
 
     def named(self, case: Case, fields: Mapping[str, Value]) -> dict[str, Value]:
-        """`fields` with the name of the choice in place of what it sets."""
+        """`fields` with the name of the choice in place of the fields it sets."""
         kept = {name: value for name, value in fields.items() if name not in self.fields}
         return kept | {self.name: self.name_of(case)}
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One family. A new one is a record like this, and a folder of kernels."""
+    """One family. A new one needs a record like this and a folder of kernels."""
 
     name: str
     help: str  # of its command; the first line is the summary
@@ -51,29 +51,29 @@ class Family:
     batches: Mapping[str, str]
     # The same for a sweep over a knob: batches where it matters.
     knob_batches: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    # A few batches that stand for all, where measuring all would take too long.
+    # A few representative batches, for when all would take too long.
     some_batches: str | None = None
     # Fields whose values are compared below a table, each with its baseline.
     contrasted: Mapping[str, Baseline] = field(default_factory=dict)
-    # A batch is its number of new tokens: it is named so, and time is fitted over it.
+    # A batch is named for its number of new tokens, and time is fitted over it.
     counts_tokens: bool = False
-    # At scope kernel decode and prefill requests take paths that do unequal work.
+    # At scope kernel, decode and prefill requests take paths with different work.
     two_paths: bool = False
-    unused_dims: frozenset[str] = frozenset()  # of the shape, which a table need not show
+    unused_dims: frozenset[str] = frozenset()  # dims of the shape that tables omit
     together: Together | None = None
     csv_columns: Literal["rounds", "trtllm"] = "rounds"  # of --output-csv
 
     def named(self, case: Case, fields: Mapping[str, Value]) -> dict[str, Value]:
-        """`fields` of `case`, those that are set together under their one name."""
+        """`fields` of `case`, with one name for those that are set together."""
         return dict(fields) if self.together is None else self.together.named(case, fields)
 
     @property
     def summary(self) -> str:
-        """What its command does, in a line."""
+        """The first line of its command's help."""
         return self.help.splitlines()[0]
 
     def asked(self, options: FamilyOptions, seed: int = 0) -> Asked:
-        """What its command asks for by these options; lengths are drawn from `seed`."""
+        """The request that these options make; random lengths are drawn from `seed`."""
         named: Sequence[str] = getattr(options, self.together.name) if self.together else ()
         variants = [self.together.choices[name] for name in named] if self.together else []
         return Asked(
@@ -88,17 +88,16 @@ class Family:
         )
 
     def words(self, case: Case) -> list[str]:
-        """The options of its command that ask for `case`; UsageError if no options do."""
+        """The words of its command that ask for `case`; UsageError if no options can."""
         asked = self._asking(case)
         if foreign := sorted(asked.keys() - table(self.options).keys()):
             raise UsageError(
-                f"no option of `attnbench {self.name}` sets {', '.join(foreign)}, which the case "
-                "has"
+                f"no option of `attnbench {self.name}` sets {', '.join(foreign)} as in this case"
             )
         return words(self.options, asked)
 
     def _asking(self, case: Case) -> dict[str, object]:
-        """By option, the values that ask for `case` and for nothing else."""
+        """By option, the values that ask for exactly `case`."""
         dims = asdict(case.shape)
         left = {"family", "scope_version", *dims}
         rest: dict[str, object] = {n: v for n, v in case.canonical().items() if n not in left}
@@ -107,5 +106,5 @@ class Family:
         if case.scope_version is not None:  # not today's, so that no option asks for it
             asked["scope_version"] = case.scope_version
         if self.two_paths:
-            asked["scope"] = case.scope  # whose default depends on the backends
+            asked["scope"] = case.scope  # its default depends on the backends
         return asked if self.together is None else self.together.asking(case, asked)

@@ -1,4 +1,4 @@
-"""Multi-head latent attention, as of DeepSeek."""
+"""Multi-head latent attention (DeepSeek)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -17,7 +17,7 @@ from attnbench.specs.sparse import PATTERN_ALIASES, PATTERNS
 
 @dataclass(frozen=True, kw_only=True)
 class MlaOptions(KvCacheOptions):
-    """What `attnbench mla` measures."""
+    """The options of `attnbench mla` that say what is measured."""
 
     threshold: tuple[int, ...] = several(
         Whole(),
@@ -35,12 +35,12 @@ class MlaOptions(KvCacheOptions):
         heading="What",
         knob=True,
         suite=("num_kv_splits", "num_splits"),
-        help="Parts that decode splits a request's keys into; of FlashAttention at most.",
+        help="Number of KV splits in decode; for FlashAttention the maximum.",
     )
     compare_auto: bool = flag(
         "--compare-auto",
         heading="What",
-        help="With --num-splits, also measure what the backend chooses, and tell its regret.",
+        help="With --num-splits, also measure the backend's own choice and show its regret.",
     )
     prefill_backend: tuple[str, ...] = several(
         one_of("fa2", "fa3", "fa4", "flashinfer", "cudnn", "trtllm", "tokenspeed"),
@@ -58,21 +58,21 @@ class MlaOptions(KvCacheOptions):
         metavar="K...",
         heading="Data",
         help="Sparse attention: keys that each token selects.  "
-        "[default: all; 2048 where it must be]",
+        "[default: all; 2048 for sparse backends]",
     )
     topk_pattern: tuple[TopkPattern, ...] = several(
         one_of(*PATTERNS, aliases=PATTERN_ALIASES),
         "--topk-pattern",
         metavar="random|window|prefix...",
         heading="Data",
-        help="Which keys those are: any, the last, or the first.  [default: random]",
+        help="Which keys: random ones, the last, or the first.  [default: random]",
     )
     scope: Scope | None = one(
         one_of(*get_args(Scope)),
         "--scope",
         heading="What",
         help="kernel: the backend's forward; layer: with the W_UK and W_UV products and the write "
-        "of the new latents.  [default: layer where decode meets prefill, else kernel]",
+        "of the new latents.  [default: layer if decode and prefill are mixed, else kernel]",
     )
     max_model_len: tuple[int | None, ...] = shared(Common, "max_model_len")
     unpadded: bool = shared(Common, "unpadded")
@@ -92,21 +92,21 @@ class MlaOptions(KvCacheOptions):
     tp: int = shared(Common, "tp")
 
     def shape(self) -> MlaShape:
-        """The model's, with the dims that are given."""
+        """The model's shape, with the given dims."""
         dims = {each.name: getattr(self, each.name) for each in fields(MlaShape)}
         return mla_shape(self.model, self.tp, **dims)
 
     def served(self) -> dict[str, Value]:
-        """The longest sequence of the model."""
+        """The model's longest sequence."""
         return {"max_model_len": MODEL_LENGTHS[self.model]}
 
     def knobs(self) -> dict[str, Sequence[Value | None]]:
-        """With what the backend chooses among the splits, if that is to be compared."""
+        """With the backend's own number of splits for --compare-auto."""
         if not self.compare_auto:
             return super().knobs()
         if not self.num_splits:
             raise UsageError(
-                "--compare-auto compares a backend's own choice with --num-splits; name some, e.g. "
+                "--compare-auto compares a backend's own choice with --num-splits; give some, e.g. "
                 "--num-splits 1 2 4 --compare-auto"
             )
         return super().knobs() | {"num_splits": (*self.num_splits, None)}

@@ -1,4 +1,4 @@
-"""What the commands of all families take, and what they ask for."""
+"""Options of all families' commands, and the requests they make."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ from attnbench.specs.sweep import expand_sweeps, expand_values
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked for; what has no values is left to its default."""
+    """A request; fields without values keep their defaults."""
 
     family: str
     shape: Shape
@@ -35,7 +35,7 @@ class Asked:
     fields: Mapping[str, Sequence[Value]] = field(default_factory=dict)  # others of the case
     variants: Sequence[Mapping[str, Value]] = ({},)  # fields whose values go together
     knobs: Mapping[str, Sequence[Value | None]] = field(default_factory=dict)  # None: not given
-    # Knobs of a server: backends that have them take these values unless others are asked for.
+    # A server's knobs: backends that have them use these values unless others are asked for.
     served: Mapping[str, Value] = field(default_factory=dict)
 
 
@@ -55,7 +55,7 @@ def model_lengths(texts: Sequence[str], _: Note) -> tuple[int | None, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Common:
-    """Options that several families have, each at its place."""
+    """Options that several families share, each at its place."""
 
     max_model_len: tuple[int | None, ...] = several(
         Listed(model_lengths, lambda length: OWN_LENGTHS if length is None else str(length)),
@@ -63,14 +63,14 @@ class Common:
         metavar="N|batch...",
         heading="What",
         knob=True,
-        help="Longest sequence that vLLM's server allows, for which it captures decodes; "
+        help="Longest sequence of vLLM's server, which captures decodes for it; "
         f"{OWN_LENGTHS}: bare kernels, over the batch's own lengths.  [default: the model's]",
     )
     unpadded: bool = flag(
         "--no-pad",
         heading="What",
         knob=True,
-        help="Leave decodes as many as they are, instead of as many as vLLM captures.",
+        help="Do not pad decodes to the batch sizes that vLLM captures.",
     )
 
     tp: int = one(
@@ -86,7 +86,7 @@ class Common:
         "--block-size",
         metavar="N...",
         heading="Data",
-        help="Tokens a page.  [default: the backend's]",
+        help="Tokens per page.  [default: the backend's]",
     )
     layout: tuple[Layout, ...] = several(
         one_of(*get_args(Layout)),
@@ -101,7 +101,7 @@ class Common:
 class FamilyOptions(ABC):
     """The options of a family's command that say what is measured.
 
-    One that is called as a field of a case sets that field; dims of the shape are read by `shape`.
+    An option named like a field of a case sets that field; `shape` reads the shape's dims.
     """
 
     backend: tuple[str, ...] = several(
@@ -119,45 +119,45 @@ class FamilyOptions(ABC):
         metavar="SPEC...",
         heading="What",
         help="Batches such as 2q2k_32q1kv1k, or sweeps such as {1..64:x2}q1kv4k.  "
-        "[default: what suits the device]",
+        "[default: depends on the device]",
     )
 
     @abstractmethod
     def shape(self) -> Shape:
-        """What one rank holds; UsageError for dims that do not fit each other."""
+        """The shape on one rank; UsageError for dims that do not fit together."""
 
     @classmethod
     def for_shape(cls, shape: Shape) -> dict[str, Value]:
-        """The options that ask for a shape as it is, by field."""
+        """The options that ask for exactly this shape, by field."""
         return asdict(shape)
 
     def batches(self, seed: int) -> Sequence[Batch]:
-        """Those that are asked for, drawn from `seed` where lengths are random; none for the usual.
+        """The batches asked for, random lengths drawn from `seed`; none for the defaults.
 
-        UsageError for options that do not go together.
+        Raises UsageError for options that exclude each other.
         """
         return self.batch
 
     def fields(self) -> dict[str, Sequence[Value]]:
-        """The values asked for of each field of a case."""
+        """The values asked for, by field of a case."""
         asked = {name: _values(getattr(self, name)) for name in table(type(self))}
         return {name: values for name, values in asked.items() if name in _FIELDS and values}
 
     def knobs(self) -> dict[str, Sequence[Value | None]]:
-        """The values asked for of each knob; None leaves it to the backend."""
+        """The values asked for, by knob; None leaves it to the backend."""
         named = (name for name, option in table(type(self)).items() if option.knob)
         return {name: _values(getattr(self, name)) for name in named}
 
     def served(self) -> dict[str, Value]:
-        """The knobs of a server of the model, by name."""
+        """The knobs of the model's server, by name."""
         return {}
 
     def budget(self) -> Budget | None:
-        """The time that all layers of a model may take, where one is given."""
+        """The time that all layers of a model may take, if given."""
         return None
 
     def more_csv(self) -> Sequence[Path]:
-        """Files for the columns of --output-csv, beside the one that it names."""
+        """Further files with the columns of --output-csv."""
         return ()
 
 
@@ -165,7 +165,7 @@ _FIELDS = set(FLAT_FIELDS) - {"backend"}
 
 
 def _values(given: Any) -> Sequence[Value]:
-    """Of an option with several values, with one, or of a flag."""
+    """The values of an option with several values, of one with a single value, or of a flag."""
     if isinstance(given, tuple):
         return given
     return () if given is None or given is False else (given,)
@@ -173,7 +173,7 @@ def _values(given: Any) -> Sequence[Value]:
 
 @dataclass(frozen=True, kw_only=True)
 class KvCacheOptions(FamilyOptions):
-    """What the families share that choose how a KV cache is stored."""
+    """Options of the families in which the KV cache's format is chosen."""
 
     dtype: tuple[Dtype, ...] = several(
         one_of(*get_args(Dtype), aliases=ALIASES),
@@ -203,5 +203,5 @@ class KvCacheOptions(FamilyOptions):
         "--kv-data",
         metavar="random|zeros...",
         heading="Data",
-        help="Contents of the KV cache; zeros make a GPU faster than real data.  [default: random]",
+        help="Contents of the KV cache; GPUs are faster on zeros.  [default: random]",
     )

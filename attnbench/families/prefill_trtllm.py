@@ -17,14 +17,14 @@ from attnbench.specs.lengths import DEFAULT_BATCH_SIZES, DEFAULT_MAX_LENS, promp
 from attnbench.specs.quant import QUANTS, quant_of
 from attnbench.specs.shape import ATTN_MODELS, AttnShape, attn_shape
 
-# The backends that others are compared with, in FlashInfer's own order of preference: fa3 where it
+# The baselines of the comparison, in FlashInfer's own order of preference: fa3 where it
 # runs, else fa2.
 BASELINES = ("fa3", "fa2", "cudnn")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrefillOptions(FamilyOptions):
-    """What `attnbench prefill-trtllm` measures."""
+    """The options of `attnbench prefill-trtllm` that say what is measured."""
 
     backend: tuple[str, ...] = several(
         Text(),
@@ -53,7 +53,7 @@ class PrefillOptions(FamilyOptions):
         one_of("random", "fixed"),
         "--lengths",
         heading="What",
-        help="random: one prompt is of the longest length, the others uniform up to it, from "
+        help="random: one prompt has the longest length, the others are uniform up to it, by "
         "--seed.  [default: random]",
     )
     quant: tuple[str, ...] = several(
@@ -91,16 +91,16 @@ class PrefillOptions(FamilyOptions):
         heading="Output",
         of_one_run=True,
         free_on_resume=True,
-        help="As --output-csv, into a new file whose name ends in the time.",
+        help="Like --output-csv, to a new file whose name ends in the time.",
     )
 
     def shape(self) -> AttnShape:
-        """The model's, with the dims that are given."""
+        """The model's shape, with the given dims."""
         dims = {n: getattr(self, n) for n in ("num_q_heads", "num_kv_heads", "head_dim")}
         return attn_shape(self.model, self.tp, **dims)
 
     def batches(self, seed: int) -> Sequence[Batch]:
-        """Those of both ways to ask, each once; none if neither is used."""
+        """The batches of both ways to ask, each once; none if neither is used."""
         if not (self.batch_size or self.q_len or self.lengths):
             return self.batch
         prompts = prompt_batches(
@@ -112,7 +112,7 @@ class PrefillOptions(FamilyOptions):
         return list(dict.fromkeys([*self.batch, *prompts]))
 
     def more_csv(self) -> Sequence[Path]:
-        """The file that vLLM's benchmark would write, if it is asked for."""
+        """The file that vLLM's benchmark would write, with --save-csv."""
         name = f"flashinfer_trtllm_benchmark_{datetime.now():%Y%m%d_%H%M%S}.csv"
         return [Path(name)] if self.save_csv else []
 
@@ -125,7 +125,7 @@ PREFILL_TRTLLM = Family(
     milliseconds.
 
     \b
-    attnbench prefill-trtllm                        what can run here, on a few batches
+    attnbench prefill-trtllm                        all that can run here, on a few batches
     attnbench prefill-trtllm --batch-sizes 1 8 --seq-lens 1k 8k --quant bf16 fp8-qkv
     attnbench prefill-trtllm --batch-sizes 1..256:x2 --seq-lens 1k..128k:x2
     attnbench prefill-trtllm --batch-specs 2q2kkv8k --backend fa2 fa3

@@ -1,1 +1,1 @@
-"""Results of other tools, read as far as they say what was measured."""
+"""Results of other tools, as far as their files say what was measured."""

@@ -1,4 +1,4 @@
-"""A file of another tool: recognised by what is in it, read row by row, stored as a run."""
+"""Files of other tools: recognised by content, read row by row, stored as runs."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ from attnbench.provenance.source import Source
 from attnbench.records import RunStatus
 from attnbench.specs.shape import Shape
 
-COMMAND = "import"  # of the runs that were
+COMMAND = "import"  # of imported runs
 
 _Reader = Callable[[Row, Shape | None], ForeignResult]
 _ACCEPTED = (
@@ -26,9 +26,9 @@ _ACCEPTED = (
 
 
 def read_file(path: Path, shape: Shape | None) -> ForeignFile:
-    """All rows of a file; `shape` is that of rows that do not tell theirs.
+    """All rows of a file; `shape` is for rows without their own.
 
-    UsageError for a file that is none of the accepted.
+    Raises UsageError for any other file.
     """
     tool, reader, rows = _recognised(path)
     results, dropped = [], defaultdict(list)
@@ -43,9 +43,9 @@ def read_file(path: Path, shape: Shape | None) -> ForeignFile:
 def store_file(
     store: Store, file: ForeignFile, *, argv: Sequence[str], label: str | None, gpu: str | None
 ) -> int:
-    """Store what has a counterpart as a finished run; its number.
+    """Store the rows with a counterpart as a finished run; returns its number.
 
-    A case that stands in the file several times has several rounds.
+    Rows of the same case become its rounds.
     """
     run = store.start_run(
         command=COMMAND,
@@ -86,7 +86,7 @@ def _json_rows(path: Path, content: str) -> Sequence[Row]:
     try:
         rows = json.loads(content)
     except ValueError as error:
-        raise UsageError(f"{path} is no JSON ({error}); {_ACCEPTED}") from None
+        raise UsageError(f"{path} is not JSON ({error}); {_ACCEPTED}") from None
     if not vllm_suite.is_vllm_json(rows):
         raise UsageError(f"{path} is of no tool that is known; {_ACCEPTED}")
     found: Sequence[Row] = rows

@@ -1,7 +1,7 @@
-"""FlashInfer's flashinfer_benchmark.py: its CSV, of which the attention routines are read.
+"""The attention routines in the CSV of FlashInfer's flashinfer_benchmark.py.
 
-Times are milliseconds. Lengths that were drawn at random are not in the file, so that such rows
-have no counterpart.
+Times are milliseconds. Randomly drawn lengths are not in the file, so such rows have no
+counterpart.
 """
 
 from attnbench.errors import UsageError
@@ -29,14 +29,14 @@ _WRAPPERS = {
     "BatchPrefillWithRaggedKVCacheWrapper": "ragged",
     "BatchMLAPagedAttentionWrapper": "mla",
 }
-_MLA_DIMS = (512, 64)  # of the latent and of RoPE: DeepSeek's, whose other dims are known
+_MLA_DIMS = (512, 64)  # latent and RoPE: DeepSeek's, whose other dims are known
 
 
 def read_csv_row(row: Row, shape: Shape | None) -> ForeignResult:
-    """A row of the CSV, which tells its dims; NotMapped where it has no counterpart."""
+    """A row of the CSV, which has its dims; NotMapped without a counterpart."""
     routine = text(row, "routine")
     if routine not in _WRAPPERS:
-        raise NotMapped(f"{routine or 'a row without a routine'} is no attention")
+        raise NotMapped(f"{routine or 'a row without a routine'} is not attention")
     if text(row, "random_actual_seq_len") == "True":
         raise NotMapped("its lengths were drawn at random and are not in the file")
     wrapper, dtype = _WRAPPERS[routine], _dtype(row, "q_dtype")
@@ -80,7 +80,7 @@ def _attn_shape(row: Row) -> AttnShape:
 def _mla_shape(row: Row) -> MlaShape:
     dims = whole(row, "head_dim_ckv"), whole(row, "head_dim_kpe")
     if dims != _MLA_DIMS:
-        raise NotMapped(f"of MLA dims {dims[0]} and {dims[1]} the others are not told")
+        raise NotMapped(f"the other dims of MLA with {dims[0]} and {dims[1]} are unknown")
     return MlaShape(whole(row, "num_qo_heads"))
 
 

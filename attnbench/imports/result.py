@@ -1,4 +1,4 @@
-"""What a row of another tool's file says, in our words."""
+"""Results from rows of other tools' files, in our terms."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ Row = Mapping[str, object]
 
 
 class NotMapped(Exception):
-    """The sentence why a row has no counterpart here."""
+    """A row has no counterpart here; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignResult:
-    """A row that has one."""
+    """A row with a counterpart."""
 
     case: Case
     method: Method
@@ -31,23 +31,23 @@ class ForeignFile:
 
     tool: str
     results: Sequence[ForeignResult]
-    dropped: Mapping[str, Sequence[int]]  # rows, counted from 1, by the sentence why
+    dropped: Mapping[str, Sequence[int]]  # rows, counted from 1, by reason
 
     @property
     def num_rows(self) -> int:
-        """Rows in the file, the header apart."""
+        """Rows in the file without its header."""
         return len(self.results) + sum(map(len, self.dropped.values()))
 
 
 def foreign_method(*words: str) -> Method:
-    """By it no foreign time is ever compared with one of ours, or of another tool."""
+    """The method of another tool: it keeps foreign times apart from ours and other tools'."""
     return Method(ForeignTimer(" ".join(["foreign", *words])), cache="unknown")
 
 
 def timed_outcome(case: Case, seconds: float) -> Outcome:
-    """One time, of which the file does not tell the samples.
+    """One time, without samples.
 
-    Its FLOP and bytes are known unless it is MLA that is not all decode, whose path is not told.
+    FLOP and bytes are known except for MLA that is not all decode, whose path is unknown.
     """
     decodes = sum(request.is_decode for request in case.batch)
     told = not isinstance(case.shape, MlaShape) or decodes == len(case.batch)
@@ -62,7 +62,7 @@ def timed_outcome(case: Case, seconds: float) -> Outcome:
 
 
 def text(row: Row, name: str) -> str:
-    """A cell as text, empty where there is none."""
+    """A cell as text, empty if missing."""
     value = row.get(name)
     return "" if value is None else str(value).strip()
 
@@ -72,15 +72,15 @@ def whole(row: Row, name: str) -> int:
     try:
         return int(float(text(row, name)))
     except (ValueError, OverflowError):
-        raise NotMapped(f"{name} is '{text(row, name)}', no whole number") from None
+        raise NotMapped(f"{name} is '{text(row, name)}', not a whole number") from None
 
 
 def seconds_of(row: Row, name: str, unit: float) -> float:
-    """A cell as a time in seconds; NotMapped for one that is none."""
+    """A cell as a time in seconds; NotMapped for any other."""
     try:
         found = float(text(row, name)) * unit
     except ValueError:
         found = 0.0
     if not 0 < found < float("inf"):
-        raise NotMapped(f"{name} is '{text(row, name)}', no time")
+        raise NotMapped(f"{name} is '{text(row, name)}', not a time")
     return found

@@ -1,8 +1,7 @@
 """vLLM's attention benchmark suite (benchmarks/attention_benchmarks): its JSON and its CSV.
 
-Times are seconds per layer. A JSON row tells its dims; a CSV row does not, so that they must be
-given. Neither tells the dtype (the JSON's is a default that the suite never sets): bf16 is what
-its models and MLA use.
+Times are seconds per layer. A JSON row has its dims; for a CSV row they must be given. Neither has
+the dtype (the JSON's is a default that the suite never sets): its models and MLA use bf16.
 """
 
 from collections.abc import Mapping
@@ -34,7 +33,7 @@ _KV_CACHE_DTYPES: Mapping[str, KvDtype] = {
     "bfloat16": "auto",
     **{name: name for name in get_args(KvDtype)},
 }
-_MLA_HEAD_DIM = 576  # by which the suite tells DeepSeek's dims where they are not given
+_MLA_HEAD_DIM = 576  # the suite's sign for DeepSeek's dims when they are not given
 
 
 def is_vllm_json(rows: object) -> bool:
@@ -48,7 +47,7 @@ def is_vllm_json(rows: object) -> bool:
 
 
 def read_json_row(row: Row, shape: Shape | None) -> ForeignResult:
-    """A row of the JSON; NotMapped where it has no counterpart."""
+    """A row of the JSON; NotMapped without a counterpart."""
     config = row["config"]
     assert isinstance(config, Mapping)
     statistic = "median" if text(row, "median_time") else "mean"
@@ -63,12 +62,12 @@ def read_json_row(row: Row, shape: Shape | None) -> ForeignResult:
 
 
 def read_csv_row(row: Row, shape: Shape | None) -> ForeignResult:
-    """A row of the CSV, which tells no dims; NotMapped where it has no counterpart."""
+    """A row of the CSV, which has no dims; NotMapped without a counterpart."""
     if shape is None:
-        raise NotMapped("the CSV tells no heads and dims: name the model, e.g. --model llama3-8b")
+        raise NotMapped("the CSV has no heads and dims: name the model, e.g. --model llama3-8b")
     if isinstance(shape, MlaShape) is not _is_mla(text(row, "backend")):
         kind = "multi-head latent attention" if isinstance(shape, MlaShape) else "plain attention"
-        raise NotMapped(f"the model named has {kind}, and {text(row, 'backend')} is for the other")
+        raise NotMapped(f"--model has {kind}, and {text(row, 'backend')} is for the other")
     case = _case(row, shape)
     return _timed(case, foreign_method("vllm", "mean"), row, "mean_time")
 
@@ -138,4 +137,4 @@ def _mla_shape(config: Row) -> MlaShape:
         return MlaShape(heads, *(whole(config, name) for name in dims))
     if whole(config, "head_dim") == _MLA_HEAD_DIM:
         return MlaShape(heads)
-    raise NotMapped("its MLA dims are not told")
+    raise NotMapped("its MLA dims are missing")
