@@ -158,7 +158,7 @@ def test_a_dry_run_foresees_and_measures_nothing(
     done = attnbench("study", crossover, "--device", "cpu", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "with them a search begins" in " ".join(done.stdout.split())
-    assert "28 cases at 3 rounds would be exhaustive" in " ".join(done.stdout.split())
+    assert "an exhaustive sweep has 28 cases at 3 rounds" in " ".join(done.stdout.split())
     assert not (tmp_path / "attnbench.db").exists()
     plain = attnbench("study", attn, "--device", "cpu", "--dry-run", "--rounds", "2")
     assert "4 of 4 cases can run on" in plain.stdout

@@ -92,23 +92,23 @@ def test_a_knob_may_be_left_to_the_backend() -> None:
     ("text", "message"),
     [
         ("", "mine.yaml:1: the file is empty"),
-        ("a: [", "mine.yaml:1: this is no YAML"),
+        ("a: [", "mine.yaml:1: this is not YAML"),
         ("question: x\nfamly: attn\n", "mine.yaml:2: famly: unknown key; accepted here are"),
-        ("question: x\nquestion: y\n", "mine.yaml:2: question: this key stands twice"),
+        ("question: x\nquestion: y\n", "mine.yaml:2: question: this key is repeated"),
         ("question: x\nfamily: attn\n", "mine.yaml:1: (file): the key answer is missing"),
         (HEAD.replace("attn", "conv") + "- {}", "mine.yaml:2: family: no family is called 'conv'"),
         (HEAD + "- {backends: naive}", "mine.yaml:6: backends: unknown key"),
         (HEAD + "- {batch: q8, q_len: 4}", "q_len would change nothing: no template holds"),
         (HEAD + "- {batch: 'q{q_len}'}", "mine.yaml:6: batch: the template's {q_len} has no val"),
-        (HEAD + "- {batch: 'x{q_len}', q_len: 2}", "'x{q_len}' is no batch spec"),
-        (HEAD + "- {q_len: [4, 2..8]}", "mine.yaml:6: q_len: a number stands twice"),
-        (HEAD + "- {layout: [NHD, NHD]}", "mine.yaml:6: layout: NHD stands twice"),
+        (HEAD + "- {batch: 'x{q_len}', q_len: 2}", "'x{q_len}' is not a batch spec"),
+        (HEAD + "- {q_len: [4, 2..8]}", "mine.yaml:6: q_len: a number is repeated"),
+        (HEAD + "- {layout: [NHD, NHD]}", "mine.yaml:6: layout: NHD is repeated"),
         (HEAD + "- {backend: naive, layout: []}", "mine.yaml:6: layout: an empty list"),
         (HEAD + "- {q_len: many}", "mine.yaml:6: q_len: cannot read 'many'"),
-        (HEAD + "- {q_len: 1, kv_len: 8, context: 4}", "say the same twice"),
+        (HEAD + "- {q_len: 1, kv_len: 8, context: 4}", "set the same length"),
         (HEAD + "- {model: gpt-9}", "mine.yaml:6: model: no model is called 'gpt-9'"),
-        (HEAD + "- {knobs: {num_splits: auto}}", "only auto is what the backend does anyway"),
-        (HEAD + "- {knobs: {num_splits: [1, 1]}}", "a value stands twice"),
+        (HEAD + "- {knobs: {num_splits: auto}}", "only auto is the backend's default anyway"),
+        (HEAD + "- {knobs: {num_splits: [1, 1]}}", "a value is repeated"),
         (HEAD + "- naive", "mine.yaml:6: sweep: expected `key: value` lines, read 'naive'"),
         (
             HEAD.replace("winner: {}", "winner: {}\n  growth: {}") + "- {q_len: 2}",
@@ -116,7 +116,7 @@ def test_a_knob_may_be_left_to_the_backend() -> None:
         ),
         (
             HEAD.replace("winner: {}", "optimum: {knob: num_splits}") + "- {q_len: 2}",
-            "mine.yaml:4: answer: the answer is about num_splits, and the sweep has no two values",
+            "mine.yaml:4: answer: the answer is about num_splits, so the sweep needs two",
         ),
         (
             HEAD.replace("winner: {}", "contrast: {field: layout}") + "- {layout: [NHD, HND]}",
@@ -305,7 +305,7 @@ def test_a_config_of_the_suite_becomes_a_study_and_tells_what_it_dropped() -> No
         "dropped benchmark",
         "dropped unheard_of",
     ]
-    assert dropped[-1].endswith("nothing here is like it")
+    assert dropped[-1].endswith("it has no counterpart here")
 
 
 @pytest.mark.parametrize(

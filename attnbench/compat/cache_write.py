@@ -1,4 +1,4 @@
-"""One cache write in this process, with the arguments that vLLM's own benchmark has."""
+"""One cache write in this process, with the arguments of vLLM's own benchmark."""
 
 from collections.abc import Mapping
 from statistics import median
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class BenchmarkFailed(AttnbenchError):
-    """A benchmark that came to no time, with its status and the sentence why."""
+    """A benchmark without a time; the message has its status and the reason."""
 
 
 def run_benchmark(
@@ -45,8 +45,8 @@ def run_benchmark(
 
     Measured as `attnbench cache-write` does: on cold slots, checked, the device's time alone.
     `dtype` is a torch dtype or its name, and `num_blocks` None makes the cache as large as needed.
-    On a CPU `benchmark_mode` means nothing. Raises UsageError for arguments that mean nothing and
-    BenchmarkFailed for what cannot run or writes something wrong.
+    On a CPU `benchmark_mode` does not apply. Raises UsageError for invalid arguments, and
+    BenchmarkFailed if it cannot run or writes wrong values.
     """
     case = Case(
         family="cache-write",

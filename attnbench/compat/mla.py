@@ -1,4 +1,4 @@
-"""MLA benchmarks from Python, with the names that the runner of vLLM's own suite has."""
+"""MLA benchmarks from Python, with the names of the runner in vLLM's own suite."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,9 +30,9 @@ def run_mla_benchmark(
 ) -> BenchmarkResult | list[BenchmarkResult]:
     """Measure one case, or several in one worker process; results in the order of the configs.
 
-    Of a (config, value) the value is the threshold, or the split count where the backend has no
-    threshold but splits. Arguments that are given go before a config's own. What cannot run or
-    fails has its reason in `error`; UsageError for a config that means nothing.
+    In a (config, value) the value is the threshold, or the split count if the backend has splits
+    but no threshold. Arguments override a config's own fields. If a case cannot run or fails, its
+    result's `error` has the reason; UsageError for an invalid config.
     """
     given = {
         "backend": backend,
@@ -51,7 +51,7 @@ def run_mla_benchmark(
 def run_cutlass_mla_benchmark(
     config: BenchmarkConfig, num_kv_splits: int | None = None
 ) -> BenchmarkResult:
-    """`run_mla_benchmark` of cutlass_mla, with so many splits."""
+    """`run_mla_benchmark` of cutlass_mla, with that many splits."""
     return _single("cutlass_mla", config, num_kv_splits=num_kv_splits)
 
 
@@ -93,7 +93,7 @@ def _with_value(
 
 
 def _single_token(backend: str) -> bool:
-    """Whether 1 is the only threshold that it takes."""
+    """Whether it only takes a threshold of 1."""
     return getattr(find("mla", backend), "query_lens", "varlen") == "single"
 
 
@@ -108,7 +108,7 @@ def _measured(configs: Sequence[BenchmarkConfig]) -> list[BenchmarkResult]:
 
 
 def _outcomes(config: BenchmarkConfig, workers: Workers) -> list[Outcome]:
-    """Of each round, until one fails."""
+    """The outcomes of the rounds, until one fails."""
     kind, outcomes = workers.machine.kind, list[Outcome]()
     case, method = case_of(config, kind), method_of(config, kind)
     for round_ in range(config.rounds):

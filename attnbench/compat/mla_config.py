@@ -19,11 +19,11 @@ from attnbench.timing.method import Method, Timer
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkConfig:
-    """One MLA case and how to time it. What is None is left to the backend or the device.
+    """One MLA case and how to time it. None leaves a field to the backend or the device.
 
-    head_dim and num_kv_heads follow from the other dims, and are accepted where they agree.
-    `num_layers` are the working sets that calls rotate over, `repeats` the samples of a round; both
-    are enough to be sure where they are None. `device` is auto, cpu or cuda:N.
+    head_dim and num_kv_heads follow from the other dims, and are accepted if they agree.
+    `num_layers` is the number of working sets that calls rotate over, `repeats` the samples of a
+    round; None chooses enough of them. `device` is auto, cpu or cuda:N.
     """
 
     backend: str
@@ -48,16 +48,16 @@ class BenchmarkConfig:
     num_kv_splits: int | None = None
     reorder_batch_threshold: int | None = None
     index_topk: int | None = None
-    scope: Scope | None = None  # kernel or layer; layer where a threshold is given
+    scope: Scope | None = None  # kernel or layer; layer if a threshold is given
     rounds: int = 1
     seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkResult:
-    """Seconds per call over the samples of all rounds; NaN, and the reason, where there are none.
+    """Seconds per call over the samples of all rounds; NaN and the reason if there are none.
 
-    `result['mean']`, 'median', 'std', 'min', 'max' and 'throughput' are the fields of those names.
+    `result['mean']`, 'median', 'std', 'min', 'max' and 'throughput' read the fields of those names.
     """
 
     config: BenchmarkConfig
@@ -67,7 +67,7 @@ class BenchmarkResult:
     min_time: float
     max_time: float
     throughput_tokens_per_sec: float | None = None  # query tokens through this one layer
-    memory_allocated_mb: float | None = None  # at the height of a call, inputs apart, in 2^20 bytes
+    memory_allocated_mb: float | None = None  # peak of a call, without inputs, in 2^20 bytes
     error: str | None = None
 
     @property
@@ -83,21 +83,21 @@ class BenchmarkResult:
         raise KeyError(name)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON, which has no NaN: None stands in its place."""
+        """For JSON: None in place of NaN."""
         config = asdict(self.config) | {"dtype": _dtype_name(self.config)}
         fields = asdict(self) | {"config": config}
         return {name: None if _is_nan(value) else value for name, value in fields.items()}
 
 
 def method_of(config: BenchmarkConfig, kind: str) -> Method:
-    """How it is timed on a device of that kind."""
+    """The timing method on a device of that kind."""
     graphs: Timer = DEFAULT_TIMER["cuda"] if config.use_cuda_graphs else "eager"
     timer = DEFAULT_TIMER["cpu"] if kind == "cpu" else graphs
     return Method(timer, samples=config.repeats, warmup_calls=config.warmup_iters)
 
 
 def case_of(config: BenchmarkConfig, kind: str) -> Case:
-    """The case on a device of that kind; UsageError for a config that means nothing."""
+    """The case on a device of that kind; UsageError for an invalid config."""
     shape = _shape(config)
     knobs: dict[str, Value | None] = {
         "threshold": config.reorder_batch_threshold,
@@ -127,14 +127,14 @@ def _shape(config: BenchmarkConfig) -> MlaShape:
     for name, right in (("head_dim", shape.latent_dim), ("num_kv_heads", 1)):
         if getattr(config, name) not in (None, right):
             raise UsageError(
-                f"{name}={getattr(config, name)}: MLA of these dims has {right}; leave it out, or "
-                f"give that, e.g. {name}={right}"
+                f"{name}={getattr(config, name)}: MLA of these dims has {right}; leave it out or "
+                f"give {name}={right}"
             )
     return shape
 
 
 def result_of(config: BenchmarkConfig, outcomes: Sequence[Outcome]) -> BenchmarkResult:
-    """Over the samples of all rounds; the reason of the last outcome where it is not ok."""
+    """The result over the samples of all rounds; the reason of the last outcome if not ok."""
     last = outcomes[-1]
     samples = [sample for outcome in outcomes for sample in outcome.samples]
     if last.status is not Status.OK:

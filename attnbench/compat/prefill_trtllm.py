@@ -31,7 +31,7 @@ T = TypeVar("T")
 FAMILY = "prefill-trtllm"
 IMPLEMENTATIONS = ("trtllm-gen", "trtllm-fmha-v2")
 FP8: Mapping[str, Literal["fp8"]] = {"float8_e4m3fn": "fp8"}
-# As in vLLM's benchmark, bytes stand for NVFP4.
+# As in vLLM's benchmark, uint8 means NVFP4.
 OUTPUT_DTYPES: Mapping[str, OutputDtype] = {**FP8, "uint8": "nvfp4"}
 
 
@@ -52,12 +52,12 @@ def benchmark_prefill(
 ) -> dict[str, object]:
     """TRT-LLM's prefill of random prompts and the baseline's of the same dtypes, in seconds.
 
-    `quant_dtypes` are those of q, KV cache and output; None is `dtype`, torch.uint8 NVFP4. Mean
+    `quant_dtypes` are for q, KV cache and output; None is `dtype`, torch.uint8 NVFP4. Mean
     and standard deviation are of `trials` samples after at least `warmup` calls, measured as
-    `attnbench prefill-trtllm` does. `implementation` is the first TRT-LLM kernel that runs here
-    unless named; the baseline is FlashInfer's fa3, fa2 or cuDNN, and its figures are None where
-    none has these dtypes. Raises UsageError for arguments that mean nothing and BenchmarkFailed for
-    what cannot run or is wrong.
+    `attnbench prefill-trtllm` does. `implementation` defaults to the first TRT-LLM kernel that runs
+    here; the baseline is FlashInfer's fa3, fa2 or cuDNN, and its figures are None if none has these
+    dtypes. Raises UsageError for invalid arguments, and BenchmarkFailed if it cannot run or the
+    result is wrong.
     """
     machine = read_machine(resolve_device(device))
     batch = prompt_batches([batch_size], [max_seq_len], "random", seed=0)[0]
@@ -93,7 +93,7 @@ def _case(
     block_size: int,
     layout: Layout,
 ) -> Case:
-    """The case without a backend; `quant_dtypes` are those of q, KV cache and output."""
+    """The case without a backend; `quant_dtypes` are for q, KV cache and output."""
     query, kv, out = quant_dtypes
     return Case(
         family=FAMILY,
@@ -112,7 +112,7 @@ def _case(
 def to_float8(
     x: "torch.Tensor", dtype: "torch.dtype | None" = None
 ) -> "tuple[torch.Tensor, torch.Tensor]":
-    """`x` in fp8, e4m3 unless told, and the fp32 scale that multiplies it back.
+    """`x` in fp8, e4m3 by default, and the fp32 scale that multiplies it back.
 
     The largest magnitude becomes a tenth of the largest number, as in vLLM's benchmark.
     """
@@ -125,7 +125,7 @@ def to_float8(
 
 
 def _runnable(case: Case, names: Sequence[str], machine: Machine) -> Case:
-    """The case by the first of these that is not refused."""
+    """The case with the first of these backends that is not refused."""
     for found in _not_refused(case, names, machine):
         return found
     raise BenchmarkFailed("; ".join(f"{name} {_refusal(case, name, machine)}" for name in names))

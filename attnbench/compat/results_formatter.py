@@ -1,4 +1,4 @@
-"""Results of benchmarks that ran from Python, as a table, CSV or JSON."""
+"""Results of benchmarks run from Python, as a table, CSV or JSON."""
 
 import csv
 import json
@@ -22,10 +22,10 @@ CSV_COLUMNS = (
 
 
 class ResultsFormatter:
-    """Shows and stores results; times are seconds in files, and have their unit in the table."""
+    """Shows and stores results; times are in seconds in files, and with their unit in the table."""
 
     def table(self, results: Sequence[BenchmarkResult]) -> str:
-        """A row for each result, with its mean over the least mean of its batch."""
+        """A row per result, with its mean over the smallest mean of its batch."""
         means = [each.mean_time if each.success else None for each in results]
         spreads = [each.std_time if each.success else None for each in results]
         peaks = [_bytes(each) for each in results]
@@ -43,14 +43,14 @@ class ResultsFormatter:
         return text_table(columns)
 
     def save_csv(self, results: Sequence[BenchmarkResult], path: str | Path) -> None:
-        """The columns of vLLM's suite; empty where nothing is known."""
+        """Write the columns of vLLM's suite; unknown values are empty."""
         with Path(path).open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(CSV_COLUMNS)
             writer.writerows(map(_row, results))
 
     def save_json(self, results: Sequence[BenchmarkResult], path: str | Path) -> None:
-        """Every field of every result, its config among them."""
+        """Write every field of every result, including its config."""
         listed = [each.to_dict() for each in results]
         Path(path).write_text(json.dumps(listed, indent=1, allow_nan=False) + "\n")
 

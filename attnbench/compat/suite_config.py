@@ -1,4 +1,4 @@
-"""Configs of vLLM's attention benchmarks, turned into studies, with a list of what is dropped."""
+"""Configs of vLLM's attention benchmarks, turned into studies, with a list of dropped keys."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -11,7 +11,7 @@ from attnbench.families import FAMILIES, SUITE_KNOBS
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.sparse import PATTERN_ALIASES
 
-# Names that differ in more than their case.
+# Names that differ in more than upper and lower case.
 _BACKENDS = {
     "flash_attn": "flash",
     "triton_attn": "triton",
@@ -19,42 +19,42 @@ _BACKENDS = {
     "flash_attn_mla": "flashattn_mla",
     "flash_attn_mla_sparse": "flashattn_mla_sparse",
 }
-# Why a key is dropped; of those that are not listed nothing here is like them.
+# Why a key is dropped; others have no counterpart here.
 _WHY = {
-    "num_layers": "as many working sets are timed as keep the cache cold; --num-layers sets them",
-    "block_size": "each backend has its own; --block-size asks for another",
-    "repeats": "sampling ends when the median is known; --repeats sets the number",
-    "warmup_iters": "warm-up ends when times are steady; --warmup-iters sets the least",
+    "num_layers": "working sets are chosen to keep the cache cold; --num-layers sets their number",
+    "block_size": "each backend has its own; --block-size sets another",
+    "repeats": "sampling ends when the median is certain; --repeats sets the number",
+    "warmup_iters": "warm-up ends when times are steady; --warmup-iters sets the minimum",
     "warmup_ms": "warm-up ends when times are steady",
-    "device": "--device names it",
-    "profile_memory": "--profile-memory asks for it",
+    "device": "--device sets it",
+    "profile_memory": "--profile-memory enables it",
     "cuda_graphs": "--mode chooses the timer",
     "output": "every round is stored; --output-csv and --output-json write files",
-    "benchmark": "its settings are options of the command line",
-    "head_dim": "of MLA it follows from the rank and the RoPE dims",
+    "benchmark": "its settings are command-line options",
+    "head_dim": "for MLA it follows from the rank and the RoPE dims",
     "num_kv_heads": "MLA has one latent head",
     "max_model_len": "--max-model-len names a server's; the suite gives kernels the batch's own",
-    "name": "the dims stand in the file",
+    "name": "the file has the dims",
 }
-_UNKNOWN = "nothing here is like it"
+_UNKNOWN = "it has no counterpart here"
 
 
 def imported(text: str, file: str) -> tuple[str, list[str]]:
-    """The text of a study and, for each key that found no place in it, a sentence why.
+    """The text of a study and, for each dropped key, a sentence why.
 
-    UsageError for what is no such config.
+    Raises UsageError for a text that is not such a config.
     """
     try:
         config = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UsageError(f"{file}: this is no YAML: {error}") from None
+        raise UsageError(f"{file}: this is not YAML: {error}") from None
     if not isinstance(config, dict):
         raise UsageError(f"{file}: expected keys such as backends and batch_specs")
     return _Reader(config, file).study()
 
 
 class _Reader:
-    """Takes keys out of a config; what is left at the end is dropped."""
+    """Takes keys out of a config; the rest is dropped at the end."""
 
     def __init__(self, config: dict[str, Any], file: str) -> None:
         self._config, self._file = dict(config), file
@@ -62,7 +62,7 @@ class _Reader:
         self.dropped: list[str] = []
 
     def study(self) -> tuple[str, list[str]]:
-        """The study's text, and what was dropped."""
+        """The study's text, and the dropped keys."""
         question = self._config.pop("description", None) or f"What {self._file} measures."
         mode = self._config.pop("mode", None)
         backends = self._backends()
@@ -74,7 +74,7 @@ class _Reader:
             answer = {"crossover": {}}
             common["scope"] = "layer"
         elif mode is not None:
-            self._drop(f"mode: {mode}", "its comparison is not made here")
+            self._drop(f"mode: {mode}", "its comparison has no counterpart here")
         elif len(knobs) == 1 and "prefill_backend" not in knobs:
             answer = {"optimum": {"knob": next(iter(knobs))}}
         products = [
@@ -92,7 +92,7 @@ class _Reader:
                 listed = [found] if isinstance(found, str) else found
                 names = [str(name).lower() for name in listed]
                 return [_BACKENDS.get(name, name) for name in names]
-        raise UsageError(f"{self._file}: names no backends")
+        raise UsageError(f"{self._file}: the key backends is missing")
 
     def _is_mla(self, backends: Sequence[str], mode: str | None) -> bool:
         named = any("mla" in name for name in backends)
@@ -128,7 +128,7 @@ class _Reader:
         return found
 
     def _model_sweep(self) -> list[dict[str, Any]]:
-        """Fields that take turns: one product with all values, or one for each set of values."""
+        """Alternative fields: one product with all values, or one per set of values."""
         sweep = self._config.pop("model_parameter_sweep", None)
         if not sweep:
             return [{}]
@@ -154,7 +154,7 @@ class _Reader:
         for each in ranges:
             found.append(self._range(each, sizes))
         if not found:
-            raise UsageError(f"{self._file}: names no batch_specs and no batch_spec_ranges")
+            raise UsageError(f"{self._file}: expected batch_specs or batch_spec_ranges")
         return found
 
     def _range(self, given: Mapping[str, Any], sizes: Sequence[int] | None) -> dict[str, Any]:

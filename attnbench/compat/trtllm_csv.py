@@ -1,7 +1,7 @@
-"""Prefills as CSV in the columns of vLLM's benchmark of TRT-LLM, in milliseconds like there.
+"""Prefills as CSV with the columns of vLLM's benchmark of TRT-LLM, in milliseconds as there.
 
-Its `speedup_percent` was a fraction: that stands in `speedup_fraction`, and the percentage is one.
-Columns of ours come last.
+Its `speedup_percent` is a fraction: here that is `speedup_fraction`, and `speedup_percent` is a
+percentage. Our own columns come last.
 """
 
 import csv
@@ -38,9 +38,9 @@ COLUMNS = (
 
 
 def write_trtllm_csv(store: Store, report: Report, file: TextIO) -> None:
-    """A line for each implementation of a workload that is not its baseline.
+    """Write a line per implementation of a workload, except its baseline.
 
-    The baseline is of the same dtypes; where none was measured its cells are empty.
+    The baseline has the same dtypes; if none was measured its cells are empty.
     """
     writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -50,7 +50,7 @@ def write_trtllm_csv(store: Store, report: Report, file: TextIO) -> None:
 
 
 def baseline_of(rivals: Sequence[Series]) -> Series | None:
-    """Of the implementations of one workload the one that the others are held against."""
+    """The baseline among the implementations of one workload."""
     by_name = {each.case.backend: each for each in rivals}
     return next((by_name[name] for name in BASELINES if name in by_name), None)
 

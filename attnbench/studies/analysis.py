@@ -1,4 +1,4 @@
-"""How a study's answer is found: one of five analyses and what it needs to know."""
+"""How a study's answer is found: one of five analyses with its settings."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from attnbench.studies.yaml_entry import Entry
 class CrossoverAnalysis:
     """From which length on the prefill path beats the decode path, which a threshold chooses."""
 
-    resolution: float = 1.1  # neighbours this near are near enough: no further bisection
+    resolution: float = 1.1  # no further bisection between neighbours within this ratio
 
     @property
     def swept(self) -> tuple[str, ...]:
@@ -20,10 +20,10 @@ class CrossoverAnalysis:
 
 @dataclass(frozen=True, slots=True)
 class OptimumAnalysis:
-    """The best value of a knob for each workload, against what the backend chooses itself."""
+    """The best value of a knob for each workload, against the backend's own choice."""
 
     knob: str
-    by: str = "batch_size"  # what a rule for the knob may depend on
+    by: str = "batch_size"  # the axis a rule for the knob may depend on
 
     @property
     def swept(self) -> tuple[str, ...]:
@@ -37,7 +37,7 @@ class ContrastAnalysis:
 
     field: str
     pairs: tuple[tuple[str, str], ...]
-    by: tuple[str, ...] = ()  # fields whose values get a line of their own
+    by: tuple[str, ...] = ()  # fields with a line per value
     tune: tuple[str, ...] = ()  # knobs of which each side takes its best value
 
     @property
@@ -48,7 +48,7 @@ class ContrastAnalysis:
 
 @dataclass(frozen=True, slots=True)
 class WinnerAnalysis:
-    """The best implementation of each workload, ties as ties."""
+    """The best implementation of each workload, with ties."""
 
     tune: tuple[str, ...] = ()
     map: tuple[str, str] = ("batch_size", "kv_len")  # rows and columns of the heat map
@@ -61,7 +61,7 @@ class WinnerAnalysis:
 
 @dataclass(frozen=True, slots=True)
 class GrowthAnalysis:
-    """How time grows with a length, and what all layers of a model take."""
+    """How time grows with a length, and the time of all layers of a model."""
 
     over: str = "q_len"
     layers: int = 1
@@ -76,7 +76,7 @@ Analysis = CrossoverAnalysis | OptimumAnalysis | ContrastAnalysis | WinnerAnalys
 
 
 def read_analysis(entry: Entry) -> Analysis:
-    """The one analysis that stands there, by its name; UsageError for any other content."""
+    """The analysis of an entry, by its name; UsageError for any other content."""
     found = entry.mapping(_READERS)
     if len(found) != 1:
         entry.fail(f"expected one of {', '.join(_READERS)}, read {len(found)} of them")

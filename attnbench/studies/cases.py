@@ -1,4 +1,4 @@
-"""From a study to its cases, with what is left out and why."""
+"""The cases of a study, and the cells that are left out with the reason."""
 
 import itertools
 from collections import Counter
@@ -24,16 +24,16 @@ from attnbench.studies.product import Product
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """The cases of a study, and how many cells of its sweep are no case, by reason."""
+    """The cases of a study, and the number of cells left out of its sweep, by reason."""
 
     cases: tuple[Case, ...]
     left_out: Mapping[str, int]
 
 
 def cells_of(study: Study, device_kind: str) -> Cells:
-    """Every case of the sweep; UsageError for names that nothing here has.
+    """Every case of the sweep; UsageError for unknown names.
 
-    A crossover has two cases a cell: the threshold at its q_len, for decode, and 1, for prefill.
+    A crossover has two cases per cell: the threshold at its q_len, for decode, and 1, for prefill.
     """
     left_out: Counter[str] = Counter()
     found: list[Case] = []
@@ -50,7 +50,7 @@ def cells_of(study: Study, device_kind: str) -> Cells:
 
 
 def sides(case: Case) -> tuple[Case, ...]:
-    """The same requests on the decode path and on the prefill path; none of one new token.
+    """The same requests on the decode path and on the prefill path; none for one new token.
 
     A request of one new token has no threshold below it.
     """
@@ -63,7 +63,7 @@ def sides(case: Case) -> tuple[Case, ...]:
 
 
 def _asked(study: Study, product: Product, batches: list[Batch]) -> Iterator[Asked]:
-    """What the family's command would be asked, once for each shape."""
+    """The requests to the family's command, one per shape."""
     dims = {name: values for name, values in product.fields.items() if name not in FLAT_FIELDS}
     fields = {name: values for name, values in product.fields.items() if name in FLAT_FIELDS}
     if isinstance(study.analysis, CrossoverAnalysis):
@@ -82,7 +82,7 @@ def _asked(study: Study, product: Product, batches: list[Batch]) -> Iterator[Ask
 
 
 def _options(family: Family, dims: Mapping[str, Any]) -> FamilyOptions:
-    """The options of the family's command that name a shape."""
+    """The options of the family's command for a shape."""
     options = table(family.options)
     for name, value in dims.items():
         if name not in options:
@@ -90,7 +90,7 @@ def _options(family: Family, dims: Mapping[str, Any]) -> FamilyOptions:
         kind = options[name].kind
         if isinstance(kind, Choice) and kind.read(value) is None:
             known = ", ".join(kind.values)
-            raise UsageError(f"{name} {value} is of another family; known here are {known}")
+            raise UsageError(f"{name} {value} belongs to another family; accepted are {known}")
     return family.options(**dims)
 
 
@@ -117,7 +117,7 @@ def _filled(template: str, values: Mapping[str, int]) -> str:
 
 
 def _readable(spec: str, left_out: Counter[str]) -> list[Batch]:
-    """The batches of a spec; its lengths may make none, for it was well-formed when loaded."""
+    """The batches of a well-formed spec; none if its lengths do not make a batch."""
     try:
         return expand_sweep(spec)
     except BatchSpecError:

@@ -1,4 +1,4 @@
-"""What a plot shows, apart from how it is drawn; JSON, so that a conclusion keeps its plots."""
+"""Data of plots without their drawing; as JSON, a conclusion keeps its plots."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +21,7 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Heat:
-    """A map of texts over two axes, coloured by number where there is one; rows from below."""
+    """A map of texts over two axes, coloured by number if there is one; rows from the bottom."""
 
     title: str
     x_label: str
@@ -30,8 +30,8 @@ class Heat:
     ys: Sequence[str]
     texts: Sequence[Sequence[str]]  # [y][x]
     values: Sequence[Sequence[float | None]]  # [y][x], the colour: percent of change
-    legend: str  # what the colour means
-    named: bool = False  # the numbers stand for names instead, and have no order
+    legend: str  # the meaning of the colour
+    named: bool = False  # the numbers stand for names, without order
     kind: Literal["heat"] = "heat"
 
 

@@ -1,4 +1,4 @@
-"""A study's conclusion: what its results say, how surely, and what they could not say."""
+"""A study's conclusion: the answer its results give, and its doubts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -29,20 +29,20 @@ from attnbench.studies.file import Study
 from attnbench.studies.request import study_of_plan
 from attnbench.studies.search import of_method
 
-_EXAMPLES = 3  # cases that a doubt names
+_EXAMPLES = 3  # cases named by a doubt
 
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What a run of a study came to, as it is stored."""
+    """The conclusion of a study's run, as stored."""
 
     study: str
     question: str
-    asked: Sequence[str]  # what was not as the file says: overrides, a pilot
+    asked: Sequence[str]  # differences from the file: overrides, a pilot
     where: str
     doubts: Sequence[str]
     answer: Sequence[str]
-    cells: Sequence[str]  # how many were measured, refused, failed or left out
+    cells: Sequence[str]  # numbers measured, refused, failed or left out
     tables: Sequence[Table]
     charts: Sequence[Chart]
 
@@ -59,15 +59,17 @@ class Conclusion:
 
 
 def conclude(store: Store, run: int) -> Conclusion:
-    """Find a study's answer from its run's stored outcomes by its first method, and store it.
+    """Compute a study's answer from its run's stored outcomes of the first method, and store it.
 
-    UsageError for a run of another command.
+    Raises UsageError for a run of another command.
     """
     plan = store.plan(run)
     facts = plan.get("study")
     if not facts:
         command = store.run(run).command
-        raise UsageError(f"run {run} is of `{command}`, not of a study; `attnbench runs` lists all")
+        raise UsageError(
+            f"run {run} is a run of `{command}`, not of a study; `attnbench runs` lists all"
+        )
     study, changes = study_of_plan(facts)
     record = store.run(run)
     first = content_hash(plan["methods"][0])
@@ -140,7 +142,7 @@ def _doubts(listed: Sequence[Series], machine: Machine) -> list[str]:
 
 
 def _cells(listed: Sequence[Series], left_out: Mapping[str, int]) -> list[str]:
-    """A line on what was measured, and one for each way in which cases have no time."""
+    """A line on measured cases, and one per reason for cases without a time."""
     timed = sum(each.time is not None for each in listed)
     lines = [f"{timed} of {len(listed)} cases have a time"]
     failures: dict[tuple[Status, str], list[Series]] = {}

@@ -1,4 +1,4 @@
-"""Studies: a question, the sweep that tells, and how the answer is found; read from YAML.
+"""Studies: a question, a sweep, and how the answer is found; read from YAML.
 
     question: Is HND worth it?
     family: cache-write
@@ -12,7 +12,7 @@
 
 An item of the sweep is a product over its keys: fields of a case or its shape, `model`, `tp`,
 `knobs`, and variables that fill the templates under `batch`. Numbers are lists, ranges such as
-1..16:5 or 1k..32k:x2, or both. kv_len may be given as `context`, what stood in the cache before.
+1..16:5 or 1k..32k:x2, or both. kv_len may be given as `context`, the tokens already in the cache.
 """
 
 from collections.abc import Collection, Sequence
@@ -38,7 +38,7 @@ _STUDY_KEYS = ("question", "aliases", "family", "rounds", "limits", "answer", "s
 
 @dataclass(frozen=True, slots=True)
 class TokenLimits:
-    """The largest batches that are asked for; larger ones are left out, and counted."""
+    """The largest batches of a study; larger ones are left out, and counted."""
 
     new_tokens: int | None = None  # of all requests together
     kv_tokens: int | None = None
@@ -46,7 +46,7 @@ class TokenLimits:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What a file says; `exhaustive` holds the keys of all products that --exhaustive widens."""
+    """A study file; `exhaustive` holds the products as --exhaustive widens them."""
 
     name: str
     text: str  # of the file
@@ -64,9 +64,9 @@ class Study:
 def read_study(text: str, name: str, file: str, families: Collection[str]) -> Study:
     """The study that a file's text describes.
 
-    UsageError, with file, line and key, for what cannot be read, for an unknown key, and for what
-    would change nothing: a value that stands twice, a variable that no template uses, an answer
-    about what is not swept.
+    Raises UsageError, with file, line and key, for unreadable content, an unknown key, and anything
+    without effect: a repeated value, a variable that no template uses, an answer about something
+    that is not swept.
     """
     top = read_yaml(text, file)
     keys = top.mapping(_STUDY_KEYS)
@@ -106,7 +106,7 @@ def _read_limits(entry: Entry | None) -> TokenLimits:
 def _read_exhaustive(
     entry: Entry, sweep: Sequence[Product]
 ) -> tuple[tuple[Product, ...], TokenLimits | None]:
-    """All products with the values that stand here in place of their own."""
+    """All products with the values given here in place of their own."""
     names = {"limits", "knobs", "backend", *(n for s in sweep for n in (*s.variables, *s.fields))}
     keys = entry.mapping(names)
     limits = _read_limits(keys.pop("limits")) if "limits" in keys else None
@@ -126,14 +126,14 @@ def _read_exhaustive(
 
 
 def _check_swept(entry: Entry, names: Collection[str], sweep: Sequence[Product]) -> None:
-    """An answer about a field, knob or variable needs it in the sweep, with several values."""
+    """An answer about a field, knob or variable needs several values of it in the sweep."""
     for name in names:
         if not any(has_two(product, name) for product in sweep) and not differ(sweep, name):
-            entry.fail(f"the answer is about {name}, and the sweep has no two values of it")
+            entry.fail(f"the answer is about {name}, so the sweep needs two or more values of it")
 
 
 def require_known(name: str, known: Collection[str]) -> None:
-    """UsageError for a study that nobody knows."""
+    """Raise UsageError for an unknown study."""
     if name not in known:
         raise UsageError(
             f"no study and no file is called '{name}'; known are {', '.join(known)}, "

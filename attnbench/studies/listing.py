@@ -1,4 +1,4 @@
-"""The studies that there are, and `--dry-run` of one."""
+"""The list of studies, and `--dry-run` of one."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from attnbench.units import bytes_column, minutes_text
 
 
 def studies_table(studies: Iterable[Study], width: int = WIDTH) -> str:
-    """A paragraph for each: its name, its aliases and its question."""
+    """A paragraph per study: its name, its aliases and its question."""
     lines = []
     for study in studies:
         aliases = f" ({', '.join(study.aliases)})" if study.aliases else ""
@@ -21,14 +21,14 @@ def studies_table(studies: Iterable[Study], width: int = WIDTH) -> str:
 
 
 def dry_run_text(asked: StudyRequest, found: Forecast, rounds: int, width: int = WIDTH) -> str:
-    """What would be measured, what is refused or left out, the memory and the time."""
+    """The cases to measure, those refused or left out, the memory and the time."""
     study = asked.study
     cells = cells_of(study, found.machine.kind)
     search = search_of(study, cells.cases, rounds, **asked.searching)
     runnable = [each for each in found.cases if each.refusal is None]
     lines = asked.changes
     if found.unasked:
-        lines.append(f"nobody could be asked what can run here: {found.unasked}")
+        lines.append(f"could not determine what can run here: {found.unasked}")
     lines += [f"refused: {text}" for text in _refusals(found)]
     lines += [f"left out: {count}: {reason}" for reason, count in cells.left_out.items()]
     seconds = sum(each.seconds for each in runnable)
@@ -37,8 +37,8 @@ def dry_run_text(asked: StudyRequest, found: Forecast, rounds: int, width: int =
         share = search.expected / max(1, len(found.cases))
         seconds *= share / rounds
         count += (
-            f"; with them a search begins that asks for some {search.expected:.0f} rounds of cases "
-            f"in all, where {search.num_cases} cases at {rounds} rounds would be exhaustive"
+            f"; a search starts with them and needs some {search.expected:.0f} rounds of cases, "
+            f"where an exhaustive sweep has {search.num_cases} cases at {rounds} rounds"
         )
     else:
         count += f"; {rounds} round{'s' if rounds > 1 else ''} of each"
@@ -50,7 +50,7 @@ def dry_run_text(asked: StudyRequest, found: Forecast, rounds: int, width: int =
 
 
 def _columns(runnable: list[Foreseen]) -> list[Column]:
-    """A row for each backend: how many cases, and the largest memory of one."""
+    """A row per backend: the number of cases, and the largest memory of one."""
     groups: dict[str, list[Foreseen]] = {}
     for each in runnable:
         groups.setdefault(each.case.backend, []).append(each)

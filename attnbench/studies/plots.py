@@ -1,4 +1,4 @@
-"""A conclusion's charts as PNG or SVG files, by matplotlib."""
+"""A conclusion's charts as PNG or SVG files, drawn with matplotlib."""
 
 import importlib.util
 import re
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MISSING = "plots need matplotlib, which is not installed: pip install 'attnbench[plots]'"
 _MOST_LINES = 12  # with a name in the legend
-_WIDE = 4  # a range of more than these times needs a logarithmic axis
+_WIDE = 4  # a wider range, as a factor, needs a logarithmic axis
 _COLOURS = 9  # of the map for names, the first of them grey
 _STRONGEST = 50  # percent of change, beyond which colours stay the same
 
@@ -25,9 +25,9 @@ _STRONGEST = 50  # percent of change, beyond which colours stay the same
 def write_plots(
     found: Conclusion, folder: Path, form: str, note: Callable[[str], None]
 ) -> list[Path]:
-    """Draw every chart into a file of its own; `form` is png or svg.
+    """Draw each chart into its own file; `form` is png or svg.
 
-    Where matplotlib is missing `note` is told so, and nothing is drawn.
+    Without matplotlib, `note` says so and nothing is drawn.
     """
     if importlib.util.find_spec("matplotlib") is None:
         note(MISSING)
@@ -81,7 +81,7 @@ def _draw_lines(axes: "Axes", chart: Lines) -> None:
 
 
 def _errors(spots: Sequence[Spot]) -> tuple[list[float], list[float]]:
-    """How far the interval reaches below and above each y; 0 where there is none."""
+    """How far the interval reaches below and above each y; 0 without one."""
     below = [max(0.0, y - low) if low is not None else 0.0 for _, y, low, _ in spots]
     above = [max(0.0, high - y) if high is not None else 0.0 for _, y, _, high in spots]
     return below, above

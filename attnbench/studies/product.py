@@ -15,7 +15,7 @@ from attnbench.studies.yaml_entry import Entry
 
 AUTO = "auto"  # a knob that is left to the backend
 VARIABLES = ("batch_size", "q_len", "kv_len", "context")
-# What options of some family set: fields of a case, and all that its shape follows from.
+# Names that options of some family set: fields of a case, and those that decide its shape.
 _OPTIONS = {n: option for each in FAMILIES.values() for n, option in table(each.options).items()}
 _OF_SHAPES = {name for name, option in _OPTIONS.items() if option.heading == "Shape"}
 _NUMBERS = {name for name, option in _OPTIONS.items() if isinstance(option.kind, Whole)}
@@ -25,7 +25,7 @@ _NAME = re.compile(r"\{([a-z_]+)\}")
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A product of values; what a key does not name is left to its default."""
+    """A product of values; keys that are not named keep their defaults."""
 
     backends: tuple[str, ...] = ()
     templates: tuple[str, ...] = ()  # of batch specs, with {names} of variables
@@ -35,7 +35,7 @@ class Product:
 
 
 def read_product(entry: Entry) -> Product:
-    """The product that stands there; UsageError as `read_study`."""
+    """The product of an entry; raises UsageError as `read_study` does."""
     known = {*FIELDS, "backend", "batch", "knobs", *VARIABLES}
     listed = entry.mapping()
     templates = listed["batch"].texts() if "batch" in listed else ()
@@ -62,7 +62,7 @@ def read_product(entry: Entry) -> Product:
 
 
 def _default_template(variables: Mapping[str, object]) -> tuple[str, ...]:
-    """Equal requests of the lengths that are given."""
+    """Equal requests of the given lengths."""
     if not variables:
         return ()
     count = "{batch_size}" if "batch_size" in variables else ""
@@ -72,26 +72,26 @@ def _default_template(variables: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def _check_templates(entry: Entry, product: Product) -> None:
-    """Every name of a template has values, every variable a use, and the rest can be read."""
+    """Every name in a template needs values, every variable a use; the rest must be readable."""
     names = {name for template in product.templates for name in _NAME.findall(template)}
     given = set(product.variables)
     if "context" in given:
         if "kv_len" in given:
-            entry.fail("context and kv_len say the same twice; leave one of them out")
+            entry.fail("context and kv_len set the same length; leave one of them out")
         given = given - {"context"} | {"kv_len"}
     if missing := sorted(names - given):
         entry.fail(f"the template's {{{missing[0]}}} has no values; add e.g. {missing[0]}: [1, 2]")
     if unused := sorted(given - names):
         entry.fail(f"{unused[0]} would change nothing: no template holds {{{unused[0]}}}")
     for template in product.templates:
-        # Lengths that make a batch wherever the text is one: what fails now is not readable.
+        # With lengths that suit every batch, only an unreadable template fails.
         probe = _NAME.sub(lambda n: "1m" if n[1] == "kv_len" else "1", template)
         try:
             expand_sweep(probe)
         except BatchSpecError as error:
             problem = str(error).splitlines()[0]
             if "is under q" not in problem:
-                entry.fail(f"'{template}' is no batch spec: {problem}")
+                entry.fail(f"'{template}' is not a batch spec: {problem}")
 
 
 def read_knobs(entry: Entry) -> dict[str, tuple[Value | None, ...]]:
@@ -103,9 +103,9 @@ def read_knobs(entry: Entry) -> dict[str, tuple[Value | None, ...]]:
             text = item.text()
             values += [None] if text == AUTO else _knob_values(text)
         if len(set(values)) < len(values):
-            under.fail("a value stands twice, which would measure nothing new")
+            under.fail("a value is repeated; leave one of them out")
         if values == [None]:
-            under.fail(f"only {AUTO} is what the backend does anyway; add a value, e.g. 1")
+            under.fail(f"only {AUTO} is the backend's default anyway; add a value, e.g. 1")
         found[name] = tuple(values)
     return found
 
@@ -129,7 +129,7 @@ def field_values(name: str, entry: Entry) -> tuple[Value, ...]:
 
 
 def numbers(entry: Entry) -> tuple[int, ...]:
-    """Whole numbers from lists and ranges; none twice."""
+    """Whole numbers from lists and ranges, without repetition."""
     values: list[int] = []
     for item in entry.items():
         try:
@@ -137,7 +137,7 @@ def numbers(entry: Entry) -> tuple[int, ...]:
         except BatchSpecError as error:
             item.fail(str(error))
     if len(set(values)) < len(values):
-        entry.fail("a number stands twice, which would measure nothing new")
+        entry.fail("a number is repeated; leave one of them out")
     return tuple(values)
 
 
@@ -152,14 +152,14 @@ def number(entry: Entry) -> int:
 def has_two(product: Product, name: str) -> bool:
     """Whether a product sweeps a field, knob or variable."""
     if name == "backend":
-        return len(product.backends) != 1  # none named is all
+        return len(product.backends) != 1  # none named means all
     if not product.variables and name in VARIABLES:
         return True  # written out in the batch specs
     return len(_values(product, name)) > 1
 
 
 def differ(sweep: Sequence[Product], name: str) -> bool:
-    """Whether products have unlike values; one that has none is at the default."""
+    """Whether the products' values differ; a product without values is at the default."""
     return len({tuple(_values(product, name)) for product in sweep}) > 1
 
 

@@ -1,4 +1,4 @@
-"""Where studies come from: the package, a file, or the plan of a stored run."""
+"""Requests for a study, which comes from the package, a file, or the plan of a stored run."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +38,7 @@ def built_in() -> Mapping[str, Study]:
 def load_study(name: str) -> Study:
     """The study of a built-in name or alias, '-' and '_' alike, or of a file.
 
-    UsageError for what is neither, and for a file that cannot be read.
+    Raises UsageError for any other name, and for a file that cannot be read.
     """
     if name.endswith((".yaml", ".yml")) or "/" in name:
         return _from_file(Path(name))
@@ -67,7 +67,7 @@ def changed(
     is_quick: bool = False,
     is_exhaustive: bool = False,
 ) -> Study:
-    """What the command line makes of a study: it goes before the file.
+    """A study with the command line's changes, which override the file.
 
     `typed` are the names of the options that override, for messages.
     """
@@ -79,7 +79,7 @@ def changed(
 
 
 def study_of_plan(facts: Mapping[str, Any]) -> tuple[Study, list[str]]:
-    """The study of a stored plan as it was run, and what of it was not as the file says."""
+    """The study of a stored plan as it was run, and its differences from the file."""
     study = read_study(facts["text"], facts["name"], f"{facts['name']}.yaml", FAMILIES)
     choices = {name: facts.get(name, False) for name in ("is_quick", "is_exhaustive")}
     overrides = facts.get("overrides", {})
@@ -89,7 +89,7 @@ def study_of_plan(facts: Mapping[str, Any]) -> tuple[Study, list[str]]:
 def changes(
     overrides: Mapping[str, Sequence[Value]], *, is_quick: bool, is_exhaustive: bool
 ) -> list[str]:
-    """What is not as the file says, for a reader."""
+    """The differences from the file, as text."""
     lines = [
         f"{name}: {' '.join(map(str, values))} (command line, before the file)"
         for name, values in overrides.items()
@@ -133,7 +133,7 @@ class StudyRequest:
 
     @property
     def changes(self) -> list[str]:
-        """What is not as the file says, for a reader."""
+        """The differences from the file, as text."""
         return changes(**self.choices)
 
     def plan_for(

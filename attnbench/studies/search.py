@@ -1,4 +1,4 @@
-"""A study while it is measured: all of its sweep, or step by step what the search asks for."""
+"""Measuring a study step by step, as the search for crossovers asks for cases."""
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -13,14 +13,14 @@ from attnbench.records import Measurement
 from attnbench.running.open_run import Finished, OpenRun
 from attnbench.specs.case import Case, Value
 
-Curve = frozenset[tuple[str, Value | None]]  # all that is equal along it
+Curve = frozenset[tuple[str, Value | None]]  # the fields that are equal along it
 Sides = tuple[Case, Case]  # decode and prefill at one length
 NoiseOf = Callable[[Cell], Noise]
 K = TypeVar("K", bound=Hashable)
 
 
 def assumed(_: Cell) -> Noise:
-    """What paired rounds of one run need to know of noise beside their own spread: nothing."""
+    """Noise for paired rounds of one run: none beyond their own spread."""
     return ASSUMED_NOISE
 
 
@@ -30,7 +30,7 @@ def is_decode(case: Case) -> bool:
 
 
 def curves_of(cases: Sequence[Case]) -> dict[Curve, dict[int, Sides]]:
-    """The cells of each curve by q_len, rising; along one the context stays, or else the length."""
+    """Cells by curve and rising q_len; along a curve the context is fixed, or else the length."""
     return min((_curves(cases, fixed) for fixed in ("context", "kv_len")), key=len)
 
 
@@ -47,21 +47,21 @@ def _curves(cases: Sequence[Case], fixed: str) -> dict[Curve, dict[int, Sides]]:
 
 
 class Search:
-    """Looks for the crossover of each curve, in as few cells as it can."""
+    """A search for the crossover of each curve, in as few cells as possible."""
 
     def __init__(
         self, cases: Sequence[Case], rounds: int, resolution: float, noise: NoiseOf = assumed
     ) -> None:
         self.curves = curves_of(cases)
         self._rounds, self._resolution, self._noise = rounds, resolution, noise
-        # A case of many requests takes long to hash.
+        # Hashing a case of many requests takes long.
         self._keys = {
             curve: {q: (decode.key, prefill.key) for q, (decode, prefill) in cells.items()}
             for curve, cells in self.curves.items()
         }
 
     def wanted(self, measurements: Iterable[Measurement]) -> list[tuple[Case, int]]:
-        """How many rounds to have of which cases next, going by what was measured."""
+        """The cases to measure next and their number of rounds, from the measurements so far."""
         known, broken = known_times(self._keys, measurements)
         points = points_of(known, self._noise)
         return [
@@ -74,12 +74,12 @@ class Search:
         ]
 
     def first(self) -> tuple[Case, ...]:
-        """What it asks for before anything is known: the ladder of every curve."""
+        """The cases to start with: the ladder of every curve."""
         return tuple(case for case, _ in self.wanted([]))
 
     @property
     def expected(self) -> float:
-        """Rounds of cases that it is likely to ask for: the ladders, bisections, and both ends."""
+        """Rounds of cases it will probably need: the ladders, bisections, and both ends."""
         bisections = math.ceil(math.log2(max(1.0, math.log(4) / math.log(self._resolution))))
         beside = (bisections + 2 * (self._rounds - 1)) * 2
         return len(self.first()) + beside * len(self.curves)
@@ -93,7 +93,7 @@ class Search:
 def known_times(
     keys: Mapping[K, Mapping[int, tuple[str, str]]], measurements: Iterable[Measurement]
 ) -> tuple[dict[K, dict[int, tuple[Rounds, Rounds]]], dict[K, set[int]]]:
-    """Of each curve the decode and prefill times by length, and the lengths that failed."""
+    """The decode and prefill times of each curve by length, and the lengths that failed."""
     listed = {each.first.case_key: each for each in series_of(measurements)}
     known: dict[K, dict[int, tuple[Rounds, Rounds]]] = {}
     broken: dict[K, set[int]] = {}
@@ -110,14 +110,14 @@ def known_times(
 
 
 def of_method(measurements: Iterable[Measurement], key: str) -> list[Measurement]:
-    """Those by one method: what a study goes by, whatever else timed its cases."""
+    """The measurements by one method: a study uses only its first."""
     return [each for each in measurements if each.method_key == key]
 
 
 def search_outcomes(run: OpenRun, search: Search) -> Iterator[Finished]:
-    """Measure step by step, until the search asks for nothing more; a whole run at its end.
+    """Measure step by step until the search asks for nothing more.
 
-    It goes by the plan's first method alone.
+    It uses only the plan's first method.
     """
     yield from run.begin()
     first = run.plan.methods[0].key
@@ -127,5 +127,5 @@ def search_outcomes(run: OpenRun, search: Search) -> Iterator[Finished]:
         for round_ in range(max(rounds for _, rounds in wanted)):
             yield from run.round(round_, {case for case, rounds in wanted if rounds > round_})
         if run.settled.statuses.total() == before:
-            break  # what is asked for cannot be had
+            break  # nothing it asks for can be measured
     run.finish()

@@ -1,4 +1,4 @@
-"""What the command line makes of a study: other values, the exhaustive sweep, a quick pilot."""
+"""Variants of a study by the command line: other values, the exhaustive sweep, a quick pilot."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ T = TypeVar("T")
 
 
 def exhaustive(study: Study) -> Study:
-    """With every cell that the file allows."""
+    """The study with every cell of the file."""
     return replace(study, sweep=study.exhaustive, limits=study.exhaustive_limits)
 
 
 def quick(study: Study) -> Study:
-    """A pilot: of more than three values of anything the first, the middle and the last.
+    """A pilot: of more than three values only the first, the middle and the last.
 
-    The lengths along which a crossover is searched stay, since a search visits few of them.
+    The lengths of a crossover search stay, since it visits few of them.
     """
     kept = {"q_len"} if isinstance(study.analysis, CrossoverAnalysis) else set()
     return replace(study, sweep=tuple(_thinned(product, kept) for product in study.sweep))
@@ -51,10 +51,10 @@ def _three_and_auto(values: tuple[Value | None, ...]) -> tuple[Value | None, ...
 
 
 def overridden(study: Study, overrides: Overrides, typed: Mapping[str, str]) -> Study:
-    """With what was given by hand in place of what the file says, in all products.
+    """The study with overrides in place of the file's values, in all products.
 
-    UsageError where that leaves a contrast without two sides to compare; `typed` are the names of
-    the options by field.
+    Raises UsageError if a contrast is left without two sides; `typed` are the names of the options
+    by field.
     """
     if not overrides:
         return study
@@ -71,7 +71,7 @@ def overridden(study: Study, overrides: Overrides, typed: Mapping[str, str]) -> 
 
 
 def _spelled_out(family: str, overrides: Overrides) -> list[Overrides]:
-    """The same, once for each choice of fields that are set together."""
+    """The overrides, once per choice of fields that are set together."""
     together = FAMILIES[family].together
     if together is None or together.name not in overrides:
         return [overrides]
@@ -102,7 +102,7 @@ def _overridden(product: Product, overrides: Overrides) -> Product:
 def _pairs(
     study: Study, analysis: ContrastAnalysis, values: Sequence[str], typed: str | None
 ) -> tuple[tuple[str, str], ...]:
-    """The file's pairs of which both are left, else the first value against each other one."""
+    """The file's pairs with both values left, else the first value against each other one."""
     kept = tuple(pair for pair in analysis.pairs if set(pair) <= set(values))
     if kept:
         return kept

@@ -12,7 +12,7 @@ from attnbench.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What stands under a key of a YAML file, not yet read."""
+    """The content of a key in a YAML file, not yet read."""
 
     file: str
     key: str
@@ -20,15 +20,15 @@ class Entry:
 
     @property
     def line(self) -> int:
-        """Where it starts, from 1."""
+        """The line where it starts, from 1."""
         return int(self.node.start_mark.line) + 1
 
     def fail(self, problem: str) -> NoReturn:
-        """Raise UsageError for this place."""
+        """Raise UsageError for this entry."""
         raise UsageError(f"{self.file}:{self.line}: {self.key}: {problem}")
 
     def mapping(self, known: Collection[str] | None = None) -> dict[str, "Entry"]:
-        """The entries by key; refuses a key that stands twice, and one that is not `known`."""
+        """The entries by key; repeated keys and keys that are not `known` are refused."""
         if not isinstance(self.node, yaml.MappingNode):
             self.fail(f"expected `key: value` lines, read {self._shown}")
         found: dict[str, Entry] = {}
@@ -36,7 +36,7 @@ class Entry:
             key = str(key_node.value)
             entry = Entry(self.file, key, key_node)
             if key in found:
-                entry.fail("this key stands twice; leave one of them out")
+                entry.fail("this key is repeated; leave one of them out")
             if known is not None and key not in known:
                 entry.fail(f"unknown key; accepted here are {', '.join(sorted(known))}")
             found[key] = Entry(self.file, key, node)
@@ -46,26 +46,26 @@ class Entry:
         """The items of a list; a single value is a list of one."""
         if isinstance(self.node, yaml.SequenceNode):
             if not self.node.value:
-                self.fail("an empty list; name one value or more, or leave the key out")
+                self.fail("an empty list; give one or more values, or leave the key out")
             return [Entry(self.file, self.key, node) for node in self.node.value]
         return [self]
 
     def text(self) -> str:
-        """One value as it is written."""
+        """One value as written."""
         if not isinstance(self.node, yaml.ScalarNode):
             self.fail(f"expected one value, read {self._shown}")
         return str(self.node.value)
 
     def texts(self) -> tuple[str, ...]:
-        """The values of a list, or one value; none twice."""
+        """The values of a list, or one value; without repetition."""
         found = tuple(item.text() for item in self.items())
         for at, text in enumerate(found):
             if text in found[:at]:
-                self.items()[at].fail(f"{text} stands twice, which would measure nothing new")
+                self.items()[at].fail(f"{text} is repeated; leave one of them out")
         return found
 
     def value(self) -> Any:
-        """One value as YAML means it: a text, a number or a truth value."""
+        """One value as YAML reads it: a text, a number or a boolean."""
         text = self.text()
         return SafeConstructor().construct_object(self.node) if text else text
 
@@ -77,14 +77,14 @@ class Entry:
 
 
 def read_yaml(text: str, file: str) -> Entry:
-    """The whole of a file; UsageError for text that is no YAML, or nothing."""
+    """The whole file; UsageError for an empty text or one that is not YAML."""
     try:
         node = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
         problem = getattr(error, "problem", None) or str(error)
-        raise UsageError(f"{file}:{line}: this is no YAML: {problem}") from None
+        raise UsageError(f"{file}:{line}: this is not YAML: {problem}") from None
     if node is None:
         raise UsageError(f"{file}:1: the file is empty; `attnbench study show` prints one to copy")
     return Entry(file, "(file)", node)

@@ -1,1 +1,1 @@
-"""What a study's results say, in sentences, tables and charts; one module an analysis."""
+"""Answers from a study's results: sentences, tables and charts; one module per analysis."""

@@ -1,4 +1,4 @@
-"""What every answer is made of."""
+"""The parts of every answer."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,13 +16,13 @@ NoiseOf = Callable[[Cell], Noise]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A heading and equally long columns of texts, numbers set to the right."""
+    """A heading and equally long columns of texts; numbers are aligned right."""
 
     heading: str
     columns: Mapping[str, Sequence[str]]
 
     def text_columns(self) -> list[Column]:
-        """As a text table shows them, names of several words on two lines."""
+        """Columns of a text table, with names of several words on two lines."""
         return [
             (Column if all(map(_is_number, texts)) else words)(stacked(name), texts)
             for name, texts in self.columns.items()
@@ -31,7 +31,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Sentences that answer, and what they rest on."""
+    """Sentences that answer the question, with the tables and charts they are based on."""
 
     lines: Sequence[str]
     tables: Sequence[Table] = ()
@@ -39,7 +39,7 @@ class Answer:
 
 
 def not_answered(listed: Sequence[Series], what: str = "") -> str | None:
-    """The sentence that nothing of these cases could be measured; None if something was."""
+    """The sentence that none of these cases has a time; None if one does."""
     if any(each.time is not None for each in listed):
         return None
     about = f"{what}: " if what else ""
@@ -52,7 +52,7 @@ def not_answered(listed: Sequence[Series], what: str = "") -> str | None:
 
 
 def varying(cases: Iterable[Case], names: Iterable[str]) -> list[str]:
-    """Those of the axes that have more than one value in the cases."""
+    """The axes with more than one value in the cases."""
     listed = list(cases)
     return [name for name in names if len({axis_value(case, name) for case in listed}) > 1]
 

@@ -1,4 +1,4 @@
-"""What the second value of a field costs or gains against the first."""
+"""The cost or gain of a field's second value against the first."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ def _summary(cells: Sequence[Judged]) -> str:
 
 
 def _extremes(cells: Sequence[Judged], asked: ContrastAnalysis) -> list[str]:
-    """The largest loss and the largest gain that are outside noise."""
+    """The largest loss and the largest gain outside noise."""
     ordered = sorted(cells, key=lambda each: each.comparison.ratio)
     lines = []
     for word, each in (("most", ordered[0]), ("least", ordered[-1])):
@@ -99,7 +99,7 @@ def _grouped(cells: Sequence[Judged], name: str) -> list[str]:
 
 
 def _axes(cells: Sequence[Judged], asked: ContrastAnalysis) -> list[str]:
-    """What tells the rows apart, the field and the batch apart."""
+    """The axes that vary between rows, except the field and the batch."""
     cases = [each.base.case for each in cells]
     names = dict.fromkeys(name for case in cases for name in case.canonical())
     wanted = [n for n in names if n not in ("batch", "family", asked.field)]
@@ -121,7 +121,7 @@ def _table(title: str, cells: Sequence[Judged], asked: ContrastAnalysis) -> Tabl
 
 
 def _chart(title: str, cells: Sequence[Judged], asked: ContrastAnalysis) -> Heat:
-    """The change of each cell; across stands the axis of the batch with the most values."""
+    """The change of each cell; the columns are the batch axis with the most values."""
     cases = [each.base.case for each in cells]
     along = _along(cases)
     whole_prompts = all(case.batch.max_q_len == case.batch.max_kv_len for case in cases)

@@ -21,7 +21,7 @@ from attnbench.studies.search import Curve, curves_of, known_times
 
 
 def answer(listed: Sequence[Series], noise: NoiseOf) -> Answer:
-    """A line for each backend and shape, a row for each curve."""
+    """A line per backend and shape, a row per curve."""
     if sentence := not_answered(listed):
         return Answer([sentence])
     curves = curves_of([each.case for each in listed])
@@ -122,7 +122,7 @@ def _lost(
     axes: Sequence[str],
     listed: Sequence[Series],
 ) -> list[str]:
-    """A sentence for each backend and shape of which no length has both times."""
+    """A sentence per backend and shape without a length that has both times."""
     names = dict.fromkeys(_name(cases[curve], axes) for curve in curves)
     backends = {_name(cases[c], axes): cases[c].backend for c in curves}
     lines = []

@@ -1,4 +1,4 @@
-"""How the time of attention grows with a length, and what all layers of a model take."""
+"""How the time of attention grows with a length, and the time of all layers of a model."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from attnbench.units import MISSING, flop_rate_column, seconds_column
 
 
 def answer(listed: Sequence[Series], asked: GrowthAnalysis) -> Answer:
-    """A sentence and a line of the plot for each implementation, a row for each length."""
+    """A sentence and a plotted line per implementation, a row per length."""
     if sentence := not_answered(listed):
         return Answer([sentence])
     timed = [each for each in listed if each.time is not None]

@@ -1,4 +1,4 @@
-"""The best setting of a knob, what leaving it to the backend loses, and a rule that would not."""
+"""The best setting of a knob, the loss of leaving it to the backend, and a rule for it."""
 
 import math
 from collections import Counter
@@ -26,7 +26,7 @@ from attnbench.units import MISSING, change_in_percent
 
 
 def answer(listed: Sequence[Series], asked: OptimumAnalysis, noise: NoiseOf) -> Answer:
-    """Sentences for each backend, a row for each workload, a map of the optimum."""
+    """Sentences per backend, a row per workload, a map of the optimum."""
     lines: list[str] = []
     tables: list[Table] = []
     charts: list[Chart] = []
@@ -66,10 +66,10 @@ def _often(found: Sequence[Optimum]) -> str:
 
 
 def _regret_lines(found: Sequence[Optimum]) -> list[str]:
-    """How often auto loses, by how much on the whole, and where it loses most."""
+    """How often auto loses, by how much overall, and where it loses most."""
     regrets = [(each, each.regret) for each in found if each.regret is not None]
     if not regrets:
-        return ["auto's regret is not known: that needs rounds in which auto and the others ran"]
+        return ["auto's regret is unknown: it needs rounds in which auto and the others ran"]
     lost = [(each, regret) for each, regret in regrets if regret.verdict == "slower"]
     mean = math.exp(fmean(math.log(regret.ratio) for _, regret in regrets))
     on_the_whole = f"{change_in_percent(mean)} %" if mean > 1 else "none"
@@ -154,7 +154,7 @@ def _best(found: Optimum | None) -> str:
 
 
 def _regret(found: Optimum | None) -> float | None:
-    """In percent where it is a finding, else 0 so that no colour tells what noise may be."""
+    """In percent if outside noise, else 0, so no colour shows what may be noise."""
     if found is None or found.regret is None:
         return None
     return max(0.0, 100 * (found.regret.ratio - 1)) if _is_shown(found) else 0.0

@@ -1,4 +1,4 @@
-"""The best backend of each shape, ties as ties."""
+"""The best backend of each shape, with ties."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from attnbench.units import MISSING, seconds_column
 
 
 def answer(listed: Sequence[Series], asked: WinnerAnalysis, noise: NoiseOf) -> Answer:
-    """How often each backend is the best, a row for each workload, a map for each shape."""
+    """How often each backend is the best, a row per workload, a map per shape."""
     if sentence := not_answered(listed):
         return Answer([sentence])
     rankings = rank(tuned(listed, asked.tune), lambda _, cell: noise(cell))
@@ -58,7 +58,7 @@ def _axes(cases: Sequence[Case]) -> list[str]:
 
 
 def _maps(rankings: Sequence[Ranking], asked: WinnerAnalysis) -> list[Chart]:
-    """A map for each value of what is on neither axis."""
+    """A map per combination of values that are on neither axis."""
     rows, columns = asked.map
     cases = [each.best.case for each in rankings]
     axes = [*_axes(cases), *varying(cases, ("q_len", "batch_size", "kv_len"))]
@@ -71,7 +71,7 @@ def _maps(rankings: Sequence[Ranking], asked: WinnerAnalysis) -> list[Chart]:
 
 
 def _title(case: Case, axes: Sequence[str]) -> str:
-    """The values off the map; of whole prompts both lengths are one, which the map may show."""
+    """The values not on the map's axes; whole prompts have one length, which the map may show."""
     if case.batch.max_q_len == case.batch.max_kv_len > 1:
         beside = describe(case, [name for name in axes if name not in ("q_len", "kv_len")])
         return f"prefill, {beside}" if beside else "prefill"
@@ -99,12 +99,12 @@ def _map(
 
 
 def _colour(ranking: Ranking, names: Sequence[str]) -> int:
-    """One for each backend that wins somewhere, and one where nobody does."""
+    """A number per backend that wins somewhere, and one for cells without a winner."""
     return 1 + names.index(ranking.best.case.backend) if _is_won(ranking) else 0
 
 
 def _is_won(ranking: Ranking) -> bool:
-    """Whether it has a winner, if only because nothing else ran."""
+    """Whether it has a winner, even if only one backend ran."""
     return ranking.outcome in ("won", "alone")
 
 
