@@ -10,7 +10,8 @@ _FLOP_RATES = (("TFLOP/s", 1e12), ("GFLOP/s", 1e9))
 _BYTE_RATES = (("GB/s", 1e9),)
 _SIZES = (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10), ("B", 1.0))
 _CLOCKS = (("GHz", 1e9),)
-_UNIT_SIZES = dict((*_SECONDS, *_FLOP_RATES, *_BYTE_RATES, *_SIZES, *_CLOCKS))
+_CYCLES = (("Mcycles", 1e6), ("kcycles", 1e3))
+_UNIT_SIZES = dict((*_SECONDS, *_FLOP_RATES, *_BYTE_RATES, *_SIZES, *_CLOCKS, *_CYCLES))
 
 Column = tuple[str, list[str]]
 
@@ -40,6 +41,11 @@ def clock_column(values: Sequence[float | None]) -> Column:
     return _column(values, _CLOCKS)
 
 
+def cycles_column(values: Sequence[float | None]) -> Column:
+    """Clock cycles as Mcycles or kcycles."""
+    return _column(values, _CYCLES)
+
+
 def percent_column(fractions: Sequence[float | None]) -> Column:
     """Fractions as percentages with one decimal, so they align."""
     texts = [MISSING if f is None else f"{100 * f:.1f}" for f in fractions]
@@ -47,7 +53,7 @@ def percent_column(fractions: Sequence[float | None]) -> Column:
 
 
 def unit_size(unit: str) -> float:
-    """The size of a column's unit in seconds, FLOP/s, byte/s, bytes or Hz."""
+    """The size of a column's unit in seconds, FLOP/s, byte/s, bytes, Hz or cycles."""
     return _UNIT_SIZES[unit]
 
 

@@ -20,7 +20,7 @@ _STORED = DOCS / "results" / "h200_studies.db.xz"
 _EXAMPLE = re.compile(
     rf"( {{4}}attnbench ([^\n]*) --db {_STORED.stem}\n\n```text\n).*?(```)", re.DOTALL
 )
-_WIDTH = "96"
+_WIDTH = "100"
 
 
 def rewritten(page: str) -> str:

@@ -26,7 +26,8 @@ v_head_dim dtype kv_cache_dtype query_dtype output_dtype block_size layout scope
 window softcap sinks index_topk topk_pattern kv_data page_order scope_version knobs resolved
 method_key timer cache_asked method
 round position status reason median_s low_s high_s num_samples labels errors durations_s
-cache_state sets touched_bytes footprint_ratio flops bytes tflops gbps calls_per_sample warmup_calls
+cache_state regime sets touched_bytes footprint_ratio flops bytes tflops gbps sm_cycles
+calls_per_sample warmup_calls
 decode_requests decode_tokens prefill_requests prefill_tokens peak_memory_bytes roofline of_measured
 kernels kernel_s enqueue_s plan_s
 sm_clock_before_hz sm_clock_after_hz sm_clock_median_hz sm_clock_lowest_hz

@@ -21,7 +21,7 @@ from attnbench.analysis.tuning import (
     cross_fitted,
     without_knobs,
 )
-from attnbench.analysis.verdict import Comparison, Verdict
+from attnbench.analysis.verdict import MARGIN, Comparison, Verdict
 from attnbench.families import family_of
 
 # same work: another threshold that splits the batch as the best's does, whatever it took.
@@ -70,6 +70,20 @@ class Ranking:
     def place(self) -> Place:
         """Of that one: best, quickest or alone."""
         return self.standings[0].place
+
+    @property
+    def fewest_cycles(self) -> Contender | None:
+        """The one of fewest SM cycles, where it is another than by time: the clock decided.
+
+        None also where it ties with the best, or takes less than 1 % fewer cycles.
+        """
+        beaten = self.at("slower", "unclear", "untested")
+        known = [(cycles, each) for each in beaten if (cycles := each.series.cycles) is not None]
+        best = self.best.series.cycles
+        if not known or best is None:
+            return None
+        cycles, found = min(known, key=lambda pair: pair[0])
+        return found if cycles * (1 + MARGIN) < best else None
 
     @property
     def outcome(self) -> Outcome:

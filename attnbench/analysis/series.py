@@ -73,6 +73,15 @@ class Series:
         return mean_time(self.medians) if self.medians else None
 
     @property
+    def cycles(self) -> float | None:
+        """SM cycles of a call: what a time would be if the clock were always the same.
+
+        The geometric mean over the rounds; None unless the clock of every timed round is known.
+        """
+        found = [cycles for each in self.timed if (cycles := sm_cycles(each)) is not None]
+        return mean_time(found) if found and len(found) == len(self.timed) else None
+
+    @property
     def split(self) -> int:
         """How many requests took the decode path; the series must have a time."""
         return self.timed[0].outcome.decode_requests
@@ -143,6 +152,12 @@ def _regime(measurement: Measurement) -> str:
 def _common(states: Iterable[str]) -> str:
     found = set(states)
     return "mixed" if len(found) > 1 else next(iter(found), "")
+
+
+def sm_cycles(measurement: Measurement) -> float | None:
+    """SM cycles of a call, by the clock of the samples themselves; None where it is not known."""
+    clock = measurement.outcome.guard.get("sm_clock_hz_median")
+    return measurement.median * clock if measurement.median and clock else None
 
 
 def mean_time(rounds: Collection[float]) -> float:

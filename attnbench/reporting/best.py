@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from attnbench.analysis.fields import requested
 from attnbench.analysis.ranking import Place, Ranking, Standing
 from attnbench.records import Measurement, Run
+from attnbench.reporting.clocks import cycle_lines
 from attnbench.reporting.columns import field_columns
 from attnbench.reporting.headings import cohort_heading
 from attnbench.reporting.ranking import BESIDE, best_text, counts, legend, place_text, workloads
@@ -40,7 +41,11 @@ def _section_text(cohort: Cohort, style: Style, width: int) -> str:
     blocks = [cohort_heading(cohort, style, width)]
     if compared:
         blocks.append(text_table(_columns(cohort, compared), style, width))
-    lines = [*counts(compared, lambda each: _name(cohort, each.case)), *legend(compared)]
+    lines = [
+        *counts(compared, lambda each: _name(cohort, each.case)),
+        *legend(compared),
+        *cycle_lines(cohort),
+    ]
     if alone := len(cohort.rankings) - len(compared):
         lines.append(f"{workloads(alone)} with nothing to compare with")
     blocks.append(items(lines, style, width))

@@ -2,8 +2,9 @@
 
 Names end in the unit: `_s` seconds, `_bytes`, `_hz`, `_c` degrees Celsius, `_w` watts, `_j` joules.
 Bare `flops` and `bytes` are the useful work of one call, `tflops` and `gbps` that work over the
-median, in 1e12 FLOP/s and 1e9 byte/s. `roofline` and `of_measured` are fractions: of the physical
-limits, and of the rates that the device itself reached when its run started.
+median, in 1e12 FLOP/s and 1e9 byte/s, `sm_cycles` the median times the SM clock of its samples.
+`roofline` and `of_measured` are fractions: of the physical limits, and of the rates that the device
+itself reached when its run started.
 """
 
 import csv
@@ -17,7 +18,7 @@ from attnbench.analysis.roofline import (
     measured_fraction,
     roofline_fraction,
 )
-from attnbench.analysis.series import Series
+from attnbench.analysis.series import Series, sm_cycles
 from attnbench.labels import Label
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
@@ -174,6 +175,7 @@ def _work(m: Measurement) -> Record:
     work = m.outcome
     found: Record = {
         "cache_state": work.cache_state,
+        "regime": Series((m,)).regime,
         "sets": work.sets,
         "touched_bytes": work.touched_bytes,
         "footprint_ratio": work.footprint_ratio,
@@ -181,6 +183,7 @@ def _work(m: Measurement) -> Record:
         "bytes": work.bytes,
         "tflops": work.flops / m.median / 1e12 if m.median else None,
         "gbps": work.bytes / m.median / 1e9 if m.median else None,
+        "sm_cycles": sm_cycles(m),
         "calls_per_sample": work.calls_per_sample,
         "warmup_calls": work.warmup_calls,
         "decode_requests": work.decode_requests,

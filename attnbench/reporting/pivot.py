@@ -22,6 +22,7 @@ from attnbench.specs.case import WORKLOAD_FIELDS
 from attnbench.units import (
     MISSING,
     byte_rate_column,
+    cycles_column,
     flop_rate_column,
     percent_column,
     seconds_column,
@@ -32,6 +33,7 @@ _Formatter = Callable[[Sequence[float | None]], tuple[str, list[str]]]
 # By metric: its name, the value of a series, and its text.
 METRICS: Mapping[str, tuple[str, Callable[[Series, Cohort], float | None], _Formatter]] = {
     "latency": ("latency", lambda series, _: series.time, seconds_column),
+    "cycles": ("SM cycles", lambda series, _: series.cycles, cycles_column),
     "tflops": ("useful FLOP rate", lambda series, _: series.flops_per_second, flop_rate_column),
     "gbps": ("useful byte rate", lambda series, _: series.bytes_per_second, byte_rate_column),
     "roofline": (

@@ -9,6 +9,7 @@ from attnbench.families import family_of
 from attnbench.records import Measurement, Outcome, Run
 from attnbench.reporting.budget import budget_column, budget_note
 from attnbench.reporting.choices import choice_lines
+from attnbench.reporting.clocks import cycle_lines
 from attnbench.reporting.columns import field_columns
 from attnbench.reporting.conclusions import conclusions
 from attnbench.reporting.headings import heading_with_batch
@@ -22,6 +23,7 @@ from attnbench.units import (
     MISSING,
     byte_rate_column,
     bytes_column,
+    cycles_column,
     flop_rate_column,
     percent_column,
     seconds_column,
@@ -67,7 +69,13 @@ def _section_text(
         marks, notes = numbered(row_notes(cohort))
         columns = [*_ids(timed, ids), *result_columns(cohort, marks, host, budget)]
         blocks.append(text_table(columns, style, width))
-        lines = [*legend(cohort.rankings), *notes, *what_ran(timed), *drifts(cohort.reached)]
+        lines = [
+            *legend(cohort.rankings),
+            *cycle_lines(cohort),
+            *notes,
+            *what_ran(timed),
+            *drifts(cohort.reached),
+        ]
         if budget is not None:
             lines.append(budget_note(budget))
         if host and not _host_columns(timed):
@@ -92,6 +100,7 @@ def result_columns(
         _latency_column(cohort),
         # Half the time's own interval; the one against the best is what ranks rows.
         *_known("+-", *percent_column([each.spread for each in timed]), optional=True),
+        *known(*cycles_column([each.cycles for each in timed]), optional=True),
         *(_host_columns(timed) if host else []),
         *known(*flop_rates, optional=host),
         *known(*byte_rates, optional=host),

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from attnbench.analysis.series import Series
 from attnbench.errors import UsageError
 from attnbench.records import Measurement, Run
 from attnbench.specs.batch import BatchSpecError, parse_batch_spec
@@ -167,6 +168,7 @@ def _outcome_facts(m: Measurement) -> Facts:
         "labels": m.outcome.labels,
         "round": m.round,
         "cache_state": m.outcome.cache_state,
+        "regime": Series((m,)).regime,
         "case": m.case_key,
     }
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from attnbench.analysis.fields import batch_text
 from attnbench.analysis.series import Series
+from attnbench.reporting.clocks import cycle_lines
 from attnbench.reporting.html.crossover import crossover_plot
 from attnbench.reporting.html.figures import (
     Plot,
@@ -103,7 +104,13 @@ def _notes(cohort: Cohort) -> list[str]:
     if not cohort.timed:
         return []
     _, notes = numbered(row_notes(cohort))
-    return [*legend(cohort.rankings), *notes, *what_ran(cohort.timed), *drifts(cohort.reached)]
+    return [
+        *legend(cohort.rankings),
+        *cycle_lines(cohort),
+        *notes,
+        *what_ran(cohort.timed),
+        *drifts(cohort.reached),
+    ]
 
 
 def _plots(cohort: Cohort, slots: Slots, key: str) -> list[Plot]:
