@@ -157,7 +157,7 @@ def test_a_dry_run_foresees_and_measures_nothing(
 ) -> None:
     done = attnbench("study", crossover, "--device", "cpu", "--dry-run")
     assert done.returncode == 0, done.stderr
-    assert "with them a search begins" in " ".join(done.stdout.split())
+    assert "a search starts with them" in " ".join(done.stdout.split())
     assert "an exhaustive sweep has 28 cases at 3 rounds" in " ".join(done.stdout.split())
     assert not (tmp_path / "attnbench.db").exists()
     plain = attnbench("study", attn, "--device", "cpu", "--dry-run", "--rounds", "2")
@@ -219,7 +219,7 @@ def test_only_a_study_is_concluded(attnbench: Attnbench) -> None:
               "--repeats", "3", "--rounds", "1")  # fmt: skip
     refused = attnbench("study", "conclude", "1")
     assert refused.returncode == 2
-    assert "run 1 is of `attn`, not of a study" in refused.stderr
+    assert "run 1 is a run of `attn`, not of a study" in refused.stderr
 
 
 def test_a_config_is_imported_and_runs(attnbench: Attnbench, tmp_path: Path) -> None:
