@@ -24,7 +24,7 @@ from attnbench.kernels.check import check
 from attnbench.kernels.registry import find
 from attnbench.kernels.vllm.attention_prepared import VllmPrepared
 from attnbench.provenance.machine import Machine, read_machine
-from attnbench.running.execute import working_sets
+from attnbench.running.memory import working_sets
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape
@@ -60,7 +60,7 @@ def beside(spec: str, block_size: int, machine: Machine) -> dict[str, Any]:
     """Seconds a call of each variant, medians over turns, with what vLLM chose."""
     case = Case("attn", "flash", parse_batch_spec(spec), SHAPE, "bf16", block_size=block_size)
     work = cost(case, find("attn", "flash").num_decode(case))
-    sets = working_sets(work.bytes, machine)
+    sets = working_sets(case, machine)
     ready = find("attn", "flash").prepare(case, Setting(DEVICE, sets, seed=0))
     assert isinstance(ready, VllmPrepared)
     check(ready, seed=0)

@@ -22,7 +22,7 @@ from attnbench.kernels.base import Setting
 from attnbench.kernels.check import check
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import read_machine
-from attnbench.running.execute import working_sets
+from attnbench.running.memory import working_sets
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case, Scope
 from attnbench.specs.shape import MlaShape
@@ -161,8 +161,7 @@ def _prepared(case: Case) -> Any:
     machine, backend = read_machine(DEVICE), find("mla", case.backend)
     if reason := backend.refusal(case, machine):
         raise SystemExit(f"{case.backend} {case.batch}: {reason}")
-    sets = working_sets(cost(case, backend.num_decode(case)).bytes, machine)
-    return backend.prepare(case, Setting(DEVICE, sets, seed=0))
+    return backend.prepare(case, Setting(DEVICE, working_sets(case, machine), seed=0))
 
 
 def main() -> None:

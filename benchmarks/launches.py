@@ -14,11 +14,10 @@ from typing import Any
 import torch
 from tabulate import tabulate
 
-from attnbench.families import cost
 from attnbench.kernels.base import Setting
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine, read_machine
-from attnbench.running.execute import working_sets
+from attnbench.running.memory import working_sets
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape, MlaShape
@@ -71,8 +70,7 @@ def main() -> None:
 def row_of(case: Case, machine: Machine) -> dict[str, Any]:
     """Medians of one case's replays, seconds a call, and the clock's labels."""
     backend = find(case.family, case.backend)
-    work = cost(case, backend.num_decode(case))
-    calls = backend.prepare(case, Setting(DEVICE, working_sets(work.bytes, machine), seed=0)).calls
+    calls = backend.prepare(case, Setting(DEVICE, working_sets(case, machine), seed=0)).calls
     for call in calls:
         call()
     clock, own, behind = GraphClock(calls, DEVICE), list[float](), list[float]()

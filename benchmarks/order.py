@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from tabulate import tabulate
 
-from attnbench.families import cost
 from attnbench.kernels.base import Setting
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine, read_machine
 from attnbench.records import Outcome, Status
-from attnbench.running.execute import execute, working_sets
+from attnbench.running.execute import execute
+from attnbench.running.memory import working_sets
 from attnbench.running.messages import Job
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
@@ -157,7 +157,7 @@ def _settling(machine: Machine) -> dict[str, Any]:
     for backend in BACKENDS[:2]:
         case = _case(WORKLOADS[0], backend)
         with torch.inference_mode():
-            sets = working_sets(cost(case, 0).bytes, machine)
+            sets = working_sets(case, machine)
             calls = find("attn", backend).prepare(case, Setting(DEVICE, sets, seed=0)).calls
             calls[0]()
             clock = GraphClock(calls, DEVICE, stamps)

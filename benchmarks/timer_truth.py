@@ -18,11 +18,10 @@ from typing import Any, TypeVar
 import torch
 from tabulate import tabulate
 
-from attnbench.families import cost
 from attnbench.kernels.base import Prepared, Setting
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine, read_machine
-from attnbench.running.execute import working_sets
+from attnbench.running.memory import working_sets
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape
@@ -80,9 +79,7 @@ def prepared(family: str, backend_name: str, spec: str, machine: Machine) -> Pre
     """The case with as many sets as keep the cache cold."""
     case = Case(family, backend_name, parse_batch_spec(spec), SHAPES[family], "bf16")
     backend = find(family, backend_name)
-    touched = cost(case, backend.num_decode(case)).bytes
-    sets = working_sets(touched, machine)
-    return backend.prepare(case, Setting(DEVICE, sets, seed=0))
+    return backend.prepare(case, Setting(DEVICE, working_sets(case, machine), seed=0))
 
 
 def timed(timers: Mapping[str, Callable[[Calls], object]], case: Prepared | str) -> dict[str, Any]:

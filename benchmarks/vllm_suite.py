@@ -24,7 +24,7 @@ from attnbench.kernels.base import Setting
 from attnbench.kernels.check import check
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine, read_machine
-from attnbench.running.execute import working_sets
+from attnbench.running.memory import working_sets
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape
@@ -73,7 +73,7 @@ def compared(backend: str, spec: str, machine: Machine) -> dict[str, Any]:
     if reason := find("attn", backend).refusal(case, machine):
         return row | {"refused": reason}
     work = cost(case, find("attn", backend).num_decode(case))
-    cold = working_sets(work.bytes, machine)
+    cold = working_sets(case, machine)
     calls = prepared(case, SUITES, LAYERS)
     seconds = {"suite": by_the_suite(calls)}
     for name, (fields, is_cold) in STEPS.items():

@@ -102,31 +102,31 @@ MIB = 2**20
 
 
 @pytest.mark.parametrize(
-    ("call", "cache", "memory", "sets", "state"),
+    ("call", "cache", "affordable", "sets", "state"),
     [
-        (10 * MIB, 60 * MIB, 1000 * MIB, 18, "cold"),  # the smallest number that is cold
-        (7 * MIB, 60 * MIB, 1000 * MIB, 26, "cold"),  # rounded up
-        (200 * MIB, 60 * MIB, 1000 * MIB, 1, "cold"),  # one call alone is three caches
-        (10 * MIB, 60 * MIB, 100 * MIB, 10, "mixed"),  # memory forbids it, and the row says so
-        (1024, 60 * MIB, 1000 * MIB, 512, "mixed"),  # no graph holds that many launches
-        (500 * MIB, 480 * MIB, 128 * MIB, 1, "mixed"),  # one set always fits
-        (10 * MIB, None, 1000 * MIB, 1, "mixed"),  # a cache of unknown size is never cold
+        (10 * MIB, 60 * MIB, 100, 18, "cold"),  # the smallest number that is cold
+        (7 * MIB, 60 * MIB, 100, 26, "cold"),  # rounded up
+        (200 * MIB, 60 * MIB, 5, 1, "cold"),  # one call alone is three caches
+        (10 * MIB, 60 * MIB, 10, 10, "mixed"),  # memory forbids it, and the row says so
+        (1024, 60 * MIB, 10**6, 512, "mixed"),  # no graph holds that many launches
+        (500 * MIB, 480 * MIB, 0, 1, "mixed"),  # one set always fits
+        (10 * MIB, None, 100, 1, "mixed"),  # a cache of unknown size is never cold
     ],
 )
 def test_sets_are_as_many_as_keep_the_cache_cold(
-    call: int, cache: int | None, memory: int, sets: int, state: str
+    call: int, cache: int | None, affordable: int, sets: int, state: str
 ) -> None:
-    assert sets_for(call, cache, memory) == sets
+    assert sets_for(call, cache, affordable) == sets
     assert state_reached(call, sets, cache, hot=False) == state
 
 
 def test_an_explicit_number_of_layers_is_honoured_and_may_be_mixed() -> None:
-    assert sets_for(MIB, 60 * MIB, 1000 * MIB, asked=4) == 4
+    assert sets_for(MIB, 60 * MIB, 100, asked=4) == 4
     assert state_reached(MIB, 4, 60 * MIB, hot=False) == "mixed"
 
 
 def test_hot_is_one_set() -> None:
-    assert sets_for(MIB, 60 * MIB, 1000 * MIB, hot=True) == 1
+    assert sets_for(MIB, 60 * MIB, 100, hot=True) == 1
     assert state_reached(MIB, 1, 60 * MIB, hot=True) == "hot"
 
 

@@ -15,7 +15,6 @@ from attnbench.analysis.fields import spec
 from attnbench.compat.trtllm_csv import COLUMNS, write_trtllm_csv
 from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError, UsageError
-from attnbench.families import cost
 from attnbench.provenance.machine import Machine
 from attnbench.reporting.tables import results_table
 from attnbench.results.report import read_run
@@ -131,7 +130,7 @@ def test_what_cannot_fit_is_refused_with_the_sizes(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(memory, "free_memory", lambda machine: 100 * 2**30)
     case = prefill("torch", "bf16", "256q128k")
     assert memory_refusal(case, H200) == (
-        "needs at least 1150 GiB of memory (q 512 GiB, kv 128 GiB, output 512 GiB); "
+        "needs at least 1160 GiB of memory (q 512 GiB, output 512 GiB, kv 134 GiB); "
         "100 GiB are free"
     )
     fits = prefill("torch", "bf16", "4q2k")
@@ -144,7 +143,7 @@ def test_what_needs_more_than_is_free_is_refused(
     monkeypatch: pytest.MonkeyPatch, missing: int, fits: bool
 ) -> None:
     case = prefill("torch", "bf16", "256q128k")
-    needed = sum(cost(case, 0).byte_terms.values())
+    needed = sum(memory.memory_of(case, 1, H200).values())
     monkeypatch.setattr(memory, "free_memory", lambda machine: needed - missing)
     assert (memory_refusal(case, H200) is None) is fits
 

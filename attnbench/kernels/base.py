@@ -91,6 +91,13 @@ class Backend(ABC):
     def prepare(self, case: Case, setting: Setting) -> Prepared:
         """Allocate, fill, plan and compile; none of this is part of the timed calls."""
 
+    def memory(self, case: Case, sets: int, machine: Machine) -> Mapping[str, float] | None:
+        """Bytes of the tensors that so many prepared sets hold, by what they hold.
+
+        None from a backend that cannot say: then its contexts, queries and outputs are counted.
+        """
+        return None
+
     def num_decode(self, case: Case) -> int:
         """The number of requests on the decode path; they come first in execution order."""
         return sum(request.is_decode for request in case.batch)

@@ -89,6 +89,11 @@ class PageTables:
         return -(-group.kv_len // self.block_size)
 
 
+def pool_size(owned: int) -> int:
+    """Pages of a pool in which requests own so many: one in twenty belongs to nobody."""
+    return owned + max(STRANGERS, owned // 20)
+
+
 def page_tables(
     batch: Batch,
     block_size: int,
@@ -106,7 +111,7 @@ def page_tables(
     used = torch.tensor([-(-r.kv_len // block_size) for r in batch], device=device)
     pages_a_set = int(used.sum())
     needed = pages_a_set * sets
-    num_pages = needed + max(STRANGERS, needed // 20)
+    num_pages = pool_size(needed)
     order = ordered(num_pages, page_order, generator)
     owned = torch.arange(int(used.max()), device=device) < used[:, None]
     tables = torch.full(

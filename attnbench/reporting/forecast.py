@@ -35,7 +35,7 @@ def _table(cases: list[Foreseen], width: int) -> str:
         Column("backend", [each.case.backend for each in cases], left=True),
         words("asked", [f"{e.case.dtype} {k}".rstrip() for e, k in zip(cases, knobs, strict=True)]),
         Column("sets", [str(each.sets) for each in cases]),
-        Column(f"inputs\n{unit}", memory),
+        Column(f"memory\n{unit}", memory),
         Column("s", [f"~{e.seconds:.1f}{mark}" for e, mark in zip(cases, marks, strict=True)]),
     ]
     return text_table(columns, width=width) + ("\n* as stored rounds took" if any(marks) else "")

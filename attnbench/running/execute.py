@@ -11,19 +11,16 @@ from attnbench.kernels.check import WrongResult, check, check_again
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine
 from attnbench.records import Outcome, Status
-from attnbench.running.memory import memory_refusal
+from attnbench.running.memory import memory_refusal, working_sets
 from attnbench.running.messages import Job
 from attnbench.running.regime import regime_of
 from attnbench.running.timers import Timing
 from attnbench.stats.samples import sample_labels
-from attnbench.timing.cache import footprint_ratio, sets_for, state_reached
+from attnbench.timing.cache import footprint_ratio, state_reached
 from attnbench.timing.guard import Look, guard_facts
 from attnbench.timing.host import enqueue_seconds, plan_seconds
 from attnbench.timing.measure import Samples, measure
 from attnbench.timing.method import Method
-
-CPU_MEMORY = 128 * 2**20  # bytes of working sets; filling them takes longer than the gain is worth
-GPU_SHARE = 0.4  # of the free memory
 
 
 @dataclass(slots=True)
@@ -73,7 +70,7 @@ def _measured(
 ) -> Outcome:
     watch, num_decode = Stopwatch(), backend.num_decode(job.case)
     report("prepare")
-    prepared = _prepared(job, backend, machine, num_decode)
+    prepared = _prepared(job, backend, machine)
     watch.lap("prepare")
     report("measure")
     deviation = check(prepared, job.seed)
@@ -94,10 +91,10 @@ def _measured(
     return _with_host_side(outcome, prepared, machine) if job.host else outcome
 
 
-def _prepared(job: Job, backend: Backend, machine: Machine, num_decode: int) -> Prepared:
+def _prepared(job: Job, backend: Backend, machine: Machine) -> Prepared:
     """The working sets, called once: a first call may compile, which is preparation too."""
-    call_bytes, hot = cost(job.case, num_decode).bytes, job.method.cache == "hot"
-    sets = working_sets(call_bytes, machine, hot=hot, asked=job.num_layers)
+    hot = job.method.cache == "hot"
+    sets = working_sets(job.case, machine, hot=hot, asked=job.num_layers)
     graphs = job.method.timer != "eager"
     prepared = backend.prepare(job.case, Setting(machine.device, sets, job.seed, graphs))
     prepared.calls[0]()
@@ -190,23 +187,6 @@ def _release(machine: Machine) -> None:
         import torch
 
         torch.cuda.empty_cache()
-
-
-def working_sets(
-    call_bytes: float, machine: Machine, *, hot: bool = False, asked: int | None = None
-) -> int:
-    """As many as keep the cache cold and fit in the memory; one when hot, or what was asked for."""
-    return sets_for(call_bytes, machine.l2_bytes, memory_budget(machine), hot=hot, asked=asked)
-
-
-def memory_budget(machine: Machine) -> int:
-    """Bytes that the working sets of a case may take."""
-    if machine.kind == "cpu":
-        return CPU_MEMORY
-    import torch
-
-    free, _ = torch.cuda.mem_get_info(machine.device)
-    return int(GPU_SHARE * free)
 
 
 def peak_memory(prepared: Prepared, machine: Machine) -> int | None:

@@ -5,17 +5,14 @@ from dataclasses import dataclass
 
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
-from attnbench.families import cost
-from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine, gpus_seen_by_nvml
-from attnbench.running.execute import CPU_MEMORY, GPU_SHARE
+from attnbench.running.memory import memory_of, working_sets
 from attnbench.running.plan import Plan
 from attnbench.running.process import WorkerProcess
 from attnbench.running.regime import regime_of
 from attnbench.running.session import Command
 from attnbench.running.workers import WorkerDied, WorkerTimedOut
 from attnbench.specs.case import Case
-from attnbench.timing.cache import sets_for
 from attnbench.timing.measure import SUSTAINED_LOAD
 
 # Seconds a round that no stored round tells; an H200 took 0.1 to 0.8 (docs/lab/measurements.md).
@@ -29,7 +26,7 @@ class Foreseen:
     case: Case
     refusal: str | None
     sets: int
-    memory: int  # bytes of all working sets
+    memory: int  # bytes of all working sets, and of what they share
     seconds: float  # of all rounds
     stored: bool  # seconds come from stored rounds of the same case
 
@@ -64,15 +61,15 @@ def forecast(command: Command, plan_for: Callable[[Machine], Plan]) -> Forecast:
 def _foreseen(
     case: Case, refusal: str | None, plan: Plan, machine: Machine, spent: dict[str, float]
 ) -> Foreseen:
-    call_bytes = cost(case, find(case.family, case.backend).num_decode(case)).bytes
-    budget = CPU_MEMORY if machine.kind == "cpu" else int(GPU_SHARE * (machine.memory_bytes or 0))
     hot = all(method.cache == "hot" for method in plan.methods)
-    sets = sets_for(call_bytes, machine.l2_bytes, budget, hot=hot, asked=plan.num_layers)
+    free = machine.memory_bytes or 0  # of a GPU; nothing else runs there by then
+    sets = working_sets(case, machine, hot=hot, asked=plan.num_layers, free=free)
+    memory = int(sum(memory_of(case, sets, machine).values()))
     seconds = spent.get(case.key, _seconds_a_round(case, plan, machine))
     if refusal is not None:
         seconds = 0.0
     total = plan.rounds * len(plan.methods) * seconds
-    return Foreseen(case, refusal, sets, int(sets * call_bytes), total, case.key in spent)
+    return Foreseen(case, refusal, sets, memory, total, case.key in spent)
 
 
 def _seconds_a_round(case: Case, plan: Plan, machine: Machine) -> float:

@@ -1,32 +1,81 @@
-"""Whether a case can fit at all, foreseen from its useful bytes: before it is started."""
+"""The memory that a case takes, foreseen: whether it fits, and how many working sets do."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from attnbench.families import cost
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
+from attnbench.timing.cache import MOST_SETS, sets_for
 from attnbench.units import bytes_text
 
 MEMINFO = Path("/proc/meminfo")
+CPU_GROWTH = 128 * 2**20  # bytes of working sets; filling more takes longer than it gains
+GPU_SHARE = 0.4  # of the free memory, for working sets
+NAMED = 0.01  # of all bytes, from which a refusal names a part
+
+
+def memory_of(case: Case, sets: int, machine: Machine) -> Mapping[str, float]:
+    """Bytes that so many working sets hold, by what they hold, with what they share."""
+    backend = find(case.family, case.backend)
+    if (said := backend.memory(case, sets, machine)) is not None:
+        return said
+    whole = replace(case, window=None, index_topk=None)
+    terms = cost(whole, backend.num_decode(case)).byte_terms
+    return {name: sets * size for name, size in terms.items()}
 
 
 def memory_refusal(case: Case, machine: Machine, sets: int = 1) -> str | None:
-    """A sentence on inputs and outputs of so many working sets that exceed what is free now.
+    """A sentence where so many working sets exceed what is free now.
 
-    They are what any implementation must hold; one that holds more may still run out of memory.
+    A kernel that allocates more while it runs may still run out of memory.
     """
-    num_decode = find(case.family, case.backend).num_decode(case)
-    terms = cost(case, num_decode).byte_terms
-    needed, free = sets * sum(terms.values()), free_memory(machine)
+    terms, free = memory_of(case, sets, machine), free_memory(machine)
+    needed = sum(terms.values())
     if free is None or needed <= free:
         return None
-    parts = ", ".join(f"{name} {bytes_text(sets * size)}" for name, size in terms.items())
+    named = [(name, size) for name, size in terms.items() if size >= NAMED * needed]
+    parts = ", ".join(f"{name} {bytes_text(size)}" for name, size in named)
     of_sets = f" for {sets} working sets" if sets > 1 else ""
     return (
         f"needs at least {bytes_text(needed)} of memory{of_sets} ({parts}); "
         f"{bytes_text(free)} are free"
     )
+
+
+def working_sets(
+    case: Case,
+    machine: Machine,
+    *,
+    hot: bool = False,
+    asked: int | None = None,
+    free: int | None = None,
+) -> int:
+    """As many as keep the cache cold and fit in the memory; one when hot, or what was asked for.
+
+    `free` are bytes of memory, by default those that are free now.
+    """
+    touched = cost(case, find(case.family, case.backend).num_decode(case)).bytes
+    if asked is not None or hot:
+        return sets_for(touched, machine.l2_bytes, 1, hot=hot, asked=asked)
+    most = _most_that_fit(case, machine, free_memory(machine) if free is None else free)
+    return sets_for(touched, machine.l2_bytes, most)
+
+
+def _most_that_fit(case: Case, machine: Machine, free: int | None) -> int:
+    """The most working sets whose own memory is a fair part of what is free; at least one."""
+    shared = sum(memory_of(case, 0, machine).values())
+    room = CPU_GROWTH if machine.kind == "cpu" else GPU_SHARE * (free or 0)
+    if free is not None:
+        room = min(room, free - shared)
+    low, high = 1, MOST_SETS
+    while low < high:
+        middle = (low + high + 1) // 2
+        fits = sum(memory_of(case, middle, machine).values()) - shared <= room
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return low
 
 
 def free_memory(machine: Machine) -> int | None:

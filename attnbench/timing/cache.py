@@ -7,19 +7,18 @@ MOST_SETS = 512  # even of the smallest launch, this many still fit one graph
 def sets_for(
     call_bytes: float,
     cache_bytes: int | None,
-    memory_bytes: int,
+    affordable: int,
     *,
     hot: bool = False,
     asked: int | None = None,
 ) -> int:
-    """The smallest number of sets that is cold, as far as `memory_bytes` allows.
+    """The smallest number of sets that is cold, of at most `affordable`.
 
     One set if hot; `asked` is used as given. `call_bytes` are the bytes one call touches.
     """
     if asked is not None or hot:
         return asked or 1
     wanted = COLD_RATIO * (cache_bytes or 0) / max(call_bytes, 1)
-    affordable = memory_bytes // max(int(call_bytes), 1)
     return max(1, min(int(-(-wanted // 1)), affordable, MOST_SETS))
 
 

@@ -4,7 +4,8 @@ from typing import ClassVar
 
 from attnbench.kernels.base import Setting
 from attnbench.kernels.flashinfer_attn.backend import FlashInferBackend
-from attnbench.kernels.flashinfer_attn.wrapped import WrappedPrepared
+from attnbench.kernels.flashinfer_attn.wrapped import WrappedPrepared, workspaces
+from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
 
 
@@ -20,3 +21,6 @@ class FlashInferFa3(FlashInferBackend):
 
     def prepare(self, case: Case, setting: Setting) -> WrappedPrepared:
         return WrappedPrepared(case, setting, self.kernels, self.num_decode(case))
+
+    def workspace_bytes(self, case: Case, machine: Machine) -> int:
+        return sum(workspaces(case, machine.sm_count or 0))

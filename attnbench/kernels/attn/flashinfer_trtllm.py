@@ -4,7 +4,8 @@ from typing import ClassVar
 
 from attnbench.kernels.base import Setting
 from attnbench.kernels.flashinfer_attn.backend import FlashInferBackend
-from attnbench.kernels.flashinfer_attn.trtllm_gen import TrtllmGenPrepared
+from attnbench.kernels.flashinfer_attn.trtllm_gen import WORKSPACE_BYTES, TrtllmGenPrepared
+from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
 
 
@@ -18,3 +19,6 @@ class FlashInferTrtllm(FlashInferBackend):
 
     def prepare(self, case: Case, setting: Setting) -> TrtllmGenPrepared:
         return TrtllmGenPrepared(case, setting, "HND", self.num_decode(case))
+
+    def workspace_bytes(self, case: Case, machine: Machine) -> int:
+        return WORKSPACE_BYTES

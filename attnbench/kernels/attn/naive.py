@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from attnbench.kernels.base import Backend, Setting
 from attnbench.kernels.groups import Group, causal_mask
 from attnbench.kernels.inputs import cached, normal, page_tables, seeded, spoil, torch_dtype
+from attnbench.kernels.memory import Bytes, mask_bytes, paged_bytes
 from attnbench.kernels.reference import (
     AttentionPrepared,
     Rows,
@@ -13,11 +14,14 @@ from attnbench.kernels.reference import (
     softmax_with_sinks,
 )
 from attnbench.kernels.tolerance import BY_DTYPE
+from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape
 
 if TYPE_CHECKING:
     import torch
+
+DEFAULT_BLOCK_SIZE = 16
 
 
 class Naive(Backend):
@@ -30,6 +34,12 @@ class Naive(Backend):
     def prepare(self, case: Case, setting: Setting) -> "NaivePrepared":
         return NaivePrepared(case, setting)
 
+    def memory(self, case: Case, sets: int, machine: Machine) -> Bytes:
+        windowed = case.window or case.batch.max_kv_len
+        masked = [r for r in case.batch if r.q_len > 1 or windowed < r.kv_len]
+        pages = paged_bytes(case, sets, case.block_size or DEFAULT_BLOCK_SIZE)
+        return pages | {"masks": mask_bytes(masked)}
+
 
 class NaivePrepared(AttentionPrepared):
     """The pool is one tensor, logically [pages, block, 2, kv heads, head dim]."""
@@ -39,7 +49,7 @@ class NaivePrepared(AttentionPrepared):
 
         assert isinstance(case.shape, AttnShape)
         self.case, shape, batch = case, case.shape, case.batch
-        block_size, layout = case.block_size or 16, case.layout or "NHD"
+        block_size, layout = case.block_size or DEFAULT_BLOCK_SIZE, case.layout or "NHD"
         super().__init__(batch, shape.num_q_heads, block_size)
         self.shape, self.scale = shape, shape.head_dim**-0.5
         self.device, self.key_dim = setting.device, shape.head_dim

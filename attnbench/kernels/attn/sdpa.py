@@ -2,17 +2,20 @@
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, ClassVar
 
 from attnbench.kernels.base import Backend, Refused, Setting
 from attnbench.kernels.groups import Group, causal_mask
 from attnbench.kernels.inputs import cached, normal, seeded, torch_dtype
+from attnbench.kernels.memory import Bytes, ends_bytes, mask_bytes
 from attnbench.kernels.reference import AttentionPrepared, Rows, attend, rotating
 from attnbench.kernels.tolerance import BY_DTYPE
 from attnbench.provenance.machine import Machine
+from attnbench.specs.batch import Request
 from attnbench.specs.case import Case
+from attnbench.specs.cost import cached_row_bytes
 from attnbench.specs.shape import AttnShape
 
 if TYPE_CHECKING:
@@ -39,6 +42,11 @@ class Sdpa(Backend):
 
     def prepare(self, case: Case, setting: Setting) -> "SdpaPrepared":
         return SdpaPrepared(case, setting)
+
+    def memory(self, case: Case, sets: int, machine: Machine) -> Bytes:
+        kv = sets * case.batch.num_kv_tokens * cached_row_bytes(case)
+        masks = sdpa_mask_bytes(case.batch, machine)
+        return ends_bytes(case, sets) | {"kv": kv, "masks": masks}
 
 
 class SdpaPrepared(AttentionPrepared):
@@ -153,6 +161,12 @@ class SdpaKernel:
                 raise Refused(
                     f"SDPA's {self.forced} kernel does not take this case: {why}"
                 ) from error
+
+
+def sdpa_mask_bytes(requests: Iterable[Request], machine: Machine) -> int:
+    """Masks in memory; a GPU's flash kernel needs none."""
+    masked = (r for r in requests if 1 < r.q_len < r.kv_len)
+    return mask_bytes(masked) if machine.kind == "cpu" else 0
 
 
 def _complaint(said: list[str]) -> str:

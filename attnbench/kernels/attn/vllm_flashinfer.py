@@ -27,6 +27,7 @@ class VllmFlashInfer(VllmAttention):
     enum: ClassVar = "FLASHINFER"
     knobs: ClassVar = VllmAttention.knobs | {"decode_kernel"}
     features: ClassVar = frozenset({"window", "softcap"})
+    workspace_bytes: ClassVar = 394 * 2**20
     kv_cache_dtypes: ClassVar = ("auto", "fp8", "fp8_e4m3", "fp8_e5m2")
 
     def attention_config(self, case: Case) -> dict[str, object]:

@@ -6,6 +6,8 @@ from typing import ClassVar
 from attnbench.kernels.base import Backend, Prepared, Setting
 from attnbench.kernels.cache_write_base.keys_values import KeyValueWrite
 from attnbench.kernels.cache_write_base.latents import LatentWrite
+from attnbench.kernels.cache_write_base.prepared import write_bytes
+from attnbench.kernels.memory import Bytes
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case, Dtype, KvDtype
 from attnbench.specs.cost import ELEMENT_BYTES
@@ -29,6 +31,10 @@ class WriteBackend(Backend):
         if isinstance(case.shape, MlaShape):
             return self.write_latents(LatentWrite(case, setting))
         return self.write_keys_values(KeyValueWrite(case, setting))
+
+    def memory(self, case: Case, sets: int, machine: Machine) -> Bytes:
+        l2_bytes = machine.l2_bytes if machine.kind == "cuda" else None
+        return write_bytes(case, sets, l2_bytes or 0)
 
     @abstractmethod
     def write_keys_values(self, write: KeyValueWrite) -> KeyValueWrite:

@@ -6,16 +6,47 @@ from typing import TYPE_CHECKING, Self
 
 from attnbench.kernels.base import Prepared, Setting
 from attnbench.kernels.cache_write_base.pool import Pool
-from attnbench.kernels.cache_write_base.slots import draw_slots, pages_for
+from attnbench.kernels.cache_write_base.slots import PADDING, check_pages, draw_slots, pages_for
 from attnbench.kernels.inputs import seeded, torch_dtype
+from attnbench.kernels.memory import INT64, Bytes
 from attnbench.kernels.reference import rotating
 from attnbench.specs.case import Case
-from attnbench.specs.cost import cached_elements, cached_row_bytes
+from attnbench.specs.cost import ELEMENT_BYTES, cached_elements, cached_row_bytes
 
 if TYPE_CHECKING:
     import torch
 
 DEFAULT_BLOCK_SIZE = 16
+
+
+def num_pages_of(case: Case, sets: int, l2_bytes: int) -> int:
+    """The pages of the cache: as many as are asked for, else as are needed."""
+    if (asked := case.knob("num_blocks")) is not None:
+        return int(asked)
+    block_size = case.block_size or DEFAULT_BLOCK_SIZE
+    page_bytes = block_size * cached_row_bytes(case)
+    return pages_for((sets, case.batch.num_tokens), block_size, page_bytes, l2_bytes)
+
+
+def write_bytes(case: Case, sets: int, l2_bytes: int) -> Bytes:
+    """Of the tensors that CacheWrite holds for so many sets; a page more guards the cache."""
+    block_size, tokens = case.block_size or DEFAULT_BLOCK_SIZE, case.batch.num_tokens
+    pages = 1 + num_pages_of(case, sets, l2_bytes)
+    new = (tokens + PADDING) * cached_elements(case) * ELEMENT_BYTES[case.dtype]
+    return {
+        "cache": pages * block_size * cached_row_bytes(case),
+        "new tokens": sets * new,
+        "slots": sets * INT64 * (3 * tokens + PADDING),
+    }
+
+
+def _l2_bytes(device: str) -> int:
+    """A CPU's does not matter: its caches are small."""
+    if device == "cpu":
+        return 0
+    import torch
+
+    return int(torch.cuda.get_device_properties(device).L2_cache_size)
 
 
 class CacheWrite(Prepared):
@@ -33,15 +64,8 @@ class CacheWrite(Prepared):
         self.quantised = case.kv_cache_dtype != "auto"
         generator, sizes = seeded(setting.device, setting.seed), (setting.sets, self.num_tokens)
         page, slot_axis = self.page()
-        page_bytes = self.block_size * cached_row_bytes(case)
-        asked = case.knob("num_blocks")
-        num_pages = pages_for(
-            sizes,
-            self.block_size,
-            page_bytes,
-            None if asked is None else int(asked),
-            setting.device,
-        )
+        num_pages = num_pages_of(case, setting.sets, _l2_bytes(setting.device))
+        check_pages(num_pages, sizes, self.block_size)
         self.pool = Pool(num_pages, page, slot_axis, setting.device)
         self.slots = draw_slots(num_pages, self.block_size, sizes, case.page_order, generator)
         self.mappings = self.slots.mapping.unbind()

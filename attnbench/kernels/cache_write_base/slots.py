@@ -46,29 +46,25 @@ def draw_slots(
     return Slots(torch.cat([chosen, padding], 1), chosen // block_size, chosen % block_size)
 
 
-def pages_for(
-    sizes: tuple[int, int], block_size: int, page_bytes: int, asked: int | None, device: str
-) -> int:
-    """The pages of a cache for `sizes` (sets, tokens): as asked for, else as needed.
+def pages_for(sizes: tuple[int, int], block_size: int, page_bytes: int, l2_bytes: int) -> int:
+    """The pages of a cache for `sizes` (sets, tokens), where none are asked for.
 
-    On a GPU the cache is at least four times its L2, so neighbouring slots are far apart in it.
-    Raises Refused if too few were asked for.
+    It is at least four times the L2, so neighbouring slots are far apart in it.
     """
-    sets, tokens = sizes
-    needed = -(-(sets * tokens + 1) // block_size)
-    if asked is None:
-        return max(needed + SPARE_PAGES, -(-4 * _l2_bytes(device) // page_bytes))
+    needed = _needed(sizes, block_size) + SPARE_PAGES
+    return max(needed, -(-4 * l2_bytes // page_bytes))
+
+
+def check_pages(asked: int, sizes: tuple[int, int], block_size: int) -> None:
+    """Raises Refused if so many pages are too few for `sizes` (sets, tokens)."""
+    (sets, tokens), needed = sizes, _needed(sizes, block_size)
     if asked < needed:
         raise Refused(
             f"--num-blocks {asked} of {block_size} tokens are too few for {sets} sets of {tokens} "
             f"tokens: at least {needed} are needed, or fewer sets by --num-layers"
         )
-    return asked
 
 
-def _l2_bytes(device: str) -> int:
-    if device == "cpu":
-        return 0
-    import torch
-
-    return int(torch.cuda.get_device_properties(device).L2_cache_size)
+def _needed(sizes: tuple[int, int], block_size: int) -> int:
+    sets, tokens = sizes
+    return -(-(sets * tokens + 1) // block_size)

@@ -1,8 +1,11 @@
 """The refusals of every backend that drives FlashInfer directly; they import nothing."""
 
+from abc import abstractmethod
 from typing import ClassVar
 
 from attnbench.kernels.base import Backend
+from attnbench.kernels.memory import Bytes, paged_bytes
+from attnbench.kernels.paged import DEFAULT_BLOCK_SIZE
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case, Dtype
 from attnbench.specs.shape import AttnShape
@@ -26,6 +29,14 @@ class FlashInferBackend(Backend):
     kernels: ClassVar[str]  # FlashInfer's name for them, a key of SMS
     dtypes: ClassVar[tuple[Dtype, ...]] = ("bf16", "fp16")
     head_dims: ClassVar[tuple[int, ...]] = (64, 128, 256)
+
+    def memory(self, case: Case, sets: int, machine: Machine) -> Bytes:
+        held = paged_bytes(case, sets, case.block_size or DEFAULT_BLOCK_SIZE)
+        return held | {"workspaces": self.workspace_bytes(case, machine)}
+
+    @abstractmethod
+    def workspace_bytes(self, case: Case, machine: Machine) -> int:
+        """Bytes of the workspaces that all sets share."""
 
     def refusal(self, case: Case, machine: Machine) -> str | None:
         needed, majors = SMS[self.kernels]

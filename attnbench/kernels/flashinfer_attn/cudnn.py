@@ -34,6 +34,9 @@ class CudnnBackend(FlashInferBackend):
     def num_decode(self, case: Case) -> int:
         return 0
 
+    def workspace_bytes(self, case: Case, machine: Machine) -> int:
+        return WORKSPACE_BYTES
+
     def _machine_refusal(self, machine: Machine) -> str | None:
         if why := super()._machine_refusal(machine):
             return why

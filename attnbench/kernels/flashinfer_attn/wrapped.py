@@ -14,16 +14,14 @@ the tail of a page.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attnbench.kernels.base import Setting
 from attnbench.kernels.flashinfer_attn.requests import PagedRequests
 from attnbench.kernels.paged import PagedPrepared
 from attnbench.kernels.reference import rotating
 from attnbench.specs.case import Case
-
-if TYPE_CHECKING:
-    import torch
+from attnbench.specs.shape import AttnShape
 
 DEFAULT_LAYOUT = "NHD"
 MIB = 2**20
@@ -50,10 +48,16 @@ class WrappedPrepared(PagedPrepared):
         num_decode: int,
         layout: str = DEFAULT_LAYOUT,
     ) -> None:
+        import torch
+
         super().__init__(case, setting, layout=layout, nan_tails=True)
         self.kernels = kernels
         self.scales, self.scale_keywords = self._scales()
-        self.floats, self.decode_ints, self.prefill_ints = self._workspaces()
+        sms = torch.cuda.get_device_properties(setting.device).multi_processor_count
+        self.floats, self.decode_ints, self.prefill_ints = (
+            torch.zeros(size, dtype=torch.uint8, device=setting.device)
+            for size in workspaces(case, sms)
+        )
         self.launches = [self._launches(index, num_decode) for index in range(setting.sets)]
         for launches in self.launches:
             _plan(launches)
@@ -69,21 +73,6 @@ class WrappedPrepared(PagedPrepared):
         if self.case.query_dtype == "auto":
             return (), {"k_scale": self.key_scale, "v_scale": self.value_scale}
         return (self.query_scale, self.key_scale, self.value_scale), {}
-
-    def _workspaces(self) -> "list[torch.Tensor]":
-        """As large as the plans can need (scheduler.cuh), and at least FlashInfer's own sizes.
-
-        Floats: where KV is split, each block, two per SM, keeps an fp32 output tile and its
-        log-sum-exp for each query head of a KV head. Integers: in fa3, seven arrays per head.
-        """
-        import torch
-
-        heads, kv_heads = self.shape.num_q_heads, self.shape.num_kv_heads
-        blocks = 2 * torch.cuda.get_device_properties(self.device).multi_processor_count
-        tiles = heads // kv_heads * blocks * TILE_ROWS * (self.shape.head_dim + 1) * 4
-        ints = max(8 * MIB, 32 * 4096 * heads)
-        sizes = (max(128 * MIB, tiles + MIB), ints, ints)
-        return [torch.zeros(size, dtype=torch.uint8, device=self.device) for size in sizes]
 
     def _launches(self, index: int, num_decode: int) -> list[Launch]:
         total, found = len(self.batch), []
@@ -155,3 +144,18 @@ class WrappedPrepared(PagedPrepared):
 def _plan(launches: list[Launch]) -> None:
     for launch in launches:
         launch.plan()
+
+
+def workspaces(case: Case, sm_count: int) -> tuple[int, int, int]:
+    """Bytes for floats, for the integers of decodes and for those of prefills.
+
+    As many as the plans can need (scheduler.cuh), and at least FlashInfer's own sizes. Floats:
+    where KV is split, each block, two per SM, keeps an fp32 output tile and its log-sum-exp for
+    each query head of a KV head. Integers: in fa3, seven arrays per head.
+    """
+    shape = case.shape
+    assert isinstance(shape, AttnShape)
+    ratio = shape.num_q_heads // shape.num_kv_heads
+    tiles = ratio * 2 * sm_count * TILE_ROWS * (shape.head_dim + 1) * 4
+    ints = max(8 * MIB, 32 * 4096 * shape.num_q_heads)
+    return max(128 * MIB, tiles + MIB), ints, ints

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.kernels.base import Setting
 from attnbench.kernels.flashinfer_mla.append import Append
-from attnbench.kernels.flashinfer_mla.backend import WORKSPACE
+from attnbench.kernels.flashinfer_mla.backend import DEFAULT_BLOCK_SIZE, WORKSPACE
 from attnbench.kernels.inputs import UNUSED_ENTRY
 from attnbench.kernels.mla_base.prepared import MlaPrepared
 from attnbench.kernels.mla_base.projections import absorb, project_values
@@ -20,8 +20,6 @@ from attnbench.specs.case import Case
 
 if TYPE_CHECKING:
     import torch
-
-DEFAULT_BLOCK_SIZE = 64
 
 
 class PagedMlaPrepared(MlaPrepared):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.kernels.base import Setting
 from attnbench.kernels.flashinfer_mla.append import Append
-from attnbench.kernels.flashinfer_mla.backend import MIB, WORKSPACE
+from attnbench.kernels.flashinfer_mla.backend import DEFAULT_BLOCK_SIZE, WORKSPACE, ints_bytes
 from attnbench.kernels.mla_base.prepared import MlaPrepared
 from attnbench.kernels.mla_base.projections import up_project
 from attnbench.kernels.reference import rotating
@@ -13,8 +13,6 @@ from attnbench.specs.case import Case
 
 if TYPE_CHECKING:
     import torch
-
-DEFAULT_BLOCK_SIZE = 64  # of the latents gathered at scope layer
 
 
 class RaggedPrepared(MlaPrepared):
@@ -46,11 +44,10 @@ class RaggedPrepared(MlaPrepared):
         return torch.cat([self.cached_slots(index, group).flatten() for group in self.groups])
 
     def _wrapper(self, kernels: str) -> Any:
-        """The integer workspace of fa3 holds seven arrays of work per head (scheduler.cuh)."""
         import torch
         from flashinfer import BatchPrefillWithRaggedKVCacheWrapper
 
-        sizes = (WORKSPACE, max(8 * MIB, 32 * 4096 * self.num_heads))
+        sizes = (WORKSPACE, ints_bytes(self.case))
         floats, ints = (torch.zeros(n, dtype=torch.uint8, device=self.device) for n in sizes)
         wrapper = BatchPrefillWithRaggedKVCacheWrapper(floats, "NHD", backend=kernels)
         wrapper.reset_workspace_buffer(floats, ints)

@@ -2,7 +2,13 @@
 
 from typing import ClassVar
 
+from attnbench.kernels.vllm.config import MAX_NUM_BATCHED_TOKENS
+from attnbench.kernels.vllm.memory import model_length
 from attnbench.kernels.vllm.mla_sparse import VllmSparseMlaBackend
+from attnbench.provenance.machine import Machine
+from attnbench.specs.case import Case
+from attnbench.specs.cost import ELEMENT_BYTES
+from attnbench.specs.shape import MlaShape
 
 
 class FlashMlaSparse(VllmSparseMlaBackend):
@@ -15,3 +21,11 @@ class FlashMlaSparse(VllmSparseMlaBackend):
     kv_cache_dtypes: ClassVar = ("auto", "fp8_ds_mla")
     dims: ClassVar = {"kv_lora_rank": (512,), "qk_rope_head_dim": (64,)}
     topk_multiple: ClassVar = 128
+
+    def workspace_bytes(self, case: Case, machine: Machine) -> int:
+        """Queries in one part for the most tokens of a batch; over fp8 the context in bf16 too."""
+        assert isinstance(case.shape, MlaShape)
+        rows = max(MAX_NUM_BATCHED_TOKENS, case.batch.num_tokens) * case.shape.num_q_heads
+        if case.kv_cache_dtype == "fp8_ds_mla":
+            rows += 5 * model_length(case)
+        return rows * case.shape.latent_dim * ELEMENT_BYTES["bf16"]

@@ -3,7 +3,8 @@
 from typing import ClassVar
 
 from attnbench.kernels.base import Setting
-from attnbench.kernels.mla.torch_paths import TorchMlaPrepared
+from attnbench.kernels.memory import Bytes
+from attnbench.kernels.mla.torch_paths import TorchMlaPrepared, torch_bytes
 from attnbench.kernels.mla_base.backend import FP8, MlaBackend
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
@@ -36,3 +37,6 @@ class TorchAbsorbed(MlaBackend):
 
     def prepare(self, case: Case, setting: Setting) -> TorchMlaPrepared:
         return TorchMlaPrepared(case, setting, self.num_decode(case))
+
+    def memory(self, case: Case, sets: int, machine: Machine) -> Bytes:
+        return torch_bytes(case, self.num_decode(case), sets, machine)

@@ -2,11 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from attnbench.kernels.attn.sdpa import SdpaKernel, Views
+from attnbench.kernels.attn.sdpa import SdpaKernel, Views, sdpa_mask_bytes
 from attnbench.kernels.base import Setting
 from attnbench.kernels.groups import Group, causal_mask
+from attnbench.kernels.memory import Bytes, mask_bytes
+from attnbench.kernels.mla_base.memory import head_bytes, latent_bytes
 from attnbench.kernels.mla_base.prepared import MlaPrepared
 from attnbench.kernels.reference import rotating
+from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
 
 if TYPE_CHECKING:
@@ -121,6 +124,19 @@ class TorchMlaPrepared(MlaPrepared):
         values = torch.einsum("nkc,hdc->nhkd", compressed, self.w_uv(index))
         shared = rope.unsqueeze(1).expand(-1, self.shape.num_q_heads, -1, -1)
         return query.transpose(1, 2), torch.cat([nope, shared], dim=-1), values
+
+
+def torch_bytes(case: Case, num_decode: int, sets: int, machine: Machine) -> Bytes:
+    """Of the tensors that TorchMlaPrepared holds for so many sets."""
+    decodes, prefills = case.batch.requests[:num_decode], case.batch.requests[num_decode:]
+    ready = 0 if case.scope == "layer" else sets * head_bytes(prefills, case, rope=True)
+    masks = sdpa_mask_bytes(prefills, machine)
+    if case.index_topk is None:
+        masks += mask_bytes(request for request in decodes if request.q_len > 1)
+    else:
+        masks += sum(request.q_len * case.index_topk for request in set(decodes))
+    held = latent_bytes(case, num_decode, sets, case.block_size or DEFAULT_BLOCK_SIZE)
+    return held | {"ready heads": ready, "masks": masks}
 
 
 def _kv_bytes(views: Views) -> int:

@@ -2,13 +2,15 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from attnbench.kernels.attn.sdpa import SdpaKernel, Views
+from attnbench.kernels.attn.sdpa import SdpaKernel, Views, sdpa_mask_bytes
 from attnbench.kernels.base import Setting
 from attnbench.kernels.groups import Group
 from attnbench.kernels.inputs import raw
-from attnbench.kernels.paged import PagedPrepared
+from attnbench.kernels.memory import Bytes, paged_bytes
+from attnbench.kernels.paged import DEFAULT_BLOCK_SIZE, PagedPrepared
 from attnbench.kernels.prefill import DEFAULT_LAYOUT, PrefillBackend
 from attnbench.kernels.reference import rotating
+from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
 from attnbench.specs.quant import QUANTS
 
@@ -24,6 +26,10 @@ class TorchGather(PrefillBackend):
 
     def prepare(self, case: Case, setting: Setting) -> "TorchGatherPrepared":
         return TorchGatherPrepared(case, setting)
+
+    def memory(self, case: Case, sets: int, machine: Machine) -> Bytes:
+        masks = {"masks": sdpa_mask_bytes(case.batch, machine)}
+        return paged_bytes(case, sets, case.block_size or DEFAULT_BLOCK_SIZE) | masks
 
 
 class TorchGatherPrepared(PagedPrepared):

@@ -12,6 +12,7 @@ from attnbench.kernels.flashinfer_attn.requests import PagedRequests
 from attnbench.kernels.paged import DEFAULT_BLOCK_SIZE, PagedPrepared
 from attnbench.kernels.prefill import DEFAULT_LAYOUT, PrefillBackend
 from attnbench.kernels.reference import rotating
+from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
 
 WORKSPACE_BYTES = 128 * 2**20  # zeroed, since the kernels count tiles in it
@@ -28,6 +29,9 @@ class TrtllmFmhaV2(PrefillBackend, FlashInferBackend):
 
     def prepare(self, case: Case, setting: Setting) -> "FmhaV2Prepared":
         return FmhaV2Prepared(case, setting)
+
+    def workspace_bytes(self, case: Case, machine: Machine) -> int:
+        return WORKSPACE_BYTES
 
     def quant_refusal(self, quant: str) -> str:
         return f"does not take --quant {quant}: FlashInfer warns that its fp8 kernels hang on SM90"

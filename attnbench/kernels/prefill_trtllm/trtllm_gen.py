@@ -4,8 +4,9 @@ from typing import ClassVar
 
 from attnbench.kernels.base import Setting
 from attnbench.kernels.flashinfer_attn.backend import FlashInferBackend
-from attnbench.kernels.flashinfer_attn.trtllm_gen import TrtllmGenPrepared
+from attnbench.kernels.flashinfer_attn.trtllm_gen import WORKSPACE_BYTES, TrtllmGenPrepared
 from attnbench.kernels.prefill import DEFAULT_LAYOUT, PrefillBackend
+from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
 from attnbench.specs.quant import QUANTS
 
@@ -20,3 +21,6 @@ class TrtllmGen(PrefillBackend, FlashInferBackend):
 
     def prepare(self, case: Case, setting: Setting) -> TrtllmGenPrepared:
         return TrtllmGenPrepared(case, setting, DEFAULT_LAYOUT, 0)
+
+    def workspace_bytes(self, case: Case, machine: Machine) -> int:
+        return WORKSPACE_BYTES

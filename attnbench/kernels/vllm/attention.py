@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from attnbench.kernels.base import Backend, Refused, Setting
 from attnbench.kernels.inputs import torch_dtype
+from attnbench.kernels.memory import Bytes
 from attnbench.kernels.vllm.attention_prepared import VllmPrepared
 from attnbench.kernels.vllm.config import LayerConfig, vllm_config
+from attnbench.kernels.vllm.memory import attention_bytes
 from attnbench.kernels.vllm.registry import (
     USUAL_BLOCK_SIZE,
     Configuration,
@@ -34,6 +36,7 @@ class VllmAttention(Backend):
     knobs: ClassVar[frozenset[str]] = SERVER_KNOBS
     layouts: ClassVar[tuple[Layout, ...]] = ("NHD", "HND")
     scopes: ClassVar = ("kernel", "layer")
+    workspace_bytes: ClassVar[int] = 0  # that all layers share
     nan_tails: ClassVar[bool] = False  # whether it tolerates NaN behind a request's last token
 
     def refusal(self, case: Case, machine: Machine) -> str | None:
@@ -42,6 +45,10 @@ class VllmAttention(Backend):
             or length_refusal(case)
             or self._vllm_refusal(case, machine)
         )
+
+    def memory(self, case: Case, sets: int, machine: Machine) -> Bytes:
+        held = attention_bytes(case, sets, case.block_size or USUAL_BLOCK_SIZE)
+        return held | {"workspaces": self.workspace_bytes}
 
     def prepare(self, case: Case, setting: Setting) -> VllmPrepared:
         cls = backend_class(self.enum)

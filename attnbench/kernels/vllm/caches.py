@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from attnbench.kernels.cache_write_base.fp8 import quantise
 from attnbench.kernels.inputs import LARGE, PageTables, as_stored, cached, raw, spoil
-from attnbench.kernels.paged import KEY_SCALE, VALUE_SCALE
+from attnbench.kernels.paged import KEY_SCALE, STEP_PAGES, VALUE_SCALE
 from attnbench.kernels.vllm.kv_cache import CacheFormat
 from attnbench.kernels.vllm.metadata import NULL_PAGE, new_tokens
 from attnbench.specs.batch import Batch
@@ -57,8 +57,9 @@ class LayerCaches:
         """Fill in random normal values or zeros, and hostile values where nothing may be read."""
         large = as_stored(LARGE, self.kv_dtype)
         for cache in self.pool.split(self.tables.num_pages):
-            values = cached(tuple(cache.shape), self.dtype, generator, kv_data)
-            cache.copy_(self._stored(values))
+            for part in cache.split(STEP_PAGES):
+                values = cached(tuple(part.shape), self.dtype, generator, kv_data)
+                part.copy_(self._stored(values))
             spoil(cache.view(self.kv_dtype), self.tables, batch, nan_tails=nan_tails)
             cache[NULL_PAGE] = large
 

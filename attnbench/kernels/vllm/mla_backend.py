@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from attnbench.kernels.base import Refused, Setting
 from attnbench.kernels.inputs import torch_dtype
+from attnbench.kernels.memory import Bytes
 from attnbench.kernels.mla_base.backend import MlaBackend
 from attnbench.kernels.vllm.config import LayerConfig, vllm_config
-from attnbench.kernels.vllm.mla_layer import limit_requests
+from attnbench.kernels.vllm.memory import context_bytes, is_captured, mla_bytes
+from attnbench.kernels.vllm.mla_layer import limit_requests, most_requests
 from attnbench.kernels.vllm.mla_prefill import prefill_refusal, prefill_settings
 from attnbench.kernels.vllm.mla_prepared import VllmMlaPrepared
 from attnbench.kernels.vllm.registry import (
@@ -62,6 +64,16 @@ class VllmMlaBackend(MlaBackend):
             return len(case.batch)
         threshold = int(case.knob("threshold") or self.own_threshold)
         return split(case.batch, threshold, uniform=self.query_lens != "varlen")
+
+    def memory(self, case: Case, sets: int, machine: Machine) -> Bytes:
+        page = case.block_size or self.bare_block_size
+        decodes, split_queries = self.num_decode(case), self.split_queries
+        held = mla_bytes(case, decodes, sets, page, split_queries=split_queries)
+        return held | {"workspaces": self.workspace_bytes(case, machine)}
+
+    def workspace_bytes(self, case: Case, machine: Machine) -> int:
+        """Of what the builder and the impl reserve for the server's limits."""
+        return context_bytes(case, case.block_size or self.bare_block_size, reserved(case))
 
     def refusal(self, case: Case, machine: Machine) -> str | None:
         return (
@@ -179,6 +191,11 @@ def _vllm_reasons(backend: VllmMlaBackend, case: Case, machine: Machine) -> str 
     except (Unavailable, Refused) as error:
         return str(error)
     return f"vLLM's {backend.enum} says: {'; '.join(reasons)}" if reasons else None
+
+
+def reserved(case: Case) -> int:
+    """The requests that builders reserve memory for, those of padding apart."""
+    return most_requests(len(case.batch), prefills=not is_captured(case))
 
 
 _SUPPORT = {"single": "single_only", "uniform": "uniform", "varlen": "varlen"}

@@ -22,7 +22,12 @@ def limit_requests(config: "VllmConfig", num_requests: int, *, prefills: bool) -
 
     Prefills gather their context in a workspace whose size follows from the server's requests.
     """
-    config.scheduler_config.max_num_seqs = max(MAX_NUM_SEQS * prefills, num_requests)
+    config.scheduler_config.max_num_seqs = most_requests(num_requests, prefills=prefills)
+
+
+def most_requests(num_requests: int, *, prefills: bool) -> int:
+    """The requests of a server that runs so many, with prefills among them or without."""
+    return max(MAX_NUM_SEQS * prefills, num_requests)
 
 
 def mla_layers(

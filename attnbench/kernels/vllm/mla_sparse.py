@@ -20,6 +20,9 @@ class VllmSparseMlaBackend(VllmMlaBackend):
     nan_tails: ClassVar = True
     topk_multiple: ClassVar[int] = 64
 
+    def workspace_bytes(self, case: Case, machine: Machine) -> int:
+        return 0
+
     def refusal(self, case: Case, machine: Machine) -> str | None:
         topk = case.index_topk
         if topk is None:

@@ -30,6 +30,11 @@ def force_splits(count: Value | None) -> None:
     setattr(module, FUNCTION, own if count is None else lambda *_: int(count))
 
 
+def usual_splits(max_seq_len: int) -> int:
+    """As vLLM's function has it but for the limit by SMs: a power of two of at least 512 tokens."""
+    return 1 << (max(1, max_seq_len // 512) - 1).bit_length()
+
+
 def splits_for(max_kv_len: int) -> int:
     """The impl's number of splits of the longest sequence; 0 if this vLLM does not expose it."""
     from vllm.platforms import current_platform

@@ -1,0 +1,50 @@
+"""Bytes of the tensors that a prepared case holds, foreseen before anything is allocated.
+
+They are given by what the tensors hold. What a kernel allocates while it runs is not among them.
+"""
+
+from collections.abc import Iterable
+
+from attnbench.kernels.inputs import pool_size
+from attnbench.specs.batch import Batch, Request
+from attnbench.specs.case import Case
+from attnbench.specs.cost import cached_row_bytes, output_element_bytes, query_element_bytes
+from attnbench.specs.shape import AttnShape
+
+Bytes = dict[str, float]
+INT32, INT64 = 4, 8
+
+
+def pages_of(batch: Batch, block_size: int) -> int:
+    """The pages that the requests own in one set."""
+    return sum(-(-request.kv_len // block_size) for request in batch)
+
+
+def table_bytes(batch: Batch, block_size: int, sets: int) -> int:
+    """Those of `page_tables`: the tables, as wide as the longest request, and the permutation."""
+    entries = sets * len(batch) * -(-batch.max_kv_len // block_size)
+    return INT32 * entries + INT64 * pool_size(sets * pages_of(batch, block_size))
+
+
+def ends_bytes(case: Case, sets: int) -> Bytes:
+    """Queries and outputs of standard attention."""
+    assert isinstance(case.shape, AttnShape)
+    elements = sets * case.batch.num_tokens * case.shape.num_q_heads * case.shape.head_dim
+    return {
+        "q": elements * query_element_bytes(case),
+        "output": elements * output_element_bytes(case),
+    }
+
+
+def paged_bytes(case: Case, sets: int, block_size: int) -> Bytes:
+    """Standard attention over one pool of pages, which holds all sets and what no request owns."""
+    pages = pool_size(sets * pages_of(case.batch, block_size))
+    return ends_bytes(case, sets) | {
+        "kv": pages * block_size * cached_row_bytes(case),
+        "page tables": table_bytes(case.batch, block_size, sets),
+    }
+
+
+def mask_bytes(requests: Iterable[Request]) -> int:
+    """A mask for each kind of request, a byte for each pair of a query and a key."""
+    return sum(request.q_len * request.kv_len for request in set(requests))
