@@ -15,6 +15,14 @@ class UsageError(AttnbenchError):
     exit_status = 2
 
 
+class DatabaseUnusable(UsageError):
+    """A database that cannot be read or written now; trying again may help."""
+
+
+class DatabaseLost(AttnbenchError):
+    """A database file that was deleted, replaced or truncated while it was written to."""
+
+
 class NotComparable(AttnbenchError):
     """A diff without anything to compare."""
 

@@ -23,7 +23,7 @@ from attnbench.reporting.tables import results_table
 from attnbench.results.command_line import case_command
 from attnbench.results.selection import Selection
 from attnbench.results.where import matching, parse_condition
-from attnbench.running.open_run import Finished
+from attnbench.running.finished import Finished
 from attnbench.specs.case import Case, Value, value_text
 from attnbench.studies.analysis import ContrastAnalysis
 from attnbench.studies.answers.contrast import answer

@@ -8,8 +8,8 @@ import pytest
 
 from attnbench.db.store import Store
 from attnbench.records import Outcome, Status
+from attnbench.running.finished import Finished
 from attnbench.running.messages import Job
-from attnbench.running.open_run import Finished
 from attnbench.running.plan import Limits, Plan
 from attnbench.timing.method import Isolation, Method
 from tests.conftest import small_case

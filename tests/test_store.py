@@ -16,10 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
-from sqlalchemy.exc import IntegrityError
 
 from attnbench.db.store import Store
-from attnbench.errors import UsageError
+from attnbench.errors import AttnbenchError, UsageError
 from attnbench.provenance.environment import Component, Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
@@ -155,7 +154,7 @@ def test_a_reason_that_no_text_column_holds_is_escaped(store: Store) -> None:
 def test_a_round_is_stored_once(store: Store) -> None:
     run = start(store)
     fill(store, run)
-    with pytest.raises(IntegrityError):
+    with pytest.raises(AttnbenchError, match=f"run {run} has this outcome already"):
         fill(store, run)
     assert len(store.measurements([run])) == 1
 

@@ -23,9 +23,10 @@ from attnbench.reporting.forecast import forecast_text
 from attnbench.reporting.progress import outcome_line
 from attnbench.reporting.tables import results_table
 from attnbench.results.report import Report, read_run
+from attnbench.running.finished import Finished
 from attnbench.running.forecast import forecast
 from attnbench.running.measuring import Measuring
-from attnbench.running.open_run import Finished, OpenRun
+from attnbench.running.open_run import OpenRun
 from attnbench.running.request import MeasuringRequest
 from attnbench.running.session import session
 

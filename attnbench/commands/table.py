@@ -1,5 +1,6 @@
 """Commands whose options are dataclass fields: Click reads them, the values arrive typed."""
 
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from inspect import cleandoc
 from pathlib import Path
@@ -150,6 +151,8 @@ _TYPES: Mapping[type[OptionKind], Callable[[Any], Any]] = {
 def _reader(kind: OptionKind) -> Reader | None:
     """The callback that makes the value of a kind, if Click alone does not."""
     match kind:
+        case FilePath():
+            return parsed(writable)
         case Parsed(parse=parse) | Number(check=Callable() as parse):
             return parsed(parse)
         case Listed(parse=parse):
@@ -170,6 +173,16 @@ def parsed(parse: Callable[[Any], Any]) -> Reader:
             raise click.BadParameter(str(error), ctx=ctx, param=param) from None
 
     return callback
+
+
+def writable(path: Path) -> Path:
+    """The path of a file that can be written, as it seems now; nothing is created."""
+    folder = path.parent
+    if not folder.is_dir():
+        raise UsageError(f"{folder} does not exist; create it first: mkdir -p {folder}")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise UsageError(f"{path} cannot be written; name another file, e.g. results.csv")
+    return path
 
 
 _HEADINGS: tuple[str, ...] = get_args(Heading)

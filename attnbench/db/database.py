@@ -10,8 +10,9 @@ from typing import Self
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from attnbench.db.engine import plain_errors
+from attnbench.db.engine import plain_errors, sqlite_file
 from attnbench.db.migrations import REVISIONS, Revisions, open_engine
+from attnbench.db.opened_file import OpenedFile
 
 _log = logging.getLogger(__name__)
 
@@ -21,6 +22,8 @@ class Database:
 
     def __init__(self, engine: Engine, revisions: Revisions) -> None:
         self.engine, self.revisions = engine, revisions
+        path = sqlite_file(engine.url)
+        self._file = None if path is None else OpenedFile(path, engine)
         self._reading = sessionmaker(engine, expire_on_commit=False)
         self._writing = sessionmaker(engine.execution_options(writes=True), expire_on_commit=False)
 
@@ -39,6 +42,11 @@ class Database:
         `create`.
         """
         return cls(open_engine(target, create=create, note=note, revisions=revisions), revisions)
+
+    @property
+    def file(self) -> Path | None:
+        """The SQLite file; None for any other database."""
+        return None if self._file is None else self._file.path
 
     def close(self) -> None:
         """Close the connections; an SQLite file then needs no write-ahead log."""
@@ -63,6 +71,11 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """A transaction that first waits for other writers; only for `attnbench.db`."""
+        """A transaction that first waits for other writers; only for `attnbench.db`.
+
+        Raises DatabaseLost if the SQLite file is no longer the one that was opened.
+        """
         with plain_errors(self.engine.url), self._writing.begin() as session:
             yield session
+        if self._file is not None:
+            self._file.require()

@@ -1,5 +1,6 @@
 """Engines: SQLite with real transactions, or any other database that SQLAlchemy supports."""
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -16,22 +17,35 @@ from sqlalchemy.exc import (
     ProgrammingError,
 )
 
-from attnbench.errors import UsageError
+from attnbench.errors import DatabaseUnusable, UsageError
 
 BUSY_TIMEOUT = 30.0  # seconds that a transaction waits for another process
+
+_EXPECTED = (
+    "expected a path or an SQLAlchemy URL, e.g. attnbench.db or postgresql://user@host/attnbench"
+)
 
 
 def parse_target(target: str | Path) -> URL:
     """The URL of a path or of a URL's text; UsageError if it is malformed."""
     if "://" not in str(target):
-        return URL.create("sqlite", database=str(target))
-    try:
-        return make_url(str(target))
-    except ArgumentError:
+        url = URL.create("sqlite", database=str(target))
+    else:
+        try:
+            url = make_url(str(target))
+        except (ArgumentError, ValueError):
+            raise UsageError(f"{_hidden(str(target))} is not a database URL; {_EXPECTED}") from None
+    in_memory = url.database in {None, "", ":memory:"} and not url.host
+    if url.get_backend_name() == "sqlite" and in_memory:
         raise UsageError(
-            f"{target} is not a database URL; expected a path or an SQLAlchemy URL, e.g. "
-            "attnbench.db or postgresql://user@host/attnbench"
-        ) from None
+            f"--db '{target}' names no file, so the results would be lost; {_EXPECTED}"
+        )
+    return url
+
+
+def _hidden(text: str) -> str:
+    """A URL without its password, also where it is malformed."""
+    return re.sub(r"(?<=:)[^:@/]*(?=@)", "***", text)
 
 
 def describe(url: URL) -> str:
@@ -61,6 +75,8 @@ def make_engine(url: URL, *, foreign_keys: bool = True) -> Engine:
             f"{describe(url)}: SQLAlchemy cannot use {url.drivername} here ({error}); install its "
             "driver, e.g. pip install psycopg for postgresql://"
         ) from None
+    except ArgumentError as error:
+        raise UsageError(f"{describe(url)} is not a database URL ({error}); {_EXPECTED}") from None
     if is_sqlite:
         _begin_explicitly(engine, foreign_keys)
     return engine
@@ -104,14 +120,14 @@ def back_up(path: Path, copy: Path) -> None:
 
 @contextmanager
 def plain_errors(url: URL) -> Iterator[None]:
-    """Turn what a user can fix (not a database, locked, read-only, full) into a UsageError."""
+    """Turn what a user can fix (not a database, locked, read-only, full) into DatabaseUnusable."""
     try:
         yield
     except (DatabaseError, sqlite3.OperationalError) as error:
         if isinstance(error, IntegrityError | ProgrammingError | DataError):
             raise  # a mistake of ours
         reason = str(error.orig if isinstance(error, DatabaseError) else error).strip()
-        raise UsageError(
+        raise DatabaseUnusable(
             f"{describe(url)}: {reason}; expected a readable and writable attnbench database "
             "or a new file, e.g. --db attnbench.db"
         ) from error

@@ -7,6 +7,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from attnbench.db import rows
@@ -32,7 +33,7 @@ from attnbench.db.queries import (
     read_runs,
     read_seconds,
 )
-from attnbench.errors import UsageError
+from attnbench.errors import AttnbenchError, UsageError
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
@@ -86,6 +87,7 @@ class Store(Database):
     ) -> int:
         """Store an outcome with its samples; returns its id."""
         with self.writing() as session:
+            _require(session, run)
             row = rows.measurement_row(
                 outcome,
                 run=run,
@@ -95,7 +97,7 @@ class Store(Database):
                 position=position,
             )
             session.add(row)
-            session.flush()
+            _flush_place(session, run)
             if outcome.samples:
                 values = rows.encode_samples(outcome.samples)
                 session.add(SampleRow(measurement_id=row.id, values=values))
@@ -269,6 +271,16 @@ class Store(Database):
         """By case key, the mean total seconds of a round in its newest run there."""
         with self.reading() as session:
             return read_seconds(session, cases, machine_model)
+
+
+def _flush_place(session: Session, run: int) -> None:
+    """Write an outcome; AttnbenchError if the run has one of that case, method and round."""
+    try:
+        session.flush()
+    except IntegrityError:
+        raise AttnbenchError(
+            f"run {run} has this outcome already: another attnbench measures it too"
+        ) from None
 
 
 def _require(session: Session, run: int) -> RunRow:

@@ -3,7 +3,7 @@
 from statistics import median
 
 from attnbench.analysis.fields import batch_text
-from attnbench.running.open_run import Finished
+from attnbench.running.finished import Finished
 from attnbench.specs.case import Case
 from attnbench.specs.shape import DIMS
 from attnbench.stats.median import median_interval

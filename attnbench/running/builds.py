@@ -11,8 +11,9 @@ from tempfile import TemporaryDirectory
 from attnbench.errors import AttnbenchError, UsageError
 from attnbench.provenance.environment import Environment, kept_variables, read_component
 from attnbench.provenance.machine import Machine
+from attnbench.running.finished import Finished
 from attnbench.running.interleaved import Side, interleaved
-from attnbench.running.open_run import Finished, OpenRun
+from attnbench.running.open_run import OpenRun
 from attnbench.running.process import Interpreter, WorkerProcess
 from attnbench.running.request import Note, PlanFor
 from attnbench.running.session import Command

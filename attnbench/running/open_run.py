@@ -1,29 +1,22 @@
 """A stored run while it is measured."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
+from types import TracebackType
 from typing import Literal, Self
 
 from attnbench.db.store import Store
+from attnbench.errors import AttnbenchError, DatabaseUnusable
 from attnbench.records import Outcome, RunStatus, Status
+from attnbench.running.finished import Finished
 from attnbench.running.messages import Job
 from attnbench.running.plan import Plan, by_workload
 from attnbench.running.settled import Settled
+from attnbench.running.spool import Spool, patiently
 from attnbench.running.workers import WorkerDied, Workers, WorkerTimedOut
 from attnbench.specs.case import Case
 from attnbench.timing.method import Method
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """One outcome, and where in the plan it belongs."""
-
-    case: Case
-    method: Method
-    round: int
-    position: int  # order within the plan
-    outcome: Outcome
 
 
 class OpenRun:
@@ -38,15 +31,25 @@ class OpenRun:
         self.store, self.run, self.plan, self.workers = store, run, plan, workers
         self.machine = workers.machine
         self.settled = Settled(store.done(run))
-        self._note = note
+        self._note, self._spool = note, Spool(store.file, store.run(run))
         self._ended = RunStatus.INTERRUPTED
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.workers.end()
-        self.store.finish_run(self.run, self._ended)
+        try:
+            self.store.finish_run(self.run, self._ended)
+        except DatabaseUnusable as failure:
+            if error is None:
+                raise
+            self._note(f"run {self.run} is still marked as running: {failure}")
 
     @cached_property
     def refused(self) -> dict[Case, str]:
@@ -96,7 +99,7 @@ class OpenRun:
         new = [case for case in dict.fromkeys(cases) if case not in known]
         if new:
             self.plan = replace(self.plan, cases=by_workload([*self.plan.cases, *new]))
-            self.store.replan(self.run, self.plan.as_facts())
+            patiently(lambda: self.store.replan(self.run, self.plan.as_facts()), self._note)
             refused = self.workers.refused(new)
             self.refused.update(refused)
             yield from self._refusals(refused)
@@ -140,11 +143,27 @@ class OpenRun:
         except (WorkerDied, WorkerTimedOut) as error:
             self._note(f"run {self.run} has no sentinels of its {moment}: {error}")
         else:
-            self.store.add_sentinels(self.run, moment, facts)
+            add = self.store.add_sentinels
+            patiently(lambda: add(self.run, moment, facts), self._note)
 
     def _stored(self, finished: Finished) -> Finished:
         case, method, round_ = finished.case, finished.method, finished.round
         outcome, position = finished.outcome, finished.position
-        self.store.add(self.run, case, method, round_, position, outcome)
+        add = self.store.add
+        try:
+            patiently(lambda: add(self.run, case, method, round_, position, outcome), self._note)
+        except DatabaseUnusable as error:
+            raise self._given_up(finished, error) from None
         self.settled.add((case.key, method.key, round_), outcome.status)
         return finished
+
+    def _given_up(self, finished: Finished, error: DatabaseUnusable) -> AttnbenchError:
+        """The error that ends the run, once the outcome is in a file."""
+        try:
+            kept = f"the last outcome is kept in {self._spool.write(finished)}"
+        except OSError as failure:
+            kept = f"the last outcome is lost ({failure})"
+        return AttnbenchError(
+            f"{error}\nGave up on the database; {kept}. --resume {self.run} stores it and "
+            "measures the rest"
+        )

@@ -7,9 +7,10 @@ from itertools import chain
 from attnbench.families.family import Family
 from attnbench.provenance.machine import Machine
 from attnbench.running.cases import DEFAULT_TIMER, asked_by_default, batches_of, cases_for
+from attnbench.running.finished import Finished
 from attnbench.running.interleaved import Side, interleaved
 from attnbench.running.measuring import Sampling
-from attnbench.running.open_run import Finished, OpenRun
+from attnbench.running.open_run import OpenRun
 from attnbench.running.plan import Limits, Plan
 from attnbench.running.process import WorkerProcess
 from attnbench.running.request import PlanFor

@@ -16,6 +16,7 @@ from attnbench.running.lock import device_lock
 from attnbench.running.open_run import OpenRun
 from attnbench.running.plan import Plan
 from attnbench.running.process import WorkerProcess
+from attnbench.running.spool import Spool
 from attnbench.running.workers import StartWorker, Worker, Workers
 
 
@@ -48,6 +49,8 @@ def session(
             run = start_run(store, command, plan, workers.worker())
         else:
             run = _resumed(store, command, workers.worker())
+            if kept := Spool(store.file, store.run(run)).restore(store):
+                note(f"run {run}: stored what was kept when the database failed ({kept} outcomes)")
             plan = Plan.from_facts(store.plan(run))
         with OpenRun(store, run, plan, workers, note) as opened:
             yield opened

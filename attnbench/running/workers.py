@@ -1,5 +1,6 @@
 """Workers on one device, one at a time; a fresh one takes the place of one that ended."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Protocol, Self
@@ -13,6 +14,10 @@ from attnbench.running.messages import Job
 from attnbench.running.plan import Limits
 from attnbench.specs.case import Case
 
+# Seconds to wait after each start that fails: an environment that is being changed, memory that
+# another process holds, last for some seconds.
+PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 0.0)
+
 
 class WorkerDied(AttnbenchError):
     """The worker is gone; says how, and its last words."""
@@ -20,6 +25,10 @@ class WorkerDied(AttnbenchError):
 
 class WorkerTimedOut(AttnbenchError):
     """The worker took too long and was ended; says in which phase."""
+
+
+class NoWorker(AttnbenchError):
+    """No worker could be started for a while, although one ran before."""
 
 
 class Worker(Protocol):
@@ -59,6 +68,7 @@ class Workers:
     def __init__(self, start: StartWorker, device: str) -> None:
         self._start, self._device = start, device
         self._worker: Worker | None = None
+        self._ran = False
 
     def __enter__(self) -> Self:
         return self
@@ -70,9 +80,27 @@ class Workers:
         """The one that lives, or a fresh one on the device that the first one chose."""
         if self._worker is None or not self._worker.healthy:
             self.end()
-            self._worker = self._start(self._device)
-            self._device = self._worker.machine.device
+            self._worker = self._started()
+            self._device, self._ran = self._worker.machine.device, True
         return self._worker
+
+    def _started(self) -> Worker:
+        """A fresh worker; where one ran before, failing starts are tried again.
+
+        No case is to blame for them: NoWorker, if none starts, ends the run.
+        """
+        if not self._ran:
+            return self._start(self._device)
+        for pause in PAUSES:
+            try:
+                return self._start(self._device)
+            except (WorkerDied, WorkerTimedOut) as error:
+                failure = error
+                time.sleep(pause)
+        raise NoWorker(
+            f"no worker starts ({len(PAUSES)} tries): {failure}. "
+            "`attnbench doctor` shows what this machine lacks"
+        )
 
     @cached_property
     def machine(self) -> Machine:

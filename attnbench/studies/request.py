@@ -12,7 +12,8 @@ from attnbench.errors import UsageError
 from attnbench.families import FAMILIES
 from attnbench.options.option import Named, NamedOption, stored, table
 from attnbench.provenance.machine import Machine
-from attnbench.running.open_run import Finished, OpenRun
+from attnbench.running.finished import Finished
+from attnbench.running.open_run import OpenRun
 from attnbench.running.plan import Plan, by_workload
 from attnbench.specs.case import Case, Value
 from attnbench.studies.analysis import CrossoverAnalysis

@@ -10,7 +10,8 @@ from attnbench.analysis.estimate import ASSUMED_NOISE, Cell, Noise
 from attnbench.analysis.pairing import cell_between
 from attnbench.analysis.series import series_of
 from attnbench.records import Measurement
-from attnbench.running.open_run import Finished, OpenRun
+from attnbench.running.finished import Finished
+from attnbench.running.open_run import OpenRun
 from attnbench.specs.case import Case, Value
 
 Curve = frozenset[tuple[str, Value | None]]  # the fields that are equal along it
