@@ -131,7 +131,7 @@ def times(factor: float) -> tuple[float, ...]:
             "unclear",
             17,
             "95 % interval -1.5 % to +7.71 % crosses the margin of 1 %; "
-            "17 rounds a side should settle it",
+            "17 rounds per side should settle it",
         ),
         (
             apart(STEADY, times(1.03)),
@@ -163,7 +163,7 @@ def times(factor: float) -> tuple[float, ...]:
             "unclear",
             None,
             "95 % interval +0.771 % to +1.23 % crosses the margin of 1 %; "
-            "more than 1000 rounds a side would be needed to settle it",
+            "more than 1000 rounds per side would be needed to settle it",
         ),
         (
             apart((100e-6,), times(1.1)),
@@ -171,7 +171,7 @@ def times(factor: float) -> tuple[float, ...]:
             "unclear",
             3,
             "a single round shows no spread, and too few similar cells have one to borrow; "
-            "3 rounds a side should settle it",
+            "3 rounds per side should settle it",
         ),
         (
             apart((100e-6,), (101e-6,)),

@@ -149,7 +149,7 @@ def test_without_across_the_one_field_that_differs_is_told_too(db: str) -> None:
     [
         (
             "blok",
-            "--across blok: no case has a field of that name; they have family, backend, batch",
+            "--across blok: no case has such a field; accepted are family, backend, batch",
         ),
         (
             "backend",
@@ -157,8 +157,8 @@ def test_without_across_the_one_field_that_differs_is_told_too(db: str) -> None:
             "which two, e.g. --across backend=sdpa:naive",
         ),
         ("dtype", "--across dtype: base has fp32 and head has fp32; name runs that differ in it"),
-        ("backend=sdpa", "--across backend=sdpa: its side has no '' but sdpa, naive, flex"),
-        ("backend=sdpa:cudnn", "its side has no 'cudnn' but sdpa, naive, flex"),
+        ("backend=sdpa", "--across backend=sdpa: its side does not have '' but sdpa, naive, flex"),
+        ("backend=sdpa:cudnn", "its side does not have 'cudnn' but sdpa, naive, flex"),
     ],
 )
 def test_a_field_that_leaves_no_one_choice_is_a_usage_error(

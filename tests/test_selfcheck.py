@@ -94,7 +94,7 @@ attn         over 200 us       4   0.40      0.14
 cache-write  over 200 us       1   0.20      0.17
 
 How often that comes to a false verdict, with the 95 % upper bound of the rate;
-and the smallest change that R rounds a side find four times in five.
+and the smallest change that R rounds per side find four times in five.
 
                                                 at most  R = 3  R = 5  R = 10
 family       duration      runs          false        %      %      %       %

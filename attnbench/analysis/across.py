@@ -1,4 +1,4 @@
-"""Cases that are equal in all fields but one."""
+"""Comparing cases across one field: equal in all others."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from attnbench.errors import UsageError
 from attnbench.specs.case import Case, Value, value_text
 
-UNSET = "unset"  # how the value of a field that a case leaves open is written
+UNSET = "unset"  # text for a field that a case leaves open
 
-# Knobs of a server that not every backend has: with another backend one may be missing.
+# Knobs of a server that not every backend has.
 SERVER_KNOBS = ("decode_kernel", "max_model_len", "mixed_windows")
 
 _SHOWN = 6  # values or fields in a message
@@ -16,10 +16,10 @@ _SHOWN = 6  # values or fields in a message
 
 @dataclass(frozen=True, slots=True)
 class Across:
-    """A field of cases, and which of its values is compared with which."""
+    """A field of cases, and the two values to compare."""
 
     field: str
-    base: Value | None  # None where a case leaves it open
+    base: Value | None  # None if a case leaves it open
     head: Value | None
 
     def __str__(self) -> str:
@@ -27,7 +27,7 @@ class Across:
 
 
 def same_server(base: Case, head: Case, field: str) -> bool:
-    """Whether the knobs of a server, but for the field, are equal where both cases have them."""
+    """Whether a server's knobs, except the field, are equal in all that both cases have."""
     names = (name for name in SERVER_KNOBS if name != field)
     pairs = ((base.knob(name), head.knob(name)) for name in names)
     return all(None in pair or pair[0] == pair[1] for pair in pairs)
@@ -39,9 +39,9 @@ def told(value: Value | None) -> str:
 
 
 def find_across(text: str, base: Sequence[Case], head: Sequence[Case]) -> Across:
-    """What "FIELD" or "FIELD=BASE:HEAD" means between these cases, a side's each at least one.
+    """The meaning of "FIELD" or "FIELD=BASE:HEAD" between these cases, at least one per side.
 
-    A field alone must leave one choice of two values. UsageError says what there is.
+    A field without values must have only one choice of two. UsageError lists the values.
     """
     field, equals, asked = text.partition("=")
     before, after = _values(field, base), _values(field, head)
@@ -49,7 +49,7 @@ def find_across(text: str, base: Sequence[Case], head: Sequence[Case]) -> Across
         fields = [item for case in (*base, *head) for item in case.fields().items()]
         known = dict.fromkeys(name for name, value in fields if value is not None)
         raise UsageError(
-            f"--across {field}: no case has a field of that name; they have {', '.join(known)}, "
+            f"--across {field}: no case has such a field; accepted are {', '.join(known)}, "
             "e.g. --across backend"
         )
     if equals:
@@ -78,7 +78,7 @@ def _chosen(text: str, name: str, values: Sequence[Value | None]) -> Value | Non
         if told(value).lower() == name.lower():
             return value
     raise UsageError(
-        f"--across {text}: its side has no '{name}' but {_listed(values)}; written is "
+        f"--across {text}: its side does not have '{name}' but {_listed(values)}; expected "
         "FIELD=BASE:HEAD, e.g. --across backend=sdpa:naive"
     )
 

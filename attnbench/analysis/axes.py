@@ -3,12 +3,12 @@
 from attnbench.specs.batch import format_size
 from attnbench.specs.case import Case, Value, value_text
 
-# Of a batch: a batch of unlike requests has the largest of each.
+# Of a batch; the largest value if requests differ.
 BATCH_AXES = ("batch_size", "q_len", "kv_len", "context")
 
 
 def axis_value(case: Case, name: str) -> Value | None:
-    """A number of the batch, a field of the case or its shape, or a knob; None where unset."""
+    """A number of the batch, a field of the case or its shape, or a knob; None if unset."""
     batch = case.batch
     if name == "batch_size":
         return len(batch)
@@ -22,7 +22,7 @@ def axis_value(case: Case, name: str) -> Value | None:
 
 
 def axis_text(case: Case, name: str) -> str:
-    """The value as the conclusions name it; what is left to the backend is auto."""
+    """The value as conclusions show it; auto if left to the backend."""
     value = axis_value(case, name)
     if name in BATCH_AXES and isinstance(value, int):
         return format_size(value)

@@ -1,4 +1,4 @@
-"""Compares two sides cell by cell: verdicts whose false alarms are held down over all of them."""
+"""Comparing two sides cell by cell, with the rate of false alarms controlled over all cells."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from attnbench.analysis.verdict import MARGIN, Comparison, judge
 from attnbench.errors import UsageError
 from attnbench.stats.multiplicity import benjamini_hochberg
 
-# Fewer cells say nothing about a whole GPU.
+# Fewer cells say nothing about the whole GPU.
 _MIN_SHIFT_CELLS = 10
 _SHIFT_SHARE = 0.7
 
@@ -17,17 +17,17 @@ _SHIFT_SHARE = 0.7
 def compare(
     cells: Sequence[Cell], noise: Callable[[Cell], Noise], margin: float = MARGIN
 ) -> list[Comparison]:
-    """The verdict on each cell, in order; changes within `margin`, a relative one, do not matter.
+    """The verdict on each cell, in order; relative changes within `margin` do not matter.
 
     No margin is narrower than the cell's noise floor. The time ratio's interval is Student's, from
     the rounds' log ratios where they are matched, else Welch's with the session variance of both
-    sides. faster and slower ask for an interval beyond the margin and hold the false discovery
-    rate over all cells at 5 %; same asks for equivalence at 5 % (two one-sided tests).
+    sides. faster and slower need an interval beyond the margin, with the false discovery rate
+    over all cells held at 5 %; same needs equivalence at 5 % (two one-sided tests).
     """
     if not 0 <= margin < math.inf:
         raise UsageError(
-            f"margin {margin} is no relative change of 0 or more: it is the change that does not "
-            "matter, e.g. 0.01 for 1 %"
+            f"margin {margin}: expected a relative change of 0 or more that does not matter, "
+            "e.g. 0.01 for 1 %"
         )
     noises = [noise(cell) for cell in cells]
     limits = [max(math.log1p(margin), each.floor) for each in noises]
@@ -42,7 +42,7 @@ def compare(
 
 
 def global_shift(comparisons: Sequence[Comparison], floor: float) -> float | None:
-    """The median time ratio if the cells have moved together, as clocks or a driver move them.
+    """The median time ratio if the cells have moved together, as with clocks or a driver.
 
     That is: 10 cells or more, the median's logarithm beyond `floor` (the noise floor, a
     logarithm), and more than 70 % of the cells on its side. Otherwise None.
@@ -65,7 +65,7 @@ def geometric_mean_ratio(comparisons: Sequence[Comparison]) -> float:
 def _tests(
     estimates: Sequence[Estimate], limits: Sequence[float]
 ) -> list[tuple[float, float] | None]:
-    """p and q of each estimate; None, and no test among many, where its spread is not known."""
+    """p and q of each estimate; None without a known spread, which is then not tested."""
     p_values = {
         index: estimate.p_beyond(limits[index])
         for index, estimate in enumerate(estimates)

@@ -1,7 +1,7 @@
-"""What one field does: pairs of series that differ in it alone, put together into one ratio.
+"""The effect of one field: pairs of series that differ only in it, combined into one ratio.
 
-The one way of computing for lines below tables and for studies; their pairs differ in what they go
-by: tables by what ran, studies by what was asked for, each side tuned where the study says so.
+Used for lines below tables and for studies, with different pairs: tables pair by what ran, studies
+by the request, with each side tuned if the study says so.
 """
 
 import math
@@ -22,9 +22,9 @@ from attnbench.families import family_of
 from attnbench.specs.case import WORKLOAD_FIELDS, Value
 from attnbench.stats import student
 
-# With fewer cases their own spread tells nothing, and that of the rounds has to do.
+# With fewer cases their own spread says nothing, and the rounds' is used.
 MIN_CASES = 3
-# Fields that are another's consequence: with another backend these need not be equal.
+# Fields that follow from another: with different backends these need not be equal.
 _FOLLOWS = {
     "backend": ("layout", "block_size", *SERVER_KNOBS),
     "query_dtype": ("kv_cache_dtype",),
@@ -33,7 +33,7 @@ _FOLLOWS = {
 
 @dataclass(frozen=True, slots=True)
 class Contrasted:
-    """Two that differ in a field alone, with the rounds of both."""
+    """A pair that differs in only one field, with the rounds of both."""
 
     base: Contender
     head: Contender
@@ -43,7 +43,7 @@ class Contrasted:
 
 @dataclass(frozen=True, slots=True)
 class Judged(Contrasted):
-    """The same with a verdict of its own."""
+    """The same with its verdict."""
 
     comparison: Comparison
 
@@ -52,22 +52,22 @@ class Judged(Contrasted):
 class Contrast:
     """Times of one value of a field over those of another; ratios above 1 are slower.
 
-    ratio is the geometric mean over the cases, low and high its 95 % interval: how far the mean of
-    such cases may be off. It comes from the spread of the cases, in which that of their rounds is
-    contained; of fewer than three cases from the rounds alone, and is None where those are single.
+    ratio is the geometric mean over the cases, low and high its 95 % interval for the mean of such
+    cases. It comes from the spread of the cases, which includes their rounds' spread; for fewer
+    than three cases from the rounds only, and is None if those are single.
     """
 
     num_cases: int
     ratio: float
     low: float | None
     high: float | None
-    least: float  # the ratios of single cases
+    least: float  # smallest and largest ratio of a case
     most: float
     verdict: Verdict
 
     @classmethod
     def of(cls, pairs: Sequence[Contrasted]) -> "Contrast":
-        """The mean of one pair or more."""
+        """The mean of one or more pairs."""
         estimates = [each.estimate for each in pairs]
         ratios = [estimate.log_ratio for estimate in estimates]
         mean, error = fmean(ratios), _error(estimates)
@@ -86,11 +86,11 @@ class Contrast:
 def contrasts(
     listed: Iterable[Series], field: str, preferred: Value | None = None
 ) -> dict[tuple[Value, Value], Contrast]:
-    """Every other value of `field` against one: `preferred`, else the first, or smallest number.
+    """Each value of `field` against a baseline: `preferred`, else the first or smallest number.
 
-    By both values. Series are paired where all else is equal: the case, the method, the model of
-    machine, what was reached of the cache and, for one workload, the regime. `field` is one of the
-    case, of the method, or of what ran.
+    Keys are both values. Series are paired if all else is equal: the case, the method, the machine
+    model, the cache state and, for one workload, the regime. `field` is one of the case, of the
+    method, or of the resolved settings.
     """
     groups: dict[Hashable, dict[Value, Series]] = {}
     for series in listed:
@@ -122,9 +122,9 @@ def contrast_asked(
     noise: Callable[[Cell], Noise],
     tune: Sequence[str] = (),
 ) -> list[Judged]:
-    """Every two cases that ask for these values, differ in nothing else, and share rounds.
+    """All pairs of cases with these values that differ in nothing else and share rounds.
 
-    Where none is equal in all else, fields that follow from this one may differ.
+    If no partner is equal in all else, fields that follow from this one may differ.
     """
     base, head = (
         tuned([each for each in listed if axis_text(each.case, field) == value], tune)
@@ -139,7 +139,7 @@ def contrast_asked(
 
 
 def facts(series: Series) -> dict[str, Value]:
-    """All that tells a series from others, by name; what ran goes before what was asked for."""
+    """All facts that distinguish series, by name; resolved settings override requested ones."""
     case = series.case
     ran = {n: v for n, v in series.resolved.items() if n in ("block_size", "layout")}
     fields = {name: value for name, value in case.fields().items() if value is not None}
@@ -154,7 +154,7 @@ def facts(series: Series) -> dict[str, Value]:
 
 
 def _contrasted(pairs: Iterable[tuple[Contender, Contender]]) -> list[Contrasted]:
-    """With the estimates of all pairs, whose spreads are moderated together."""
+    """The pairs with their estimates, whose spreads are moderated together."""
     listed = list(pairs)
     cells = [cell_between(f"{at}", b.times, h.times) for at, (b, h) in enumerate(listed)]
     estimates = estimate_all(cells, [ASSUMED_NOISE] * len(cells))
@@ -167,7 +167,7 @@ def _contrasted(pairs: Iterable[tuple[Contender, Contender]]) -> list[Contrasted
 def _partners(
     base: Sequence[Contender], head: Sequence[Contender], field: str
 ) -> list[tuple[Contender, Contender]]:
-    """In the order of the base; those equal in all else find each other first."""
+    """Pairs in the order of the base; those equal in all else are matched first."""
     found: dict[int, Contender] = {}
     left = list(head)
     for names in ((field,), (field, *_FOLLOWS.get(field, ()))):
@@ -191,7 +191,7 @@ def _rest(contender: Contender, names: Sequence[str]) -> Hashable:
 
 
 def _regime(series: Series, names: Collection[str]) -> str:
-    """What must be equal beside all fields but `names`; other work may call for another regime."""
+    """The regime, unless fields of the workload may differ: other work may need another one."""
     return series.regime if WORKLOAD_FIELDS.isdisjoint(names) else ""
 
 
@@ -202,7 +202,7 @@ def _first(values: Iterable[Value]) -> Value:
 
 
 def _error(estimates: Sequence[Estimate]) -> tuple[float, float] | None:
-    """The standard error of the mean log ratio with its degrees of freedom, if anything tells."""
+    """The standard error of the mean log ratio with its degrees of freedom, if known."""
     count = len(estimates)
     if count >= MIN_CASES:
         spread = stdev(estimate.log_ratio for estimate in estimates)
@@ -214,7 +214,7 @@ def _error(estimates: Sequence[Estimate]) -> tuple[float, float] | None:
 
 
 def _verdict(mean: float, error: tuple[float, float] | None) -> Verdict:
-    """As of a single cell: beyond the margin at 5 %, or within it at 5 % on either side."""
+    """As for a single cell: beyond the margin at 5 %, or within it at 5 % on either side."""
     if error is None:
         return "unclear"
     size, df = error

@@ -1,4 +1,4 @@
-"""At which length one path overtakes another: where to measure next, and what was found.
+"""The length at which one path overtakes another: where to measure next, and the result.
 
 A point is a length at which both paths were timed. The search needs few of them: a coarse ladder
 over the whole grid, which also shows wins that alternate; bisection between the last win of decode
@@ -25,12 +25,12 @@ _LADDER_RATIO = 4.0  # between the points that are always measured
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Both paths at one length."""
+    """The comparison of both paths at one length."""
 
     x: int
     log_ratio: float  # ln(decode / prefill), mean over the rounds: below 0 decode is faster
     rounds: int
-    standing: Standing  # who wins outside noise; by the sign alone where no noise is known
+    standing: Standing  # who wins outside noise; by the sign if noise is unknown
     sure: bool  # whether noise is known
 
 
@@ -39,16 +39,16 @@ class Crossover:
     """The smallest length beyond which decode never wins outside noise.
 
     low is the last length at which decode wins outside noise, high the first one from which
-    prefill does; None where there is none. single has both; beyond lacks high, below low, unclear
+    prefill does; None if there is none. single has both; beyond lacks high, below low, unclear
     both; alternating has a win of decode above one of prefill, and then no single crossover.
     """
 
     kind: Kind
-    estimate: float | None  # where the ratio is 1, between two points on log axes
+    estimate: float | None  # the length of ratio 1, between two points on log axes
     low: int | None
     high: int | None
     points: tuple[Point, ...]
-    limit: int | None = None  # the least length that could not be measured, above all that could
+    limit: int | None = None  # the smallest length that failed, above all that were measured
 
     @property
     def sure(self) -> bool:
@@ -62,7 +62,7 @@ def points_of(
 ) -> dict[K, list[Point]]:
     """The points of all curves from the decode and prefill times of each length.
 
-    They are judged together, so that the spread of many tells that of those with a single round.
+    They are judged together: those with a single round borrow the spread of the others.
     """
     places = [(curve, x) for curve, by_x in curves.items() for x in sorted(by_x)]
     cells = [
@@ -81,7 +81,7 @@ def points_of(
 
 
 def find_crossover(points: Sequence[Point], failed: Collection[int] = ()) -> Crossover:
-    """What points of one curve say; `failed` are lengths that could not be measured."""
+    """The crossover of one curve's points; `failed` are lengths that could not be measured."""
     listed = sorted(points, key=lambda point: point.x)
     limit = _limit([point.x for point in listed], failed)
     judged = [point for point in listed if point.sure] or listed
@@ -109,9 +109,9 @@ def next_points(
     rounds: int,
     resolution: float,
 ) -> dict[int, int]:
-    """How many rounds to have of which lengths of the rising grid next; empty when all is known.
+    """Lengths of the rising grid to measure next, with their number of rounds; empty when done.
 
-    Everything from a length that failed on counts as failing where nothing above it succeeded.
+    All lengths from a failed one on count as failing if none above it succeeded.
     """
     known = {point.x: point for point in points}
     limit = _limit(list(known), failed)
@@ -135,7 +135,7 @@ def next_points(
 def _to_replicate(
     known: Mapping[int, Point], last_win: int | None, above: int | None, rounds: int
 ) -> dict[int, int]:
-    """Both ends, and wins of prefill below a win of decode: they decide what is said."""
+    """Both ends, and wins of prefill below a win of decode: the result depends on them."""
     odd = [x for x in known if last_win is not None and x < last_win and known[x].log_ratio >= 0]
     deciding = [x for x in (last_win, above, *odd) if x in known]
     return {x: rounds for x in deciding if x is not None and known[x].rounds < rounds}
@@ -144,7 +144,7 @@ def _to_replicate(
 def _outwards(
     usable: Sequence[int], known: Mapping[int, Point], last_win: int | None, rounds: int
 ) -> dict[int, int]:
-    """The next length on a side where no end is outside noise yet, in steps that double."""
+    """The next length on a side without an end outside noise, in steps that double."""
     wanted = {}
     for side, step in (("decode", -1), ("prefill", 1)):
         inside = [
@@ -171,7 +171,7 @@ def _limit(known: Collection[int], failed: Collection[int]) -> int | None:
 
 
 def _ladder(usable: Sequence[int]) -> list[int]:
-    """The first, the last, and lengths a factor of 4 apart or less between them."""
+    """The first, the last, and lengths at most a factor of 4 apart between them."""
     if len(usable) < 2:
         return list(usable)
     first, last = usable[0], usable[-1]
@@ -181,14 +181,14 @@ def _ladder(usable: Sequence[int]) -> list[int]:
 
 
 def _nearest(values: Sequence[int], target: float) -> int:
-    """The value at the least ratio to the target."""
+    """The value with the smallest ratio to the target."""
     return min(values, key=lambda x: abs(math.log(x / target)))
 
 
 def _estimate(points: Sequence[Point], low: int | None, high: int | None) -> float | None:
-    """Where the line through the points around the last change of sign is 0, within the ends.
+    """The zero of the line through the points around the last change of sign, within the ends.
 
-    Points of one length only, and flat ones, give the middle of the ends.
+    Points of a single length, and flat ones, give the middle of the ends.
     """
     if low is None or high is None:
         return None

@@ -1,4 +1,4 @@
-"""How far apart two sides of a cell are, and how well that is known.
+"""The difference of a cell's two sides, and its uncertainty.
 
 Everything is in natural logarithms of times, where a ratio is a difference and a spread of 0.01
 is one of 1 %.
@@ -20,22 +20,22 @@ from attnbench.stats.moderation import VariancePrior, fit_prior
 Stratum = Literal["under 20 us", "20 to 200 us", "over 200 us"]
 
 # Rounds that agree to the last digit show a coarse timer, not certainty. Half of the smallest
-# spread of round medians seen on a GPU, some 0.1 %, stands in for what the timer hides.
+# spread of round medians seen on a GPU, some 0.1 %, is taken as the spread that the timer hides.
 MIN_ROUND_SD = 0.0005
 # A sample variance of 0 has no logarithm. The prior is fitted to variances far smaller than the
 # above, because to cut their lower tail would make the cells look more alike than they are.
 _MIN_FITTED_VARIANCE = 1e-4 * MIN_ROUND_SD**2
-# So many cells make a prior for the variance of the others.
+# Number of cells that make a prior for the variance of the others.
 _MIN_CELLS = 10
 _NO_PRIOR = VariancePrior(variance=0.0, df=0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """What comparing a GPU with itself has shown for cells of a kind, as spreads of logarithms."""
+    """Noise of cells of one kind, from comparing a GPU with itself, as spreads of logarithms."""
 
-    session_sd: float  # standard deviation of what one session does to all of its rounds
-    measured: bool  # False: session_sd is assumed, not from selfcheck
+    session_sd: float  # standard deviation of a session's effect on all its rounds
+    measured: bool  # whether session_sd is from selfcheck, not assumed
     floor: float  # the change that equal code shows; 0 if never measured
 
 
@@ -64,17 +64,17 @@ class Cell:
 
     @property
     def stratum(self) -> Stratum:
-        """The kind of duration that it is moderated with: the geometric mean of both sides."""
+        """The duration stratum of both sides' geometric mean, within which it is moderated."""
         return duration_stratum(math.sqrt(median(self.base)) * math.sqrt(median(self.head)))
 
     @property
     def matched(self) -> bool:
-        """Whether rounds can be compared one by one: not if a side has lost one."""
+        """Whether rounds can be compared one by one: not if a side lacks one."""
         return self.paired and len(self.base) == len(self.head)
 
 
 def duration_stratum(seconds: float) -> Stratum:
-    """The kind of duration, within which cells have similar noise."""
+    """The stratum of a duration; within one, cells have similar noise."""
     if seconds < 20e-6:
         return "under 20 us"
     return "20 to 200 us" if seconds <= 200e-6 else "over 200 us"
@@ -82,11 +82,11 @@ def duration_stratum(seconds: float) -> Stratum:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The variance of a round's logarithm, and how many rounds it averages out over."""
+    """The variance of a round's logarithm, and the number of rounds averaged."""
 
-    variance: float  # infinite where nothing tells it
+    variance: float  # infinite if unknown
     rounds: int
-    prior_df: float  # degrees of freedom that come from other cells
+    prior_df: float  # degrees of freedom from other cells
 
     @property
     def df(self) -> float:
@@ -101,20 +101,20 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """ln(head / base), with the spreads that blur it."""
+    """ln(head / base), with the spreads that make it uncertain."""
 
     log_ratio: float
-    spreads: tuple[Spread, ...]  # one of the rounds' log ratios if matched, else one a side
-    session_variance: float  # of log_ratio; more rounds do not lessen it
+    spreads: tuple[Spread, ...]  # one of the rounds' log ratios if matched, else one per side
+    session_variance: float  # of log_ratio; more rounds do not reduce it
 
     @property
     def known(self) -> bool:
-        """Whether the spreads are: an error can be given only then."""
+        """Whether the spreads are known: only then is there an error."""
         return all(spread.df > 0 for spread in self.spreads)
 
     @property
     def rounds_variance(self) -> float:
-        """The part of the variance that more rounds lessen."""
+        """The part of the variance that more rounds reduce."""
         return sum(spread.of_mean for spread in self.spreads)
 
     @property
@@ -140,24 +140,24 @@ class Estimate:
         return min(1.0, 2 * student.sf(excess / self.standard_error, self.df))
 
     def with_rounds(self, rounds: int) -> "Estimate":
-        """What the same spreads would give with at least so many rounds a side."""
+        """The estimate with the same spreads and at least this many rounds per side."""
         spreads = (replace(s, rounds=max(s.rounds, rounds)) for s in self.spreads)
         return replace(self, spreads=tuple(spreads))
 
     def at_rounds(self, rounds: int) -> "Estimate":
-        """What the same spreads would give with exactly so many rounds a side."""
+        """The estimate with the same spreads and exactly this many rounds per side."""
         return replace(self, spreads=tuple(replace(s, rounds=rounds) for s in self.spreads))
 
     def with_endless_rounds(self) -> "Estimate":
-        """What no number of rounds can improve on."""
+        """The limit of the estimate for many rounds."""
         return replace(self, spreads=())
 
 
 def estimate_all(cells: Sequence[Cell], noises: Sequence[Noise]) -> list[Estimate]:
     """Each cell's estimate, in order.
 
-    A variance is moderated by those of the cells of its stratum whose rounds are matched alike, if
-    10 or more of them have one; a side with a single round then takes theirs.
+    A variance is moderated by the cells of its stratum whose rounds are matched alike, if at least
+    10 of them have one; a side with a single round then takes theirs.
     """
     groups: dict[tuple[Stratum, bool], list[Cell]] = defaultdict(list)
     for cell in cells:
@@ -179,7 +179,7 @@ def _prior(cells: Sequence[Cell]) -> VariancePrior:
 
 
 def _estimate(cell: Cell, prior: VariancePrior, noise: Noise) -> Estimate:
-    # A ratio holds what the timer hides of two times.
+    # A ratio has the hidden spread of two times.
     least = MIN_ROUND_SD**2 * (2 if cell.matched else 1)
     return Estimate(
         log_ratio=float(np.mean(np.log(cell.head)) - np.mean(np.log(cell.base))),
@@ -190,7 +190,7 @@ def _estimate(cell: Cell, prior: VariancePrior, noise: Noise) -> Estimate:
 
 
 def _series(cell: Cell) -> tuple[NDArray[np.float64], ...]:
-    """The logarithms whose spread matters: of the rounds' ratios if matched, else of each side."""
+    """The logarithms whose spread counts: of the rounds' ratios if matched, else of each side."""
     base, head = np.log(cell.base), np.log(cell.head)
     return (head - base,) if cell.matched else (base, head)
 
@@ -204,5 +204,5 @@ def _spread(logs: NDArray[np.float64], least: float, prior: VariancePrior) -> Sp
 
 
 def _variance(logs: NDArray[np.float64]) -> float:
-    """The sample variance; 0 of a single round."""
+    """The sample variance; 0 for a single round."""
     return float(np.var(logs, ddof=1)) if len(logs) > 1 else 0.0

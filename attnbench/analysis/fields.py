@@ -1,4 +1,4 @@
-"""What tells the rows of a table apart, and what they share."""
+"""The fields that distinguish the rows of a table, and those they share."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,22 +10,22 @@ from attnbench.specs.batch import Batch
 from attnbench.specs.case import Case, Value
 from attnbench.timing.method import Method
 
-MOST_LENGTHS = 6  # different requests that a table names one by one
-_ELSEWHERE = ("family", "batch")  # have a place of their own in every table
+MOST_LENGTHS = 6  # different requests that are listed in full
+_ELSEWHERE = ("family", "batch")  # have their own place in every table
 
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Which fields of some cases differ, and the values of those that do not."""
+    """The fields in which cases differ, and the values of the others."""
 
     varying: tuple[str, ...]
-    constant: Mapping[str, Value]  # without the version of the scope, and those at their default
+    constant: Mapping[str, Value]  # without the scope's version and fields at their default
 
     @classmethod
     def of(cls, cases: Sequence[Case]) -> "Fields":
-        """A field varies if cases ask for two values, or some cases of one backend for none.
+        """A field varies if cases have two values, or only some cases of one backend have it.
 
-        A field that one backend has and another has not is no difference.
+        A field that another backend lacks is not a difference.
         """
         asked = [requested(case) for case in cases]
         names = dict.fromkeys(name for fields in asked for name in fields)
@@ -39,19 +39,19 @@ class Fields:
         return cls(varying, constant)
 
     def describe(self, case: Case) -> str:
-        """One case among the others, e.g. "sdpa q512, threshold 4"."""
+        """A short name of one case, e.g. "sdpa q512, threshold 4"."""
         asked = requested(case)
         others = [f"{n} {asked[n]}" for n in self.varying if n in asked and n != "backend"]
         return ", ".join([f"{case.backend} {batch_text(case)}", *others])
 
 
 def batch_text(case: Case) -> str:
-    """The batch as people name it: of a cache write only the number of tokens counts."""
+    """The batch as text: for a cache write only the number of tokens."""
     return f"{case.batch.num_tokens} tokens" if family_of(case).counts_tokens else spec(case.batch)
 
 
 def spec(batch: Batch) -> str:
-    """The canonical spec, or of many different requests their number and the longest."""
+    """The canonical spec; for many different requests their number and the longest."""
     if len(batch.groups()) <= MOST_LENGTHS:
         return str(batch)
     longest = max(batch, key=lambda request: (request.kv_len, request.q_len))
@@ -59,17 +59,17 @@ def spec(batch: Batch) -> str:
 
 
 def requested(case: Case) -> dict[str, Value]:
-    """The fields of a case by flat name, the batch, the family and those left open apart."""
+    """The fields of a case by flat name, without batch, family and those left open."""
     fields = {name: value for name, value in case.fields().items() if value is not None}
     named = family_of(case).named(case, fields)
     return {name: value for name, value in named.items() if name not in _ELSEWHERE}
 
 
 def unasked(listed: Sequence[Series]) -> dict[str, dict[str, list[Value]]]:
-    """By backend and name, all values that ran without having been asked for."""
+    """By backend and name, all resolved values that were not asked for."""
     found: dict[str, dict[str, list[Value]]] = defaultdict(lambda: defaultdict(list))
     for series in listed:
-        # A cache at auto is of the case's dtype, which is no choice of the backend.
+        # A cache at auto has the case's dtype, which is not the backend's choice.
         asked = {"kv_cache_dtype", *series.case.canonical()}
         for name, value in series.resolved.items():
             values = found[series.case.backend][name]
@@ -79,7 +79,7 @@ def unasked(listed: Sequence[Series]) -> dict[str, dict[str, list[Value]]]:
 
 
 def method_text(method: Mapping[str, Value]) -> str:
-    """The timer and the cache state asked for, and what else is not as by default."""
+    """The timer and the cache state asked for, and all else that is not at its default."""
     usual = Method.from_facts({name: method[name] for name in ("timer", "cache")}).as_facts()
     others = [f"{name} {value}" for name, value in method.items() if usual.get(name) != value]
     return ", ".join([f"timer {method['timer']}", f"cache {method['cache']}", *others])

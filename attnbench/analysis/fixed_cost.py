@@ -1,8 +1,8 @@
-"""What a call costs whatever its size, and what each token adds: time = fixed + slope * tokens.
+"""A call's fixed cost and the cost of each token: time = fixed + slope * tokens.
 
-Deviations count relative to the time, since 3 us and 300 us are known to the same percent, and
-large ones less (Huber's weights, iterated): no real kernel is a straight line from one token to
-65536, and the bend should not decide where the line is.
+Deviations are relative to the time, since 3 us and 300 us are known to the same percent, and large
+ones weigh less (Huber's weights, iterated): no real kernel is a straight line from one token to
+65536, and the bend should not move the line.
 """
 
 from collections.abc import Sequence
@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 
 from attnbench.stats import student
 
-MIN_SIZES = 4  # different sizes that a line and its error need
-# Huber's constant: 95 % efficient for normal errors; and a normal's standard deviation over its
-# median absolute one.
+MIN_SIZES = 4  # different sizes needed for a line and its error
+# Huber's constant, 95 % efficient for normal errors; a normal's standard deviation over its median
+# absolute deviation.
 _HUBER, _MAD = 1.345, 1.4826
 _STEPS = 50
-_LEAST_SCALE = 1e-9  # of residuals, so that an exact line can be fitted
+_LEAST_SCALE = 1e-9  # of residuals; allows fitting an exact line
 
 
 @dataclass(frozen=True, slots=True)
 class FixedCost:
-    """Seconds, and seconds a token, each with half its 95 % interval.
+    """Seconds and seconds per token, each with half its 95 % interval.
 
-    `worst` is the largest part of a time by which the line misses it: how little it is a line.
+    `worst` is the largest relative deviation of a time from the line.
     """
 
     fixed: float
@@ -42,7 +42,7 @@ def fixed_cost(sizes: Sequence[int], times: Sequence[float]) -> FixedCost | None
     measured = np.asarray(times, dtype=float)
     design = np.column_stack([np.ones(len(sizes)), np.asarray(sizes, dtype=float)])
     relative = design / measured[:, None]
-    # Of like size, so that the normal equations are well conditioned.
+    # Of similar size, for well-conditioned normal equations.
     unit = np.linalg.norm(relative, axis=0)
     line, weights = _robust(relative / unit)
     residuals = 1 - relative / unit @ line
@@ -61,7 +61,7 @@ def fixed_cost(sizes: Sequence[int], times: Sequence[float]) -> FixedCost | None
 
 
 def _robust(design: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The coefficients whose combination of columns is nearest to 1, and the rows' weights."""
+    """The coefficients that fit the columns to 1 best, and the rows' weights."""
     weights: NDArray[np.float64] = np.ones(len(design))
     line: NDArray[np.float64] = np.zeros(2)
     for _ in range(_STEPS):

@@ -1,4 +1,4 @@
-"""What in a sweep's results should make a reader doubt them."""
+"""Reasons to doubt the results of a sweep."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -10,14 +10,14 @@ from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import Batch
 
-_LEAST_FALL = 0.95  # a time may fall by so much while work doubles: tiles, waves, noise
-_MOST_JUMP = 2.0  # of the part of the roofline between neighbours
-_FLOOR = 10e-6  # seconds, below which launches and not work make the time
+_LEAST_FALL = 0.95  # a time may fall this far while work doubles: tiles, waves, noise
+_MOST_JUMP = 2.0  # of the roofline fraction between neighbours
+_FLOOR = 10e-6  # seconds; below it launches dominate the time
 _WIDE = 0.05  # half the range of the rounds, relative
 
 
 def lint(listed: Sequence[Series], machine: Machine) -> dict[str, list[str]]:
-    """By kind of doubt the cases it concerns, as text; empty where there is none."""
+    """By kind of doubt the affected cases, as text; empty if there is none."""
     found: dict[str, list[str]] = defaultdict(list)
     timed = [each for each in listed if each.time is not None]
     fields = Fields.of([each.case for each in timed])
@@ -40,7 +40,7 @@ def _own_doubts(series: Series, machine: Machine) -> Iterator[str]:
 def _doubts_about_neighbours(
     timed: Sequence[Series], machine: Machine
 ) -> Iterator[tuple[str, Series, Series]]:
-    """Cases that are equal but for the batch, each with the next larger one."""
+    """Doubts about cases that differ only in the batch, each with the next larger one."""
     groups: dict[object, list[Series]] = defaultdict(list)
     for series in timed:
         decodes = _threshold(series) >= series.case.batch.max_q_len
@@ -52,7 +52,7 @@ def _doubts_about_neighbours(
 
 
 def _ordered(group: Sequence[Series]) -> Iterator[tuple[Series, Series]]:
-    """Each with its nearest that has at least as much of everything."""
+    """Each series with the nearest one that has at least as much of everything."""
     ordered = sorted(group, key=_work)
     for at, one in enumerate(ordered):
         larger = (o for o in ordered[at + 1 :] if _contains(o.case.batch, one.case.batch))
@@ -78,7 +78,7 @@ def _threshold(series: Series) -> int:
 
 
 def _work(series: Series) -> float:
-    """Useful FLOP, or bytes where there are none."""
+    """Useful FLOP, or bytes if there are none."""
     return series.timed[0].outcome.flops or series.timed[0].outcome.bytes
 
 

@@ -1,4 +1,4 @@
-"""How far equal code measures apart, and how often that would be taken for a change."""
+"""The measured difference of equal code, and how often it would count as a change."""
 
 import math
 from collections import Counter, defaultdict
@@ -13,10 +13,10 @@ from attnbench.analysis.estimate import Cell, Noise, Stratum, estimate_all
 from attnbench.analysis.verdict import MARGIN, detectable
 from attnbench.stats.binomial import upper_bound
 
-Group = tuple[str, Stratum]  # a family and a kind of duration
+Group = tuple[str, Stratum]  # a family and a duration stratum
 Rounds = Sequence[float]  # the median of each round of a run, seconds
 
-# How many rounds the smallest change that would be found is told for.
+# Numbers of rounds for which the smallest detectable change is given.
 PLANNED_ROUNDS = (3, 5, 10)
 _FLOOR_QUANTILE = 0.95
 _MIN_PERCENTILE_CELLS = 20  # with fewer that percentile is the largest
@@ -24,26 +24,26 @@ _MIN_PERCENTILE_CELLS = 20  # with fewer that percentile is the largest
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """One case measured again and again with nothing changed."""
+    """One case measured repeatedly with nothing changed."""
 
     family: str
     pair: Cell  # two interleaved runs
-    sessions: Sequence[Rounds]  # runs apart from each other, oldest first
+    sessions: Sequence[Rounds]  # separate runs, oldest first
 
     @property
     def group(self) -> Group:
-        """What it shares its noise with."""
+        """The group that shares its noise."""
         return self.family, self.pair.stratum
 
     def apart(self, first: int, second: int) -> Cell:
-        """Two of the sessions as the sides of a comparison."""
+        """A comparison of two of the sessions."""
         sides = tuple(self.sessions[first]), tuple(self.sessions[second])
         return Cell(self.pair.key, *sides, paired=False)
 
 
 @dataclass(frozen=True, slots=True)
 class FalseVerdicts:
-    """Comparisons of equal code, and those of them that came to faster or slower."""
+    """The number of comparisons of equal code, and of those with verdict faster or slower."""
 
     count: int
     comparisons: int
@@ -56,23 +56,23 @@ class FalseVerdicts:
 
 @dataclass(frozen=True, slots=True)
 class GroupNoise:
-    """What was found of one family and kind of duration."""
+    """The noise of one family and duration stratum."""
 
     family: str
     stratum: Stratum
     num_cells: int
     floor: float  # |ln ratio| that 95 % of interleaved pairs stay within
-    session_sd: float | None  # of what a session does to a ln time; None for fewer than two
+    session_sd: float | None  # of a session's effect on ln times; None for fewer than two
     interleaved: FalseVerdicts
     separate: FalseVerdicts
     # The smallest relative change that PLANNED_ROUNDS would find in the median cell, four times
-    # in five; None where nothing tells.
+    # in five; None if unknown.
     found_interleaved: Sequence[float | None]
     found_separate: Sequence[float | None]
 
     @property
     def floor_is_largest(self) -> bool:
-        """Whether the cells are too few for a percentile, so that the floor is their largest."""
+        """Whether there are too few cells for a percentile, so the floor is the largest."""
         return self.num_cells < _MIN_PERCENTILE_CELLS
 
 
@@ -83,12 +83,12 @@ def noise_floor(pairs: Sequence[Cell]) -> float:
 
 
 def session_sd(cases: Sequence[Sequence[Rounds]]) -> float | None:
-    """The standard deviation of what a session does to the ln times of all of its rounds.
+    """The standard deviation of a session's effect on the ln times of all its rounds.
 
-    cases holds for each case its sessions. That is the variance of the sessions' means less what
-    the rounds' own variance explains of it, the mean over the cases, and never below 0. A session
-    of one round shows no variance of its own, so that then nothing is taken off. None for no case
-    and for fewer than two sessions.
+    `cases` holds each case's sessions. It is the variance of the sessions' means minus the part
+    explained by the rounds' own variance, averaged over the cases and never below 0. A session of
+    one round has no variance of its own, so nothing is subtracted. None without cases, or with
+    fewer than two sessions.
     """
     if not cases or min(map(len, cases)) < 2:
         return None
@@ -106,11 +106,11 @@ def find_noise(
 ) -> list[GroupNoise]:
     """The noise of each group, from cases that all have the same number of sessions.
 
-    No comparison is judged by noise that it has a part in itself. The interleaved pair is judged
-    by what was known `earlier`. Sessions are compared first with second, third with fourth and so
-    on, since one that counted twice would make the bound too narrow; each two are judged by the
-    interleaved pair's floor and the variance of the other sessions, or, of fewer than two others,
-    the earlier one.
+    No comparison is judged by noise that it contributed to. The interleaved pair is judged by the
+    `earlier` noise. Sessions are compared first with second, third with fourth and so on, since
+    counting one twice would make the bound too narrow; each pair is judged by the interleaved
+    pair's floor and the variance of the other sessions, or the earlier one if there are fewer than
+    two others.
     """
     groups: dict[Group, list[Repeated]] = defaultdict(list)
     for case in cases:
@@ -160,7 +160,7 @@ def _false_between_sessions(
 
 
 def _noise_without(first: int, cases: Sequence[Repeated], otherwise: Noise) -> Noise:
-    """With the variance of all sessions but that one and the next, if they tell it."""
+    """The noise with the variance of all sessions but that one and the next, if known."""
     sd = session_sd([[*case.sessions[:first], *case.sessions[first + 2 :]] for case in cases])
     return otherwise if sd is None else replace(otherwise, session_sd=sd, measured=True)
 
@@ -168,7 +168,7 @@ def _noise_without(first: int, cases: Sequence[Repeated], otherwise: Noise) -> N
 def _false_verdicts(
     cases: Sequence[Repeated], cells: Sequence[Cell], noises: Mapping[Group, Noise], margin: float
 ) -> Counter[Group]:
-    """How many of the cases' cells come to faster or slower, by group."""
+    """The number of cells with verdict faster or slower, by group."""
     groups = {case.pair.key: case.group for case in cases}
     comparisons = compare(cells, lambda cell: noises[groups[cell.key]], margin)
     return Counter(groups[c.key] for c in comparisons if c.verdict in ("faster", "slower"))
@@ -177,7 +177,7 @@ def _false_verdicts(
 def _detectable(
     cases: Sequence[Repeated], cells: Sequence[Cell], noises: Mapping[Group, Noise], margin: float
 ) -> defaultdict[Group, list[list[float]]]:
-    """By group, for each cell with a known spread what PLANNED_ROUNDS would find in it."""
+    """By group, the changes PLANNED_ROUNDS would find in each cell with a known spread."""
     groups = {case.pair.key: case.group for case in cases}
     of_cells = [noises[groups[cell.key]] for cell in cells]
     found: defaultdict[Group, list[list[float]]] = defaultdict(list)

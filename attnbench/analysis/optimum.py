@@ -1,4 +1,4 @@
-"""The best value of a knob for each workload, what auto loses against it, and a simple rule."""
+"""The best value of a knob for each workload, auto's loss against it, and a simple rule."""
 
 import math
 from collections import defaultdict
@@ -23,12 +23,12 @@ from attnbench.specs.case import Case
 
 @dataclass(frozen=True, slots=True)
 class Optimum:
-    """One workload of one backend, which has times for two settings of the knob or more."""
+    """One workload of one backend, with times for at least two settings of the knob."""
 
     knob: str
     ranking: Ranking
     settings: Mapping[Setting, Times]
-    regret: Comparison | None  # auto's time over the cross-fitted best's; None where not known
+    regret: Comparison | None  # auto's time over the cross-fitted best's; None if unknown
 
     @property
     def case(self) -> Case:
@@ -37,7 +37,7 @@ class Optimum:
 
     @property
     def standings(self) -> dict[Setting, Standing]:
-        """Where each setting stands, the best first."""
+        """The standing of each setting, the best first."""
         return {
             setting_of(each.contender.series.case, (self.knob,)): each
             for each in self.ranking.standings
@@ -45,7 +45,7 @@ class Optimum:
 
     @property
     def best(self) -> Setting:
-        """The setting of least time."""
+        """The setting with the least time."""
         return next(iter(self.standings))
 
     def at(self, *places: Place) -> list[Setting]:
@@ -63,7 +63,7 @@ class Rule:
 
 
 def optima(listed: Sequence[Series], knob: str, noise: NoiseOf) -> list[Optimum]:
-    """The optimum of each case that has times for two settings of the knob or more."""
+    """The optimum of each case with times for at least two settings of the knob."""
     groups = [group for group in by_setting(listed, (knob,)) if len(group) > 1]
     settings = [{s: series.times for s, series in group.items()} for group in groups]
     rankings = rank_groups([[*map(Contender.of, group.values())] for group in groups], noise)
@@ -78,7 +78,7 @@ def optima(listed: Sequence[Series], knob: str, noise: NoiseOf) -> list[Optimum]
 def propose(found: Sequence[Optimum], axis: Callable[[Case], Hashable]) -> Rule | None:
     """For each value of an axis the setting with the least mean ln time; None without auto.
 
-    Each round is judged by what the others would have chosen; None too where none has others.
+    Each round judges the setting that the other rounds would have chosen; None if there are none.
     """
     usable = [each for each in found if len(each.settings.get(AUTO, ())) > 1]
     if not usable:
@@ -92,7 +92,7 @@ def propose(found: Sequence[Optimum], axis: Callable[[Case], Hashable]) -> Rule 
 
 
 def _ratios(members: Sequence[Optimum]) -> list[float]:
-    """For each workload the time of what the other rounds chose for the group over auto's."""
+    """For each workload the time of the setting that other rounds chose, over auto's."""
     found = []
     for each in members:
         logs = []
@@ -105,7 +105,7 @@ def _ratios(members: Sequence[Optimum]) -> list[float]:
 
 
 def _common_best(members: Sequence[Optimum], without: Round | None) -> Setting:
-    """The setting, of those that all workloads have, with the least mean ln time."""
+    """The setting with the least mean ln time, among those of all workloads."""
     shared = [s for s in members[0].settings if all(s in each.settings for each in members)]
 
     def mean(setting: Setting) -> float:

@@ -1,6 +1,6 @@
-"""Which series of two sides may be compared, and which of their rounds belong together.
+"""Pairing the series of two sides, and their rounds.
 
-Never is one compared with another kind of time.
+Times of different kinds are never compared.
 """
 
 from collections import defaultdict
@@ -11,7 +11,7 @@ from attnbench.analysis.across import SERVER_KNOBS, Across, same_server, told
 from attnbench.analysis.estimate import Cell
 from attnbench.analysis.series import Series, Times
 
-# Another family or batch is another question, not a difference to be told of one.
+# Another family or batch is a different question, not a difference to report.
 _NO_NEIGHBOURS = ("family", "batch")
 
 
@@ -25,19 +25,17 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """Every series of two sides stands in it once."""
+    """The pairs of two sides and the rest; it holds every series once."""
 
-    pairs: Sequence[
-        Pair
-    ]  # equal in what the matching asks and, if timed, in the state of the device
-    mismatches: Sequence[tuple[Pair, str]]  # near pairs, with what forbids to compare them
+    pairs: Sequence[Pair]  # equal as the matching demands and, if timed, in the state of the device
+    mismatches: Sequence[tuple[Pair, str]]  # near pairs, with the reason not to compare them
     only_base: Sequence[Series]
     only_head: Sequence[Series]
 
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """What two series must share to be compared: case, method and machine model, but for this."""
+    """Exceptions to what compared series must share: case, method and machine model."""
 
     across: Across | None = None  # a field in which they differ in exactly this way
     across_machines: bool = False  # whether the machine models may differ
@@ -45,7 +43,7 @@ class Matching:
     def sides(
         self, base: Sequence[Series], head: Sequence[Series]
     ) -> tuple[Sequence[Series], Sequence[Series]]:
-        """The series of each side that are asked for."""
+        """The series of each side to compare."""
         if (across := self.across) is None:
             return base, head
         return (
@@ -55,22 +53,22 @@ class Matching:
 
     @property
     def of_some_backends(self) -> tuple[str, ...]:
-        """Knobs that the one of two backends may have and the other not."""
+        """Knobs that only one of two backends may have."""
         across = self.across
         return SERVER_KNOBS if across is not None and across.field == "backend" else ()
 
     def same_server(self, base: Series, head: Series) -> bool:
-        """Whether their servers' knobs are equal where both have them."""
+        """Whether their servers' knobs are equal if both have them."""
         field = "" if self.across is None else self.across.field
         return same_server(base.case, head.case, field)
 
     def case(self, series: Series, *but: str) -> Hashable:
-        """What the cases must share, some more fields apart."""
+        """The key that cases must share, without the fields `but`."""
         names = but if self.across is None else (*but, self.across.field)
         return series.case.without(*names) if names else series.first.case_key
 
     def key(self, series: Series, *but: str) -> Hashable:
-        """All that they must share, some more fields of the case apart."""
+        """The key that series must share, without the fields `but` of the case."""
         first = series.first
         model = "" if self.across_machines else first.machine_model
         return self.case(series, *but), first.method_key, model
@@ -79,7 +77,7 @@ class Matching:
 def pair_up(
     base: Sequence[Series], head: Sequence[Series], *, matching: Matching | None = None
 ) -> Pairing:
-    """Pairs in the order of the base; what finds no partner with its method is told apart."""
+    """Pairs in the order of the base; series without a partner of the same method are separate."""
     matching = matching or Matching()
     base, head = matching.sides(base, head)
     found = _partners(base, head, matching)
@@ -97,7 +95,7 @@ def pair_up(
 def _partners(
     base: Sequence[Series], head: Sequence[Series], matching: Matching
 ) -> dict[int, Series]:
-    """By the id of a series of the base its partner; those equal in all else come first."""
+    """The partner by id of a base series; those equal in all else are matched first."""
     found = dict[int, Series]()
     for names in ((), matching.of_some_backends):
         taken, partners = set(map(id, found.values())), defaultdict[Hashable, list[Series]](list)
@@ -114,19 +112,18 @@ def _partners(
 
 
 def cell_of(pair: Pair, turns: Mapping[int, str]) -> Cell:
-    """Both sides of a pair that has times on both: `cell_between` of them.
+    """The cell of a pair with times on both sides.
 
-    turns has by its number each run that took turns with others: runs with the same mark were one
-    session.
+    `turns` has the marks of interleaved runs by number: runs with one mark were one session.
     """
     key = "/".join((*pair.base.key, *pair.head.key))
     return cell_between(key, _in_turns(pair.base, turns), _in_turns(pair.head, turns))
 
 
 def cell_between(key: str, base: Times, head: Times) -> Cell:
-    """Of sides of one session the rounds that both have, each with its own; of others all rounds.
+    """The common rounds, matched, of two sides in one session; else all rounds of both.
 
-    The rounds of one session were interleaved, so what moves a round moves both sides of it.
+    Rounds of one session were interleaved: an influence on a round affects both sides.
     """
     shared = sorted(base.keys() & head.keys(), key=lambda at: at[1])
     if not shared or len({session for session, _ in (*base, *head)}) > 1:
@@ -135,7 +132,7 @@ def cell_between(key: str, base: Times, head: Times) -> Cell:
 
 
 def _in_turns(series: Series, turns: Mapping[int, str]) -> Times:
-    """The rounds of a series of one run by the mark of that run, if it has one."""
+    """The times of a series, by the mark of its run if it is of one interleaved run."""
     if len(series.runs) > 1:
         return series.times
     run = series.first.run
@@ -145,7 +142,7 @@ def _in_turns(series: Series, turns: Mapping[int, str]) -> Times:
 def _nearly_paired(
     base: Sequence[Series], head: Sequence[Series], matching: Matching
 ) -> tuple[list[tuple[Pair, str]], list[Series], list[Series]]:
-    """Equal cases with another method or machine model, then what is left on each side."""
+    """Equal cases with another method or machine model, then the rest of each side."""
     left: dict[Hashable, list[Series]] = defaultdict(list)
     for each in head:
         left[matching.case(each)].append(each)
@@ -162,7 +159,7 @@ def _nearly_paired(
 def _neighbours(
     base: Sequence[Series], head: Sequence[Series], matching: Matching
 ) -> tuple[list[tuple[Pair, str]], list[Series], list[Series]]:
-    """Cases that differ in one more field alone, then what is left on each side."""
+    """Cases that differ in only one more field, then the rest of each side."""
     found = list[tuple[Pair, str]]()
     for name in dict.fromkeys(name for each in (*base, *head) for name in each.case.canonical()):
         if name in _NO_NEIGHBOURS:
@@ -181,9 +178,9 @@ def _neighbours(
 
 
 def _mismatch(pair: Pair) -> str:
-    """What of the device differs if both sides have a time; empty if nothing does.
+    """Differences in the device's state if both sides have a time; empty if there are none.
 
-    Other work, or another device, may be timed in another regime: each as it alone calls for.
+    Other work, or another device, may need another regime.
     """
     states = [("cache", pair.base.cache_state, pair.head.cache_state)]
     if pair.base.first.workload_key == pair.head.first.workload_key and _is_one_model(pair):

@@ -1,4 +1,4 @@
-"""What a GPU could do at most, from its clocks and widths: no kernel can be above it."""
+"""The peak rates of a GPU, from its clocks and widths: no kernel can exceed them."""
 
 import math
 import re
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from attnbench.provenance.machine import Machine
 
-# Dense FLOP per clock per SM by compute capability, one multiply-add being 2: of the tensor cores
+# Dense FLOP per clock per SM by compute capability, with 2 per multiply-add: of the tensor cores
 # with 16-bit inputs and fp32 accumulation, and of the fp32 lanes (TF32 is not fp32). Times SMs
 # times boost clock these give the data sheets' figures.
 _TENSOR_16_BIT = {
@@ -28,27 +28,27 @@ _FP32 = {
     (12, 0): 256,
 }
 _FIRST_WITH_FP8 = (8, 9)
-# Parts made slower for export than their capability says, by how much a clock is not published.
+# Parts slowed for export; by how much per clock is not published.
 _EXPORT = re.compile(r"\b(?:H20|L20|L2)\b")
 # Parts that accumulate in fp32 at half the rate of others of their architecture. "RTX" in a name
-# tells nothing: RTX 6000 and RTX PRO parts run at full rate.
+# does not decide: RTX 6000 and RTX PRO parts run at full rate.
 _HALF_RATE = re.compile(r"\b(?:GeForce|L40|A10G)\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Peaks:
-    """The limits of one device for one dtype of computation."""
+    """The limits of one device for computing in one dtype."""
 
-    flops_per_second: float  # infinite where not known
+    flops_per_second: float  # infinite if unknown
     bytes_per_second: float  # of device memory
 
 
 def peaks(machine: Machine, dtype: str) -> Peaks | None:
-    """The limits at the highest clocks; None for a CPU, and where those of memory are unknown.
+    """The limits at the highest clocks; None for a CPU, and if those of memory are unknown.
 
     FLOP/s = FLOP per clock per SM x SMs x SM clock. Byte/s = bus width / 8 x memory clock x 2,
     for two transfers a clock. NVML's highest SM clock (1.98 GHz on an H100 or H200) is above the
-    boost clock that data sheets reckon with (1.83 GHz), and so is this peak above theirs.
+    data sheets' boost clock (1.83 GHz), so this peak is above theirs.
     """
     bus, memory_clock = machine.memory_bus_bits, machine.max_memory_clock_hz
     if bus is None or memory_clock is None:

@@ -1,9 +1,9 @@
-"""Which of several is the best, which tie with it, and what another choice costs.
+"""The best of several contenders, those that tie with it, and the cost of another choice.
 
-The one rule for result tables, `report --best`, lines on knobs, studies, winner maps and plots:
-the best has the least time over the rounds. Another is slower where `compare` shows so, ties where
-it is shown to be within the margin, and is unclear otherwise. Single rounds rank nothing: the least
-of them is only the quickest.
+One rule for result tables, `report --best`, lines on knobs, studies, winner maps and plots: the
+best has the least time over the rounds. Another is slower if `compare` shows it, ties if shown to
+be within the margin, and is unclear otherwise. Single rounds rank nothing: the least of them is
+only the quickest.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,8 +24,8 @@ from attnbench.analysis.tuning import (
 from attnbench.analysis.verdict import MARGIN, Comparison, Verdict
 from attnbench.families import family_of
 
-# same work: another threshold that splits the batch as the best's does, whatever it took.
-# untested: beside the quickest, which is the least of single rounds.
+# same work: another threshold that splits the batch like the best's, whatever its time.
+# untested: next to the quickest of single rounds.
 Place = Literal["best", "quickest", "alone", "tie", "same work", "slower", "unclear", "untested"]
 Outcome = Literal["won", "tied", "unclear", "untested", "alone"]
 NoiseOf = Callable[[Series, Cell], Noise]
@@ -43,12 +43,12 @@ class Standing:
 
     contender: Contender
     place: Place
-    comparison: Comparison | None = None  # of its times over the best's; None for the best itself
+    comparison: Comparison | None = None  # of its times over the best's; None for the best
     is_partial: bool = False  # whether fewer rounds were compared than either has
 
     @property
     def reach(self) -> float | None:
-        """Half the 95 % interval of the ratio, relative to it; None where it is not known."""
+        """Half the 95 % interval of the ratio, relative to it; None if unknown."""
         found = self.comparison
         if found is None or found.low is None or found.high is None:
             return None
@@ -63,12 +63,12 @@ class Ranking:
 
     @property
     def best(self) -> Contender:
-        """The one of least time."""
+        """The contender with the least time."""
         return self.standings[0].contender
 
     @property
     def place(self) -> Place:
-        """Of that one: best, quickest or alone."""
+        """Its place: best, quickest or alone."""
         return self.standings[0].place
 
     @property
@@ -87,7 +87,7 @@ class Ranking:
 
     @property
     def outcome(self) -> Outcome:
-        """won: all others are shown to be slower; tied: some tie; unclear: of some neither is."""
+        """won: all others are shown to be slower; tied: some tie; unclear: some are neither."""
         places = {each.place for each in self.standings}
         if "alone" in places:
             return "alone"
@@ -99,11 +99,11 @@ class Ranking:
 
     @property
     def next(self) -> Standing | None:
-        """The fastest that is shown to be slower, or of single rounds the second."""
+        """The fastest of those shown to be slower, or the second of single rounds."""
         return next((s for s in self.standings if s.place in ("slower", "untested")), None)
 
     def at(self, *places: Place) -> list[Contender]:
-        """Those at these places, from fast to slow."""
+        """The contenders at these places, from fast to slow."""
         return [each.contender for each in self.standings if each.place in places]
 
 
@@ -118,8 +118,8 @@ def rank(contenders: Iterable[Contender], noise: NoiseOf) -> list[Ranking]:
 def rank_groups(groups: Sequence[Sequence[Contender]], noise: NoiseOf) -> list[Ranking]:
     """The ranking of each group, in order.
 
-    The tests are those of `compare` over all groups at once, so that the share of false losers
-    among all losers stays at 5 %.
+    The tests are those of `compare` over all groups at once, which holds the share of false losers
+    among all losers at 5 %.
     """
     best = [_best(group) for group in groups]
     rivals = [
@@ -143,11 +143,11 @@ def rank_groups(groups: Sequence[Sequence[Contender]], noise: NoiseOf) -> list[R
 def regrets(
     groups: Sequence[Mapping[Setting, Times]], noise: Callable[[int, Cell], Noise]
 ) -> list[Comparison | None]:
-    """For each group what leaving its knob to the backend costs: auto's time over the best's.
+    """For each group the cost of leaving its knob to the backend: auto's time over the best's.
 
-    The best is cross-fitted: no round chooses the setting that it is judged by, or the best of
-    several noisy times would make any choice look like a loss. None without auto, and where fewer
-    than two rounds have all settings. `noise` gets the number of the group.
+    The best is cross-fitted, that is, no round chooses the setting it judges; otherwise the best of
+    several noisy times would make any choice look like a loss. None without auto, or if fewer than
+    two rounds have all settings. `noise` gets the number of the group.
     """
     cells = {
         f"{at}": cell_between(f"{at}", cross_fitted(settings), settings[AUTO])
@@ -160,16 +160,16 @@ def regrets(
 
 
 def _workload(series: Series) -> object:
-    """What contenders share: at scope kernel MLA's two paths do unequal work."""
+    """The workload that contenders share: at scope kernel MLA's two paths do unequal work."""
     unequal = family_of(series.case).two_paths and series.case.scope == "kernel"
     split = series.split if unequal else None
     return series.first.workload_key, series.cache_state, series.regime, split
 
 
 def _best(group: Sequence[Contender]) -> Contender:
-    """The one of least time over the rounds that it shares with others, of several if it can be.
+    """The contender with the least time over shared rounds, preferably over several.
 
-    Times over unlike rounds do not compare: a device that gets slower makes early rounds look good.
+    Times over different rounds do not compare: on a device that slows down, early rounds look good.
     """
     several = [each for each in group if len(each.times) > 1] or group
     best, *others = sorted(several, key=lambda each: each.seconds)
@@ -181,7 +181,7 @@ def _best(group: Sequence[Contender]) -> Contender:
 
 
 def _ranking(best: Contender, rivals: Sequence[Rival]) -> Ranking:
-    """Where no rival was tested, the best is only the quickest."""
+    """The ranking of a group; if no rival was tested, the best is only the quickest."""
     if not rivals:
         return Ranking((Standing(best, "alone"),))
     tested = any(map(_is_tested, rivals))
@@ -204,13 +204,13 @@ def _standing(best: Contender, against: Rival, tested: bool) -> Standing:
 
 
 def _is_tested(against: Rival) -> bool:
-    """Whether both sides have several rounds, and something tells their spread."""
+    """Whether both sides have several rounds with a known spread."""
     _, cell, found = against
     return found.low is not None and min(len(cell.base), len(cell.head)) > 1
 
 
 def _is_same_work(one: Series, other: Series) -> bool:
-    """Whether they differ in the threshold alone, and both split the batch alike."""
+    """Whether they differ only in the threshold, and split the batch alike."""
     if one.case.knob("threshold") == other.case.knob("threshold") or one.split != other.split:
         return False
     return without_knobs(one.case, _THRESHOLD) == without_knobs(other.case, _THRESHOLD)

@@ -1,4 +1,4 @@
-"""How near a time is to the least that the hardware allows (Williams et al., CACM 2009)."""
+"""Times against the least that the hardware allows (Williams et al., CACM 2009)."""
 
 import math
 from dataclasses import dataclass
@@ -11,27 +11,27 @@ from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
 from attnbench.timing.sentinels import Sentinels
 
-# Clocks vary and timers err a little; beyond this a time below the floor is a wrong number.
+# Clocks vary and timers err a little; a time further below the floor than this is wrong.
 _TOLERANCE = 0.98
-# By kind of machine, the dtypes whose rate the sentinels' matmul tells.
+# By kind of machine, the dtypes whose rate the sentinels' matmul measures.
 _MATMUL = {"cuda": ("bf16", "fp16"), "cpu": ("fp32",)}
 
 
 @dataclass(frozen=True, slots=True)
 class Roofline:
-    """The least time of a call, and which limit sets it.
+    """The least time of a call, and the limit that sets it.
 
-    `bound` is None where the peak of computing is unknown: then the floor is that of memory, and
-    the true one may be higher.
+    `bound` is None if the compute peak is unknown: the floor is then the memory's, and the true one
+    may be higher.
     """
 
     floor: float  # seconds
     bound: Literal["memory", "compute"] | None
 
     def fraction(self, seconds: float, cache_state: str) -> float | None:
-        """The floor over the time: 1 is the most that the hardware can do.
+        """The floor over the time; 1 is the hardware's limit.
 
-        None where memory sets the floor and the cache is not cold: then less must be read.
+        None if memory sets the floor and the cache is not cold: then less must be read.
         """
         if self.bound != "compute" and cache_state != "cold":
             return None
@@ -39,9 +39,9 @@ class Roofline:
 
 
 def limits(case: Case, machine: Machine) -> Peaks | None:
-    """The peaks that hold for a case; None where they are unknown.
+    """The peaks for a case; None if they are unknown.
 
-    Over an fp8 cache a backend may compute in fp8, so the higher peak holds there.
+    With an fp8 cache a backend may compute in fp8, so the higher peak applies.
     """
     found = peaks(machine, case.dtype)
     in_fp8 = peaks(machine, "fp8") if case.kv_cache_dtype.startswith("fp8") else None
@@ -49,7 +49,7 @@ def limits(case: Case, machine: Machine) -> Peaks | None:
 
 
 def roofline(case: Case, flops: float, bytes_moved: float, machine: Machine) -> Roofline | None:
-    """The floor of a call with these useful FLOP and bytes; None where the peaks are unknown.
+    """The floor of a call with these useful FLOP and bytes; None if the peaks are unknown.
 
     max(FLOP / peak FLOP/s, bytes / peak byte/s).
     """
@@ -65,7 +65,7 @@ def _floor(flops: float, bytes_moved: float, limits: Peaks) -> Roofline:
 
 
 def roofline_fraction(series: Series, machine: Machine) -> float | None:
-    """What part of the roofline a series reaches; None where it or the time is unknown."""
+    """The part of the roofline a series reaches; None if it or the time is unknown."""
     if series.time is None:
         return None
     work = series.timed[0].outcome
@@ -74,16 +74,16 @@ def roofline_fraction(series: Series, machine: Machine) -> float | None:
 
 
 def measured_limits(case: Case, machine: Machine, reached: Sentinels) -> Peaks:
-    """What the device itself reached; FLOP/s are infinite where no sentinel computes the like."""
+    """The rates the device reached; FLOP/s are infinite without a sentinel in that dtype."""
     rate = reached.flops_per_second if case.dtype in _MATMUL[machine.kind] else math.inf
     return Peaks(rate, reached.bytes_per_second)
 
 
 def measured_fraction(series: Series, machine: Machine, reached: Sentinels | None) -> float | None:
-    """As `roofline_fraction`, with what the device itself reached in place of its peaks.
+    """Like `roofline_fraction`, with the device's measured rates in place of its peaks.
 
-    That is a copy's rate and, for the dtypes that it stands for, a matmul's. Neither is a limit:
-    a kernel that only reads, or computes in fp8, may go above 1.
+    These are a copy's rate and, for its dtypes, a matmul's. Neither is a limit: a kernel that only
+    reads, or computes in fp8, may exceed 1.
     """
     if series.time is None or reached is None:
         return None
@@ -93,7 +93,7 @@ def measured_fraction(series: Series, machine: Machine, reached: Sentinels | Non
 
 
 def is_above_roofline(series: Series, fraction: float | None) -> bool:
-    """Whether a series is wrong: labelled so, or with an impossible part of the roofline."""
+    """Whether a series is wrong: labelled above the roofline, or with an impossible fraction."""
     return Label.ABOVE_ROOFLINE in series.labels or is_impossible(fraction)
 
 

@@ -1,4 +1,4 @@
-"""The rounds of a case put together: what a row of a table shows and what `diff` pairs."""
+"""Series: the rounds of a case, as a table's row shows them and `diff` pairs them."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,41 +14,41 @@ Times = Mapping[tuple[int | str, int], float]  # seconds by session and number o
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """All rounds of one case with one method on one machine model: one or more, oldest first.
+    """All rounds of one case with one method on one machine model: at least one, oldest first.
 
-    A round that failed counts as such, and the others still have their times.
+    A failed round counts as such; the others still have their times.
     """
 
     rounds: tuple[Measurement, ...]
 
     @property
     def first(self) -> Measurement:
-        """A round that stands for all in what they share."""
+        """A round, for the facts that all share."""
         return self.rounds[0]
 
     @property
     def case(self) -> Case:
-        """The case that was asked for."""
+        """The requested case."""
         return self.first.case
 
     @property
     def key(self) -> SeriesKey:
-        """What all rounds share."""
+        """The key that all rounds share."""
         return self.first.case_key, self.first.method_key, self.first.machine_model
 
     @property
     def runs(self) -> tuple[int, ...]:
-        """Numbers of the runs that the rounds come from, without repeats."""
+        """Numbers of the rounds' runs, without repeats."""
         return tuple(dict.fromkeys(each.run for each in self.rounds))
 
     @property
     def timed(self) -> tuple[Measurement, ...]:
-        """The rounds that have a time."""
+        """The rounds with a time."""
         return tuple(each for each in self.rounds if each.median is not None)
 
     @property
     def failures(self) -> tuple[Measurement, ...]:
-        """The rounds that are not ok, refused ones among them."""
+        """The rounds that are not ok, including refused ones."""
         return tuple(each for each in self.rounds if each.status is not Status.OK)
 
     @property
@@ -67,8 +67,8 @@ class Series:
     def time(self) -> float | None:
         """The geometric mean of the rounds' medians, seconds per call; None if none has a time.
 
-        Every table, diff, study and page shows this one: ratios of such means are the means of
-        the rounds' ratios, which is what verdicts are on.
+        Every table, diff, study and page shows it: ratios of such means are the means of the
+        rounds' ratios, and verdicts are about those.
         """
         return mean_time(self.medians) if self.medians else None
 
@@ -83,14 +83,14 @@ class Series:
 
     @property
     def split(self) -> int:
-        """How many requests took the decode path; the series must have a time."""
+        """The number of requests on the decode path; the series must have a time."""
         return self.timed[0].outcome.decode_requests
 
     @property
     def spread(self) -> float | None:
         """Half the range of the rounds' medians, relative to the time.
 
-        Of a single round half its median's 95 % interval; None where there is neither.
+        For a single round half its median's 95 % interval; None without either.
         """
         time, low, high = self.time, *self._limits()
         if time is None or low is None or high is None:
@@ -109,17 +109,17 @@ class Series:
 
     @property
     def cache_state(self) -> str:
-        """What the timed rounds reached, mixed where they differ; empty if none has a time."""
+        """The cache state of the timed rounds, mixed if they differ; empty if none has a time."""
         return _common(each.outcome.cache_state for each in self.timed)
 
     @property
     def regime(self) -> str:
-        """burst, sustained where load came first, or mixed; empty if no round has a time."""
+        """burst, sustained if load came first, or mixed; empty if no round has a time."""
         return _common(map(_regime, self.timed))
 
     @property
     def resolved(self) -> dict[str, Value]:
-        """What ran, by name; where rounds differ, all that ran."""
+        """The settings that ran, by name; all of them if rounds differ."""
         found: dict[str, dict[Value, None]] = {}
         for each in self.timed:
             for name, value in each.outcome.resolved.items():
@@ -145,7 +145,7 @@ class Series:
 
 
 def _regime(measurement: Measurement) -> str:
-    asked = measurement.method.get("regime") == "sustained"  # older rows have no label of it
+    asked = measurement.method.get("regime") == "sustained"  # older rows do not have the label
     return "sustained" if asked or Label.SUSTAINED in measurement.outcome.labels else "burst"
 
 
@@ -161,12 +161,12 @@ def sm_cycles(measurement: Measurement) -> float | None:
 
 
 def mean_time(rounds: Collection[float]) -> float:
-    """The geometric mean of one or more rounds, a single one as it is."""
+    """The geometric mean of one or more rounds; a single one is unchanged."""
     return geometric_mean(rounds) if len(rounds) > 1 else next(iter(rounds))
 
 
 def series_of(measurements: Iterable[Measurement]) -> list[Series]:
-    """Grouped by case, method and machine model, in the order in which each first stands."""
+    """Measurements grouped by case, method and machine model, in the order of their first."""
     groups: dict[SeriesKey, list[Measurement]] = {}
     for each in measurements:
         key = each.case_key, each.method_key, each.machine_model

@@ -1,22 +1,22 @@
-"""Where the time of a case changed over versions of the code, and stayed changed.
+"""Lasting changes in the time of a case over versions of the code.
 
 The sessions (runs) are the replicates. Of n versions with mean log times x_i over w_i sessions:
 
 1. Segments: those that minimise sum w_i (x_i - mean of its segment)^2 / s^2 + b (segments - 1),
    found exactly by dynamic programming (Jackson et al. 2005, IEEE Signal Process. Lett. 12:105).
-   s^2 is the larger of the noise that is known and of what neighbours differ by, which a few steps
-   do not move. b is the squared normal quantile at 5 % two-sided, shared among n - 1 places.
+   s^2 is the larger of the known noise and the variance between neighbours, which a few steps do
+   not move. b is the squared normal quantile at 5 % two-sided, shared among n - 1 places.
 2. Each step between two segments is tested by Student's t against a change within the margin, with
    the moderated variance (d0 s0^2 + v s_r^2) / (d0 + v): s0^2 the known noise, worth d0 = 4 degrees
-   of freedom, s_r^2 the residual variance on v = n - segments. Its p is multiplied by n - 1, for
-   the place was chosen.
+   of freedom, s_r^2 the residual variance on v = n - segments. Its p is multiplied by n - 1,
+   since the place was chosen.
 3. Benjamini and Hochberg over all steps of all cases; the least certain goes, its segments are
    joined and all is tested again, until every q is at most 5 %.
 
-In simulation a case that nothing happened to shows a step in under 5 % of histories of any length.
-Where its noise is twice what is known, it is up to 14 % for five versions or fewer and under 5 %
-from 15 on. Of 0.5 % noise, a change of 3 % amid ten versions is found in 99 %, one of 5 % in the
-newest alone in all (tests/test_steps.py).
+In simulation, a case without a change shows a step in under 5 % of histories of any length. If its
+noise is twice the known noise, in up to 14 % for five or fewer versions and under 5 % from 15 on.
+With 0.5 % noise, a change of 3 % amid ten versions is found in 99 %, one of 5 % in only the newest
+version always (tests/test_steps.py).
 """
 
 import math
@@ -36,7 +36,7 @@ from attnbench.stats.samples import robust_sd
 
 _ALPHA = 0.05
 _PRIOR_DF = 4.0
-# Fewer neighbours that differ say nothing of how far they do.
+# With fewer differing neighbours their variance is not estimated.
 _MIN_DIFFERENCES = 4
 
 
@@ -44,10 +44,10 @@ _MIN_DIFFERENCES = 4
 class Track:
     """One case over versions, oldest first; spreads are of natural logarithms."""
 
-    times: Sequence[float]  # of each version, the geometric mean over its sessions, seconds
-    sessions: Sequence[int]  # that each of the times is of
-    sd: float  # of one session, as far as the noise is known; above 0
-    floor: float  # the change that equal code shows
+    times: Sequence[float]  # seconds of each version, the geometric mean over its sessions
+    sessions: Sequence[int]  # number of sessions of each time
+    sd: float  # of one session, by the known noise; above 0
+    floor: float  # the change shown by equal code
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Step:
 
 
 def find_steps(tracks: Sequence[Track], margin: float = MARGIN) -> list[list[Step]]:
-    """The steps of each track, in order; a change within `margin`, a relative one, is none."""
+    """The steps of each track, in order; relative changes within `margin` do not count."""
     segmented = [_Segmented(track, margin) for track in tracks]
     while True:
         tested = [(each, step) for each in segmented for step in each.steps()]
@@ -79,7 +79,7 @@ def find_steps(tracks: Sequence[Track], margin: float = MARGIN) -> list[list[Ste
 
 
 class _Segmented:
-    """A track and where its segments end, which only ever become fewer."""
+    """A track and the ends of its segments, which are only ever joined."""
 
     def __init__(self, track: Track, margin: float) -> None:
         self._x = np.log(track.times)
@@ -89,14 +89,14 @@ class _Segmented:
         self.ends = _segment_ends(self._x, self._w, max(self._variance, self._neighbours()))
 
     def _neighbours(self) -> float:
-        """The variance that neighbouring versions show."""
+        """The variance estimated from neighbouring versions."""
         if len(self._x) <= _MIN_DIFFERENCES:
             return 0.0
         scale = np.sqrt(1 / self._w[1:] + 1 / self._w[:-1])
         return robust_sd(np.diff(self._x) / scale) ** 2
 
     def steps(self) -> list[Step]:
-        """Each with its p, times the places that it could be at, in place of q."""
+        """The steps, with p times the number of possible places in place of q."""
         bounds = [0, *self.ends]
         segments = [slice(start, end) for start, end in pairwise(bounds)]
         means = [float(np.average(self._x[s], weights=self._w[s])) for s in segments]

@@ -1,8 +1,8 @@
-"""What is ranked or contrasted: a series, or an implementation at its best setting of some knobs.
+"""Contenders: a series, or an implementation at its best setting of some knobs.
 
-The best of several noisy times is too good. So an implementation with several settings is judged
-fairly: no round chooses what it is timed by. The setting of each round is the one that the other
-rounds found best, and only then its time of that round counts.
+The best of several noisy times is too good. For a fair judgement of an implementation with several
+settings, no round chooses the setting it times: for each round the other rounds choose the best
+setting, and its time in that round counts.
 """
 
 import math
@@ -13,23 +13,23 @@ from statistics import fmean
 from attnbench.analysis.series import Series, Times, mean_time
 from attnbench.specs.case import Case, Value
 
-SERVER = ("max_model_len",)  # knobs that say which server a case is of
-Setting = tuple[tuple[str, Value], ...]  # knobs by name; empty where all is left to the backend
+SERVER = ("max_model_len",)  # knobs that identify the server
+Setting = tuple[tuple[str, Value], ...]  # knobs by name; empty if all are left to the backend
 Round = tuple[int | str, int]  # as in Times
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A series with a time, or several that differ in the tuned knobs alone, as one."""
+    """A series with a time, or several that differ only in the tuned knobs, as one."""
 
-    series: Series  # at the setting that is best in all rounds
+    series: Series  # at the best setting over all rounds
     times: Times
-    knobs: tuple[str, ...] = ()  # that were tuned
+    knobs: tuple[str, ...] = ()  # the tuned ones
     num_settings: int = 1
 
     @classmethod
     def of(cls, series: Series) -> "Contender":
-        """A series as it is."""
+        """A series without tuning."""
         return cls(series, series.times)
 
     @property
@@ -39,7 +39,7 @@ class Contender:
 
     @property
     def chosen(self) -> Setting:
-        """The setting of the tuned knobs that is best in all rounds."""
+        """The best setting of the tuned knobs over all rounds."""
         return setting_of(self.series.case, self.knobs)
 
     @property
@@ -49,9 +49,9 @@ class Contender:
 
     @property
     def name(self) -> str:
-        """The backend, its other knobs, and what was chosen for it.
+        """The backend, its other knobs, and the chosen setting.
 
-        The server that it runs in is named only where it was chosen.
+        The server is named only if it was chosen.
         """
         own = without_knobs(self.case, SERVER).knobs
         settings = [f"{name} {value}" for name, value in (*own, *self.chosen)]
@@ -60,12 +60,12 @@ class Contender:
 
 
 def tuned(listed: Sequence[Series], knobs: Collection[str]) -> list[Contender]:
-    """The series that have a time, those that differ in `knobs` alone as one."""
+    """The series with a time; those that differ only in `knobs` become one contender."""
     return [_tuned(settings, tuple(knobs)) for settings in by_setting(listed, knobs)]
 
 
 def by_setting(listed: Sequence[Series], knobs: Collection[str]) -> list[dict[Setting, Series]]:
-    """The series that have a time, grouped by all else than `knobs`, by their values of these."""
+    """The series with a time, grouped by all but `knobs`; each group by their values."""
     groups: dict[object, dict[Setting, Series]] = {}
     for series in listed:
         if series.timed:
@@ -80,17 +80,17 @@ def without_knobs(case: Case, knobs: Collection[str]) -> Case:
 
 
 def setting_of(case: Case, knobs: Collection[str]) -> Setting:
-    """The values of these knobs that the case asks for."""
+    """The values of these knobs that the case sets."""
     return tuple(knob for knob in case.knobs if knob[0] in knobs)
 
 
 def cross_fitted(settings: Mapping[Setting, Times]) -> Times:
-    """For each round that all settings have, the time of what the other rounds chose.
+    """For each round that all settings have, the time of the setting chosen by the other rounds.
 
-    With a single round it is that round's best, which is too good where there are several.
+    A single round chooses by itself, which is too good if there are several settings.
     """
     shared = common_rounds(settings)
-    if not shared:  # a setting failed in some rounds: the one with the most rounds stands for all
+    if not shared:  # a setting failed in some rounds: use the one with the most rounds
         return max(settings.values(), key=len)
     return {
         round_: settings[best_setting(settings, shared - {round_} or shared)][round_]

@@ -1,4 +1,4 @@
-"""What an estimate allows to say: faster, slower, same or unclear, and why."""
+"""Verdicts on an estimate: faster, slower, same or unclear, and why."""
 
 import math
 from bisect import bisect_left
@@ -11,11 +11,11 @@ from attnbench.units import percent
 
 Verdict = Literal["faster", "slower", "same", "unclear"]
 
-MARGIN = 0.01  # of a time: unless another is asked for, a smaller change does not matter
-# The level of a test, and its chance to find what it is planned for.
+MARGIN = 0.01  # relative; by default, a smaller change does not matter
+# The level of a test, and its power.
 _ALPHA = 0.05
 _POWER = 0.8
-# What to ask for where no spread is known.
+# Rounds to advise if no spread is known.
 _FIRST_ROUNDS = 3
 _MAX_ROUNDS = 1000
 
@@ -26,9 +26,9 @@ class Comparison:
 
     low and high are the 95 % interval of the ratio, p the two-sided p-value of a change within
     the margin, q the same adjusted for all cells, detectable the smallest relative change that
-    would be found four times in five. They are None where nothing tells the spread of rounds.
-    rounds_needed is how many rounds a side should settle an unclear verdict; None for the other
-    verdicts, and where no number of rounds can.
+    would be found four times in five. They are None if the spread of rounds is unknown.
+    rounds_needed is the number of rounds per side that should settle an unclear verdict; None for
+    the other verdicts, and if no number of rounds can.
     """
 
     key: str
@@ -40,15 +40,15 @@ class Comparison:
     q: float | None
     detectable: float | None
     rounds_needed: int | None
-    reason: str  # for a person
+    reason: str  # for the reader
 
 
 def judge(
     key: str, estimate: Estimate, noise: Noise, limit: float, test: tuple[float, float] | None
 ) -> Comparison:
-    """The verdict on a cell, where a |log_ratio| up to `limit` does not matter.
+    """The verdict on a cell; a |log_ratio| up to `limit` does not matter.
 
-    test holds p and q of a change beyond it, None where the estimate's spread is not known.
+    `test` holds p and q of a change beyond it, None if the estimate's spread is unknown.
     """
     if test is None:
         return _without_spread(key, estimate, noise, limit)
@@ -56,7 +56,7 @@ def judge(
     verdict = _verdict(estimate, limit, q)
     finding, needed = _finding(verdict, estimate, limit), None
     if verdict == "unclear":
-        # Shared with many other cells, a test must pass a stricter level than its own.
+        # Among many cells, a test must pass a stricter level.
         alpha = _ALPHA * p / q
         needed = _rounds_needed(estimate, limit, alpha)
         finding += "; " + _remedy(estimate, noise, limit, alpha, needed)
@@ -76,7 +76,7 @@ def judge(
 
 
 def detectable(estimate: Estimate, limit: float) -> float:
-    """The smallest relative change that would be told from `limit` four times in five."""
+    """The smallest relative change that would be found beyond `limit` four times in five."""
     return _exp(limit + estimate.reach(1 - _ALPHA / 2) + estimate.reach(_POWER)) - 1
 
 
@@ -100,7 +100,7 @@ def _without_spread(key: str, estimate: Estimate, noise: Noise, limit: float) ->
 
 
 def _verdict(estimate: Estimate, limit: float, q: float) -> Verdict:
-    # q <= 0.05 implies p <= 0.05, which is to say that the 95 % interval clears the margin.
+    # q <= 0.05 implies p <= 0.05, that is, the 95 % interval clears the margin.
     if q <= _ALPHA:
         return "slower" if estimate.log_ratio > 0 else "faster"
     # Two one-sided tests at 5 %: their interval is the 90 % one (Schuirmann 1987).
@@ -109,7 +109,7 @@ def _verdict(estimate: Estimate, limit: float, q: float) -> Verdict:
 
 
 def _rounds_needed(estimate: Estimate, limit: float, alpha: float) -> int | None:
-    """The fewest rounds a side that should settle it, up to 1000, with spreads as they are."""
+    """The fewest rounds per side that should settle it, up to 1000, with the same spreads."""
     if not _settles(estimate.with_endless_rounds(), limit, alpha):
         return None
     more = range(min(spread.rounds for spread in estimate.spreads) + 1, _MAX_ROUNDS + 1)
@@ -120,7 +120,7 @@ def _rounds_needed(estimate: Estimate, limit: float, alpha: float) -> int | None
 
 
 def _settles(estimate: Estimate, limit: float, alpha: float) -> bool:
-    """Whether a fresh estimate as precise as this would get its verdict four times in five."""
+    """Whether a new estimate of this precision would get its verdict four times in five."""
     distance = abs(estimate.log_ratio) - limit
     # Beyond the margin both directions are tested at once, within it each by itself.
     probability = 1 - alpha / 2 if distance > 0 else 1 - _ALPHA
@@ -147,9 +147,9 @@ def _remedy(
     estimate: Estimate, noise: Noise, limit: float, alpha: float, needed: int | None
 ) -> str:
     if needed is not None:
-        return f"{needed} rounds a side should settle it"
+        return f"{needed} rounds per side should settle it"
     if _settles(estimate.with_endless_rounds(), limit, alpha):
-        return f"more than {_MAX_ROUNDS} rounds a side would be needed to settle it"
+        return f"more than {_MAX_ROUNDS} rounds per side would be needed to settle it"
     spread = percent(noise.session_sd)
     return f"no number of rounds settles it, as sessions differ by {spread}: interleave the sides"
 
@@ -171,5 +171,5 @@ def _change(log_ratio: float) -> str:
 
 
 def _exp(log_ratio: float) -> float:
-    """The ratio, short of where a double overflows."""
+    """The ratio, limited to the range of a double."""
     return math.exp(min(log_ratio, 700.0))

@@ -43,7 +43,7 @@ def selfcheck_text(found: FoundNoise, width: int = WIDTH) -> str:
         "sessions the standard deviation between separate runs.",
         text_table(sizes, width=width),
         "How often that comes to a false verdict, with the 95 % upper bound of the rate; and the "
-        "smallest change that R rounds a side find four times in five.",
+        "smallest change that R rounds per side find four times in five.",
         text_table(risks, width=width),
         items(_remarks(found), width=width),
     ]
