@@ -67,7 +67,7 @@ def test_the_table_says_where_another_is_the_best_by_cycles(
     ("flash", "flashinfer"),
     [
         ((119e-6, 1.7 * GHZ), (122e-6, 1.7 * GHZ)),  # the best by both
-        ((122e-6, 1.7 * GHZ), (120e-6, 1.72 * GHZ)),  # 0.5 % fewer cycles are no other winner
+        ((122e-6, 1.685 * GHZ), (120e-6, 1.72 * GHZ)),  # 0.4 % fewer cycles are no other winner
         ((120.1e-6, 1.6 * GHZ), (120e-6, 1.72 * GHZ)),  # a tie in time
         ((122e-6, None), (119e-6, 1.72 * GHZ)),
         ((122e-6, 1.6 * GHZ), (119e-6, None)),

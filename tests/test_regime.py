@@ -1,10 +1,15 @@
 """Which cases are timed under load: by the work of their workload, on a GPU of known limits."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from attnbench.analysis.series import series_of
+from attnbench.analysis.tuning import by_setting
+from attnbench.db.store import Store
 from attnbench.provenance.machine import Machine
+from attnbench.reporting.tables import results_table
 from attnbench.running.execute import execute
 from attnbench.running.messages import Job
 from attnbench.running.regime import regime_of
@@ -14,7 +19,7 @@ from attnbench.specs.shape import AttnShape, MlaShape
 from attnbench.timing.guard import unseen
 from attnbench.timing.method import Method, Regime
 from tests.conftest import small_case
-from tests.stored_results import CPU, H200, ON_CPU, ON_GPU
+from tests.stored_results import CPU, H200, ON_CPU, ON_GPU, measured, store_run, timed
 
 SLOW = replace(CPU, l2_bytes=2**20, memory_bus_bits=8, max_memory_clock_hz=1000)
 
@@ -86,3 +91,21 @@ def test_the_row_says_which_load_came_first(method: Method, labelled: bool) -> N
     outcome = execute(job, SLOW, unseen, lambda phase: None)
     assert ("sustained" in outcome.labels) is labelled
     assert (outcome.durations["warmup"] >= 1) is labelled
+
+
+def test_a_knob_is_tuned_among_settings_that_were_timed_alike(tmp_path: Path) -> None:
+    burst, loaded = mla("q64kv1k", threshold=1), mla("q64kv1k", threshold=64)
+    results = {burst: timed(burst, 1e-3), loaded: timed(loaded, 2e-3, labels=("sustained",))}
+    listed = series_of(measured(tmp_path, results, H200, ON_GPU))
+    assert [len(each) for each in by_setting(listed, ("threshold",))] == [1, 1]
+
+
+def test_rounds_that_were_not_timed_alike_are_told(tmp_path: Path) -> None:
+    case = attn("q2k")
+    rounds = [*timed(case, 70e-6), *timed(case, 75e-6, labels=("sustained",))]
+    (series,) = series_of(measured(tmp_path, {case: rounds}, H200, ON_GPU))
+    assert series.regime == "mixed"
+    with Store.open(tmp_path / "mixed.db") as store:
+        run = store_run(store, {case: rounds}, machine=H200, method=ON_GPU)
+        text = results_table(store.measurements([run]), {run: store.run(run)})
+    assert "only some of its rounds were timed under load" in text
