@@ -8,6 +8,7 @@ from attnbench._version import __version__
 from attnbench.commands import COMMANDS
 from attnbench.errors import INTERRUPTED, AttnbenchError
 from attnbench.families import FAMILIES
+from attnbench.printable import printable
 
 
 class LazyGroup(click.Group):
@@ -36,7 +37,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except AttnbenchError as error:
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {printable(str(error), keep=chr(10))}", err=True)
             ctx.exit(error.exit_status)
         except KeyboardInterrupt:  # Click would turn it into Abort, with status 1
             click.echo("\ninterrupted", err=True)

@@ -370,12 +370,21 @@ def test_run_benchmark_gives_seconds() -> None:
         assert 1e-7 < seconds < 1
 
 
+def test_a_small_cache_is_written_with_the_sets_that_it_holds() -> None:
+    seconds = run_benchmark(
+        64, 8, 64, 16, 9, "bfloat16", "auto", "NHD", 5, "torch", "no_graph", device="cpu"
+    )
+    assert 1e-7 < seconds < 1
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
         ({"dtype": "int8"}, UsageError, "dtype 'int8' is unknown; accepted are bfloat16"),
         ({"benchmark_mode": "graph"}, UsageError, "benchmark_mode 'graph' is unknown"),
         ({"implementation": "cuda"}, BenchmarkFailed, "refused: needs an NVIDIA GPU"),
+        ({"num_iters": 0}, UsageError, "num_iters=0: expected a whole number from 1"),
+        ({"device": "tpu"}, UsageError, "device 'tpu' is unknown"),
         ({"num_blocks": 1}, BenchmarkFailed, "refused: --num-blocks 1 of 16 tokens are too few"),
     ],
 )

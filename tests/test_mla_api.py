@@ -55,7 +55,9 @@ def test_one_case_has_the_fields_and_items_of_its_samples() -> None:
         result["latency"]
 
 
-def test_several_run_in_one_worker_and_come_back_in_order() -> None:
+def test_several_run_in_one_worker_and_come_back_in_order(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     threshold_1, plain, refused = run_mla_benchmark(  # type: ignore[misc]
         "torch-absorbed",
         [(CONFIG, 1), CONFIG, replace(CONFIG, num_kv_splits=4)],
@@ -65,7 +67,8 @@ def test_several_run_in_one_worker_and_come_back_in_order() -> None:
     assert threshold_1.success
     assert plain.success
     assert refused.error == "refused: does not take --num-splits"
-    assert math.isnan(refused["mean"])
+    assert f"{refused['mean']:.3f} {refused['throughput']:.0f}" == "nan nan"
+    assert "torch-absorbed 3q1kv40_q16: refused: does not take --num-splits" in caplog.text
 
 
 def test_what_needs_a_gpu_says_so_in_the_result() -> None:
@@ -85,6 +88,8 @@ def test_what_needs_a_gpu_says_so_in_the_result() -> None:
         ({"dtype": "int8"}, "dtype 'int8' is unknown; accepted are bfloat16"),
         ({"head_dim": 128}, "head_dim=128: MLA of these dims has 40"),
         ({"num_kv_heads": 8}, "num_kv_heads=8: MLA of these dims has 1"),
+        ({"repeats": 0}, "repeats=0: expected a whole number from 1"),
+        ({"device": "tpu"}, "device 'tpu' is unknown"),
         ({"batch_spec": "8x1k"}, "cannot read '8x1k'"),
     ],
 )

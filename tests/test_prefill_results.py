@@ -12,6 +12,7 @@ import torch
 
 from attnbench import benchmark_prefill, to_float8
 from attnbench.analysis.fields import spec
+from attnbench.compat.prefill_trtllm import Percentage
 from attnbench.compat.trtllm_csv import COLUMNS, write_trtllm_csv
 from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError, UsageError
@@ -220,11 +221,35 @@ def test_the_api_measures_with_the_arguments_of_the_original() -> None:
         implementation="torch",
         device="cpu",
     )
-    assert list(found) == [name for name in ORIGINAL.split() if name != "speedup_percent"]
+    ours = ["implementation", "baseline", "baseline_refusal"]
+    assert list(found) == [*ORIGINAL.split(), *ours]
     assert isinstance(found["trtllm_mean"], float)
-    assert 0 < found["trtllm_mean"] < 10  # seconds
-    assert found["baseline_mean"] is None
+    assert found["trtllm_mean"] > 1e-3  # milliseconds: in seconds it is some 1e-5
+    # As the original's users print it, where no baseline can run:
+    shown = "{trtllm_mean:.3f} ms, {baseline_mean:.3f} ms, {speedup_percent:.1%}".format_map(found)
+    assert shown.endswith(" ms, nan ms, nan%")
+    assert "fa2 needs an NVIDIA GPU" in str(found["baseline_refusal"])
     assert (found["q_dtype"], found["output_dtype"]) == ("torch.float8_e4m3fn", "torch.bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("spec", "shown"), [(".1%", "12.5%"), (".1f", "12.5"), ("", "12.5"), (">8.0%", "     12%")]
+)
+def test_a_percentage_is_never_multiplied_again(spec: str, shown: str) -> None:
+    assert format(Percentage(12.5), spec) == shown
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"trials": 0}, "trials=0: expected a whole number from 1"),
+        ({"warmup": -1}, "warmup=-1: expected a whole number from 0"),
+        ({"device": "tpu"}, "device 'tpu' is unknown; accepted are auto, cpu, cuda and cuda:N"),
+    ],
+)
+def test_the_api_names_an_argument_that_means_nothing(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        benchmark_prefill(torch.bfloat16, (None, None, None), 1, 16, **given)
 
 
 def test_the_api_says_why_nothing_can_run() -> None:

@@ -14,9 +14,10 @@ from attnbench.commands.table import note, table_command
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.families import FAMILIES
-from attnbench.options.kinds import Listed, Note, Parsed, Text
+from attnbench.options.kinds import Listed, Note, Parsed
 from attnbench.options.option import one, several
 from attnbench.results.diff import diff
+from attnbench.run_label import parse_label
 from attnbench.running.builds import Build, alternately, without_secrets
 from attnbench.running.request import MeasuringRequest
 
@@ -58,7 +59,9 @@ class Sides:
         metavar="NAME=VALUE...",
         help="Environment variables for base only.",
     )
-    base_label: str = one(Text(), "--base-label", default="base", help="A name for its run.")
+    base_label: str = one(
+        Parsed(parse_label), "--base-label", default="base", help="A name for its run."
+    )
     head_python: Path = one(
         Parsed(_program),
         "--head-python",
@@ -73,7 +76,9 @@ class Sides:
         metavar="NAME=VALUE...",
         help="Environment variables for head only.",
     )
-    head_label: str = one(Text(), "--head-label", default="head", help="A name for its run.")
+    head_label: str = one(
+        Parsed(parse_label), "--head-label", default="head", help="A name for its run."
+    )
 
     def builds(self) -> tuple[Build, Build]:
         """Both, base first."""

@@ -6,11 +6,12 @@ from pathlib import Path
 import click
 
 from attnbench.commands.options import db_option
-from attnbench.commands.table import note
+from attnbench.commands.table import note, parsed
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.db.store import Store
 from attnbench.imports.file import read_file, store_file
 from attnbench.reporting.imported import imported_text, require_results
+from attnbench.run_label import parse_label
 from attnbench.specs.shape import ATTN_MODELS, MLA_MODELS, attn_shape, mla_shape
 
 
@@ -31,7 +32,7 @@ from attnbench.specs.shape import ATTN_MODELS, MLA_MODELS, attn_shape, mla_shape
 @click.option(
     "--tp", type=click.IntRange(min=1), default=1, show_default=True, help="Ranks of that model."
 )
-@click.option("--label", help="A name for the runs.")
+@click.option("--label", callback=parsed(parse_label), help="A name for the runs.")
 @db_option
 def command(
     files: tuple[Path, ...], gpu: str | None, model: str | None, tp: int, label: str | None, db: str

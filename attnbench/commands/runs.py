@@ -5,9 +5,10 @@ from shutil import get_terminal_size
 import click
 
 from attnbench.commands.options import db_option
-from attnbench.commands.table import note
+from attnbench.commands.table import note, parsed
 from attnbench.db.store import Store
 from attnbench.reporting.runs import run_text, runs_table
+from attnbench.run_label import parse_label
 
 
 class ListByDefault(click.Group):
@@ -40,7 +41,7 @@ def list_(db: str) -> None:
 
 @command.command()
 @click.argument("run", type=int)
-@click.argument("label")
+@click.argument("label", callback=parsed(parse_label))
 @db_option
 def relabel(run: int, label: str, db: str) -> None:
     """Give a run another label; '' removes it."""

@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from statistics import median
-from typing import TypeVar
 
-from attnbench.errors import AttnbenchError, UsageError
+from attnbench.compat.arguments import known, require_counts, require_device
+from attnbench.errors import AttnbenchError
+from attnbench.families import cost
 from attnbench.kernels.registry import find
-from attnbench.provenance.machine import read_machine
+from attnbench.provenance.machine import Machine, read_machine
 from attnbench.records import Status
 from attnbench.running.cases import DEFAULT_TIMER
 from attnbench.running.device import resolve_device
-from attnbench.running.execute import execute
+from attnbench.running.execute import execute, working_sets
 from attnbench.running.messages import Job
 from attnbench.specs.batch import Batch, Request
 from attnbench.specs.case import Case, KvDtype, Layout
@@ -20,7 +21,6 @@ from attnbench.timing.guard import unseen
 from attnbench.timing.method import Method, Timer
 
 TIMERS: Mapping[str, Timer] = {"cudagraph": "cudagraph", "no_graph": "eager", "eager": "eager"}
-T = TypeVar("T")
 
 
 class BenchmarkFailed(AttnbenchError):
@@ -44,31 +44,35 @@ def run_benchmark(
     """Seconds of one write of new keys and values: the median of `num_iters` samples.
 
     Measured as `attnbench cache-write` does: on cold slots, checked, the device's time alone.
-    `dtype` is a torch dtype or its name, and `num_blocks` None makes the cache as large as needed.
-    On a CPU `benchmark_mode` does not apply. Raises UsageError for invalid arguments, and
-    BenchmarkFailed if it cannot run or writes wrong values.
+    `dtype` is a torch dtype or its name, and `num_blocks` None makes the cache as large as needed;
+    in a smaller one as many working sets are used as it holds. On a CPU `benchmark_mode` does not
+    apply. Raises UsageError for invalid arguments, and BenchmarkFailed if it cannot run or writes
+    wrong values.
     """
+    require_counts(1, num_iters=num_iters)
     case = Case(
         family="cache-write",
         backend=find("cache-write", implementation).name,
         batch=Batch((Request(num_tokens, num_tokens),)),
         shape=AttnShape(num_heads, num_heads, head_size),
-        dtype=_known("dtype", str(dtype).removeprefix("torch."), SPELLINGS),
+        dtype=known("dtype", str(dtype).removeprefix("torch."), SPELLINGS),
         kv_cache_dtype=kv_cache_dtype,
         block_size=block_size,
         layout=kv_cache_layout,
         knobs=() if num_blocks is None else (("num_blocks", num_blocks),),
     )
-    timer = _known("benchmark_mode", benchmark_mode, TIMERS)
+    timer = known("benchmark_mode", benchmark_mode, TIMERS)
     return _median(case, timer, num_iters, device)
 
 
 def _median(case: Case, timer: Timer, samples: int, device: str) -> float:
     import torch
 
-    machine = read_machine(resolve_device(device))
+    machine = read_machine(resolve_device(require_device(device)))
     method = Method(DEFAULT_TIMER["cpu"] if machine.kind == "cpu" else timer, samples=samples)
-    job = Job(case, method, seed=0, num_layers=None, profile_memory=False, host=False)
+    job = Job(
+        case, method, seed=0, num_layers=_sets(case, machine), profile_memory=False, host=False
+    )
     outcome = execute(job, machine, unseen, lambda phase: None)
     if machine.kind == "cuda":
         torch.cuda.empty_cache()
@@ -77,10 +81,10 @@ def _median(case: Case, timer: Timer, samples: int, device: str) -> float:
     return median(outcome.samples)
 
 
-def _known(argument: str, given: str, names: Mapping[str, T]) -> T:
-    if given not in names:
-        raise UsageError(
-            f"{argument} '{given}' is unknown; accepted are {', '.join(names)}, "
-            f"e.g. '{next(iter(names))}'"
-        )
-    return names[given]
+def _sets(case: Case, machine: Machine) -> int | None:
+    """The working sets that a cache of the size asked for holds; None where it is left open."""
+    blocks = case.knob("num_blocks")
+    if blocks is None or case.block_size is None:
+        return None
+    fitting = (int(blocks) * case.block_size - 1) // case.batch.num_tokens
+    return max(1, min(fitting, working_sets(cost(case, 0).bytes, machine)))

@@ -1,8 +1,10 @@
 """MLA benchmarks from Python, with the names of the runner in vLLM's own suite."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
+from attnbench.compat.arguments import require_device
 from attnbench.compat.mla_config import (
     BenchmarkConfig,
     BenchmarkResult,
@@ -18,6 +20,7 @@ from attnbench.running.process import WorkerProcess
 from attnbench.running.workers import Workers
 
 LIMITS = Limits()
+_log = logging.getLogger(__name__)
 
 
 def run_mla_benchmark(
@@ -99,12 +102,19 @@ def _single_token(backend: str) -> bool:
 
 def _measured(configs: Sequence[BenchmarkConfig]) -> list[BenchmarkResult]:
     results: dict[int, BenchmarkResult] = {}
-    for device in dict.fromkeys(config.device for config in configs):
+    for device in dict.fromkeys(require_device(config.device) for config in configs):
         with Workers(WorkerProcess.start, device) as workers:
             for at, config in enumerate(configs):
                 if config.device == device:
-                    results[at] = result_of(config, _outcomes(config, workers))
+                    results[at] = _with_reason_logged(result_of(config, _outcomes(config, workers)))
     return [results[at] for at in range(len(configs))]
+
+
+def _with_reason_logged(result: BenchmarkResult) -> BenchmarkResult:
+    """The same; without a time its figures are NaN, which alone would not say why."""
+    if result.error is not None:
+        _log.warning("%s %s: %s", result.config.backend, result.config.batch_spec, result.error)
+    return result
 
 
 def _outcomes(config: BenchmarkConfig, workers: Workers) -> list[Outcome]:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, median, stdev
 from typing import Any
 
+from attnbench.compat.arguments import require_counts
 from attnbench.errors import UsageError
 from attnbench.kernels.registry import find
 from attnbench.records import Outcome, Status
@@ -66,7 +67,7 @@ class BenchmarkResult:
     std_time: float
     min_time: float
     max_time: float
-    throughput_tokens_per_sec: float | None = None  # query tokens through this one layer
+    throughput_tokens_per_sec: float = math.nan  # query tokens through this one layer
     memory_allocated_mb: float | None = None  # peak of a call, without inputs, in 2^20 bytes
     error: str | None = None
 
@@ -98,6 +99,8 @@ def method_of(config: BenchmarkConfig, kind: str) -> Method:
 
 def case_of(config: BenchmarkConfig, kind: str) -> Case:
     """The case on a device of that kind; UsageError for an invalid config."""
+    require_counts(1, repeats=config.repeats, num_layers=config.num_layers, rounds=config.rounds)
+    require_counts(0, warmup_iters=config.warmup_iters, seed=config.seed)
     shape = _shape(config)
     knobs: dict[str, Value | None] = {
         "threshold": config.reorder_batch_threshold,

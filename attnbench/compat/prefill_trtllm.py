@@ -1,10 +1,12 @@
 """One prefill in this process, with the arguments of vLLM's benchmark of TRT-LLM."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from attnbench.compat.arguments import require_counts, require_device
 from attnbench.compat.cache_write import BenchmarkFailed
 from attnbench.errors import UsageError
 from attnbench.families.prefill_trtllm import BASELINES
@@ -35,6 +37,17 @@ FP8: Mapping[str, Literal["fp8"]] = {"float8_e4m3fn": "fp8"}
 OUTPUT_DTYPES: Mapping[str, OutputDtype] = {**FP8, "uint8": "nvfp4"}
 
 
+class Percentage(float):
+    """A number of percent, which a `%` format shows as it is: `f"{Percentage(12.5):.1%}"` is 12.5%.
+
+    vLLM's benchmark has a fraction under `speedup_percent` and formats it with `%`.
+    """
+
+    def __format__(self, spec: str) -> str:
+        """As float, but a `%` multiplies by nothing."""
+        return format(self / 100 if spec.endswith("%") else float(self), spec)
+
+
 def benchmark_prefill(
     dtype: "torch.dtype",
     quant_dtypes: "tuple[torch.dtype | None, torch.dtype | None, torch.dtype | None]",
@@ -50,24 +63,28 @@ def benchmark_prefill(
     implementation: str | None = None,
     device: str = "cuda",
 ) -> dict[str, object]:
-    """TRT-LLM's prefill of random prompts and the baseline's of the same dtypes, in seconds.
+    """TRT-LLM's prefill of random prompts and the baseline's of the same dtypes, in milliseconds.
 
     `quant_dtypes` are for q, KV cache and output; None is `dtype`, torch.uint8 NVFP4. Mean
     and standard deviation are of `trials` samples after at least `warmup` calls, measured as
     `attnbench prefill-trtllm` does. `implementation` defaults to the first TRT-LLM kernel that runs
-    here; the baseline is FlashInfer's fa3, fa2 or cuDNN, and its figures are None if none has these
-    dtypes. Raises UsageError for invalid arguments, and BenchmarkFailed if it cannot run or the
-    result is wrong.
+    here; the baseline is FlashInfer's fa3, fa2 or cuDNN. If none has these dtypes, its figures are
+    NaN and `baseline_refusal` says why. The speedup is (baseline - trtllm) / baseline. Raises
+    UsageError for invalid arguments, and BenchmarkFailed if it cannot run or the result is wrong.
     """
-    machine = read_machine(resolve_device(device))
+    require_counts(1, batch_size=batch_size, max_seq_len=max_seq_len, trials=trials)
+    require_counts(0, warmup=warmup)
+    machine = read_machine(resolve_device(require_device(device)))
     batch = prompt_batches([batch_size], [max_seq_len], "random", seed=0)[0]
     shape = AttnShape(*num_heads, head_size)
     case = _case(batch, shape, dtype, quant_dtypes, block_size=block_size, layout=kv_layout)
     method = Method(DEFAULT_TIMER[machine.kind], samples=trials, warmup_calls=warmup)
     names = (find(FAMILY, implementation).name,) if implementation else IMPLEMENTATIONS
-    mean, std = _measured(_runnable(case, names, machine), method, machine)
+    runnable = _runnable(case, names, machine)
+    mean, std = _measured(runnable, method, machine)
     baseline = next(iter(_not_refused(case, BASELINES, machine)), None)
-    base, base_std = _measured(baseline, method, machine) if baseline else (None, None)
+    base, base_std = _measured(baseline, method, machine) if baseline else (math.nan, math.nan)
+    speedup = (base - mean) / base
     dtypes = [str(each or dtype) for each in quant_dtypes]
     return {
         "batch_size": batch_size,
@@ -75,12 +92,16 @@ def benchmark_prefill(
         "trtllm_std": std,
         "baseline_mean": base,
         "baseline_std": base_std,
-        "speedup_fraction": None if base is None else (base - mean) / base,
+        "speedup_fraction": speedup,
+        "speedup_percent": Percentage(100 * speedup),
         **dict(zip(("q_dtype", "kv_cache_dtype", "output_dtype"), dtypes, strict=True)),
         "block_size": block_size,
         "num_kv_heads": num_heads[1],
         "head_size": head_size,
         "max_seq_len": max_seq_len,
+        "implementation": runnable.backend,
+        "baseline": baseline.backend if baseline else None,
+        "baseline_refusal": None if baseline else _refusals(case, BASELINES, machine),
     }
 
 
@@ -128,11 +149,15 @@ def _runnable(case: Case, names: Sequence[str], machine: Machine) -> Case:
     """The case with the first of these backends that is not refused."""
     for found in _not_refused(case, names, machine):
         return found
-    raise BenchmarkFailed("; ".join(f"{name} {_refusal(case, name, machine)}" for name in names))
+    raise BenchmarkFailed(_refusals(case, names, machine))
 
 
 def _not_refused(case: Case, names: Iterable[str], machine: Machine) -> list[Case]:
     return [_by(case, name) for name in names if _refusal(case, name, machine) is None]
+
+
+def _refusals(case: Case, names: Iterable[str], machine: Machine) -> str:
+    return "; ".join(f"{name} {_refusal(case, name, machine)}" for name in names)
 
 
 def _refusal(case: Case, name: str, machine: Machine) -> str | None:
@@ -144,12 +169,12 @@ def _by(case: Case, name: str) -> Case:
 
 
 def _measured(case: Case, method: Method, machine: Machine) -> tuple[float, float]:
-    """Mean and standard deviation of a case's samples, seconds."""
+    """Mean and standard deviation of a case's samples, milliseconds."""
     job = Job(case, method, seed=0, num_layers=None, profile_memory=False, host=False)
     outcome = execute(job, machine, unseen, lambda phase: None)
     if outcome.status is not Status.OK:
         raise BenchmarkFailed(f"{case.backend} {outcome.status}: {outcome.reason}")
-    samples = outcome.samples
+    samples = [1e3 * sample for sample in outcome.samples]
     return fmean(samples), stdev(samples) if len(samples) > 1 else 0.0
 
 

@@ -87,6 +87,6 @@ def _row(result: BenchmarkResult) -> list[object]:
         config.kv_cache_dtype,
         result.mean_time if known else None,
         result.std_time if known else None,
-        result.throughput_tokens_per_sec,
+        result.throughput_tokens_per_sec if known else None,
         result.memory_allocated_mb,
     ]

@@ -10,6 +10,7 @@ from attnbench.db.models import MachineRow, RunRow, SourceRow
 from attnbench.db.queries import OLDEST_FIRST
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
+from attnbench.run_label import REF_KINDS
 
 _NOUNS = {
     "label": "label",
@@ -18,7 +19,7 @@ _NOUNS = {
     "run": "number",
     "gpu": "GPU",
 }
-_KINDS = tuple(_NOUNS)
+_KINDS = REF_KINDS
 _BARE = _KINDS[:-1]  # a GPU always needs its kind
 _MIN_COMMIT = 7  # hexadecimal digits
 _LISTED = 5  # names of a kind in a message
@@ -49,6 +50,8 @@ def resolve(store: Store, text: str) -> Ref:
     known = _read(store)
     prefix, colon, rest = text.partition(":")
     kinds, name = ((prefix,), rest) if colon and prefix in _KINDS else (_BARE, text)
+    if text == "latest":  # an old label of that name is still label:latest
+        kinds = ("run",)
     found = {kind: [run for run in known if _is_named(run, kind, name)] for kind in kinds}
     readings = {kind: tuple(run.number for run in runs) for kind, runs in found.items() if runs}
     if "label" in readings:

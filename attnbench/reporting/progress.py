@@ -3,6 +3,7 @@
 from statistics import median
 
 from attnbench.analysis.fields import batch_text
+from attnbench.printable import printable
 from attnbench.running.finished import Finished
 from attnbench.specs.case import Case
 from attnbench.specs.shape import DIMS
@@ -15,7 +16,7 @@ def outcome_line(finished: Finished) -> str:
     case, outcome = finished.case, finished.outcome
     what = f"round {finished.round + 1}  {case.backend} {batch_text(case)}{_choices(case)}"
     if not outcome.samples:
-        return f"{what}  {outcome.status}: {outcome.reason}"
+        return f"{what}  {outcome.status}: {printable(outcome.reason)}"
     time = median(outcome.samples)
     low, high = median_interval(outcome.samples)
     unit, (text,) = seconds_column([time])

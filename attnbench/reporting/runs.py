@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from attnbench.printable import printable
 from attnbench.provenance.machine import Machine
 from attnbench.records import Run, RunStatus, Status, Transfer
 from attnbench.reporting.text_table import WIDTH, Column, items, text_table, words
@@ -50,7 +51,7 @@ def runs_table(runs: Sequence[Run], width: int = WIDTH) -> str:
 
 def run_text(run: Run) -> str:
     """One run in a sentence, e.g. `run 3 "main", attn, 27 outcomes`."""
-    label = f' "{run.label}"' if run.label else ""
+    label = f' "{printable(run.label)}"' if run.label else ""
     count = sum(run.counts.values())
     return f"run {run.number}{label}, {run.command}, {count} outcome{'s' * (count != 1)}"
 

@@ -6,6 +6,7 @@ from itertools import zip_longest
 from textwrap import fill
 from typing import Literal
 
+from attnbench.printable import printable
 from attnbench.shorten import shorten
 from attnbench.units import MISSING
 
@@ -25,6 +26,10 @@ class Column:
     left: bool = False  # numbers stand to the right, words to the left
     shrinks: bool = False  # whether its texts may lose their middle
     optional: bool = False  # whether it is left out where the width is short
+
+    def __post_init__(self) -> None:
+        """Make texts from outside safe to show."""
+        object.__setattr__(self, "texts", [printable(text) for text in self.texts])
 
     @property
     def width(self) -> int:
@@ -95,7 +100,11 @@ def heading(lines: Sequence[str], style: Style = "table", width: int = WIDTH) ->
 def wrapped(text: str, width: int = WIDTH, indent: str = "") -> str:
     """The text broken between words, lines after the first indented; long words stay whole."""
     return fill(
-        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        printable(text, keep="\n"),
+        width,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 

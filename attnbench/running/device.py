@@ -1,6 +1,10 @@
 """Which device `--device` means."""
 
+import re
+
 from attnbench.errors import UsageError
+
+DEVICE_NAME = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
 
 
 def resolve_device(asked: str) -> str:

@@ -1,6 +1,5 @@
 """How to measure: the options that the commands of all families share."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -8,12 +7,16 @@ from typing import Literal, get_args
 from attnbench.errors import UsageError
 from attnbench.options.kinds import FilePath, Folder, Number, Parsed, Text, Whole, one_of
 from attnbench.options.option import flag, one, several
+from attnbench.run_label import parse_label
+from attnbench.running.device import DEVICE_NAME
 from attnbench.timing.method import CacheAsked, Isolation, Regime, Timer
+
+LONGEST = 1e6  # seconds of a time limit; the system's own calls wait no longer than some 1e9
 
 
 def check_device_name(asked: str) -> str:
     """`asked`, if it could name a device; torch is not needed to tell."""
-    if re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", asked):
+    if DEVICE_NAME.fullmatch(asked):
         return asked
     raise UsageError(
         f"--device '{asked}' names no device; accepted are auto, cpu, cuda and cuda:N, "
@@ -23,9 +26,11 @@ def check_device_name(asked: str) -> str:
 
 def positive_seconds(value: float) -> float:
     """`value`, if it can be a limit of time."""
-    if value > 0:
+    if 0 < value <= LONGEST:
         return value
-    raise UsageError(f"'{value:g}' is not a time limit; expected seconds over 0, e.g. 60")
+    raise UsageError(
+        f"'{value:g}' is not a time limit; expected seconds over 0 and up to {LONGEST:g}, e.g. 60"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +191,7 @@ class Measuring(Sampling):
         "else the working directory]",
     )
     label: str | None = one(
-        Text(),
+        Parsed(parse_label),
         "--label",
         heading="Run",
         of_one_run=True,

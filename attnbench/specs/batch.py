@@ -103,6 +103,9 @@ class Batch:
     def __len__(self) -> int:
         return len(self.requests)
 
+    def __getitem__(self, index: int) -> Request:
+        return self.requests[index]
+
     def __str__(self) -> str:
         return "_".join(f"{_omit_one(count)}{request}" for count, request in self.groups())
 

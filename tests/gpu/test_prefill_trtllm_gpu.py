@@ -106,4 +106,4 @@ def test_the_api_gives_times_of_a_baseline_beside_torch() -> None:
     base, mean = found["baseline_mean"], found["trtllm_mean"]
     assert isinstance(base, float)
     assert isinstance(mean, float)
-    assert 1e-6 < base < mean < 0.1
+    assert 1e-3 < base < mean < 100  # milliseconds

@@ -61,7 +61,7 @@ def check_pages(asked: int, sizes: tuple[int, int], block_size: int) -> None:
     if asked < needed:
         raise Refused(
             f"--num-blocks {asked} of {block_size} tokens are too few for {sets} sets of {tokens} "
-            f"tokens: at least {needed} are needed, or fewer sets by --num-layers"
+            f"tokens: at least {needed} are needed" + ", or fewer sets by --num-layers" * (sets > 1)
         )
 
 
