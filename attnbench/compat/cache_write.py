@@ -5,13 +5,13 @@ from statistics import median
 
 from attnbench.compat.arguments import known, require_counts, require_device
 from attnbench.errors import AttnbenchError
-from attnbench.families import cost
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine, read_machine
 from attnbench.records import Status
 from attnbench.running.cases import DEFAULT_TIMER
 from attnbench.running.device import resolve_device
-from attnbench.running.execute import execute, working_sets
+from attnbench.running.execute import execute
+from attnbench.running.memory import working_sets
 from attnbench.running.messages import Job
 from attnbench.specs.batch import Batch, Request
 from attnbench.specs.case import Case, KvDtype, Layout
@@ -87,4 +87,4 @@ def _sets(case: Case, machine: Machine) -> int | None:
     if blocks is None or case.block_size is None:
         return None
     fitting = (int(blocks) * case.block_size - 1) // case.batch.num_tokens
-    return max(1, min(fitting, working_sets(cost(case, 0).bytes, machine)))
+    return max(1, min(fitting, working_sets(case, machine)))
