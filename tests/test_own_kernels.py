@@ -9,7 +9,8 @@ import pytest
 
 from attnbench.errors import UsageError
 from attnbench.families import FAMILIES
-from attnbench.kernels.registry import backends, find
+from attnbench.kernels.registry import backends, find, own_problems
+from tests.conftest import SMALL
 
 OWN = '''
 """A kernel of one's own."""
@@ -34,6 +35,92 @@ def test_a_file_in_the_users_folder_is_a_backend(tmp_path: Path) -> None:
     )
     built_in = sorted(["mine", *(backend.name for backend in backends("attn"))])
     assert done.stdout.strip() == str(built_in)
+
+
+EXPECTED = "expected FOLDER/attn/mine.py, or another of attn, mla, cache_write, prefill_trtllm"
+NAMELESS = (
+    OWN.replace('    name = "mine"\n', "")
+    .replace("(Naive)", "(Backend)")
+    .replace("attn.naive import Naive", "base import Backend")
+    .replace('    aliases = ("my-kernel",)', "    def prepare(self, case, setting): ...")
+)
+NO_PREPARE = NAMELESS.replace("prepare", "prepair")
+SILENT = {
+    "no folder": ({}, "nothing", "/nothing is not a folder; " + EXPECTED),
+    "no family": ({"mine.py": OWN}, "", " has no folder of a family; " + EXPECTED),
+    "beside the family": (
+        {"attn/mine.py": OWN, "other.py": OWN},
+        "",
+        "/other.py is not in the folder of a family; " + EXPECTED,
+    ),
+    "family by its other name": (
+        {"attn/mine.py": OWN, "cache-write/x.py": OWN},
+        "",
+        "/cache-write is not in the folder of a family; " + EXPECTED,
+    ),
+    "taken": (
+        {"attn/mine.py": OWN.replace('"mine"', '"sdpa"')},
+        "",
+        "/attn/mine.py: the name sdpa is taken by another attn backend",
+    ),
+    "no method": (
+        {"attn/mine.py": NO_PREPARE},
+        "",
+        "/attn/mine.py: class Mine has no method prepare",
+    ),
+    "no name": (
+        {"attn/mine.py": NAMELESS},
+        "",
+        '/attn/mine.py: class Mine has no name, e.g. name = "mine"',
+    ),
+    "no class": (
+        {"attn/mine.py": "x = 1"},
+        "",
+        "/attn/mine.py: has no class of a backend; expected a subclass of Backend with a prepare",
+    ),
+    "syntax": (
+        {"attn/mine.py": "def f(:"},
+        "",
+        "/attn/mine.py: line 1: SyntaxError: invalid syntax",
+    ),
+    "raises": ({"attn/mine.py": "1 / 0"}, "", "/attn/mine.py: ZeroDivisionError: division by zero"),
+    "exits": ({"attn/mine.py": "raise SystemExit(3)"}, "", "/attn/mine.py: SystemExit: 3"),
+}
+
+
+@pytest.mark.parametrize("case", SILENT)
+def test_a_kernel_that_is_not_measured_is_named_with_the_reason(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, folder, problem = SILENT[case]
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setenv("ATTNBENCH_KERNELS", str(tmp_path / folder))
+    backends.cache_clear()
+    assert own_problems("attn") == (f"ATTNBENCH_KERNELS: {tmp_path}{problem}",)
+    assert find("attn", "sdpa").name == "sdpa"
+    with pytest.raises(UsageError, match="no attn backend is called 'absent'") as caught:
+        find("attn", "absent")
+    assert problem in str(caught.value)
+    backends.cache_clear()
+
+
+def test_the_command_and_doctor_name_it_and_the_others_are_measured(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "attn").mkdir()
+    (tmp_path / "attn" / "mine.py").write_text("def f(:")
+    problem = f"ATTNBENCH_KERNELS: {tmp_path}/attn/mine.py: line 1: SyntaxError: invalid syntax"
+    own = {**os.environ, "ATTNBENCH_KERNELS": str(tmp_path), "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "attnbench"]
+    run = [*command, "attn", *SMALL, "--backend", "sdpa", "--batch-specs", "q16", "--dry-run"]
+    done = subprocess.run(run, env=own, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert f"note: {problem}\n" in done.stderr
+    assert "1 of 1 cases can run" in done.stdout
+    doctor = [*command, "doctor", "--device", "cpu"]
+    done = subprocess.run(doctor, env=own, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert problem in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize("name", ["torch-absorbed", "TORCH_ABSORBED", "Torch_Absorbed"])

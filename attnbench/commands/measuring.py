@@ -17,6 +17,7 @@ from attnbench.db.store import Store
 from attnbench.errors import INTERRUPTED
 from attnbench.families.family import Family
 from attnbench.families.options import FamilyOptions
+from attnbench.kernels.registry import own_problems
 from attnbench.records import Status
 from attnbench.reporting.export import write_csv, write_json
 from attnbench.reporting.forecast import forecast_text
@@ -45,12 +46,20 @@ def read_request(family: Family, name: str, words: Sequence[str]) -> MeasuringRe
     parent = click.get_current_context()
     ctx = family_command(family).make_context(name, list(words), parent=parent)
     options, measuring = read(family.options, ctx.params), read(Measuring, ctx.params)
+    note_own_problems(family)
     return MeasuringRequest(family, options, measuring, named_options(ctx, words))
 
 
 def _run(family: Family, options: FamilyOptions, measuring: Measuring) -> None:
     named = named_options(click.get_current_context(), sys.argv)
+    note_own_problems(family)
     measure(MeasuringRequest(family, options, measuring, named))
+
+
+def note_own_problems(family: Family) -> None:
+    """Say which of the user's own kernels are not measured, and why."""
+    for problem in own_problems(family.name):
+        note(problem)
 
 
 def measure(request: MeasuringRequest) -> NoReturn:

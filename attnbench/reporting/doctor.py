@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+from attnbench.families import FAMILIES
+from attnbench.kernels.registry import own_problems
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
-from attnbench.reporting.text_table import WIDTH, Column, text_table, wrapped
+from attnbench.reporting.text_table import WIDTH, Column, items, text_table, wrapped
 from attnbench.running.this_machine import Examination
 from attnbench.units import bytes_text, clock_text
 
@@ -25,6 +27,8 @@ def doctor_text(found: Examination) -> str:
     dirty = f" (dirty: {source.dirty})" if source.dirty else ""
     parts.append(_section("code under test", [("from", source.origin), ("commit", commit + dirty)]))
     parts.append(_states(found.backends))
+    if problems := [each for family in FAMILIES for each in own_problems(family)]:
+        parts.append(items(list(dict.fromkeys(problems))))
     return "\n\n".join(parts)
 
 
