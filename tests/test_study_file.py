@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import yaml
@@ -306,6 +307,70 @@ def test_a_config_of_the_suite_becomes_a_study_and_tells_what_it_dropped() -> No
         "dropped unheard_of",
     ]
     assert dropped[-1].endswith("it has no counterpart here")
+
+
+MLA = {"kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128}
+CONFIGS: dict[str, tuple[dict[str, Any], dict[str, Any], list[Any]]] = {
+    "settings of one backend": (
+        {"backends": ["CUTLASS_MLA", "FLASHMLA", "FLASH_ATTN_MLA"], "batch_specs": ["16q1s1k"],
+         "CUTLASS_MLA": {"num_kv_splits": "auto"},
+         "FLASH_ATTN_MLA": {"reorder_batch_threshold": 512}},
+        {"winner": {}},
+        [(["cutlass_mla", "flashmla"], None), (["flashattn_mla"], {"threshold": [512]})],
+    ),
+    "splits against another backend": (
+        {"backends": ["cutlass_mla", "flashinfer_mla"], "batch_specs": ["32q1kv1k"],
+         "num_splits": [4, 8], "compare_auto": True},
+        {"contrast": {"field": "backend", "pairs": [["cutlass_mla", "flashinfer_mla"]],
+                      "tune": ["num_splits"]}},
+        [(["cutlass_mla", "flashinfer_mla"], {"num_splits": ["auto", 4, 8]})],
+    ),
+    "a sweep named as mode": (
+        {"backend": "CUTLASS_MLA", "batch_specs": ["16q1s1k"], "mode": "parameter_sweep",
+         "parameter_sweep": {"param_name": "num_kv_splits", "values": [1, 2]}},
+        {"optimum": {"knob": "num_splits"}},
+        [(["cutlass_mla"], {"num_splits": [1, 2]})],
+    ),
+    "sets of dims": (
+        {"backends": ["FLASH_ATTN", "TRITON_ATTN"], "batch_specs": ["q1s1k"],
+         "model_parameter_sweep": {"values": [{"num_q_heads": 32, "num_kv_heads": 32},
+                                              {"num_q_heads": 64, "num_kv_heads": 8}]}},
+        {"winner": {}},
+        [(["flash", "triton"], None)] * 2,
+    ),
+    "ranges of a variable of its own": (
+        {"backends": ["FLASHMLA", "CUTLASS_MLA"],
+         "batch_spec_ranges": [{"template": "{}q1kv1k", "range": {"start": 1, "stop": 4}}]},
+        {"winner": {}},
+        [(["flashmla", "cutlass_mla"], None)],
+    ),
+    "backends by command line": (
+        {"model": MLA, "batch_specs": ["q128", "9q1s3071_4q8s2049"],
+         "model_parameter_sweep": {"values": [{**MLA, "num_layers": 36, "kv_lora_rank": 256}]}},
+        {"winner": {}},
+        [(None, None)],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_each_kind_of_config_becomes_a_study_that_plans(kind: str) -> None:
+    config, answer, groups = CONFIGS[kind]
+    text, _ = imported(yaml.safe_dump(config), "config.yaml")
+    plain = yaml.safe_load(text)
+    assert plain["answer"] == answer
+    assert [(each.get("backend"), each.get("knobs")) for each in plain["sweep"]] == groups
+    assert "&id" not in text
+    assert cells_of(study(text), "cuda").cases
+
+
+def test_what_a_set_of_dims_has_beside_dims_is_told() -> None:
+    config, _, _ = CONFIGS["backends by command line"]
+    _, dropped = imported(yaml.safe_dump(config), "config.yaml")
+    assert [line.partition(":")[0] for line in dropped] == [
+        "dropped backends",
+        "dropped model_parameter_sweep.num_layers",
+    ]
 
 
 @pytest.mark.parametrize(

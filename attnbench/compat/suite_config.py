@@ -63,44 +63,81 @@ class _Reader:
 
     def study(self) -> tuple[str, list[str]]:
         """The study's text, and the dropped keys."""
-        question = self._config.pop("description", None) or f"What {self._file} measures."
+        question = self._config.pop("description", None) or f"Which backend of {self._file} wins?"
         mode = self._config.pop("mode", None)
         backends = self._backends()
         family = "mla" if self._is_mla(backends, mode) else "attn"
-        common = self._dims(family) | {"backend": backends} | self._fields()
-        knobs = self._knobs()
-        answer: dict[str, Any] = {"winner": {}}
-        if mode == "decode_vs_prefill":
-            answer = {"crossover": {}}
+        common, knobs = self._dims(family) | self._fields(), self._knobs()
+        answer = self._answer(mode, backends, knobs)
+        if "crossover" in answer:
             common["scope"] = "layer"
-        elif mode is not None:
-            self._drop(f"mode: {mode}", "its comparison has no counterpart here")
-        elif len(knobs) == 1 and "prefill_backend" not in knobs:
-            answer = {"optimum": {"knob": next(iter(knobs))}}
+        groups, batches = self._groups(backends, knobs), self._batches()
         products = [
-            {**common, **batches, **varied, **({"knobs": knobs} if knobs else {})}
-            for varied in self._model_sweep()
-            for batches in self._batches()
+            {**common, **group, **each, **varied}
+            for varied in self._model_sweep(family)
+            for group in groups
+            for each in batches
         ]
         self._drop_rest()
         study = {"question": question, "family": family, "answer": answer, "sweep": products}
-        return yaml.safe_dump(study, sort_keys=False, width=98), self.dropped
+        return yaml.dump(study, Dumper=_WithoutAnchors, sort_keys=False, width=98), self.dropped
+
+    def _answer(
+        self, mode: str | None, backends: Sequence[str], knobs: Mapping[str, object]
+    ) -> dict[str, Any]:
+        """How the study finds what the suite's mode, or the swept knob, asks for."""
+        if mode == "decode_vs_prefill":
+            return {"crossover": {}}
+        if mode not in (None, "parameter_sweep"):
+            self._drop(f"mode: {mode}", "its comparison has no counterpart here")
+        elif len(knobs) == 1 and "prefill_backend" not in knobs:
+            (knob,) = knobs
+            if len(backends) < 2:
+                return {"optimum": {"knob": knob}}
+            pairs = [[backends[0], other] for other in backends[1:]]
+            return {"contrast": {"field": "backend", "pairs": pairs, "tune": [knob]}}
+        return {"winner": {}}
+
+    def _groups(
+        self, backends: Sequence[str], knobs: Mapping[str, list[Any]]
+    ) -> list[dict[str, Any]]:
+        """Backends with the knobs that are set for all of them, or for one by its own key."""
+        groups: list[dict[str, Any]] = [{"backend": [], **({"knobs": knobs} if knobs else {})}]
+        for backend in backends:
+            if own := self._own_knobs(backend):
+                groups.append({"backend": [backend], "knobs": {**knobs, **own}})
+            else:
+                groups[0]["backend"].append(backend)
+        if not backends:  # the suite takes them from its command line
+            self._drop("backends", "the file names none, so all are asked; --backend names them")
+            return [{name: value for name, value in groups[0].items() if name != "backend"}]
+        return [group for group in groups if group["backend"]]
+
+    def _own_knobs(self, backend: str) -> dict[str, list[Any]]:
+        """What a key of the backend's name sets; `auto` is its default anyway."""
+        named = [k for k, v in self._config.items() if _ours(k) == backend and isinstance(v, dict)]
+        settings = {k: v for name in named for k, v in self._config.pop(name).items()}
+        for name in settings.keys() - SUITE_KNOBS.keys():
+            self._drop(f"{backend}.{name}", _UNKNOWN)
+        return {
+            SUITE_KNOBS[name]: [value]
+            for name, value in settings.items()
+            if name in SUITE_KNOBS and value != "auto"
+        }
 
     def _backends(self) -> list[str]:
         for key in ("backends", "decode_backends", "backend"):
             if found := self._config.pop(key, None):
                 listed = [found] if isinstance(found, str) else found
-                names = [str(name).lower() for name in listed]
-                return [_BACKENDS.get(name, name) for name in names]
-        raise UsageError(f"{self._file}: the key backends is missing")
+                return list(map(_ours, listed))
+        return []
 
     def _is_mla(self, backends: Sequence[str], mode: str | None) -> bool:
         named = any("mla" in name for name in backends)
         return named or mode is not None or "kv_lora_rank" in self._model
 
     def _dims(self, family: str) -> dict[str, Any]:
-        wanted = [dim.name for dim in fields(FAMILIES[family].options().shape())]
-        found = {name: self._model.pop(name) for name in wanted if name in self._model}
+        found = {n: self._model.pop(n) for n in list(self._model) if n in _dims_of(family)}
         for name in list(self._model):
             self._drop(f"model.{name}", _WHY.get(name, _UNKNOWN))
         return found
@@ -119,6 +156,9 @@ class _Reader:
             found["prefill_backend"] = list(backends)
         if thresholds := self._config.pop("reorder_batch_thresholds", None):
             found["threshold"] = list(thresholds)
+        if splits := self._config.pop("num_splits", None):
+            auto = ["auto"] if self._config.pop("compare_auto", False) else []
+            found["num_splits"] = [*auto, *splits]
         sweep = self._config.pop("parameter_sweep", None)
         if sweep and sweep.get("param_name") in SUITE_KNOBS:
             auto = ["auto"] if sweep.get("include_auto") else []
@@ -127,15 +167,19 @@ class _Reader:
             self._drop(f"parameter_sweep: {sweep.get('param_name')}", _UNKNOWN)
         return found
 
-    def _model_sweep(self) -> list[dict[str, Any]]:
+    def _model_sweep(self, family: str) -> list[dict[str, Any]]:
         """Alternative fields: one product with all values, or one per set of values."""
         sweep = self._config.pop("model_parameter_sweep", None)
         if not sweep:
             return [{}]
         values = sweep["values"]
-        if all(isinstance(value, dict) for value in values):
-            return [dict(value) for value in values]
-        return [{str(sweep["param_name"]): list(values)}]
+        if not all(isinstance(value, dict) for value in values):
+            values = [{str(sweep["param_name"]): list(values)}]
+        wanted = _dims_of(family)
+        for name in sorted({name for value in values for name in value} - wanted):
+            self._drop(f"model_parameter_sweep.{name}", _WHY.get(name, _UNKNOWN))
+        kept = [{n: v for n, v in value.items() if n in wanted} for value in values]
+        return [each for at, each in enumerate(kept) if each not in kept[:at]]
 
     def _batches(self) -> list[dict[str, Any]]:
         specs = self._config.pop("batch_specs", None) or []
@@ -160,14 +204,17 @@ class _Reader:
     def _range(self, given: Mapping[str, Any], sizes: Sequence[int] | None) -> dict[str, Any]:
         if "template" not in given:
             raise UsageError(f"{self._file}: a batch_spec_ranges item has no template")
-        count = "{batch_size}" if sizes else ""
-        found: dict[str, Any] = {"batch": f"{count}{given['template']}"}
-        if sizes:
-            found["batch_size"] = list(sizes)
-        for name, value in given.items():
-            if name != "template":
-                found[name] = _range_text(value) if isinstance(value, dict) else value
-        return found
+        variables = {
+            name: _range_text(value) if isinstance(value, dict) else value
+            for name, value in given.items()
+            if name != "template"
+        }
+        template = str(given["template"])
+        if len(variables) == 1:
+            template = template.replace("{}", f"{{{next(iter(variables))}}}")
+        if not sizes:
+            return {"batch": template, **variables}
+        return {"batch": f"{{batch_size}}{template}", "batch_size": list(sizes), **variables}
 
     def _drop(self, what: str, why: str) -> None:
         self.dropped.append(f"dropped {what}: {why}")
@@ -175,6 +222,23 @@ class _Reader:
     def _drop_rest(self) -> None:
         for name in self._config:
             self._drop(name, _WHY.get(name, _UNKNOWN))
+
+
+class _WithoutAnchors(yaml.SafeDumper):
+    """Writes values again where they repeat: anchors are hard to edit."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        """Every value is written out."""
+        return True
+
+
+def _dims_of(family: str) -> set[str]:
+    return {dim.name for dim in fields(FAMILIES[family].options().shape())}
+
+
+def _ours(backend: str) -> str:
+    """Our name of a backend of theirs."""
+    return _BACKENDS.get(backend.lower(), backend.lower())
 
 
 def _spelled(text: str) -> str:
