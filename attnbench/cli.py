@@ -6,6 +6,7 @@ import click
 
 from attnbench._version import __version__
 from attnbench.commands import COMMANDS
+from attnbench.commands.interrupts import end_as_ctrl_c_does
 from attnbench.errors import INTERRUPTED, AttnbenchError
 from attnbench.families import FAMILIES
 from attnbench.printable import printable
@@ -55,4 +56,5 @@ def cli() -> None:
 
 def main() -> None:
     """The console script."""
+    end_as_ctrl_c_does()
     cli.main(prog_name="attnbench")

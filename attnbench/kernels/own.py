@@ -17,6 +17,7 @@ from types import ModuleType
 from attnbench.kernels.base import Backend
 
 VARIABLE = "ATTNBENCH_KERNELS"
+_MODULES = "attnbench_own_"  # begins the names of the modules of its files
 FOLDERS = ("attn", "mla", "cache_write", "prefill_trtllm")
 
 
@@ -43,6 +44,11 @@ def own_backends(family: str, names_of: Callable[[Backend], set[str]], taken: se
             kept.append(backend)
             taken |= names_of(backend)
     return Own(tuple(kept), tuple(f"{VARIABLE}: {each}" for each in (*problems, *loaded.problems)))
+
+
+def is_own(backend: Backend) -> bool:
+    """Whether it comes from the user's folder."""
+    return type(backend).__module__.startswith(_MODULES)
 
 
 def folder_of(family: str) -> str:
@@ -76,7 +82,7 @@ def _loaded(folder: Path) -> _Loaded:
     found, problems = list[tuple[Path, Backend]](), list[str]()
     for path in sorted(folder.glob("*.py")):
         try:
-            module = _module(f"attnbench_own_{folder.name}_{path.stem}", path)
+            module = _module(f"{_MODULES}{folder.name}_{path.stem}", path)
             usable, unusable = _usable(_instances(module))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a file may raise anything
             usable, unusable = [], [_reason(error)]

@@ -44,8 +44,7 @@ class Build:
             name: os.pathsep.join(filter(None, (str(folder), given.get(name))))
             for name, folder in first.items()
         }
-        # -P: the working directory may be a checkout of what the environment has installed.
-        return Interpreter((str(self.python), "-P"), {**self.variables, **paths})
+        return Interpreter((str(self.python),), {**self.variables, **paths}, code)
 
     def _told(self, environment: Environment) -> Environment:
         """As the worker read it, with the attnbench that runs and every variable given."""

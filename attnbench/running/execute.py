@@ -13,6 +13,7 @@ from attnbench.provenance.machine import Machine
 from attnbench.records import Outcome, Status
 from attnbench.running.memory import memory_refusal, working_sets
 from attnbench.running.messages import Job
+from attnbench.running.plain import bounded, byte_count, error_line, plain_values
 from attnbench.running.regime import regime_of
 from attnbench.running.timers import Timing
 from attnbench.stats.samples import sample_labels
@@ -43,22 +44,29 @@ def execute(job: Job, machine: Machine, look: Look, report: Callable[[str], None
     """
     import torch
 
-    backend = find(job.case.family, job.case.backend)
-    reason = backend.refusal(job.case, machine)
-    if reason := reason or memory_refusal(job.case, machine, job.num_layers or 1):
-        return Outcome(Status.REFUSED, reason)
     try:
         with torch.inference_mode():
-            return _measured(job, backend, machine, look, report)
+            return _measured_unless_refused(job, machine, look, report)
     except Refused as refused:
-        return Outcome(Status.REFUSED, str(refused))
+        return Outcome(Status.REFUSED, error_line(refused))
     except WrongResult as wrong:
         return Outcome(Status.INCORRECT, str(wrong))
     except (MemoryError, torch.OutOfMemoryError) as error:
-        return Outcome(Status.OOM, _first_line(error))
+        return Outcome(Status.OOM, error_line(error))
     except Exception as error:  # noqa: BLE001 - a backend may raise anything; it is stored
-        status = Status.OOM if "can't allocate memory" in str(error) else Status.ERROR
-        return Outcome(status, f"{type(error).__name__}: {_first_line(error)}")
+        line = error_line(error)
+        status = Status.OOM if "can't allocate memory" in line else Status.ERROR
+        return Outcome(status, f"{type(error).__name__}: {line}")
+
+
+def _measured_unless_refused(
+    job: Job, machine: Machine, look: Look, report: Callable[[str], None]
+) -> Outcome:
+    backend = find(job.case.family, job.case.backend)
+    reason = backend.refusal(job.case, machine)
+    if reason := reason or memory_refusal(job.case, machine, job.num_layers or 1):
+        return Outcome(Status.REFUSED, bounded(reason))
+    return _measured(job, backend, machine, look, report)
 
 
 def _measured(
@@ -83,7 +91,7 @@ def _measured(
     outcome = replace(
         _work_done(job, num_decode),
         **_working_set_facts(job, prepared, machine),
-        resolved={**prepared.resolved, **timing.resolved},
+        resolved=plain_values({**prepared.resolved, **timing.resolved}),
         errors=deviation.as_facts(),
         peak_memory=peak,
     )
@@ -122,7 +130,11 @@ def timed(
 
 def _working_set_facts(job: Job, prepared: Prepared, machine: Machine) -> dict[str, Any]:
     """How many sets the calls rotated over, and the state of the cache that this reaches."""
-    touched, sets, hot = prepared.touched_bytes, len(prepared.calls), job.method.cache == "hot"
+    touched, sets, hot = (
+        byte_count(prepared.touched_bytes),
+        len(prepared.calls),
+        job.method.cache == "hot",
+    )
     return {
         "sets": sets,
         "cache_state": state_reached(touched, sets, machine.l2_bytes, hot=hot),
@@ -202,7 +214,3 @@ def peak_memory(prepared: Prepared, machine: Machine) -> int | None:
     torch.cuda.reset_peak_memory_stats(machine.device)
     prepared.calls[0]()
     return int(torch.cuda.max_memory_allocated(machine.device) - before)
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__

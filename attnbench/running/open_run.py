@@ -52,8 +52,8 @@ class OpenRun:
             self._note(f"run {self.run} is still marked as running: {failure}")
 
     @cached_property
-    def refused(self) -> dict[Case, str]:
-        """The plan's cases that cannot run here, with the sentence why."""
+    def refused(self) -> dict[Case, Outcome]:
+        """The plan's cases that cannot run here, with the outcome that says why."""
         return self.workers.refused(self.plan.cases)
 
     @property
@@ -133,8 +133,7 @@ class OpenRun:
         method = self.plan.methods[0]
         for position, case in enumerate(refused):
             if (case.key, method.key, 0) not in self.settled:
-                outcome = Outcome(Status.REFUSED, self.refused[case])
-                yield self._stored(Finished(case, method, 0, position, outcome))
+                yield self._stored(Finished(case, method, 0, position, self.refused[case]))
 
     def _add_sentinels(self, moment: Literal["start", "end"]) -> None:
         """Sentinels that fail cost no outcome: they are the worker's that died of them."""

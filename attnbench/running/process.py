@@ -6,16 +6,21 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import IO, Any, Self
+from uuid import uuid4
 
 from attnbench.errors import UsageError
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
 from attnbench.records import Outcome
+from attnbench.running.channel import Channel, ChannelClosed, NotAMessage
+from attnbench.running.descendants import MARK, end_marked
 from attnbench.running.messages import (
     Declined,
     Done,
@@ -26,11 +31,22 @@ from attnbench.running.messages import (
     Probe,
     Refusals,
 )
+from attnbench.running.plain import bounded
 from attnbench.running.plan import Limits
 from attnbench.running.workers import WorkerDied, WorkerTimedOut
 from attnbench.specs.case import Case
 
 START_LIMIT = 300.0  # seconds to import its libraries, or to probe
+_SEND_LIMIT = 60.0  # seconds for it to take a message, which it waits for
+_END_LIMIT = 10.0  # seconds for the system to end it; a core dump takes some
+_LAST_WORDS = 4096  # bytes of its log
+
+# The worker runs what this process runs, and never a file of the working directory (-P), which may
+# be a checkout of a library or hold a file named like a module of Python.
+_BOOT = (
+    "import sys; code = sys.argv.pop(1); code in sys.path or sys.path.insert(0, code); "
+    "from attnbench.running.worker import main; main(sys.argv[1:])"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +55,7 @@ class Interpreter:
 
     command: tuple[str, ...] = (sys.executable,)
     variables: Mapping[str, str] = field(default_factory=dict)
+    code: Path = Path(__file__).parents[2]  # the folder that attnbench is imported from
 
 
 class WorkerProcess:
@@ -49,28 +66,33 @@ class WorkerProcess:
     source: Source | None
 
     def __init__(
-        self, process: "subprocess.Popen[bytes]", connection: Connection, log: IO[bytes]
+        self, process: "subprocess.Popen[bytes]", end: socket.socket, log: IO[bytes], mark: str
     ) -> None:
-        self._process, self._connection, self._log = process, connection, log
+        self._process, self._log, self._mark = process, log, mark
+        self._channel = Channel(end, self._lives)
         self.healthy, self.traced = True, False
 
     @classmethod
     def start(cls, device: str, interpreter: Interpreter | None = None) -> Self:
         """One that is ready for jobs; UsageError for a device that it cannot use."""
-        log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
+        log, mark = tempfile.TemporaryFile(), uuid4().hex  # noqa: SIM115 - closed by end()
         ours, theirs = socket.socketpair()
         with theirs:
-            process = _spawn(interpreter or Interpreter(), device, theirs.fileno(), log)
-        worker = cls(process, Connection(ours.detach()), log)
-        worker._greet()
+            process = _spawn(interpreter or Interpreter(), device, theirs.fileno(), log, mark)
+        worker = cls(process, ours, log, mark)
+        try:
+            worker._greet()
+        except BaseException:
+            worker.end()
+            raise
         return worker
 
     def _greet(self) -> None:
         hello = self._receive("start", START_LIMIT)
         if isinstance(hello, Declined):
-            self.end()
             raise UsageError(hello.reason)
-        assert isinstance(hello, Hello)
+        if not isinstance(hello, Hello):
+            raise self._unexpected()
         self.machine, self.environment = hello.machine, hello.environment
         self.source = hello.source
 
@@ -84,13 +106,16 @@ class WorkerProcess:
         """Why each case cannot run here, None where it can."""
         self._send(Probe(tuple(cases)))
         reply = self._receive("start", START_LIMIT)
-        assert isinstance(reply, Refusals)
+        if not isinstance(reply, Refusals):
+            raise self._unexpected()
         return reply.reasons
 
     def sentinels(self, limit: float) -> Mapping[str, float | None]:
         """The device's ceilings, measured now within `limit` seconds."""
         self._send(MeasureSentinels())
-        reply: Mapping[str, float | None] = self._receive("measure", limit)
+        reply = self._receive("measure", limit)
+        if not isinstance(reply, dict):
+            raise self._unexpected()
         return reply
 
     def run(self, job: Job, limits: Limits) -> Outcome:
@@ -102,56 +127,98 @@ class WorkerProcess:
             message = self._receive(phase, limit)
             if isinstance(message, Done):
                 self.healthy = message.healthy
+                self._forget_log()
                 return message.outcome
-            assert isinstance(message, Phase)
+            if not isinstance(message, Phase):
+                raise self._unexpected()
             phase = message.name
             limit = limits.prepare if phase == "prepare" else limits.measure
 
     def end(self) -> None:
         """Kill the worker and all that it started; nothing of its is left behind."""
         self.healthy = False
-        self._connection.close()
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self._channel.close()
+        if self._process.returncode is None:  # not waited for, so its number is still its own
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            end_marked(self._mark)
+            with suppress(subprocess.TimeoutExpired):  # a driver may hold it in the kernel
+                self._process.wait(_END_LIMIT)
         self._log.close()
 
     def _send(self, message: Any) -> None:
         try:
-            self._connection.send(message)
-        except (BrokenPipeError, ConnectionResetError):
-            raise WorkerDied(self._last_words()) from None
+            self._channel.send(message, _SEND_LIMIT)
+        except ChannelClosed:
+            raise self._died() from None
+        except TimeoutError:
+            self.end()
+            raise WorkerTimedOut(
+                f"the worker took no message within {_SEND_LIMIT:g} s; it was ended"
+            ) from None
 
     def _receive(self, phase: str, limit: float) -> Any:
         try:
-            if self._connection.poll(limit):
-                return self._connection.recv()
-        except (EOFError, ConnectionResetError):
-            raise WorkerDied(self._last_words()) from None
-        self.end()
-        raise WorkerTimedOut(f"no end of phase '{phase}' within {limit:g} s; the worker was ended")
+            return self._channel.receive(limit)
+        except ChannelClosed:
+            raise self._died() from None
+        except NotAMessage:
+            raise self._unexpected() from None
+        except TimeoutError:
+            self.end()
+            raise WorkerTimedOut(
+                f"no end of phase '{phase}' within {limit:g} s; the worker was ended"
+            ) from None
 
-    def _last_words(self) -> str:
-        """How the worker ended, and the last line that it printed."""
-        code = self._process.wait()
-        how = f"ended with status {code}" if code >= 0 else f"was ended by {_signal_name(-code)}"
-        self._log.seek(0)
+    def _lives(self) -> bool:
+        """Whether it has not ended yet; it stays a zombie, whose number nobody else gets."""
+        ended = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self._process.pid, ended) is None
+
+    def _died(self) -> WorkerDied:
+        """The error that says how the worker ended, and the last line that it printed."""
+        deadline = time.monotonic() + _END_LIMIT
+        while self._lives() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        by_itself, last = not self._lives(), self._last_line()
+        self.end()
+        how = _how(self._process.returncode) if by_itself else "closed its channel; it was ended"
+        return WorkerDied(f"the worker {how}" + (f": {last}" if last else ""))
+
+    def _unexpected(self) -> WorkerDied:
+        """The error of a worker whose channel somebody else wrote into."""
+        self.end()
+        return WorkerDied("the worker sent what is not an answer; it was ended")
+
+    def _last_line(self) -> str:
+        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - _LAST_WORDS))
         lines = self._log.read().decode(errors="replace").strip().splitlines()
-        self.end()
-        return f"the worker {how}" + (f": {lines[-1].strip()}" if lines else "")
+        return bounded(lines[-1].strip()) if lines else ""
+
+    def _forget_log(self) -> None:
+        """What a job printed is of use only if its worker dies of it."""
+        self._log.seek(0)  # for the worker too: both have one file
+        self._log.truncate()
 
 
-def _spawn(python: Interpreter, device: str, fd: int, log: IO[bytes]) -> "subprocess.Popen[bytes]":
+def _spawn(
+    python: Interpreter, device: str, fd: int, log: IO[bytes], mark: str
+) -> "subprocess.Popen[bytes]":
     """The process, whose end of the socket is `fd`."""
+    words = [str(python.code), str(fd), str(os.getpid()), device]
     return subprocess.Popen(
-        [*python.command, "-m", "attnbench.running.worker", str(fd), device],
-        env={**os.environ, **python.variables},
+        [*python.command, "-P", "-c", _BOOT, *words],
+        env={**os.environ, **python.variables, MARK: mark},
         pass_fds=[fd],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,  # Ctrl-C reaches the parent alone
     )
+
+
+def _how(code: int) -> str:
+    return f"ended with status {code}" if code >= 0 else f"was ended by {_signal_name(-code)}"
 
 
 def _signal_name(number: int) -> str:

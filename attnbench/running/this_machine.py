@@ -13,7 +13,6 @@ from attnbench.running.cases import asked_by_default, cases_for
 from attnbench.running.process import WorkerProcess
 from attnbench.running.workers import (
     StartWorker,
-    Worker,
     WorkerDied,
     Workers,
     WorkerTimedOut,
@@ -55,7 +54,7 @@ def examine(device: str, start: StartWorker = WorkerProcess.start) -> Examinatio
             found = tuple(
                 (family, backend, why)
                 for family in FAMILIES
-                for backend, why in _refusals(worker, FAMILIES[family])
+                for backend, why in _refusals(workers, FAMILIES[family])
             )
             return Examination(worker.machine, worker.environment, source, found, None)
     except (WorkerDied, WorkerTimedOut) as error:
@@ -67,11 +66,13 @@ def examine(device: str, start: StartWorker = WorkerProcess.start) -> Examinatio
         return Examination(None, None, source, found, str(error))
 
 
-def _refusals(worker: Worker, family: Family) -> list[tuple[str, str | None]]:
+def _refusals(workers: Workers, family: Family) -> list[tuple[str, str | None]]:
     """Each backend, and why it can run none of the cases that the family's command measures."""
-    cases = cases_for(asked_by_default(family), worker.machine.kind)
+    cases = cases_for(asked_by_default(family), workers.machine.kind)
+    refused = workers.refused(cases)
     refusals: dict[str, list[str | None]] = {}
-    for case, why in zip(cases, worker.probe(cases), strict=True):
+    for case in cases:
+        why = refused[case].reason if case in refused else None
         refusals.setdefault(case.backend, []).append(why)
     return [
         (name, None if None in refusals[name] else refusals[name][0]) for name in sorted(refusals)

@@ -1,13 +1,15 @@
 """The worker process: the only one that imports torch and touches the device.
 
-Started as `python -m attnbench.running.worker FD DEVICE`, where FD is its end of a socket.
+Started with FD PARENT DEVICE: its end of a socket, and the process that it answers.
 """
 
 import ctypes
 import os
 import signal
+import socket
 import sys
-from multiprocessing.connection import Connection
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from attnbench.errors import AttnbenchError
@@ -15,8 +17,10 @@ from attnbench.kernels.registry import find
 from attnbench.provenance.environment import read_environment
 from attnbench.provenance.machine import Machine, read_machine
 from attnbench.provenance.source import editable_source
+from attnbench.running.channel import Channel, ChannelClosed
 from attnbench.running.device import resolve_device
 from attnbench.running.execute import execute
+from attnbench.running.left_behind import process_state
 from attnbench.running.memory import memory_refusal
 from attnbench.running.messages import (
     Declined,
@@ -35,13 +39,14 @@ from attnbench.timing.sentinels import measure_sentinels
 PR_SET_PDEATHSIG = 1
 
 
-def main(fd: int, device: str) -> None:
+def main(words: Sequence[str]) -> None:
     """Say hello, then serve probes and jobs until the other end closes."""
-    _end_with_parent()
+    fd, parent, device = words
+    _end_with(int(parent))
     # Read by torch when it is imported: CUPTI's start and stop are no news.
     os.environ.setdefault("KINETO_LOG_LEVEL", "4")
     _require_torch()
-    connection: Connection = Connection(fd)
+    connection = Channel(socket.socket(fileno=int(fd)))
     try:
         machine = read_machine(resolve_device(device))
     except AttnbenchError as error:
@@ -54,8 +59,8 @@ def main(fd: int, device: str) -> None:
         look = GpuGuard(machine.gpu_uuid).look
     while True:
         try:
-            message = connection.recv()
-        except EOFError:
+            message = connection.receive()
+        except ChannelClosed:
             return
         if isinstance(message, Probe):
             reasons = tuple(_refusal(case, machine) for case in message.cases)
@@ -63,8 +68,21 @@ def main(fd: int, device: str) -> None:
         elif isinstance(message, MeasureSentinels):
             connection.send(measure_sentinels(machine.device).as_facts())
         elif isinstance(message, Job):
-            outcome = execute(message, machine, look, lambda name: connection.send(Phase(name)))
-            connection.send(Done(outcome, _healthy(machine)))
+            connection.send(_done(message, machine, look, connection))
+
+
+def _done(job: Job, machine: Machine, look: Look, connection: Channel) -> Done:
+    """The job's outcome; a worker in which it left something behind takes no other job."""
+    before = _state(job)
+    outcome = execute(job, machine, look, lambda name: connection.send(Phase(name)))
+    return Done(outcome, _healthy(machine) and _state(job) == before)
+
+
+def _state(job: Job) -> Mapping[str, object]:
+    try:
+        return process_state(find(job.case.family, job.case.backend))
+    except AttnbenchError:  # its file is gone since the plan was made
+        return {}
 
 
 def _require_torch() -> None:
@@ -80,8 +98,12 @@ def _require_torch() -> None:
 
 
 def _refusal(case: Case, machine: Machine) -> str | None:
-    refusal = find(case.family, case.backend).refusal(case, machine)
-    return refusal or memory_refusal(case, machine)
+    """Why the case cannot run; where asking raises, its job asks again and fails."""
+    try:
+        refusal = find(case.family, case.backend).refusal(case, machine)
+        return refusal or memory_refusal(case, machine)
+    except Exception:  # noqa: BLE001 - a backend may raise anything
+        return None
 
 
 def _healthy(machine: Machine) -> bool:
@@ -106,15 +128,12 @@ def _reset_persisting_l2() -> None:
     ctypes.CDLL("libcuda.so.1").cuCtxResetPersistingL2Cache()
 
 
-def _end_with_parent() -> None:
+def _end_with(parent: int) -> None:
     """Ctrl-C is the parent's to handle; its death is ours; and memory short, we go first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        Path("/proc/self/oom_score_adj").write_text("1000")
-    if os.getppid() == 1:
+        with suppress(OSError):  # /proc may be read-only in a container
+            Path("/proc/self/oom_score_adj").write_text("1000")
+    if os.getppid() != parent:
         sys.exit("the command that started this worker is gone")
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])

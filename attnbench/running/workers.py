@@ -113,23 +113,41 @@ class Workers:
             self.end()
         return self.worker()
 
-    def refused(self, cases: Sequence[Case]) -> dict[Case, str]:
-        """Those that cannot run here, each with the sentence why."""
+    def refused(self, cases: Sequence[Case]) -> dict[Case, Outcome]:
+        """Those that cannot run here, each with the outcome that says why.
+
+        A backend whose answer ends the worker costs its own cases alone.
+        """
+        try:
+            return self._answers(cases)
+        except (WorkerDied, WorkerTimedOut) as error:
+            names = dict.fromkeys(case.backend for case in cases)
+            if len(names) == 1:
+                return dict.fromkeys(cases, _failure(error))
+        apart = ([case for case in cases if case.backend == name] for name in names)
+        return {case: outcome for some in apart for case, outcome in self.refused(some).items()}
+
+    def _answers(self, cases: Sequence[Case]) -> dict[Case, Outcome]:
         reasons = zip(cases, self.worker().probe(cases), strict=True)
-        return {case: reason for case, reason in reasons if reason is not None}
+        return {
+            case: Outcome(Status.REFUSED, reason) for case, reason in reasons if reason is not None
+        }
 
     def outcome(self, job: Job, limits: Limits) -> Outcome:
         """The outcome of a job, also where it ends its worker."""
         try:
             worker = self.worker() if job.method.traces else self.untraced()
             return worker.run(job, limits)
-        except WorkerTimedOut as error:
-            return Outcome(Status.TIMEOUT, str(error))
-        except WorkerDied as error:
-            return Outcome(Status.CRASHED, str(error))
+        except (WorkerDied, WorkerTimedOut) as error:
+            return _failure(error)
 
     def end(self) -> None:
         """End the worker that is running, if any; the next question starts another."""
         if self._worker is not None:
             self._worker.end()
             self._worker = None
+
+
+def _failure(error: WorkerDied | WorkerTimedOut) -> Outcome:
+    status = Status.TIMEOUT if isinstance(error, WorkerTimedOut) else Status.CRASHED
+    return Outcome(status, str(error))

@@ -1,0 +1,26 @@
+"""SIGTERM and SIGHUP end a command as Ctrl-C does: results are stored, no process is left."""
+
+import signal
+import time
+from types import FrameType
+
+_REPEAT = 5.0  # seconds in which another signal does not disturb the end that the first began
+
+
+class _Interrupt:
+    def __init__(self) -> None:
+        self._last = -_REPEAT
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if now - self._last >= _REPEAT:
+            self._last = now
+            raise KeyboardInterrupt
+
+
+def end_as_ctrl_c_does() -> None:
+    """Let SIGTERM and SIGHUP raise KeyboardInterrupt; what is ignored, as by nohup, stays so."""
+    interrupt = _Interrupt()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, interrupt)

@@ -1,0 +1,82 @@
+"""A backend that harms its process costs its own outcomes: all others are measured."""
+
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SMALL, own_environment, run_attnbench
+
+KERNELS = Path(__file__).parent / "kernels"
+
+BAD = {  # what becomes of each, and what its reason holds
+    "closes-descriptors": ("crashed", "closed its channel; it was ended"),
+    "half-a-message": ("timeout", "no end of phase 'prepare' within 4 s"),
+    "garbage": ("crashed", "the worker sent what is not an answer"),
+    "stops": ("timeout", "no end of phase 'prepare' within 4 s"),
+    "forks-and-dies": ("crashed", "was ended by SIGSEGV"),
+    "leaves-processes": ("crashed", "was ended by SIGSEGV"),
+    "long-last-line": ("crashed", "ended with status 3: xxx"),
+    "long-error": ("error", "ValueError: yyy"),
+    "unspeakable-error": ("error", "Unspeakable"),
+    "refusal-raises": ("error", "KeyError: 'a table of mine'"),
+    "refusal-dies": ("crashed", "ended with status 4"),
+    "no-module": ("error", "ModuleNotFoundError: No module named 'not_installed'"),
+    "count-raises": ("error", "ZeroDivisionError"),
+    "resolves": ("error", "resolved['said'] is of type NoneType"),
+    "resolves-tuple": ("error", "resolved['said'] is of type tuple"),
+    "resolves-function": ("error", "resolved['said'] is of type builtin_function_or_method"),
+    "resolves-nan": ("error", "resolved['said'] is nan"),
+    "resolves-surrogate": ("error", "which no database stores"),
+    "touches-too-much": ("error", "touched_bytes is"),
+    "a-spoils": ("ok", ""),
+}
+GOOD = ("naive", "sdpa", "b-unspoilt")
+QUICK = [*SMALL, "--batch-specs", "q8", "--rounds", "1", "--repeats", "3", "--num-layers", "2"]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the results of all of them."""
+    folder = tmp_path_factory.mktemp("bad")
+    environment = own_environment(folder) | {"ATTNBENCH_KERNELS": str(KERNELS)}
+    limits = ["--prepare-timeout", "4", "--timeout", "20"]
+    found = run_attnbench(folder, environment, "attn", *QUICK, *limits, "--backend", *BAD, *GOOD)
+    assert found.returncode == 1
+    assert "Traceback" not in found.stderr
+    return folder
+
+
+def outcomes(folder: Path) -> dict[str, tuple[str, str]]:
+    query = (
+        'select "case".backend, measurement.status, reason from measurement '
+        'join "case" on case_id = "case".id'
+    )
+    with sqlite3.connect(folder / "attnbench.db") as connection:
+        return {backend: (status, reason) for backend, status, reason in connection.execute(query)}
+
+
+@pytest.mark.parametrize("backend", BAD)
+def test_a_bad_backend_has_an_outcome_of_its_own(backend: str, measured: Path) -> None:
+    expected, text = BAD[backend]
+    status, reason = outcomes(measured)[backend]
+    assert (status, text in reason) == (expected, True), reason
+    assert len(reason) < 1200
+
+
+@pytest.mark.parametrize("backend", GOOD)
+def test_the_others_are_measured(backend: str, measured: Path) -> None:
+    assert outcomes(measured)[backend] == ("ok", "")
+
+
+@pytest.mark.usefixtures("measured")
+def test_no_process_of_a_backend_is_left() -> None:
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    assert "sleep 3599" not in listed.stdout
+
+
+def test_the_results_are_reported(measured: Path) -> None:
+    found = run_attnbench(measured, own_environment(measured), "report")
+    assert found.returncode == 0
+    assert len(found.stdout) < 20_000

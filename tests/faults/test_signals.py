@@ -1,0 +1,132 @@
+"""Signals end a command in good order: results are stored, processes are gone, resume goes on."""
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import SMALL, run_attnbench, started, wait_for_first_outcome
+
+WORDS = ["attn", *SMALL, "--batch-specs", "q8", "q16", "q32", "--backend", "naive", "sdpa"]
+ROUNDS = [*WORDS, "--rounds", "3", "--repeats", "30"]
+ALL = 3 * 2 * 3
+
+
+def rows(folder: Path, query: str) -> list[Any]:
+    with sqlite3.connect(folder / "attnbench.db") as connection:
+        return connection.execute(query).fetchall()
+
+
+def workers_of(pid: int) -> list[int]:
+    """The workers that a command has started and that live."""
+    listed = subprocess.run(
+        ["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True
+    ).stdout
+    return [
+        int(line.split()[0])
+        for line in listed.splitlines()
+        if "attnbench.running.worker" in line and f" {pid} " in line
+    ]
+
+
+@pytest.mark.parametrize(
+    "signals",
+    [
+        (signal.SIGINT,),
+        (signal.SIGTERM,),
+        (signal.SIGHUP,),
+        (signal.SIGINT, signal.SIGINT),
+        (signal.SIGTERM, signal.SIGHUP, signal.SIGINT),
+    ],
+    ids=lambda signals: "-".join(each.name for each in signals),
+)
+def test_a_signal_ends_a_run_that_resume_completes(
+    signals: tuple[signal.Signals, ...], tmp_path: Path, environment: dict[str, str]
+) -> None:
+    with started(tmp_path, environment, *ROUNDS) as process:
+        wait_for_first_outcome(process, tmp_path)
+        for each in signals:
+            process.send_signal(each)
+        _, stderr = process.communicate(timeout=60)
+        assert workers_of(process.pid) == []
+    assert process.returncode == 130
+    assert "continue with: attnbench attn --resume 1" in stderr
+    assert rows(tmp_path, "select status from run") == [("interrupted",)]
+    (stored,) = rows(tmp_path, "select count(*) from measurement")[0]
+    assert 0 < stored < ALL
+    assert run_attnbench(tmp_path, environment, "attn", "--resume", "1").returncode == 0
+    assert rows(tmp_path, "select count(*), count(distinct uuid) from measurement") == [(ALL, ALL)]
+
+
+def test_a_signal_that_is_ignored_as_by_nohup_ends_nothing(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with started(tmp_path, environment, *WORDS, "--rounds", "1") as process:
+            wait_for_first_outcome(process, tmp_path)
+            process.send_signal(signal.SIGHUP)
+            process.communicate(timeout=120)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert process.returncode == 0
+
+
+def can_be_process_1() -> bool:
+    unshare = shutil.which("unshare")
+    words = [str(unshare), "-fp", "--mount-proc", "true"]
+    if unshare is None:
+        return False
+    return subprocess.run(words, check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not can_be_process_1(), reason="needs the right to make a PID namespace")
+def test_a_command_works_as_process_1_of_a_container(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    command = [sys.executable, "-m", "attnbench", *WORDS, "--rounds", "1", "--repeats", "3"]
+    found = subprocess.run(
+        ["unshare", "-fp", "--mount-proc", *command],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+
+
+@pytest.mark.parametrize("name", ["random.py", "torch.py", "json.py"])
+def test_a_file_of_the_working_directory_is_not_run(
+    name: str, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    (tmp_path / name).write_text("raise SystemExit('executed unasked')")
+    script = Path(sys.executable).with_name("attnbench")
+    if not script.exists():
+        pytest.skip("attnbench is not installed")
+    words = [*WORDS, "--rounds", "1", "--repeats", "3"]
+    found = subprocess.run(
+        [script, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert "executed unasked" not in found.stderr
+    assert found.returncode == 0
+
+
+def test_a_worker_that_is_killed_costs_one_outcome(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    with started(tmp_path, environment, *ROUNDS) as process:
+        wait_for_first_outcome(process, tmp_path)
+        (worker,) = workers_of(process.pid)
+        os.kill(worker, signal.SIGKILL)
+        process.communicate(timeout=120)
+    assert process.returncode == 1
+    counts = dict(rows(tmp_path, "select status, count(*) from measurement group by status"))
+    assert counts["crashed"] == 1
+    assert counts["ok"] >= ALL - 3
