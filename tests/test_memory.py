@@ -1,14 +1,12 @@
 """Memory foreseen, against the tensors that a prepared case really holds."""
 
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
-import torch
 
 from attnbench.kernels.attn.naive import Naive
-from attnbench.kernels.base import Backend, Prepared, Setting
+from attnbench.kernels.base import Backend, Setting
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine
 from attnbench.running import memory
@@ -17,6 +15,7 @@ from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape, MlaShape, Shape
 from tests.conftest import small_case
+from tests.held import held_bytes
 
 MIB = 2**20
 CPU = Machine(kind="cpu", device="cpu", name="Xeon", l2_bytes=32 * MIB)
@@ -30,35 +29,6 @@ H200 = Machine(
     memory_bytes=140 * 2**30,
 )
 SHAPES: Mapping[str, Shape] = {"mla": MlaShape(4, 256, 64, 32, 48), "attn": AttnShape(8, 2, 64)}
-
-
-def tensors(held: Any, seen: dict[int, Any]) -> Iterator[torch.Tensor]:
-    """Every tensor that an object keeps alive, through what it refers to."""
-    if id(held) in seen or isinstance(held, type | Case):
-        return
-    seen[id(held)] = held  # kept, so that no other gets its id
-    if isinstance(held, torch.Tensor):
-        yield held
-    elif isinstance(held, Mapping):
-        for each in held.values():
-            yield from tensors(each, seen)
-    elif isinstance(held, list | tuple | set):
-        for each in held:
-            yield from tensors(each, seen)
-    elif isinstance(held, partial):
-        yield from tensors((held.func, held.args, held.keywords), seen)
-    elif hasattr(held, "__closure__"):
-        yield from tensors([cell.cell_contents for cell in held.__closure__ or ()], seen)
-    elif type(held).__module__.startswith("attnbench"):
-        slots = [getattr(held, name) for name in getattr(type(held), "__slots__", ())]
-        yield from tensors([*slots, getattr(held, "__dict__", {})], seen)
-
-
-def held_bytes(prepared: Prepared) -> int:
-    for call in prepared.calls:
-        call()
-    memories = {each.untyped_storage() for each in tensors(prepared, {})}
-    return sum({each.data_ptr(): each.nbytes() for each in memories}.values())
 
 
 def case(backend: str, spec: str, family: str = "attn", **fields: Any) -> Case:
@@ -95,6 +65,8 @@ LATENTS = MlaShape().for_cache_write()
 )
 def test_what_is_foreseen_is_what_the_sets_hold(asked: Case, sets: int) -> None:
     prepared = find(asked.family, asked.backend).prepare(asked, Setting("cpu", sets, 0))
+    for call in prepared.calls:
+        call()
     foreseen = sum(memory_of(asked, sets, CPU).values())
     assert held_bytes(prepared) == pytest.approx(foreseen, rel=0.01, abs=4096)
 

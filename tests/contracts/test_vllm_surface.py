@@ -5,12 +5,15 @@ from importlib import import_module
 
 import pytest
 import torch
+from vllm import _custom_ops
 
 from attnbench.kernels.base import Refused
 from attnbench.kernels.inputs import seeded
+from attnbench.kernels.vllm.attention_layer import attention_layer
 from attnbench.kernels.vllm.config import LayerConfig, vllm_config
 from attnbench.kernels.vllm.kv_cache import cache_format, use_layout
 from attnbench.kernels.vllm.metadata import common_metadata, layer_tables
+from attnbench.kernels.vllm.mla_layer import mla_layers, update_cache
 from attnbench.kernels.vllm.names import registered
 from attnbench.kernels.vllm.registry import (
     Configuration,
@@ -19,9 +22,10 @@ from attnbench.kernels.vllm.registry import (
     block_size,
     complaints,
 )
-from attnbench.kernels.vllm.startup import activate
+from attnbench.kernels.vllm.startup import activate, start
 from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import parse_batch_spec
+from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape, MlaShape
 
 HOPPER = Machine("cuda", "cuda:0", "NVIDIA H200", capability=(9, 0))
@@ -140,3 +144,41 @@ def test_a_standard_impl_runs_forward_and_writes_its_cache_apart(name: str) -> N
     wanted = {"layer", "query", "key", "value", "kv_cache", "attn_metadata", "output"}
     assert wanted <= set(inspect.signature(impl.forward).parameters)
     assert callable(impl.do_kv_cache_update)
+
+
+@pytest.mark.parametrize("kv_cache_dtype", ["auto", "fp8"])
+def test_a_layer_of_latent_attention_writes_what_it_is_given(
+    kv_cache_dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[object, ...]] = []
+    kernel = "concat_and_cache_mla"
+    monkeypatch.setattr(_custom_ops, kernel, lambda *a, **k: written.append((*a, *k.items())))
+    config = vllm_config(layer(MlaShape(16), kv_cache_dtype=kv_cache_dtype))
+    weights = torch.zeros(16, 256, 512, dtype=torch.bfloat16)
+    (made,) = mla_layers(backend_class("FLASHMLA"), config, MlaShape(16), [weights], None)
+    latents, ropes, slots = torch.ones(3, 512), torch.ones(3, 1, 64), torch.arange(3)
+    update_cache(made, (latents, ropes), torch.ones(2, 64, 576), slots, None)
+    (call,) = written
+    assert call[0] is latents
+    assert ropes.squeeze(1).equal(call[1])
+    assert slots.equal(call[3])
+    assert ("kv_cache_dtype", kv_cache_dtype) in call
+
+
+@pytest.mark.parametrize(
+    ("name", "kv_cache_dtype", "quantises"),
+    [
+        ("TRITON_ATTN", "fp8", True),
+        ("TRITON_ATTN", "auto", False),
+    ],
+)
+def test_a_layer_quantises_queries_where_its_backend_takes_them_so(
+    name: str, kv_cache_dtype: str, quantises: bool
+) -> None:
+    config = vllm_config(layer(AttnShape(8, 2, 128), 16, kv_cache_dtype=kv_cache_dtype))
+    case = Case("attn", "x", BATCH, AttnShape(8, 2, 128), "bf16", kv_cache_dtype=kv_cache_dtype)  # type: ignore[arg-type]
+    activate(config)
+    start("cpu")
+    made = attention_layer(backend_class(name), config, case, None, None, "cpu")
+    assert (made.query_quant is not None) is quantises
+    assert isinstance(backend_class(name).forward_includes_kv_cache_update, bool)

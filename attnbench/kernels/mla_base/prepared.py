@@ -6,6 +6,7 @@ from attnbench.kernels.base import Setting
 from attnbench.kernels.groups import Group
 from attnbench.kernels.inputs import cached, normal, page_tables, raw, seeded, torch_dtype
 from attnbench.kernels.mla_base.pool import LatentPool
+from attnbench.kernels.mla_base.projections import draw_weights
 from attnbench.kernels.mla_base.topk import NO_KEY, topk_indices
 from attnbench.kernels.reference import AttentionPrepared, Rows, attend
 from attnbench.kernels.tolerance import BY_DTYPE
@@ -21,8 +22,8 @@ class MlaPrepared(AttentionPrepared):
 
     A decode at scope kernel has absorbed queries [tokens, heads, latent] and outputs [tokens,
     heads, rank]; everything else has ordinary queries [tokens, heads, qk] and outputs [tokens,
-    heads, v]. `weights` [sets, heads, nope + v, rank] are those of kv_b_proj, scaled to unit
-    variance after the projection, roughly as trained ones are; at scope kernel all sets share one.
+    heads, v]. `weights` [sets, heads, nope + v, rank] are those of kv_b_proj; at scope kernel all
+    sets share one.
     `new_latents` [sets, tokens, latent] are the batch's own tokens before caching; at scope layer a
     call writes them to `slots`, int64 [sets, tokens]. Behind decodes may stand `padding` tokens
     that belong to no request; nothing looks at their outputs. A subclass sets `calls`.
@@ -55,18 +56,13 @@ class MlaPrepared(AttentionPrepared):
         self.new_latents = cached(latents, self.dtype, generator, case.kv_data)
         self.pool.write(self.slots, self.new_latents)
         self._fill_queries(setting.sets, generator)
-        self.weights = self._drawn_weights(setting.sets, generator)
+        layers = setting.sets if self.layer else 1
+        self.weights = draw_weights(self.shape, layers, self.dtype, generator)
         self.topk = self._selection(setting.sets, generator)
         self.fp8_queries = False
         self.tolerance = BY_DTYPE[case.dtype]
         self.resolved = {"block_size": block_size, "page_tails": "NaN" if nan_tails else "large"}
         self.touched_bytes = self._touched()
-
-    def _drawn_weights(self, sets: int, generator: "torch.Generator") -> "torch.Tensor":
-        shape = self.shape
-        rows = (shape.qk_nope_head_dim + shape.v_head_dim, shape.kv_lora_rank)
-        sizes = (sets if self.layer else 1, shape.num_q_heads, *rows)
-        return normal(sizes, self.dtype, generator).mul_(shape.kv_lora_rank**-0.5)
 
     def _selection(self, sets: int, generator: "torch.Generator") -> "torch.Tensor | None":
         """The keys that each token attends to, as drawn by `topk_indices`; None if dense."""

@@ -2,8 +2,23 @@
 
 from typing import TYPE_CHECKING
 
+from attnbench.kernels.inputs import normal
+from attnbench.specs.shape import MlaShape
+
 if TYPE_CHECKING:
     import torch
+
+
+def draw_weights(
+    shape: MlaShape, layers: int, dtype: "torch.dtype", generator: "torch.Generator"
+) -> "torch.Tensor":
+    """Weights of kv_b_proj [layers, heads, nope + v, rank].
+
+    They project to unit variance, roughly as trained ones do.
+    """
+    expanded = shape.qk_nope_head_dim + shape.v_head_dim
+    sizes = (layers, shape.num_q_heads, expanded, shape.kv_lora_rank)
+    return normal(sizes, dtype, generator).mul_(shape.kv_lora_rank**-0.5)
 
 
 def absorb(queries: "torch.Tensor", w_uk: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":

@@ -107,6 +107,24 @@ def metadata_builder(
     return backend.get_builder_cls()(spec, [layer.layer_name], config, torch.device(device))
 
 
+def update_cache(
+    layer: Any,
+    new: "tuple[torch.Tensor, torch.Tensor]",
+    cache: "torch.Tensor",
+    slots: "torch.Tensor",
+    metadata: Any,
+) -> None:
+    """Write new latents and RoPE keys as the layer's `forward` does, before its `forward_impl`.
+
+    In 0.33 a method of the layer does it, which knows when a scale of 1 need not be applied.
+    """
+    how = layer.kv_cache_dtype, layer._k_scale
+    if hasattr(layer, "update_kv_cache"):
+        layer.update_kv_cache(*new, cache, slots, metadata, *how)
+    else:
+        layer.impl.do_kv_cache_update(*new, cache, slots, *how)
+
+
 class ReadyHeads:
     """Replaces kv_b_proj: replays its results of the first pass, call by call, without the product.
 

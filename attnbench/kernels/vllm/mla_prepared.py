@@ -17,7 +17,7 @@ from attnbench.kernels.mla_base.prepared import MlaPrepared
 from attnbench.kernels.reference import rotating
 from attnbench.kernels.tolerance import Tolerance
 from attnbench.kernels.vllm.metadata import NO_SLOT, common_metadata
-from attnbench.kernels.vllm.mla_layer import ReadyHeads, metadata_builder, mla_layers
+from attnbench.kernels.vllm.mla_layer import ReadyHeads, metadata_builder, mla_layers, update_cache
 from attnbench.kernels.vllm.mla_prefill import prefill_that_runs
 from attnbench.kernels.vllm.served import Served
 from attnbench.specs.case import Case
@@ -155,9 +155,7 @@ class VllmMlaPrepared(MlaPrepared):
         layer = self.layers[index]
         self._select(layer.impl, index)
         new = self.compressed[index], self.rope[index]
-        layer.impl.do_kv_cache_update(
-            *new, self.cache, self.mappings[index], layer.kv_cache_dtype, layer._k_scale
-        )
+        update_cache(layer, new, self.cache, self.mappings[index], self.metadata[index])
         layer.forward_impl(
             self.queries[index],
             *new,
