@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from attnbench.kernels.registry import backends
+from attnbench.running import lock
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape, MlaShape, Shape
@@ -52,7 +53,8 @@ def _gpu() -> bool:
 
 @pytest.fixture
 def own_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Locks of devices in a folder of the test's own: tests that run side by side do not wait."""
+    """Locks of devices of the test's own: tests that run side by side do not wait."""
+    monkeypatch.setenv(lock.VARIABLE, str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
@@ -71,6 +73,7 @@ def own_environment(folder: Path) -> dict[str, str]:
         **{name: value for name, value in os.environ.items() if name != "ATTNBENCH_DB"},
         "ATTNBENCH_KERNELS": str(OWN_KERNELS),
         "TMPDIR": str(folder),
+        lock.VARIABLE: str(folder),
         "COLUMNS": "80",
     }
 

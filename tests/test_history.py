@@ -183,7 +183,7 @@ def test_the_bisection_that_is_printed_finds_the_commit(tmp_path: Path) -> None:
         "ATTNBENCH_DB": str(tmp_path / "bisect.db"),
         "PATH": f"{_programs(tmp_path)}:{os.environ['PATH']}",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "TMPDIR": str(tmp_path),
+        "ATTNBENCH_LOCK": str(tmp_path),
         "COLUMNS": "80",
     }
 

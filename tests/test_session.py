@@ -165,7 +165,7 @@ def test_a_source_that_is_installed_is_named_where_none_is_given(tmp_path: Path)
 
 def test_a_device_that_another_command_measures_on_is_left_alone(tmp_path: Path) -> None:
     device, busy = FakeDevice(), pytest.raises(AttnbenchError, match="is measuring on Intel Xeon")
-    with device_lock(CPU, wait=False), busy:
+    with device_lock(CPU, wait=False, note=print), busy:
         measure(device, tmp_path)
     assert device.workers[0].ended
     with Store.open(tmp_path / "attnbench.db", create=False) as store:

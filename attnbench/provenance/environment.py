@@ -33,7 +33,7 @@ _VARIABLES = (
     "ATTNBENCH_",
 )
 _SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
-_NO_INFLUENCE = ("ATTNBENCH_DB",)  # the place of results does not change them
+_NO_INFLUENCE = ("ATTNBENCH_DB", "ATTNBENCH_LOCK")  # place of results, and of waiting
 
 
 @dataclass(frozen=True, slots=True)

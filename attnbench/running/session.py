@@ -64,7 +64,7 @@ def hold_device(
     with (
         Store.open(command.db, note=note) as store,
         Workers(start, command.device) as workers,
-        device_lock(workers.machine, wait=command.wait),
+        device_lock(workers.machine, wait=command.wait, note=note),
     ):
         yield store, workers
 
