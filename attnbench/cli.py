@@ -33,6 +33,14 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read `--db FILE COMMAND ...` as `COMMAND ... --db FILE`."""
+        db: list[str] = []
+        while args and args[0].partition("=")[0] == "--db":
+            count = 1 if "=" in args[0] else 2
+            db, args = args[:count], args[count:]
+        return super().parse_args(ctx, [*args, *db] if args else db)
+
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; an error that a user can fix becomes one message and an exit status."""
         try:

@@ -48,6 +48,8 @@ def export(target: str, refs: tuple[str, ...], no_samples: bool, db: str) -> Non
 @db_option
 def merge(others: tuple[str, ...], db: str) -> None:
     """Add all runs of other databases, without duplicates."""
+    for other in others:  # before an empty database is made for what cannot be read
+        Store.open(other, create=False, note=note).close()
     with Store.open(db, note=note) as store:
         for other, carried in zip(others, transfer.merge(store, others), strict=True):
             click.echo(f"{other}: {transfer_text(carried)}")

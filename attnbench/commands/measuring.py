@@ -14,7 +14,7 @@ from tqdm import tqdm
 from attnbench.commands.table import named_options, note, read, table_command
 from attnbench.compat.trtllm_csv import write_trtllm_csv
 from attnbench.db.store import Store
-from attnbench.errors import INTERRUPTED
+from attnbench.errors import INTERRUPTED, UsageError
 from attnbench.families.family import Family
 from attnbench.families.options import FamilyOptions
 from attnbench.kernels.registry import own_problems
@@ -92,6 +92,11 @@ def measure(request: MeasuringRequest) -> NoReturn:
 
 def show_forecast(request: MeasuringRequest) -> NoReturn:
     """Print what the command would measure, and exit."""
+    if request.measuring.resume is not None:
+        raise UsageError(
+            "--dry-run shows what a new run would measure, and --resume continues a stored one; "
+            "leave one of them out, e.g. attnbench attn --dry-run"
+        )
     found = forecast(request.command(command_line()), request.plan_for(note))
     click.echo(forecast_text(found, get_terminal_size().columns))
     raise click.exceptions.Exit(0)

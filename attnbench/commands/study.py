@@ -28,6 +28,7 @@ from attnbench.studies.conclusion import Conclusion, conclude, conclusion_text
 from attnbench.studies.listing import dry_run_text, studies_table
 from attnbench.studies.plots import write_plots
 from attnbench.studies.request import StudyRequest, built_in, load_study, outcomes_of
+from attnbench.studies.yaml_entry import read_utf8
 
 _plots_option = click.option(
     "--plots",
@@ -140,7 +141,7 @@ def conclude_(run: int, plots: Path | None, plot_format: str, db: str) -> None:
 )
 def import_(file: Path, output: Any) -> None:
     """Turn a config of vLLM's attention benchmarks into a study; explain dropped parts."""
-    study, dropped = imported(file.read_text(encoding="utf-8"), str(file))
+    study, dropped = imported(read_utf8(file), str(file))
     click.echo(study, file=output)
     for line in dropped:
         note(line)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attnbench.compat.mla_config import BenchmarkResult
+from attnbench.reporting.csv_text import csv_text
 from attnbench.reporting.text_table import Column, text_table, words
 from attnbench.units import MISSING, bytes_column, seconds_column, three_digits
 
@@ -47,7 +48,7 @@ class ResultsFormatter:
         with Path(path).open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(CSV_COLUMNS)
-            writer.writerows(map(_row, results))
+            writer.writerows(map(csv_text, _row(each)) for each in results)
 
     def save_json(self, results: Sequence[BenchmarkResult], path: str | Path) -> None:
         """Write every field of every result, including its config."""

@@ -1,5 +1,6 @@
 """Engines: SQLite with real transactions, or any other database that SQLAlchemy supports."""
 
+import os
 import re
 import sqlite3
 import time
@@ -69,7 +70,9 @@ def make_engine(url: URL, *, foreign_keys: bool = True) -> Engine:
     """
     is_sqlite = url.get_backend_name() == "sqlite"
     try:
-        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT} if is_sqlite else {})
+        engine = _read_only(url) or create_engine(
+            url, connect_args={"timeout": BUSY_TIMEOUT} if is_sqlite else {}
+        )
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise UsageError(
             f"{describe(url)}: SQLAlchemy cannot use {url.drivername} here ({error}); install its "
@@ -80,6 +83,18 @@ def make_engine(url: URL, *, foreign_keys: bool = True) -> Engine:
     if is_sqlite:
         _begin_explicitly(engine, foreign_keys)
     return engine
+
+
+def _read_only(url: URL) -> Engine | None:
+    """The engine of a file in a folder where SQLite may not write what it needs even to read."""
+    path = sqlite_file(url)
+    if path is None or not path.exists() or os.access(path.parent, os.W_OK):
+        return None
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        return None  # immutable would read the file without what the log adds to it
+    uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    return create_engine(url, creator=lambda: sqlite3.connect(uri, uri=True))
 
 
 def _begin_explicitly(engine: Engine, foreign_keys: bool) -> None:

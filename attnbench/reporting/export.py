@@ -23,6 +23,7 @@ from attnbench.labels import Label
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.records import Measurement, Run, Status
+from attnbench.reporting.csv_text import csv_text
 from attnbench.results.cohort import NO_SENTINELS, SentinelFacts
 from attnbench.specs.case import FLAT_FIELDS
 from attnbench.specs.shape import DIMS
@@ -69,7 +70,7 @@ def write_csv(
         found = record(each, runs[each.run], sentinels)
         if number == 0:
             writer.writerow(found)
-        writer.writerow(map(_cell, found.values()))
+        writer.writerow(csv_text(_cell(value)) for value in found.values())
 
 
 def write_json(

@@ -1,7 +1,10 @@
 """`--dry-run` as text."""
 
+from collections.abc import Sequence
+
 from attnbench.analysis.fields import batch_text
-from attnbench.reporting.text_table import WIDTH, Column, text_table, words
+from attnbench.reporting.progress import asked_text
+from attnbench.reporting.text_table import WIDTH, Column, text_table, words, wrapped
 from attnbench.running.forecast import Forecast, Foreseen
 from attnbench.units import bytes_column, minutes_text
 
@@ -12,11 +15,7 @@ def forecast_text(found: Forecast, width: int = WIDTH) -> str:
     lines = [_table(runnable, width)] if runnable else []
     if found.unasked:
         lines.append(f"Nobody could be asked what can run here: {found.unasked}")
-    lines += [
-        f"{each.case.backend} {batch_text(each.case)}: {each.refusal}"
-        for each in found.cases
-        if each.refusal is not None
-    ]
+    lines += [wrapped(line, width, "  ") for line in _refusals(found.cases)]
     total = sum(each.seconds for each in runnable)
     rounds = found.plan.rounds
     lines.append(
@@ -26,14 +25,27 @@ def forecast_text(found: Forecast, width: int = WIDTH) -> str:
     return "\n".join(lines)
 
 
+def _refusals(cases: Sequence[Foreseen]) -> list[str]:
+    """A line for each reason, with the backends that it stops and how many cases."""
+    stopped: dict[str, dict[str, int]] = {}
+    for each in cases:
+        if each.refusal is not None:
+            counts = stopped.setdefault(each.refusal, {})
+            counts[each.case.backend] = counts.get(each.case.backend, 0) + 1
+    totals = {reason: sum(counts.values()) for reason, counts in stopped.items()}
+    return [
+        f"{', '.join(stopped[reason])} ({total} case{'s' * (total != 1)}): {reason}"
+        for reason, total in totals.items()
+    ]
+
+
 def _table(cases: list[Foreseen], width: int) -> str:
     unit, memory = bytes_column([each.memory for each in cases])
-    knobs = [" ".join(f"{name}={value}" for name, value in each.case.knobs) for each in cases]
     marks = ["*" if each.stored else "" for each in cases]
     columns = [
         words("batch", [batch_text(each.case) for each in cases]),
         Column("backend", [each.case.backend for each in cases], left=True),
-        words("asked", [f"{e.case.dtype} {k}".rstrip() for e, k in zip(cases, knobs, strict=True)]),
+        words("asked", [asked_text(each.case) for each in cases]),
         Column("sets", [str(each.sets) for each in cases]),
         Column(f"memory\n{unit}", memory),
         Column("s", [f"~{e.seconds:.1f}{mark}" for e, mark in zip(cases, marks, strict=True)]),

@@ -14,7 +14,7 @@ from attnbench.units import seconds_column
 def outcome_line(finished: Finished) -> str:
     """What was measured, in which round, and the time or why there is none."""
     case, outcome = finished.case, finished.outcome
-    what = f"round {finished.round + 1}  {case.backend} {batch_text(case)}{_choices(case)}"
+    what = f"round {finished.round + 1}  {case.backend} {batch_text(case)} {asked_text(case)}"
     if not outcome.samples:
         return f"{what}  {outcome.status}: {printable(outcome.reason)}"
     time = median(outcome.samples)
@@ -24,10 +24,11 @@ def outcome_line(finished: Finished) -> str:
     return f"{what}  {text} {unit} +-{50 * (high - low) / time:.1f} %{labels}"
 
 
-def _choices(case: Case) -> str:
-    """What was asked of the implementation beside its name."""
-    unsaid = {"family", "backend", "batch", "scope_version", *DIMS}
+def asked_text(case: Case) -> str:
+    """The dtype and what else was asked of the backend."""
+    unsaid = {"family", "backend", "batch", "scope_version", "knobs", *DIMS}
     said = {name: value for name, value in case.canonical().items() if name not in unsaid}
-    return "".join(
-        f" {name}={value}" if name != "dtype" else f" {value}" for name, value in said.items()
+    return " ".join(
+        f"{name}={value}" if name != "dtype" else str(value)
+        for name, value in {**said, **dict(case.knobs)}.items()
     )

@@ -22,6 +22,7 @@ from attnbench.studies.file import Study, read_study, require_known
 from attnbench.studies.product import FIELDS
 from attnbench.studies.search import Search, search_outcomes
 from attnbench.studies.variants import exhaustive, overridden, quick
+from attnbench.studies.yaml_entry import read_utf8
 
 
 @cache
@@ -53,7 +54,7 @@ def load_study(name: str) -> Study:
 
 def _from_file(path: Path) -> Study:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_utf8(path)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from None
     return read_study(text, path.stem, str(path), FAMILIES)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
@@ -88,3 +89,14 @@ def read_yaml(text: str, file: str) -> Entry:
     if node is None:
         raise UsageError(f"{file}:1: the file is empty; `attnbench study show` prints one to copy")
     return Entry(file, "(file)", node)
+
+
+def read_utf8(path: Path) -> str:
+    """The text of a file; UsageError where it is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{path}: byte {error.start} is not UTF-8 text; expected a YAML file, e.g. one that "
+            "`attnbench study show numsplits` prints"
+        ) from None

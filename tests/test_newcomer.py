@@ -1,0 +1,127 @@
+"""What a new user meets first: files, folders and options that do not fit together."""
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from attnbench.cli import cli
+from attnbench.db.store import Store
+from attnbench.reporting.csv_text import csv_text
+from tests.conftest import SMALL
+from tests.stored_results import attn, store_run, timed
+
+CASE = attn("q512")
+# A process of root without the right to write where the mode forbids it.
+AS_USER = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search,-fowner"]
+AS_USER += ["--inh-caps", "-all"]
+
+
+def invoke(*args: str) -> Result:
+    return CliRunner().invoke(cli, args)
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    """A database with one run."""
+    with Store.open(tmp_path / "one.db") as store:
+        store_run(store, {CASE: timed(CASE, 1e-3, 1e-3)}, label="main")
+    return tmp_path / "one.db"
+
+
+def test_a_database_in_a_folder_that_cannot_be_written_is_read(db: Path) -> None:
+    if os.geteuid() == 0 and not shutil.which(AS_USER[0]):
+        pytest.skip("root may write anywhere, and setpriv is not installed")
+    prefix = AS_USER if os.geteuid() == 0 else []
+    folder = db.parent / "artefact"
+    folder.mkdir()
+    shutil.copy(db, folder / "x.db")
+    (folder / "x.db").chmod(0o444)
+    folder.chmod(0o555)
+    command = [*prefix, sys.executable, "-m", "attnbench", "report", "--db", str(folder / "x.db")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    folder.chmod(0o755)
+    assert done.returncode == 0, done.stderr
+    assert "sdpa" in done.stdout
+
+
+@pytest.mark.parametrize("other", ["absent.db", "notes.txt"])
+def test_a_merge_of_what_cannot_be_read_leaves_no_database(tmp_path: Path, other: str) -> None:
+    (tmp_path / "notes.txt").write_text("notes, not a database, and longer than its header is\n")
+    target = tmp_path / "new.db"
+    done = invoke("db", "merge", str(tmp_path / other), "--db", str(target))
+    assert done.exit_code == 2
+    assert other in done.stderr
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("command", [["study"], ["study", "import"]])
+def test_a_study_that_is_not_utf8_is_named(tmp_path: Path, command: list[str]) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_bytes(b"question: \xff\xfe")
+    done = invoke(*command, str(path))
+    assert done.exit_code == 2
+    assert f"{path}: byte 10 is not UTF-8 text" in done.stderr
+
+
+@pytest.mark.parametrize("seconds", ["inf", "nan", "1e30", "0"])
+def test_a_limit_that_no_clock_can_wait_for_is_refused(seconds: str) -> None:
+    done = invoke("attn", "--timeout", seconds, "--dry-run")
+    assert done.exit_code == 2
+    assert "is not a time limit; expected seconds over 0 and up to 1e+06" in done.stderr
+
+
+def test_a_dry_run_of_a_resumed_run_is_refused() -> None:
+    done = invoke("attn", *SMALL, "--resume", "3", "--dry-run")
+    assert done.exit_code == 2
+    assert "--resume continues a stored one; leave one of them out" in done.stderr
+
+
+def test_the_database_may_stand_before_the_command(db: Path) -> None:
+    assert invoke("--db", str(db), "report").stdout == invoke("report", "--db", str(db)).stdout
+    assert invoke(f"--db={db}", "runs", "relabel", "1", "pr").exit_code == 0
+    assert '"pr"' in invoke("--db", str(db), "runs", "relabel", "1", "pr").stdout
+
+
+@pytest.mark.parametrize("text", ["=HYPERLINK(1)", "+1", "-1", "@x", "\t=1"])
+def test_a_spreadsheet_runs_no_text_as_a_formula(text: str) -> None:
+    assert csv_text(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("value", ["main", "a=b", "", None, -1.5, 3])
+def test_other_cells_stay_as_they_are(value: object) -> None:
+    assert csv_text(value) == value
+
+
+def test_a_label_in_an_export_is_no_formula(db: Path) -> None:
+    assert invoke("runs", "relabel", "1", "=cmd()", "--db", str(db)).exit_code == 0
+    exported = invoke("report", "--format", "csv", "--db", str(db)).stdout
+    assert next(csv.DictReader(exported.splitlines()))["label"] == "'=cmd()"
+
+
+def test_a_dry_run_says_what_each_row_was_asked_and_groups_refusals() -> None:
+    done = invoke(
+        *[
+            "cache-write",
+            "--num-heads",
+            "2",
+            "--head-size",
+            "16",
+            "--device",
+            "cpu",
+            "--num-tokens",
+            "2",
+        ],
+        *["--layout", "NHD", "HND", "--kv-cache-dtype", "auto", "fp8", "--dry-run"],
+    )
+    assert done.exit_code == 0, done.output
+    rows = [line for line in done.stdout.splitlines() if " torch " in line]
+    assert len(rows) == len(set(rows)) == 4
+    refused = [line for line in done.stdout.splitlines() if "needs an NVIDIA GPU" in line]
+    assert len(refused) == 1
+    assert refused[0].startswith("cuda, flashinfer, triton (12 cases): ")
