@@ -284,8 +284,7 @@ base: run 1 "base", trunk@aaaaaaaaaaaa, <when>
 head: run 2 "head", pr@bbbbbbbbbbbb with uncommitted changes, <when>, interrupted
 differs: source trunk@aaaaaaaaaaaa -> pr@bbbbbbbbbbbb with uncommitted changes
 differs: torch 2.11.0 -> 2.13.0
-differs: another card of the same model, which may differ by itself: GPU-1 ->
-  GPU-2
+differs: another card of the same model, which may differ: GPU-1 -> GPU-2
 differs: driver unknown -> 590.1
 """
 
@@ -331,7 +330,7 @@ def test_what_moves_together_is_suspected_of_clocks(db: str) -> None:
     add(db, "base", scaled([1] * 11, cases))
     add(db, "head", scaled([1.05] * 11, cases))
     assert (
-        "most cases moved together, by +5.0 % in the middle: suspect clocks and driver\n"
+        "most cases moved together, by a median of +5.0 %: suspect clocks and driver\n"
         "  before the code\n"
     ) in diff(db, *SIDES).stdout
 
@@ -438,7 +437,7 @@ def test_failures_on_both_sides_compare_nothing(db: str) -> None:
         add(db, label, {CASE: failed(Status.OOM, "30 GiB needed")})
     found = diff(db, *SIDES)
     assert found.exit_code == 3
-    assert "every case that is on both sides has failed on both" in found.stderr
+    assert "all cases on both sides have failed on both" in found.stderr
 
 
 def test_a_run_is_not_compared_with_itself(db: str) -> None:
@@ -447,8 +446,8 @@ def test_a_run_is_not_compared_with_itself(db: str) -> None:
     assert (found.exit_code, found.stdout) == (2, "")
     assert found.stderr == (
         "Error: --base base and --head latest both name run 1, and a run compared with itself "
-        "shows nothing; name two sides apart, e.g. --base 1 --head 2 (`attnbench runs` lists "
-        "them), or a field in which its cases differ, e.g. --across backend\n"
+        "shows nothing; name two different sides, e.g. --base 1 --head 2 (`attnbench runs` lists "
+        "them), or a field that differs between its cases, e.g. --across backend\n"
     )
 
 
@@ -464,6 +463,6 @@ def test_a_margin_is_a_percentage(db: str, margin: str) -> None:
     found = diff(db, *SIDES, f"--margin={margin}")
     assert found.exit_code == 2
     assert (
-        f"Invalid value for '--margin': '{margin}' is no percentage; accepted is a number of 0 or "
+        f"Invalid value for '--margin': '{margin}' is not a percentage; expected a number of 0 or "
         "more and a percent sign, e.g. 1%"
     ) in found.stderr

@@ -111,7 +111,7 @@ def test_one_gpu_is_not_two(db: str) -> None:
     measure(db, 1e-3, 400e-6, H100)
     found = diff(db, head="gpu:HBM3")
     assert found.exit_code == 2
-    assert "name one model of GPU" in found.stderr
+    assert "name the same GPU model" in found.stderr
 
 
 def test_gpus_without_a_case_in_common_end_in_status_3(db: str) -> None:

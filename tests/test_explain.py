@@ -92,10 +92,10 @@ def test_a_case_that_failed_is_shown_with_its_reason(db: str) -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("q512", "names 2 cases"),
-        ("q1k", "names no case that both sides have"),
-        ("abc", "names no case that both sides have"),
-        (" ", "names no case that both sides have"),
+        ("q512", "matches 2 cases"),
+        ("q1k", "matches no case on both sides"),
+        ("abc", "matches no case on both sides"),
+        (" ", "matches no case on both sides"),
     ],
 )
 def test_a_name_of_several_cases_or_none_is_a_usage_error(db: str, name: str, told: str) -> None:

@@ -263,7 +263,7 @@ def test_no_command_measures_an_imported_time_again(tmp_path: Path) -> None:
     attnbench(tmp_path, "import", write_vllm_json(tmp_path, vllm_row()))
     found = attnbench(tmp_path, "repro", "1")
     assert found.exit_code == 2
-    assert "run 1 was imported: no command of attnbench measured it" in found.stderr
+    assert "run 1 was imported, so no command can measure it again" in found.stderr
 
 
 @pytest.mark.parametrize(

@@ -297,12 +297,12 @@ def test_the_output_can_be_a_file(db: str, tmp_path: Path) -> None:
         ),
         (
             ["--where", "backend=triton"],
-            "--where backend=triton: no measurement of latest fulfils that; name other runs, e.g. "
-            "--run main, or ask for less",
+            "--where backend=triton: no measurement of latest meets that; name other runs, e.g. "
+            "--run main, or fewer conditions",
         ),
         (
             ["--run", "empty"],
-            "'empty' names run 4, which ended before anything was measured; `attnbench runs` "
+            "'empty' names run 4, which ended before any measurement; `attnbench runs` "
             "lists runs with their outcomes",
         ),
     ],

@@ -103,7 +103,7 @@ def test_a_method_that_no_option_sets_is_told() -> None:
     with pytest.raises(UsageError) as caught:
         case_command(attn("q1k"), method, {})
     assert str(caught.value) == (
-        "no option of `attnbench attn` sets half_width, which it was measured with"
+        "no option of `attnbench attn` sets half_width as in the measurement"
     )
 
 

@@ -94,7 +94,7 @@ def test_a_legacy_spec_is_noted_with_todays_form(ran: Ran) -> None:
 
 
 def test_mode_on_a_cpu_prints_one_note(ran: Ran) -> None:
-    assert ran.done.stderr.count("means nothing on a CPU") == 1
+    assert ran.done.stderr.count("does not apply to a CPU") == 1
 
 
 def test_a_backend_that_crashes_costs_its_own_outcome_alone(
@@ -184,7 +184,7 @@ def test_ctrl_c_ends_with_130_and_the_command_that_goes_on(
     refused = attnbench("attn", "--device", "cpu", "--resume", "1", "--rounds", "5")
     assert refused.returncode == 2
     assert refused.stderr.startswith(
-        "Error: --resume continues run 1 as it was asked for, and that had --rounds 2, not 5"
+        "Error: --resume continues run 1 as it was started, and that had --rounds 2, not 5"
     )
 
 
@@ -238,7 +238,7 @@ def test_dry_run_measures_nothing(attnbench: Attnbench, tmp_path: Path) -> None:
         ),
         (
             ["attn", "--device", "tpu"],
-            "Error: Invalid value for '--device': --device 'tpu' names no device; accepted are "
+            "Error: Invalid value for '--device': --device 'tpu' is not a device; accepted are "
             "auto, cpu, cuda and cuda:N, e.g. --device cuda:0",
         ),
         (
@@ -246,7 +246,7 @@ def test_dry_run_measures_nothing(attnbench: Attnbench, tmp_path: Path) -> None:
             "Error: Invalid value for '--timeout': '0' is not a time limit",
         ),
         (["attn", "--tp", "5"], "Error: --tp 5 does not divide 32 query heads"),
-        (["attn", "--resume", "x", "--device", "cpu"], "Error: --resume 'x' is no run number"),
+        (["attn", "--resume", "x", "--device", "cpu"], "Error: --resume 'x' is not a run number"),
         (["attn", "--rounds", "0"], "Error: Invalid value for '--rounds': 0 is not in the range"),
         (["mla", "--scope", "kernel"], "Error: --scope kernel with "),
         (["nonsense"], "Error: No such command 'nonsense'."),

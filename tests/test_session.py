@@ -105,7 +105,7 @@ def test_a_run_does_not_go_on_with_other_code_software_or_hardware(
     with pytest.raises(UsageError) as refused, measuring(device, PLAN, tmp_path, resume="1"):
         pass
     assert str(refused.value) == (
-        "run 1 cannot be resumed, since what it measures with has changed "
+        "run 1 cannot be resumed, since its machine, software or code has changed "
         f"({changed}); start a new run without --resume"
     )
     assert device.jobs == []
@@ -116,7 +116,7 @@ def test_a_run_does_not_go_on_with_other_code_software_or_hardware(
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"resume": "x"}, "--resume 'x' is no run number"),
+        ({"resume": "x"}, "--resume 'x' is not a run number"),
         ({"resume": "7"}, "there is no run 7"),
         ({"resume": "latest", "name": "mla"}, "has no unfinished mla run of this machine"),
         ({"resume": "1", "name": "mla"}, "--resume 1: that run is of `attn`"),

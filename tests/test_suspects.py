@@ -122,7 +122,7 @@ def test_another_clock_and_a_label_of_one_side_are_told(tmp_path: Path) -> None:
     assert (
         "the SM clock differs by over 2 % in 1 of 2 cases, most in sdpa q8k: 1.98 -> 1.71 GHz\n"
     ) in text
-    assert "power_limited in head alone: sdpa q8k\n" in text
+    assert "power_limited only in head: sdpa q8k\n" in text
     assert "outliers in head" not in text
 
 

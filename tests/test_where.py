@@ -97,13 +97,13 @@ def test_what_ran_counts_over_what_was_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("backend", "'backend' is no condition; accepted is FIELD, one of = != < <= > >= ~, and a"),
-        ("=3", "'=3' is no condition"),
-        ("kv_len>=", "'kv_len>=' is no condition"),
+        ("backend", "'backend' is not a condition; expected FIELD, one of = != < <= > >= ~, and a"),
+        ("=3", "'=3' is not a condition"),
+        ("kv_len>=", "'kv_len>=' is not a condition"),
         ("kv_len=>4", "kv_len is a number, e.g. 'kv_len=4096' or 4k"),
         ("kv_len>=many", "--where kv_len>=many: kv_len is a number, e.g. 'kv_len>=4096' or 4k"),
         ("backend<3", "< orders numbers, and backend is a word; accepted for words are = != ~"),
-        ("backend~(", "no regular expression"),
+        ("backend~(", "not a regular expression"),
         ("batch=8x1", "--where batch=8x1"),
         (
             "kvlen=4",

@@ -10,16 +10,16 @@ from attnbench.provenance.git import commits_between
 from attnbench.results.command_line import case_command
 from attnbench.results.history import History, Version
 
-COMMIT_DIGITS = 9  # of a commit, as shown
+COMMIT_DIGITS = 9  # shown of a commit
 
 
 def sides(history: History, step: Step) -> tuple[Version, Version]:
-    """The last version before a step and the first that has it."""
+    """The last version before a step, and the first with it."""
     return history.versions[step.at - 1], history.versions[step.at]
 
 
 def distance(before: Version, after: Version, tree: Path | None) -> int | None:
-    """How many commits `after` has that `before` lacks; None where `tree` does not tell."""
+    """How many commits `after` has that `before` lacks; None if `tree` lacks either."""
     if tree is None or before.commit is None or after.commit is None:
         return None
     return commits_between(tree, before.commit, after.commit)
@@ -32,9 +32,9 @@ def bisection(
     db: str | None,
     tree: Path | None,
 ) -> str:
-    """The two lines that find the commit of a step; empty where there is nothing to find.
+    """The two lines that find the commit of a step; empty if there is nothing to find.
 
-    `plans` holds that of the step's run; `db` is what commands must name, None for the default.
+    `plans` holds the plan of the step's run; `db` is the database, None for the default.
     """
     before, after = sides(history, step)
     if before.commit is None or after.commit is None or before.commit == after.commit:
@@ -56,10 +56,10 @@ def bisection(
 
 
 def _script(measure: Sequence[str], before: Version, step: Step, db: str | None) -> str:
-    """Measure the commit that is checked out, and compare it with the one before the step.
+    """Measure the checked-out commit, and compare it with the one before the step.
 
-    Half of the step is the margin: what has it is far outside, what has it not is well within.
-    Exit status 0 is before the step, 1 after it, 125 tells nothing.
+    The margin is half of the step: commits with it are far outside, others well within. Exit status
+    0 is before the step, 1 after it, 125 undecided.
     """
     where = ["--db", db] if db else []
     margin = f"{100 * abs(step.ratio ** (0.5 if step.ratio > 1 else -0.5) - 1):.2f}%"

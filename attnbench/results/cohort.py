@@ -1,4 +1,4 @@
-"""A cohort: the series that one table can show together."""
+"""Cohorts: series that one table can show together."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,14 +17,14 @@ from attnbench.results.noise import NoiseLookup, assumed_noise
 from attnbench.specs.case import Case
 from attnbench.timing.sentinels import Sentinels
 
-# What devices reached, by run and moment ("start", "end"), as the database holds it.
+# Sentinels' facts as stored, by run and moment ("start", "end").
 SentinelFacts = Mapping[int, Mapping[str, Mapping[str, float | None]]]
 NO_SENTINELS: SentinelFacts = {}
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """Series of one family, method and machine model, and what is known of all runs by number."""
+    """Series of one family, method and machine model, with the facts of all runs by number."""
 
     series: Sequence[Series]
     all_runs: Mapping[int, Run]
@@ -33,22 +33,22 @@ class Cohort:
 
     @cached_property
     def timed(self) -> list[Series]:
-        """The series that have a time: the rows of a table."""
+        """The series with a time: the rows of a table."""
         return [each for each in self.series if each.time is not None]
 
     @cached_property
     def fields(self) -> Fields:
-        """What tells the rows apart; of all series where none has a time."""
+        """The fields that distinguish the rows, or all series if none has a time."""
         return Fields.of([each.case for each in self.timed or self.series])
 
     @cached_property
     def machine(self) -> Machine:
-        """The machine of the first series; the others ran on one of its model."""
+        """The machine of the first series; the others have the same model."""
         return Machine.from_facts(self.all_runs[self.series[0].first.run].machine)
 
     @cached_property
     def reached(self) -> dict[int, dict[str, Sentinels]]:
-        """What the devices of these series reached, by run and moment."""
+        """The sentinels of these series' devices, by run and moment."""
         numbers = dict.fromkeys(number for each in self.series for number in each.runs)
         return {
             number: {moment: Sentinels.from_facts(facts) for moment, facts in moments.items()}
@@ -58,38 +58,38 @@ class Cohort:
 
     @cached_property
     def roofline_fractions(self) -> list[float | None]:
-        """What part of the roofline each row reaches."""
+        """The part of the roofline that each row reaches."""
         return [roofline_fraction(each, self.machine) for each in self.timed]
 
     @cached_property
     def wrong(self) -> list[bool]:
-        """Which rows have a time that cannot be."""
+        """Whether each row has an impossible time."""
         return list(map(is_above_roofline, self.timed, self.roofline_fractions))
 
     @cached_property
     def right(self) -> list[Series]:
-        """The rows whose time can be."""
+        """The rows with a possible time."""
         return [each for each, wrong in zip(self.timed, self.wrong, strict=True) if not wrong]
 
     @cached_property
     def rankings(self) -> list[Ranking]:
-        """Each workload's rows against its best, in the order of their first; wrong ones apart."""
+        """Each workload's possible rows against its best, in the order of their first."""
         return rank(map(Contender.of, self.right), self.noise_of)
 
     @cached_property
     def standings(self) -> list[Standing | None]:
-        """Where each row stands in its ranking; wrong ones apart."""
+        """Each row's standing in its ranking; None for wrong ones."""
         found = {id(s.contender.series): s for r in self.rankings for s in r.standings}
         return [found.get(id(each)) for each in self.timed]
 
     def noise_of(self, series: Series, cell: Cell) -> Noise:
-        """What is known of noise on the machine of a series, for cells of that duration."""
+        """The noise on a series' machine, for cells of that duration."""
         first = series.first
         return self.noise(first.machine_key, first.machine_model, first.case.family, cell.stratum)
 
     @cached_property
     def measured_fractions(self) -> list[float | None]:
-        """What part of the rates that the device reached when its run started each row reaches."""
+        """The part of the device's rates at the start of the run that each row reaches."""
         starts = {number: moments.get("start") for number, moments in self.reached.items()}
         return [
             measured_fraction(each, self.machine, starts.get(each.timed[0].run))
@@ -98,35 +98,35 @@ class Cohort:
 
     @cached_property
     def rounds(self) -> int:
-        """The most rounds of any series that have a time."""
+        """The largest number of timed rounds of a series."""
         return max((len(each.medians) for each in self.timed), default=0)
 
     @property
     def subject(self) -> str:
-        """What was measured, where and how."""
+        """The family, the machine and the method."""
         first = self.series[0].first
         return f"{first.case.family} on {self.machine.label}; {method_text(first.method)}"
 
     @property
     def shared(self) -> str:
-        """The fields that are the same in all rows."""
+        """The fields with the same value in all rows."""
         return self.shared_but()
 
     def shared_but(self, *names: str) -> str:
-        """The same without some fields."""
+        """The fields with the same value in all rows, without `names`."""
         hidden = {*names, *family_of(self.series[0].case).unused_dims}
         constant = {n: v for n, v in self.fields.constant.items() if n not in hidden}
         return ", ".join(f"{name} {value}" for name, value in constant.items())
 
     @property
     def one_batch(self) -> bool:
-        """Whether several rows are all of one batch, so that a table needs no column for it."""
+        """Whether several rows share one batch, so a table needs no column for it."""
         batches = [each.case.batch for each in self.timed]
         return len(batches) > 1 and all(batch == batches[0] for batch in batches)
 
     @property
     def origin(self) -> str:
-        """The runs, with their labels, what was measured in them, and how many rounds."""
+        """The runs with their labels, the subject, and the number of rounds."""
         numbers = dict.fromkeys(number for each in self.series for number in each.runs)
         runs = f"run{'s' if len(numbers) > 1 else ''} {', '.join(map(self._run_text, numbers))}"
         rounds = f"; {self.rounds} round{'s' if self.rounds > 1 else ''}" if self.timed else ""
@@ -134,7 +134,7 @@ class Cohort:
 
     @property
     def shared_batch(self) -> str:
-        """The batch, where several rows are all of one, so no table needs a column for it."""
+        """The batch, if several rows share one."""
         return f"batch {batch_text(self.timed[0].case)}" if self.one_batch else ""
 
     def _run_text(self, number: int) -> str:
@@ -142,7 +142,7 @@ class Cohort:
         return f'{number} "{label}"' if label else str(number)
 
     def failures(self) -> list[str]:
-        """A sentence for each way in which cases came to no time, with the cases it met."""
+        """A sentence per reason for cases without a time, with those cases."""
         cases: dict[tuple[Status, str], dict[str, Case]] = {}
         for series in self.series:
             for each in series.failures:

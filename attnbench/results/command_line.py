@@ -1,4 +1,4 @@
-"""The command line that measures a stored case again, and nothing else."""
+"""The command line that measures exactly a stored case again."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from attnbench.options.option import words
 from attnbench.running.measuring import Measuring
 from attnbench.specs.case import Case
 
-# Of a method and of a plan, what commands have an option for.
+# The facts of a method and a plan that options set.
 _METHOD = ("timer", "cache", "samples", "warmup_calls", "regime", "isolate", "eager_fallback")
 _PLAN = ("rounds", "seed", "num_layers", "profile_memory", "host")
 
@@ -18,13 +18,13 @@ _PLAN = ("rounds", "seed", "num_layers", "profile_memory", "host")
 def case_command(case: Case, method: Mapping[str, object], plan: Mapping[str, object]) -> list[str]:
     """The words of the command; `method` and `plan` are facts as stored.
 
-    UsageError for a case or a method that no command has, such as an imported one.
+    Raises UsageError for a case or a method that no command can measure, such as an imported one.
     """
     settable = {name: value for name, value in method.items() if name != "version"}
     if unknown := settable.keys() - set(_METHOD):
         raise UsageError(
-            f"no option of `attnbench {case.family}` sets {', '.join(sorted(unknown))}, which it "
-            "was measured with"
+            f"no option of `attnbench {case.family}` sets {', '.join(sorted(unknown))} as in the "
+            "measurement"
         )
     asked = {name: settable[name] for name in _METHOD if name in settable}
     asked |= {name: plan.get(name) for name in _PLAN}
@@ -42,9 +42,9 @@ def case_command(case: Case, method: Mapping[str, object], plan: Mapping[str, ob
 
 
 def _is_bare(case: Case) -> bool:
-    """Whether the backend could be of a server, and the case is of none."""
+    """Whether the backend has server knobs that the case leaves out."""
     try:
         knobs = find(case.family, case.backend).knobs
-    except UsageError:  # a backend that another attnbench had
+    except UsageError:  # a backend of another version of attnbench
         return False
     return "max_model_len" in knobs and case.knob("max_model_len") is None

@@ -1,4 +1,4 @@
-"""Two sets of runs compared: a verdict for each case on both sides, and what has no partner."""
+"""A diff of two sets of runs: verdicts on cases of both sides, and cases without a partner."""
 
 import re
 from collections import Counter, defaultdict
@@ -25,10 +25,10 @@ from attnbench.specs.case import Case
 
 NOW_FAILS, NOW_RUNS, FAILS = "now fails", "now runs", "ran on neither side"
 
-# The order of a table: what one must look at first.
+# The order of a table, the most urgent first.
 VERDICTS = ("slower", NOW_FAILS, "unclear", "faster", NOW_RUNS, "same", FAILS)
-LISTED = 20  # cases that one line names
-# By --fail-on the verdicts that end a diff with exit status 1.
+LISTED = 20  # cases listed in a line
+# The verdicts that end a diff with exit status 1, by --fail-on.
 FAILING: Mapping[str, tuple[str, ...]] = {
     "slower": ("slower", NOW_FAILS),
     "unclear": ("slower", NOW_FAILS, "unclear"),
@@ -38,25 +38,25 @@ FAILING: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A case on both sides; the rest stands where all rounds of both have a time."""
+    """A case on both sides; the optional fields are set if all rounds of both have a time."""
 
     verdict: str  # one of VERDICTS
     pair: Pair
     comparison: Comparison | None = None
-    cell: Cell | None = None  # what was compared
-    noise: Noise | None = None  # what it was judged by
+    cell: Cell | None = None  # the compared rounds
+    noise: Noise | None = None  # used for the verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """What a diff found."""
+    """The result of comparing two sets of runs."""
 
     base: Selection
     head: Selection
-    margin: float  # the relative change that does not matter
+    margin: float  # relative; smaller changes do not matter
     rows: Sequence[Row]  # losers first
     pairing: Pairing
-    across: Across | None = None  # the field of the case that was to differ
+    across: Across | None = None  # the field that differs on purpose
     sentinels: SentinelFacts = field(default_factory=lambda: NO_SENTINELS)  # of the newest runs
 
     @property
@@ -67,22 +67,22 @@ class Diff:
 
     @property
     def comparisons(self) -> list[Comparison]:
-        """Of the cases that have a time on both sides: all that a mean may cover."""
+        """The comparisons of cases with a time on both sides: those that a mean may cover."""
         return [row.comparison for row in self.rows if row.comparison]
 
     @property
     def judged(self) -> list[tuple[Cell, Noise]]:
-        """Of the same cases what was compared, and by what noise it was judged."""
+        """The cells of the same cases, with the noise used for their verdicts."""
         return [(row.cell, row.noise) for row in self.rows if row.cell and row.noise]
 
     @property
     def describe(self) -> Callable[[Case], str]:
-        """Names a case so that it is told from all others of both sides."""
+        """A function that names a case distinctly among all of both sides."""
         return Fields.of([*_cases(self.base), *_cases(self.head)]).describe
 
     @property
     def leftovers(self) -> list[str]:
-        """A line for each reason why cases were not compared, with the cases."""
+        """A line per reason why cases were not compared, with the cases."""
         cases: dict[str, list[Case]] = defaultdict(list)
         for pair, difference in self.pairing.mismatches:
             cases[f"not comparable, {difference}"].append(pair.base.case)
@@ -97,11 +97,11 @@ class Diff:
 
     @property
     def differences(self) -> list[str]:
-        """What else than time differs between the newest runs of both sides."""
+        """The differences between the newest runs of both sides, except times."""
         return differences(newest(self.base), newest(self.head))
 
     def exit_status(self, fail_on: str) -> int:
-        """1 if any verdict is one to fail on, else 0; `fail_on` is a key of FAILING."""
+        """1 if any verdict is in FAILING[fail_on], else 0."""
         return int(any(row.verdict in FAILING[fail_on] for row in self.rows))
 
 
@@ -114,11 +114,11 @@ def diff(
     pool: bool = False,
     across: str | None = None,
 ) -> Diff:
-    """Compare what two refs name, by the newest run of each case or all of them if pooled.
+    """Compare the runs of two refs, by the newest run of each case or all of them if pooled.
 
     across, "FIELD" or "FIELD=BASE:HEAD", pairs cases that differ in exactly that field instead of
-    equal ones; the refs may then share runs. UsageError for two refs that share a run otherwise;
-    NotComparable if no case has a result on both sides.
+    equal ones; the refs may then share runs. Raises UsageError for two
+    refs that share a run otherwise, and NotComparable if no case has a result on both sides.
     """
     base, head = select(store, base_ref, pool), select(store, head_ref, pool)
     chosen = find_across(across, _cases(base), _cases(head)) if across else None
@@ -144,23 +144,23 @@ def _require_two_sides(base: Selection, head: Selection) -> None:
         runs = ", ".join(map(str, sorted(shared)))
         raise UsageError(
             f"--base {base.ref} and --head {head.ref} both name run {runs}, and a run compared "
-            "with itself shows nothing; name two sides apart, e.g. --base 1 --head 2 "
-            "(`attnbench runs` lists them), or a field in which its cases differ, e.g. "
+            "with itself shows nothing; name two different sides, e.g. --base 1 --head 2 "
+            "(`attnbench runs` lists them), or a field that differs between its cases, e.g. "
             "--across backend"
         )
 
 
 def parse_margin(text: str) -> float:
-    """The fraction that a text such as "1%" or "0.5 %" says; UsageError for any other text."""
+    """The fraction of a text such as "1%" or "0.5 %"; UsageError for any other text."""
     if found := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", text, re.ASCII):
         return float(found[1]) / 100
     raise UsageError(
-        f"'{text}' is no percentage; accepted is a number of 0 or more and a percent sign, e.g. 1%"
+        f"'{text}' is not a percentage; expected a number of 0 or more and a percent sign, e.g. 1%"
     )
 
 
 def some(names: Iterable[str], count: int, most: int) -> str:
-    """The first names of that many, and how many more there are."""
+    """The first `most` of `count` names, and the number of the others."""
     more = f" and {count - most} more" if count > most else ""
     return "; ".join(islice(names, most)) + more
 
@@ -201,7 +201,7 @@ def _place(row: Row) -> tuple[int, float]:
 
 def _nothing_pairs(found: Diff) -> str:
     if found.rows:
-        why = "every case that is on both sides has failed on both"
+        why = "all cases on both sides have failed on both"
     else:
         why = "no case has the same method, machine model, cache state and regime on both sides"
     lines = [f"nothing to compare: {why}", *found.leftovers]

@@ -1,18 +1,18 @@
-"""What two runs differ in beside their times: the first suspects."""
+"""Differences between two runs, except times: the first suspects."""
 
 from collections.abc import Mapping
 
 from attnbench.provenance.environment import Environment
 from attnbench.records import Run
 
-# What tells nothing of speed.
+# Facts that do not affect speed.
 _UNTOLD = ("boot_id", "device")
 _EXCHANGED = {
-    "gpu_uuid": "another card of the same model, which may differ by itself",
+    "gpu_uuid": "another card of the same model, which may differ",
     "hostname": "another computer",
 }
 
-# What `source_text` does not show.
+# Facts that `source_text` does not show.
 _SOURCE_DETAILS = {
     "commit": "commit",
     "repository": "repository",
@@ -22,7 +22,7 @@ _SOURCE_DETAILS = {
 
 
 def differences(base: Run, head: Run) -> list[str]:
-    """A text for each thing that `head` has otherwise: source, software, machine."""
+    """A text per difference from `base` to `head`: source, software, machine."""
     before = Environment.from_facts(base.environment)
     return [
         *_source_changes(base.source, head.source),

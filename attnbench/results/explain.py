@@ -1,4 +1,4 @@
-"""One case of a diff, found by its key or by values, and its samples."""
+"""One case of a diff, selected by its key or by values, and its samples."""
 
 from collections.abc import Mapping
 
@@ -21,11 +21,11 @@ SamplesById = Mapping[int, NDArray[np.float64]]  # by measurement id, in seconds
 
 
 def find_row(diff: Diff, text: str) -> Row:
-    """The one row that `text` names.
+    """The row selected by `text`.
 
-    text is the beginning of a case's key, 6 characters or more, or words of which each is the
-    value of a field or FIELD=VALUE: "sdpa q512", "backend=flash batch=q2k". UsageError for none
-    and for several.
+    `text` is the first digits of a case's key, at least 6, or words that are each the value of a
+    field or FIELD=VALUE: "sdpa q512", "backend=flash batch=q2k". Raises UsageError for no or
+    several matches.
     """
     rows = [row for row in diff.rows if _is_named(row.pair.head, text)]
     if len(rows) == 1:
@@ -36,10 +36,10 @@ def find_row(diff: Diff, text: str) -> Row:
         f"{describe(row.pair.head.case)} ({row.pair.head.first.case_key[:KEY_SHOWN]})"
         for row in listed
     )
-    what = f"names {len(rows)} cases" if rows else "names no case that both sides have"
+    what = f"matches {len(rows)} cases" if rows else "matches no case on both sides"
     raise UsageError(
-        f"--explain '{text}' {what}; accepted is the beginning of a case's key, or values that "
-        f"only one case has, e.g. --explain 'sdpa q512'; there are: "
+        f"--explain '{text}' {what}; expected the first digits of a case's key, or values that "
+        f"only one case has, e.g. --explain 'sdpa q512'; the cases are: "
         f"{some(names, len(listed), _LISTED)}"
     )
 
@@ -52,7 +52,7 @@ def _is_named(series: Series, text: str) -> bool:
 
 
 def _has(case: Case, term: str) -> bool:
-    """Whether a field, the one named if any, has the value; a batch in any spelling."""
+    """Whether the named field, or any field, has the value; batches in any spelling."""
     name, equals, value = term.rpartition("=")
     if name in ("", "batch") and _is_batch(case, value):
         return True

@@ -1,6 +1,6 @@
-"""The same cases on two models of GPU: the ratio of times beside what the hardware foresees.
+"""The same cases on two GPU models: the ratio of times next to the hardware's prediction.
 
-It says nothing of the code: no case is called faster or slower.
+It does not judge the code: no case is called faster or slower.
 """
 
 from collections.abc import Sequence
@@ -24,27 +24,27 @@ _PREFIX = "gpu:"
 
 
 def is_across_gpus(base_ref: str, head_ref: str) -> bool:
-    """Whether both refs ask for a model of GPU."""
+    """Whether both refs name a GPU model."""
     return base_ref.startswith(_PREFIX) and head_ref.startswith(_PREFIX)
 
 
 @dataclass(frozen=True)
 class GpuRow:
-    """A case that has a time on both GPUs. Ratios are of times, head over base."""
+    """A case with a time on both GPUs. Ratios are of times, head over base."""
 
     pair: Pair
     comparison: Comparison
-    base: Roofline | None  # None where not all of the GPU's peaks are known
+    base: Roofline | None  # None unless all of the GPU's peaks are known
     head: Roofline | None
 
     @property
     def foreseen(self) -> float | None:
-        """The ratio of the least times that each GPU allows."""
+        """The ratio of the least times that the GPUs allow."""
         return self.head.floor / self.base.floor if self.base and self.head else None
 
     @property
     def bound(self) -> str:
-        """What sets the least time: memory or compute."""
+        """The limit that sets the least time: memory or compute."""
         if not (self.base and self.head):
             return MISSING
         old, new = self.base.bound, self.head.bound
@@ -52,7 +52,7 @@ class GpuRow:
 
     @property
     def fractions(self) -> tuple[float | None, float | None]:
-        """What part of its roofline each side reaches."""
+        """The part of its roofline that each side reaches."""
         sides = (self.base, self.pair.base), (self.head, self.pair.head)
         base, head = (
             limit.fraction(series.time, series.cache_state) if limit and series.time else None
@@ -63,30 +63,30 @@ class GpuRow:
 
 @dataclass(frozen=True)
 class GpuDiff:
-    """What comparing two models of GPU found."""
+    """The result of comparing two GPU models."""
 
     base: Selection
     head: Selection
-    rows: Sequence[GpuRow]  # first where the head falls most behind what is foreseen
+    rows: Sequence[GpuRow]  # the head that falls furthest behind the prediction first
     pairing: Pairing
 
     @cached_property
     def machines(self) -> tuple[Machine, Machine]:
-        """One of each model."""
+        """One machine of each model."""
         base, head = (next(iter(side.runs.values())) for side in (self.base, self.head))
         return Machine.from_facts(base.machine), Machine.from_facts(head.machine)
 
 
 def diff_gpus(store: Store, base_ref: str, head_ref: str, *, pool: bool = False) -> GpuDiff:
-    """Compare the cases that two GPUs have in common, of each the newest run or all if pooled.
+    """Compare the common cases of two GPUs, by the newest run of each or all if pooled.
 
-    UsageError for a ref that names several models; NotComparable for no case in common.
+    Raises UsageError for a ref to several models, and NotComparable without a common case.
     """
     base, head = select(store, base_ref, pool), select(store, head_ref, pool)
     models = _one_model(base), _one_model(head)
     if models[0] == models[1]:
         raise UsageError(
-            f"--base {base_ref} and --head {head_ref} name one model of GPU; name another, or "
+            f"--base {base_ref} and --head {head_ref} name the same GPU model; name another, or "
             "compare runs of it, e.g. --base 1 --head 2"
         )
     sides = series_of(base.measurements), series_of(head.measurements)

@@ -1,4 +1,4 @@
-"""Cases over versions of the code: where each stands in time, and which steps it took."""
+"""Cases over versions of the code: their times and steps."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ from attnbench.results.where import Condition, case_facts, matching
 from attnbench.specs.case import Case
 from attnbench.specs.shape import DIMS
 
-# Fields that no backend chooses by itself, so that cases can be left out before they are read.
+# Fields that no backend chooses itself, so cases can be filtered before they are read.
 _ASKED = {"family", "backend", "batch", "dtype", "kv_cache_dtype", "scope", *DIMS} | {
     "q_len",
     "kv_len",
@@ -34,14 +34,14 @@ _ASKED = {"family", "backend", "batch", "dtype", "kv_cache_dtype", "scope", *DIM
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One state of the code, and the runs that measured it, oldest first; at least one."""
+    """One state of the code with the runs that measured it, at least one, oldest first."""
 
     runs: tuple[Run, ...]
     series: tuple[Series, ...]  # of each run, with a time
 
     @property
     def commit(self) -> str | None:
-        """Its full hash, None where the code under test was in no git tree."""
+        """The full hash; None if the code under test was not in a git tree."""
         return self.runs[0].commit
 
     @property
@@ -56,21 +56,21 @@ class History:
 
     versions: Sequence[Version]
     noise: Noise
-    by_ancestry: bool  # whether git told the order; else it is that of measuring
+    by_ancestry: bool  # whether the order is git's; else it is that of measuring
 
     @property
     def series(self) -> Series:
-        """One that stands for all in what they share."""
+        """A series, for the facts that all share."""
         return self.versions[0].series[0]
 
     @property
     def case(self) -> Case:
-        """What was measured."""
+        """The measured case."""
         return self.series.case
 
     @cached_property
     def track(self) -> Track:
-        """What steps are looked for in."""
+        """The data to search for steps."""
         return Track(
             times=[each.time for each in self.versions],
             sessions=[len(each.runs) for each in self.versions],
@@ -79,7 +79,7 @@ class History:
         )
 
     def _rounds_sd(self) -> float:
-        """What the rounds' spread leaves in the mean of one run's; 0 where none has several."""
+        """The rounds' spread in the mean of one run; 0 if no run has several rounds."""
         logs = [np.log(each.medians) for version in self.versions for each in version.series]
         spread = [each for each in logs if len(each) > 1]
         df = sum(len(each) - 1 for each in spread)
@@ -95,9 +95,10 @@ def histories(
     where: Sequence[Condition] = (),
     tree: Path | None = None,
 ) -> list[History]:
-    """The cases whose key begins with `case` and that fulfil all conditions, over all versions.
+    """The cases whose key starts with `case` and that meet all conditions, over all versions.
 
-    In the order of ancestry where `tree` knows all commits. UsageError where nothing has a time.
+    Versions are in the order of ancestry if `tree` has all commits. Raises UsageError if no
+    measurement has a time.
     """
     found = [each for each in _measurements(store, case, where) if each.median is not None]
     runs = {run.number: run for run in store.runs({each.run for each in found})}
@@ -105,8 +106,8 @@ def histories(
     if not found:
         asked = " ".join([*([f"--case {case}"] if case else []), *map(str, where)])
         raise UsageError(
-            f"{asked}: no measurement with a time is of such a case; keys stand in "
-            "`attnbench report --ids`, fields in `attnbench report --format csv`"
+            f"{asked}: no such case has a measurement with a time; `attnbench report --ids` shows "
+            "keys, `attnbench report --format csv` fields"
         )
     by_run: dict[int, list[Measurement]] = defaultdict(list)
     for each in found:
@@ -119,7 +120,7 @@ def histories(
 
 
 def all_steps(listed: Sequence[History], margin: float) -> list[list[Step]]:
-    """The steps of each, tested together."""
+    """The steps of each history, tested together."""
     return find_steps([each.track for each in listed], margin)
 
 
@@ -136,7 +137,7 @@ def _measurements(store: Store, case: str, where: Sequence[Condition]) -> list[M
 def _history(
     store: Store, listed: Sequence[Series], runs: Mapping[int, Run], tree: Path | None
 ) -> History:
-    """The series, one a run and oldest first, by the version that each measured."""
+    """The history of series, one per run and oldest first, grouped by version."""
     groups: dict[object, list[tuple[Run, Series]]] = defaultdict(list)
     for series in listed:
         run = runs[series.first.run]
@@ -147,7 +148,7 @@ def _history(
     ]
     order = _ancestry(versions, tree)
     if order is not None:
-        versions.sort(key=lambda each: order[each.commit or ""])  # stable: else as measured
+        versions.sort(key=lambda each: order[each.commit or ""])  # stable: ties stay as measured
     first = listed[0].first
     stratum = duration_stratum(versions[0].time)
     noise = noise_for(store, first.machine_key, first.machine_model, first.case.family, stratum)
@@ -155,7 +156,7 @@ def _history(
 
 
 def _state(run: Run) -> object:
-    """What two runs of one version share; a run without a commit is a version of its own."""
+    """The key of a run's version; a run without a commit is its own version."""
     return (run.commit, run.source["dirty"]) if run.commit else run.number
 
 

@@ -1,4 +1,4 @@
-"""What verdicts rest on beside the rounds: stored noise, and which runs took turns."""
+"""Input of verdicts besides the rounds: stored noise, and the marks of interleaved runs."""
 
 from collections.abc import Callable, Iterable
 
@@ -10,14 +10,14 @@ NoiseLookup = Callable[[str, str, str, str], Noise]
 
 
 def assumed_noise(machine_key: str, machine_model: str, family: str, stratum: str) -> Noise:
-    """What holds where nothing is stored."""
+    """The noise assumed if none is stored."""
     return ASSUMED_NOISE
 
 
 def noise_for(
     store: Store, machine_key: str, machine_model: str, family: str, stratum: str
 ) -> Noise:
-    """What `attnbench selfcheck` has stored; for what it has not, what is assumed."""
+    """The noise that `attnbench selfcheck` has stored, else the assumed noise."""
     stored = store.noise(machine_key, machine_model, family, stratum)
     if stored is None:
         return ASSUMED_NOISE
@@ -27,6 +27,6 @@ def noise_for(
 
 
 def turns_of(store: Store, runs: Iterable[int]) -> dict[int, str]:
-    """The mark that runs share which took turns with each other, by number; others have none."""
+    """The mark that interleaved runs share, by number; other runs have none."""
     marks = {run: store.plan(run).get("interleaved") for run in runs}
     return {run: mark for run, mark in marks.items() if mark is not None}

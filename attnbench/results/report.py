@@ -1,4 +1,4 @@
-"""What `report` shows: the measurements that refs name, and what is known beside them."""
+"""The content of `report`: the measurements of some refs, with sentinels and noise."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from attnbench.results.where import Condition
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Measurements as refs select them, read once; the store stays open while it is shown."""
+    """Measurements selected by refs, read once; the store stays open while they are shown."""
 
     selections: Sequence[Selection]
     sentinels: SentinelFacts
@@ -23,7 +23,7 @@ class Report:
 
     @property
     def measurements(self) -> list[Measurement]:
-        """Each once, also where two refs name it."""
+        """Each measurement once, even if two refs select it."""
         return list({each.uuid: each for s in self.selections for each in s.measurements}.values())
 
     @property
@@ -37,22 +37,22 @@ class Report:
 
 
 def read_report(store: Store, refs: Sequence[str] = (), where: Sequence[Condition] = ()) -> Report:
-    """What each of the refs selects, the latest run where there are none.
+    """The selections of the refs, or the latest run without refs.
 
-    UsageError where none of their measurements fulfils all conditions.
+    Raises UsageError if none of their measurements meets all conditions.
     """
     selections = [select(store, ref, where=where) for ref in refs or ["latest"]]
     found = [each for each in selections if each.measurements]
     if not found:
         raise UsageError(
             f"--where {' '.join(map(str, where))}: no measurement of {', '.join(refs) or 'latest'} "
-            "fulfils that; name other runs, e.g. --run main, or ask for less"
+            "meets that; name other runs, e.g. --run main, or fewer conditions"
         )
     return _report(store, found)
 
 
 def read_run(store: Store, number: int) -> Report:
-    """All of one run, which may have no outcomes yet."""
+    """A report of one run, which may have no outcomes yet."""
     selection = Selection(str(number), store.measurements([number]), {number: store.run(number)})
     return _report(store, [selection])
 

@@ -1,4 +1,4 @@
-"""How a stored result came about: the command, and what is otherwise on this machine."""
+"""Reproducing a stored result: the command, and the differences of this machine."""
 
 import re
 import shlex
@@ -22,24 +22,24 @@ _KEY = re.compile(r"[0-9a-f]{8,64}")
 
 @dataclass(frozen=True, slots=True)
 class Repro:
-    """A command, and what there is to know before running it here."""
+    """A command, and the facts to know before running it here."""
 
     command: str  # for a shell
     run: Run
-    measurement: Measurement | None  # where one was asked for, not the whole run
-    differences: tuple[str, ...]  # of this machine from the one that it was measured on
+    measurement: Measurement | None  # None for a whole run
+    differences: tuple[str, ...]  # from the measurement's machine to this one
 
 
 def repro(store: Store, asked: str, look: Callable[[str, Path | None], Here]) -> Repro:
-    """The command of a run by its number, or of a measurement by the beginning of its UUID.
+    """The command of a run by its number, or a measurement by the first digits of its UUID.
 
-    The key of a case stands for its newest measurement. `look` finds out about this machine.
-    UsageError for what names nothing, or was imported.
+    A case's key means its newest measurement. `look` examines this machine. Raises UsageError for
+    an unknown number or key, and for imported results.
     """
     measurement = None if _RUN.fullmatch(asked) else _measurement(store, asked)
     run = store.run(measurement.run if measurement else int(asked))
     if run.command == COMMAND:
-        raise UsageError(f"run {run.number} was imported: no command of attnbench measured it")
+        raise UsageError(f"run {run.number} was imported, so no command can measure it again")
     words = list(run.argv)
     if measurement:
         words = case_command(measurement.case, measurement.method, store.plan(run.number))
@@ -65,12 +65,12 @@ def _measurement(store: Store, asked: str) -> Measurement:
 
 
 def _differences(run: Run, look: Callable[[str, Path | None], Here]) -> list[str]:
-    """As diff tells them, from where it was measured to here."""
+    """The differences from the measurement's machine to this one, in the words of diff."""
     device = "cpu" if run.machine["kind"] == "cpu" else "auto"
     try:
         here = look(device, _source(run))
     except (WorkerDied, WorkerTimedOut) as error:
-        return [f"this machine could not be looked at: {error}"]
+        return [f"could not examine this machine: {error}"]
     now = replace(
         run,
         machine=here.machine.as_facts(),
@@ -83,7 +83,7 @@ def _differences(run: Run, look: Callable[[str, Path | None], Here]) -> list[str
 
 
 def _source(run: Run) -> Path | None:
-    """The tree that the run was told to take, if it is here."""
+    """The tree of the run's --source, if it is here."""
     path = run.source["path"]
     named = run.source["origin"] == "--source" and isinstance(path, str)
     return Path(str(path)) if named and Path(str(path)).is_dir() else None

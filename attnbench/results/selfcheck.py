@@ -1,4 +1,4 @@
-"""What runs of equal code tell of noise: found, stored for `diff`, and shown."""
+"""The noise shown by runs of equal code, stored for `diff`."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,30 +15,30 @@ from attnbench.errors import AttnbenchError
 from attnbench.records import Run
 from attnbench.results.noise import noise_for, turns_of
 
-# What a stored noise has by name; the rest goes into its facts.
+# The columns of a stored noise; the rest goes into its facts.
 _COLUMNS = ("family", "stratum", "floor", "session_sd", "num_cells")
 
 
 @dataclass(frozen=True, slots=True)
 class FoundNoise:
-    """The noise of each family and kind of duration, and what it comes from."""
+    """The noise of each family and duration stratum, with its runs."""
 
     noises: Sequence[GroupNoise]
     runs: Sequence[Run]  # the interleaved pair, then the separate ones
-    left_out: int  # cases that have a time in some of the runs only
+    left_out: int  # cases with a time in only some of the runs
 
 
 def find_and_store(store: Store, runs: Sequence[int]) -> FoundNoise:
-    """The noise that an interleaved pair of runs and then separate ones show.
+    """The noise shown by an interleaved pair of runs and then separate ones.
 
-    It is stored, for `diff` to judge by. AttnbenchError if no case has a time in all runs.
+    It is stored for `diff`. Raises AttnbenchError if no case has a time in all runs.
     """
     cases, left_out = _repeated(store, runs)
     used = [store.run(number) for number in runs]
     key, model = used[0].machine_key, used[0].machine_model
     noises = find_noise(cases, lambda group: noise_for(store, key, model, *group))
     if not noises:
-        raise AttnbenchError("no case has a time in all runs, so that nothing is known of noise")
+        raise AttnbenchError("no case has a time in all runs, so the noise is unknown")
     for noise in noises:
         facts = asdict(noise)
         store.add_noise(
@@ -51,7 +51,7 @@ def find_and_store(store: Store, runs: Sequence[int]) -> FoundNoise:
 
 
 def _repeated(store: Store, runs: Sequence[int]) -> tuple[list[Repeated], int]:
-    """The cases that have all their times in all runs, and how many others have some."""
+    """The cases with all times in all runs, and the number of others with some."""
     base, head, *apart = (series_of(store.measurements([run])) for run in runs)
     sessions = [{each.first.case_key: each for each in listed} for listed in apart]
     turns, found, left_out = turns_of(store, runs[:2]), [], 0

@@ -1,4 +1,4 @@
-"""How far sentinels moved, in words."""
+"""Changes of sentinels as text."""
 
 import math
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _SENTINELS = {
 
 
 def moved(changes: Mapping[str, float]) -> list[str]:
-    """A text for each sentinel, of the logarithm by which it changed: "copy rate -3.1 %"."""
+    """A text per sentinel from the log ratio of its change: "copy rate -3.1 %"."""
     return [f"{_SENTINELS[name]} {_change(change)}" for name, change in changes.items()]
 
 

@@ -1,4 +1,4 @@
-"""What may explain that times differ, other than the code under test: told before any verdict."""
+"""Explanations of different times other than the code under test, shown before any verdict."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,14 +17,14 @@ from attnbench.specs.case import Case
 from attnbench.timing.sentinels import DRIFT, Sentinels, drift
 from attnbench.units import change_in_percent, clock_column
 
-_CASES, _KERNELS = 4, 3  # that one line names
+_CASES, _KERNELS = 4, 3  # listed in a line
 _KERNEL_WIDTH = 72
 
 
 def suspects(diff: Diff) -> list[str]:
-    """A line for each, the likeliest first; what the runs themselves differ in comes before."""
+    """A line per suspect, the likeliest first; differences of the runs are shown before them."""
     pairs = [row.pair for row in diff.rows if row.comparison]
-    # Of two backends nobody expects the same kernels.
+    # Two backends are not expected to have the same kernels.
     alike = [] if diff.across and diff.across.field == "backend" else pairs
     return [
         *_grouped(diff, alike, _kernels),
@@ -37,10 +37,10 @@ def suspects(diff: Diff) -> list[str]:
 
 
 def device_ratios(diff: Diff, rows: Sequence[Row]) -> list[float | None]:
-    """The time ratio that the sentinels alone foresee for each row: 1.02 is a device 2 % slower.
+    """The time ratio predicted for each row by the sentinels: 1.02 is a device 2 % slower.
 
-    By the copy's rate where memory bounds the case, by the matmul's where computing does. None
-    where the bound is unknown and where the sentinels have not moved.
+    By the copy's rate if memory bounds the case, by the matmul's if compute does. None if the bound
+    is unknown or the sentinels have not moved.
     """
     shift = _device_shift(diff)
     if not _beyond(shift):
@@ -61,7 +61,7 @@ def _foreseen(series: Series, machine: Machine, shift: Mapping[str, float]) -> f
 
 
 def _grouped(diff: Diff, pairs: Sequence[Pair], tell: Callable[[Pair], Iterable[str]]) -> list[str]:
-    """A line for each text that holds for any pairs, with their cases."""
+    """A line per text from `tell`, with the cases of its pairs."""
     found: dict[str, list[Case]] = {}
     for pair in pairs:
         for text in tell(pair):
@@ -78,7 +78,7 @@ def _grouped(diff: Diff, pairs: Sequence[Pair], tell: Callable[[Pair], Iterable[
 
 
 def kernels_of(series: Series) -> tuple[str, ...]:
-    """The names of what its calls ran on the GPU, empty where they are not known."""
+    """The names of its calls' kernels, empty if they are unknown."""
     return tuple(dict.fromkeys(name for each in series.timed for name in each.outcome.kernels))
 
 
@@ -107,7 +107,7 @@ def _names(short: Mapping[str, str], names: Sequence[str]) -> str:
 
 
 def _ran(pair: Pair) -> list[str]:
-    """What the backend chose by itself on one side otherwise than on the other."""
+    """Settings that the backend itself chose differently on the two sides."""
     before, after = pair.base.resolved, pair.head.resolved
     return [
         f"what ran changed: {name} {before[name]} -> {after[name]}"
@@ -117,7 +117,7 @@ def _ran(pair: Pair) -> list[str]:
 
 
 def _asked_apart(pair: Pair, name: str) -> bool:
-    """Whether the two cases ask for it themselves, as --across does."""
+    """Whether the two cases ask for different values, as with --across."""
     before, after = pair.base.case.canonical(), pair.head.case.canonical()
     return before.get(name) != after.get(name)
 
@@ -133,7 +133,7 @@ def _device(diff: Diff) -> list[str]:
 
 
 def _device_shift(diff: Diff) -> dict[str, float]:
-    """ln(head / base) of what the sentinels reached in the newest runs; empty where unknown."""
+    """ln(head / base) of the newest runs' sentinels; empty if unknown."""
     sides = [diff.sentinels.get(newest(side).number, {}) for side in (diff.base, diff.head)]
     if not all("start" in moments for moments in sides):
         return {}
@@ -141,7 +141,7 @@ def _device_shift(diff: Diff) -> dict[str, float]:
 
 
 def _typical(moments: Mapping[str, Mapping[str, float | None]]) -> Sentinels:
-    """The middle of a run's start and end."""
+    """The mean of a run's start and end."""
     names = moments["start"]
     return Sentinels.from_facts(
         {name: _middle([facts.get(name) for facts in moments.values()]) for name in names}
@@ -158,7 +158,7 @@ def _beyond(shift: Mapping[str, float]) -> bool:
 
 
 def _clocks(diff: Diff, pairs: Sequence[Pair]) -> list[str]:
-    """Cases whose kernels ran at another SM clock on each side."""
+    """Cases whose kernels ran at different SM clocks on the two sides."""
     known = [
         (pair, before, after)
         for pair in pairs
@@ -176,7 +176,7 @@ def _clocks(diff: Diff, pairs: Sequence[Pair]) -> list[str]:
 
 
 def sm_clock(series: Series) -> float | None:
-    """Hz while its samples were taken, the median over rounds; None where it is not known."""
+    """Hz while its samples were taken, the median over rounds; None if unknown."""
     guards = [each.outcome.guard for each in series.timed]
     return _middle([g.get("sm_clock_hz_median", g.get("sm_clock_hz_after")) for g in guards])
 
@@ -184,7 +184,7 @@ def sm_clock(series: Series) -> float | None:
 def _labels(pair: Pair) -> list[str]:
     before, after = pair.base.labels, pair.head.labels
     return [
-        f"{label} in {'head' if label in after else 'base'} alone"
+        f"{label} only in {'head' if label in after else 'base'}"
         for label in Label
         if label.subject in ("device", "launching") and (label in before) != (label in after)
     ]
@@ -195,6 +195,6 @@ def _together(diff: Diff) -> list[str]:
     if (shift := global_shift(diff.comparisons, floor)) is None:
         return []
     return [
-        f"most cases moved together, by {change_in_percent(shift)} % in the middle: suspect "
+        f"most cases moved together, by a median of {change_in_percent(shift)} %: suspect "
         "clocks and driver before the code"
     ]

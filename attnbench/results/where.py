@@ -23,12 +23,12 @@ _ORDER: Mapping[str, Callable[[float, float], bool]] = {
 }
 _SIZE = re.compile(r"(\d+)([km])", re.IGNORECASE)
 _SIZES = {"k": 1024, "m": 1024**2}
-_COMMIT_DIGITS = 7  # from which a commit may be shortened
+_COMMIT_DIGITS = 7  # least digits of a shortened commit
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """`name operator value`; a field that a measurement lacks fulfils != alone."""
+    """`name operator value`; a field that a measurement lacks only meets !=."""
 
     name: str
     operator: str  # = != < <= > >= or ~, which searches for a regular expression
@@ -38,7 +38,7 @@ class Condition:
         return f"{self.name}{self.operator}{self.value}"
 
     def holds(self, facts: Facts) -> bool:
-        """Whether facts fulfil it; UsageError for a value that its field cannot be compared to."""
+        """Whether facts meet it; UsageError for a value that its field cannot be compared to."""
         actual = facts.get(self.name)
         if self.operator == "!=":
             return not self._equals(actual)
@@ -88,7 +88,7 @@ def parse_condition(text: str) -> Condition:
     found = _CONDITION.fullmatch(text)
     if found is None or not found[3]:
         raise UsageError(
-            f"'{text}' is no condition; accepted is FIELD, one of = != < <= > >= ~, and a value, "
+            f"'{text}' is not a condition; expected FIELD, one of = != < <= > >= ~, and a value, "
             "e.g. family=mla 'kv_len>=4096' 'backend~flash'"
         )
     condition = Condition(found[1], found[2], found[3])
@@ -97,7 +97,7 @@ def parse_condition(text: str) -> Condition:
             re.compile(condition.value)
         except re.error as error:
             raise UsageError(
-                f"--where {condition}: no regular expression ({error}), e.g. 'backend~^flash'"
+                f"--where {condition}: not a regular expression ({error}), e.g. 'backend~^flash'"
             ) from None
     return condition
 
@@ -105,7 +105,7 @@ def parse_condition(text: str) -> Condition:
 def matching(
     measurements: Iterable[Measurement], runs: Mapping[int, Run], conditions: Sequence[Condition]
 ) -> list[Measurement]:
-    """The measurements that fulfil all conditions, in order; UsageError for an unknown field."""
+    """The measurements that meet all conditions, in order; UsageError for an unknown field."""
     listed = list(measurements)
     if not (conditions and listed):
         return listed
@@ -126,7 +126,7 @@ def matching(
 
 
 def check_fields(conditions: Iterable[Condition], known: Iterable[str]) -> None:
-    """UsageError for a condition on none of the fields, which lists them."""
+    """Raise UsageError, with the list of fields, for a condition on an unknown one."""
     names = sorted({*known, *DIMS})
     for condition in conditions:
         if condition.name not in names:
@@ -137,7 +137,7 @@ def check_fields(conditions: Iterable[Condition], known: Iterable[str]) -> None:
 
 
 def case_facts(case: Case) -> Facts:
-    """What was asked for, by flat name; q_len and kv_len are the longest of the batch."""
+    """The request by flat name; q_len and kv_len are the longest of the batch."""
     batch = case.batch
     return {
         **case.fields(),
@@ -150,7 +150,7 @@ def case_facts(case: Case) -> Facts:
 
 
 def run_facts(run: Run) -> Facts:
-    """Where a measurement comes from."""
+    """The facts of a measurement's run."""
     return {
         "run": run.number,
         "label": run.label,

@@ -1,4 +1,4 @@
-"""Workers in the Python of another environment, on this attnbench's own code."""
+"""Workers in the Python of another environment, with the code of this attnbench."""
 
 import os
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -24,9 +24,9 @@ _NEEDED = "Python 3.11 or newer with torch, numpy and nvidia-ml-py"
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """An environment to measure: its Python, and variables that its workers alone are given."""
+    """An environment to measure: its Python, and variables for its workers."""
 
-    side: str  # base or head, as its options are called
+    side: str  # base or head, as in the names of its options
     label: str  # of its run
     python: Path
     variables: Mapping[str, str]
@@ -47,7 +47,7 @@ class Build:
         return Interpreter((str(self.python),), {**self.variables, **paths}, code)
 
     def _told(self, environment: Environment) -> Environment:
-        """As the worker read it, with the attnbench that runs and every variable given."""
+        """The worker's environment, with the attnbench that runs and every given variable."""
         own = read_component("attnbench")
         others = {n: c for n, c in environment.components.items() if n != "attnbench"}
         variables = kept_variables(self.variables, self.variables)
@@ -61,9 +61,9 @@ class Build:
 def alternately(
     command: Command, builds: tuple[Build, Build], plan_for: PlanFor, note: Note
 ) -> Generator[tuple[OpenRun, Finished]]:
-    """Measure two builds in turns, each round in a fresh worker; each outcome with its run.
+    """Measure two builds alternately, each round in a fresh worker; yields outcomes with their run.
 
-    AttnbenchError for a build that cannot run a worker, UsageError for builds on two devices.
+    Raises AttnbenchError for a build that cannot run a worker, UsageError for two devices.
     """
     with own_code() as code:
         check_builds(builds, code, command.device)
@@ -82,7 +82,7 @@ def without_secrets(argv: Sequence[str], builds: Iterable[Build]) -> list[str]:
 def own_code() -> Iterator[Path]:
     """A folder with this attnbench and nothing else, for the PYTHONPATH of an environment.
 
-    The package's own folder may hold all of this environment's libraries beside it.
+    The folder around the package may also hold all libraries of this environment.
     """
     with TemporaryDirectory(prefix="attnbench-") as folder:
         Path(folder, "attnbench").symlink_to(Path(__file__).parents[1])
@@ -90,7 +90,7 @@ def own_code() -> Iterator[Path]:
 
 
 def check_builds(builds: tuple[Build, Build], code: Path, device: str) -> None:
-    """Start a worker in each: AttnbenchError where one cannot, UsageError for two devices."""
+    """Start a worker in each: AttnbenchError if one cannot, UsageError for two devices."""
     machines = []
     for build in builds:
         try:

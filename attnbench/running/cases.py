@@ -1,4 +1,4 @@
-"""From what was asked to the list of cases: a product over everything that was given twice."""
+"""From a request to its cases: a product over all fields with several values."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -23,15 +23,15 @@ DEFAULT_TIMER: Mapping[str, Timer] = {"cuda": "cudagraph", "cpu": "cpu"}
 def asked_by_default(
     family: Family, backends: Sequence[str] = (), batches: Sequence[Batch] = ()
 ) -> Asked:
-    """What the family's command measures if it is given nothing but these."""
+    """The request of a family's command with only these options."""
     return family.asked(family.options(backend=tuple(backends), batch=tuple(batches)))
 
 
 def cases_for(asked: Asked, device_kind: str) -> tuple[Case, ...]:
-    """All cases, implementations of one workload side by side.
+    """All cases, with the implementations of a workload together.
 
-    What only some backends have (a knob, a layout, pages) is asked of those alone, unless none of
-    the backends named has it: then each says so in its refusal.
+    Settings of some backends only (a knob, a layout, pages) go only to those, unless none of the
+    named backends has them: then each says so in its refusal.
     """
     named = _named(asked)
     fields = dict(asked.fields)
@@ -62,9 +62,9 @@ def cases_for(asked: Asked, device_kind: str) -> tuple[Case, ...]:
 
 
 def _of_a_server(case: Case, backend: Backend, asked: Asked) -> Case:
-    """With the knobs of the server that are not asked for; a bare kernel has none.
+    """The case with the server's knobs that were not asked for; a bare kernel has none.
 
-    A batch of longer requests than the model's is of a server that allows them.
+    For a batch with longer requests than the model's, the server allows them.
     """
     if asked.knobs.get("max_model_len") and case.knob("max_model_len") is None:
         return case
@@ -81,7 +81,7 @@ def _of_a_server(case: Case, backend: Backend, asked: Asked) -> Case:
 def _fields(
     names: Iterable[str], values: Iterable[object], together: Mapping[str, Value]
 ) -> dict[str, Any]:
-    """One choice of each field; those that go together override."""
+    """One value per field; those that are set together override."""
     return {**dict(zip(names, values, strict=True)), **together}
 
 
@@ -105,7 +105,7 @@ def batches_of(specs: str) -> list[Batch]:
 
 
 def _default_scope(asked: Asked, named: Sequence[Backend]) -> Scope:
-    """Decode against prefill is fair only where both run all that production does."""
+    """Comparing decode with prefill is fair only if both run all that production does."""
     paths = {backend.path for backend in named}
     return "layer" if asked.knobs.get("threshold") or len(paths) > 1 else "kernel"
 

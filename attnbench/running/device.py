@@ -1,4 +1,4 @@
-"""Which device `--device` means."""
+"""Resolving `--device`."""
 
 import re
 
@@ -10,7 +10,7 @@ DEVICE_NAME = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
 def resolve_device(asked: str) -> str:
     """`cpu` or `cuda:N`; auto is the first GPU that torch can use, else the CPU.
 
-    Raises UsageError when the GPU asked for is not there.
+    Raises UsageError if the requested GPU does not exist.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""One round of one case, in the worker: prepare, check, time."""
+"""One round of a case in the worker: prepare, check, time."""
 
 import time
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from attnbench.timing.method import Method
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Seconds that each part of a job took."""
+    """Seconds of each part of a job."""
 
     durations: dict[str, float] = field(default_factory=dict)
     _last: float = field(default_factory=time.perf_counter)
@@ -38,9 +38,9 @@ class Stopwatch:
 
 
 def execute(job: Job, machine: Machine, look: Look, report: Callable[[str], None]) -> Outcome:
-    """Whatever happens short of the process's death becomes an outcome with its reason.
+    """Anything short of the process's death becomes an outcome with its reason.
 
-    `look` watches the device; `report` is told each phase that begins.
+    `look` reads the device; `report` is called as each phase begins.
     """
     import torch
 
@@ -100,7 +100,7 @@ def _measured(
 
 
 def _prepared(job: Job, backend: Backend, machine: Machine) -> Prepared:
-    """The working sets, called once: a first call may compile, which is preparation too."""
+    """The working sets, called once: a first call may compile, which counts as preparation."""
     hot = job.method.cache == "hot"
     sets = working_sets(job.case, machine, hot=hot, asked=job.num_layers)
     graphs = job.method.timer != "eager"
@@ -113,7 +113,7 @@ def _prepared(job: Job, backend: Backend, machine: Machine) -> Prepared:
 def timed(
     prepared: Prepared, timing: Timing, method: Method, seed: int, look: Look, watch: Stopwatch
 ) -> Samples:
-    """Samples of calls into poisoned outputs, and a second check of every set that they reached."""
+    """Samples of calls into poisoned outputs, then a second check of every set they reached."""
     if timing.stamps is not None:
         timing.stamps.start()
     watch.lap("capture")
@@ -129,7 +129,7 @@ def timed(
 
 
 def _working_set_facts(job: Job, prepared: Prepared, machine: Machine) -> dict[str, Any]:
-    """How many sets the calls rotated over, and the state of the cache that this reaches."""
+    """The number of sets that the calls rotated over, and the cache state reached."""
     touched, sets, hot = (
         byte_count(prepared.touched_bytes),
         len(prepared.calls),
@@ -144,7 +144,7 @@ def _working_set_facts(job: Job, prepared: Prepared, machine: Machine) -> dict[s
 
 
 def _work_done(job: Job, num_decode: int) -> Outcome:
-    """The useful work of a call, and which requests took which path."""
+    """The useful work of a call, and the requests on each path."""
     work = cost(job.case, num_decode)
     split = [request.q_len for request in job.case.batch]
     return Outcome(
@@ -177,7 +177,7 @@ def _with_samples(outcome: Outcome, samples: Samples, timing: Timing, watch: Sto
 
 
 def _with_host_side(outcome: Outcome, prepared: Prepared, machine: Machine) -> Outcome:
-    """What a call costs the host; measured last, since it leaves the GPU's queue full."""
+    """The host's cost of a call; measured last, since it leaves the GPU's queue full."""
     plan = prepared.plan
     return replace(
         outcome,
@@ -194,7 +194,7 @@ def _wait(machine: Machine) -> None:
 
 
 def _release(machine: Machine) -> None:
-    """Give back the reference's memory: capturing would, and that would count as timing."""
+    """Free the reference's memory: otherwise capturing would, and count it as timing."""
     if machine.kind == "cuda":
         import torch
 
@@ -202,9 +202,9 @@ def _release(machine: Machine) -> None:
 
 
 def peak_memory(prepared: Prepared, machine: Machine) -> int | None:
-    """Bytes that one call allocates beside its inputs and outputs, at its height.
+    """Peak bytes that one call allocates besides its inputs and outputs.
 
-    None where torch keeps no count. An output that a call allocates takes the place of its last.
+    None if torch does not count. An output that a call allocates replaces its last one.
     """
     if machine.kind == "cpu":
         return None

@@ -1,4 +1,4 @@
-"""`--dry-run`: the cases, those refused here, the memory and the time foreseen."""
+"""`--dry-run`: the cases, those refused here, the expected memory and time."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from attnbench.running.workers import WorkerDied, WorkerTimedOut
 from attnbench.specs.case import Case
 from attnbench.timing.measure import SUSTAINED_LOAD
 
-# Seconds a round that no stored round tells; an H200 took 0.1 to 0.8 (docs/lab/measurements.md).
+# Seconds of a round without a stored one; an H200 took 0.1 to 0.8 (docs/lab/measurements.md).
 SECONDS_A_ROUND = {"cuda": 0.5, "cpu": 2.5}
 
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """One case of a plan before it is run."""
+    """The forecast of one case of a plan."""
 
     case: Case
     refusal: str | None
@@ -33,16 +33,16 @@ class Foreseen:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a plan would do here."""
+    """The forecast of a plan on this machine."""
 
     machine: Machine
     plan: Plan
     cases: tuple[Foreseen, ...]
-    unasked: str | None  # why nobody could be asked what can run
+    unasked: str | None  # why no worker could say what can run
 
 
 def forecast(command: Command, plan_for: Callable[[Machine], Plan]) -> Forecast:
-    """Foresee a command; works even where the worker that would be asked dies."""
+    """The forecast of a command; works even if the worker dies."""
     try:
         with WorkerProcess.start(command.device) as worker:
             machine, plan = worker.machine, plan_for(worker.machine)
@@ -79,12 +79,12 @@ def _seconds_a_round(case: Case, plan: Plan, machine: Machine) -> float:
 
 
 def _stored_seconds(db: str, plan: Plan, machine: Machine) -> dict[str, float]:
-    """Mean seconds that a stored round of each case took on this model of machine."""
+    """Mean seconds of a stored round of each case on this machine model."""
     try:
         with Store.open(db, create=False) as store:
             return store.seconds_a_round([case.key for case in plan.cases], machine.model_key)
     except UsageError:
-        return {}  # no database yet: nothing is known
+        return {}  # no database yet
 
 
 def _guessed(device: str) -> Machine:

@@ -1,4 +1,4 @@
-"""Runs that take turns on one device, so that its drift falls on all of them alike."""
+"""Interleaved runs: they alternate on one device, so its drift affects all alike."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
@@ -15,7 +15,7 @@ from attnbench.running.workers import StartWorker, Workers
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the runs: its label, and what starts a worker for it."""
+    """One of the runs: its label, and the function that starts its workers."""
 
     label: str
     start: StartWorker
@@ -27,10 +27,10 @@ def interleaved(
     plan_for: Callable[[Machine], Plan],
     note: Callable[[str], None],
 ) -> Generator[tuple[OpenRun, Finished]]:
-    """Measure a run for each side; each outcome with its run, which begin in the sides' order.
+    """Measure a run per side; yields outcomes with their run. Runs begin in the sides' order.
 
-    Each turn has a fresh worker, and one lives at a time. The runs' plans share a mark, by which
-    `diff` pairs their rounds.
+    Each turn has a fresh worker, and only one is alive at a time. The runs' plans share a mark, by
+    which `diff` pairs their rounds.
     """
     with hold_device(command, sides[0].start, note) as (store, first), ExitStack() as stack:
         plan = replace(plan_for(first.machine), interleaved=uuid4().hex)
@@ -57,7 +57,7 @@ def _turn(run: OpenRun, round_: int) -> Iterator[Finished]:
 
 
 def turns(rounds: int, sides: int) -> Iterator[tuple[int, int]]:
-    """Round and side in the order of measuring, which turns back each round: A B B A A B."""
+    """Round and side in the order of measuring, which reverses each round: A B B A A B."""
     for round_ in range(rounds):
         order = range(sides)
         for side in reversed(order) if round_ % 2 else order:

@@ -1,4 +1,4 @@
-"""How to measure: the options that the commands of all families share."""
+"""Options of measuring, shared by the commands of all families."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +15,17 @@ LONGEST = 1e6  # seconds of a time limit; the system's own calls wait no longer 
 
 
 def check_device_name(asked: str) -> str:
-    """`asked`, if it could name a device; torch is not needed to tell."""
+    """`asked`, if it is a valid device name; checked without torch."""
     if DEVICE_NAME.fullmatch(asked):
         return asked
     raise UsageError(
-        f"--device '{asked}' names no device; accepted are auto, cpu, cuda and cuda:N, "
+        f"--device '{asked}' is not a device; accepted are auto, cpu, cuda and cuda:N, "
         "e.g. --device cuda:0"
     )
 
 
 def positive_seconds(value: float) -> float:
-    """`value`, if it can be a limit of time."""
+    """`value`, if it can be a time limit."""
     if 0 < value <= LONGEST:
         return value
     raise UsageError(
@@ -35,7 +35,7 @@ def positive_seconds(value: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """Where results are."""
+    """The option of the database."""
 
     db: str = one(
         Text(),
@@ -45,13 +45,13 @@ class Stored:
         metavar="FILE|URL",
         heading="Output",
         free_on_resume=True,
-        help="The results database; ATTNBENCH_DB sets it too.",
+        help="Database of results; ATTNBENCH_DB sets it too.",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnDevice:
-    """What measures."""
+    """The option of the device."""
 
     device: str = one(
         Parsed(check_device_name),
@@ -73,7 +73,7 @@ class Sampling(Stored, OnDevice):
         default=3,
         metavar="N",
         heading="Timing",
-        help="Fresh preparations of each case: what verdicts rest on.",
+        help="Fresh preparations of each case; verdicts are based on them.",
     )
     samples: int | None = one(
         Whole(),
@@ -82,7 +82,7 @@ class Sampling(Stored, OnDevice):
         "--trials",
         metavar="N",
         heading="Timing",
-        help="Exactly N samples a round.  [default: until the median is known to 0.25 %]",
+        help="Exactly N samples per round.  [default: until the median is known to 0.25 %]",
     )
     timeout: float = one(
         Number(positive_seconds),
@@ -90,7 +90,7 @@ class Sampling(Stored, OnDevice):
         default=60.0,
         metavar="SECONDS",
         heading="Run",
-        help="For checking and timing one round of a case.",
+        help="Time limit for checking and timing one round of a case.",
     )
     seed: int = one(
         Whole(least=0),
@@ -98,7 +98,7 @@ class Sampling(Stored, OnDevice):
         default=0,
         metavar="N",
         heading="Data",
-        help="Of the inputs of round 0.",
+        help="Seed of the inputs of round 0.",
     )
     wait: bool = flag(
         "--wait",
@@ -126,7 +126,7 @@ class Measuring(Sampling):
     eager_fallback: bool = flag(
         "--eager-fallback",
         heading="Timing",
-        help="Time single launches of what no graph can capture, and label it.",
+        help="If a graph cannot be captured, time single launches, with a label.",
     )
     cache: CacheAsked | Literal["both"] = one(
         one_of("cold", "hot", "both"),
@@ -140,7 +140,7 @@ class Measuring(Sampling):
         "--num-layers",
         metavar="N",
         heading="Timing",
-        help="Working sets that calls rotate over, as layers do.  [default: enough to be cold]",
+        help="Working sets that calls rotate over, like layers.  [default: enough to be cold]",
     )
     regime: Regime = one(
         one_of(*get_args(Regime)),
@@ -168,7 +168,7 @@ class Measuring(Sampling):
     profile_memory: bool = flag(
         "--profile-memory",
         heading="Timing",
-        help="Also measure what a call allocates beside inputs and outputs (GPU only).",
+        help="Also measure the memory a call allocates besides inputs and outputs (GPU only).",
     )
     host: bool = flag(
         "--host",
@@ -181,7 +181,7 @@ class Measuring(Sampling):
         default=600.0,
         metavar="SECONDS",
         heading="Run",
-        help="For preparing a case and its first call, which may compile.",
+        help="Time limit for preparing a case and its first call, which may compile.",
     )
     source: Path | None = one(
         Folder(),

@@ -1,4 +1,4 @@
-"""The memory that a case takes, foreseen: whether it fits, and how many working sets do."""
+"""The memory of a case before it starts: whether it fits, and how many working sets do."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,11 +14,11 @@ from attnbench.units import bytes_text
 MEMINFO = Path("/proc/meminfo")
 CPU_GROWTH = 128 * 2**20  # bytes of working sets; filling more takes longer than it gains
 GPU_SHARE = 0.4  # of the free memory, for working sets
-NAMED = 0.01  # of all bytes, from which a refusal names a part
+NAMED = 0.01  # of all bytes; a refusal names parts above it
 
 
 def memory_of(case: Case, sets: int, machine: Machine) -> Mapping[str, float]:
-    """Bytes that so many working sets hold, by what they hold, with what they share."""
+    """Bytes of this many working sets by content, including shared tensors."""
     backend = find(case.family, case.backend)
     if (said := backend.memory(case, sets, machine)) is not None:
         return said
@@ -28,7 +28,7 @@ def memory_of(case: Case, sets: int, machine: Machine) -> Mapping[str, float]:
 
 
 def memory_refusal(case: Case, machine: Machine, sets: int = 1) -> str | None:
-    """A sentence where so many working sets exceed what is free now.
+    """A sentence if this many working sets exceed the free memory.
 
     A kernel that allocates more while it runs may still run out of memory.
     """
@@ -53,9 +53,9 @@ def working_sets(
     asked: int | None = None,
     free: int | None = None,
 ) -> int:
-    """As many as keep the cache cold and fit in the memory; one when hot, or what was asked for.
+    """The number of sets that keeps the cache cold and fits in memory; one if hot, or as asked.
 
-    `free` are bytes of memory, by default those that are free now.
+    `free` are bytes of memory, by default those free now.
     """
     touched = cost(case, find(case.family, case.backend).num_decode(case)).bytes
     if asked is not None or hot:
@@ -65,7 +65,7 @@ def working_sets(
 
 
 def _most_that_fit(case: Case, machine: Machine, free: int | None) -> int:
-    """The most working sets whose own memory is a fair part of what is free; at least one."""
+    """The most working sets whose own memory is a fair part of the free memory; at least one."""
     shared = sum(memory_of(case, 0, machine).values())
     room = CPU_GROWTH if machine.kind == "cpu" else GPU_SHARE * (free or 0)
     if free is not None:
@@ -79,7 +79,7 @@ def _most_that_fit(case: Case, machine: Machine, free: int | None) -> int:
 
 
 def free_memory(machine: Machine) -> int | None:
-    """Bytes that can be had now, on a GPU of its own memory; None where nothing tells."""
+    """Bytes free now, on a GPU in its own memory; None if unknown."""
     if machine.kind == "cuda":
         import torch
 

@@ -1,4 +1,4 @@
-"""What the command's process and its worker say to each other."""
+"""Messages between the command's process and its worker."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from attnbench.timing.method import Method
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The worker's first word: what it runs on and with."""
+    """The worker's first message: its machine and software."""
 
     machine: Machine
     environment: Environment
@@ -21,7 +21,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """The worker's only word: why it cannot use the device asked for."""
+    """The worker's only message: why it cannot use the device."""
 
     reason: str
 
@@ -54,12 +54,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class MeasureSentinels:
-    """Asks for the device's ceilings as they are now; answered by their facts."""
+    """Asks for the sentinels; answered with their facts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """The job has come so far: prepare or measure, each with a time limit of its own."""
+    """The phase that a job has begun, prepare or measure, each with its own time limit."""
 
     name: str
 

@@ -20,9 +20,9 @@ from attnbench.timing.method import Method
 
 
 class OpenRun:
-    """Measures `begin`, every `round`, `finish`; each outcome is stored before it is handed over.
+    """Measures `begin`, every `round`, `finish`; each outcome is stored before it is yielded.
 
-    A context manager; a run that is left before `finish` counts as interrupted.
+    A context manager: leaving it before `finish` marks the run as interrupted.
     """
 
     def __init__(
@@ -58,12 +58,12 @@ class OpenRun:
 
     @property
     def remaining(self) -> int:
-        """Outcomes that the rounds have yet to give, if no case fails."""
+        """Outcomes that the rounds still have to give, if no case fails."""
         return sum(1 for round_ in range(self.plan.rounds) for _ in self._left(round_))
 
     @property
     def succeeded(self) -> bool:
-        """All that can run here was measured and right, and something was."""
+        """Whether something was measured, and all that can run here is ok."""
         statuses = self.settled.statuses
         return statuses[Status.OK] > 0 and not set(statuses) - {Status.OK, Status.REFUSED}
 
@@ -75,16 +75,16 @@ class OpenRun:
         self.finish()
 
     def begin(self) -> Iterator[Finished]:
-        """The cases that cannot run here, once the sentinels are stored."""
+        """Store the sentinels, then yield the cases that cannot run here."""
         if "start" not in self.store.sentinels(self.run):
             self._add_sentinels("start")
         yield from self._refusals(self.refused)
 
     def round(self, round_: int, only: Collection[Case] | None = None) -> Iterator[Finished]:
-        """What is left of a round; what has failed and what cannot run is not tried.
+        """Measure the rest of a round, without cases that have failed or cannot run.
 
-        `only` names the cases that take part in it, all by default. Where the methods isolate
-        rounds, all but the first start in a fresh worker.
+        `only` are the cases that take part, by default all. If the methods isolate rounds, all but
+        the first start in a fresh worker.
         """
         if round_ > 0 and any(method.isolate == "rounds" for method in self.plan.methods):
             self.workers.end()
@@ -94,7 +94,7 @@ class OpenRun:
                 yield self._stored(Finished(case, method, round_, position, outcome))
 
     def add_cases(self, cases: Sequence[Case]) -> Iterator[Finished]:
-        """Take further cases into the plan; hands over those that cannot run here."""
+        """Add cases to the plan; yields those that cannot run here."""
         known = set(self.plan.cases)
         new = [case for case in dict.fromkeys(cases) if case not in known]
         if new:
@@ -105,12 +105,12 @@ class OpenRun:
             yield from self._refusals(refused)
 
     def finish(self) -> None:
-        """Store the sentinels once more: with this the run is whole."""
+        """Store the sentinels of the end: the run is then complete."""
         self._add_sentinels("end")
         self._ended = RunStatus.FINISHED
 
     def _left(self, round_: int) -> Iterator[tuple[int, Case, Method]]:
-        """What has yet to be tried of a round, with its position in the plan."""
+        """The rest of a round, with positions in the plan."""
         for position, (at, case, method) in enumerate(self.plan.order()):
             if at != round_ or case in self.refused:
                 continue
@@ -129,14 +129,14 @@ class OpenRun:
         )
 
     def _refusals(self, refused: Iterable[Case]) -> Iterator[Finished]:
-        """The cases that cannot run here, each once: as the first method's."""
+        """The cases that cannot run here, each once, with the first method."""
         method = self.plan.methods[0]
         for position, case in enumerate(refused):
             if (case.key, method.key, 0) not in self.settled:
                 yield self._stored(Finished(case, method, 0, position, self.refused[case]))
 
     def _add_sentinels(self, moment: Literal["start", "end"]) -> None:
-        """Sentinels that fail cost no outcome: they are the worker's that died of them."""
+        """Store the sentinels; a failure costs no outcome, only the worker."""
         try:
             facts = self.workers.untraced().sentinels(self.plan.limits.measure)
         except (WorkerDied, WorkerTimedOut) as error:

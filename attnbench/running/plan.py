@@ -1,4 +1,4 @@
-"""What a run will measure, in which order: all that resuming it needs."""
+"""Plans: the cases of a run and their order, enough to resume it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,7 +19,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The cases of one command and how to measure each."""
+    """The cases of one command and how to measure them."""
 
     cases: tuple[Case, ...]
     methods: tuple[Method, ...]
@@ -27,15 +27,15 @@ class Plan:
     seed: int = 0  # of round 0; the others count up
     num_layers: int | None = None  # working sets, None for the smallest number that is cold
     profile_memory: bool = False
-    host: bool = False  # also time what a call costs the host
+    host: bool = False  # also time the host's side of a call
     limits: Limits = field(default_factory=Limits)
-    interleaved: str | None = None  # the same for runs that take turns, round by round
-    study: Mapping[str, Any] | None = None  # what a study's answer is found by, JSON
+    interleaved: str | None = None  # the mark shared by interleaved runs
+    study: Mapping[str, Any] | None = None  # a study's file and choices, JSON
 
     def order(self) -> Iterator[tuple[int, Case, Method]]:
-        """Rounds outermost; within one, the implementations of a workload in ABBA order.
+        """Round by round; within one, the implementations of a workload in ABBA order.
 
-        Methods that trace come last in a round, since all after them would need another worker.
+        Methods that trace come last in a round, since later ones would need another worker.
         """
         for round_, traces in product(range(self.rounds), (False, True)):
             methods = [method for method in self.methods if method.traces is traces]
@@ -45,7 +45,7 @@ class Plan:
                     yield round_, case, method
 
     def isolated(self) -> Self:
-        """The same with a fresh worker for each round."""
+        """The plan with a fresh worker for each round."""
         methods = tuple(replace(method, isolate="rounds") for method in self.methods)
         return replace(self, methods=methods)
 
@@ -83,7 +83,7 @@ class Plan:
 
 
 def by_workload(cases: list[Case]) -> tuple[Case, ...]:
-    """The cases without repeats, implementations of one workload side by side."""
+    """The cases without repeats, with the implementations of a workload together."""
     groups: dict[str, dict[Case, None]] = {}
     for case in cases:
         groups.setdefault(case.workload_key, {})[case] = None

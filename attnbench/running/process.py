@@ -1,4 +1,4 @@
-"""A worker process as its parent sees it: started, asked, limited in time, ended."""
+"""The parent's side of a worker process: start, requests, time limits, end."""
 
 import os
 import signal
@@ -51,7 +51,7 @@ _BOOT = (
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """The Python that a worker runs in, and what it is given beside our own environment."""
+    """The Python of a worker, and variables added to our own environment."""
 
     command: tuple[str, ...] = (sys.executable,)
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Interpreter:
 
 
 class WorkerProcess:
-    """A worker that is a process of its own. A context manager: leaving it ends the process."""
+    """A worker in its own process. A context manager: leaving it ends the process."""
 
     machine: Machine
     environment: Environment
@@ -74,7 +74,7 @@ class WorkerProcess:
 
     @classmethod
     def start(cls, device: str, interpreter: Interpreter | None = None) -> Self:
-        """One that is ready for jobs; UsageError for a device that it cannot use."""
+        """Start a worker and wait until it is ready; UsageError for a device it cannot use."""
         log, mark = tempfile.TemporaryFile(), uuid4().hex  # noqa: SIM115 - closed by end()
         ours, theirs = socket.socketpair()
         with theirs:
@@ -103,7 +103,7 @@ class WorkerProcess:
         self.end()
 
     def probe(self, cases: Sequence[Case]) -> Sequence[str | None]:
-        """Why each case cannot run here, None where it can."""
+        """Why each case cannot run here, None if it can."""
         self._send(Probe(tuple(cases)))
         reply = self._receive("start", START_LIMIT)
         if not isinstance(reply, Refusals):
@@ -111,7 +111,7 @@ class WorkerProcess:
         return reply.reasons
 
     def sentinels(self, limit: float) -> Mapping[str, float | None]:
-        """The device's ceilings, measured now within `limit` seconds."""
+        """The sentinels' facts, measured now within `limit` seconds."""
         self._send(MeasureSentinels())
         reply = self._receive("measure", limit)
         if not isinstance(reply, dict):
@@ -119,7 +119,7 @@ class WorkerProcess:
         return reply
 
     def run(self, job: Job, limits: Limits) -> Outcome:
-        """The outcome of a job; raises WorkerDied or WorkerTimedOut, after which it is ended."""
+        """The outcome of a job; after raising WorkerDied or WorkerTimedOut, the worker is ended."""
         self.traced = self.traced or job.method.traces
         self._send(job)
         phase, limit = "prepare", limits.prepare
@@ -135,7 +135,7 @@ class WorkerProcess:
             limit = limits.prepare if phase == "prepare" else limits.measure
 
     def end(self) -> None:
-        """Kill the worker and all that it started; nothing of its is left behind."""
+        """Kill the worker and all processes it started."""
         self.healthy = False
         self._channel.close()
         if self._process.returncode is None:  # not waited for, so its number is still its own
@@ -204,7 +204,7 @@ class WorkerProcess:
 def _spawn(
     python: Interpreter, device: str, fd: int, log: IO[bytes], mark: str
 ) -> "subprocess.Popen[bytes]":
-    """The process, whose end of the socket is `fd`."""
+    """Start the process with `fd` as its end of the socket."""
     words = [str(python.code), str(fd), str(os.getpid()), device]
     return subprocess.Popen(
         [*python.command, "-P", "-c", _BOOT, *words],
@@ -213,7 +213,7 @@ def _spawn(
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
-        start_new_session=True,  # Ctrl-C reaches the parent alone
+        start_new_session=True,  # Ctrl-C reaches only the parent
     )
 
 

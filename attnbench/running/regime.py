@@ -1,7 +1,7 @@
-"""Whether load comes before a case is timed: where the power limit could decide its time.
+"""Whether load precedes the timing of a case: if the power limit could affect its time.
 
 A GPU whose power, averaged over about a second, is at its limit slows down. A case that is timed in
-less is fast after a rest and slow after others' work, so its place among the others would decide.
+less is fast after a rest and slow after other work, so its place in the order would decide.
 """
 
 from attnbench.analysis.roofline import roofline
@@ -16,14 +16,14 @@ ENOUGH_WORK = 25e-6
 
 
 def regime_of(method: Method, case: Case, machine: Machine) -> Regime:
-    """burst or sustained: as the method says, or by the work of a call where it says auto."""
+    """burst or sustained: as the method says, or by the work of a call for auto."""
     if method.regime != "auto":
         return method.regime
     return "sustained" if least_seconds(case, machine) >= ENOUGH_WORK else "burst"
 
 
 def least_seconds(case: Case, machine: Machine) -> float:
-    """What the hardware needs for a call, the same for all implementations of its workload.
+    """The hardware's least time for a call, equal for all implementations of its workload.
 
     0 for a call without FLOP, which leaves most of a GPU idle, and for a machine of unknown limits.
     """

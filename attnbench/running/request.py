@@ -1,4 +1,4 @@
-"""What the options of a measuring command come to: a plan on a machine, and a command to store."""
+"""From the options of a measuring command to a plan on a machine, and a command to store."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ PlanFor = Callable[[Machine], Plan]
 
 @dataclass(frozen=True)
 class MeasuringRequest:
-    """The options of a family's command, and which of them the command line names."""
+    """The options of a family's command, and those named on the command line."""
 
     family: Family
     options: FamilyOptions
@@ -28,9 +28,9 @@ class MeasuringRequest:
     named: Named
 
     def plan_for(self, note: Note) -> PlanFor:
-        """The plan on a machine; `note` is told which options mean nothing there.
+        """The plan on a machine; `note` is called with options that do not apply there.
 
-        UsageError for options that do not go together.
+        Raises UsageError for options that exclude each other.
         """
         asked = self.family.asked(self.options, self.measuring.seed)
         check_scope(asked)
@@ -39,17 +39,17 @@ class MeasuringRequest:
         )
 
     def command(self, argv: Sequence[str]) -> Command:
-        """What a run stores of the command line `argv`."""
+        """The command line `argv` as a run stores it."""
         return command_of(self.measuring, self.family.name, argv, stored(self.named))
 
 
 def plan_of(measuring: Measuring, cases: Sequence[Case], machine: Machine, note: Note) -> Plan:
-    """How the measuring options say that these cases are to be measured."""
+    """The plan of these cases by the measuring options."""
     if measuring.timer and machine.kind == "cpu":
         modes = " ".join(measuring.timer)
-        note(f"--mode {modes} means nothing on a CPU, whose calls are timed one by one")
+        note(f"--mode {modes} does not apply to a CPU, whose calls are timed one by one")
     if measuring.profile_memory and machine.kind == "cpu":
-        note("--profile-memory: PyTorch counts no peak on a CPU, so it stays empty")
+        note("--profile-memory: PyTorch does not count memory on a CPU, so it stays empty")
     return Plan(
         cases=tuple(cases),
         methods=_methods(measuring, machine),
@@ -63,7 +63,7 @@ def plan_of(measuring: Measuring, cases: Sequence[Case], machine: Machine, note:
 
 
 def _methods(measuring: Measuring, machine: Machine) -> tuple[Method, ...]:
-    """One for each state of the cache and each timer."""
+    """A method per cache state and timer."""
     both: tuple[CacheAsked, ...] = ("cold", "hot")
     caches = both if measuring.cache == "both" else (measuring.cache,)
     return tuple(
@@ -82,7 +82,7 @@ def _methods(measuring: Measuring, machine: Machine) -> tuple[Method, ...]:
 
 
 def _timers(measuring: Measuring, machine: Machine) -> tuple[Timer, ...]:
-    """The timers asked for, and CUPTI beside them to verify them."""
+    """The requested timers, and CUPTI to verify them."""
     if machine.kind == "cpu":
         return (DEFAULT_TIMER["cpu"],)
     timers = measuring.timer or (DEFAULT_TIMER["cuda"],)
@@ -93,7 +93,7 @@ def _timers(measuring: Measuring, machine: Machine) -> tuple[Timer, ...]:
 def command_of(
     measuring: Measuring, name: str, argv: Sequence[str], options: Mapping[str, object]
 ) -> Command:
-    """What a run stores of a command; where `options` name a value, a resumed run must too."""
+    """A command as a run stores it; `options` are those that a resumed run must keep."""
     return Command(
         name=name,
         argv=argv,

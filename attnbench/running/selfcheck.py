@@ -1,4 +1,4 @@
-"""The same code measured again and again: an interleaved pair of runs, then runs apart."""
+"""Measuring the same code repeatedly: an interleaved pair of runs, then separate runs."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
@@ -49,10 +49,10 @@ def plan_of_families(
 
 
 class SelfCheck:
-    """Measures equal code; `runs` are those that have begun, the pair's two first.
+    """Measures equal code; `runs` are those that have begun, the pair's first.
 
-    The pair's rounds start in fresh workers, as everywhere where versions are interleaved; a
-    session is measured as a user's run is, whose rounds share a worker.
+    The pair's rounds start in fresh workers, as in all interleaved runs; a session is measured like
+    a user's run, whose rounds share a worker.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class SelfCheck:
         self.runs: list[OpenRun] = []
 
     def outcomes(self) -> Generator[tuple[OpenRun, Finished]]:
-        """Measure all; each outcome with the run that it belongs to."""
+        """Measure all; yields each outcome with its run."""
         for run, finished in chain(self._pair(), self._singles()):
             if run not in self.runs:
                 self.runs.append(run)
@@ -79,7 +79,7 @@ class SelfCheck:
         yield from interleaved(self._command, sides, self._isolated, self._note)
 
     def _singles(self) -> Iterator[tuple[OpenRun, Finished]]:
-        # The device was free in between: whoever took it is waited for.
+        # The device was free in between: wait for whoever took it.
         command = replace(self._command, label=SINGLE, wait=True)
         for _ in range(self._sessions):
             with session(command, self._plan_for, self._note, self._start) as run:
@@ -91,5 +91,5 @@ class SelfCheck:
 
     @property
     def succeeded(self) -> bool:
-        """Whether every run measured all that can run here, and rightly."""
+        """Whether every run succeeded."""
         return all(run.succeeded for run in self.runs)

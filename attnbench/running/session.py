@@ -1,4 +1,4 @@
-"""A measuring command from start to end: a worker, the device's lock, a stored run."""
+"""The session of a measuring command: a worker, the device's lock, a stored run."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,11 +22,11 @@ from attnbench.running.workers import StartWorker, Worker, Workers
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What a measuring command asks for, the cases apart."""
+    """A measuring command, without its cases."""
 
     name: str  # attn, mla, cache-write
     argv: Sequence[str]
-    options: Mapping[str, Any]  # what was given by hand, JSON
+    options: Mapping[str, Any]  # options named on the command line, JSON
     device: str
     db: str
     label: str | None = None
@@ -42,7 +42,7 @@ def session(
     note: Callable[[str], None],
     start: StartWorker = WorkerProcess.start,
 ) -> Iterator[OpenRun]:
-    """The run of one command, new or resumed, with all that it needs."""
+    """The run of one command, new or resumed, with its store and workers."""
     with hold_device(command, start, note) as (store, workers):
         if command.resume is None:
             plan = plan_for(workers.machine)
@@ -60,7 +60,7 @@ def session(
 def hold_device(
     command: Command, start: StartWorker, note: Callable[[str], None]
 ) -> Iterator[tuple[Store, Workers]]:
-    """The open database, and workers on a device that no other command measures on now."""
+    """The open database, and workers on a device locked against other commands."""
     with (
         Store.open(command.db, note=note) as store,
         Workers(start, command.device) as workers,
@@ -70,7 +70,7 @@ def hold_device(
 
 
 def start_run(store: Store, command: Command, plan: Plan, worker: Worker) -> int:
-    """Store a run that begins now; its number."""
+    """Store a run that begins now; returns its number."""
     return store.start_run(
         command=command.name,
         argv=command.argv,
@@ -84,25 +84,25 @@ def start_run(store: Store, command: Command, plan: Plan, worker: Worker) -> int
 
 
 def _source(command: Command, worker: Worker) -> Source:
-    """The code under test: what the command names, else what the worker's environment runs from."""
+    """The code under test: the command's, else the checkout that the worker's environment uses."""
     named = command.source is not None
     return read_source(command.source) if named or not worker.source else worker.source
 
 
 def _resumed(store: Store, command: Command, worker: Worker) -> int:
-    """Take up a stored run where the same command, hardware and software continue it."""
+    """Resume a stored run, if the command, hardware and software are the same."""
     run = _run_to_resume(store, command, worker.machine)
     for name, given in command.options.items():
         if run.options.get(name) != given:
             raise UsageError(
-                f"--resume continues run {run.number} as it was asked for, and that had "
+                f"--resume continues run {run.number} as it was started, and that had "
                 f"--{name.replace('_', '-')} {run.options.get(name, 'at its default')}, not "
                 f"{given}; leave the option out, e.g. attnbench {run.command} --resume "
                 f"{run.number}"
             )
     if changed := _changes(run, worker, _source(command, worker)):
         raise UsageError(
-            f"run {run.number} cannot be resumed, since what it measures with has changed "
+            f"run {run.number} cannot be resumed, since its machine, software or code has changed "
             f"({'; '.join(changed)}); start a new run without --resume"
         )
     store.finish_run(run.number, RunStatus.RUNNING)
@@ -121,8 +121,8 @@ def _run_to_resume(store: Store, command: Command, machine: Machine) -> Run:
         return run
     if not str(asked).isdecimal():
         raise UsageError(
-            f"--resume '{asked}' is no run number; accepted is a number that `attnbench runs` "
-            "lists, or none for the latest unfinished, e.g. --resume 3"
+            f"--resume '{asked}' is not a run number; expected a number that `attnbench runs` "
+            "lists, or none for the latest unfinished run, e.g. --resume 3"
         )
     run = store.run(int(str(asked)))
     if run.command != command.name or run.status is RunStatus.FINISHED:
@@ -134,7 +134,7 @@ def _run_to_resume(store: Store, command: Command, machine: Machine) -> Run:
 
 
 def _changes(run: Run, worker: Worker, source: Source) -> list[str]:
-    """What of hardware, software and code under test is not as it was when the run began."""
+    """Changes in hardware, software and code under test since the run began."""
     changed = Environment.from_facts(run.environment).differences(worker.environment)
     if run.machine_key != worker.machine.key:
         changed.append(f"{Machine.from_facts(run.machine).label} -> {worker.machine.label}")

@@ -1,4 +1,4 @@
-"""Which outcomes of a plan need no further try."""
+"""The outcomes of a plan that need no further try."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ Place = tuple[str, str, int]  # keys of case and method, and round
 
 
 class Settled:
-    """The outcomes at hand, and all further rounds of what has failed."""
+    """Stored outcomes, and all further rounds of cases that have failed."""
 
     def __init__(self, outcomes: Iterable[tuple[str, str, int, Status]]) -> None:
         self.statuses = Counter[Status]()
@@ -19,7 +19,7 @@ class Settled:
             self.add((case, method, round_), status)
 
     def add(self, place: Place, status: Status) -> None:
-        """An outcome that has just been stored."""
+        """Add an outcome that was just stored."""
         self.statuses[status] += 1
         self._known.add(place)
         if status is not Status.OK:

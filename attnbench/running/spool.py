@@ -1,4 +1,4 @@
-"""Outcomes that the database does not take: tried again, and at last kept in a file."""
+"""Outcomes that cannot be written to the database: tried again, and finally kept in a file."""
 
 import json
 import os
@@ -16,14 +16,14 @@ from attnbench.running.finished import Finished
 from attnbench.specs.case import Case
 from attnbench.timing.method import Method
 
-PATIENCE = 600.0  # seconds that a write is tried again
+PATIENCE = 600.0  # seconds for which a write is tried again
 _LONGEST_PAUSE = 10.0  # seconds between two tries
 
 T = TypeVar("T")
 
 
 def patiently(write: Callable[[], T], note: Callable[[str], None]) -> T:
-    """The result of `write`, tried again while the database is locked, full or out of reach.
+    """The result of `write`, tried again while the database is locked, full or unreachable.
 
     Raises the last DatabaseUnusable after PATIENCE seconds, and at once on Ctrl-C.
     """
@@ -47,9 +47,9 @@ def patiently(write: Callable[[], T], note: Callable[[str], None]) -> T:
 
 @dataclass(frozen=True, slots=True)
 class Spool:
-    """The files with outcomes of one run: beside an SQLite database, else in the temporary folder.
+    """Files with outcomes of one run: next to an SQLite database, else in the temporary folder.
 
-    They are private to the user, and a file that somebody else put there is not read.
+    They are private to the user; files of other users are not read.
     """
 
     database: Path | None  # an SQLite file
@@ -69,7 +69,7 @@ class Spool:
         raise failure
 
     def restore(self, store: Store) -> int:
-        """Store the outcomes kept for the run, remove the files, and return how many there were."""
+        """Store the outcomes kept for the run and remove the files; returns their number."""
         done = {place[:3] for place in store.done(self.run.number)}
         paths = list(self._files())
         for path in paths:

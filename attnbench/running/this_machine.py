@@ -1,4 +1,4 @@
-"""This machine as a worker sees it: what it would measure with, and which backends can run."""
+"""This machine as a worker sees it: its software, and the backends that can run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,14 +29,14 @@ class Here:
 
 
 def look_here(device: str, source: Path | None = None) -> Here:
-    """Ask a worker on `device`; raises as a measuring command does where it cannot start."""
+    """Ask a worker on `device`; if it cannot start, raises like a measuring command."""
     with WorkerProcess.start(device) as worker:
         return Here(worker.machine, worker.environment, read_source(source))
 
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """What was found; machine and environment are None where the worker died."""
+    """The result of an examination; machine and environment are None if the worker died."""
 
     machine: Machine | None
     environment: Environment | None
@@ -46,7 +46,7 @@ class Examination:
 
 
 def examine(device: str, start: StartWorker = WorkerProcess.start) -> Examination:
-    """Ask a worker on `device`; if it dies, tell how and list the backends all the same."""
+    """Ask a worker on `device`; if it dies, say how and still list the backends."""
     source = read_source(None)
     try:
         with Workers(start, device) as workers:
@@ -67,7 +67,7 @@ def examine(device: str, start: StartWorker = WorkerProcess.start) -> Examinatio
 
 
 def _refusals(workers: Workers, family: Family) -> list[tuple[str, str | None]]:
-    """Each backend, and why it can run none of the cases that the family's command measures."""
+    """Each backend, and why it cannot run any of the family's default cases; None if it can."""
     cases = cases_for(asked_by_default(family), workers.machine.kind)
     refused = workers.refused(cases)
     refusals: dict[str, list[str | None]] = {}

@@ -1,4 +1,4 @@
-"""The clock that a method asks for, over a prepared case."""
+"""The clock of a method for a prepared case."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,16 +19,18 @@ from attnbench.timing.sm_clock import SmClock, sm_clock
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """A clock, and what it alone can tell."""
+    """A clock, and the facts that depend on it."""
 
     clock: Clock
     stamps: SmClock | None = None
-    fallback: str | None = None  # why no graph could be captured, where single launches stand in
+    fallback: str | None = (
+        None  # why a graph could not be captured, if single launches are timed instead
+    )
     resolved: Mapping[str, Value] = field(default_factory=dict)
 
     @classmethod
     def of(cls, method: Method, prepared: Prepared, machine: Machine) -> Self:
-        """The method's own clock; another only where the method allows it, and never silently."""
+        """The method's clock; another only if the method allows it, and never silently."""
         if machine.kind == "cpu":
             return cls(CpuClock(prepared.calls))
         if method.timer == "kernel":
@@ -55,24 +57,24 @@ class Timing:
 
     @property
     def labels(self) -> tuple[Label, ...]:
-        """What a reader must know of how these samples were taken."""
+        """Caveats of these samples."""
         found: tuple[Label, ...] = getattr(self.clock, "labels", ())
         return found if self.fallback is None else (*found, Label.EAGER_FALLBACK)
 
     @property
     def kernels(self) -> tuple[str, ...]:
-        """Names of the kernels that a call runs, where the clock saw them."""
+        """Names of a call's kernels, if the clock knows them."""
         return self.clock.kernels if isinstance(self.clock, KernelClock | GraphClock) else ()
 
     def kernel_seconds(self, num_samples: int) -> float | None:
-        """The kernels' own time in a call, the gaps between them apart: the samples' median."""
+        """The kernels' own time in a call, without the gaps between them: the samples' median."""
         if not isinstance(self.clock, KernelClock):
             return None
         return median(self.clock.totals[-num_samples:])
 
 
 def _single_launches(prepared: Prepared, machine: Machine, stamps: SmClock | None) -> EagerClock:
-    """Of sets that were all launched before: a first launch may make what later ones reuse."""
+    """A clock of sets that were all launched before: a first launch may make things to reuse."""
     for call in prepared.calls:
         call()
     return EagerClock(prepared.calls, machine.device, stamps)

@@ -1,4 +1,4 @@
-"""The worker process: the only one that imports torch and touches the device.
+"""The worker process: the only one that imports torch and uses the device.
 
 Started with FD PARENT DEVICE: its end of a socket, and the process that it answers.
 """
@@ -43,7 +43,7 @@ def main(words: Sequence[str]) -> None:
     """Say hello, then serve probes and jobs until the other end closes."""
     fd, parent, device = words
     _end_with(int(parent))
-    # Read by torch when it is imported: CUPTI's start and stop are no news.
+    # Read by torch on import: no messages about CUPTI's start and stop.
     os.environ.setdefault("KINETO_LOG_LEVEL", "4")
     _require_torch()
     connection = Channel(socket.socket(fileno=int(fd)))
@@ -107,7 +107,7 @@ def _refusal(case: Case, machine: Machine) -> str | None:
 
 
 def _healthy(machine: Machine) -> bool:
-    """Free what the job left; a CUDA context that an error has spoilt fails here."""
+    """Free the job's memory; a CUDA context that an error has broken fails here."""
     if machine.kind == "cpu":
         return True
     import torch
@@ -121,15 +121,15 @@ def _healthy(machine: Machine) -> bool:
 
 
 def _reset_persisting_l2() -> None:
-    """Lines that somebody pinned in L2 would outlast every flush (llm.c's issue 851)."""
+    """Lines pinned in L2 would survive every flush (llm.c's issue 851)."""
     import torch
 
-    torch.cuda.synchronize()  # makes the context that the call below means
+    torch.cuda.synchronize()  # creates the context for the call below
     ctypes.CDLL("libcuda.so.1").cuCtxResetPersistingL2Cache()
 
 
 def _end_with(parent: int) -> None:
-    """Ctrl-C is the parent's to handle; its death is ours; and memory short, we go first."""
+    """Ignore Ctrl-C, which the parent handles; die with it; go first when memory runs out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -14,13 +14,13 @@ from attnbench.running.messages import Job
 from attnbench.running.plan import Limits
 from attnbench.specs.case import Case
 
-# Seconds to wait after each start that fails: an environment that is being changed, memory that
-# another process holds, last for some seconds.
+# Seconds to wait after each failed start: a change of the environment, or memory held by another
+# process, may take some seconds.
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 0.0)
 
 
 class WorkerDied(AttnbenchError):
-    """The worker is gone; says how, and its last words."""
+    """The worker ended; says how, with its last line of output."""
 
 
 class WorkerTimedOut(AttnbenchError):
@@ -32,7 +32,7 @@ class NoWorker(AttnbenchError):
 
 
 class Worker(Protocol):
-    """Runs jobs on a device, one after another, apart from the process that asks.
+    """Runs jobs on a device, one after another, outside the calling process.
 
     `probe`, `sentinels` and `run` raise WorkerDied or WorkerTimedOut; then it has ended.
     """
@@ -44,25 +44,25 @@ class Worker(Protocol):
     traced: bool  # whether it has had a job that traces
 
     def probe(self, cases: Sequence[Case]) -> Sequence[str | None]:
-        """Why each case cannot run here, None where it can."""
+        """Why each case cannot run here, None if it can."""
 
     def sentinels(self, limit: float) -> Mapping[str, float | None]:
-        """The device's ceilings, measured now within `limit` seconds."""
+        """The sentinels' facts, measured now within `limit` seconds."""
 
     def run(self, job: Job, limits: Limits) -> Outcome:
         """The outcome of a job."""
 
     def end(self) -> None:
-        """End it and all that it started, whatever it does just now."""
+        """End it and all processes it started, even while it works."""
 
 
 StartWorker = Callable[[str], Worker]  # on the device of that name
 
 
 class Workers:
-    """Started when first asked; a context manager that ends the last.
+    """Workers, started on first use; a context manager that ends the last.
 
-    A worker that fails takes one outcome with it.
+    A worker that fails costs one outcome.
     """
 
     def __init__(self, start: StartWorker, device: str) -> None:
@@ -77,7 +77,7 @@ class Workers:
         self.end()
 
     def worker(self) -> Worker:
-        """The one that lives, or a fresh one on the device that the first one chose."""
+        """The live worker, or a fresh one on the device that the first one chose."""
         if self._worker is None or not self._worker.healthy:
             self.end()
             self._worker = self._started()
@@ -85,9 +85,9 @@ class Workers:
         return self._worker
 
     def _started(self) -> Worker:
-        """A fresh worker; where one ran before, failing starts are tried again.
+        """A fresh worker; if one ran before, failed starts are tried again.
 
-        No case is to blame for them: NoWorker, if none starts, ends the run.
+        No case is to blame for these: NoWorker, if none starts, ends the run.
         """
         if not self._ran:
             return self._start(self._device)
@@ -104,11 +104,11 @@ class Workers:
 
     @cached_property
     def machine(self) -> Machine:
-        """What the first worker runs on, and all others after it."""
+        """The machine of the first worker and all later ones."""
         return self.worker().machine
 
     def untraced(self) -> Worker:
-        """One in which CUPTI was never loaded."""
+        """A worker in which CUPTI was never loaded."""
         if self._worker is not None and self._worker.traced:
             self.end()
         return self.worker()
@@ -134,7 +134,7 @@ class Workers:
         }
 
     def outcome(self, job: Job, limits: Limits) -> Outcome:
-        """The outcome of a job, also where it ends its worker."""
+        """The outcome of a job, even if it ends its worker."""
         try:
             worker = self.worker() if job.method.traces else self.untraced()
             return worker.run(job, limits)
@@ -142,7 +142,7 @@ class Workers:
             return _failure(error)
 
     def end(self) -> None:
-        """End the worker that is running, if any; the next question starts another."""
+        """End the live worker, if any; the next request starts another."""
         if self._worker is not None:
             self._worker.end()
             self._worker = None
