@@ -177,7 +177,7 @@ def test_every_field_of_a_method_makes_another_method() -> None:
         {"time_budget": 2.0},
         {"isolate": "rounds"},
         {"regime": "sustained"},
-        {"regime": "burst"},
+        {"regime": "auto"},
         {"eager_fallback": True},
     ]
     keys = {Method(**({"timer": "cpu"} | change)).key for change in changes}  # type: ignore[arg-type]

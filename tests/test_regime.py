@@ -19,7 +19,9 @@ from attnbench.specs.shape import AttnShape, MlaShape
 from attnbench.timing.guard import unseen
 from attnbench.timing.method import Method, Regime
 from tests.conftest import small_case
-from tests.stored_results import CPU, H200, ON_CPU, ON_GPU, measured, store_run, timed
+from tests.stored_results import CPU, H200, measured, store_run, timed
+
+ON_GPU, ON_CPU = Method("cudagraph", regime="auto"), Method("cpu", regime="auto")
 
 SLOW = replace(CPU, l2_bytes=2**20, memory_bus_bits=8, max_memory_clock_hz=1000)
 
@@ -84,7 +86,7 @@ def test_both_classes_of_an_fp8_cache_are_timed_alike() -> None:
 
 @pytest.mark.parametrize(
     ("method", "labelled"),
-    [(ON_CPU, True), (Method("cpu", regime="burst"), False)],
+    [(ON_CPU, True), (Method("cpu"), False)],
 )
 def test_the_row_says_which_load_came_first(method: Method, labelled: bool) -> None:
     job = Job(small_case(), method, 0, 1, profile_memory=False, host=False)

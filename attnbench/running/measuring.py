@@ -145,7 +145,7 @@ class Measuring(Sampling):
     regime: Regime = one(
         one_of(*get_args(Regime)),
         "--regime",
-        default="auto",
+        default="burst",
         heading="Timing",
         help="sustained puts a second of load first, for the power to settle; burst puts none, "
         "auto where a call has at least 25 us of work for the GPU.",

@@ -32,7 +32,7 @@ class Method:
     max_samples: int = 1000
     time_budget: float = 1.0  # seconds of sampling in a round
     # sustained: a second of load before the warm-up; auto: where a workload can need it.
-    regime: Regime = "auto"
+    regime: Regime = "burst"
     isolate: Isolation = "none"  # rounds: a fresh worker process for each round
     eager_fallback: bool = False  # time single launches if a graph cannot be captured
 
