@@ -1,7 +1,8 @@
 # make bench: a fresh machine to a table.   make test: lint, types, layers, tests.
 # make docs: the parts of docs/ that attnbench itself prints, written again.
 # make test-html: the tests that open pages in Chromium alone; make test holds them too.
-# make contracts VLLM=0.25.1: what we ask of that vLLM, in an environment of its own (9 GB), without a GPU.
+# make contracts VLLM=0.25.1: what we ask of that vLLM, in an environment of its own (9 GB), without a GPU,
+#   and how far its backends are driven on four generations of GPUs.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -38,7 +39,10 @@ $(VENV)/.test: setup.cfg pyproject.toml constraints.txt
 
 CONTRACTS := .contracts/$(VLLM)
 contracts: $(CONTRACTS)/.ready
-	LD_LIBRARY_PATH=$(CONTRACTS)/driver $(CONTRACTS)/bin/python -m pytest -q -p no:cacheprovider -W default tests/contracts
+	for gpu in SM80 SM90 SM100 SM120; do \
+		CONTRACTS_GPU=$$gpu LD_LIBRARY_PATH=$(CONTRACTS)/driver $(CONTRACTS)/bin/python -m pytest -q \
+			-p no:cacheprovider -W default tests/contracts || exit 1; \
+	done
 
 # Without our constraints: vLLM pins the torch that it was built for. It imports only beside a CUDA driver.
 $(CONTRACTS)/.ready:

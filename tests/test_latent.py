@@ -71,6 +71,16 @@ def test_a_selection_of_all_keys_is_dense_attention() -> None:
     torch.testing.assert_close(*outputs)
 
 
+def test_a_prompt_that_selects_all_keys_reads_its_new_tokens_as_they_were_before_caching() -> None:
+    expected = []
+    for topk in (None, 64):
+        case = mla("2q20kv40", kv_cache_dtype="fp8", index_topk=topk)
+        ready = MlaPrepared(case, Setting("cpu", 1, 3), num_decode=0, block_size=16)
+        rows = torch.arange(len(ready.output(0)))
+        expected.append(ready.expected(torch.zeros_like(rows), rows))
+    assert torch.equal(*expected)
+
+
 def test_a_mixed_batch_at_scope_kernel_has_both_widths() -> None:
     case = mla("2q1kv40_q33", knobs=(("threshold", 1),))
     ready = find("mla", "torch-absorbed").prepare(case, Setting("cpu", 2, 0))

@@ -10,6 +10,7 @@ from attnbench.families.options import Asked
 from attnbench.kernels.base import Refused
 from attnbench.kernels.mla import vllm_others
 from attnbench.kernels.registry import backends, find
+from attnbench.kernels.vllm import mla_sparse
 from attnbench.kernels.vllm.mla_backend import VllmMlaBackend, split
 from attnbench.kernels.vllm.mla_prefill import NAMES, prefill_refusal, prefill_that_runs
 from attnbench.provenance.machine import Machine
@@ -150,6 +151,25 @@ def test_a_batch_is_split_as_vllm_splits_it(
     spec: str, threshold: int, uniform: bool, decodes: int
 ) -> None:
     assert split(parse_batch_spec(spec), threshold, uniform=uniform) == decodes
+
+
+@pytest.mark.parametrize(
+    ("backend", "heads", "spec", "decodes"),
+    [
+        ("flashattn_mla_sparse", 16, "3q1kv100_2q16kv90_q200", 5),
+        ("flashattn_mla_sparse", 128, "3q1kv100_2q16kv90_q200", 6),
+        ("flashmla_sparse", 16, "3q1kv100_2q16kv90_q200", 3),  # as many tokens as the first
+        ("flashattn_mla_sparse", 16, "3q1kv100_q3k", 4),  # more keys than are selected
+        ("flashinfer_mla_sparse", 128, "q1k_q2k", 1),
+    ],
+)
+def test_prompts_of_sparse_layers_are_dense_where_all_keys_are_selected_since_vllm_030(
+    backend: str, heads: int, spec: str, decodes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = mla(backend, spec, MlaShape(heads), index_topk=2048)
+    assert find("mla", backend).num_decode(case) == len(case.batch)
+    monkeypatch.setattr(mla_sparse, "has_dense_sparse_prefill", lambda: True)
+    assert find("mla", backend).num_decode(case) == decodes
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -91,13 +91,6 @@ def test_a_machine_without_a_gpu_is_told_so(name: str) -> None:
     )
 
 
-def test_flashinfer_keeps_from_windows_on_hopper_as_vllm_does() -> None:
-    case = small_case("attn", "flashinfer", window=128)
-    assert VllmFlashInfer().refusal(case, H200) == (
-        "does not take --window on SM90, where vLLM does not use it for sliding windows"
-    )
-
-
 def filled(kv_dtype: torch.dtype, kv_data: str = "random", *, nan_tails: bool = False) -> Any:
     generator = seeded("cpu", 0)
     tables = layer_tables(BATCH, 16, generator, "scattered")

@@ -1,6 +1,7 @@
 """The parts of the vLLM surface that are pure: page tables, slots, cache formats, block sizes."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
@@ -11,12 +12,19 @@ from attnbench.kernels.attn import vllm_others as attn_others
 from attnbench.kernels.base import Refused
 from attnbench.kernels.inputs import seeded
 from attnbench.kernels.mla import vllm_others as mla_others
-from attnbench.kernels.registry import backends
+from attnbench.kernels.registry import backends, find
+from attnbench.kernels.vllm import names
 from attnbench.kernels.vllm.config import _check_fields, _described
 from attnbench.kernels.vllm.kv_cache import LAYOUT_NAMES, cache_format
 from attnbench.kernels.vllm.metadata import NULL_PAGE, layer_tables, new_tokens
+from attnbench.kernels.vllm.names import (
+    has_dense_sparse_prefill,
+    query_len_support,
+    registered,
+)
 from attnbench.kernels.vllm.registry import block_size
 from attnbench.specs.batch import parse_batch_spec
+from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape, MlaShape
 
 BATCH = parse_batch_spec("2q1kv40_q16kv48_q33").in_execution_order()
@@ -198,3 +206,42 @@ def test_the_configuration_file_has_the_true_dims() -> None:
     mla = _described(MlaShape(16, qk_nope_head_dim=192))
     assert (mla["num_attention_heads"], mla["qk_nope_head_dim"]) == (16, 192)
     assert mla["kv_lora_rank"] + mla["qk_rope_head_dim"] == 576
+
+
+REGISTRY = """
+class AttentionBackendEnum(Enum):
+    TRITON_MLA = "vllm.v1.attention.backends.mla.triton_mla.TritonMLABackend"
+    FLASH_ATTN = ("vllm.v1.attention.backends." "flash_attn.FlashAttentionBackend")
+    TORCH_SDPA = ""
+"""
+TRITON_MLA = """
+class TritonMLAMetadataBuilder(MLACommonMetadataBuilder[MLACommonMetadata]):
+    query_len_support: ClassVar[QueryLenSupport] = QueryLenSupport.VARLEN
+"""
+
+
+def test_facts_on_a_release_are_read_from_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "vllm" / "v1" / "attention" / "backends"
+    (folder / "mla").mkdir(parents=True)
+    (tmp_path / "vllm" / "__init__.py").write_text("raise ImportError")
+    (folder / "registry.py").write_text(REGISTRY)
+    (folder / "mla" / "triton_mla.py").write_text(TRITON_MLA)
+    (folder / "flash_attn.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    _forget_the_release()
+    try:
+        assert registered() == ["TRITON_MLA", "FLASH_ATTN", "TORCH_SDPA"]
+        asked = ("TRITON_MLA", "FLASH_ATTN", "TORCH_SDPA", "NONE_SUCH")
+        assert [query_len_support(name) for name in asked] == ["VARLEN", None, None, None]
+        assert not has_dense_sparse_prefill()
+        mixed = Case("mla", "triton_mla", BATCH, MlaShape(16), "bf16", knobs=(("threshold", 16),))
+        assert find("mla", "triton_mla").num_decode(mixed) == 3  # of 2q1 and q16
+    finally:
+        _forget_the_release()
+
+
+def _forget_the_release() -> None:
+    for each in (names._source, names.query_len_support):
+        each.cache_clear()

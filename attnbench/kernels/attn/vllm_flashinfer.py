@@ -18,6 +18,9 @@ from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case, Value
 from attnbench.specs.shape import AttnShape
 
+# Cache dtypes beside which vLLM may quantise queries.
+FP8_QUERIES = ("fp8", "fp8_e4m3")
+
 
 class VllmFlashInfer(VllmAttention):
     """It decodes by FlashInfer's own kernels unless `decode_kernel` names others."""
@@ -40,8 +43,9 @@ class VllmFlashInfer(VllmAttention):
         return fields
 
     def refusal(self, case: Case, machine: Machine) -> str | None:
-        if case.window is not None and machine.capability == (9, 0):
-            return "does not take --window on SM90, where vLLM does not use it for sliding windows"
+        native, on_blackwell = asked_kernel(case) == "native", (machine.capability or (0,))[0] == 10
+        if native and on_blackwell and case.kv_cache_dtype in FP8_QUERIES:
+            return f"has no native kernel for fp8 queries, which vLLM makes on {machine.sm}"
         decodes = self.num_decode(case) and machine.kind == "cuda"
         why = decode_refusal(case, machine) if decodes else None
         return why or super().refusal(case, machine)

@@ -9,7 +9,7 @@ from attnbench.kernels.vllm.attention import VllmAttention
 from attnbench.kernels.vllm.names import registered
 
 # Other families' (MLA, sparse), other platforms', and names that stand for no backend.
-ELSEWHERE = re.compile(r"MLA|SPARSE|^(ROCM|XPU|CPU)_|^(TORCH_SDPA|NO_ATTENTION|CUSTOM)$")
+ELSEWHERE = re.compile(r"MLA|SPARSE|_[MD]SA$|^(ROCM|XPU|CPU)_|^(TORCH_SDPA|NO_ATTENTION|CUSTOM)$")
 
 
 class OtherAttention(VllmAttention):

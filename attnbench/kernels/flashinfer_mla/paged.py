@@ -73,8 +73,10 @@ class PagedMlaPrepared(MlaPrepared):
         return table[table != UNUSED_ENTRY]
 
     def _of_set(self, index: int) -> Any:
-        wrapper = copy(self.wrapper)
-        wrapper._kv_indices_buf = self._pages(index)
+        runs = wrapper = copy(self.wrapper)
+        if hasattr(wrapper, "_planned_backend"):  # since 0.7 it runs, with page indices of its own
+            runs = wrapper._planned_backend = copy(wrapper._planned_backend)
+        runs._kv_indices_buf = self._pages(index)
         return wrapper
 
     def _launch(self, index: int) -> None:

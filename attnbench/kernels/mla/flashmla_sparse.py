@@ -21,6 +21,7 @@ class FlashMlaSparse(VllmSparseMlaBackend):
     kv_cache_dtypes: ClassVar = ("auto", "fp8_ds_mla")
     dims: ClassVar = {"kv_lora_rank": (512,), "qk_rope_head_dim": (64,)}
     topk_multiple: ClassVar = 128
+    uniform_decodes: ClassVar = True
 
     def workspace_bytes(self, case: Case, machine: Machine) -> int:
         """Queries in one part for the most tokens of a batch; over fp8 the context in bf16 too."""

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from attnbench.kernels.mla_base.backend import FP8
-from attnbench.kernels.vllm.mla_sparse import VllmSparseMlaBackend
+from attnbench.kernels.vllm.mla_sparse import FLASHINFERS_MOST_DECODED, VllmSparseMlaBackend
 
 
 class VllmFlashInferMlaSparse(VllmSparseMlaBackend):
@@ -12,6 +12,7 @@ class VllmFlashInferMlaSparse(VllmSparseMlaBackend):
     name: ClassVar = "flashinfer_mla_sparse"
     enum: ClassVar = "FLASHINFER_MLA_SPARSE"
     sm_majors: ClassVar = (10,)
+    most_decoded: ClassVar = FLASHINFERS_MOST_DECODED
     kv_cache_dtypes: ClassVar = ("auto", *FP8)
     dims: ClassVar = {
         "kv_lora_rank": (512,),

@@ -235,7 +235,7 @@ class MlaPrepared(AttentionPrepared):
         import torch
 
         group, table = rows.group, self.tables.of_each(rows.sets, rows.group, rows.requests)
-        if self.topk is not None:
+        if self.topk is not None and decodes:  # a prefill is dense
             positions = self.topk[rows.sets, rows.tokens].long()
             slots = self.pool.slots(table, positions.clamp_min(0))
             return self.pool.read(slots, torch.float32), (positions >= 0).sum(1)

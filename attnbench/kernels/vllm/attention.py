@@ -52,9 +52,13 @@ class VllmAttention(Backend):
 
     def prepare(self, case: Case, setting: Setting) -> VllmPrepared:
         cls = backend_class(self.enum)
+        usual = case.block_size or USUAL_BLOCK_SIZE
+        config = self.config(case, usual, graphs=setting.graphs)
+        activate(config)  # a backend's page sizes may depend on it
         page = block_size(cls, case.block_size, USUAL_BLOCK_SIZE)
         assert page is not None
-        config = self.config(case, page, graphs=setting.graphs)
+        if page != usual:
+            config = self.config(case, page, graphs=setting.graphs)
         ready = VllmPrepared(cls, config, case, setting, page, nan_tails=self.nan_tails)
         ready.resolved |= self.verify(case, ready.layer, ready.builder, ready.metadata)
         return ready

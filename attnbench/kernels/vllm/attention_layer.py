@@ -1,14 +1,12 @@
 """vLLM's layer of standard attention, its cache's description and its metadata builder."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from attnbench.kernels.base import Refused
 from attnbench.kernels.inputs import torch_dtype
 from attnbench.kernels.paged import KEY_SCALE, QUERY_SCALE, VALUE_SCALE
+from attnbench.kernels.vllm.registry import refusals_of
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape
 
@@ -34,7 +32,7 @@ def attention_layer(
     shape = case.shape
     assert isinstance(shape, AttnShape)
     extra = {} if sinks is None else {"sinks": sinks}
-    with torch.device(device), _refusals_of(cls.get_name()):
+    with torch.device(device), refusals_of(cls):
         layer = Attention(
             shape.num_q_heads,
             shape.head_dim,
@@ -67,17 +65,8 @@ def metadata_builder(cls: Any, layer: Any, spec: Any, config: "VllmConfig", devi
     import torch
 
     make = cls.get_builder_cls()
-    with _refusals_of(cls.get_name()):
+    with refusals_of(cls):
         return make(spec, [layer.layer_name], config, torch.device(device))
-
-
-@contextmanager
-def _refusals_of(name: str) -> Iterator[None]:
-    """Some backends find out only while they are built that they cannot serve the case."""
-    try:
-        yield
-    except (NotImplementedError, ImportError) as error:
-        raise Refused(f"vLLM's {name} says: {next(iter(str(error).splitlines()), '')}") from error
 
 
 def _set_scale(layer: Any, name: str, value: float) -> None:

@@ -65,8 +65,13 @@ def use_layout(config: "VllmConfig", layout: str) -> None:
 
 def required_layout(cls: "type[AttentionBackend]") -> str | None:
     """The order of a page that the backend requires of a server; None if it takes either."""
-    find = getattr(cls, "get_required_kv_cache_layout", None)
-    return None if find is None else find()
+    backend: Any = cls
+    if hasattr(backend, "get_required_kv_cache_layout"):
+        required: str | None = backend.get_required_kv_cache_layout()
+        return required
+    supported = {layout.name for layout in backend.supported_kv_cache_layouts() or ()}
+    ours = [name for name, vllms in LAYOUT_NAMES.items() if vllms in supported]
+    return ours[0] if ours else None
 
 
 def cache_format(

@@ -14,6 +14,7 @@ from attnbench.kernels.vllm.memory import context_bytes, is_captured, mla_bytes
 from attnbench.kernels.vllm.mla_layer import limit_requests, most_requests
 from attnbench.kernels.vllm.mla_prefill import prefill_refusal, prefill_settings
 from attnbench.kernels.vllm.mla_prepared import VllmMlaPrepared
+from attnbench.kernels.vllm.names import query_len_support
 from attnbench.kernels.vllm.registry import (
     USUAL_BLOCK_SIZE,
     Configuration,
@@ -51,7 +52,7 @@ class VllmMlaBackend(MlaBackend):
     dtypes: ClassVar[tuple[Dtype, ...]] = ("bf16", "fp16")
     path: ClassVar = "decode"
     enum: ClassVar[str]
-    query_lens: ClassVar[QueryLens] = "single"
+    query_lens: ClassVar[QueryLens] = "single"  # of 0.25; the installed release's come first
     own_threshold: ClassVar[int] = 1  # the builder's reorder_batch_threshold
     bare_block_size: ClassVar[int] = 64  # tokens per page, unless a server chooses
     sparse: ClassVar[bool] = False
@@ -59,11 +60,14 @@ class VllmMlaBackend(MlaBackend):
     split_queries: ClassVar[bool] = False  # whether forward_mqa takes latent and RoPE parts apart
 
     def num_decode(self, case: Case) -> int:
-        """As vLLM's split_decodes_and_prefills counts them; a sparse layer has only this path."""
-        if self.sparse:
-            return len(case.batch)
+        """As vLLM's split_decodes_and_prefills counts them."""
         threshold = int(case.knob("threshold") or self.own_threshold)
-        return split(case.batch, threshold, uniform=self.query_lens != "varlen")
+        return split(case.batch, threshold, uniform=self._decodes != "varlen")
+
+    @property
+    def _decodes(self) -> QueryLens:
+        """New tokens per request on the decode path of the installed release."""
+        return _QUERY_LENS.get(query_len_support(self.enum), self.query_lens)
 
     def memory(self, case: Case, sets: int, machine: Machine) -> Bytes:
         page = case.block_size or self.bare_block_size
@@ -86,14 +90,14 @@ class VllmMlaBackend(MlaBackend):
 
     def _path_refusal(self, case: Case) -> str | None:
         threshold, decodes = case.knob("threshold"), self.num_decode(case)
-        if self.query_lens == "single" and threshold not in (None, 1):
+        if self._decodes == "single" and threshold not in (None, 1):
             return (
                 f"decodes one token at a time, and --thresholds {threshold} would make it read "
                 "beyond its tables; it takes 1"
             )
         if case.knob("num_splits") is not None and not decodes:
             return "only splits decodes, and no request of this batch takes the decode path"
-        if self.sparse or _in_vllm_order(case.batch, decodes):
+        if _in_vllm_order(case.batch, decodes):
             return None
         return (
             "needs prefills with a context before those without one, as vLLM's scheduler orders "
@@ -163,16 +167,18 @@ class VllmMlaBackend(MlaBackend):
     def configure(self, prepared: VllmMlaPrepared) -> None:
         """Apply the case's knobs to the builder and the impl, before metadata are built."""
         builder = prepared.builder
-        if self.sparse:
-            return
-        support = builder.query_len_support.value
-        if support != _SUPPORT[self.query_lens]:
+        found = _QUERY_LENS[builder.query_len_support.name]
+        if found != self._decodes:
             raise Refused(
-                f"this vLLM's builder decodes {support} queries, but attnbench expects "
-                f"{_SUPPORT[self.query_lens]}"
+                f"this vLLM's builder decodes {found} queries, but attnbench expects "
+                f"{self._decodes}"
             )
         if (threshold := prepared.case.knob("threshold")) is not None:
             builder.reorder_batch_threshold = int(threshold)
+
+    def decodes(self, prepared: VllmMlaPrepared, metadata: Any) -> int:
+        """The requests that the metadata send to the decode path, those of padding too."""
+        return int(metadata.num_decodes)
 
     def scheduled(self, prepared: VllmMlaPrepared, metadata: Any) -> Any:
         """The metadata, changed as the case's knobs ask."""
@@ -198,7 +204,12 @@ def reserved(case: Case) -> int:
     return most_requests(len(case.batch), prefills=not is_captured(case))
 
 
-_SUPPORT = {"single": "single_only", "uniform": "uniform", "varlen": "varlen"}
+# By the names of vLLM's QueryLenSupport.
+_QUERY_LENS: dict[str | None, QueryLens] = {
+    "SINGLE_ONLY": "single",
+    "UNIFORM": "uniform",
+    "VARLEN": "varlen",
+}
 
 
 def split(batch: Batch, threshold: int, *, uniform: bool) -> int:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from attnbench.kernels.vllm.registry import refusals_of
 from attnbench.kernels.vllm.startup import activate, start
 from attnbench.specs.shape import MlaShape
 
@@ -46,7 +47,7 @@ def mla_layers(
 
     activate(config)
     start(str(weights[0].device))
-    with torch.device(weights[0].device):
+    with torch.device(weights[0].device), refusals_of(backend):
         return [
             _layer(backend, config, shape, each, topk, f"attnbench.{index}")
             for index, each in enumerate(weights)
@@ -104,7 +105,8 @@ def metadata_builder(
     import torch
 
     spec = dataclasses.replace(layer.get_kv_cache_spec(config), block_size=block_size)
-    return backend.get_builder_cls()(spec, [layer.layer_name], config, torch.device(device))
+    with refusals_of(backend):
+        return backend.get_builder_cls()(spec, [layer.layer_name], config, torch.device(device))
 
 
 def update_cache(

@@ -41,6 +41,8 @@ class Hooks(Protocol):
 
     def configure(self, prepared: "VllmMlaPrepared") -> None: ...
 
+    def decodes(self, prepared: "VllmMlaPrepared", metadata: Any) -> int: ...
+
     def scheduled(self, prepared: "VllmMlaPrepared", metadata: Any) -> Any: ...
 
     def facts(self, prepared: "VllmMlaPrepared") -> dict[str, Any]: ...
@@ -123,7 +125,7 @@ class VllmMlaPrepared(MlaPrepared):
         """The metadata of a set. Raises Refused unless it splits the batch as `num_decode` says."""
         metadata = self.served.build(self.builder, self._common(index))
         metadata = self.backend.scheduled(self, metadata)
-        decodes = getattr(metadata, "num_decodes", self.num_decode + self.padding) - self.padding
+        decodes = self.backend.decodes(self, metadata) - self.padding
         if decodes != self.num_decode:
             raise Refused(
                 f"expected {self.num_decode} of {len(self.batch)} requests on the decode path, "
@@ -140,16 +142,22 @@ class VllmMlaPrepared(MlaPrepared):
         self.compressed = [each[:, :rank].contiguous() for each in new]
         self.rope = [each[:, None, rank:].contiguous() for each in new]
         self.mappings = pad(self.slots, (0, self.padding), value=NO_SLOT)
-        self.kernel_queries: list[Any] = list(self.decode_queries)
-        if self.backend.split_queries and not self.layer:
-            self.kernel_queries = [
-                (each[..., :rank].contiguous(), each[..., rank:].contiguous())
-                for each in self.decode_queries
-            ]
+        taken = () if self.layer else self.decode_queries
+        self.kernel_queries: list[Any] = [self._as_taken(each) for each in taken]
         self.no_result = self.decode_queries.new_empty(0)
         self.has_prefill = self.decode_tokens < self.batch.num_tokens
         projection = self.layers[0].kv_b_proj
         self.ready = [ReadyHeads(projection) for _ in range(0 if self.layer else sets)]
+
+    def _as_taken(self, queries: "torch.Tensor") -> Any:
+        """Queries of a set as `forward_impl` passes them to `forward_mqa`."""
+        heads, rank = self.layers[0].q_pad_num_heads, self.shape.kv_lora_rank
+        if not self.backend.split_queries or self.fp8_queries:
+            return queries if heads is None else _padded(queries, heads, 1)
+        latent, rope = queries[..., :rank], queries[..., rank:]
+        if heads is None:
+            return latent.contiguous(), rope.contiguous()
+        return _padded(latent.transpose(0, 1), heads, 0).transpose(0, 1), _padded(rope, heads, 1)
 
     def _launch_layer(self, index: int) -> None:
         layer = self.layers[index]
@@ -208,7 +216,14 @@ class VllmMlaPrepared(MlaPrepared):
             self.resolved |= {"threshold": int(self.builder.reorder_batch_threshold)}
         if self.fp8_queries:
             self.resolved |= {"queries": "fp8"}
-        if getattr(self.metadata[0], "prefill", None) is not None:
+        if self.has_prefill:
             asked = self.case.knob("prefill_backend")
             self.resolved |= {"prefill_backend": prefill_that_runs(self.metadata[0], asked)}
         self.resolved |= self.backend.facts(self)
+
+
+def _padded(part: "torch.Tensor", heads: int, dim: int) -> "torch.Tensor":
+    """A copy in memory for so many heads, of which a kernel with larger tiles reads all."""
+    sizes = list(part.shape)
+    sizes[dim] = heads
+    return part.new_zeros(sizes).resize_(part.shape).copy_(part)

@@ -1,17 +1,24 @@
-"""vLLM's sparse MLA backends: every token, of decodes and prefills, attends to selected keys."""
+"""vLLM's sparse MLA backends: every token, of decodes and prefills, attends to selected keys.
 
-from typing import ClassVar
+Up to 0.25 there is one path. Later releases send long requests to dense prefill if the selection
+holds all of their keys anyway.
+"""
 
-from attnbench.kernels.vllm.mla_backend import VllmMlaBackend
+from typing import Any, ClassVar
+
+from attnbench.kernels.vllm.mla_backend import VllmMlaBackend, split
+from attnbench.kernels.vllm.mla_prepared import VllmMlaPrepared
+from attnbench.kernels.vllm.names import has_dense_sparse_prefill
 from attnbench.kernels.vllm.served import SERVER_KNOBS
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
 
 USUAL_TOPK = 2048  # of DeepSeek-V3.2
+FLASHINFERS_MOST_DECODED = ({8: 128, 16: 128, 32: 128, 64: 256}, 1024)
 
 
 class VllmSparseMlaBackend(VllmMlaBackend):
-    """One path, so no threshold and no prefill backend; page tails are never read."""
+    """No threshold and no prefill backend to choose; page tails are never read."""
 
     knobs: ClassVar = SERVER_KNOBS
     features: ClassVar = frozenset({"index_topk"})
@@ -19,6 +26,32 @@ class VllmSparseMlaBackend(VllmMlaBackend):
     sparse: ClassVar = True
     nan_tails: ClassVar = True
     topk_multiple: ClassVar[int] = 64
+    dense_prefill: ClassVar[bool] = True  # in releases that have it
+    # Beside dense prefills: whether all decodes have as many new tokens as the first, and the most
+    # that decode, by number of heads and for all other numbers.
+    uniform_decodes: ClassVar[bool] = False
+    most_decoded: ClassVar[tuple[dict[int, int], int]] = ({16: 128, 32: 128}, 256)
+
+    def num_decode(self, case: Case) -> int:
+        """All requests but those that take the dense prefill."""
+        dense = self.dense_prefill and has_dense_sparse_prefill()
+        if not dense or case.index_topk is None:
+            return len(case.batch)
+        by_heads, otherwise = self.most_decoded
+        most = by_heads.get(case.shape.num_q_heads, otherwise)
+        decodes = split(case.batch, most, uniform=self.uniform_decodes)
+        longest = max((each.kv_len for each in case.batch.requests[decodes:]), default=0)
+        return decodes if longest <= case.index_topk else len(case.batch)
+
+    def configure(self, prepared: VllmMlaPrepared) -> None:
+        """There are no knobs."""
+
+    def decodes(self, prepared: VllmMlaPrepared, metadata: Any) -> int:
+        """All requests, unless the layer says that prefills are dense."""
+        is_dense = getattr(prepared.layers[0], "_use_sparse_mha", None)
+        if is_dense is None or not metadata.num_prefills or not is_dense(metadata):
+            return len(prepared.batch) + prepared.padding
+        return int(metadata.num_decodes)
 
     def workspace_bytes(self, case: Case, machine: Machine) -> int:
         return 0

@@ -1,9 +1,12 @@
 """vLLM's backend classes by enum name, and vLLM's own reasons why one cannot serve a case."""
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from attnbench.kernels.base import Refused
 from attnbench.kernels.vllm.startup import import_vllm
 from attnbench.provenance.machine import Machine
 
@@ -77,6 +80,19 @@ def complaints(cls: "type[AttentionBackend]", asked: Configuration, machine: Mac
         return list(cls.validate_configuration(**{n: v for n, v in given.items() if n in known}))
     except Exception as error:  # noqa: BLE001 - a predicate may import another platform's parts
         return [_first_line(error)]
+
+
+@contextmanager
+def refusals_of(cls: "type[AttentionBackend]") -> Iterator[None]:
+    """Around vLLM's constructors: some backends find out only there that they cannot serve a case.
+
+    Raises Refused in vLLM's words.
+    """
+    try:
+        yield
+    except (NotImplementedError, ImportError, ValueError) as error:
+        first_line = next(iter(str(error).splitlines()), "")
+        raise Refused(f"vLLM's {cls.get_name()} says: {first_line}") from error
 
 
 def kernel_block_sizes(cls: "type[AttentionBackend]") -> list[tuple[int, bool]]:

@@ -1,0 +1,104 @@
+"""Every backend of the installed vLLM's registry, on every path: driven, or refused by vLLM."""
+
+import re
+from typing import Any
+
+import pytest
+
+from attnbench.kernels.base import FEATURES, Setting
+from attnbench.kernels.registry import find
+from attnbench.kernels.vllm.mla_backend import VllmMlaBackend
+from tests.contracts.driven import (
+    BATCHES,
+    DRIVEN,
+    VllmBackend,
+    case_of,
+    offered,
+    outcome,
+    vllms_complaints,
+)
+from tests.contracts.faked_device import GENERATION
+from tests.contracts.no_kernels import KernelReached, NoKernels
+
+# Refusals of ours, by entry and generation (all if empty), of what vLLM's check lets pass.
+OURS: dict[str, tuple[set[str], str]] = {
+    "FLASHINFER": (
+        {"SM90", "SM100"},
+        "does not pass --softcap to (xqa|trtllm)|has no native kernel for fp8 queries",
+    ),
+    # In 0.25.1, which asks FlashInfer for an argument that its own release of it does not have.
+    "FLASHINFER_MLA_SPARSE_SM120": ({"SM120"}, "fails with TypeError: trtllm_batch_decode_with"),
+}
+ASKED: dict[str, dict[str, object]] = {
+    "fp8": {"kv_cache_dtype": "fp8"},
+    "bare fp8": {"knobs": (), "kv_cache_dtype": "fp8"},
+    "fp8_ds_mla": {"kv_cache_dtype": "fp8_ds_mla"},
+    "window": {"window": 20},
+    "softcap": {"softcap": 30.0},
+    "sinks": {"sinks": True},
+    "layer": {"scope": "layer"},
+    "bare": {"knobs": ()},
+}
+
+
+def is_known(backend: VllmBackend, sentence: str) -> bool:
+    generations, known = OURS.get(backend.enum, (set(), "$"))
+    return (not generations or GENERATION in generations) and bool(re.match(known, sentence))
+
+
+def check(backend: VllmBackend, path: str, fields: dict[str, object], left_out: NoKernels) -> None:
+    """What vLLM accepts is driven, unless vLLM refuses it later in its own words."""
+    case = case_of(backend, path, **fields)
+    found = outcome(backend, case, left_out)
+    if vllms_complaints(backend, case):
+        assert found != DRIVEN
+        assert "fails with" not in found
+    elif not found.startswith(f"vLLM's {backend.enum} says: ") and not is_known(backend, found):
+        assert found == DRIVEN
+
+
+@pytest.mark.parametrize("path", BATCHES)
+@pytest.mark.parametrize("backend", offered(), ids=lambda backend: backend.enum)
+def test_a_backend_that_vllm_accepts_is_driven_up_to_its_kernels(
+    backend: VllmBackend, path: str, left_out: NoKernels
+) -> None:
+    check(backend, path, {}, left_out)
+
+
+@pytest.mark.skipif(GENERATION != "SM100", reason="of Blackwell alone")
+@pytest.mark.parametrize("kv_cache_dtype", ["auto", "fp8"])
+def test_cutlass_reads_queries_from_memory_laid_out_as_the_layers(
+    kv_cache_dtype: str, left_out: NoKernels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For 128 heads, however few there are: its tile has as many."""
+    backend = find("mla", "cutlass_mla")
+    assert isinstance(backend, VllmMlaBackend)
+    given = []
+
+    def forward_mqa(impl: object, queries: Any, *_: object) -> None:
+        parts = queries if isinstance(queries, tuple) else (queries,)
+        given.append([(each.dtype, each.shape, each.stride()) for each in parts])
+        for each in parts if len(parts) == 2 else ():
+            for_all = each[:, 0].numel() * 128 * each.itemsize
+            assert each.untyped_storage().nbytes() == for_all
+        raise KernelReached
+
+    for scope in ("kernel", "layer"):
+        case = case_of(backend, "decode", scope=scope, kv_cache_dtype=kv_cache_dtype)
+        ready = backend.prepare(case, Setting("cpu", 1, seed=0))
+        monkeypatch.setattr(type(ready.impl), "forward_mqa", forward_mqa)
+        left_out.launch(ready.calls)
+    assert given[0] == given[1]
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("backend", offered(), ids=lambda backend: backend.enum)
+def test_so_it_is_with_every_feature_that_it_is_said_to_have(
+    backend: VllmBackend, asked: str, left_out: NoKernels
+) -> None:
+    fields = ASKED[asked]
+    if fields.get("kv_cache_dtype", "auto") not in ("auto", *backend.kv_cache_dtypes):
+        pytest.skip("not said to have it")
+    if fields.keys() & set(FEATURES) - backend.features:
+        pytest.skip("not said to have it")
+    check(backend, "mixed", fields, left_out)
