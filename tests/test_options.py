@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from click import Context
+from click import Command, Context, Group
+from click import Option as ClickOption
 from click.testing import CliRunner
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from attnbench.cli import cli
 from attnbench.commands.measuring import read_request
+from attnbench.commands.table import TableOption
 from attnbench.errors import UsageError
 from attnbench.families import FAMILIES, SUITE_KNOBS
 from attnbench.families.family import Family
@@ -348,3 +350,56 @@ def test_a_case_that_no_command_asks_for_is_told_by_its_field() -> None:
     with pytest.raises(UsageError) as caught:
         FAMILIES["attn"].words(case)
     assert str(caught.value) == "no option of `attnbench attn` sets index_topk as in this case"
+
+
+def commands(group: Group, *names: str) -> Iterator[tuple[tuple[str, ...], Command]]:
+    """All commands below a group, each with the words that call it."""
+    ctx = Context(group)
+    for name in group.list_commands(ctx):
+        command = group.get_command(ctx, name)
+        assert command is not None
+        if isinstance(command, Group):
+            yield from commands(command, *names, name)
+        else:
+            yield (*names, name), command
+
+
+LINES = [
+    (*words, name)
+    for words, command in commands(cli)
+    for parameter in command.params
+    if isinstance(parameter, ClickOption) and not parameter.is_flag
+    for name in parameter.opts
+    if name != "--resume"  # alone it means the latest run
+]
+NUMBERS = [
+    (*words, name)
+    for words, command in commands(cli)
+    for parameter in command.params
+    if isinstance(parameter, TableOption) and isinstance(parameter.option.kind, Whole | Number)
+    for name in parameter.opts
+]
+
+
+@pytest.mark.parametrize("line", LINES, ids=" ".join)
+def test_an_option_without_its_value_is_refused(line: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(cli, [*line])
+    assert result.exit_code == 2
+    assert f"Option '{line[-1]}' requires an argument." in result.output
+
+
+@pytest.mark.parametrize("line", NUMBERS, ids=" ".join)
+@pytest.mark.parametrize("text", ["-1", "x", "nan", "inf"])
+def test_a_number_that_means_nothing_is_refused_by_its_name(
+    line: tuple[str, ...], text: str
+) -> None:
+    result = CliRunner().invoke(cli, [*line, text])
+    assert result.exit_code == 2
+    assert f"'{text}' is not a" in result.output
+    assert "e.g." in result.output
+    assert "Invalid value for '--" in result.output
+
+
+def test_a_word_that_is_not_a_choice_is_refused_with_all_spellings() -> None:
+    result = CliRunner().invoke(cli, ["attn", "--mode", "foo"])
+    assert "'foo' is not one of cudagraph, eager, kernel, no_graph, no-graph" in result.output

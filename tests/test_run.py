@@ -247,7 +247,10 @@ def test_dry_run_measures_nothing(attnbench: Attnbench, tmp_path: Path) -> None:
         ),
         (["attn", "--tp", "5"], "Error: --tp 5 does not divide 32 query heads"),
         (["attn", "--resume", "x", "--device", "cpu"], "Error: --resume 'x' is not a run number"),
-        (["attn", "--rounds", "0"], "Error: Invalid value for '--rounds': 0 is not in the range"),
+        (
+            ["attn", "--rounds", "0"],
+            "Error: Invalid value for '--rounds': '0' is not a whole number of at",
+        ),
         (["mla", "--scope", "kernel"], "Error: --scope kernel with "),
         (["nonsense"], "Error: No such command 'nonsense'."),
     ],

@@ -3,11 +3,13 @@
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from inspect import cleandoc
+from math import inf, isnan, nan
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import click
 from click.core import ParameterSource
+from click.types import FloatParamType, IntParamType
 
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.errors import UsageError
@@ -98,12 +100,6 @@ class TableOption(click.Option):
         self.field, self.option, self.heading = field, option, option.heading
         super().__init__([field, *option.names], **settings(option))
 
-    def get_help_extra(self, ctx: click.Context) -> Any:
-        """Click's additions to the help, without the range that every count has."""
-        extra = super().get_help_extra(ctx)
-        extra.pop("range", None)
-        return extra
-
 
 def settings(option: Option) -> dict[str, Any]:
     """Click's settings for an option."""
@@ -112,7 +108,8 @@ def settings(option: Option) -> dict[str, Any]:
         "type": None if option.flag else _click_type(option.kind),
         "callback": _reader(option.kind),
         "multiple": option.several,
-        "is_flag": option.flag,
+        # Click reads False as: the value may be left out.
+        "is_flag": option.flag or (False if option.bare else None),
         "required": option.required,
         "show_default": option.show_default,
         "envvar": option.variable,
@@ -131,7 +128,49 @@ class _ChoiceType(click.Choice[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         found = self._kind.read(value)
-        return super().convert(value, param, ctx) if found is None else found
+        if found is None:
+            known = ", ".join([*self._kind.values, *self._kind.aliases])
+            self.fail(f"'{value}' is not one of {known}", param, ctx)
+        return found
+
+
+class _WholeType(IntParamType):
+    """A whole number of at least a kind's least."""
+
+    def __init__(self, kind: Whole) -> None:
+        self._least = kind.least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            number = self._least - 1
+        if number < self._least:
+            example = self._least + 15
+            self.fail(
+                f"'{value}' is not a whole number of at least {self._least}, e.g. {example}",
+                param,
+                ctx,
+            )
+        return number
+
+
+class _NumberType(FloatParamType):
+    """A finite number, above 0 unless the kind has a check of its own."""
+
+    def __init__(self, kind: Number) -> None:
+        self._checked = kind.check is not None
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = nan
+        if isnan(number) or not (self._checked or 0 < number < inf):
+            self.fail(f"'{value}' is not a finite number above 0, e.g. 30", param, ctx)
+        return number
 
 
 def _click_type(kind: OptionKind) -> Any:
@@ -140,8 +179,8 @@ def _click_type(kind: OptionKind) -> Any:
 
 _TYPES: Mapping[type[OptionKind], Callable[[Any], Any]] = {
     Choice: _ChoiceType,
-    Whole: lambda kind: click.IntRange(min=kind.least),
-    Number: lambda kind: float if kind.check else click.FloatRange(min=0, min_open=True),
+    Whole: _WholeType,
+    Number: _NumberType,
     Folder: lambda _: click.Path(path_type=Path, exists=True, file_okay=False),
     FilePath: lambda _: click.Path(path_type=Path, dir_okay=False),
     OpenFile: lambda kind: click.File("w", encoding="utf-8", lazy=True, atomic=kind.atomic),
