@@ -102,7 +102,7 @@ def test_a_round_holds_what_was_asked_and_what_ran(
         "resolved": {"block_size": 64},
         "timer": "cudagraph",
         "cache_asked": "cold",
-        "round": 0,
+        "round": 1,
         "status": "ok",
         "reason": None,
         "labels": ["a", "b"],

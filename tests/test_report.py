@@ -257,9 +257,9 @@ def test_host_times_are_shown_on_request(with_host_times: str) -> None:
 def test_csv_and_json_hold_every_round_once(db: str) -> None:
     rows = list(csv.DictReader(StringIO(report(db, "--run", "pr", "3", "--format", "csv").stdout)))
     assert [(row["run"], row["round"], row["backend"]) for row in rows] == [
-        ("2", "0", "sdpa"),
-        ("3", "0", "naive"),
+        ("2", "1", "sdpa"),
         ("3", "1", "naive"),
+        ("3", "2", "naive"),
     ]
     records = json.loads(report(db, "--run", "pr", "3", "--format", "json").stdout)
     assert [each["uuid"] for each in records] == [row["uuid"] for row in rows]

@@ -132,7 +132,7 @@ def test_what_differs_here_is_told_beside_the_command(db: str) -> None:
     for key in (measured.uuid, measured.uuid[:8], measured.case_key[:12]):
         found = repro(db, key)
         assert found.stdout.startswith("attnbench attn --backend sdpa --batch-specs q512")
-        assert "note: sdpa q512: 1.00 ms in round 0 of run 1, measured" in found.stderr
+        assert "note: sdpa q512: 1.00 ms in round 1 of run 1, measured" in found.stderr
         assert "note: differs here: source trunk@aaaaaaaaaaaa -> " in found.stderr
         assert "note: differs here: machine Intel(R) Xeon(R) Processor -> " in found.stderr
 

@@ -72,7 +72,7 @@ def _rounds(stored: SamplesById, row: Row) -> list[Column]:
     columns = [
         Column("side", [side for side, _ in sides], left=True),
         Column("run", [str(each.run) for each in listed]),
-        Column("round", [str(each.round) for each in listed]),
+        Column("round", [str(each.round + 1) for each in listed]),
         Column(f"median\n{unit}", medians),
         Column(f"95 % interval\n{unit}", intervals, optional=True),
         Column("num", [str(each.num_samples) for each in listed]),
@@ -115,7 +115,7 @@ def _bars(counts: NDArray[np.int64]) -> str:
 
 def _failures(row: Row) -> list[str]:
     return [
-        f"{side} round {each.round}: {each.status}: {each.outcome.reason}"
+        f"{side} round {each.round + 1}: {each.status}: {each.outcome.reason}"
         for side, series in (("base", row.pair.base), ("head", row.pair.head))
         for each in series.failures
     ]

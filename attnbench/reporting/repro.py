@@ -15,4 +15,4 @@ def subject_text(found: Repro) -> str:
     unit, (time,) = seconds_column([measurement.median])
     became = str(measurement.status) if measurement.median is None else f"{time} {unit}"
     what = f"{measurement.case.backend} {batch_text(measurement.case)}"
-    return f"{what}: {became} in round {measurement.round} of run {run.number}, {when}"
+    return f"{what}: {became} in round {measurement.round + 1} of run {run.number}, {when}"

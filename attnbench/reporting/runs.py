@@ -11,7 +11,7 @@ from attnbench.units import MISSING
 _UNFINISHED = {RunStatus.INTERRUPTED: "!", RunStatus.RUNNING: "~"}
 _MARKS = {
     "*": "with uncommitted changes",
-    "!": "interrupted; attn, mla and cache-write go on with --resume and its number",
+    "!": "interrupted; --resume NUMBER continues it, except ab and selfcheck",
     "~": "still running, or killed",
 }
 

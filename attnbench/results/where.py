@@ -166,7 +166,7 @@ def _outcome_facts(m: Measurement) -> Facts:
         **m.method,
         "status": str(m.status),
         "labels": m.outcome.labels,
-        "round": m.round,
+        "round": m.round + 1,
         "cache_state": m.outcome.cache_state,
         "regime": Series((m,)).regime,
         "case": m.case_key,
