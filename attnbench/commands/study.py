@@ -6,7 +6,9 @@ from shutil import get_terminal_size
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from attnbench.commands.completion import starting, studies
 from attnbench.commands.measuring import (
     command_line,
     end_interrupted,
@@ -49,6 +51,11 @@ class RunByDefault(click.Group):
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Subcommands, and the studies that may stand in place of one."""
+        names = starting(incomplete, built_in())
+        return [*super().shell_complete(ctx, incomplete), *map(CompletionItem, names)]
+
 
 @click.group("study", cls=RunByDefault)
 def command() -> None:
@@ -70,14 +77,14 @@ def list_() -> None:
 
 
 @command.command()
-@click.argument("name")
+@click.argument("name", shell_complete=studies)
 def show(name: str) -> None:
     """Print a study's file, for instance to change a copy of it."""
     click.echo(load_study(name).text.rstrip())
 
 
 @command.command(context_settings={"ignore_unknown_options": True})
-@click.argument("name", metavar="NAME|FILE")
+@click.argument("name", metavar="NAME|FILE", shell_complete=studies)
 @click.option("--quick", is_flag=True, help="A pilot: a thinned sweep and one round.")
 @click.option("--exhaustive", is_flag=True, help="Every cell of the file.")
 @_plots_option

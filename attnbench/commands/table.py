@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 from click.types import FloatParamType, IntParamType
 
+from attnbench.commands.completion import COMPLETERS
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.errors import UsageError
 from attnbench.options.kinds import (
@@ -98,7 +99,8 @@ class TableOption(click.Option):
 
     def __init__(self, field: str, option: Option) -> None:
         self.field, self.option, self.heading = field, option, option.heading
-        super().__init__([field, *option.names], **settings(option))
+        complete = COMPLETERS.get(field)
+        super().__init__([field, *option.names], **settings(option), shell_complete=complete)
 
 
 def settings(option: Option) -> dict[str, Any]:

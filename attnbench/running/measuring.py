@@ -98,7 +98,7 @@ class Sampling(Stored, OnDevice):
         default=0,
         metavar="N",
         heading="Data",
-        help="Seed of the inputs of round 0.",
+        help="Seed of the inputs of the first round; the others count up.",
     )
     wait: bool = flag(
         "--wait",

@@ -1,0 +1,60 @@
+"""What a shell completes."""
+
+from pathlib import Path
+
+import pytest
+from click.shell_completion import BashComplete
+
+from attnbench.cli import cli
+from attnbench.db.store import Store
+from tests.stored_results import attn, store_run, timed
+
+CASE = attn("q512")
+
+
+def completed(*words: str) -> list[str]:
+    """What may stand in place of the last word."""
+    *before, last = words
+    shell = BashComplete(cli, {}, "attnbench", "_ATTNBENCH_COMPLETE")
+    return [item.value for item in shell.get_completions(before, last)]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["atn"], []),
+        (["dif"], ["diff"]),
+        (["attn", "--soft"], ["--softcap"]),
+        (["attn", "--backend", "flashinfer-fa"], ["flashinfer-fa2", "flashinfer-fa3"]),
+        (["mla", "--backend", "torch-"], ["torch-absorbed", "torch-mha"]),
+        (["study", "reorder"], ["reorder-threshold"]),
+        (["study", "run", "reorder"], ["reorder-threshold"]),
+        (["study", "show", "num"], ["numsplits"]),
+        (["attn", "--model", "deep"], []),
+    ],
+)
+def test_commands_options_backends_and_studies(words: list[str], expected: list[str]) -> None:
+    assert completed(*words) == expected
+
+
+def test_labels_and_numbers_come_from_the_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ATTNBENCH_DB", raising=False)
+    assert completed("report", "--run", "") == []
+    for db in ("attnbench.db", "other.db"):
+        with Store.open(db) as store:
+            store_run(store, {CASE: timed(CASE, 1e-3)}, label=f"of-{db}")
+    assert completed("report", "--run", "of") == ["of-attnbench.db"]
+    assert completed("diff", "--db", "other.db", "--base", "of") == ["of-other.db"]
+    assert completed("report", "--run", "1") == ["1"]
+    assert completed("report", "--run", "la") == ["latest"]
+
+
+def test_a_file_that_is_no_database_completes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATTNBENCH_DB", str(tmp_path / "x.db"))
+    (tmp_path / "x.db").write_text("notes, not a database, and longer than its header is\n")
+    assert completed("report", "--run", "") == []
