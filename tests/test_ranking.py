@@ -15,7 +15,7 @@ from attnbench.analysis.series import Series, Times, series_of
 from attnbench.analysis.tuning import Contender, Setting
 from attnbench.labels import Label
 from attnbench.records import CacheState, Status
-from attnbench.reporting.ranking import counts, legend, place_text, regret_text
+from attnbench.reporting.ranking import counts, firsts, legend, place_text, regret_text
 from attnbench.specs.case import Case
 from tests.stored_results import Results, attn, failed, measured, mla, timed
 
@@ -84,6 +84,13 @@ def test_single_rounds_have_a_quickest_and_no_best(tmp_path: Path, factor: float
     assert [each.place for each in ranking.standings] == ["quickest", "untested"]
     assert ranking.outcome == "untested"
     assert [place_text(each) for each in ranking.standings] == ["quickest", f"{factor:.2f}x"]
+
+
+def test_the_quickest_of_single_rounds_has_a_column_apart_from_the_best(tmp_path: Path) -> None:
+    results = {**rounds("q1k", "sdpa", 1.0), **rounds("q1k", "naive", 1.5)}
+    results |= {**rounds("q2k", "sdpa", *STEADY), **rounds("q2k", "naive", 1.5, 1.51, 1.49)}
+    found = firsts(ranked(tmp_path, results), lambda each: each.case.backend)
+    assert found == {"best": ["-", "sdpa"], "quickest": ["sdpa", "-"]}
 
 
 def test_spread_borrowed_from_other_cells_lets_no_single_round_win(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from attnbench.provenance.machine import Machine
 from attnbench.records import Status
 from attnbench.reporting.pivot import pivot_tables
 from attnbench.reporting.tables import results_table
-from attnbench.reporting.text_table import Column, Style, text_table, words
+from attnbench.reporting.text_table import Column, Style, lists, text_table, words
 from attnbench.results.selection import Selection
 from attnbench.shorten import shorten
 from attnbench.specs.case import Layout, Value
@@ -588,6 +588,29 @@ flashm..parse   9
 flasha..parse  10"""
     columns = [words("fastest", names), Column("us", ["9", "10"])]
     assert text_table(columns, width=10) == expected
+
+
+@pytest.mark.parametrize(
+    ("width", "row"),
+    [
+        (30, "64q1.._q2  flashattn_mla  7"),
+        (28, "64q1kv4k_q2  flashattn_mla"),
+        (23, "64q.._q2  flashattn_mla"),
+        (18, "64q.._q2  fla..mla"),
+    ],
+)
+def test_a_spare_column_is_left_out_before_a_name_is_shortened(width: int, row: str) -> None:
+    columns = [
+        words("spec", ["64q1kv4k_q2"]),
+        replace(words("backend", ["flashattn_mla"]), is_name=True),
+        Column("GB/s", ["7"], spare=True),
+    ]
+    assert text_table(columns, width=width).splitlines()[-1].split() == row.split()
+
+
+def test_a_list_of_names_stays_whole() -> None:
+    columns = [lists("ties", ["flashinfer; flash"]), words("spec", ["64q1kv4k_q2"])]
+    assert text_table(columns, width=20).splitlines()[-1] == "flashinfer; flash  64q.._q2"
 
 
 def test_numbers_are_never_shortened() -> None:

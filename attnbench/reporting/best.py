@@ -1,6 +1,7 @@
 """The best implementation of each workload, ties as ties, and how often each was the best."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from attnbench.analysis.fields import requested
 from attnbench.analysis.ranking import Place, Ranking, Standing
@@ -8,9 +9,9 @@ from attnbench.records import Measurement, Run
 from attnbench.reporting.clocks import cycle_lines
 from attnbench.reporting.columns import field_columns
 from attnbench.reporting.headings import cohort_heading
-from attnbench.reporting.ranking import BESIDE, best_text, counts, legend, place_text, workloads
+from attnbench.reporting.ranking import BESIDE, counts, firsts, legend, place_text, workloads
 from attnbench.reporting.tables import spec_column
-from attnbench.reporting.text_table import WIDTH, Column, Style, items, text_table, words
+from attnbench.reporting.text_table import WIDTH, Column, Style, items, lists, text_table, words
 from attnbench.results.cohort import Cohort, cohorts
 from attnbench.results.noise import NoiseLookup, assumed_noise
 from attnbench.specs.case import WORKLOAD_FIELDS, Case
@@ -53,21 +54,22 @@ def _section_text(cohort: Cohort, style: Style, width: int) -> str:
 
 
 def _columns(cohort: Cohort, rankings: Sequence[Ranking]) -> list[Column]:
-    firsts = [each.best.series for each in rankings]
-    unit, times = seconds_column([each.time for each in firsts])
+    tops = [each.best.series for each in rankings]
+    unit, times = seconds_column([each.time for each in tops])
     nexts = [each.next for each in rankings]
+    best = firsts(rankings, lambda each: _name(cohort, each.case))
     columns = [
-        spec_column(firsts),
-        *field_columns(cohort.fields, firsts, WORKLOAD_FIELDS),
-        words("best", [best_text(e, _name(cohort, e.best.case)) for e in rankings]),
+        spec_column(tops),
+        *field_columns(cohort.fields, tops, WORKLOAD_FIELDS),
+        *(_named(header, texts) for header, texts in best.items()),
         Column(f"latency\n{unit}", times),
         *(c for header, place in BESIDE.items() for c in _beside(header, place, cohort, rankings)),
     ]
     if any(nexts):
         columns += [
-            words("next", [_name(cohort, e.contender.case) if e else MISSING for e in nexts]),
+            _named("next", [_name(cohort, e.contender.case) if e else MISSING for e in nexts]),
             Column("vs\nbest", [place_text(e) if e else MISSING for e in nexts]),
-            Column("95 %\ninterval", [_interval(e) for e in nexts]),
+            Column("95 %\ninterval", [_interval(e) for e in nexts], spare=True),
         ]
     return columns
 
@@ -75,8 +77,13 @@ def _columns(cohort: Cohort, rankings: Sequence[Ranking]) -> list[Column]:
 def _beside(header: str, place: Place, cohort: Cohort, rankings: Sequence[Ranking]) -> list[Column]:
     """Who else stands at a place in each workload; no column where nobody does."""
     listed = [ranking.at(place) for ranking in rankings]
-    texts = [", ".join(_name(cohort, each.case) for each in those) for those in listed]
-    return [words(header, [text or MISSING for text in texts])] if any(texts) else []
+    texts = ["; ".join(_name(cohort, each.case) for each in those) for those in listed]
+    return [lists(header, [text or MISSING for text in texts])] if any(texts) else []
+
+
+def _named(header: str, texts: Sequence[str]) -> Column:
+    """A column of names, which are shortened last."""
+    return replace(words(header, texts), is_name=True)
 
 
 def _interval(standing: Standing | None) -> str:
@@ -89,11 +96,12 @@ def _interval(standing: Standing | None) -> str:
 
 
 def _name(cohort: Cohort, case: Case) -> str:
-    """The backend with what else was asked of it that tells rows apart."""
+    """The backend with its options that tell rows apart; only these where all rows share it."""
     asked = requested(case)
     choices = [
         f"{name} {asked[name]}"
         for name in cohort.fields.varying
         if name in asked and name not in WORKLOAD_FIELDS and name != "backend"
     ]
-    return " ".join([case.backend, *choices])
+    is_only = "backend" not in cohort.fields.varying
+    return " ".join(choices if is_only and choices else [case.backend, *choices])

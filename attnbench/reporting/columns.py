@@ -1,6 +1,7 @@
 """Columns that several tables share."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from attnbench.analysis.fields import Fields, requested
 from attnbench.analysis.series import Series
@@ -21,4 +22,5 @@ def _column(name: str, ran: Sequence[Mapping[str, Value]]) -> Column:
     values = [each.get(name) for each in ran]
     is_number = all(isinstance(value, int | float | None) for value in values)
     texts = [MISSING if value is None else str(value) for value in values]
-    return (Column if is_number else words)(stacked(name), texts)
+    column = (Column if is_number else words)(stacked(name), texts)
+    return replace(column, is_name=True) if name == "backend" else column

@@ -29,9 +29,15 @@ def place_text(standing: Standing) -> str:
     return MISSING if standing.place == "alone" else standing.place
 
 
-def best_text(ranking: Ranking, name: str) -> str:
-    """The name of the best; where it is only the quickest, it says so."""
-    return f"quickest: {name}" if ranking.place == "quickest" else name
+def firsts(rankings: Sequence[Ranking], name: Name) -> dict[str, list[str]]:
+    """The names of the best, and apart from them of those that are only the quickest, by header."""
+    found = {}
+    for header, is_quickest in (("best", False), ("quickest", True)):
+        those = [(each.place == "quickest") is is_quickest for each in rankings]
+        if any(those):
+            pairs = zip(rankings, those, strict=True)
+            found[header] = [name(each.best) if shown else MISSING for each, shown in pairs]
+    return found
 
 
 def legend(rankings: Sequence[Ranking]) -> list[str]:

@@ -53,7 +53,8 @@ def results_table(
     what their devices reached; `host` adds what a call and its plan cost the host, `ids` the key
     of each case; `noise` is what ties with the best are judged by. `budget` adds the part of it
     that the calls of all layers take. Where a terminal is narrow, the part of the measured rates is
-    left out, and from beside host times the FLOP and byte rates. What the tables together show
+    left out, and from beside host times the FLOP and byte rates; else those before names of
+    backends are shortened. What the tables together show
     stands below them.
     """
     listed = cohorts(measurements, runs, sentinels, noise)
@@ -102,8 +103,8 @@ def result_columns(
         *_known("+-", *percent_column([each.spread for each in timed]), optional=True),
         *known(*cycles_column([each.cycles for each in timed]), optional=True),
         *(_host_columns(timed) if host else []),
-        *known(*flop_rates, optional=host),
-        *known(*byte_rates, optional=host),
+        *known(*flop_rates, optional=host, spare=True),
+        *known(*byte_rates, optional=host, spare=True),
         *_known("roof", *percent_column(cohort.roofline_fractions)),
         *_known("of\nmeas", *percent_column(cohort.measured_fractions), optional=True),
         *([] if budget is None else [budget_column(budget, [each.time for each in timed])]),

@@ -26,6 +26,8 @@ class Column:
     left: bool = False  # numbers stand to the right, words to the left
     shrinks: bool = False  # whether its texts may lose their middle
     optional: bool = False  # whether it is left out where the width is short
+    spare: bool = False  # whether it is left out before a name is shortened
+    is_name: bool = False  # whether its texts are shortened last
 
     def __post_init__(self) -> None:
         """Make texts from outside safe to show."""
@@ -59,9 +61,16 @@ def words(header: str, texts: Sequence[str]) -> Column:
     return Column(header, texts, left=True, shrinks=True)
 
 
-def known(header: str, texts: Sequence[str], *, optional: bool = False) -> list[Column]:
+def lists(header: str, texts: Sequence[str]) -> Column:
+    """A column of lists of names, which are never shortened: one would look like another name."""
+    return Column(header, texts, left=True)
+
+
+def known(
+    header: str, texts: Sequence[str], *, optional: bool = False, spare: bool = False
+) -> list[Column]:
     """A column of numbers, none where all are missing."""
-    return [Column(header, texts, optional=optional)] if {*texts} - {MISSING} else []
+    return [Column(header, texts, optional=optional, spare=spare)] if {*texts} - {MISSING} else []
 
 
 def stacked(name: str) -> str:
@@ -73,11 +82,11 @@ def text_table(columns: Sequence[Column], style: Style = "table", width: int = W
     """The columns, all of one length, side by side.
 
     Where a terminal is narrow, optional columns are left out, the last one first; where that is
-    not enough, texts are shortened in their middle.
+    not enough, texts are shortened in their middle, and names only once the spare columns are gone.
     """
     if style == "markdown":
         return _markdown(columns)
-    columns = _fitted(_without_optional(columns, width), width)
+    columns = _fitted(_without_spare(_without_optional(columns, width), width), width)
     widths = [column.width for column in columns]
     lines = [*_header_lines(columns), ["-" * w for w in widths], *_rows(columns)]
     return "\n".join(_GAP.join(map(Column.set, columns, line, widths)).rstrip() for line in lines)
@@ -119,18 +128,32 @@ def _without_optional(columns: Sequence[Column], width: int) -> list[Column]:
     return kept
 
 
+def _without_spare(columns: Sequence[Column], width: int) -> list[Column]:
+    """Without the last spare columns, as many as have to go for names to stay whole."""
+    kept = list(columns)
+    if not any(each.is_name for each in columns):
+        return kept
+    for column in reversed(columns):
+        if sum(each.width if each.is_name else each.least for each in kept) <= _room(kept, width):
+            break
+        if column.spare:
+            kept.remove(column)
+    return kept
+
+
 def _room(columns: Sequence[Column], width: int) -> int:
     """What the gaps between columns leave of a width."""
     return width - len(_GAP) * (len(columns) - 1)
 
 
 def _fitted(columns: Sequence[Column], width: int) -> list[Column]:
-    """The widest columns give way first, until all fit or none can be narrower."""
+    """The widest columns give way first, names last, until all fit or none can be narrower."""
     widths, least = [c.width for c in columns], [c.least for c in columns]
     while sum(widths) > _room(columns, width):
         spare = [at for at in range(len(columns)) if widths[at] > least[at]]
         if not spare:
             break
+        spare = [at for at in spare if not columns[at].is_name] or spare
         widths[max(spare, key=widths.__getitem__)] -= 1
     return [column.narrowed(w) for column, w in zip(columns, widths, strict=True)]
 

@@ -7,7 +7,8 @@ from attnbench.analysis.axes import axis_text, axis_value
 from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.series import Series
 from attnbench.records import Status
-from attnbench.reporting.text_table import Column, stacked, words
+from attnbench.reporting.ranking import BESIDE
+from attnbench.reporting.text_table import Column, lists, stacked, words
 from attnbench.specs.case import Case
 from attnbench.studies.charts import Chart
 
@@ -24,7 +25,9 @@ class Table:
     def text_columns(self) -> list[Column]:
         """Columns of a text table, with names of several words on two lines."""
         return [
-            (Column if all(map(_is_number, texts)) else words)(stacked(name), texts)
+            lists(name, texts)
+            if name in BESIDE
+            else (Column if all(map(_is_number, texts)) else words)(stacked(name), texts)
             for name, texts in self.columns.items()
         ]
 

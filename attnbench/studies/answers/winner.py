@@ -7,7 +7,7 @@ from attnbench.analysis.fields import batch_text
 from attnbench.analysis.ranking import Ranking, rank
 from attnbench.analysis.series import Series
 from attnbench.analysis.tuning import tuned
-from attnbench.reporting.ranking import BESIDE, best_text, counts, legend, place_text, workloads
+from attnbench.reporting.ranking import BESIDE, counts, firsts, legend, place_text, workloads
 from attnbench.specs.case import Case
 from attnbench.studies.analysis import WinnerAnalysis
 from attnbench.studies.answers.base import Answer, NoiseOf, Table, describe, not_answered, varying
@@ -41,7 +41,7 @@ def _table(rankings: Sequence[Ranking]) -> Table:
     columns = {"spec": [batch_text(case) for case in cases]}
     for name in _axes(cases):
         columns[name.replace("_", " ")] = [axis_text(case, name) for case in cases]
-    columns["best"] = [best_text(each, each.best.name) for each in rankings]
+    columns |= firsts(rankings, lambda each: each.name)
     columns[unit] = times
     for header, place in BESIDE.items():
         names = ["; ".join(c.name for c in each.at(place)) or MISSING for each in rankings]
