@@ -7,6 +7,7 @@ from attnbench.commands.table import note
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.db import transfer
 from attnbench.db.store import Store
+from attnbench.passwords import without_password
 from attnbench.reporting.runs import transfer_text
 from attnbench.results.selection import run_numbers
 
@@ -40,7 +41,7 @@ def export(target: str, refs: tuple[str, ...], no_samples: bool, db: str) -> Non
     with Store.open(db, create=False, note=note) as store:
         numbers = run_numbers(store, refs)
         carried = transfer.export(store, numbers, target, samples=not no_samples)
-    click.echo(f"{target}: {transfer_text(carried)}")
+    click.echo(f"{without_password(target)}: {transfer_text(carried)}")
 
 
 @command.command()
@@ -52,4 +53,4 @@ def merge(others: tuple[str, ...], db: str) -> None:
         Store.open(other, create=False, note=note).close()
     with Store.open(db, note=note) as store:
         for other, carried in zip(others, transfer.merge(store, others), strict=True):
-            click.echo(f"{other}: {transfer_text(carried)}")
+            click.echo(f"{without_password(other)}: {transfer_text(carried)}")

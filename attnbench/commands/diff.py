@@ -1,13 +1,14 @@
 """`attnbench diff`."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from shutil import get_terminal_size
-from typing import TextIO
 
 import click
 
 from attnbench.commands.diff_options import DiffOptions, show_and_exit
 from attnbench.commands.options import Shown
+from attnbench.commands.output_file import output_file
 from attnbench.commands.table import note, table_command
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
@@ -97,12 +98,13 @@ def _show_explained(store: Store, found: Diff, case: str, form: str) -> None:
     click.echo(explain_text(found, row, read_samples(store, row), _style(form), _width()))
 
 
-def _write_page(store: Store, found: Diff, file: TextIO) -> None:
+def _write_page(store: Store, found: Diff, path: Path) -> None:
     sides = (found.base, found.head)
     listed = (each for side in sides for each in side.measurements)
     sentinels = read_sentinels(store, {run for side in sides for run in side.runs})
     page = diff_page(found, read_quantiles(store, listed), sentinels)
-    file.write(page)  # which opens the file
+    with output_file(path) as file:
+        file.write(page)
 
 
 def _gpus_shown(found: GpuDiff, form: str) -> str:

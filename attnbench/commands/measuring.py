@@ -1,5 +1,6 @@
 """Shared by the measuring commands: run cases, show outcomes as they come, end with a table."""
 
+import shlex
 import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -11,6 +12,7 @@ from typing import NoReturn, TextIO
 import click
 from tqdm import tqdm
 
+from attnbench.commands.output_file import output_file
 from attnbench.commands.table import named_options, note, read, table_command
 from attnbench.compat.trtllm_csv import write_trtllm_csv
 from attnbench.db.store import Store
@@ -18,6 +20,7 @@ from attnbench.errors import INTERRUPTED, UsageError
 from attnbench.families.family import Family
 from attnbench.families.options import FamilyOptions
 from attnbench.kernels.registry import own_problems
+from attnbench.passwords import without_password
 from attnbench.records import Status
 from attnbench.reporting.export import write_csv, write_json
 from attnbench.reporting.forecast import forecast_text
@@ -112,7 +115,7 @@ def end_interrupted(run: OpenRun, command: str, db: str) -> NoReturn:
     click.echo(
         f"\ninterrupted; results so far are stored as run {run.run}\n"
         f"continue with: attnbench {command} --resume {run.run}"
-        + (f" --db {db}" if db != "attnbench.db" else ""),
+        + (f" --db {shlex.quote(without_password(db))}" if db != "attnbench.db" else ""),
         err=True,
     )
     raise click.exceptions.Exit(INTERRUPTED)
@@ -146,7 +149,7 @@ def show_runs(outcomes: Generator[tuple[OpenRun, Finished]]) -> list[OpenRun]:
 def write_json_file(report: Report, path: Path | None) -> None:
     """Write every round as JSON, if a file was named."""
     if path is not None:
-        with path.open("w", newline="") as file:
+        with output_file(path) as file:
             write_json(report.measurements, report.runs, file, report.sentinels)
 
 
@@ -160,7 +163,7 @@ def write_csv_files(
 ) -> None:
     """Write the run as CSV to each named file."""
     for path in filter(None, paths):
-        with path.open("w", newline="") as file:
+        with output_file(path) as file:
             as_csv(store, report, file)
         note(f"wrote {path}")
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TextIO, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from attnbench.commands.table import settings
-from attnbench.options.kinds import OpenFile
+from attnbench.options.kinds import FilePath
 from attnbench.options.option import Option, one, shared, table
 from attnbench.running.measuring import OnDevice, Stored
 
@@ -27,8 +28,8 @@ device_option = decorator(table(OnDevice)["device"], "device")
 class Shown:
     """Options of `report` and `diff`: the database, and a page to write."""
 
-    html: TextIO | None = one(
-        OpenFile(atomic=True),
+    html: Path | None = one(
+        FilePath(),
         "--html",
         metavar="FILE",
         help="Also write an HTML page: one file with plots and tables to sort and filter.",

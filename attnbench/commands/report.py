@@ -9,6 +9,7 @@ from typing import TextIO
 import click
 
 from attnbench.commands.options import Shown
+from attnbench.commands.output_file import output_file
 from attnbench.commands.table import note, table_command
 from attnbench.db.store import Store
 from attnbench.options.kinds import Listed, Note, OpenFile, Text, one_of
@@ -98,7 +99,8 @@ def _run(asked: ReportOptions, shown: Shown) -> None:
         text = report_text(found, view)
         if shown.html:
             page = report_page(found, read_quantiles(store, found.measurements))
-            shown.html.write(page)  # which opens the file
+            with output_file(shown.html) as file:
+                file.write(page)
     on_terminal = asked.output.name == "-" and sys.stdout.isatty()
     if on_terminal and not asked.no_pager and text.count("\n") >= height:
         click.echo_via_pager(text)

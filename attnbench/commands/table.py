@@ -185,7 +185,7 @@ _TYPES: Mapping[type[OptionKind], Callable[[Any], Any]] = {
     Number: _NumberType,
     Folder: lambda _: click.Path(path_type=Path, exists=True, file_okay=False),
     FilePath: lambda _: click.Path(path_type=Path, dir_okay=False),
-    OpenFile: lambda kind: click.File("w", encoding="utf-8", lazy=True, atomic=kind.atomic),
+    OpenFile: lambda _: click.File("w", encoding="utf-8", lazy=True),
 }
 
 

@@ -1,7 +1,6 @@
 """Engines: SQLite with real transactions, or any other database that SQLAlchemy supports."""
 
 import os
-import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from sqlalchemy.exc import (
 )
 
 from attnbench.errors import DatabaseUnusable, UsageError
+from attnbench.passwords import without_password
 
 BUSY_TIMEOUT = 30.0  # seconds that a transaction waits for another process
 
@@ -35,18 +35,15 @@ def parse_target(target: str | Path) -> URL:
         try:
             url = make_url(str(target))
         except (ArgumentError, ValueError):
-            raise UsageError(f"{_hidden(str(target))} is not a database URL; {_EXPECTED}") from None
+            raise UsageError(
+                f"{without_password(str(target))} is not a database URL; {_EXPECTED}"
+            ) from None
     in_memory = url.database in {None, "", ":memory:"} and not url.host
     if url.get_backend_name() == "sqlite" and in_memory:
         raise UsageError(
             f"--db '{target}' names no file, so the results would be lost; {_EXPECTED}"
         )
     return url
-
-
-def _hidden(text: str) -> str:
-    """A URL without its password, also where it is malformed."""
-    return re.sub(r"(?<=:)[^:@/]*(?=@)", "***", text)
 
 
 def describe(url: URL) -> str:

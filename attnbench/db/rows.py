@@ -22,6 +22,7 @@ from attnbench.db.models import (
     RunRow,
     SourceRow,
 )
+from attnbench.passwords import without_password
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
@@ -159,7 +160,7 @@ def run_record(
         number=row.number,
         uuid=row.uuid,
         command=row.command,
-        argv=tuple(row.argv),
+        argv=tuple(map(without_password, row.argv)),  # older releases stored it whole
         label=row.label,
         status=RunStatus(row.status),
         started=row.started,

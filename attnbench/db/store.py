@@ -34,6 +34,7 @@ from attnbench.db.queries import (
     read_seconds,
 )
 from attnbench.errors import AttnbenchError, UsageError
+from attnbench.passwords import without_password
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
@@ -67,7 +68,7 @@ class Store(Database):
             run = RunRow(
                 uuid=uuid4().hex,
                 command=command,
-                argv=list(argv),
+                argv=[without_password(word) for word in argv],
                 label=label,
                 status=RunStatus.RUNNING,
                 started=datetime.now(UTC),

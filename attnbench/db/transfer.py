@@ -29,6 +29,7 @@ from attnbench.db.models import (
 )
 from attnbench.db.queries import batched
 from attnbench.db.store import Store
+from attnbench.passwords import without_password
 from attnbench.records import Transfer
 
 _BATCH = 200  # measurements whose samples are in memory at once
@@ -117,6 +118,7 @@ class _Carrier:
         if mine is None:
             mine = replace(
                 run,
+                argv=[without_password(word) for word in run.argv],
                 machine_id=self._shared(MachineRow, run.machine_id),
                 environment_id=self._shared(EnvironmentRow, run.environment_id),
                 source_id=self._shared(SourceRow, run.source_id),

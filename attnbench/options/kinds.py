@@ -88,6 +88,4 @@ class FilePath(OptionKind):
 
 @dataclass(frozen=True, slots=True)
 class OpenFile(OptionKind):
-    """A text file opened on its first write; an atomic one appears when closed."""
-
-    atomic: bool = False
+    """A text file opened on its first write."""

@@ -3,10 +3,12 @@
 import hashlib
 import os
 import re
+import signal
 import stat
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 _TIME_LIMIT = 20.0  # seconds for one git command
@@ -17,6 +19,10 @@ _DATABASES = ("*attnbench.db*", "*.db", "*.db-wal", "*.db-shm", "*.db-journal")
 _NO_DATABASES = ("--", *(f":(top,exclude){pattern}" for pattern in _DATABASES))
 # A patch in which no user setting hides a change; blob ids stand for binary contents.
 _PATCH = ("--full-index", "--no-renames", "--no-color", "--no-ext-diff", "--no-textconv")
+_HASH = re.compile(r"[0-9a-f]{7,64}")
+# The directory that a command happens to be in may come from anybody: nothing that its
+# configuration names is run.
+_RUN_NOTHING = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 _LARGE_FILE = 2**20  # bytes
 _MANY_FILES = 2000
 
@@ -58,14 +64,25 @@ def git_state(path: Path) -> GitState | None:
 def ancestry(path: Path, commits: Iterable[str]) -> list[str] | None:
     """The commits with ancestors first; None if the tree at `path` lacks any of them."""
     wanted = dict.fromkeys(commits)
-    listed = _line(path, "rev-list", "--topo-order", "--reverse", *wanted) if wanted else ""
+    if not all(map(is_hash, wanted)):
+        return None
+    order = ("rev-list", "--topo-order", "--reverse", "--end-of-options")
+    listed = _line(path, *order, *wanted) if wanted else ""
     return None if listed is None else [each for each in listed.split() if each in wanted]
 
 
 def commits_between(path: Path, ancestor: str, commit: str) -> int | None:
     """How many commits `commit` has that `ancestor` lacks; None if the tree lacks either."""
-    count = _line(path, "rev-list", "--count", f"{ancestor}..{commit}")
+    if not (is_hash(ancestor) and is_hash(commit)):
+        return None
+    span = f"{ancestor}..{commit}"
+    count = _line(path, "rev-list", "--count", "--end-of-options", span)
     return None if count is None else int(count)
+
+
+def is_hash(commit: str) -> bool:
+    """Whether it is the hash of a commit; what a database holds may be any text."""
+    return _HASH.fullmatch(commit) is not None
 
 
 def without_credentials(text: str) -> str:
@@ -115,16 +132,42 @@ def _line(path: Path, *arguments: str) -> str | None:
 
 def _git(path: Path, *arguments: str) -> bytes | None:
     """The output of git run in `path`; None if it fails, is missing or takes too long."""
+    return _run(path, *_without_filters(str(path)), *arguments)
+
+
+@cache
+def _without_filters(path: str) -> tuple[str, ...]:
+    """Settings that turn off the filters which the repository itself configures."""
+    scopes = ("--local", "--worktree")
+    names_of = ("--includes", "--name-only", "--null", "--get-regexp", r"^filter\..*")
+    listed = [_run(Path(path), "config", scope, *names_of) or b"" for scope in scopes]
+    names = {os.fsdecode(name) for each in listed for name in each.split(b"\0") if name}
+    filters = {name.rpartition(".")[0] for name in names}
+    off = [f"{name}.{key}=" for name in sorted(filters) for key in ("clean", "process", "smudge")]
+    off += [f"{name}.required=false" for name in sorted(filters)]
+    return tuple(word for setting in off for word in ("-c", setting))
+
+
+def _run(path: Path, *arguments: str) -> bytes | None:
     variables = {k: v for k, v in os.environ.items() if k not in _LOCATION_VARIABLES}
     try:
-        done = subprocess.run(
-            ["git", "-C", str(path), *arguments],
-            capture_output=True,
-            check=False,
-            timeout=_TIME_LIMIT,
+        process = subprocess.Popen(
+            ["git", "-C", str(path), *_RUN_NOTHING, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             # Read only: the user may be working in the tree.
             env=variables | {"GIT_OPTIONAL_LOCKS": "0"},
+            process_group=0,
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except OSError:
         return None
-    return done.stdout if done.returncode == 0 else None
+    with process:
+        try:
+            output, _ = process.communicate(timeout=_TIME_LIMIT)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)  # with what git has started
+            if isinstance(error, subprocess.TimeoutExpired):
+                return None
+            raise
+    return output if process.returncode == 0 else None

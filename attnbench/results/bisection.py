@@ -6,7 +6,7 @@ from pathlib import Path
 
 from attnbench.analysis.steps import Step
 from attnbench.errors import UsageError
-from attnbench.provenance.git import commits_between
+from attnbench.provenance.git import commits_between, is_hash
 from attnbench.results.command_line import case_command
 from attnbench.results.history import History, Version
 
@@ -39,6 +39,8 @@ def bisection(
     before, after = sides(history, step)
     if before.commit is None or after.commit is None or before.commit == after.commit:
         return ""
+    if not (is_hash(before.commit) and is_hash(after.commit)):
+        return ""
     if distance(before, after, tree) == 1:
         return ""
     run = after.runs[0]
@@ -63,12 +65,12 @@ def _script(measure: Sequence[str], before: Version, step: Step, db: str | None)
     """
     where = ["--db", db] if db else []
     margin = f"{100 * abs(step.ratio ** (0.5 if step.ratio > 1 else -0.5) - 1):.2f}%"
-    good, here = shlex.quote(f"commit:{(before.commit or '')[:COMMIT_DIGITS]}"), "label:$l"
+    good, here = f"commit:{(before.commit or '')[:COMMIT_DIGITS]}", '"label:$l"'
     base, head = (good, here) if step.ratio > 1 else (here, good)
     compare = shlex.join(["attnbench", "diff", "--margin", margin, *where])
     return (
         f"l=bisect-$(git rev-parse --short HEAD); "
         f"{shlex.join([*measure, *where])} --label $l || exit 125; "
-        f'd="{compare} --base {base} --head {head}"; '
-        "$d --fail-on unclear && exit 0; $d --fail-on slower; [ $? = 1 ] && exit 1; exit 125"
+        f'd() {{ {compare} --base {base} --head {head} "$@"; }}; '
+        "d --fail-on unclear && exit 0; d --fail-on slower; [ $? = 1 ] && exit 1; exit 125"
     )

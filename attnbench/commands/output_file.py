@@ -1,0 +1,38 @@
+"""Files that commands write: whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from attnbench.errors import AttnbenchError
+
+
+@contextmanager
+def output_file(path: Path) -> Iterator[TextIO]:
+    """A text file that takes the place of `path` once it is whole; a device or pipe is written to.
+
+    AttnbenchError if it cannot be written: what was at `path` is as it was.
+    """
+    try:
+        if path.exists() and not (path.is_file() and os.access(path.resolve().parent, os.W_OK)):
+            with path.open("w", newline="", encoding="utf-8") as file:
+                yield file
+        else:
+            with _replacing(path.resolve()) as file:
+                yield file
+    except OSError as error:
+        raise AttnbenchError(f"{path} could not be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[TextIO]:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("x", newline="", encoding="utf-8") as file:
+            yield file
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
