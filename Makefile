@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-.PHONY: bench test test-html setup contracts docs
+.PHONY: bench test test-html faults setup contracts docs
 
 bench: $(VENV)/.bench
 	$(BIN)/attnbench attn
@@ -20,6 +20,9 @@ test: $(VENV)/.test
 
 test-html: $(VENV)/.test
 	$(BIN)/pytest -m html
+
+faults: $(VENV)/.test
+	$(BIN)/pytest tests/faults
 
 setup: $(VENV)/.test
 
