@@ -384,7 +384,7 @@ def test_the_newest_run_of_a_label_counts_unless_runs_are_pooled(db: str) -> Non
     pooled = json.loads(diff(db, *SIDES, "--pool", "--format", "json").stdout)
     assert [run["number"] for run in pooled["head"]["runs"]] == [2, 3]
     assert pooled["cells"][0]["head_rounds"] == 6
-    line = "a side has several runs: what differs is told of the newest of each\n"
+    line = "a side has several runs; differences are shown for the newest of each\n"
     assert line in diff(db, *SIDES, "--pool").stdout
 
 

@@ -69,7 +69,7 @@ def test_times_under_load_are_no_step_of_those_before(tmp_path: Path) -> None:
 def test_where_nothing_changed_that_is_said(tmp_path: Path) -> None:
     fill(tmp_path / "h.db", FLAT, FLAT, FLAT)
     text = " ".join(history(tmp_path / "h.db", "--where", "backend=sdpa").stdout.split())
-    assert "no step: nothing beyond the margin and the noise stayed changed" in text
+    assert "no step: no lasting change beyond the margin and the noise" in text
     assert "git bisect" not in text
 
 

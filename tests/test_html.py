@@ -334,7 +334,7 @@ def test_without_the_extra_one_sentence_says_what_to_install(
     found = run(db, *args, "--html", str(tmp_path / "page.html"))
     assert found.exit_code == 2
     assert found.stderr == (
-        "Error: --html needs no_such_plotly, which the extra html brings; install it, e.g. "
+        "Error: --html needs no_such_plotly, from the extra html; install it, e.g. "
         "pip install 'attnbench[html]'\n"
     )
     assert not (tmp_path / "page.html").exists()

@@ -282,7 +282,7 @@ def test_the_output_can_be_a_file(db: str, tmp_path: Path) -> None:
         ),
         (
             ["--pivot", "backend", "--format", "csv"],
-            "--format csv holds every round and all metrics, so that it takes no --pivot; leave "
+            "--format csv has every round and all metrics, so --pivot does not apply; leave "
             "it out, or choose another format, e.g. --format markdown",
         ),
         (
@@ -292,8 +292,8 @@ def test_the_output_can_be_a_file(db: str, tmp_path: Path) -> None:
         ),
         (
             ["--best", "--host"],
-            "--best shows one row a workload, of its own columns: it goes with --run, --where and "
-            "--format markdown alone, e.g. attnbench report --best",
+            "--best shows one row per workload with its own columns, and takes only --run, --where "
+            "and --format markdown, e.g. attnbench report --best",
         ),
         (
             ["--where", "backend=triton"],

@@ -83,8 +83,8 @@ TEXT = """\
 Equal code on Intel Xeon, 2 cores: runs 1 and 2 interleaved, 3, 4, 5, 6
 separate.
 
-How far it measures apart: floor is what 95 % of the interleaved cells stay
-within, sessions the standard deviation between separate runs.
+How far apart it measures: 95 % of the interleaved cells stay within the floor;
+sessions is the standard deviation between separate runs.
 
                                   floor  sessions
 family       duration      cells      %         %
@@ -93,8 +93,8 @@ attn         20 to 200 us      1   0.40      0.12
 attn         over 200 us       4   0.40      0.14
 cache-write  over 200 us       1   0.20      0.17
 
-How often that comes to a false verdict, with the 95 % upper bound of the rate;
-and the smallest change that R rounds per side find four times in five.
+How often that gives a false verdict, with the 95 % upper bound of the rate; and
+the smallest change that R rounds per side find four times in five.
 
                                                 at most  R = 3  R = 5  R = 10
 family       duration      runs          false        %      %      %       %

@@ -179,12 +179,12 @@ q8k       sdpa        3010  0.3      183  55.7   17.1    64.0      -     -  1
 8q1kv1k   sdpa        19.0  0.3     7.05  1770      -       -   best     -  3,4
 8q1kv1k   naive       65.0  1.5     2.07   518      -       -  3.41x  17.6  4,5
 
-vs best: where rounds failed, over the rounds in which both have a time
+vs best: if rounds failed, over the rounds in which both have a time
 1: sdpa_backend cudnn
 2: above_roofline: less than the least time that this hardware allows, so it is
   wrong
 3: sdpa_backend flash
-4: cache mixed, not cold: too few working sets to outgrow it
+4: cache mixed, not cold: too few working sets to exceed it
 5: 2 of 3 rounds
 
 crashed: naive 8q1kv1k: the worker died with signal 11"""
@@ -201,11 +201,11 @@ dtype bf16, num_q_heads 32, num_kv_heads 8, head_dim 128
 | 8q1kv1k | sdpa | 19.0 | 0.3 | 7.05 | 1770 | - | - | best | - | 3,4 |
 | 8q1kv1k | naive | 65.0 | 1.5 | 2.07 | 518 | - | - | 3.41x | 17.6 | 4,5 |
 
-- vs best: where rounds failed, over the rounds in which both have a time
+- vs best: if rounds failed, over the rounds in which both have a time
 - 1: sdpa_backend cudnn
 - 2: above_roofline: less than the least time that this hardware allows, so it is wrong
 - 3: sdpa_backend flash
-- 4: cache mixed, not cold: too few working sets to outgrow it
+- 4: cache mixed, not cold: too few working sets to exceed it
 - 5: 2 of 3 rounds
 
 - crashed: naive 8q1kv1k: the worker died with signal 11"""  # noqa: E501
@@ -241,7 +241,7 @@ threshold    reqs     reqs       ms    %  GFLOP/s  GB/s       best
         1       4        1     2.50  0.1      137  4.98   quickest
        64       4        1     9.50  0.1     36.0  1.31  same work
 
-same work: another threshold that splits the batch as the best's does
+same work: another threshold that splits the batch like the best's
 quickest: the least time of single rounds, which rank nothing; --rounds 3 would
 
 torch-absorbed 4q1kv256_q64: quickest threshold 1 (2.50 ms), the same work as 64"""
@@ -388,7 +388,7 @@ def test_host_times_are_shown_on_request_and_rates_give_way(shown: Shown) -> Non
 
 
 def test_host_times_that_are_not_known_are_not_shown(shown: Shown) -> None:
-    unknown = "\nwhat a call costs the host is not known of these cases"
+    unknown = "\nthe host's time for a call is unknown for these cases"
     assert shown.table(on_a_cpu(), host=True, label="main") == CPU_TABLE + unknown
 
 
@@ -423,7 +423,7 @@ def test_a_process_in_which_kernels_began_to_take_longer_is_told(
     text = shown.table(layouts(), H200, ON_GPU, "markdown", sentinels=moments)
     line = (
         "- an empty kernel of a graph took 540 ns at run 1's start and 710 ns at its end: "
-        "times of short kernels in it are not alike"
+        "times of short kernels in it do not compare"
     )
     assert (line in text.splitlines()) is told
     assert ("empty kernel" in text) is told
@@ -524,7 +524,7 @@ def test_a_pivot_has_a_column_for_each_way_to_use_a_backend(shown: Shown) -> Non
         ("latency", "8q1kv1k         4.19  1.22"),
         ("tflops", "8q1kv1k         32.0   110"),
         ("gbps", "8q1kv1k         16.1  55.0"),
-        ("roofline", "part of the roofline: not known of any of these cases"),
+        ("roofline", "part of the roofline: unknown for all of these cases"),
     ],
 )
 def test_a_pivot_shows_any_metric(shown: Shown, metric: str, line: str) -> None:

@@ -1,4 +1,4 @@
-"""The best implementation of each workload, ties as ties, and how often each was the best."""
+"""The best implementation of each workload, with ties, and how often each was the best."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ from attnbench.results.noise import NoiseLookup, assumed_noise
 from attnbench.specs.case import WORKLOAD_FIELDS, Case
 from attnbench.units import MISSING, seconds_column, three_digits
 
-_WIDEST = 10.0  # an interval's upper end over the ratio, that is shown
+_WIDEST = 10.0  # largest upper end of an interval over its ratio that is shown
 
 
 def best_tables(
@@ -28,10 +28,10 @@ def best_tables(
     *,
     noise: NoiseLookup = assumed_noise,
 ) -> str:
-    """A table for each family, method and machine model with a row for each workload.
+    """A table per family, method and machine model with a row per workload.
 
-    Beside the best stand those that tie with it, those of which neither is shown, and the fastest
-    of the slower ones, with the 95 % interval of its time over the best's.
+    Next to the best are those that tie with it, the unclear ones, and the fastest of the slower
+    ones with the 95 % interval of its time over the best's.
     """
     listed = cohorts(measurements, runs, noise=noise)
     return "\n\n".join(_section_text(each, style, width) for each in listed)
@@ -75,7 +75,7 @@ def _columns(cohort: Cohort, rankings: Sequence[Ranking]) -> list[Column]:
 
 
 def _beside(header: str, place: Place, cohort: Cohort, rankings: Sequence[Ranking]) -> list[Column]:
-    """Who else stands at a place in each workload; no column where nobody does."""
+    """The others at a place in each workload; no column if there are none."""
     listed = [ranking.at(place) for ranking in rankings]
     texts = ["; ".join(_name(cohort, each.case) for each in those) for those in listed]
     return [lists(header, [text or MISSING for text in texts])] if any(texts) else []
@@ -90,13 +90,13 @@ def _interval(standing: Standing | None) -> str:
     found = standing and standing.comparison
     if not found or found.low is None or found.high is None:
         return MISSING
-    if found.high > _WIDEST * found.ratio:  # of rounds that tell nothing of each other
+    if found.high > _WIDEST * found.ratio:  # rounds too different for a useful interval
         return MISSING
     return f"{three_digits(found.low)} to {three_digits(found.high)}"
 
 
 def _name(cohort: Cohort, case: Case) -> str:
-    """The backend with its options that tell rows apart; only these where all rows share it."""
+    """The backend with its options that distinguish rows; only these if all rows share it."""
     asked = requested(case)
     choices = [
         f"{name} {asked[name]}"

@@ -1,4 +1,4 @@
-"""The part of the time between two tokens that the calls of all layers of a model take."""
+"""The share of the time between two tokens taken by the calls of all layers of a model."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ def budget_column(budget: Budget, times: Sequence[float | None]) -> Column:
 
 
 def budget_note(budget: Budget) -> str:
-    """What the column means."""
+    """The meaning of the column."""
     unit, (text,) = seconds_column([budget.seconds])
     return (
         f"of ITL: {budget.layers} layers ({budget.model}), one call each, over an inter-token "

@@ -1,4 +1,4 @@
-"""What a sweep over a knob comes to: a line for each batch."""
+"""The result of a sweep over a knob: a line per batch."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,13 @@ from attnbench.reporting.ranking import regret_text
 from attnbench.results.cohort import Cohort
 from attnbench.units import seconds_column, three_digits
 
-# By knob, what its best value is called.
+# The name of its best value, by knob.
 KNOBS = {"threshold": "threshold", "num_splits": "splits"}
 _BEHIND: tuple[Place, ...] = ("slower", "unclear", "untested")
 
 
 def choice_lines(cohort: Cohort) -> list[str]:
-    """For each knob that was swept, the best value for each batch, and auto's regret."""
+    """For each swept knob the best value per batch, and auto's regret."""
     return [
         _line(found, name)
         for knob, name in KNOBS.items()
@@ -26,7 +26,7 @@ def choice_lines(cohort: Cohort) -> list[str]:
 
 
 def setting_text(setting: Setting) -> str:
-    """The value of the one knob that is set, auto where it was left to the backend."""
+    """The value of the knob that is set, auto if left to the backend."""
     return str(setting[0][1]) if setting else "auto"
 
 

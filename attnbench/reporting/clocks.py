@@ -1,14 +1,14 @@
-"""Where backends ran at unlike clocks, and so rank in another order by cycles than by time."""
+"""Workloads whose backends ran at different clocks, and rank differently by cycles than by time."""
 
 from attnbench.analysis.ranking import Ranking
 from attnbench.results.cohort import Cohort
 from attnbench.units import change_in_percent, clock_column
 
-MOST = 5  # workloads that are named one by one
+MOST = 5  # workloads listed in full
 
 
 def cycle_lines(cohort: Cohort) -> list[str]:
-    """A line for each workload whose best is another by cycles, and how many more there are."""
+    """A line per workload with another best by cycles, and the number of further ones."""
     found = [each for each in cohort.rankings if each.fewest_cycles is not None]
     more = [f"by SM cycles another leads in {len(found) - MOST} more"] if len(found) > MOST else []
     return [*(_line(cohort, each) for each in found[:MOST]), *more]

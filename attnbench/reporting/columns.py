@@ -13,7 +13,7 @@ from attnbench.units import MISSING
 def field_columns(
     fields: Fields, listed: Sequence[Series], among: Collection[str] | None = None
 ) -> list[Column]:
-    """A column for each varying field, with the value that ran where it is known."""
+    """A column per varying field, with the resolved value if known."""
     ran = [requested(series.case) | series.resolved for series in listed]
     return [_column(n, ran) for n in fields.varying if among is None or n in among]
 

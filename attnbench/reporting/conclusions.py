@@ -1,4 +1,4 @@
-"""What stands below the tables of a family: what each choice is worth, and the fixed cost."""
+"""Conclusions below the tables of a family: the effect of each choice, and the fixed cost."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -16,7 +16,7 @@ from attnbench.units import percent_column, seconds_column, three_digits
 
 
 def conclusions(listed: Sequence[Cohort], style: Style, width: int) -> list[str]:
-    """Blocks of text: the fixed cost of each implementation, then a line for each contrast."""
+    """Blocks of text: the fixed cost of each implementation, then a line per contrast."""
     right = [series for cohort in listed for series in cohort.right]
     families = {cohort.series[0].case.family: family_of(cohort.series[0].case) for cohort in listed}
     blocks = []
@@ -62,7 +62,7 @@ def contrast_text(base: str, head: str, contrast: Contrast) -> str:
 
 
 def _named(field: str, value: Value) -> str:
-    """Words that say enough stand alone; numbers need the field's name."""
+    """A word by itself; a number with the field's name."""
     return f"{field.replace('_', ' ')} {value}" if isinstance(value, int | float) else str(value)
 
 
@@ -78,11 +78,11 @@ def _certainty(contrast: Contrast) -> str:
 
 
 def _fixed_costs(listed: Sequence[Series], style: Style, width: int) -> list[str]:
-    """A table with a row for each sweep over sizes, none where nothing was swept."""
+    """A table with a row per sweep over sizes; none without sweeps."""
     sweeps: dict[frozenset[tuple[str, Value]], list[Series]] = {}
     for series in listed:
         told = facts(series)
-        # Working sets too few for a cold cache at small sizes are no other sweep.
+        # Too few working sets for a cold cache at small sizes do not make another sweep.
         for name in ("batch", "cache state"):
             told.pop(name)
         sweeps.setdefault(frozenset(told.items()), []).append(series)

@@ -1,10 +1,10 @@
-"""A crossover in words, the same in studies and on pages."""
+"""A crossover as text, for studies and pages."""
 
 from attnbench.analysis.crossover import Crossover
 
 
 def crossover_text(found: Crossover) -> str:
-    """From which length on prefill is faster, e.g. "prefill beats decode from 94 [80, 96] on"."""
+    """The length from which prefill is faster, e.g. "prefill beats decode from 94 [80, 96] on"."""
     if found.kind == "alternating":
         return f"no single crossover, as wins alternate up to {found.low}"
     if found.kind == "beyond":

@@ -1,8 +1,8 @@
-"""A diff as JSON, for programs. Null is what is not known.
+"""A diff as JSON, for programs; unknown values are null.
 
 `base_s` and `head_s` are geometric means of the rounds' medians in seconds, `ratio` is head over
-base with its 95 % interval `low` to `high`; `device_ratio` is the part of it that the device's
-own sentinels foresee, null where they have not moved.
+base with its 95 % interval `low` to `high`; `device_ratio` is the part of it predicted by the
+device's own sentinels, null if they have not moved.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A diff as a comment on a pull request: what must be seen, and the rest folded away."""
+"""A diff as a comment on a pull request: the essentials, and the rest folded."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _LEFT_OUT = "{} more cases are left out, since a comment holds no more."
 
 
 def diff_markdown(diff: Diff) -> str:
-    """A title that says the verdicts, the losers, and folded what differs and all cases."""
+    """A title with the verdicts, the losers, and folded the differences and all cases."""
     losers = [row for row in diff.rows if row.verdict in FAILING["slower"]]
     every = [row for row in diff.rows if row.verdict != FAILS]
     blocks = [
@@ -46,7 +46,7 @@ def _listed(lines: Sequence[str]) -> str:
 
 
 def _all_cases(rows: Sequence[Row], diff: Diff, room: int) -> str:
-    """As many rows as the room holds, in characters; those that matter most stand first."""
+    """As many rows as fit into `room` characters, the most important first."""
     kept = list(rows)
     while True:
         text = _tables(kept, diff)
@@ -59,5 +59,5 @@ def _all_cases(rows: Sequence[Row], diff: Diff, room: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without what would be markup or a mention on GitHub: labels are anybody's text."""
+    """The text without markup or mentions on GitHub: labels can hold anything."""
     return re.sub(r"(?<!\w)@(?=\w)", "&#64;", text.replace("<", "&lt;"))

@@ -1,4 +1,4 @@
-"""A diff for people: what differs first, then the losers, then what was not compared."""
+"""A diff as text: differences first, then the losers, then cases that were not compared."""
 
 from collections.abc import Sequence
 
@@ -29,19 +29,19 @@ def diff_text(diff: Diff, width: int = WIDTH) -> str:
 
 
 def header(diff: Diff) -> list[str]:
-    """The runs, what else than time differs between them, and what may explain a change."""
+    """The runs, their differences except time, and what may explain a change."""
     sides = [f"base: {side_text(diff.base)}", f"head: {side_text(diff.head)}"]
     return [*sides, *beside_times(diff)]
 
 
 def beside_times(diff: Diff) -> list[str]:
-    """What differs, and what may explain a change: to be read before any verdict."""
+    """Differences, and what may explain a change: to be read before any verdict."""
     across = [f"across: {diff.across}"] if diff.across else []
     return [*across, *_differences(diff), *suspects(diff)]
 
 
 def side_text(selection: Selection) -> str:
-    """The runs of a side, with their code and when they started."""
+    """The runs of a side, with their code and start time."""
     texts = []
     for run in selection.runs.values():
         label = f' "{run.label}"' if run.label else ""
@@ -57,15 +57,15 @@ def _differences(diff: Diff) -> list[str]:
     lines = [f"differs: {text}" for text in diff.differences]
     lines = lines or ["source, software and machine are the same on both sides"]
     if len(diff.base.runs) > 1 or len(diff.head.runs) > 1:
-        lines.append("a side has several runs: what differs is told of the newest of each")
+        lines.append("a side has several runs; differences are shown for the newest of each")
     return lines
 
 
 def by_cohort(rows: Sequence[Row]) -> list[list[Row]]:
-    """The rows that one table can show: of one family, method and machine model."""
+    """Rows grouped for tables: by family, method and machine model."""
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
-        if row.verdict == FAILS:  # nothing to show but the sentence below the tables
+        if row.verdict == FAILS:  # shown only in a sentence below the tables
             continue
         _, method, machine = row.pair.base.key
         groups.setdefault((row.pair.base.case.family, method, machine), []).append(row)
@@ -79,7 +79,7 @@ def table(rows: Sequence[Row], diff: Diff, style: Style = "table", width: int = 
 
 
 def cohort_lines(rows: Sequence[Row], diff: Diff) -> list[str]:
-    """What all rows of a table share."""
+    """The facts that all rows of a table share."""
     base = Cohort([row.pair.base for row in rows], diff.base.runs)
     head = Cohort([row.pair.head for row in rows], diff.head.runs)
     rounds = f"{base.rounds} and {head.rounds} rounds"
@@ -87,7 +87,7 @@ def cohort_lines(rows: Sequence[Row], diff: Diff) -> list[str]:
 
 
 def verdict_columns(rows: Sequence[Row], diff: Diff) -> list[Column]:
-    """A verdict on each row, with what it rests on."""
+    """A verdict on each row, with its evidence."""
     head = Cohort([row.pair.head for row in rows], diff.head.runs)
     times = [row.pair.base.time for row in rows] + [each.time for each in head.series]
     unit, texts = seconds_column(times)
@@ -110,7 +110,7 @@ def _across(diff: Diff) -> tuple[str, ...]:
 
 
 def _finds(row: Row) -> str:
-    """The smallest change that would have been found, where none was."""
+    """The smallest change that would have been found, if none was."""
     found = row.comparison
     if found is None or found.detectable is None or found.verdict != "same":
         return MISSING
@@ -118,7 +118,7 @@ def _finds(row: Row) -> str:
 
 
 def _less_device(row: Row, foreseen: float | None) -> str:
-    """The change without what the sentinels foresee of it."""
+    """The change without the part predicted by the sentinels."""
     if row.comparison is None or foreseen is None:
         return MISSING
     return change_in_percent(row.comparison.ratio / foreseen)
@@ -140,7 +140,7 @@ def _rounds_needed(row: Row) -> str:
 
 
 def summary(diff: Diff) -> list[str]:
-    """The count of each verdict, the mean, and what the verdicts rest on."""
+    """The count of each verdict, the mean, and the basis of the verdicts."""
     counted = ", ".join(f"{count} {verdict}" for verdict, count in diff.counts.items())
     margin = f"a change within {percent(diff.margin)} does not matter"
     lines = [f"{counted}; {margin}"]
@@ -158,7 +158,7 @@ def summary(diff: Diff) -> list[str]:
 
 
 def _is_partial(row: Row) -> bool:
-    """Whether fewer rounds were compared than the times beside them are of."""
+    """Whether fewer rounds were compared than the shown times have."""
     if row.cell is None or not row.cell.paired:
         return False
     rounds = max(len(row.pair.base.medians), len(row.pair.head.medians))
@@ -166,7 +166,7 @@ def _is_partial(row: Row) -> bool:
 
 
 def _noise(diff: Diff) -> list[str]:
-    """By what the verdicts tell change from noise: measured in a line, assumed in another."""
+    """The noise that verdicts use: measured in one line, assumed in another."""
     apart = [noise for cell, noise in diff.judged if not cell.paired]
     measured = [noise.session_sd for noise in apart if noise.measured]
     floors = [noise.floor for _, noise in diff.judged if noise.floor > 0]
@@ -195,13 +195,13 @@ def _assumed(apart: Sequence[Noise]) -> list[str]:
 
 
 def _span(logs: Sequence[float]) -> str:
-    """Spreads of logarithms as percentages, from the least to the largest."""
+    """Spreads of logarithms as percentages, from the smallest to the largest."""
     least, largest = percent(min(logs)), percent(max(logs))
     return least if least == largest else f"{least.removesuffix(' %')} to {largest}"
 
 
 def _on_unclear(unclear: Sequence[Comparison]) -> list[str]:
-    """What would settle them."""
+    """How to settle unclear verdicts."""
     if not unclear:
         return []
     lines = []
@@ -220,7 +220,7 @@ def _on_unclear(unclear: Sequence[Comparison]) -> list[str]:
 
 
 def failures(rows: Sequence[Row]) -> list[str]:
-    """A sentence for each way in which cases failed on a side, with the cases it met."""
+    """A sentence per reason for failures on a side, with the cases."""
     lines = []
     for verdict in (NOW_FAILS, NOW_RUNS, FAILS):
         pairs = [row.pair for row in rows if row.verdict == verdict]

@@ -39,7 +39,7 @@ def _section(title: str, facts: list[tuple[str, str]]) -> str:
 
 
 def _states(backends: Sequence[tuple[str, str, str | None]]) -> str:
-    """A row for each backend: ok, or why it cannot run, on as many lines as that takes."""
+    """A row per backend: ok, or why it cannot run, on as many lines as needed."""
     room = WIDTH - 4 - max(len(f) for f, _, _ in backends) - max(len(n) for _, n, _ in backends)
     rows = [
         (family, name, line) if at == 0 else ("", "", line)
@@ -52,7 +52,7 @@ def _states(backends: Sequence[tuple[str, str, str | None]]) -> str:
 
 
 def machine_facts(machine: Machine) -> list[tuple[str, str]]:
-    """What a person wants to know of a machine; empty texts where nothing is known."""
+    """The main facts of a machine; empty texts if unknown."""
     return [
         ("device", f"{machine.device}: {machine.label}"),
         ("memory", _bytes(machine.memory_bytes)),
@@ -71,7 +71,7 @@ def machine_facts(machine: Machine) -> list[tuple[str, str]]:
 
 
 def environment_facts(environment: Environment) -> list[tuple[str, str]]:
-    """Versions, with the commits that are known, and the variables."""
+    """Versions, with known commits, and the variables."""
     listed = [("Python", environment.python)]
     for name, component in environment.components.items():
         commit = f" ({component.commit[:12]})" if component.commit else ""

@@ -1,4 +1,4 @@
-"""One case of a diff, with all that is known of it on both sides."""
+"""One case of a diff, with all its facts on both sides."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from attnbench.units import MISSING, change_in_percent, clock_column, seconds_co
 
 _BARS = "▁▂▃▄▅▆▇█"
 _BINS = 20
-_BULK = 0.98  # of all samples; what is slower counts into the last bin
+_BULK = 0.98  # of all samples; slower ones count in the last bin
 
 
 def explain_text(
@@ -33,15 +33,15 @@ def explain_text(
         items(
             [_SPARKLINE, *_failures(row), *_ran("base", base), *_ran("head", head)], style, width
         ),
-        heading(["Where they ran; * marks what differs"], style, width),
+        heading(["Where they ran; * marks differences"], style, width),
         text_table(fingerprints(*runs), style, width),
     ]
     return "\n\n".join(filter(None, blocks))
 
 
 _SPARKLINE = (
-    "samples: how many took how long, from the fastest of both sides to the 98th percentile; "
-    "what is slower stands in the last bar"
+    "samples: a histogram from the fastest of both sides to the 98th percentile; slower ones are "
+    "in the last bar"
 )
 
 
@@ -88,7 +88,7 @@ def _rounds(stored: SamplesById, row: Row) -> list[Column]:
 
 
 def _guarded(listed: Sequence[Measurement], fact: str) -> list[float | None]:
-    """A fact that NVML reported of each round, None where it did not."""
+    """A fact that NVML reported for each round, None if it did not."""
     return [each.outcome.guard.get(fact) for each in listed]
 
 
@@ -97,7 +97,7 @@ def _plain(values: Sequence[float | None]) -> list[str]:
 
 
 def sparklines(rounds: Sequence[NDArray[np.float64]]) -> list[str]:
-    """A histogram of each round's samples, all over one range of seconds, logarithmic."""
+    """A histogram of each round's samples, all over the same logarithmic range of seconds."""
     together = np.concatenate(rounds) if rounds else np.empty(0)
     if not len(together):
         return [""] * len(rounds)

@@ -1,4 +1,4 @@
-"""Every round as one flat record, as CSV or JSON. Nothing stands for what is not known.
+"""Every round as one flat record, as CSV or JSON; unknown values are empty or null.
 
 Names end in the unit: `_s` seconds, `_bytes`, `_hz`, `_c` degrees Celsius, `_w` watts, `_j` joules.
 Bare `flops` and `bytes` are the useful work of one call, `tflops` and `gbps` that work over the
@@ -32,7 +32,7 @@ from attnbench.timing.sentinels import Sentinels
 
 Record = dict[str, object]
 
-# Packages that kernels come from.
+# Packages with kernels.
 _VERSIONS = {
     "torch_version": "torch",
     "triton_version": "triton",
@@ -40,7 +40,7 @@ _VERSIONS = {
     "flashinfer_version": "flashinfer-python",
     "attnbench_version": "attnbench",
 }
-# What the guard saw, by its names; why clocks were held down stands in a list of its own.
+# The guard's facts by name; the reasons for reduced clocks are a separate list.
 _GUARD = {
     "sm_clock_before_hz": "sm_clock_hz_before",
     "sm_clock_after_hz": "sm_clock_hz_after",
@@ -64,7 +64,7 @@ def write_csv(
     stream: TextIO,
     sentinels: SentinelFacts = NO_SENTINELS,
 ) -> None:
-    """A header, then a line for each round; lists are a;b and mappings name=value;name=value."""
+    """A header, then a line per round; lists are a;b and mappings name=value;name=value."""
     writer = csv.writer(stream, lineterminator="\n")
     for number, each in enumerate(measurements):
         found = record(each, runs[each.run], sentinels)
@@ -79,14 +79,14 @@ def write_json(
     stream: TextIO,
     sentinels: SentinelFacts = NO_SENTINELS,
 ) -> None:
-    """A list of one object for each round, with the names of the CSV."""
+    """A list with an object per round, with the names of the CSV."""
     records = [record(each, runs[each.run], sentinels) for each in measurements]
     json.dump(records, stream, indent=1, allow_nan=False)
     stream.write("\n")
 
 
 def record(measurement: Measurement, run: Run, sentinels: SentinelFacts = NO_SENTINELS) -> Record:
-    """A round by stable names, the same for every round; None where nothing is known."""
+    """A round by stable names, the same for every round; None if unknown."""
     machine, series = Machine.from_facts(run.machine), Series((measurement,))
     fraction = roofline_fraction(series, machine)
     start = sentinels.get(run.number, {}).get("start")
@@ -172,7 +172,7 @@ def _outcome(m: Measurement, *, wrong: bool) -> Record:
 
 
 def _work(m: Measurement) -> Record:
-    """What a call did; all unknown unless it is ok."""
+    """The work of a call; all None unless it is ok."""
     work = m.outcome
     found: Record = {
         "cache_state": work.cache_state,
@@ -197,7 +197,7 @@ def _work(m: Measurement) -> Record:
 
 
 def _kernels(m: Measurement) -> Record:
-    """What ran on the GPU, and what a call costs the host."""
+    """The kernels on the GPU, and a call's cost on the host."""
     work = m.outcome
     return {
         "kernels": list(work.kernels) or None,
@@ -208,7 +208,7 @@ def _kernels(m: Measurement) -> Record:
 
 
 def _guard(m: Measurement) -> Record:
-    """What the guard saw; no reasons where it saw nothing."""
+    """The guard's facts; no reasons without facts."""
     facts = _finite(m.outcome.guard)
     reasons = [name for name in REASONS if name in facts]
     found = {name: facts.get(fact) for name, fact in _GUARD.items()}
@@ -216,7 +216,7 @@ def _guard(m: Measurement) -> Record:
 
 
 def _finite(numbers: Mapping[str, float]) -> Record:
-    """JSON has no NaN and no infinity."""
+    """The numbers without NaN and infinity, which JSON does not have."""
     return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
 
 

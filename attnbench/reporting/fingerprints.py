@@ -9,12 +9,12 @@ from attnbench.reporting.text_table import Column, words
 from attnbench.results.differences import source_text
 from attnbench.units import MISSING
 
-# Of the machine in any case; its other facts only where they differ.
+# Facts of the machine that are always shown; the others only if they differ.
 _TOLD = ("name", "gpu_uuid", "driver", "vbios", "power_limit_watts", "hostname")
 
 
 def fingerprints(base: Run, head: Run) -> list[Column]:
-    """Columns of what each side had by name; an asterisk marks what differs."""
+    """Columns with each side's facts by name; an asterisk marks differences."""
     before, after = _facts(base), _facts(head)
     names = [
         name
@@ -56,5 +56,5 @@ def _facts(run: Run) -> dict[str, str]:
 
 
 def _texts(facts: Mapping[str, object]) -> dict[str, str]:
-    """Without what is unknown."""
+    """The known facts as text."""
     return {name: str(value) for name, value in facts.items() if value not in (None, "")}

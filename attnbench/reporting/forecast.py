@@ -10,17 +10,17 @@ from attnbench.units import bytes_column, minutes_text
 
 
 def forecast_text(found: Forecast, width: int = WIDTH) -> str:
-    """Every case with its memory and time, then what is refused, then the totals."""
+    """Every case with its memory and time, then refused cases, then the totals."""
     runnable = [each for each in found.cases if each.refusal is None]
     lines = [_table(runnable, width)] if runnable else []
     if found.unasked:
-        lines.append(f"Nobody could be asked what can run here: {found.unasked}")
+        lines.append(f"Could not determine what can run here: {found.unasked}")
     lines += [wrapped(line, width, "  ") for line in _refusals(found.cases)]
     total = sum(each.seconds for each in runnable)
     rounds = found.plan.rounds
     lines.append(
         f"{len(runnable)} of {len(found.cases)} cases can run on {found.machine.label}; "
-        f"{rounds} rounds of each, ~{minutes_text(total)} in all. Nothing was measured."
+        f"{rounds} rounds of each, ~{minutes_text(total)} in total. Nothing was measured."
     )
     return "\n".join(lines)
 
@@ -50,4 +50,4 @@ def _table(cases: list[Foreseen], width: int) -> str:
         Column(f"memory\n{unit}", memory),
         Column("s", [f"~{e.seconds:.1f}{mark}" for e, mark in zip(cases, marks, strict=True)]),
     ]
-    return text_table(columns, width=width) + ("\n* as stored rounds took" if any(marks) else "")
+    return text_table(columns, width=width) + ("\n* from stored rounds" if any(marks) else "")

@@ -1,4 +1,4 @@
-"""Two models of GPU compared, as text and JSON."""
+"""Two GPU models compared, as text and JSON."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from attnbench.units import MISSING, percent_column, seconds_column, three_digit
 
 
 def gpu_diff_text(diff: GpuDiff, style: Style = "table", width: int = WIDTH) -> str:
-    """A table for each family and method, then the means and what was not compared."""
+    """A table per family and method, then the means and the cases that were not compared."""
     base, head = diff.machines
     title = f"time on {head.label} over time on {base.label}; no verdict on the code"
     groups: dict[tuple[str, str], list[GpuRow]] = {}
@@ -69,11 +69,11 @@ def _summary(diff: GpuDiff) -> list[str]:
         ratio = three_digits(geometric_mean(row.comparison.ratio for row in rows))
         foreseen = [row.foreseen for row in rows if row.foreseen is not None]
         of = f"{len(rows)} case{'s' if len(rows) > 1 else ''}"
-        what = f"bound by {bound}" if foreseen else "whose bound is not known"
+        what = f"bound by {bound}" if foreseen else "with unknown bound"
         beside = f", foreseen {three_digits(geometric_mean(foreseen))}" if foreseen else ""
         lines.append(f"geometric mean of {of} {what}: time ratio {ratio}{beside}")
     if any(row.foreseen is None for row in diff.rows):
-        lines.append("foreseen: not known, as the peaks of a device are not")
+        lines.append("foreseen: unknown, as the peaks of a device are")
     describe = Fields.of([each.pair.base.case for each in diff.rows]).describe
     left = [(pair.base.case, text) for pair, text in diff.pairing.mismatches]
     lines += [f"not comparable, {text}: {describe(case)}" for case, text in left]
@@ -84,7 +84,7 @@ def _summary(diff: GpuDiff) -> list[str]:
 
 
 def gpu_diff_json(diff: GpuDiff) -> str:
-    """One object; `cells` holds each case with its ratio and what is foreseen."""
+    """One object; `cells` holds each case with its ratio and the predicted one."""
     base, head = diff.machines
     cells = [_cell(row.pair.base.case, row) for row in diff.rows]
     return json.dumps(

@@ -5,11 +5,11 @@ from attnbench.results.cohort import Cohort
 
 
 def cohort_heading(cohort: Cohort, style: Style, width: int) -> str:
-    """What all rows share, the runs that they come from included."""
+    """The facts that all rows share, including their runs."""
     return heading([cohort.origin, cohort.shared], style, width)
 
 
 def heading_with_batch(cohort: Cohort, style: Style, width: int) -> str:
-    """The heading of a table that names the batch only where rows differ in it."""
+    """The heading of a table that has batches only if rows differ in them."""
     gap = "\n\n" if style == "markdown" else "\n"
     return gap.join(filter(None, [cohort_heading(cohort, style, width), cohort.shared_batch]))

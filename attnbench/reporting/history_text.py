@@ -1,4 +1,4 @@
-"""Histories for people: a row and a dot for each version, the steps, and how to bisect them."""
+"""Histories as text: a row and a dot per version, the steps, and how to bisect them."""
 
 from collections.abc import Mapping, Sequence
 from math import log
@@ -26,9 +26,9 @@ def history_text(
     tree: Path | None = None,
     width: int = WIDTH,
 ) -> str:
-    """One part for each history; `plans` by run, of those that may be bisected from.
+    """One part per history; `plans` by run, of runs that a bisection may start from.
 
-    `db` is what commands must name, None for the default; `tree` tells how far commits are apart.
+    `db` is the database for commands, None for the default; `tree` has the commits between steps.
     """
     texts = []
     for history, found in zip(listed, steps, strict=True):
@@ -75,13 +75,13 @@ def _table(history: History, steps: Sequence[Step], width: int) -> str:
 
 
 def _axis(history: History) -> tuple[float, float]:
-    """The ends of the plot, 5 % or more apart so that noise looks like it."""
+    """The ends of the plot, at least 5 % apart, so noise looks like noise."""
     times = [each.time for each in history.versions]
     return min(times), max(*times, 1.05 * min(times))
 
 
 def _dots(history: History) -> list[str]:
-    """Each time's place between the ends, on a logarithmic scale."""
+    """The place of each time between the ends, on a logarithmic scale."""
     low, high = map(log, _axis(history))
     places = [(log(each.time) - low) / (high - low) for each in history.versions]
     return [f"|{' ' * round(place * (_PLOT - 2))}*" for place in places]
@@ -102,7 +102,7 @@ def _notes(history: History, steps: Sequence[Step]) -> list[str]:
             "in the order of measuring: not every run is of a commit in this directory's git tree"
         )
     if not steps and len(history.versions) > 1:
-        lines.append("no step: nothing beyond the margin and the noise stayed changed")
+        lines.append("no step: no lasting change beyond the margin and the noise")
     if not history.noise.measured:
         assumed = percent(history.noise.session_sd)
         lines.append(
@@ -123,12 +123,12 @@ def _step_lines(history: History, step: Step, tree: Path | None) -> list[str]:
     ]
     lines += [f"differs: {text}" for text in differences(before.runs[-1], after.runs[0])]
     if distance(before, after, tree) == 1:
-        lines.append("no commit lies between the two")
+        lines.append("there is no commit between the two")
     return lines
 
 
 def runs_before_steps(listed: Sequence[History], steps: Sequence[Sequence[Step]]) -> list[Run]:
-    """The first run after each step: how to measure it again stands in its plan."""
+    """The first run after each step; its plan says how to measure it again."""
     return [
         sides(history, step)[1].runs[0]
         for history, found in zip(listed, steps, strict=True)

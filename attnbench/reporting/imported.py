@@ -1,4 +1,4 @@
-"""What came of a file of another tool."""
+"""The import of another tool's file, as text."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from attnbench.errors import UsageError
 from attnbench.imports.result import ForeignFile
 from attnbench.reporting.text_table import items
 
-_LISTED = 8  # rows that are named one by one
+_LISTED = 8  # rows listed in full
 
 
 def require_results(path: Path, file: ForeignFile) -> ForeignFile:
@@ -19,7 +19,7 @@ def require_results(path: Path, file: ForeignFile) -> ForeignFile:
 
 
 def imported_text(path: Path, file: ForeignFile, run: int) -> str:
-    """The run that holds it, and what was left out with the sentence why."""
+    """The new run, and the rows that were left out with the reason."""
     count = f"{len(file.results)} of {file.num_rows} rows"
     first = f"{path}: {count} of {file.tool} are run {run}; see attnbench report --run {run}"
     return items([first, *_dropped(file)])

@@ -1,4 +1,4 @@
-"""What a reader must know of a time, and how a table says it once."""
+"""Notes on the times of a table, each given once."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,11 @@ from attnbench.results.sentinels import moved
 from attnbench.timing.sentinels import DRIFT, Sentinels, drift
 from attnbench.units import seconds_text
 
-_LAUNCH = math.log(1.1)  # of an empty kernel: what it takes in one process moves by less, or jumps
+_LAUNCH = math.log(1.1)  # of an empty kernel: within one process its time moves by less, or jumps
 
 
 def row_notes(cohort: Cohort) -> list[list[str]]:
-    """For each row what a reader must know of it, and what ran where that differs."""
+    """The warnings of each row, and its resolved settings if these differ."""
     varied = unasked(cohort.timed)
     notes = []
     for each, fraction in zip(cohort.timed, cohort.roofline_fractions, strict=True):
@@ -27,14 +27,14 @@ def row_notes(cohort: Cohort) -> list[list[str]]:
 
 
 def warnings(series: Series, cohort: Cohort, fraction: float | None) -> list[str]:
-    """What makes the time of a series mean less than that of others."""
+    """Reasons to trust the time of a series less than others."""
     labels = dict.fromkeys(series.labels)
     if is_above_roofline(series, fraction):
         labels[Label.ABOVE_ROOFLINE] = None
     found = list(map(explained, labels))
     if series.cache_state != (asked := series.first.method["cache"]):
         state = series.cache_state
-        found.append(f"cache {state}, not {asked}: too few working sets to outgrow it")
+        found.append(f"cache {state}, not {asked}: too few working sets to exceed it")
     if series.regime == "mixed":
         found.append("only some of its rounds were timed under load")
     if len(series.medians) < cohort.rounds:
@@ -43,12 +43,12 @@ def warnings(series: Series, cohort: Cohort, fraction: float | None) -> list[str
 
 
 def shared_by_all(notes: Sequence[Sequence[str]]) -> list[str]:
-    """Those that every row has."""
+    """The notes that every row has."""
     return [text for text in notes[0] if all(text in row for row in notes)]
 
 
 def numbered(notes: Sequence[Sequence[str]]) -> tuple[list[str], list[str]]:
-    """The numbers of each row's notes, and a line for each note; what all rows have needs none."""
+    """The numbers of each row's notes, and a line per note; common notes have no number."""
     shared = shared_by_all(notes)
     texts = dict.fromkeys(text for row in notes for text in row if text not in shared)
     numbers = {text: number for number, text in enumerate(texts, 1)}
@@ -58,7 +58,7 @@ def numbered(notes: Sequence[Sequence[str]]) -> tuple[list[str], list[str]]:
 
 
 def what_ran(timed: Sequence[Series]) -> list[str]:
-    """A line for each backend on what it chose by itself, the same in all rows."""
+    """A line per backend on its own choices that are the same in all rows."""
     lines = []
     for backend, fields in unasked(timed).items():
         chosen = [f"{name} {values[0]}" for name, values in fields.items() if len(values) == 1]
@@ -68,7 +68,7 @@ def what_ran(timed: Sequence[Series]) -> list[str]:
 
 
 def drifts(sentinels: Mapping[int, Mapping[str, Sentinels]]) -> list[str]:
-    """Lines on each run whose device, or process, was not the same at its start and at its end."""
+    """Lines on runs whose device, or process, changed between start and end."""
     lines = []
     for run, moments in sentinels.items():
         if "start" in moments and "end" in moments:
@@ -87,5 +87,5 @@ def _launching(run: int, start: float | None, end: float | None) -> list[str]:
         return []
     return [
         f"an empty kernel of a graph took {seconds_text(start)} at run {run}'s start and "
-        f"{seconds_text(end)} at its end: times of short kernels in it are not alike"
+        f"{seconds_text(end)} at its end: times of short kernels in it do not compare"
     ]

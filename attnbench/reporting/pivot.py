@@ -1,4 +1,4 @@
-"""One metric with a column for each value of a field."""
+"""One metric with a column per value of a field."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,28 +46,28 @@ _MARKS = {
     "*": "*: has a note in the table without --pivot",
     "!": f"!: {Label.ABOVE_ROOFLINE}, so it is wrong",
 }
-# Fields that tell runs apart, not cases: all runs asked for then stand in one table.
+# Fields that distinguish runs, not cases: all runs are then in one table.
 _OF_RUNS = ("run", "label", "branch", "commit", "gpu")
-# What tells batches apart whose requests are all alike.
+# Fields that distinguish batches of equal requests.
 _OF_BATCHES = ("num_requests", "q_len", "kv_len")
 _COMMIT_DIGITS = 7
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """Sections whose rows are shown together, and the field that has a column for each value."""
+    """Cohorts whose rows are shown together, and the field with a column per value."""
 
     cohorts: Sequence[Cohort]
     by: str
 
     @property
     def rows(self) -> list[tuple[Series, Cohort]]:
-        """What has a time, with where it comes from."""
+        """The series with a time, with their cohort."""
         return [(series, each) for each in self.cohorts for series in each.timed]
 
     @property
     def whole(self) -> Cohort:
-        """All cohorts as one, for what their rows share."""
+        """All cohorts as one, for the facts that their rows share."""
         series = list(chain.from_iterable(each.series for each in self.cohorts))
         return Cohort(series, {n: r for s in self.cohorts for n, r in s.all_runs.items()})
 
@@ -79,7 +79,7 @@ def pivot_tables(
     style: Style = "table",
     width: int = WIDTH,
 ) -> str:
-    """A table for each family, method and machine model; `metric` is a key of METRICS.
+    """A table per family, method and machine model; `metric` is a key of METRICS.
 
     `by` is backend, batch, or any other field of a case or its run; UsageError for one that no
     row has.
@@ -94,7 +94,7 @@ def pivot_tables(
 
 
 def _merged(listed: Iterable[Cohort], by: str) -> list[list[Cohort]]:
-    """Sections that differ in their runs alone, or in their GPU if that is asked for."""
+    """Cohorts grouped by all but their runs, or their GPU if `by` is that."""
     groups: dict[tuple[str, ...], list[Cohort]] = {}
     for each in listed:
         _, method, machine = each.series[0].key
@@ -114,7 +114,7 @@ def _check_field(tables: Sequence[_Table], by: str) -> None:
 
 
 def _facts(series: Series, cohort: Cohort) -> dict[str, object]:
-    """What ran over what was asked, and where."""
+    """Resolved settings over requested ones, and the run's facts."""
     run = cohort.all_runs[series.first.run]
     return {**case_facts(series.case), **series.resolved, **run_facts(run)}
 
@@ -130,13 +130,13 @@ def _table_text(table: _Table, metric: str, style: Style, width: int) -> str:
         blocks += [f"{name}, {unit}", text_table(_columns(table, whole, cells), style, width)]
         blocks.append(items(notes, style, width))
     elif values:
-        blocks.append(f"{name}: not known of any of these cases")
+        blocks.append(f"{name}: unknown for all of these cases")
     blocks.append(items(whole.failures(), style, width))
     return "\n\n".join(filter(None, blocks))
 
 
 def _marked(texts: Sequence[str], table: _Table) -> tuple[list[str], list[str]]:
-    """The cells, those in doubt with a star and wrong ones with a !, and what stands below."""
+    """The cells, doubtful ones with a star and wrong ones with a !, and the notes below."""
     fractions = [fraction for s in table.cohorts for fraction in s.roofline_fractions]
     doubts = [
         warnings(each, cohort, fraction)
@@ -151,7 +151,7 @@ def _marked(texts: Sequence[str], table: _Table) -> tuple[list[str], list[str]]:
 
 
 def _columns(table: _Table, whole: Cohort, cells: Sequence[str]) -> list[Column]:
-    """First what tells the rows apart, then the values; what meets in a cell takes two rows."""
+    """First the fields that distinguish rows, then the values; two in one cell take two rows."""
     rows: dict[tuple[object, ...], dict[str, str]] = {}
     firsts: dict[tuple[object, ...], Series] = {}
     names = _row_names(table.by, whole)
@@ -174,8 +174,8 @@ def _columns(table: _Table, whole: Cohort, cells: Sequence[str]) -> list[Column]
 
 
 def _row_names(by: str, whole: Cohort) -> list[str]:
-    """The varying fields that tell rows apart, the batch aside."""
-    if by == "backend":  # the header names the implementation, all that only chooses one
+    """The varying fields that distinguish rows, except the batch."""
+    if by == "backend":  # the header has the implementation with all its choices
         return [name for name in whole.fields.varying if name in WORKLOAD_FIELDS]
     return [name for name in whole.fields.varying if name != by]
 
@@ -208,7 +208,7 @@ def _batch_columns(listed: Sequence[Series], by: str) -> list[Column]:
 
 
 def _is_the_batch(series: Series, by: str) -> bool:
-    """Of a cache write only the number of tokens counts."""
+    """Whether `by` identifies the batch: for a cache write only the number of tokens does."""
     return by == "batch" or (by == "num_tokens" and family_of(series.case).counts_tokens)
 
 
@@ -223,7 +223,7 @@ def _header(series: Series, cohort: Cohort, by: str, whole: Cohort) -> str:
 
 
 def _implementation(series: Series, cohort: Cohort) -> str:
-    """The header of a series' column: its backend, below it what else it was asked to use."""
+    """The header of a series' column: its backend, and its choices below."""
     asked = requested(series.case)
     choices = [n for n in cohort.fields.varying if n in asked and n not in WORKLOAD_FIELDS]
     others = [f"{name.replace('_', ' ')} {asked[name]}" for name in choices if name != "backend"]

@@ -1,4 +1,4 @@
-"""One line an outcome, while a run goes on."""
+"""One line per outcome, while a run goes on."""
 
 from statistics import median
 
@@ -12,7 +12,7 @@ from attnbench.units import seconds_column
 
 
 def outcome_line(finished: Finished) -> str:
-    """What was measured, in which round, and the time or why there is none."""
+    """The case, the round, and the time or why there is none."""
     case, outcome = finished.case, finished.outcome
     what = f"round {finished.round + 1}  {case.backend} {batch_text(case)} {asked_text(case)}"
     if not outcome.samples:

@@ -1,4 +1,4 @@
-"""Rankings in words: a row's place, how often each contender came out how, what the words mean."""
+"""Rankings as text: a row's place, the record of each contender, and a legend."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -9,14 +9,14 @@ from attnbench.analysis.tuning import Contender
 from attnbench.analysis.verdict import Comparison
 from attnbench.units import MISSING, change_in_percent, three_digits
 
-# Columns of those beside the best, by header.
+# Columns of contenders next to the best, by header.
 BESIDE: Mapping[str, Place] = {"ties": "tie", "same work": "same work", "unclear": "unclear"}
 
 Name = Callable[[Contender], str]
 
 _MEANINGS: Mapping[Place, str] = {
     "tie": "tie: shown to take as long as the best, within 1 % or the noise that selfcheck stored",
-    "same work": "same work: another threshold that splits the batch as the best's does",
+    "same work": "same work: another threshold that splits the batch like the best's",
     "unclear": "unclear: neither a tie nor slower can be shown from these rounds; more may decide",
     "quickest": "quickest: the least time of single rounds, which rank nothing; --rounds 3 would",
 }
@@ -30,7 +30,7 @@ def place_text(standing: Standing) -> str:
 
 
 def firsts(rankings: Sequence[Ranking], name: Name) -> dict[str, list[str]]:
-    """The names of the best, and apart from them of those that are only the quickest, by header."""
+    """The names of the best, and separately of those that are only the quickest, by header."""
     found = {}
     for header, is_quickest in (("best", False), ("quickest", True)):
         those = [(each.place == "quickest") is is_quickest for each in rankings]
@@ -41,17 +41,17 @@ def firsts(rankings: Sequence[Ranking], name: Name) -> dict[str, list[str]]:
 
 
 def legend(rankings: Sequence[Ranking]) -> list[str]:
-    """A line for each word that the places of these rankings need explained."""
+    """A line per word in these rankings that needs an explanation."""
     standings = [each for ranking in rankings for each in ranking.standings]
     places = {each.place for each in standings}
     lines = [text for place, text in _MEANINGS.items() if place in places]
     if any(each.is_partial for each in standings):
-        lines.append("vs best: where rounds failed, over the rounds in which both have a time")
+        lines.append("vs best: if rounds failed, over the rounds in which both have a time")
     return lines
 
 
 def counts(rankings: Sequence[Ranking], name: Name) -> list[str]:
-    """How often each contender is the best, tied for it, unclear or the quickest; by its name."""
+    """How often each contender, by name, is the best, tied for it, unclear or the quickest."""
     tested = [r for r in rankings if r.outcome in ("won", "tied", "unclear")]
     lines = []
     if tested:
@@ -88,7 +88,7 @@ def workloads(count: int) -> str:
 
 
 def _records(rankings: Sequence[Ranking], name: Name) -> list[tuple[str, Counter[Outcome]]]:
-    """By name what the workloads came to in which it may be the best, the most wins first."""
+    """By name the outcomes of workloads in which it may be the best, the most wins first."""
     found: dict[str, Counter[Outcome]] = {}
     for ranking in rankings:
         for who in {name(each) for each in ranking.at("best", "tie", "unclear")}:

@@ -1,4 +1,4 @@
-"""What `report` shows of the runs that were asked for."""
+"""The text of `report`."""
 
 from dataclasses import dataclass
 from io import StringIO
@@ -20,13 +20,13 @@ _RECORDS = {"csv": write_csv, "json": write_json}
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How results are shown. UsageError for what means nothing together."""
+    """How results are shown; UsageError for options that exclude each other."""
 
     form: Format = "table"
-    pivot: str | None = None  # the field that has a column for each value
-    metric: str | None = None  # that a pivot shows, latency by default
+    pivot: str | None = None  # the field with a column per value
+    metric: str | None = None  # of a pivot; latency by default
     best: bool = False  # the best of each workload instead of all rows
-    host: bool = False  # also what a call costs the host
+    host: bool = False  # also the host's cost of a call
     ids: bool = False  # also the key of each case
     width: int = WIDTH
 
@@ -43,23 +43,23 @@ class View:
             )
         if self.pivot and self.form in _RECORDS:
             raise UsageError(
-                f"--format {self.form} holds every round and all metrics, so that it takes no "
-                "--pivot; leave it out, or choose another format, e.g. --format markdown"
+                f"--format {self.form} has every round and all metrics, so --pivot does not apply; "
+                "leave it out, or choose another format, e.g. --format markdown"
             )
         if self.best and (self.pivot or self.host or self.ids or self.form in _RECORDS):
             raise UsageError(
-                "--best shows one row a workload, of its own columns: it goes with --run, --where "
-                "and --format markdown alone, e.g. attnbench report --best"
+                "--best shows one row per workload with its own columns, and takes only --run, "
+                "--where and --format markdown, e.g. attnbench report --best"
             )
 
     @property
     def style(self) -> Style:
-        """That of a table."""
+        """The table style of this format."""
         return "markdown" if self.form == "markdown" else "table"
 
 
 def report_text(report: Report, view: View) -> str:
-    """Its selections one after the other."""
+    """The report's selections one after the other."""
     if view.form in _RECORDS:
         return _records(report, view.form)
     if view.pivot:

@@ -1,4 +1,4 @@
-"""How a stored result came about, as text."""
+"""The origin of a stored result as text."""
 
 from attnbench.analysis.fields import batch_text
 from attnbench.reporting.runs import run_text
@@ -7,7 +7,7 @@ from attnbench.units import seconds_column
 
 
 def subject_text(found: Repro) -> str:
-    """What the command measured, when and where."""
+    """The command's subject, with time and machine."""
     run, measurement = found.run, found.measurement
     when = f"measured {run.started:%Y-%m-%d %H:%M} UTC on {run.machine_name}"
     if measurement is None:

@@ -1,4 +1,4 @@
-"""Stored runs as a list, and what was carried between databases."""
+"""Stored runs, and transfers between databases, as text."""
 
 from collections.abc import Sequence
 
@@ -17,9 +17,9 @@ _MARKS = {
 
 
 def runs_table(runs: Sequence[Run], width: int = WIDTH) -> str:
-    """A line for each run; they are given oldest first and shown newest first.
+    """A line per run; `runs` are oldest first and shown newest first.
 
-    The source and the machine stand in a column where runs differ in them, else below.
+    The source and the machine have a column if runs differ in them, else a line below.
     """
     listed = list(reversed(runs))
     if not listed:
@@ -57,7 +57,7 @@ def run_text(run: Run) -> str:
 
 
 def transfer_text(transfer: Transfer) -> str:
-    """What was new, and the runs that have another number now."""
+    """The new records, and the runs with a new number."""
     renumbered = [f"run {old} is now {new}" for old, new in transfer.numbers.items() if old != new]
     counts = (
         f"{transfer.runs} new of {len(transfer.numbers)} runs, {transfer.measurements} new "

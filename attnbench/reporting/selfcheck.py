@@ -1,4 +1,4 @@
-"""The noise that a self-check found, as text."""
+"""The noise found by a self-check, as text."""
 
 from collections.abc import Callable, Mapping, Sequence
 from math import expm1
@@ -9,12 +9,12 @@ from attnbench.reporting.text_table import WIDTH, Column, items, text_table, wra
 from attnbench.results.selfcheck import FoundNoise
 from attnbench.units import MISSING
 
-# Runs: the pair, and two separate ones beside each two that are compared.
+# Runs: the pair, and two separate ones besides each two that are compared.
 _JUDGED_BY_OTHERS = 6
 
 
 def selfcheck_text(found: FoundNoise, width: int = WIDTH) -> str:
-    """How large the noise is, how often it was taken for a change, and what is found beside it."""
+    """The size of the noise, how often it counted as a change, and the changes found beyond it."""
     noises = found.noises
     numbers = [str(run.number) for run in found.runs]
     machine = Machine.from_facts(found.runs[0].machine).label
@@ -39,10 +39,10 @@ def selfcheck_text(found: FoundNoise, width: int = WIDTH) -> str:
     blocks = [
         f"Equal code on {machine}: runs {' and '.join(numbers[:2])} interleaved, "
         f"{', '.join(numbers[2:])} separate.",
-        "How far it measures apart: floor is what 95 % of the interleaved cells stay within, "
-        "sessions the standard deviation between separate runs.",
+        "How far apart it measures: 95 % of the interleaved cells stay within the floor; "
+        "sessions is the standard deviation between separate runs.",
         text_table(sizes, width=width),
-        "How often that comes to a false verdict, with the 95 % upper bound of the rate; and the "
+        "How often that gives a false verdict, with the 95 % upper bound of the rate; and the "
         "smallest change that R rounds per side find four times in five.",
         text_table(risks, width=width),
         items(_remarks(found), width=width),
@@ -87,7 +87,7 @@ def _total(noises: Sequence[GroupNoise], kind: str) -> str:
 
 
 def _percent(fraction: float | None) -> str:
-    """Two decimals below 10 %, so that small noise shows."""
+    """In percent, with two decimals below 10 % for small noise."""
     if fraction is None:
         return MISSING
     return f"{100 * fraction:.{2 if fraction < 0.0995 else 1}f}"

@@ -1,4 +1,4 @@
-"""The results table: what measuring commands end in, and what `report` shows."""
+"""The results table of measuring commands and `report`."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
@@ -32,7 +32,7 @@ from attnbench.units import (
 Fact = Callable[[Outcome], float | None]
 
 ID_DIGITS = 8  # of a case's key, in tables
-_WIDEST = 1.0  # half an interval that is shown, relative
+_WIDEST = 1.0  # largest relative half interval that is shown
 
 
 def results_table(
@@ -47,15 +47,14 @@ def results_table(
     ids: bool = False,
     noise: NoiseLookup = assumed_noise,
 ) -> str:
-    """A table for each family, method and machine model, and below it all that has no time.
+    """A table per family, method and machine model, and below it the cases without a time.
 
-    `runs` holds, by number, at least the runs that the measurements belong to, and `sentinels`
-    what their devices reached; `host` adds what a call and its plan cost the host, `ids` the key
-    of each case; `noise` is what ties with the best are judged by. `budget` adds the part of it
-    that the calls of all layers take. Where a terminal is narrow, the part of the measured rates is
-    left out, and from beside host times the FLOP and byte rates; else those before names of
-    backends are shortened. What the tables together show
-    stands below them.
+    `runs` has, by number, at least the measurements' runs, and `sentinels` the facts of their
+    devices; `host` adds the host's cost of a call and its plan, `ids` the key of each case, and
+    `budget` the part of it that the calls of all layers take; `noise` is used for ties with the
+    best. On a narrow terminal the fraction of measured rates is left out, then the FLOP and byte
+    rates: always next to host times, else before names of backends are shortened. Conclusions over
+    all tables follow them.
     """
     listed = cohorts(measurements, runs, sentinels, noise)
     texts = [_section_text(each, style, width, host, ids, budget) for each in listed]
@@ -80,7 +79,7 @@ def _section_text(
         if budget is not None:
             lines.append(budget_note(budget))
         if host and not _host_columns(timed):
-            lines.append("what a call costs the host is not known of these cases")
+            lines.append("the host's time for a call is unknown for these cases")
         blocks.append(items(lines, style, width))
         blocks.append(items(choice_lines(cohort), style, width))
     blocks.append(items(cohort.failures(), style, width))
@@ -90,7 +89,7 @@ def _section_text(
 def result_columns(
     cohort: Cohort, marks: Sequence[str], host: bool, budget: Budget | None = None
 ) -> list[Column]:
-    """All that a table tells of the rows that have a time, whose notes have the marks."""
+    """The columns of rows with a time; `marks` refer to their notes."""
     timed = cohort.timed
     flop_rates = flop_rate_column([each.flops_per_second for each in timed])
     byte_rates = byte_rate_column([each.bytes_per_second for each in timed])
@@ -99,7 +98,7 @@ def result_columns(
         *field_columns(cohort.fields, timed),
         *_path_columns(timed),
         _latency_column(cohort),
-        # Half the time's own interval; the one against the best is what ranks rows.
+        # Half the time's own interval; rows are ranked by the interval against the best.
         *_known("+-", *percent_column([each.spread for each in timed]), optional=True),
         *known(*cycles_column([each.cycles for each in timed]), optional=True),
         *(_host_columns(timed) if host else []),
@@ -120,14 +119,14 @@ def result_columns(
 
 
 def spec_column(listed: Sequence[Series]) -> Column:
-    """The batch of each row; for cache writes the number of tokens, which is all that counts."""
+    """The batch of each row; for cache writes the number of tokens."""
     if family_of(listed[0].case).counts_tokens:
         return Column("tokens", [str(each.case.batch.num_tokens) for each in listed])
     return words("spec", [spec(each.case.batch) for each in listed])
 
 
 def _path_columns(listed: Sequence[Series]) -> list[Column]:
-    """How many requests took each path, where a threshold decides it or backends differ in it."""
+    """The number of requests on each path, if a threshold decides it or backends differ."""
     splits: dict[str, set[object]] = {}
     for each in listed:
         taken = each.timed[0].outcome.decode_requests
@@ -144,19 +143,19 @@ def _path_columns(listed: Sequence[Series]) -> list[Column]:
 
 
 def _known(name: str, unit: str, texts: Sequence[str], *, optional: bool = False) -> list[Column]:
-    """A column with its unit under its name, none where nothing is known."""
+    """A column with its unit under its name; none if all values are unknown."""
     return known(f"{name}\n{unit}", texts, optional=optional)
 
 
 def _latency_column(cohort: Cohort) -> Column:
-    """The times; one that cannot be has a mark, so that nobody takes it for a result."""
+    """The times; an impossible one has a mark, so it is not taken for a result."""
     unit, texts = seconds_column([each.time for each in cohort.timed])
     marked = [f"!{t}" if wrong else t for t, wrong in zip(texts, cohort.wrong, strict=True)]
     return Column(f"latency\n{unit}", marked)
 
 
 def _host_columns(timed: Sequence[Series]) -> list[Column]:
-    """What launching a call, and planning it, takes the host."""
+    """The host's time for launching a call and for planning it."""
     enqueue = [_median(each, lambda outcome: outcome.enqueue_seconds) for each in timed]
     plan = [_median(each, lambda outcome: outcome.plan_seconds) for each in timed]
     return [
@@ -175,7 +174,7 @@ def _median(series: Series, fact: Fact) -> float | None:
 
 
 def _numbers(series: Series, fact: Fact) -> list[float]:
-    """What is known of a fact in the timed rounds."""
+    """The known values of a fact in the timed rounds."""
     values = [fact(each.outcome) for each in series.timed]
     return [value for value in values if value is not None]
 
@@ -186,13 +185,13 @@ def _ids(timed: Sequence[Series], shown: bool) -> list[Column]:
 
 
 def _against_best(cohort: Cohort) -> list[Column]:
-    """Each row's place, or its time over the best's, and half the 95 % interval of that."""
+    """Each row's place, or its time over the best's with half the 95 % interval."""
     if all(ranking.outcome == "alone" for ranking in cohort.rankings):
         return []
     factors = [MISSING if each is None else place_text(each) for each in cohort.standings]
     reaches = [None if each is None else each.reach for each in cohort.standings]
     unit, texts = percent_column(reaches)
-    # Rounds that tell nothing of each other have a reach of any length.
+    # Very different rounds have an interval of any length.
     shown = [
         f">{_WIDEST:.0%}"[:-1] if reach and reach > _WIDEST else text
         for reach, text in zip(reaches, texts, strict=True)

@@ -1,4 +1,4 @@
-"""A table of texts as a terminal or Markdown shows it."""
+"""Tables of texts for a terminal or Markdown."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,18 +14,18 @@ Style = Literal["table", "markdown"]
 
 WIDTH = 80  # columns of a terminal of unknown width
 _GAP = "  "
-_LEAST = 8  # characters that a shortened text keeps
+_LEAST = 8  # characters kept of a shortened text
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A header, one text for each row, and how they are set."""
+    """A header, one text per row, and their layout."""
 
-    header: str  # of several lines where it is longer than what stands below
+    header: str  # may have several lines
     texts: Sequence[str]
-    left: bool = False  # numbers stand to the right, words to the left
-    shrinks: bool = False  # whether its texts may lose their middle
-    optional: bool = False  # whether it is left out where the width is short
+    left: bool = False  # words are aligned left, numbers right
+    shrinks: bool = False  # whether its texts may be shortened
+    optional: bool = False  # whether it is left out on a narrow terminal
     spare: bool = False  # whether it is left out before a name is shortened
     is_name: bool = False  # whether its texts are shortened last
 
@@ -40,7 +40,7 @@ class Column:
 
     @property
     def least(self) -> int:
-        """The width that it can be narrowed to, so that no two texts come to look alike."""
+        """The smallest width at which no two texts look alike."""
         header, texts = max(map(len, self.header.splitlines())), {*self.texts}
         for width in range(max(_LEAST, header), self.width) if self.shrinks else ():
             if len({shorten(text, width) for text in texts}) == len(texts):
@@ -48,41 +48,41 @@ class Column:
         return self.width
 
     def narrowed(self, width: int) -> "Column":
-        """The same with no text longer than `width`."""
+        """The column with no text longer than `width`."""
         return replace(self, texts=[shorten(text, width) for text in self.texts])
 
     def set(self, text: str, width: int) -> str:
-        """The text filled up to a width."""
+        """The text padded to a width."""
         return text.ljust(width) if self.left else text.rjust(width)
 
 
 def words(header: str, texts: Sequence[str]) -> Column:
-    """A column of words that is shortened where the width is short."""
+    """A column of words, shortened on a narrow terminal."""
     return Column(header, texts, left=True, shrinks=True)
 
 
 def lists(header: str, texts: Sequence[str]) -> Column:
-    """A column of lists of names, which are never shortened: one would look like another name."""
+    """A column of lists of names, never shortened: a shortened list may look like another name."""
     return Column(header, texts, left=True)
 
 
 def known(
     header: str, texts: Sequence[str], *, optional: bool = False, spare: bool = False
 ) -> list[Column]:
-    """A column of numbers, none where all are missing."""
+    """A column of numbers; none if all are missing."""
     return [Column(header, texts, optional=optional, spare=spare)] if {*texts} - {MISSING} else []
 
 
 def stacked(name: str) -> str:
-    """A header with its last word below the others, so that it is not wider than its values."""
+    """A header with its last word below the others, to match narrow values."""
     return "\n".join(name.replace("_", " ").rsplit(" ", 1))
 
 
 def text_table(columns: Sequence[Column], style: Style = "table", width: int = WIDTH) -> str:
-    """The columns, all of one length, side by side.
+    """The columns, of equal length, side by side.
 
-    Where a terminal is narrow, optional columns are left out, the last one first; where that is
-    not enough, texts are shortened in their middle, and names only once the spare columns are gone.
+    On a narrow terminal optional columns are left out, the last one first; if that is not enough,
+    texts are shortened in the middle, and names only once the spare columns are gone.
     """
     if style == "markdown":
         return _markdown(columns)
@@ -93,21 +93,21 @@ def text_table(columns: Sequence[Column], style: Style = "table", width: int = W
 
 
 def items(lines: Sequence[str], style: Style = "table", width: int = WIDTH) -> str:
-    """One item a line, wrapped for a terminal, or Markdown's list."""
+    """One item per line, wrapped for a terminal, or a Markdown list."""
     if style == "markdown":
         return "\n".join(f"- {line}" for line in lines)
     return "\n".join(wrapped(line, width, "  ") for line in lines)
 
 
 def heading(lines: Sequence[str], style: Style = "table", width: int = WIDTH) -> str:
-    """What stands above a table: lines, of which Markdown shows the first in bold."""
+    """The lines above a table; Markdown shows the first in bold."""
     if style == "markdown":
         return "\n\n".join([f"**{lines[0]}**", *lines[1:]])
     return "\n".join(wrapped(line, width) for line in lines)
 
 
 def wrapped(text: str, width: int = WIDTH, indent: str = "") -> str:
-    """The text broken between words, lines after the first indented; long words stay whole."""
+    """The text wrapped between words, later lines indented; long words are not broken."""
     return fill(
         printable(text, keep="\n"),
         width,
@@ -118,7 +118,7 @@ def wrapped(text: str, width: int = WIDTH, indent: str = "") -> str:
 
 
 def _without_optional(columns: Sequence[Column], width: int) -> list[Column]:
-    """Without the last optional columns, as many as have to go."""
+    """The columns without as many of the last optional ones as necessary."""
     kept = list(columns)
     for column in reversed(columns):
         if sum(each.width for each in kept) <= _room(kept, width):
@@ -129,7 +129,7 @@ def _without_optional(columns: Sequence[Column], width: int) -> list[Column]:
 
 
 def _without_spare(columns: Sequence[Column], width: int) -> list[Column]:
-    """Without the last spare columns, as many as have to go for names to stay whole."""
+    """The columns without as many of the last spare ones as necessary to keep names whole."""
     kept = list(columns)
     if not any(each.is_name for each in columns):
         return kept
@@ -142,12 +142,12 @@ def _without_spare(columns: Sequence[Column], width: int) -> list[Column]:
 
 
 def _room(columns: Sequence[Column], width: int) -> int:
-    """What the gaps between columns leave of a width."""
+    """The width without the gaps between columns."""
     return width - len(_GAP) * (len(columns) - 1)
 
 
 def _fitted(columns: Sequence[Column], width: int) -> list[Column]:
-    """The widest columns give way first, names last, until all fit or none can be narrower."""
+    """The columns narrowed, widest first, names last, until all fit or none can be narrower."""
     widths, least = [c.width for c in columns], [c.least for c in columns]
     while sum(widths) > _room(columns, width):
         spare = [at for at in range(len(columns)) if widths[at] > least[at]]
@@ -159,7 +159,7 @@ def _fitted(columns: Sequence[Column], width: int) -> list[Column]:
 
 
 def _header_lines(columns: Sequence[Column]) -> list[tuple[str, ...]]:
-    """All headers line by line, the last line of each just above its texts."""
+    """All headers line by line, with the last line of each above its texts."""
     reversed_lines = (column.header.splitlines()[::-1] for column in columns)
     return list(zip_longest(*reversed_lines, fillvalue=""))[::-1]
 

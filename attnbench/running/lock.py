@@ -1,8 +1,8 @@
-"""One measuring command a device, for all users of the host: two at once measure each other.
+"""One measuring command per device, for all users of the host: two at once disturb each other.
 
 The lock is a socket with an abstract name: there is no file, so nobody can leave one behind, make
-it unreadable for others or put a link in its place, and the kernel tells who holds it. It ends with
-its process. Hosts and containers with a network of their own have locks of their own.
+it unreadable for others or put a link in its place, and the kernel knows who holds it. It ends with
+its process. Hosts and containers with their own network have their own locks.
 """
 
 import errno
@@ -25,7 +25,7 @@ _QUEUE = 128  # commands that wait
 
 @contextmanager
 def device_lock(machine: Machine, *, wait: bool, note: Callable[[str], None]) -> Iterator[None]:
-    """Hold the device's lock; another holder is waited for, or is an error that names it."""
+    """Hold the device's lock; wait for another holder, or raise an error that names it."""
     name = _name(machine)
     while (held := _take(name)) is None:
         _meet_holder(name, machine, note if wait else None)

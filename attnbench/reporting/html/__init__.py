@@ -1,1 +1,1 @@
-"""Pages that hold all they show: tables, plots and what they came from, in one file."""
+"""Self-contained HTML pages: tables, plots and their origin in one file."""

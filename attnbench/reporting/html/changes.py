@@ -1,4 +1,4 @@
-"""By how much times changed, with the intervals that the verdicts rest on."""
+"""A plot of the changes of times, with the intervals of the verdicts."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -17,13 +17,13 @@ from attnbench.reporting.html.figures import (
 from attnbench.results.diff import VERDICTS, Row
 from attnbench.specs.case import Case
 
-_LEAST_CHANGE = -105.0  # percent; nothing is faster by more than 100
-_MOST_ROOM = 4  # usual intervals beside the changes that are in any case shown
-_MOST_ROWS = 60  # beyond this the cases have no line each
+_LEAST_CHANGE = -105.0  # percent; nothing gets faster by more than 100
+_MOST_ROOM = 4  # usual intervals of room beyond the changes, which are always shown
+_MOST_ROWS = 60  # with more, cases do not have a row each
 
 
 def changes_plot(rows: Sequence[Row], describe: Callable[[Case], str], key: str) -> Plot | None:
-    """A point for each case that has a time on both sides; None where none has."""
+    """A point per case with a time on both sides; None if there are none."""
     compared = [row for row in rows if row.comparison]
     if not compared:
         return None
@@ -33,7 +33,7 @@ def changes_plot(rows: Sequence[Row], describe: Callable[[Case], str], key: str)
 
 
 def _by_row(rows: Sequence[Row], describe: Callable[[Case], str]) -> Json:
-    """A line for each case, in the order of the table."""
+    """A row per case, in the order of the table."""
     names = [describe(row.pair.base.case) for row in rows]
     named = dict(zip(map(id, rows), names, strict=True))
     traces = [
@@ -83,7 +83,7 @@ def _trace(verdict: str, rows: Sequence[Row], describe: Callable[[Case], str]) -
 
 
 def _change_axis(rows: Sequence[Row]) -> Json:
-    """As wide as the intervals, unless some are so wide that they would dwarf all changes."""
+    """As wide as the intervals, unless some would dwarf all changes."""
     changes, bars = [0.0, *map(_change, rows)], _bars(rows)
     lengths = [x for x in (*bars["array"], *bars["arrayminus"]) if x is not None]
     room = min(max(lengths), _MOST_ROOM * median(lengths)) if lengths else 1.0
@@ -96,7 +96,7 @@ def _change(row: Row) -> float:
 
 
 def _bars(rows: Sequence[Row]) -> Json:
-    """From the change to both ends of its interval; none where it is not known."""
+    """The distances to both ends of the intervals; None if unknown."""
     found = [row.comparison for row in rows]
     high = [(c.high if c and c.high else math.nan, c.ratio if c else 1.0) for c in found]
     low = [(c.low if c and c.low else math.nan, c.ratio if c else 1.0) for c in found]

@@ -1,4 +1,4 @@
-"""From which query length on a batch is better sent down the prefill path."""
+"""A plot of the decode and the prefill path over the query length."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -23,13 +23,13 @@ from attnbench.results.cohort import Cohort
 
 Path = Literal["decode", "prefill"]
 _PATHS: tuple[Path, ...] = ("decode", "prefill")
-_LEAST = 2  # places where both paths have a time
+_LEAST = 2  # lengths with times of both paths
 
 Places = dict[float, dict[Path, Series]]
 
 
 def crossover_plot(cohort: Cohort, plotted: Sequence[Series], key: str) -> Plot | None:
-    """Where the same backend took both paths, as with several thresholds; None where none did."""
+    """The plot of backends that took both paths, as with several thresholds; None without any."""
     found = [
         (name, sweep, places)
         for sweep in sweeps(plotted, cohort.fields)
@@ -44,12 +44,12 @@ def crossover_plot(cohort: Cohort, plotted: Sequence[Series], key: str) -> Plot 
         PlotChoice(dims_text(sweep.fixed) or name, _figure(places, finding), name)
         for (name, sweep, places), finding in zip(found, findings, strict=True)
     ]
-    caption = "The same requests down the backend's decode path and down its prefill path."
+    caption = "The same requests on the backend's decode path and on its prefill path."
     return Plot(key, "Decode or prefill", caption, choices)
 
 
 def path(series: Series) -> Path | None:
-    """The one that all requests took; None where they took both."""
+    """The path that all requests took; None if they took both."""
     work = series.timed[0].outcome
     if not work.prefill_requests:
         return "decode"
@@ -57,7 +57,7 @@ def path(series: Series) -> Path | None:
 
 
 def _by_path(sweep: Sweep, fields: Fields) -> dict[str, Places]:
-    """By implementation, whatever its threshold, and by place the first series on each path."""
+    """By implementation, without its threshold, and by length the first series on each path."""
     found: dict[str, Places] = defaultdict(lambda: defaultdict(dict))
     for place, series in sweep.points:
         if (taken := path(series)) is not None:
@@ -67,7 +67,7 @@ def _by_path(sweep: Sweep, fields: Fields) -> dict[str, Places]:
 
 
 def _findings(cohort: Cohort, curves: Sequence[Places]) -> list[str]:
-    """What a study of the same lengths would say: curves are judged together, by common rounds."""
+    """Crossovers as in a study of these lengths: curves are judged together, by common rounds."""
     points = points_of(
         {at: _sides(places) for at, places in enumerate(curves)},
         lambda cell: cohort.noise_of(cohort.timed[0], cell),

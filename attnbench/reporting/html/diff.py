@@ -1,4 +1,4 @@
-"""A diff as a page."""
+"""A diff as an HTML page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,9 +26,9 @@ from attnbench.results.samples import Quantiles
 
 @dataclass(frozen=True, slots=True)
 class DiffPart:
-    """What a page shows of one family, method and machine model."""
+    """The part of a page about one family, method and machine model."""
 
-    key: str  # of this part alone in the page
+    key: str  # unique in the page
     title: str
     shared: str
     table: HtmlTable
@@ -37,7 +37,7 @@ class DiffPart:
 
 
 def diff_page(diff: Diff, quantiles: Quantiles, sentinels: SentinelFacts) -> str:
-    """The page of a diff. UsageError without the extra html."""
+    """The page of a diff; UsageError without the extra html."""
     require_extra()
     groups = by_cohort(diff.rows)
     parts = [_part(rows, diff, quantiles, f"part{at}") for at, rows in enumerate(groups)]

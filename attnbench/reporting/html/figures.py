@@ -1,7 +1,7 @@
-"""Plots as Plotly takes them: plain data, which the page gives the colours of its theme.
+"""Plots as data for Plotly; the page adds the colours of its theme.
 
 A trace's `meta.slot` is the number of its colour, symbol and dash; without one it is drawn as a
-limit. All texts are escaped: Plotly reads markup in them.
+limit. All texts are escaped, since Plotly interprets markup.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,14 +22,14 @@ from attnbench.units import percent, seconds_column, unit_size
 
 Json = dict[str, Any]
 Slots = Mapping[str, int]
-_MOST_TICKS = 12  # beyond this a log axis numbers itself
+_MOST_TICKS = 12  # with more, Plotly numbers a log axis
 _DECADE = 10.0
 _ROW = 26  # pixels of a line of text in a plot
 
 
 @dataclass(frozen=True, slots=True)
 class PlotChoice:
-    """One view of a plot that has several."""
+    """One view of a plot with several."""
 
     label: str
     figure: Json
@@ -38,16 +38,16 @@ class PlotChoice:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A plot, or several to choose from."""
+    """A plot with one or more views."""
 
-    key: str  # of this plot alone in the page
+    key: str  # unique in the page
     title: str
     caption: str
     choices: Sequence[PlotChoice]  # one or more
 
     @property
     def groups(self) -> dict[str, list[tuple[int, str]]]:
-        """By group the number and label of each choice."""
+        """The number and label of each choice, by group."""
         found: dict[str, list[tuple[int, str]]] = {}
         for at, choice in enumerate(self.choices):
             found.setdefault(choice.group, []).append((at, choice.label))
@@ -55,12 +55,12 @@ class Plot:
 
 
 def as_text(text: object) -> str:
-    """A text that Plotly shows as it is."""
+    """The text escaped for Plotly."""
     return escape(str(text), quote=False)
 
 
 def rounded(value: float) -> float:
-    """Four digits, which is all that a plot shows."""
+    """The value rounded to four digits, enough for a plot."""
     return float(f"{value:.4g}")
 
 
@@ -71,12 +71,12 @@ def in_unit(values: Sequence[float]) -> tuple[str, float]:
 
 
 def log_axis(title: str, values: Sequence[float], *, named: bool = False) -> Json:
-    """A logarithmic axis for these values above 0; `named` has a tick for each, where few."""
+    """A logarithmic axis for these values above 0; `named` has a tick for each, if few."""
     axis: Json = {"type": "log", "title": {"text": as_text(title)}, "tickformat": "~r"}
     ticks = sorted(set(values))
     if named and len(ticks) <= _MOST_TICKS:
         return axis | {"tickvals": ticks, "ticktext": [_tick(value) for value in ticks]}
-    # Within a decade Plotly's own choice is good; beyond, it puts up to nine ticks into each.
+    # Within a decade Plotly's own choice is good; beyond, it puts up to nine ticks in each.
     span = ticks[-1] / ticks[0]
     if span < _DECADE:
         return axis
@@ -98,9 +98,9 @@ def trace(
     hover: str,
     notes: Sequence[str] = (),
 ) -> Json:
-    """A point for each series; `hover` is Plotly's template of what is told beside its name.
+    """A point per series; `hover` is Plotly's template for the text next to its name.
 
-    `notes` are told below it, a series' batch and spread where there are none.
+    `notes` are shown below it; by default a series' batch and spread.
     """
     told = notes or [note_on(series) for series in listed]
     return {
@@ -116,20 +116,20 @@ def trace(
 
 
 def note_on(series: Series) -> str:
-    """What is told of a point beside its place."""
+    """The batch and the spread of a series."""
     spread = f", +-{percent(series.spread)}" if series.spread is not None else ""
     return f"{batch_text(series.case)}{spread}"
 
 
 def times_in(listed: Sequence[Series], size: float) -> list[float]:
-    """Their times in a unit of so many seconds."""
+    """The times in a unit of `size` seconds."""
     return [rounded((series.time or 0.0) / size) for series in listed]
 
 
 def line(
     name: str, slot: int, points: Sequence[tuple[float, Series]], axis: str, unit: str, size: float
 ) -> Json:
-    """The times of series over their places on an axis, with the spread of their rounds."""
+    """Times of series over their values on an axis, with the spread of their rounds."""
     places, listed = [place for place, _ in points], [series for _, series in points]
     times = times_in(listed, size)
     spreads = [time * (series.spread or 0.0) for time, series in zip(times, listed, strict=True)]
@@ -139,7 +139,7 @@ def line(
 
 
 def sweep_figure(sweep: Sweep, fields: Fields, slots: Slots) -> Json:
-    """Time over one quantity, a line for each implementation."""
+    """Time over one quantity, with a line per implementation."""
     times = [series.time or 0.0 for _, series in sweep.points]
     unit, size = in_unit(times)
     return {
@@ -161,14 +161,14 @@ def time_axis(name: str, times: Sequence[float]) -> Json:
 
 
 def _axis_along(name: str, places: Sequence[float]) -> Json:
-    """Logarithmic, unless there is a zero, which has no place on it."""
+    """Logarithmic, unless a value is zero."""
     if min(places) > 0:
         return log_axis(name, places, named=True)
     return {"title": {"text": as_text(name)}}
 
 
 def batches_figure(listed: Sequence[Series], fields: Fields, slots: Slots) -> Json:
-    """Time of each workload: a row each, a point for each implementation."""
+    """Time of each workload: a row per workload, a point per implementation."""
     times = [series.time or 0.0 for series in listed]
     unit, size = in_unit(times)
     by_name: dict[str, list[Series]] = {}
@@ -191,7 +191,7 @@ def batches_figure(listed: Sequence[Series], fields: Fields, slots: Slots) -> Js
 
 
 def rows_layout(rows: Sequence[str], across: Json) -> Json:
-    """A row for each text, the first at the top, as high as they need."""
+    """The layout with a row per text, the first at the top."""
     texts = [as_text(row) for row in rows]
     return {
         "xaxis": across,
@@ -207,6 +207,6 @@ def rows_layout(rows: Sequence[str], across: Json) -> Json:
 
 
 def row_text(series: Series, fields: Fields) -> str:
-    """A workload among the others."""
+    """A short name of a series' workload."""
     others = dims_text(asked_of_work(series.case, fields))
     return ", ".join(filter(None, [batch_text(series.case), others]))

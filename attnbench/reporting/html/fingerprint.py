@@ -1,4 +1,4 @@
-"""Where the results of a run come from: command, source, software, machine."""
+"""The origin of a run's results: command, source, software, machine."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -18,16 +18,16 @@ Reached = Mapping[str, Mapping[str, float | None]]
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """All that is known of where a run's results come from."""
+    """All facts about the origin of a run's results."""
 
     title: str
-    origin: str  # the code and the time in short
+    origin: str  # code and time in brief
     command: str
     groups: Sequence[tuple[str, Facts]]  # by name; none is empty
 
 
 def fingerprint(run: Run, reached: Reached) -> Fingerprint:
-    """`reached` is what the device reached by moment, start and end."""
+    """The fingerprint of a run; `reached` has the sentinels' facts by moment, start and end."""
     label = f' "{run.label}"' if run.label else ""
     groups = [
         ("run", _run(run)),

@@ -1,4 +1,4 @@
-"""One file that holds a whole page: its text, its data, its style and what draws the plots."""
+"""Rendering a page into one file: its text, data, style and scripts."""
 
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
@@ -11,17 +11,17 @@ _NEEDED = ("jinja2", "plotly")
 
 
 def require_extra() -> None:
-    """UsageError where what makes pages is not installed."""
+    """Raise UsageError if the packages for pages are not installed."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise UsageError(
-            f"--html needs {' and '.join(missing)}, which the extra html brings; install it, e.g. "
+            f"--html needs {' and '.join(missing)}, from the extra html; install it, e.g. "
             "pip install 'attnbench[html]'"
         )
 
 
 def render(template: str, plots: Iterable[Plot], values: Mapping[str, object]) -> str:
-    """The page of a template in `templates`; what the values hold is text, never markup."""
+    """The page of a template in `templates`; values are text, never markup."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 

@@ -1,4 +1,4 @@
-"""A report as a page."""
+"""A report as an HTML page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,18 +28,18 @@ from attnbench.results.cohort import Cohort
 from attnbench.results.report import Report
 from attnbench.results.samples import Quantiles
 
-_MOST_BATCHES = 60  # rows of a plot that still fits a screen or two
+_MOST_BATCHES = 60  # rows of a plot that fit a screen or two
 
 
 @dataclass(frozen=True, slots=True)
 class ReportPart:
-    """What a page shows of one family, method and machine model."""
+    """The part of a page about one family, method and machine model."""
 
-    key: str  # of this part alone in the page
+    key: str  # unique in the page
     title: str
     shared: str
     findings: Sequence[str]
-    table: HtmlTable | None  # None where nothing has a time
+    table: HtmlTable | None  # None if nothing has a time
     notes: Sequence[str]
     failures: Sequence[str]
     plots: Sequence[Plot]
@@ -48,7 +48,7 @@ class ReportPart:
 
 
 def report_page(report: Report, quantiles: Quantiles) -> str:
-    """One page of the selections, in their order. UsageError without the extra html."""
+    """The page of a report; UsageError without the extra html."""
     require_extra()
     listed = [cohort for each in report.selections for cohort in report.cohorts_of(each)]
     parts = [_part(cohort, quantiles, f"part{at}") for at, cohort in enumerate(listed)]
@@ -80,7 +80,7 @@ def _part(cohort: Cohort, quantiles: Quantiles, key: str) -> ReportPart:
 
 
 def _shared(cohort: Cohort) -> str:
-    """What all rows have, the batch too where a table has no column for it."""
+    """The facts that all rows share, including the batch if there is no column for it."""
     batch = f"batch {batch_text(cohort.timed[0].case)}" if cohort.one_batch else ""
     return ", ".join(filter(None, [batch, cohort.shared]))
 
@@ -136,7 +136,7 @@ def _latency_plot(cohort: Cohort, right: Sequence[Series], slots: Slots, key: st
         choices.append(
             PlotChoice("every workload", batches_figure(right, cohort.fields, slots), "by workload")
         )
-    caption = "A bar is half the range of the rounds' medians, up and down."
+    caption = "Bars show half the range of the rounds' medians, up and down."
     return Plot(key, "Latency", caption, choices)
 
 

@@ -1,4 +1,4 @@
-"""How near to what the hardware allows: FLOP/s over FLOP a byte, or byte/s over bytes."""
+"""Roofline plots: FLOP/s over FLOP per byte, or byte/s over bytes."""
 
 from collections.abc import Sequence
 from math import isfinite
@@ -21,16 +21,16 @@ from attnbench.reporting.html.sweeps import implementation
 from attnbench.results.cohort import Cohort
 from attnbench.units import byte_rate_column, flop_rate_column, percent, unit_size
 
-# By how the name of a limit begins.
+# By the first word of a limit's name.
 _ROOFS = {
-    "peak": "Solid: what the hardware allows.",
-    "reached": "Dashed: what a copy and a matmul reached when the run started.",
+    "peak": "Solid: the hardware's limits.",
+    "reached": "Dashed: rates of a copy and a matmul at the start of the run.",
 }
-_BEYOND = 2.0  # how far a roof is drawn past the points
+_BEYOND = 2.0  # how far, as a factor, a roof is drawn past the points
 
 
 def roofline_plot(cohort: Cohort, plotted: Sequence[Series], slots: Slots, key: str) -> Plot | None:
-    """Of what computes nothing, as a KV write, the byte rate alone; None where not even that is."""
+    """The roofline, or only the byte rate without FLOP, as for a KV write; None without either."""
     plotted = [each for each in plotted if each.bytes_per_second]
     if not plotted:
         return None
@@ -41,12 +41,12 @@ def roofline_plot(cohort: Cohort, plotted: Sequence[Series], slots: Slots, key: 
     kinds = [
         meaning for kind, meaning in _ROOFS.items() if any(n.startswith(kind) for n, _ in roofs)
     ]
-    caption = " ".join(kinds) or "The limits of this machine are not known."
+    caption = " ".join(kinds) or "The limits of this machine are unknown."
     return Plot(key, title, caption, [PlotChoice("", figure(cohort, plotted, slots, roofs))])
 
 
 def _roofs(cohort: Cohort, plotted: Sequence[Series]) -> list[tuple[str, Peaks]]:
-    """The limits of the machine, and what it reached when the run started, each but once."""
+    """The limits of the machine and its measured rates at the start of the run, each once."""
     found: dict[str, Peaks] = {}
     for each in plotted:
         if physical := limits(each.case, cohort.machine):
@@ -69,7 +69,7 @@ def _roofline(
     points = _points(cohort, computing, slots, xs, [e.flops_per_second for e in computing], unit)
     return _figure(
         [*points, *(_roof(name, peaks, span, unit) for name, peaks in roofs)],
-        "useful FLOP a byte",
+        "useful FLOP per byte",
         unit,
     )
 
@@ -85,7 +85,7 @@ def _byte_rates(
         _limit(name, list(span), [rounded(peaks.bytes_per_second / unit_size(unit))] * 2)
         for name, peaks in roofs
     ]
-    return _figure([*points, *lines], "useful MiB a call", unit)
+    return _figure([*points, *lines], "useful MiB per call", unit)
 
 
 def _figure(traces: Sequence[Json], across: str, unit: str) -> Json:
@@ -128,7 +128,7 @@ def _part(fraction: float | None) -> str:
 
 
 def _ridge(peaks: Peaks) -> float:
-    """FLOP a byte from which on memory is no longer the limit."""
+    """FLOP per byte beyond which memory is not the limit."""
     return peaks.flops_per_second / peaks.bytes_per_second
 
 
@@ -138,7 +138,7 @@ def _span(xs: Sequence[float], ridges: Sequence[float]) -> tuple[float, float]:
 
 
 def _roof(name: str, peaks: Peaks, span: tuple[float, float], unit: str) -> Json:
-    """Up along what memory allows, from the ridge on level."""
+    """The roof: rising with the memory's limit, level from the ridge on."""
     places = sorted({*span, min(max(_ridge(peaks), span[0]), span[1])})
     rates = [min(peaks.flops_per_second, x * peaks.bytes_per_second) for x in places]
     return _limit(name, places, [rounded(rate / unit_size(unit)) for rate in rates])

@@ -1,4 +1,4 @@
-"""How the samples of a case are distributed, round by round."""
+"""The distribution of a case's samples, round by round."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,38 +11,38 @@ from attnbench.analysis.series import Series
 from attnbench.reporting.html.figures import Json, Plot, PlotChoice, as_text, in_unit, rounded
 from attnbench.results.samples import STEP, Quantiles
 
-Sides = Mapping[str, Series]  # a case by the side of a comparison, "" where there is but one
+Sides = Mapping[str, Series]  # a case by the side of a comparison, "" for a single one
 
 
 @dataclass(frozen=True, slots=True)
 class SampledCase:
-    """A case to choose."""
+    """A case in the plot's menu."""
 
-    group: str  # what it is listed under
+    group: str  # its heading in the menu
     label: str
     sides: Sides
 
 
 @dataclass(frozen=True, slots=True)
 class SamplesPlot:
-    """A plot with a choice for each case that has samples."""
+    """A plot with a choice per case with samples."""
 
-    plot: Plot | None  # None where no case has any
-    choices: Sequence[int | None]  # of each case as listed, the number of its choice
+    plot: Plot | None  # None if no case has samples
+    choices: Sequence[int | None]  # the choice's number of each case
 
     @classmethod
     def of(cls, listed: Sequence[SampledCase], quantiles: Quantiles, key: str) -> Self:
-        """The cases in their order."""
+        """The plot of cases in their order."""
         drawn = [(each, _traces(each.sides, quantiles)) for each in listed]
         numbers = iter(range(len(listed)))
         choices = [next(numbers) if traces else None for _, traces in drawn]
         found = [PlotChoice(each.label, _figure(t), each.group) for each, t in drawn if t]
-        caption = "The share of a round's samples that took at most so long; a line each round."
+        caption = "Cumulative distribution of each round's samples; one line per round."
         return cls(Plot(key, "Distribution of samples", caption, found) if found else None, choices)
 
 
 def _traces(sides: Sides, quantiles: Quantiles) -> list[tuple[str, int, NDArray[np.float64]]]:
-    """By side and round: its name, the number of its colour, and the percentiles."""
+    """By side and round: the name, the number of the colour, and the percentiles."""
     return [
         (_name(side, series, at), number if len(sides) > 1 else at, quantiles[each.id])
         for number, (side, series) in enumerate(sides.items())

@@ -1,4 +1,4 @@
-"""Which cases differ in one quantity alone: what a line of a plot may join."""
+"""Sweeps: cases that differ in only one quantity, which a line of a plot may join."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,16 +12,16 @@ from attnbench.specs.batch import Batch, Kind, format_size
 from attnbench.specs.case import WORKLOAD_FIELDS, Case, Value
 
 Dims = dict[str, Value]
-_LEAST = 3  # points that make a line worth drawing
+_LEAST = 3  # least points of a line
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Series that differ in `axis` and in their implementation, and in nothing else."""
+    """Series that differ only in `axis` and in their implementation."""
 
     axis: str
-    fixed: Dims  # what varies elsewhere, as it is here
-    points: Sequence[tuple[float, Series]]  # by their place on the axis
+    fixed: Dims  # values of the other varying dims
+    points: Sequence[tuple[float, Series]]  # by value on the axis
 
     def lines(self, fields: Fields) -> dict[str, list[tuple[float, Series]]]:
         """The points of each implementation."""
@@ -32,7 +32,7 @@ class Sweep:
 
 
 def sweeps(listed: Sequence[Series], fields: Fields) -> list[Sweep]:
-    """All that can be drawn as lines, what covers the most series first."""
+    """All sweeps, those with the most series first."""
     coordinates = [(dims_of(each.case, fields), each) for each in listed]
     asked = [dims | choices_of(each.case, fields) for dims, each in coordinates]
     names = dict.fromkeys(
@@ -47,18 +47,18 @@ def sweeps(listed: Sequence[Series], fields: Fields) -> list[Sweep]:
 
 
 def dims_of(case: Case, fields: Fields) -> Dims:
-    """Where a case stands in the space of workloads: its batch and the fields that vary."""
+    """The coordinates of a case's workload: its batch and the fields that vary."""
     return batch_dims(case) | asked_of_work(case, fields)
 
 
 def asked_of_work(case: Case, fields: Fields) -> Dims:
-    """What beside the batch tells its workload from the others."""
+    """The fields, except the batch, that distinguish its workload."""
     asked = requested(case)
     return {n: asked[n] for n in fields.varying if n in WORKLOAD_FIELDS and n in asked}
 
 
 def batch_dims(case: Case) -> Dims:
-    """A batch in numbers: of all requests, or of each kind that it holds one group of."""
+    """A batch as numbers: of all requests if equal, else of each kind with a single group."""
     if family_of(case).counts_tokens:
         return {"tokens": case.batch.num_tokens}
     groups = case.batch.groups()
@@ -70,7 +70,7 @@ def batch_dims(case: Case) -> Dims:
 
 
 def _dims_by_kind(batch: Batch) -> Dims:
-    """Empty where two groups are of one kind, and no name would tell them apart."""
+    """The numbers by kind of request; empty if two groups have the same kind."""
     dims: Dims = {}
     for count, request in batch.groups():
         kind = request.kind()
@@ -85,13 +85,13 @@ def _dims_by_kind(batch: Batch) -> Dims:
 
 
 def choices_of(case: Case, fields: Fields) -> Dims:
-    """What a case asks of its implementation, where cases differ in it."""
+    """The fields that choose the implementation and differ between cases."""
     asked = requested(case)
     return {n: asked[n] for n in fields.varying if n not in WORKLOAD_FIELDS and n in asked}
 
 
 def implementation(case: Case, fields: Fields, apart: str = "") -> str:
-    """The backend and what else it was asked to use, e.g. "flashmla, threshold 4"."""
+    """The backend with its choices, e.g. "flashmla, threshold 4"."""
     choices = choices_of(case, fields)
     others = [
         f"{name} {value}" for name, value in choices.items() if name not in ("backend", apart)
@@ -100,7 +100,7 @@ def implementation(case: Case, fields: Fields, apart: str = "") -> str:
 
 
 def dims_text(dims: Mapping[str, Value]) -> str:
-    """For people, e.g. "batch size 8, kv_len 1k"."""
+    """Dims as text, e.g. "batch size 8, kv_len 1k"."""
     return ", ".join(f"{name} {size_text(value)}" for name, value in dims.items())
 
 
@@ -110,15 +110,15 @@ def size_text(value: Value) -> str:
 
 
 def hidden_beside(axis: str) -> tuple[str, ...]:
-    """What of a request's lengths moves with an axis, or says the same as the others.
+    """The lengths of a request that follow an axis or are redundant.
 
-    Along q_len either the whole length stays as it is or the context does.
+    Along q_len either the whole length is fixed or the context is.
     """
     return ("context", "kv_len") if axis == "q_len" else ("context",)
 
 
 def varying_dims(coordinates: Iterable[Dims]) -> set[str]:
-    """The names that not all have with the same value."""
+    """The names without a common value."""
     listed = list(coordinates)
     names = {name for dims in listed for name in dims}
     return {name for name in names if len({dims.get(name) for dims in listed}) > 1}
@@ -134,7 +134,7 @@ def _best_sweeps(
 
 
 def _size_of(found: Sequence[Sweep]) -> int:
-    """How much they join, and one long line more than many short ones."""
+    """A size that counts the joined points and favours one long line over many short ones."""
     return sum(len(sweep.points) ** 2 for sweep in found)
 
 
@@ -160,7 +160,7 @@ def _sweeps_along(
 
 
 def _by_size(group: tuple[tuple[tuple[str, Value], ...], object]) -> tuple[tuple[bool, Value], ...]:
-    """Numbers by size, and apart from words."""
+    """A sort key: numbers by size, separate from words."""
     return tuple((isinstance(value, str), value) for _, value in group[0])
 
 

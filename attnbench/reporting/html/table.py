@@ -1,4 +1,4 @@
-"""Tables that a page can sort: the columns that a terminal shows, with what they are sorted by."""
+"""Sortable tables of a page: a terminal's columns with sort keys."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from attnbench.reporting.text_table import Column
 from attnbench.results.diff import VERDICTS
 
 _NUMBER = re.compile(r"[!+]*(-?\d+(?:\.\d+)?)")
-# Words that stand in a column of numbers.
+# Words in columns of numbers.
 _WORDS = {"best": 1.0, "quickest": 1.0, "tie": 1.0, "same work": 1.0, "unclear": 1.0}
 _KINDS = frozenset((*_WORDS, *VERDICTS))
 
@@ -19,30 +19,30 @@ class Head:
     """The head of a column."""
 
     text: str
-    left: bool  # words stand to the left, numbers to the right
+    left: bool  # words are aligned left, numbers right
 
 
 @dataclass(frozen=True, slots=True)
 class HtmlCell:
-    """A text with the number that it is sorted by; None where it is no number."""
+    """A text with its number for sorting; None if it is not a number."""
 
     text: str
     order: float | None
 
     @property
     def kind(self) -> str:
-        """What a style sheet may colour it by; empty for most."""
+        """The kind for the style sheet; empty for most."""
         return self.text.replace(" ", "-") if self.text in _KINDS else ""
 
 
 @dataclass(frozen=True, slots=True)
 class HtmlTable:
-    """What a page shows of the columns of a terminal's table."""
+    """A table with the columns of a terminal's table."""
 
     caption: str
     heads: Sequence[Head]
     rows: Sequence[Sequence[HtmlCell]]
-    # Of each row the choice in the plot of samples that shows it.
+    # The choice in the plot of samples, by row.
     samples: Sequence[int | None] = ()
     samples_plot: str = ""  # the key of that plot
 
@@ -50,13 +50,13 @@ class HtmlTable:
     def of(
         cls, caption: str, columns: Sequence[Column], first: "Orders | None" = None
     ) -> "HtmlTable":
-        """`first` has, by a column's header, the order of its texts where numbers do not tell."""
+        """The table; `first` has the order of texts that are not numbers, by a column's header."""
         heads = [Head(" ".join(column.header.split()), column.left) for column in columns]
         entries = [_entries(column, (first or {}).get(column.header)) for column in columns]
         return cls(caption, heads, list(zip(*entries, strict=True)))
 
     def with_samples(self, choices: Sequence[int | None], plot: str) -> "HtmlTable":
-        """The same with a button on each row whose samples a plot shows."""
+        """The table with a button on each row with samples in the plot."""
         return replace(self, samples=choices, samples_plot=plot)
 
 
@@ -64,7 +64,7 @@ Orders = dict[str, Sequence[float]]
 
 
 def batch_orders(listed: Sequence[Series]) -> Orders:
-    """The order of batches by their tokens, which their texts do not tell."""
+    """The order of batches by their tokens."""
     sizes = [(each.case.batch.num_tokens, each.case.batch.num_kv_tokens) for each in listed]
     ranks = {size: float(rank) for rank, size in enumerate(sorted(set(sizes)))}
     return {"spec": [ranks[size] for size in sizes]}

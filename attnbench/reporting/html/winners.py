@@ -1,4 +1,4 @@
-"""Which implementation is the fastest, workload by workload and as a map over two quantities."""
+"""Maps of the fastest implementation over two quantities."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,8 +20,8 @@ from attnbench.reporting.html.sweeps import (
 from attnbench.specs.case import Value
 from attnbench.units import three_digits
 
-_LEAST = 4  # workloads that make a map worth drawing
-# A lead beyond each of these is a stronger colour, as a ratio of times.
+_LEAST = 4  # least workloads of a map
+# A lead beyond each of these ratios of times has a stronger colour.
 _STRENGTHS = (1.05, 1.25, 2.0)
 
 Place = tuple[float, float]
@@ -31,17 +31,17 @@ Place = tuple[float, float]
 class Square:
     """A workload's place on a map."""
 
-    winner: str  # an implementation; where none is shown to win tie, unclear or quickest
+    winner: str  # an implementation; tie, unclear or quickest if none is shown to win
     detail: str  # by how much, or between whom
-    slot: int | None  # of the winner; None where there is none
+    slot: int | None  # of the winner; None if there is none
     strength: int  # 0 to 3
 
 
 @dataclass(frozen=True, slots=True)
 class WinnerMap:
-    """Workloads by two quantities."""
+    """A map of workloads by two quantities."""
 
-    label: str  # what else varies, as it is here
+    label: str  # values of the other varying dims
     row_name: str
     column_name: str
     columns: Sequence[str]
@@ -49,7 +49,7 @@ class WinnerMap:
 
 
 def winner_maps(rankings: Sequence[Ranking], fields: Fields, slots: Slots) -> list[WinnerMap]:
-    """Maps over the two quantities that place the most; empty where none places four workloads."""
+    """Maps over the two quantities that place the most; empty if none places four workloads."""
     contested = [each for each in rankings if each.outcome != "alone"]
     placed = [(dims_of(each.best.case, fields), each) for each in contested]
     shown = varying_dims(dims for dims, _ in placed)
@@ -73,7 +73,7 @@ def _hidden(row: str, column: str) -> tuple[str, ...]:
 
 
 def _size_of(maps: Sequence[WinnerMap]) -> int:
-    """How much they place, and one large map more than many small ones."""
+    """A size that counts the placed workloads and favours one large map over many small ones."""
     return sum(sum(len(row) - row.count(None) for _, row in each.rows) ** 2 for each in maps)
 
 

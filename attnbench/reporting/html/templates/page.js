@@ -14,7 +14,7 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-/* A trace in the colours of the theme; what has no slot and no kind is a limit. */
+/* A trace in the colours of the theme; one without slot and kind is a limit. */
 function themed(trace) {
   const { slot, kind } = trace.meta ?? {};
   const [name, symbol] = kind ? KINDS[kind] : slot === undefined
@@ -56,13 +56,13 @@ function draw(figure) {
     xaxis: axis({ tickangle: 0, ...layout.xaxis }), yaxis: axis(layout.yaxis),
   }, {
     responsive: true, displaylogo: false, displayModeBar: touched ? false : "hover",
-    /* Named one by one: by default there is one that uploads the data. */
+    /* Listed explicitly: the default buttons include one that uploads the data. */
     modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]], showSendToCloud: false,
   });
   figure.classList.add("drawn");
 }
 
-/* A plot is drawn when it comes near the screen, so that a long page opens at once. */
+/* A plot is drawn when it comes near the screen, so a long page opens at once. */
 const near = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) {
     if (isIntersecting) { near.unobserve(target); draw(target); }
@@ -93,7 +93,7 @@ for (const button of document.querySelectorAll("button.samples")) {
   });
 }
 
-/* What has no number stands last, whichever way a column is sorted. */
+/* Rows without a number come last in either sort order. */
 function compared(a, b, sign) {
   const [x, y] = [a.dataset.order, b.dataset.order];
   if (x !== undefined && y !== undefined) return sign * (x - y);
