@@ -315,6 +315,7 @@ q8k       sdpa        3010  0.3     21.0   310   17.1    64.0      -     -  1
 64q1kv4k  sdpa        !200  0.0     21.0     -  109.3       -      -     -  2,3
 8q1kv1k   sdpa        19.0  0.3     21.0     -      -       -   best     -  3,4
 8q1kv1k   naive       65.0  1.5     20.5     -      -       -  3.41x  17.6  4,5
+a wider terminal also shows: TFLOP/s, GB/s
 """
 
 PIVOT_TABLE = """\
@@ -374,7 +375,9 @@ def test_beside_sentinels_a_time_is_a_part_of_what_the_device_reached(shown: Sho
 
 
 def test_the_part_of_what_was_reached_gives_way_where_80_columns_are_short(shown: Shown) -> None:
-    assert shown.table(on_a_gpu(), H200, ON_GPU, sentinels=[H200_REACHED]) == GPU_TABLE
+    assert shown.table(on_a_gpu(), H200, ON_GPU, sentinels=[H200_REACHED]) == GPU_TABLE.replace(
+        "4,5\n", "4,5\na wider terminal also shows: of meas %\n"
+    )
     markdown = shown.table(on_a_gpu(), H200, ON_GPU, "markdown", sentinels=[H200_REACHED])
     assert "| roof % | of meas % | memory MiB |" in unpadded(markdown)
 
@@ -561,22 +564,28 @@ q1k            sdpa                1"""
 
 
 @pytest.mark.parametrize(
-    ("width", "row"),
+    ("width", "row", "left_out"),
     [
-        (26, "64q1kv4k_q2  9     1     2"),
-        (25, "64q1kv4k_q2  9     1"),
-        (19, "64q1kv4k_q2  9"),
-        (13, "64q1..k_q2  9"),
+        (26, "64q1kv4k_q2  9     1     2", ""),
+        (25, "64q1kv4k_q2  9     1", "roof"),
+        (19, "64q1kv4k_q2  9", "GB/s, roof"),
+        (13, "64q1..k_q2  9", "GB/s, roof"),
     ],
 )
-def test_optional_columns_give_way_from_the_last_before_texts_do(width: int, row: str) -> None:
+def test_optional_columns_give_way_from_the_last_before_texts_do_and_are_named(
+    width: int, row: str, left_out: str
+) -> None:
     columns = [
         words("spec", ["64q1kv4k_q2"]),
         Column("n", ["9"]),
         Column("GB/s", ["1"], optional=True),
         Column("roof", ["2"], optional=True),
     ]
-    assert text_table(columns, width=width).splitlines()[-1] == row
+    _, _, shown, *below = text_table(columns, width=width).splitlines()
+    assert shown == row
+    assert " ".join(" ".join(below).split()) == (
+        f"a wider terminal also shows: {left_out}" if left_out else ""
+    )
 
 
 def test_different_texts_are_not_shortened_to_the_same() -> None:
@@ -605,7 +614,7 @@ def test_a_spare_column_is_left_out_before_a_name_is_shortened(width: int, row: 
         replace(words("backend", ["flashattn_mla"]), is_name=True),
         Column("GB/s", ["7"], spare=True),
     ]
-    assert text_table(columns, width=width).splitlines()[-1].split() == row.split()
+    assert text_table(columns, width=width).splitlines()[2].split() == row.split()
 
 
 def test_a_list_of_names_stays_whole() -> None:

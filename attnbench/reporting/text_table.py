@@ -81,15 +81,20 @@ def stacked(name: str) -> str:
 def text_table(columns: Sequence[Column], style: Style = "table", width: int = WIDTH) -> str:
     """The columns, of equal length, side by side.
 
-    On a narrow terminal optional columns are left out, the last one first; if that is not enough,
-    texts are shortened in the middle, and names only once the spare columns are gone.
+    On a narrow terminal optional columns are left out, the last one first, and named below; if that
+    is not enough, texts are shortened in the middle, and names only once spare columns are gone.
     """
     if style == "markdown":
         return _markdown(columns)
-    columns = _fitted(_without_spare(_without_optional(columns, width), width), width)
+    kept = _without_spare(_without_optional(columns, width), width)
+    left_out = [" ".join(each.header.split()) for each in columns if each not in kept]
+    columns = _fitted(kept, width)
     widths = [column.width for column in columns]
     lines = [*_header_lines(columns), ["-" * w for w in widths], *_rows(columns)]
-    return "\n".join(_GAP.join(map(Column.set, columns, line, widths)).rstrip() for line in lines)
+    rows = [_GAP.join(map(Column.set, columns, line, widths)).rstrip() for line in lines]
+    if left_out:
+        rows.append(wrapped(f"a wider terminal also shows: {', '.join(left_out)}", width, "  "))
+    return "\n".join(rows)
 
 
 def items(lines: Sequence[str], style: Style = "table", width: int = WIDTH) -> str:
