@@ -1,5 +1,7 @@
 """The command group: commands load when called, and errors become messages here."""
 
+import os
+from errno import EDQUOT, EFBIG, EIO, ENOSPC
 from importlib import import_module
 
 import click
@@ -48,9 +50,22 @@ class LazyGroup(click.Group):
         except AttnbenchError as error:
             click.echo(f"Error: {printable(str(error), keep=chr(10))}", err=True)
             ctx.exit(error.exit_status)
+        except OSError as error:
+            if error.errno not in (ENOSPC, EDQUOT, EFBIG, EIO):
+                raise
+            discard_output()
+            click.echo(f"Error: the output could not be written: {error.strerror}", err=True)
+            ctx.exit(1)
         except KeyboardInterrupt:  # Click would turn it into Abort, with status 1
             click.echo("\ninterrupted", err=True)
             ctx.exit(INTERRUPTED)
+
+
+def discard_output() -> None:
+    """Send what is left of standard output nowhere; Python would fail on it again at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

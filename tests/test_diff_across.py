@@ -1,6 +1,7 @@
 """`attnbench diff --across FIELD`: cases that differ in exactly that field."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -186,3 +187,11 @@ def test_only_another_workload_may_be_timed_in_another_regime(
     found = diff(db, across)
     assert (found.exit_code == 1) is compared
     assert ("not comparable, regime sustained -> burst" in found.stderr) is not compared
+
+
+def test_only_fields_of_the_family_are_offered(db: str) -> None:
+    add(db, "one", {case: timed(case, *ROUNDS) for case in (SDPA, NAIVE)})
+    found = diff(db, "nope")
+    assert found.exit_code == 2
+    assert "page_order" in found.output
+    assert not {"topk_pattern", "projections", "scope_version"} & {*re.split(r"\W+", found.output)}

@@ -28,7 +28,7 @@ from attnbench.specs.case import Case, Value, value_text
 from attnbench.studies.analysis import ContrastAnalysis
 from attnbench.studies.answers.contrast import answer
 from tests.conftest import small_case
-from tests.stored_results import CPU, ON_CPU, store_run
+from tests.stored_results import CPU, ON_CPU, attn, store_run
 
 DEFAULTS: dict[str, Value] = {
     field.name: field.default
@@ -148,6 +148,12 @@ def in_the_lines_of_a_run(stored: Stored) -> bool:
 
     said = f" {stored.field}={stored.values[1]}"
     return line(stored.other).replace(said, "", 1) == line(stored.usual) != line(stored.other)
+
+
+def test_a_spread_of_any_length_takes_little_room() -> None:
+    case = attn("q512")
+    wild = Outcome(Status.OK, samples=(1e-6, 2e-6, 4e-3, 5e-3, 2e-2))
+    assert outcome_line(Finished(case, ON_CPU, 0, 0, wild)).endswith(" ms >100 %")
 
 
 def in_the_doubts(stored: Stored) -> bool:

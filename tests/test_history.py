@@ -54,6 +54,15 @@ def test_a_step_is_shown_at_the_version_that_has_it(tmp_path: Path) -> None:
     assert "git bisect start ccccccccc bbbbbbbbb" in text
 
 
+def test_the_heading_names_what_was_asked_and_no_defaults(tmp_path: Path) -> None:
+    fill(tmp_path / "h.db", FLAT)
+    found = history(tmp_path / "h.db", "--where", "backend=naive")
+    assert " ".join(found.stdout.split("case ")[0].split("\n")[1:]).strip() == (
+        "dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128, kv_cache_dtype auto, "
+        "scope kernel"
+    )
+
+
 def test_times_under_load_are_no_step_of_those_before(tmp_path: Path) -> None:
     with Store.open(tmp_path / "h.db") as store:
         for letter, labels in zip("abcd", ((), (), ("sustained",), ("sustained",)), strict=True):

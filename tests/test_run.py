@@ -10,11 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from attnbench.cli import cli
 from attnbench.db.store import Store
 from attnbench.provenance.machine import read_machine
+from attnbench.provenance.source import Source
 from attnbench.records import Status
+from attnbench.reporting.doctor import doctor_text
 from attnbench.running.lock import device_lock
+from attnbench.running.this_machine import Examination
 from tests.conftest import (
     SMALL,
     Attnbench,
@@ -23,6 +28,7 @@ from tests.conftest import (
     started,
     wait_for_first_outcome,
 )
+from tests.stored_results import attn, store_run, timed
 
 QUICK = [*SMALL, "--rounds", "2", "--repeats", "3"]
 ATTN = ["attn", *QUICK, "--backend", "naive"]
@@ -290,3 +296,61 @@ def test_doctor_lists_the_machine_and_every_backend(attnbench: Attnbench) -> Non
     for shown in ("machine", "software", "torch", "sdpa", "flashmla", "needs an NVIDIA GPU"):
         assert shown in done.stdout
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
+
+
+def test_doctor_gives_a_reason_once_for_all_backends_of_a_family_that_share_it() -> None:
+    states = [
+        ("attn", "flash", "needs a GPU"),
+        ("attn", "sdpa", None),
+        ("mla", "flash", "no"),
+        ("attn", "flex", "needs a GPU"),
+    ]
+    found = Examination(None, None, Source("none"), tuple(states), None)
+    text = doctor_text(found)
+    assert text.endswith("""\
+family  backends     state
+------  -----------  -----------
+attn    flash, flex  needs a GPU
+attn    sdpa         ok
+mla     flash        no""")
+
+
+@pytest.mark.parametrize("form", ["json", "table"])
+def test_a_full_disk_costs_one_sentence_and_no_traceback(tmp_path: Path, form: str) -> None:
+    with Store.open(tmp_path / "a.db") as store:
+        store_run(store, {case: timed(case, 1e-3) for case in [attn("q512")]})
+    command = [sys.executable, "-m", "attnbench", "report", "--db", str(tmp_path / "a.db")]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*command, "--format", form],
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "Error: the output could not be written: No space left on device\n"
+
+
+def test_a_closed_standard_output_is_an_error(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "a.db") as store:
+        store_run(store, {case: timed(case, 1e-3) for case in [attn("q512")]})
+    line = f"{sys.executable} -m attnbench report --db {tmp_path / 'a.db'} >&-"
+    done = subprocess.run(["sh", "-c", line], check=False, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: standard output is closed; name a file, e.g. --output report.txt\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("db", "message"),
+    [("/nope/x.db", "its folder does not exist"), ("foo://x", "cannot use foo here")],
+)
+def test_a_dry_run_refuses_a_database_that_the_command_could_not_open(
+    db: str, message: str
+) -> None:
+    line = ["attn", "--batch-specs", "q1", "--device", "cpu", "--dry-run", "--db", db]
+    found = CliRunner().invoke(cli, line)
+    assert found.exit_code == 2
+    assert message in found.output

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from attnbench.errors import UsageError
+from attnbench.families import family_of
+from attnbench.options.option import table
 from attnbench.specs.case import Case, Value, value_text
 
 UNSET = "unset"  # text for a field that a case leaves open
@@ -46,8 +48,7 @@ def find_across(text: str, base: Sequence[Case], head: Sequence[Case]) -> Across
     field, equals, asked = text.partition("=")
     before, after = _values(field, base), _values(field, head)
     if {*before, *after} == {None}:
-        fields = [item for case in (*base, *head) for item in case.fields().items()]
-        known = dict.fromkeys(name for name, value in fields if value is not None)
+        known = dict.fromkeys(name for case in (*base, *head) for name in _fields(case))
         raise UsageError(
             f"--across {field}: no case has such a field; accepted are {', '.join(known)}, "
             "e.g. --across backend"
@@ -67,6 +68,12 @@ def find_across(text: str, base: Sequence[Case], head: Sequence[Case]) -> Across
     raise UsageError(
         f"--across {field}: {there}; say which two, e.g. --across {field}={told(old)}:{told(new)}"
     )
+
+
+def _fields(case: Case) -> list[str]:
+    """The fields that its family's command asks for, or that are not at their default."""
+    own, asked = case.canonical(), table(family_of(case).options)
+    return [n for n, v in case.fields().items() if v is not None and (n in own or n in asked)]
 
 
 def _values(field: str, cases: Sequence[Case]) -> list[Value | None]:

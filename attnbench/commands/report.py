@@ -12,6 +12,7 @@ from attnbench.commands.options import Shown
 from attnbench.commands.output_file import output_file
 from attnbench.commands.table import note, table_command
 from attnbench.db.store import Store
+from attnbench.errors import AttnbenchError
 from attnbench.options.kinds import Listed, Note, OpenFile, Text, one_of
 from attnbench.options.option import flag, one, several
 from attnbench.reporting.html.report import report_page
@@ -101,6 +102,8 @@ def _run(asked: ReportOptions, shown: Shown) -> None:
             page = report_page(found, read_quantiles(store, found.measurements))
             with output_file(shown.html) as file:
                 file.write(page)
+    if asked.output.name == "-" and sys.stdout is None:
+        raise AttnbenchError("standard output is closed; name a file, e.g. --output report.txt")
     on_terminal = asked.output.name == "-" and sys.stdout.isatty()
     if on_terminal and not asked.no_pager and text.count("\n") >= height:
         click.echo_via_pager(text)

@@ -1,6 +1,7 @@
 """`doctor` as text."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from attnbench.families import FAMILIES
 from attnbench.kernels.registry import own_problems
@@ -39,14 +40,22 @@ def _section(title: str, facts: list[tuple[str, str]]) -> str:
 
 
 def _states(backends: Sequence[tuple[str, str, str | None]]) -> str:
-    """A row per backend: ok, or why it cannot run, on as many lines as needed."""
-    room = WIDTH - 4 - max(len(f) for f, _, _ in backends) - max(len(n) for _, n, _ in backends)
+    """A row for all backends of a family in one state: ok, or why they cannot run; wrapped."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for family, name, why in backends:
+        alike.setdefault((family, why or "ok"), []).append(name)
+    room = WIDTH - 4 - max(len(family) for family, _, _ in backends)
     rows = [
-        (family, name, line) if at == 0 else ("", "", line)
-        for family, name, why in backends
-        for at, line in enumerate(wrapped(why or "ok", room).splitlines())
+        row
+        for (family, state), names in alike.items()
+        for row in zip_longest(
+            [family],
+            wrapped(", ".join(names), room // 2).splitlines(),
+            wrapped(state, room - room // 2).splitlines(),
+            fillvalue="",
+        )
     ]
-    headers = ("family", "backend", "state")
+    headers = ("family", "backends", "state")
     columns = zip(headers, zip(*rows, strict=True), strict=True)
     return text_table([Column(header, texts, left=True) for header, texts in columns])
 

@@ -44,11 +44,12 @@ def history_text(
 
 def _heading(history: History, width: int) -> str:
     first = history.series.first
-    asked = requested(history.case)
+    asked, own = requested(history.case), history.case.canonical()
+    shown = {*own, "scope", "kv_cache_dtype", "quant"} - {"backend"}
     lines = [
         f"{history.case.family} {history.case.backend} {batch_text(history.case)} on "
         f"{first.machine_name}; {method_text(first.method)}",
-        ", ".join(f"{name} {value}" for name, value in asked.items() if name != "backend"),
+        ", ".join(f"{name} {value}" for name, value in asked.items() if name in shown),
         f"case {first.case_key[:ID_DIGITS]}",
     ]
     return heading(lines, width=width)

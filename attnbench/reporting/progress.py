@@ -21,7 +21,9 @@ def outcome_line(finished: Finished) -> str:
     low, high = median_interval(outcome.samples)
     unit, (text,) = seconds_column([time])
     labels = "".join(f"  {label}" for label in outcome.labels)
-    return f"{what}  {text} {unit} +-{50 * (high - low) / time:.1f} %{labels}"
+    reach = 50 * (high - low) / time
+    spread = f"+-{reach:.1f} %" if reach <= 100 else ">100 %"
+    return f"{what}  {text} {unit} {spread}{labels}"
 
 
 def asked_text(case: Case) -> str:

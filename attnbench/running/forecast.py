@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from attnbench.db.migrations import holds_results
 from attnbench.db.store import Store
-from attnbench.errors import UsageError
 from attnbench.provenance.machine import Machine, gpus_seen_by_nvml
 from attnbench.running.memory import memory_of, working_sets
 from attnbench.running.plan import Plan
@@ -42,7 +42,11 @@ class Forecast:
 
 
 def forecast(command: Command, plan_for: Callable[[Machine], Plan]) -> Forecast:
-    """The forecast of a command; works even if the worker dies."""
+    """The forecast of a command; works even if the worker dies.
+
+    Raises UsageError for a database that the command could not open or create.
+    """
+    has_results = holds_results(command.db)
     try:
         with WorkerProcess.start(command.device) as worker:
             machine, plan = worker.machine, plan_for(worker.machine)
@@ -52,7 +56,7 @@ def forecast(command: Command, plan_for: Callable[[Machine], Plan]) -> Forecast:
         machine = _guessed(command.device)
         plan, unasked = plan_for(machine), str(error)
         refusals = [None] * len(plan.cases)
-    spent = _stored_seconds(command.db, plan, machine)
+    spent = _stored_seconds(command.db, plan, machine) if has_results else {}
     pairs = zip(plan.cases, refusals, strict=True)
     foreseen = tuple(_foreseen(case, why, plan, machine, spent) for case, why in pairs)
     return Forecast(machine, plan, foreseen, unasked)
@@ -80,11 +84,8 @@ def _seconds_a_round(case: Case, plan: Plan, machine: Machine) -> float:
 
 def _stored_seconds(db: str, plan: Plan, machine: Machine) -> dict[str, float]:
     """Mean seconds of a stored round of each case on this machine model."""
-    try:
-        with Store.open(db, create=False) as store:
-            return store.seconds_a_round([case.key for case in plan.cases], machine.model_key)
-    except UsageError:
-        return {}  # no database yet
+    with Store.open(db, create=False) as store:
+        return store.seconds_a_round([case.key for case in plan.cases], machine.model_key)
 
 
 def _guessed(device: str) -> Machine:

@@ -141,6 +141,17 @@ def upgrade(connection: Connection, revisions: Revisions) -> None:
     command.upgrade(config, revisions.head)
 
 
+def holds_results(target: str | Path, revisions: Revisions = REVISIONS) -> bool:
+    """Whether a database exists and has tables of ours; UsageError if it could not be opened."""
+    url = parse_target(target)
+    require_place(url, create=True)
+    engine = make_engine(url)
+    path = sqlite_file(url)
+    if path is not None and not path.exists():
+        return False
+    return read_state(engine, revisions) is not State.EMPTY
+
+
 def require_place(url: URL, create: bool) -> None:
     """Raise UsageError if an SQLite file does not exist or cannot be created."""
     if (path := sqlite_file(url)) is None:
