@@ -2,11 +2,11 @@
 # make docs: the parts of docs/ that attnbench itself prints, written again.
 # make test-html: the tests that open pages in Chromium alone; make test holds them too.
 # make contracts VLLM=0.25.1: what we ask of that vLLM, in an environment of its own (9 GB), without a GPU,
-#   and how far its backends are driven on four generations of GPUs.
+#   on four generations of GPUs. make registry VLLM=0.25.1: stores how far its backends are driven.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-.PHONY: bench test test-html faults setup contracts docs
+.PHONY: bench test test-html faults setup contracts registry docs
 
 bench: $(VENV)/.bench
 	$(BIN)/attnbench attn
@@ -29,6 +29,7 @@ setup: $(VENV)/.test
 docs: $(VENV)/.test
 	$(BIN)/python -m scripts.cli_reference
 	$(BIN)/python -m scripts.examples
+	$(BIN)/python -m scripts.registry_tables
 
 $(VENV)/.bench: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -45,6 +46,13 @@ contracts: $(CONTRACTS)/.ready
 	for gpu in SM80 SM90 SM100 SM120; do \
 		CONTRACTS_GPU=$$gpu LD_LIBRARY_PATH=$(CONTRACTS)/driver $(CONTRACTS)/bin/python -m pytest -q \
 			-p no:cacheprovider -W default tests/contracts || exit 1; \
+	done
+
+# After a change on purpose, and for a new release: what make contracts holds and make docs shows.
+registry: $(CONTRACTS)/.ready
+	for gpu in SM80 SM90 SM100 SM120; do \
+		CONTRACTS_GPU=$$gpu LD_LIBRARY_PATH=$(CONTRACTS)/driver \
+			$(CONTRACTS)/bin/python -m tests.contracts.survey || exit 1; \
 	done
 
 # Without our constraints: vLLM pins the torch that it was built for. It imports only beside a CUDA driver.

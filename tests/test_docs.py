@@ -16,7 +16,7 @@ from attnbench._version import __version__
 from attnbench.cli import cli
 from attnbench.labels import Label
 from attnbench.studies.request import load_study
-from scripts import cli_reference, examples
+from scripts import cli_reference, examples, registry_tables
 from tests import markdown
 from tests.conftest import SMALL, Attnbench
 
@@ -155,6 +155,12 @@ def test_outputs_that_pages_show_are_what_the_commands_print() -> None:
     for path in examples.PAGES:
         page = PAGES[str(path.relative_to(ROOT))]
         assert page == examples.rewritten(page), "out of date; run: make docs"
+
+
+def test_the_tables_of_the_registry_are_those_of_the_stored_survey() -> None:
+    page = registry_tables.PAGE.read_text(encoding="utf-8")
+    assert "| TRITON_MLA | driven |" in page
+    assert page == registry_tables.rewritten(page), "out of date; run: make docs"
 
 
 @pytest.mark.parametrize("example", markdown.blocks(PAGES["docs/reference/python.md"], "python"))

@@ -81,3 +81,13 @@ def vllms_complaints(backend: VllmBackend, case: Case) -> list[str]:
         has_sliding_window=case.window is not None,
     )
     return complaints(cls, asked, GPU.machine)
+
+
+def surveyed(left_out: NoKernels) -> dict[str, dict[str, list[str]]]:
+    """By entry of the registry, the paths with each outcome: "driven" or a sentence."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for backend in offered():
+        of_entry = found.setdefault(backend.enum, {})
+        for path in BATCHES:
+            of_entry.setdefault(outcome(backend, case_of(backend, path), left_out), []).append(path)
+    return found

@@ -1,13 +1,21 @@
 """Every backend of the installed vLLM's registry, on every path: driven, or refused by vLLM."""
 
+import json
 import re
+from dataclasses import replace
+from importlib.metadata import version
 from typing import Any
 
 import pytest
 
 from attnbench.kernels.base import FEATURES, Setting
 from attnbench.kernels.registry import find
+from attnbench.kernels.vllm.attention import VllmAttention
 from attnbench.kernels.vllm.mla_backend import VllmMlaBackend
+from attnbench.kernels.vllm.registry import USUAL_BLOCK_SIZE, backend_class, block_size
+from attnbench.kernels.vllm.startup import activate
+from attnbench.specs.shape import AttnShape
+from scripts.registry_tables import SURVEY
 from tests.contracts.driven import (
     BATCHES,
     DRIVEN,
@@ -29,6 +37,8 @@ OURS: dict[str, tuple[set[str], str]] = {
     # In 0.25.1, which asks FlashInfer for an argument that its own release of it does not have.
     "FLASHINFER_MLA_SPARSE_SM120": ({"SM120"}, "fails with TypeError: trtllm_batch_decode_with"),
 }
+# What docs/lab/vllm.md says of this release; None for a release that it does not have.
+SURVEYED = json.loads(SURVEY.read_text()).get(version("vllm"), {}).get(GENERATION)
 ASKED: dict[str, dict[str, object]] = {
     "fp8": {"kv_cache_dtype": "fp8"},
     "bare fp8": {"knobs": (), "kv_cache_dtype": "fp8"},
@@ -46,7 +56,7 @@ def is_known(backend: VllmBackend, sentence: str) -> bool:
     return (not generations or GENERATION in generations) and bool(re.match(known, sentence))
 
 
-def check(backend: VllmBackend, path: str, fields: dict[str, object], left_out: NoKernels) -> None:
+def check(backend: VllmBackend, path: str, fields: dict[str, object], left_out: NoKernels) -> str:
     """What vLLM accepts is driven, unless vLLM refuses it later in its own words."""
     case = case_of(backend, path, **fields)
     found = outcome(backend, case, left_out)
@@ -55,6 +65,7 @@ def check(backend: VllmBackend, path: str, fields: dict[str, object], left_out: 
         assert "fails with" not in found
     elif not found.startswith(f"vLLM's {backend.enum} says: ") and not is_known(backend, found):
         assert found == DRIVEN
+    return found
 
 
 @pytest.mark.parametrize("path", BATCHES)
@@ -62,7 +73,22 @@ def check(backend: VllmBackend, path: str, fields: dict[str, object], left_out: 
 def test_a_backend_that_vllm_accepts_is_driven_up_to_its_kernels(
     backend: VllmBackend, path: str, left_out: NoKernels
 ) -> None:
-    check(backend, path, {}, left_out)
+    found = check(backend, path, {}, left_out)
+    if SURVEYED is not None:
+        stored = [each for each, paths in SURVEYED[backend.enum].items() if path in paths]
+        assert stored == [found], "other than on the page; run: make registry"
+
+
+def test_pages_are_those_of_the_case_whatever_was_prepared_before() -> None:
+    """FlashAttention 4 takes larger pages for some heads; 0.33 tells by the current config."""
+    backend = find("attn", "flash")
+    assert isinstance(backend, VllmAttention)
+    wide = replace(case_of(backend, "decode"), shape=AttnShape(8, 2, 256))
+    activate(backend.config(wide, USUAL_BLOCK_SIZE, graphs=True))
+    expected = block_size(backend_class("FLASH_ATTN"), None, USUAL_BLOCK_SIZE)
+    for case in (case_of(backend, "decode"), wide):
+        ready = backend.prepare(case, Setting("cpu", 1, seed=0))
+    assert ready.resolved["block_size"] == expected
 
 
 @pytest.mark.skipif(GENERATION != "SM100", reason="of Blackwell alone")
