@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from attnbench.cli import cli
 from attnbench.db.store import Store
 from attnbench.reporting.csv_text import csv_text
+from attnbench.results.where import parse_condition
 from tests.conftest import SMALL
 from tests.stored_results import attn, store_run, timed
 
@@ -125,3 +126,13 @@ def test_a_dry_run_says_what_each_row_was_asked_and_groups_refusals() -> None:
     refused = [line for line in done.stdout.splitlines() if "needs an NVIDIA GPU" in line]
     assert len(refused) == 1
     assert refused[0].startswith("cuda, flashinfer, triton (12 cases): ")
+
+
+def test_two_equals_signs_mean_the_same_as_one() -> None:
+    assert parse_condition("backend==sdpa") == parse_condition("backend=sdpa")
+    assert parse_condition("kv_len>=4k") != parse_condition("kv_len=4k")
+
+
+def test_options_after_a_studys_name_take_precedence_over_its_file() -> None:
+    shown = invoke("study", "run", "--help").stdout
+    assert "take precedence over what its file says" in " ".join(shown.split())

@@ -100,9 +100,10 @@ def run(
 ) -> None:
     """Measure a study's sweep and conclude.
 
-    The options of the family's own command are options here too and go before the file: --backend,
-    --batch-specs, --rounds, --dry-run, --resume, --db, and so on. Options without
-    effect on a study's sweep, such as --save-csv, are refused.
+    The options of the family's own command are options here too: --backend, --batch-specs,
+    --rounds, --dry-run, --resume, --db, and so on. They stand after the study's name, and take
+    precedence over what its file says. Options without effect on a study's sweep, such as
+    --save-csv, are refused.
     """
     study = load_study(name)
     request = read_request(FAMILIES[study.family], f"study {study.name}", family_options)

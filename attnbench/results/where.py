@@ -14,7 +14,7 @@ from attnbench.specs.shape import DIMS
 
 Facts = Mapping[str, object]
 
-_CONDITION = re.compile(r"\s*(\w+)\s*(!=|<=|>=|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
+_CONDITION = re.compile(r"\s*(\w+)\s*(!=|<=|>=|==?|<|>|~)\s*(.*?)\s*", re.DOTALL)
 _ORDER: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -91,7 +91,7 @@ def parse_condition(text: str) -> Condition:
             f"'{text}' is not a condition; expected FIELD, one of = != < <= > >= ~, and a value, "
             "e.g. family=mla 'kv_len>=4096' 'backend~flash'"
         )
-    condition = Condition(found[1], found[2], found[3])
+    condition = Condition(found[1], found[2].replace("==", "="), found[3])
     if condition.operator == "~":
         try:
             re.compile(condition.value)
