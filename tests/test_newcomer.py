@@ -70,7 +70,7 @@ def test_a_study_that_is_not_utf8_is_named(tmp_path: Path, command: list[str]) -
     assert f"{path}: byte 10 is not UTF-8 text" in done.stderr
 
 
-@pytest.mark.parametrize("seconds", ["inf", "nan", "1e30", "0"])
+@pytest.mark.parametrize("seconds", ["1e7", "1e30", "0"])
 def test_a_limit_that_no_clock_can_wait_for_is_refused(seconds: str) -> None:
     done = invoke("attn", "--timeout", seconds, "--dry-run")
     assert done.exit_code == 2
