@@ -3,6 +3,7 @@
 # make test-html: the tests that open pages in Chromium alone; make test holds them too.
 # make contracts VLLM=0.25.1: what we ask of that vLLM, in an environment of its own (9 GB), without a GPU,
 #   on four generations of GPUs. make registry VLLM=0.25.1: stores how far its backends are driven.
+# Editable installs are in compat mode, whose types mypy finds.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -33,12 +34,12 @@ docs: $(VENV)/.test
 
 $(VENV)/.bench: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cpu]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --config-settings editable_mode=compat --editable '.[cpu]'
 	touch $@
 
 $(VENV)/.test: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cpu,test,html,plots]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --config-settings editable_mode=compat --editable '.[cpu,test,html,plots]'
 	touch $@ $(VENV)/.bench
 
 CONTRACTS := .contracts/$(VLLM)
