@@ -17,7 +17,9 @@ _SUBSTITUTION = re.compile(r"\$\(([^()]*)\)")
 _CONTINUED = re.compile(r" *\\\n *")
 # After variables, a prompt or a workflow's `run:`. Help is indented by two; further in it is prose.
 _BEFORE = r"(?:- )?(?:run: |\$ |sh -c \"1)?(?:[A-Z_]+=\S+ )*"
-_COMMAND = re.compile(rf"^ *{_BEFORE}attnbench (.+)", re.MULTILINE)
+_COMMAND = re.compile(
+    rf"^ *{_BEFORE}attnbench (?!\\?\| )(.+)", re.MULTILINE
+)  # alone, it may be piped
 _COMMAND_IN_HELP = re.compile(r"^ {0,2}attnbench (.+)", re.MULTILINE)
 _END = re.compile(r" {2,}| [|>&] ")  # an aligned remark, or what the shell does with the output
 
