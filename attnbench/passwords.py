@@ -1,4 +1,4 @@
-"""Passwords in URLs, which are never stored nor shown."""
+"""Passwords in URLs, which are neither stored nor shown."""
 
 import re
 

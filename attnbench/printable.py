@@ -2,7 +2,7 @@
 
 
 def printable(text: str, keep: str = "") -> str:
-    r"""The text with control characters, escapes and broken bytes written out, those of `keep` not.
+    r"""The text with control characters, escapes and broken bytes, except `keep`, written out.
 
     >>> printable("a\x1b[31mred\nb")
     'a\\x1b[31mred\\nb'

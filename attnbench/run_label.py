@@ -1,4 +1,4 @@
-"""Labels that a run may have: none that reads as another way to name runs."""
+"""Labels of runs, which must not read as another way to name runs."""
 
 from attnbench.errors import UsageError
 from attnbench.printable import printable
@@ -7,7 +7,7 @@ REF_KINDS = ("label", "branch", "commit", "run", "gpu")  # before a colon they s
 
 
 def parse_label(text: str) -> str:
-    """`text`, if it can name runs; UsageError for what refers to runs by other means."""
+    """`text`, if it can be a label; UsageError if it would refer to runs by other means."""
     prefix, colon, _ = text.partition(":")
     if not text.isprintable() or text != text.strip():
         why = "has characters that cannot be shown, or space around it"

@@ -100,7 +100,7 @@ def _text(column: Column) -> str:
 
 
 def _column(values: Sequence[float | None], units: Sequence[tuple[str, float]]) -> Column:
-    """In the largest unit that the median reaches, else the smallest; units stand in order."""
+    """In the largest unit that the median reaches, else the smallest; units fall in size."""
     known = [abs(value) for value in values if value is not None]
     # As it is shown: 999.9 us is 1.00 ms.
     typical = float(f"{median(known):.2e}") if known else 0.0

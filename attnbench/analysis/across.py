@@ -25,7 +25,7 @@ class Across:
     head: Value | None
 
     def __str__(self) -> str:
-        return f"{self.field} {told(self.base)} -> {told(self.head)}"
+        return f"{self.field} {field_text(self.base)} -> {field_text(self.head)}"
 
 
 def same_server(base: Case, head: Case, field: str) -> bool:
@@ -35,7 +35,7 @@ def same_server(base: Case, head: Case, field: str) -> bool:
     return all(None in pair or pair[0] == pair[1] for pair in pairs)
 
 
-def told(value: Value | None) -> str:
+def field_text(value: Value | None) -> str:
     """A field's value as text."""
     return value_text(value, UNSET)
 
@@ -66,7 +66,8 @@ def find_across(text: str, base: Sequence[Case], head: Sequence[Case]) -> Across
         )
     old, new = choices[0]
     raise UsageError(
-        f"--across {field}: {there}; say which two, e.g. --across {field}={told(old)}:{told(new)}"
+        f"--across {field}: {there}; say which two, e.g. "
+        f"--across {field}={field_text(old)}:{field_text(new)}"
     )
 
 
@@ -82,7 +83,7 @@ def _values(field: str, cases: Sequence[Case]) -> list[Value | None]:
 
 def _chosen(text: str, name: str, values: Sequence[Value | None]) -> Value | None:
     for value in values:
-        if told(value).lower() == name.lower():
+        if field_text(value).lower() == name.lower():
             return value
     raise UsageError(
         f"--across {text}: its side does not have '{name}' but {_listed(values)}; expected "
@@ -91,5 +92,5 @@ def _chosen(text: str, name: str, values: Sequence[Value | None]) -> Value | Non
 
 
 def _listed(values: Sequence[Value | None]) -> str:
-    texts = [told(value) for value in values]
+    texts = [field_text(value) for value in values]
     return ", ".join([*texts[:_SHOWN], *["..."][: len(texts) > _SHOWN]])

@@ -94,10 +94,10 @@ def contrasts(
     """
     groups: dict[Hashable, dict[Value, Series]] = {}
     for series in listed:
-        told = facts(series)
-        if series.time is not None and field in told:
-            value = told.pop(field)
-            rest = frozenset(told.items()), _regime(series, (field,))
+        by_name = facts(series)
+        if series.time is not None and field in by_name:
+            value = by_name.pop(field)
+            rest = frozenset(by_name.items()), _regime(series, (field,))
             groups.setdefault(rest, {})[value] = series
     values = dict.fromkeys(value for group in groups.values() for value in group)
     if len(values) < 2:
@@ -143,10 +143,10 @@ def facts(series: Series) -> dict[str, Value]:
     case = series.case
     ran = {n: v for n, v in series.resolved.items() if n in ("block_size", "layout")}
     fields = {name: value for name, value in case.fields().items() if value is not None}
-    told = family_of(case).named(case, fields)
+    named = family_of(case).named(case, fields)
     return {
         **series.first.method,
-        **told,
+        **named,
         **ran,
         "machine": series.first.machine_model,
         "cache state": series.cache_state,

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from attnbench.analysis.across import SERVER_KNOBS, Across, same_server, told
+from attnbench.analysis.across import SERVER_KNOBS, Across, field_text, same_server
 from attnbench.analysis.estimate import Cell
 from attnbench.analysis.series import Series, Times
 
@@ -170,7 +170,7 @@ def _neighbours(
             if (other := partners.pop(matching.key(each, name), None)) is None:
                 only_base.append(each)
             else:
-                old, new = (told(side.case.fields().get(name)) for side in (each, other))
+                old, new = (field_text(side.case.fields().get(name)) for side in (each, other))
                 found.append((Pair(each, other), f"{name} {old} -> {new}"))
                 taken.add(id(other))
         base, head = only_base, [each for each in head if id(each) not in taken]

@@ -73,9 +73,9 @@ class Ranking:
 
     @property
     def fewest_cycles(self) -> Contender | None:
-        """The one of fewest SM cycles, where it is another than by time: the clock decided.
+        """The contender with the fewest SM cycles, if another than by time: the clock decided.
 
-        None also where it ties with the best, or takes less than 1 % fewer cycles.
+        None if it ties with the best, or takes less than 1 % fewer cycles.
         """
         beaten = self.at("slower", "unclear", "untested")
         known = [(cycles, each) for each in beaten if (cycles := each.series.cycles) is not None]

@@ -74,7 +74,7 @@ class Series:
 
     @property
     def cycles(self) -> float | None:
-        """SM cycles of a call: what a time would be if the clock were always the same.
+        """SM cycles of a call: a time independent of the clock.
 
         The geometric mean over the rounds; None unless the clock of every timed round is known.
         """
@@ -155,7 +155,7 @@ def _common(states: Iterable[str]) -> str:
 
 
 def sm_cycles(measurement: Measurement) -> float | None:
-    """SM cycles of a call, by the clock of the samples themselves; None where it is not known."""
+    """SM cycles of a call, by the clock of its samples; None if that is unknown."""
     clock = measurement.outcome.guard.get("sm_clock_hz_median")
     return measurement.median * clock if measurement.median and clock else None
 

@@ -1,4 +1,4 @@
-"""Values that a shell completes: backends, studies, and what names runs in the database."""
+"""Values for shell completion: backends, studies, and references to runs in the database."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -10,7 +10,7 @@ Completer = Callable[[click.Context, click.Parameter, str], list[str]]
 
 
 def starting(incomplete: str, names: Iterable[str]) -> list[str]:
-    """The names that begin with what is typed, each once."""
+    """The names that begin with the typed text, each once."""
     return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
 
 

@@ -4,7 +4,7 @@ import signal
 import time
 from types import FrameType
 
-_REPEAT = 5.0  # seconds in which another signal does not disturb the end that the first began
+_REPEAT = 5.0  # seconds in which further signals do not disturb the shutdown
 
 
 class _Interrupt:
@@ -19,7 +19,7 @@ class _Interrupt:
 
 
 def end_as_ctrl_c_does() -> None:
-    """Let SIGTERM and SIGHUP raise KeyboardInterrupt; what is ignored, as by nohup, stays so."""
+    """Let SIGTERM and SIGHUP raise KeyboardInterrupt, unless they are ignored, as by nohup."""
     interrupt = _Interrupt()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):

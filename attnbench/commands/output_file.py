@@ -1,4 +1,4 @@
-"""Files that commands write: whole or not at all."""
+"""Output files of commands: complete or not written at all."""
 
 import os
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from attnbench.errors import AttnbenchError
 
 @contextmanager
 def output_file(path: Path) -> Iterator[TextIO]:
-    """A text file that takes the place of `path` once it is whole; a device or pipe is written to.
+    """A text file that replaces `path` once complete; a device or pipe is written to directly.
 
-    AttnbenchError if it cannot be written: what was at `path` is as it was.
+    Raises AttnbenchError if it cannot be written; `path` is then unchanged.
     """
     try:
         if path.exists() and not (path.is_file() and os.access(path.resolve().parent, os.W_OK)):

@@ -52,7 +52,7 @@ class RunByDefault(click.Group):
         return super().parse_args(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Subcommands, and the studies that may stand in place of one."""
+        """Subcommands, and the studies that may replace one."""
         names = starting(incomplete, built_in())
         return [*super().shell_complete(ctx, incomplete), *map(CompletionItem, names)]
 

@@ -158,7 +158,7 @@ class _WholeType(IntParamType):
 
 
 class _NumberType(FloatParamType):
-    """A finite number, above 0 unless the kind has a check of its own."""
+    """A finite number, above 0 unless the kind has its own check."""
 
     def __init__(self, kind: Number) -> None:
         self._checked = kind.check is not None

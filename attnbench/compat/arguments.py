@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def known(argument: str, given: str, names: Mapping[str, T]) -> T:
-    """What `names` has for a name; UsageError for another."""
+    """The value of a name in `names`; UsageError for an unknown one."""
     if given not in names:
         raise UsageError(
             f"{argument} '{given}' is unknown; accepted are {', '.join(names)}, "

@@ -82,7 +82,7 @@ def _median(case: Case, timer: Timer, samples: int, device: str) -> float:
 
 
 def _sets(case: Case, machine: Machine) -> int | None:
-    """The working sets that a cache of the size asked for holds; None where it is left open."""
+    """The number of working sets in a cache of the given size; None if that is left open."""
     blocks = case.knob("num_blocks")
     if blocks is None or case.block_size is None:
         return None

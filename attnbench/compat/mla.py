@@ -111,7 +111,7 @@ def _measured(configs: Sequence[BenchmarkConfig]) -> list[BenchmarkResult]:
 
 
 def _with_reason_logged(result: BenchmarkResult) -> BenchmarkResult:
-    """The same; without a time its figures are NaN, which alone would not say why."""
+    """Log the error of a result without a time, since its NaN does not say why."""
     if result.error is not None:
         _log.warning("%s %s: %s", result.config.backend, result.config.batch_spec, result.error)
     return result

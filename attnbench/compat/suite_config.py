@@ -114,7 +114,7 @@ class _Reader:
         return [group for group in groups if group["backend"]]
 
     def _own_knobs(self, backend: str) -> dict[str, list[Any]]:
-        """What a key of the backend's name sets; `auto` is its default anyway."""
+        """The settings under the backend's name; `auto` is its default anyway."""
         named = [k for k, v in self._config.items() if _ours(k) == backend and isinstance(v, dict)]
         settings = {k: v for name in named for k, v in self._config.pop(name).items()}
         for name in settings.keys() - SUITE_KNOBS.keys():
@@ -225,7 +225,7 @@ class _Reader:
 
 
 class _WithoutAnchors(yaml.SafeDumper):
-    """Writes values again where they repeat: anchors are hard to edit."""
+    """Writes repeated values in full: anchors are hard to edit."""
 
     def ignore_aliases(self, data: object) -> bool:
         """Every value is written out."""

@@ -41,7 +41,7 @@ def parse_target(target: str | Path) -> URL:
     in_memory = url.database in {None, "", ":memory:"} and not url.host
     if url.get_backend_name() == "sqlite" and in_memory:
         raise UsageError(
-            f"--db '{target}' names no file, so the results would be lost; {_EXPECTED}"
+            f"--db '{target}' does not name a file, so results would be lost; {_EXPECTED}"
         )
     return url
 
@@ -83,13 +83,13 @@ def make_engine(url: URL, *, foreign_keys: bool = True) -> Engine:
 
 
 def _read_only(url: URL) -> Engine | None:
-    """The engine of a file in a folder where SQLite may not write what it needs even to read."""
+    """An engine for a file in a read-only folder, where SQLite's own way of reading fails."""
     path = sqlite_file(url)
     if path is None or not path.exists() or os.access(path.parent, os.W_OK):
         return None
     log = path.with_name(f"{path.name}-wal")
     if log.exists() and log.stat().st_size:
-        return None  # immutable would read the file without what the log adds to it
+        return None  # immutable would read the file without its log
     uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
     return create_engine(url, creator=lambda: sqlite3.connect(uri, uri=True))
 

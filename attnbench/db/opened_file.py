@@ -1,4 +1,4 @@
-"""Whether an SQLite file is still the one that was opened, and what is saved where it is not."""
+"""Whether an SQLite file is still the one that was opened, and saving its content if not."""
 
 import sqlite3
 import tempfile
@@ -14,8 +14,8 @@ from attnbench.errors import DatabaseLost
 class OpenedFile:
     """An SQLite file that is written to.
 
-    SQLite reports no error where its file was deleted or replaced: it writes on into the old one,
-    which vanishes when it is closed.
+    SQLite reports no error if its file was deleted or replaced: it continues to write to the old
+    one, which vanishes when it is closed.
     """
 
     def __init__(self, path: Path, engine: Engine) -> None:
@@ -24,7 +24,7 @@ class OpenedFile:
         self._copy: Path | None = None
 
     def require(self) -> None:
-        """Raise DatabaseLost if the file is gone, after saving what the connection still holds."""
+        """Raise DatabaseLost if the file is gone, after saving the connection's content."""
         if (how := self._lost()) is not None:
             raise DatabaseLost(f"{self._name} was {how} while it was written to; {self._saved()}")
 

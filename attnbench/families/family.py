@@ -103,7 +103,7 @@ class Family:
         rest: dict[str, object] = {n: v for n, v in case.canonical().items() if n not in left}
         first = {"backend": case.backend, "batch": case.batch, "dtype": case.dtype}
         asked = {**first, **self.options.for_shape(case.shape), **rest, **first}
-        if case.scope_version is not None:  # not today's, so that no option asks for it
+        if case.scope_version is not None:  # an earlier one, which no option can ask for
             asked["scope_version"] = case.scope_version
         if self.two_paths:
             asked["scope"] = case.scope  # its default depends on the backends

@@ -50,14 +50,14 @@ def timed_outcome(case: Case, seconds: float) -> Outcome:
     FLOP and bytes are known except for MLA that is not all decode, whose path is unknown.
     """
     decodes = sum(request.is_decode for request in case.batch)
-    told = not isinstance(case.shape, MlaShape) or decodes == len(case.batch)
+    known = not isinstance(case.shape, MlaShape) or decodes == len(case.batch)
     work = cost(case, decodes)
     return Outcome(
         Status.OK,
         samples=(seconds,),
         cache_state="unknown",
-        flops=work.flops if told else 0.0,
-        bytes=work.bytes if told else 0.0,
+        flops=work.flops if known else 0.0,
+        bytes=work.bytes if known else 0.0,
     )
 
 

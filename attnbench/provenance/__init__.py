@@ -1,4 +1,4 @@
-"""Where a measurement comes from: machine, software, code under test."""
+"""The origin of a measurement: machine, software, code under test."""
 
 from typing import TypeAlias
 

@@ -20,8 +20,7 @@ _NO_DATABASES = ("--", *(f":(top,exclude){pattern}" for pattern in _DATABASES))
 # A patch in which no user setting hides a change; blob ids stand for binary contents.
 _PATCH = ("--full-index", "--no-renames", "--no-color", "--no-ext-diff", "--no-textconv")
 _HASH = re.compile(r"[0-9a-f]{7,64}")
-# The directory that a command happens to be in may come from anybody: nothing that its
-# configuration names is run.
+# The current directory may come from anybody: nothing named in its configuration is run.
 _RUN_NOTHING = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 _LARGE_FILE = 2**20  # bytes
 _MANY_FILES = 2000
@@ -81,7 +80,7 @@ def commits_between(path: Path, ancestor: str, commit: str) -> int | None:
 
 
 def is_hash(commit: str) -> bool:
-    """Whether it is the hash of a commit; what a database holds may be any text."""
+    """Whether it is the hash of a commit; a database may hold any text."""
     return _HASH.fullmatch(commit) is not None
 
 
@@ -137,7 +136,7 @@ def _git(path: Path, *arguments: str) -> bytes | None:
 
 @cache
 def _without_filters(path: str) -> tuple[str, ...]:
-    """Settings that turn off the filters which the repository itself configures."""
+    """Settings that turn off filters configured by the repository itself."""
     scopes = ("--local", "--worktree")
     names_of = ("--includes", "--name-only", "--null", "--get-regexp", r"^filter\..*")
     listed = [_run(Path(path), "config", scope, *names_of) or b"" for scope in scopes]

@@ -28,8 +28,8 @@ def installed(name: str) -> Distribution | None:
     package is installed from there: a record of the origin goes before one without.
     """
     found = list(distributions(name=name))
-    told = (one for one in found if one.read_text("direct_url.json"))
-    return next(told, found[0] if found else None)
+    recorded = (one for one in found if one.read_text("direct_url.json"))
+    return next(recorded, found[0] if found else None)
 
 
 def editable_directory(name: str) -> Path | None:

@@ -81,11 +81,11 @@ def _fixed_costs(listed: Sequence[Series], style: Style, width: int) -> list[str
     """A table with a row per sweep over sizes; none without sweeps."""
     sweeps: dict[frozenset[tuple[str, Value]], list[Series]] = {}
     for series in listed:
-        told = facts(series)
+        by_name = facts(series)
         # Too few working sets for a cold cache at small sizes do not make another sweep.
         for name in ("batch", "cache state"):
-            told.pop(name)
-        sweeps.setdefault(frozenset(told.items()), []).append(series)
+            by_name.pop(name)
+        sweeps.setdefault(frozenset(by_name.items()), []).append(series)
     found = [(sweep[0], fit) for sweep in sweeps.values() if (fit := _fitted(sweep)) is not None]
     if not found:
         return []

@@ -4,7 +4,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv_text(value: object) -> object:
-    """The value; a text that a spreadsheet would take for a formula has an apostrophe before it.
+    """The value; a text that a spreadsheet would take for a formula gets a leading apostrophe.
 
     >>> csv_text("=1+1"), csv_text(-1.5)
     ("'=1+1", -1.5)

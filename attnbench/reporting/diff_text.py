@@ -170,16 +170,16 @@ def _noise(diff: Diff) -> list[str]:
     apart = [noise for cell, noise in diff.judged if not cell.paired]
     measured = [noise.session_sd for noise in apart if noise.measured]
     floors = [noise.floor for _, noise in diff.judged if noise.floor > 0]
-    told, found = [], []
+    lines, found = [], []
     if len(apart) < len(diff.judged):
-        told.append("rounds were interleaved and are compared pair by pair")
+        lines.append("rounds were interleaved and are compared pair by pair")
     if measured:
         found.append(f"sessions differ by {_span(measured)}")
     if floors:
         found.append(f"equal code differs by up to {_span(floors)}")
     if found:
-        told.append(f"selfcheck found that {' and '.join(found)}")
-    return ["; ".join(told), *_assumed(apart)] if told else _assumed(apart)
+        lines.append(f"selfcheck found that {' and '.join(found)}")
+    return ["; ".join(lines), *_assumed(apart)] if lines else _assumed(apart)
 
 
 def _assumed(apart: Sequence[Noise]) -> list[str]:

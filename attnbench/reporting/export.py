@@ -157,7 +157,7 @@ def _method(m: Measurement) -> Record:
 def _outcome(m: Measurement, *, wrong: bool) -> Record:
     labels = dict.fromkeys([*m.outcome.labels, *[Label.ABOVE_ROOFLINE][:wrong]])
     return {
-        "round": m.round + 1,  # as everywhere that a person reads
+        "round": m.round + 1,  # as in all other output
         "position": m.position,
         "status": str(m.status),
         "reason": m.outcome.reason or None,

@@ -10,7 +10,7 @@ from attnbench.results.differences import source_text
 from attnbench.units import MISSING
 
 # Facts of the machine that are always shown; the others only if they differ.
-_TOLD = ("name", "gpu_uuid", "driver", "vbios", "power_limit_watts", "hostname")
+_ALWAYS = ("name", "gpu_uuid", "driver", "vbios", "power_limit_watts", "hostname")
 
 
 def fingerprints(base: Run, head: Run) -> list[Column]:
@@ -37,7 +37,7 @@ def _facts(run: Run) -> dict[str, str]:
         for name, each in environment.components.items()
     }
     machine = {
-        name if name in _TOLD else f"machine {name}": value for name, value in run.machine.items()
+        name if name in _ALWAYS else f"machine {name}": value for name, value in run.machine.items()
     }
     return _texts(
         {

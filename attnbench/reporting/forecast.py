@@ -26,7 +26,7 @@ def forecast_text(found: Forecast, width: int = WIDTH) -> str:
 
 
 def _refusals(cases: Sequence[Foreseen]) -> list[str]:
-    """A line for each reason, with the backends that it stops and how many cases."""
+    """A line per reason, with its backends and number of cases."""
     stopped: dict[str, dict[str, int]] = {}
     for each in cases:
         if each.refusal is not None:

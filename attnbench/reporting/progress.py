@@ -27,7 +27,7 @@ def outcome_line(finished: Finished) -> str:
 
 
 def asked_text(case: Case) -> str:
-    """The dtype and what else was asked of the backend."""
+    """The dtype and the backend's other settings."""
     unsaid = {"family", "backend", "batch", "scope_version", "knobs", *DIMS}
     said = {name: value for name, value in case.canonical().items() if name not in unsaid}
     return " ".join(

@@ -88,11 +88,11 @@ class Diff:
             cases[f"not comparable, {difference}"].append(pair.base.case)
         cases["only in base"] += [series.case for series in self.pairing.only_base]
         cases["only in head"] += [series.case for series in self.pairing.only_head]
-        told = {reason: listed for reason, listed in cases.items() if listed}
-        describe = self.describe if told else str
+        reasons = {reason: listed for reason, listed in cases.items() if listed}
+        describe = self.describe if reasons else str
         return [
             f"{reason}: {some(map(describe, listed), len(listed), LISTED)}"
-            for reason, listed in told.items()
+            for reason, listed in reasons.items()
         ]
 
     @property

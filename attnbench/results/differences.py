@@ -44,14 +44,14 @@ def _source_changes(base: Mapping[str, object], head: Mapping[str, object]) -> l
     if before != after:
         return [f"source {before} -> {after}"]
     changed = [name for name in _SOURCE_DETAILS if base[name] != head[name]]
-    return [f"{_SOURCE_DETAILS[n]} {_told(base[n])} -> {_told(head[n])}" for n in changed]
+    return [f"{_SOURCE_DETAILS[n]} {_text(base[n])} -> {_text(head[n])}" for n in changed]
 
 
 def _machine_changes(base: Run, head: Run) -> list[str]:
     if base.machine_model != head.machine_model:
         return [f"machine {base.machine_name} -> {head.machine_name}"]
     changed = {
-        name: f"{_told(value)} -> {_told(head.machine[name])}"
+        name: f"{_text(value)} -> {_text(head.machine[name])}"
         for name, value in base.machine.items()
         if name not in _UNTOLD and value != head.machine[name]
     }
@@ -61,5 +61,5 @@ def _machine_changes(base: Run, head: Run) -> list[str]:
     ]
 
 
-def _told(value: object) -> object:
+def _text(value: object) -> object:
     return "unknown" if value is None or value == "" else value

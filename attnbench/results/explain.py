@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from attnbench.analysis.across import told
+from attnbench.analysis.across import field_text
 from attnbench.analysis.series import Series
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
@@ -57,9 +57,9 @@ def _has(case: Case, term: str) -> bool:
     if name in ("", "batch") and _is_batch(case, value):
         return True
     if equals:
-        return told(case.fields().get(name)).lower() == value.lower()
+        return field_text(case.fields().get(name)).lower() == value.lower()
     return value.lower() in (
-        told(each).lower() for each in case.fields().values() if each is not None
+        field_text(each).lower() for each in case.fields().values() if each is not None
     )
 
 

@@ -60,11 +60,13 @@ def _foreseen(series: Series, machine: Machine, shift: Mapping[str, float]) -> f
     return math.exp(-shift[rate])
 
 
-def _grouped(diff: Diff, pairs: Sequence[Pair], tell: Callable[[Pair], Iterable[str]]) -> list[str]:
-    """A line per text from `tell`, with the cases of its pairs."""
+def _grouped(
+    diff: Diff, pairs: Sequence[Pair], texts_of: Callable[[Pair], Iterable[str]]
+) -> list[str]:
+    """A line per text from `texts_of`, with the cases of its pairs."""
     found: dict[str, list[Case]] = {}
     for pair in pairs:
-        for text in tell(pair):
+        for text in texts_of(pair):
             found.setdefault(text, []).append(pair.head.case)
     if not found:
         return []

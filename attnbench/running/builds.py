@@ -34,7 +34,7 @@ class Build:
     def start(self, code: Path, device: str) -> WorkerProcess:
         """A worker there, with attnbench from the folder `code`."""
         worker = WorkerProcess.start(device, self._interpreter(code))
-        worker.environment = self._told(worker.environment)
+        worker.environment = self._recorded(worker.environment)
         return worker
 
     def _interpreter(self, code: Path) -> Interpreter:
@@ -46,7 +46,7 @@ class Build:
         }
         return Interpreter((str(self.python),), {**self.variables, **paths}, code)
 
-    def _told(self, environment: Environment) -> Environment:
+    def _recorded(self, environment: Environment) -> Environment:
         """The worker's environment, with the attnbench that runs and every given variable."""
         own = read_component("attnbench")
         others = {n: c for n, c in environment.components.items() if n != "attnbench"}

@@ -1,4 +1,4 @@
-"""Messages between a command and its worker: pickles over a socket, each with a limit of time."""
+"""Messages between a command and its worker: pickles over a socket, each with a time limit."""
 
 import pickle
 import socket
@@ -10,7 +10,7 @@ from typing import Any
 _HEADER = struct.Struct("!8sQ")  # mark, bytes of the pickle
 _MARK = b"attnbnch"
 _LARGEST = 2**30  # bytes; an outcome has megabytes at most
-_GLANCE = 1.0  # seconds between two looks at whether the other end lives
+_GLANCE = 1.0  # seconds between checks that the other end is alive
 
 
 class ChannelClosed(Exception):

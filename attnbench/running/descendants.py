@@ -1,4 +1,4 @@
-"""The processes that a worker started, also those that left its process group."""
+"""The processes that a worker started, including those that left its process group."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""An outcome and its place in a plan."""
+"""Finished: an outcome with its place in a plan."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from attnbench.timing.method import Method
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """One outcome, and where in the plan it belongs."""
+    """One outcome with its place in the plan."""
 
     case: Case
     method: Method

@@ -77,7 +77,7 @@ def _foreseen(
 
 
 def _seconds_a_round(case: Case, plan: Plan, machine: Machine) -> float:
-    """A guess, with the load that comes first where a method has one."""
+    """A guess, including the load before the samples if a method has one."""
     regimes = {regime_of(method, case, machine) for method in plan.methods}
     return SECONDS_A_ROUND[machine.kind] + SUSTAINED_LOAD * ("sustained" in regimes)
 

@@ -1,4 +1,4 @@
-"""What a job may leave in its process that would reach the next one."""
+"""State that a job may leave in its process and that would affect the next one."""
 
 import os
 import threading

@@ -1,8 +1,8 @@
 """One measuring command per device, for all users of the host: two at once disturb each other.
 
-The lock is a socket with an abstract name: there is no file, so nobody can leave one behind, make
-it unreadable for others or put a link in its place, and the kernel knows who holds it. It ends with
-its process. Hosts and containers with their own network have their own locks.
+The lock is a socket with an abstract name: there is no file to be left behind, made unreadable or
+replaced by a link, and the kernel knows who holds it. It ends with its process. Hosts and
+containers with their own network have their own locks.
 """
 
 import errno

@@ -33,7 +33,7 @@ def _text(value: object) -> str:
         raise TypeError(f"resolved has the name {value!r}; expected a str")
     text = str.__str__(value)
     if "\0" in text or text != text.encode(errors="ignore").decode():
-        raise ValueError(f"resolved has the text {text[:50]!a}, which no database stores")
+        raise ValueError(f"resolved has the text {text[:50]!a}, which databases cannot store")
     return text
 
 
@@ -47,7 +47,7 @@ def byte_count(value: object) -> int:
 
 
 def error_line(error: BaseException) -> str:
-    """The first line of an error's text, of bounded length; its type where there is none."""
+    """The first line of an error's text, of bounded length; its type if the text is empty."""
     try:
         text = str(error)
     except Exception:  # noqa: BLE001 - a backend's exception may fail at anything
@@ -57,5 +57,5 @@ def error_line(error: BaseException) -> str:
 
 
 def bounded(text: str) -> str:
-    """The text, cut where it is long."""
+    """The text, cut if long."""
     return text if len(text) <= REASON else f"{text[:REASON]}... (cut)"

@@ -37,7 +37,7 @@ from attnbench.running.workers import WorkerDied, WorkerTimedOut
 from attnbench.specs.case import Case
 
 START_LIMIT = 300.0  # seconds to import its libraries, or to probe
-_SEND_LIMIT = 60.0  # seconds for it to take a message, which it waits for
+_SEND_LIMIT = 60.0  # seconds for it to take a message
 _END_LIMIT = 10.0  # seconds for the system to end it; a core dump takes some
 _LAST_WORDS = 4096  # bytes of its log
 
@@ -171,12 +171,12 @@ class WorkerProcess:
             ) from None
 
     def _lives(self) -> bool:
-        """Whether it has not ended yet; it stays a zombie, whose number nobody else gets."""
+        """Whether it has not ended yet; it stays a zombie, so its number is not reused."""
         ended = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, self._process.pid, ended) is None
 
     def _died(self) -> WorkerDied:
-        """The error that says how the worker ended, and the last line that it printed."""
+        """The error that says how the worker ended, with the last line it printed."""
         deadline = time.monotonic() + _END_LIMIT
         while self._lives() and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -186,9 +186,9 @@ class WorkerProcess:
         return WorkerDied(f"the worker {how}" + (f": {last}" if last else ""))
 
     def _unexpected(self) -> WorkerDied:
-        """The error of a worker whose channel somebody else wrote into."""
+        """The error of a worker whose channel something else wrote into."""
         self.end()
-        return WorkerDied("the worker sent what is not an answer; it was ended")
+        return WorkerDied("the worker sent something that is not an answer; it was ended")
 
     def _last_line(self) -> str:
         self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - _LAST_WORDS))
@@ -196,7 +196,7 @@ class WorkerProcess:
         return bounded(lines[-1].strip()) if lines else ""
 
     def _forget_log(self) -> None:
-        """What a job printed is of use only if its worker dies of it."""
+        """Empty the log: a job's output is only useful if its worker dies."""
         self._log.seek(0)  # for the worker too: both have one file
         self._log.truncate()
 

@@ -98,7 +98,7 @@ def _require_torch() -> None:
 
 
 def _refusal(case: Case, machine: Machine) -> str | None:
-    """Why the case cannot run; where asking raises, its job asks again and fails."""
+    """Why the case cannot run; if asking raises, its job asks again and fails."""
     try:
         refusal = find(case.family, case.backend).refusal(case, machine)
         return refusal or memory_refusal(case, machine)

@@ -114,9 +114,9 @@ class Workers:
         return self.worker()
 
     def refused(self, cases: Sequence[Case]) -> dict[Case, Outcome]:
-        """Those that cannot run here, each with the outcome that says why.
+        """The cases that cannot run here, each with the outcome that says why.
 
-        A backend whose answer ends the worker costs its own cases alone.
+        A backend whose answer ends the worker costs only its own cases.
         """
         try:
             return self._answers(cases)

@@ -55,7 +55,7 @@ class Case:
     topk_pattern: TopkPattern = "random"  # which keys; window is the last ones
     kv_data: KvData = "random"  # of the cache; random is normal
     page_order: PageOrder = "scattered"  # of a request's pages in the pool
-    scope_version: int | None = None  # an earlier meaning of scope; None is today's
+    scope_version: int | None = None  # an earlier meaning of scope; None is the current one
     knobs: tuple[tuple[str, Value], ...] = field(default=())  # settings of some backends only
 
     def __post_init__(self) -> None:
@@ -66,7 +66,7 @@ class Case:
 
     @property
     def _todays_version(self) -> int:
-        """Raised where a scope comes to include other work, so old times never pair with new ones.
+        """Raised when a scope includes other work, so old times never pair with new ones.
 
         2: scope layer writes the new latents of MLA, and quantises queries for an fp8 cache.
         """
@@ -137,7 +137,7 @@ FLAT_FIELDS = tuple(f.name for f in fields(Case) if f.name not in ("batch", "sha
 _DEFAULTS = {
     f.name: f.default for f in fields(Case) if f.name in FLAT_FIELDS and f.default is not MISSING
 }
-_DEFAULT_VERSION = {"scope_version": 1}  # of a case that was stored without one
+_DEFAULT_VERSION = {"scope_version": 1}  # of cases stored without one
 _DEFAULTS |= _DEFAULT_VERSION
 _REQUIRED = ("family", "backend", "batch", "dtype")
 

@@ -2,7 +2,7 @@
 
 One multiply-add is 2 FLOP; the exponentials of the softmax are not counted. Bytes are what any
 implementation must move: each input read once, each output written once, KV of each request once.
-Scope layer writes the new tokens to the cache: those are inputs and outputs, and not read from it.
+Scope layer writes the new tokens to the cache: they are inputs and outputs, not read from it.
 """
 
 from collections.abc import Iterable

@@ -2,7 +2,7 @@
 
 
 def upper_bound(hits: int, trials: int, confidence: float = 0.95) -> float:
-    """The one-sided upper confidence bound of the rate; 1 where no trial missed.
+    """The one-sided upper confidence bound of the rate; 1 if no trial missed.
 
     Clopper and Pearson's exact bound (1934, Biometrika 26:404). Raises ValueError unless
     0 <= hits <= trials and 0 < confidence < 1.

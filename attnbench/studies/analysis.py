@@ -14,7 +14,7 @@ class CrossoverAnalysis:
 
     @property
     def swept(self) -> tuple[str, ...]:
-        """What the sweep must hold two values of."""
+        """The names of which the sweep needs two values."""
         return ("q_len",)
 
 
@@ -27,7 +27,7 @@ class OptimumAnalysis:
 
     @property
     def swept(self) -> tuple[str, ...]:
-        """What the sweep must hold two values of."""
+        """The names of which the sweep needs two values."""
         return (self.knob,)
 
 
@@ -42,7 +42,7 @@ class ContrastAnalysis:
 
     @property
     def swept(self) -> tuple[str, ...]:
-        """What the sweep must hold two values of."""
+        """The names of which the sweep needs two values."""
         return (self.field,)
 
 
@@ -55,7 +55,7 @@ class WinnerAnalysis:
 
     @property
     def swept(self) -> tuple[str, ...]:
-        """What the sweep must hold two values of."""
+        """The names of which the sweep needs two values."""
         return ()
 
 
@@ -68,7 +68,7 @@ class GrowthAnalysis:
 
     @property
     def swept(self) -> tuple[str, ...]:
-        """What the sweep must hold two values of."""
+        """The names of which the sweep needs two values."""
         return (self.over,)
 
 

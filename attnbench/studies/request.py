@@ -113,7 +113,7 @@ class StudyRequest:
 
     @classmethod
     def of(cls, study: Study, named: Named, *, is_quick: bool, is_exhaustive: bool) -> Self:
-        """What the command line names goes before the file; UsageError for what no study sweeps."""
+        """The study with named options over the file; UsageError for ones that no study sweeps."""
         ours = table(FAMILIES[study.family].options)
         overrides = {
             field: _values(study, field, each) for field, each in named.items() if field in ours
@@ -124,7 +124,7 @@ class StudyRequest:
         return cls(wanted, {**choices, "overrides": overrides}, 1 if is_quick else study.rounds)
 
     def rounds(self, named: Named) -> int:
-        """What the command line says, else the pilot or the file, else 3."""
+        """The rounds of the command line, else of the pilot or the file, else 3."""
         if "rounds" in named:
             return int(named["rounds"].plain)
         return self.file_rounds or 3
@@ -141,7 +141,7 @@ class StudyRequest:
     def plan_for(
         self, plan_of: Callable[[Sequence[Case], Machine], Plan]
     ) -> Callable[[Machine], Plan]:
-        """The plan on a machine: all cases, or where a search begins."""
+        """The plan on a machine: all cases, or those a search starts with."""
 
         def plan(machine: Machine) -> Plan:
             cells = cells_of(self.study, machine.kind)
@@ -169,7 +169,7 @@ class StudyRequest:
 def search_of(
     study: Study, cases: Sequence[Case], rounds: int, *, is_exhaustive: bool
 ) -> Search | None:
-    """The search that finds a study's crossovers; None where all cells are measured."""
+    """The search for a study's crossovers; None if all cells are measured."""
     if is_exhaustive or not isinstance(study.analysis, CrossoverAnalysis):
         return None
     return Search(cases, rounds, study.analysis.resolution)

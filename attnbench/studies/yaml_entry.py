@@ -92,7 +92,7 @@ def read_yaml(text: str, file: str) -> Entry:
 
 
 def read_utf8(path: Path) -> str:
-    """The text of a file; UsageError where it is not UTF-8."""
+    """The text of a file; UsageError if it is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

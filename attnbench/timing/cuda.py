@@ -131,7 +131,7 @@ class GraphClock:
 
     @property
     def labels(self) -> tuple[Label, ...]:
-        """launch_bound where the spin failed to hide the launches."""
+        """launch_bound if the spin failed to hide the launches."""
         return self._spin.labels
 
 
@@ -167,7 +167,7 @@ class EagerClock:
 
     @property
     def labels(self) -> tuple[Label, ...]:
-        """launch_bound where the spin failed to hide the launches."""
+        """launch_bound if the spin failed to hide the launches."""
         return self._spin.labels
 
 

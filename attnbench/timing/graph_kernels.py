@@ -51,7 +51,7 @@ def _answer(result: tuple[Any, ...]) -> Any:
 
 @cache
 def _demangled(name: bytes) -> str:
-    """A C++ name as its source spells it; any other as it stands."""
+    """A C++ name as its source spells it; any other unchanged."""
     demangle = ctypes.CDLL("libstdc++.so.6").__cxa_demangle
     demangle.restype = ctypes.c_void_p
     status = ctypes.c_int()

@@ -31,7 +31,7 @@ class Method:
     min_samples: int = 20
     max_samples: int = 1000
     time_budget: float = 1.0  # seconds of sampling in a round
-    # sustained: a second of load before the warm-up; auto: where a workload can need it.
+    # sustained: a second of load before the warm-up; auto: if a workload can need it.
     regime: Regime = "burst"
     isolate: Isolation = "none"  # rounds: a fresh worker process for each round
     eager_fallback: bool = False  # time single launches if a graph cannot be captured

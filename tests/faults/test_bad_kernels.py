@@ -13,7 +13,7 @@ KERNELS = Path(__file__).parent / "kernels"
 BAD = {  # what becomes of each, and what its reason holds
     "closes-descriptors": ("crashed", "closed its channel; it was ended"),
     "half-a-message": ("timeout", "no end of phase 'prepare' within 4 s"),
-    "garbage": ("crashed", "the worker sent what is not an answer"),
+    "garbage": ("crashed", "the worker sent something that is not an answer"),
     "stops": ("timeout", "no end of phase 'prepare' within 4 s"),
     "forks-and-dies": ("crashed", "was ended by SIGSEGV"),
     "leaves-processes": ("crashed", "was ended by SIGSEGV"),
@@ -28,7 +28,7 @@ BAD = {  # what becomes of each, and what its reason holds
     "resolves-tuple": ("error", "resolved['said'] is of type tuple"),
     "resolves-function": ("error", "resolved['said'] is of type builtin_function_or_method"),
     "resolves-nan": ("error", "resolved['said'] is nan"),
-    "resolves-surrogate": ("error", "which no database stores"),
+    "resolves-surrogate": ("error", "which databases cannot store"),
     "touches-too-much": ("error", "touched_bytes is"),
     "a-spoils": ("ok", ""),
 }

@@ -200,7 +200,7 @@ def test_a_run_ends_unfinished_if_no_worker_starts_and_resume_measures_the_rest(
 
 @pytest.mark.parametrize("target", ["", ":memory:", "sqlite://", "sqlite:///:memory:"])
 def test_a_database_in_memory_is_refused(target: str) -> None:
-    with pytest.raises(UsageError, match="names no file, so the results would be lost"):
+    with pytest.raises(UsageError, match="does not name a file, so results would be lost"):
         Store.open(target)
 
 

@@ -102,7 +102,7 @@ def trace(
 
     `notes` are shown below it; by default a series' batch and spread.
     """
-    told = notes or [note_on(series) for series in listed]
+    texts = notes or [note_on(series) for series in listed]
     return {
         "type": "scatter",
         "mode": "lines+markers" if lines else "markers",
@@ -110,7 +110,7 @@ def trace(
         "meta": {"slot": slot},
         "x": list(xs),
         "y": list(ys),
-        "customdata": list(map(as_text, told)),
+        "customdata": list(map(as_text, texts)),
         "hovertemplate": f"{hover}<br>%{{customdata}}",
     }
 
