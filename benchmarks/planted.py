@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 
 from attnbench.analysis.compare import compare
-from attnbench.analysis.estimate import Cell, Noise, estimate_all
+from attnbench.analysis.estimate import EXACT, Cell, estimate_all
 from attnbench.analysis.pairing import cell_of, pair_up
 from attnbench.analysis.series import series_of
 from attnbench.db.store import Store
@@ -49,7 +49,6 @@ SPECS = (
 SHARES = (0.0, 0.02, 0.03)  # of extra work; the first is the base
 ROUNDS = (3, 5)
 MARGIN = 0.01
-NO_NOISE = Noise(session_sd=0.0, measured=True, floor=0.0)
 TRIALS = 200  # simulated diffs
 
 
@@ -118,9 +117,9 @@ def cells_of(store: Store, base: int, head: int) -> dict[str, Cell]:
 def row(share: float, cells: dict[str, Cell], rounds: int) -> dict[str, Any]:
     """The rate at which a share is found in so many rounds, and what it should be."""
     full = list(cells.values())
-    estimates = estimate_all(full, [NO_NOISE] * len(full))
+    estimates = estimate_all(full, [EXACT] * len(full))
     changes = [math.expm1(estimate.log_ratio) for estimate in estimates]
-    spreads = [math.sqrt(estimate.spreads[0].variance) for estimate in estimates]
+    spreads = [estimate.spreads[0].variance.sd for estimate in estimates]
     chosen = list(combinations(range(max(ROUNDS)), rounds))
     return {
         "planted %": 100 * share,
@@ -146,7 +145,7 @@ def of_rounds(cells: Sequence[Cell], which: Sequence[int]) -> list[Cell]:
 
 def found(cells: Sequence[Cell]) -> float:
     """The share of the cells that a diff calls slower."""
-    comparisons = compare(cells, lambda _: NO_NOISE, MARGIN)
+    comparisons = compare(cells, lambda _: EXACT, MARGIN)
     return float(np.mean([each.verdict == "slower" for each in comparisons]))
 
 

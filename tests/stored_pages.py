@@ -4,14 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from attnbench.db.store import Store
+from attnbench.provenance.environment import Component
 from attnbench.records import Outcome
 from attnbench.specs.case import Case
 from attnbench.timing.sentinels import Sentinels
-from tests.stored_results import H200, attn, mla, store_run, timed
+from tests.stored_results import ENVIRONMENT, H200, attn, mla, store_run, timed
 
 HOSTILE = '</script><script>alert("1")</script><b>bold</b>'
 BACKEND = "<i>own</i></script>"  # files of kernels may have such names
 REACHED = Sentinels(4.2e12, 4.3e12, 780e12, 0.5e-6, 2.7e-6)
+OLDER = replace(ENVIRONMENT, components={"torch": Component("2.10.0")})
 SIZES, LENGTHS = (1, 2, 4, 8), ("1k", "2k", "4k")
 
 
@@ -46,9 +48,10 @@ def thresholds() -> dict[Case, list[Outcome]]:
 
 
 def store_pages(path: Path) -> None:
-    """Runs 1 "base" and 2, of a hostile label and 10 % slower, and 3, with thresholds."""
+    """Runs 1 "base", 2, of a hostile label, a newer torch and 10 % slower, and 3, thresholds."""
     with Store.open(path) as store:
         for label, factor in (("base", 1.0), (HOSTILE, 1.1)):
-            run = store_run(store, decodes(factor), label=label, machine=H200)
+            ran = OLDER if label == "base" else ENVIRONMENT
+            run = store_run(store, decodes(factor), label=label, machine=H200, environment=ran)
             store.add_sentinels(run, "start", REACHED.as_facts())
         store_run(store, thresholds(), label="paths", machine=H200)

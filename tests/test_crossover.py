@@ -16,7 +16,7 @@ from attnbench.analysis.crossover import (
     next_points,
     points_of,
 )
-from attnbench.analysis.estimate import ASSUMED_NOISE
+from attnbench.analysis.estimate import EXACT
 
 GRID = [*range(2, 16), *range(16, 64, 2), *range(64, 2049, 4)]
 RESOLUTION = 1.1
@@ -44,7 +44,7 @@ class Simulated:
 
 
 def judged(curves: Mapping[int, Simulated]) -> dict[int, list[Point]]:
-    return points_of({k: c.times for k, c in curves.items()}, lambda _: ASSUMED_NOISE)
+    return points_of({k: c.times for k, c in curves.items()}, lambda _: EXACT)
 
 
 def search(

@@ -79,18 +79,18 @@ source, software and machine are the same on both sides
 attn on Intel Xeon, 2 cores; timer cpu, cache cold; 3 and 3 rounds
 backend sdpa, dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
 
-                  base  head  change  95 % interval
-verdict  spec       ms    ms       %              %
--------  -------  ----  ----  ------  -------------
-unclear  q512     1.00  1.00    +0.0   -2.7 to +2.8
-unclear  8q1kv1k  2.00  2.00    +0.0   -2.7 to +2.8
-unclear  q1k      3.00  3.00    +0.0   -2.7 to +2.8
+                  base  head  change  95 % interval  finds
+verdict  spec       ms    ms       %              %      %
+-------  -------  ----  ----  ------  -------------  -----
+same     q512     1.00  1.00    +0.0   -1.2 to +1.2    3.3
+same     8q1kv1k  2.00  2.00    +0.0   -1.2 to +1.2    3.3
+same     q1k      3.00  3.00    +0.0   -1.2 to +1.2    3.3
 
-3 unclear; a change within 1 % does not matter
+3 same; a change within 1 % does not matter
 geometric mean of the 3 cases with a time on both sides: +0.0 %
-unclear: not even 1000 rounds on each side would settle it
-no between-session variance is stored for this machine: sessions are assumed to
-  differ by 1 %
+finds: the smallest change that would have been found four times in five
+noise: sessions move a case by 0.3 %, all alike by 0.2 %; by attnbench's own
+  table of CPU
 """
 
 
@@ -110,18 +110,18 @@ source, software and machine are the same on both sides
 attn on Intel Xeon, 2 cores; timer cpu, cache cold; 3 and 3 rounds
 backend sdpa, dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
 
-                  base   head  change   95 % interval
-verdict  spec       ms     ms       %               %
--------  -------  ----  -----  ------  --------------
-slower   8q1kv1k  1.00   1.30   +30.0  +26.4 to +33.7
-unclear  q512     1.00   1.00    +0.0    -2.7 to +2.8
-faster   q1k      1.00  0.700   -30.0  -31.9 to -28.0
+                  base   head  change   95 % interval  finds
+verdict  spec       ms     ms       %               %      %
+-------  -------  ----  -----  ------  --------------  -----
+slower   8q1kv1k  1.00   1.30   +30.0  +28.4 to +31.6      -
+faster   q1k      1.00  0.700   -30.0  -30.8 to -29.1      -
+same     q512     1.00   1.00    +0.0    -1.2 to +1.2    2.7
 
-1 slower, 1 unclear, 1 faster; a change within 1 % does not matter
+1 slower, 1 faster, 1 same; a change within 1 % does not matter
 geometric mean of the 3 cases with a time on both sides: -3.1 %
-unclear: not even 1000 rounds on each side would settle it
-no between-session variance is stored for this machine: sessions are assumed to
-  differ by 1 %
+finds: the smallest change that would have been found four times in five
+noise: sessions move a case by 0.3 %, all alike by 0.2 %; by attnbench's own
+  table of CPU
 """
 
 
@@ -134,7 +134,7 @@ def test_what_got_slower_stands_first_and_ends_in_status_1(db: str) -> None:
 
 
 MARKDOWN = """\
-### attnbench: 1 slower, 1 unclear, 1 faster (base to head)
+### attnbench: 1 slower, 1 faster, 1 same (base to head)
 
 **attn on Intel Xeon, 2 cores; timer cpu, cache cold; 3 and 3 rounds**
 
@@ -142,12 +142,12 @@ backend sdpa, dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
 
 | verdict | spec | base ms | head ms | change % | 95 % interval % |
 | --- | --- | ---: | ---: | ---: | ---: |
-| slower | 8q1kv1k | 1.00 | 1.30 | +30.0 | +26.4 to +33.7 |
+| slower | 8q1kv1k | 1.00 | 1.30 | +30.0 | +28.4 to +31.6 |
 
-- 1 slower, 1 unclear, 1 faster; a change within 1 % does not matter
+- 1 slower, 1 faster, 1 same; a change within 1 % does not matter
 - geometric mean of the 3 cases with a time on both sides: -3.1 %
-- unclear: not even 1000 rounds on each side would settle it
-- no between-session variance is stored for this machine: sessions are assumed to differ by 1 %
+- finds: the smallest change that would have been found four times in five
+- noise: sessions move a case by 0.3 %, all alike by 0.2 %; by attnbench's own table of CPU
 
 <details>
 <summary>Runs, and what differs between them</summary>
@@ -165,11 +165,11 @@ backend sdpa, dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
 
 backend sdpa, dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
 
-| verdict | spec | base ms | head ms | change % | 95 % interval % |
-| --- | --- | ---: | ---: | ---: | ---: |
-| slower | 8q1kv1k | 1.00 | 1.30 | +30.0 | +26.4 to +33.7 |
-| unclear | q512 | 1.00 | 1.00 | +0.0 | -2.7 to +2.8 |
-| faster | q1k | 1.00 | 0.700 | -30.0 | -31.9 to -28.0 |
+| verdict | spec | base ms | head ms | change % | 95 % interval % | finds % |
+| --- | --- | ---: | ---: | ---: | ---: | ---: |
+| slower | 8q1kv1k | 1.00 | 1.30 | +30.0 | +28.4 to +31.6 | - |
+| faster | q1k | 1.00 | 0.700 | -30.0 | -30.8 to -29.1 | - |
+| same | q512 | 1.00 | 1.00 | +0.0 | -1.2 to +1.2 | 2.7 |
 
 </details>
 """
@@ -209,19 +209,19 @@ source, software and machine are the same on both sides
 attn on Intel Xeon, 2 cores; timer cpu, cache cold; 3 and 3 rounds
 backend sdpa, dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
 
-                    base  head  change  95 % interval
-verdict    spec       ms    ms       %              %
----------  -------  ----  ----  ------  -------------
-now fails  q512     1.00  1.00       -              -
-unclear    q1k      1.00  1.00    +0.0   -2.7 to +2.8
-now runs   8q1kv1k     -  1.00       -              -
+                    base  head  change  95 % interval  finds
+verdict    spec       ms    ms       %              %      %
+---------  -------  ----  ----  ------  -------------  -----
+now fails  q512     1.00  1.00       -              -      -
+now runs   8q1kv1k     -  1.00       -              -      -
+same       q1k      1.00  1.00    +0.0   -1.2 to +1.2    2.7
 
-1 now fails, 1 unclear, 1 now runs, 2 ran on neither side; a change within 1 %
-  does not matter
+1 now fails, 1 now runs, 1 same, 2 ran on neither side; a change within 1 % does
+  not matter
 geometric mean of 1 case with a time on both sides: +0.0 %
-unclear: not even 1000 rounds on each side would settle it
-no between-session variance is stored for this machine: sessions are assumed to
-  differ by 1 %
+finds: the smallest change that would have been found four times in five
+noise: sessions move a case by 0.3 %, all alike by 0.2 %; by attnbench's own
+  table of CPU
 
 now fails: crashed: sdpa q512: the worker died with signal 9
 now runs: crashed: sdpa 8q1kv1k: the worker died with signal 9
@@ -249,18 +249,16 @@ source, software and machine are the same on both sides
 attn on Intel Xeon, 2 cores; timer cpu, cache cold; 1 and 1 rounds
 backend sdpa, dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
 
-               base  head  change  95 % interval
-verdict  spec    ms    ms       %              %
--------  ----  ----  ----  ------  -------------
-unclear  q512  1.00  1.00    +0.0              -
+               base  head  change    95 % interval
+verdict  spec    ms    ms       %                %
+-------  ----  ----  ----  ------  ---------------
+unclear  q512  1.00  1.00    +0.0  -73.4 to +276.5
 
 1 unclear; a change within 1 % does not matter
 geometric mean of 1 case with a time on both sides: +0.0 %
-no interval: a single round shows no spread, and too few similar cases have one
-  to borrow
 unclear: not even 1000 rounds on each side would settle it
-no between-session variance is stored for this machine: sessions are assumed to
-  differ by 1 %
+noise: sessions move a case by 0.3 %, all alike by 0.2 %; by attnbench's own
+  table of CPU
 
 not comparable, cache cold -> mixed: sdpa 8q1kv1k
 only in base: sdpa q1k
@@ -329,10 +327,12 @@ def test_what_moves_together_is_suspected_of_clocks(db: str) -> None:
     cases = [attn(f"q{n}k") for n in range(1, 12)]
     add(db, "base", scaled([1] * 11, cases))
     add(db, "head", scaled([1.05] * 11, cases))
+    found = diff(db, *SIDES)
     assert (
-        "most cases moved together, by a median of +5.0 %: suspect clocks and driver\n"
-        "  before the code\n"
-    ) in diff(db, *SIDES).stdout
+        "shift of the whole device: +5.0 % (95 % interval +4.6 to +5.4), by the 11 cases\n"
+        "  whose code is the same: suspect clocks and driver before the code\n"
+    ) in found.stdout
+    assert (found.exit_code, "slower" in found.stdout) == (0, False)
 
 
 def test_each_family_is_a_table_of_its_own(db: str) -> None:
@@ -351,7 +351,7 @@ def test_each_family_is_a_table_of_its_own(db: str) -> None:
         (1.3, "unclear", 1),
         (1.3, "never", 0),
         (1.0, "slower", 0),
-        (1.0, "unclear", 1),
+        (1.0, "unclear", 0),
         (0.7, "unclear", 0),
     ],
 )
@@ -390,8 +390,8 @@ def test_the_newest_run_of_a_label_counts_unless_runs_are_pooled(db: str) -> Non
 
 def test_json_holds_times_in_seconds_and_what_was_not_compared(db: str) -> None:
     naive = attn("q512", "naive")
-    add(db, "base", {CASE: timed(CASE, 1e-3, 1e-3), naive: timed(naive, 1e-3)})
-    add(db, "head", {CASE: timed(CASE, 2e-3, 2e-3)})
+    add(db, "base", {CASE: timed(CASE, 1e-3, 1e-3, 1e-3), naive: timed(naive, 1e-3)})
+    add(db, "head", {CASE: timed(CASE, 2e-3, 2e-3, 2e-3)})
     found = json.loads(diff(db, *SIDES, "--format", "json").stdout)
     (cell,) = found["cells"]
     assert (cell["verdict"], found["counts"]) == ("slower", {"slower": 1})

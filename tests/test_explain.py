@@ -46,7 +46,7 @@ def test_a_case_is_shown_with_rounds_kernels_and_both_fingerprints(db: str) -> N
     found = explain(db, "sdpa q512")
     assert found.exit_code == 0, found.stderr
     for line in (
-        "slower: +30.0 %; 95 % interval",
+        "unclear: +30.0 %; 95 % interval",
         "base ran num_splits 4\n",
         "base kernels: fwd_base\n",
         "head kernels: fwd_head\n",

@@ -9,7 +9,7 @@ import pytest
 
 from attnbench.analysis.across import Across, find_across
 from attnbench.analysis.contrast import contrasts
-from attnbench.analysis.estimate import ASSUMED_NOISE
+from attnbench.analysis.estimate import EXACT
 from attnbench.analysis.fields import Fields
 from attnbench.analysis.lint import lint
 from attnbench.analysis.series import Series, series_of
@@ -95,7 +95,7 @@ def in_diff_across(stored: Stored) -> bool:
 
 def in_a_studys_contrast(stored: Stored) -> bool:
     asked = ContrastAnalysis(stored.field, ((stored.texts[0], stored.texts[1]),))
-    (line, *_) = answer(stored.series, asked, lambda _: ASSUMED_NOISE).lines
+    (line, *_) = answer(stored.series, asked, lambda _: EXACT).lines
     return line.startswith(f"{stored.texts[1]} against {stored.texts[0]}: +100.0 %")
 
 

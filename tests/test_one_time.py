@@ -97,5 +97,5 @@ def test_a_change_over_fewer_rounds_than_a_side_has_says_so(tmp_path: Path) -> N
         store_run(store, {case: timed(case, *ROUNDS)}, interleaved="turns")
         store_run(store, {case: timed(case, *ROUNDS[:2])}, interleaved="turns")
     text = shown(path, "diff", "--base", "1", "--head", "2")
-    assert row(text, "same ", "q512")[2:5] == [MEAN, "6.01", "+0.0"]
+    assert row(text, "unclear ", "q512")[2:5] == [MEAN, "6.01", "+0.0"]
     assert "change of 1 case: over the rounds in which both sides have a time" in text

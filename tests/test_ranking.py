@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnbench.analysis.estimate import Cell, Noise
+from attnbench.analysis.estimate import EXACT, Cell, Noise
 from attnbench.analysis.ranking import AUTO, Ranking, rank, regrets
 from attnbench.analysis.series import Series, Times, series_of
 from attnbench.analysis.tuning import Contender, Setting
@@ -19,7 +19,7 @@ from attnbench.reporting.ranking import counts, firsts, legend, place_text, regr
 from attnbench.specs.case import Case
 from tests.stored_results import Results, attn, failed, measured, mla, timed
 
-QUIET = Noise(session_sd=0.0, measured=True, floor=0.0)
+QUIET = EXACT
 STEADY = (1.0, 1.0005, 0.9995)
 SUSTAINED = (Label.SUSTAINED,)
 NOT_RUN = failed(Status.OOM, "out of memory")

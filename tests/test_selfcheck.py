@@ -83,35 +83,37 @@ TEXT = """\
 Equal code on Intel Xeon, 2 cores: runs 1 and 2 interleaved, 3, 4, 5, 6
 separate.
 
-How far apart it measures: 95 % of the interleaved cells stay within the floor;
-sessions is the standard deviation between separate runs.
+How far it measures apart: floor is what 95 % of the interleaved cells stay
+within, sessions the standard deviation between separate runs, all alike that of
+what moves all cases of a run.
 
-                                  floor  sessions
-family       duration      cells      %         %
------------  ------------  -----  -----  --------
-attn         20 to 200 us      1   0.40      0.12
-attn         over 200 us       4   0.40      0.14
-cache-write  over 200 us       1   0.20      0.17
+                                  floor  sessions  all alike
+family       duration      cells      %         %          %
+-----------  ------------  -----  -----  --------  ---------
+attn         20 to 200 us      1   0.40      0.12       0.17
+attn         over 200 us       4   0.40      0.13       0.17
+cache-write  over 200 us       1   0.20      0.17       0.17
 
-How often that gives a false verdict, with the 95 % upper bound of the rate; and
-the smallest change that R rounds per side find four times in five.
+How often that comes to a false verdict, with the 95 % upper bound of the rate;
+and the smallest change of one of these cases that R rounds a side find four
+times in five.
 
                                                 at most  R = 3  R = 5  R = 10
 family       duration      runs          false        %      %      %       %
 -----------  ------------  -----------  ------  -------  -----  -----  ------
-attn         20 to 200 us  interleaved  0 of 1     95.0   1.31   1.17    1.10
-attn         20 to 200 us  separate     0 of 2     77.6   1.51   1.50    1.49
-attn         over 200 us   interleaved  0 of 4     52.7   1.31   1.17    1.10
-attn         over 200 us   separate     0 of 8     31.2   1.59   1.58    1.57
-cache-write  over 200 us   interleaved  0 of 1     95.0   1.31   1.17    1.10
-cache-write  over 200 us   separate     0 of 2     77.6   1.71   1.69    1.68
+attn         20 to 200 us  interleaved  0 of 1     95.0   1.31   1.22    1.14
+attn         20 to 200 us  separate     0 of 2     77.6   2.37   2.36    2.36
+attn         over 200 us   interleaved  0 of 4     52.7   1.31   1.22    1.14
+attn         over 200 us   separate     0 of 8     31.2   2.37   2.36    2.36
+cache-write  over 200 us   interleaved  0 of 1     95.0   1.31   1.22    1.14
+cache-write  over 200 us   separate     0 of 2     77.6   2.37   2.36    2.36
 
 interleaved: 0 of 6 verdicts false, at most 39.3 %
 separate: 0 of 12 verdicts false, at most 22.1 %
-the interleaved runs were judged by the noise that was stored before, if any,
-  each two separate ones by the interleaved floor and the other runs' variance
+the interleaved runs were judged by the noise that was known before, each two
+  separate ones by that and the other runs
 with fewer than 20 cells the floor is the largest change of any
-stored: `attnbench diff` judges by this from now on
+`attnbench diff` judges by these runs from now on
 """
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from attnbench.analysis.contrast import Contrast, contrast_asked, contrasts
-from attnbench.analysis.estimate import ASSUMED_NOISE
+from attnbench.analysis.estimate import EXACT
 from attnbench.analysis.lint import lint
 from attnbench.analysis.optimum import optima, propose
 from attnbench.analysis.ranking import AUTO
@@ -43,8 +43,8 @@ from tests.stored_results import (
     timed,
 )
 
-NOISE = lambda _: ASSUMED_NOISE  # noqa: E731
-OF_SERIES = lambda series, cell: ASSUMED_NOISE  # noqa: E731
+NOISE = lambda _: EXACT  # noqa: E731
+OF_SERIES = lambda series, cell: EXACT  # noqa: E731
 SM100 = "needs SM100; this is SM90 (NVIDIA H200)"
 
 

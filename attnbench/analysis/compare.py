@@ -2,16 +2,27 @@
 
 import math
 from collections.abc import Callable, Sequence
-from statistics import fmean, median
+from dataclasses import dataclass, replace
+from statistics import fmean
 
-from attnbench.analysis.estimate import Cell, Estimate, Noise, estimate_all
-from attnbench.analysis.verdict import MARGIN, Comparison, judge
+from attnbench.analysis.estimate import Cell, Noise, estimate_all
+from attnbench.analysis.log_ratio import Estimate
+from attnbench.analysis.shift import Shift, find_shift, scattered
+from attnbench.analysis.verdict import ALPHA, MARGIN, Comparison, Tested, judge
 from attnbench.errors import UsageError
 from attnbench.stats.multiplicity import benjamini_hochberg
+from attnbench.stats.variance import Variance
 
-# Fewer cells say nothing about the whole GPU.
-_MIN_SHIFT_CELLS = 10
-_SHIFT_SHARE = 0.7
+_ALONE = 0.03  # the level of a finding without others
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The verdict on each cell, and what all cells show together."""
+
+    comparisons: list[Comparison]
+    shift: Shift | None  # of the cells of separate sessions, if they are enough
+    more_scatter: bool  # whether they scatter more than the noise known beforehand allows
 
 
 def compare(
@@ -19,58 +30,106 @@ def compare(
 ) -> list[Comparison]:
     """The verdict on each cell, in order; relative changes within `margin` do not matter.
 
-    No margin is narrower than the cell's noise floor. The time ratio's interval is Student's, from
-    the rounds' log ratios where they are matched, else Welch's with the session variance of both
-    sides. faster and slower need an interval beyond the margin, with the false discovery rate
-    over all cells held at 5 %; same needs equivalence at 5 % (two one-sided tests).
+    The time ratio's interval is Student's, from the rounds' log ratios where they are matched,
+    else Welch's with the variances of sessions. faster and slower ask for an interval beyond the
+    margin and hold the false discovery rate over all cells at 5 %, a single finding at 3 %; same
+    asks for equivalence at 5 % (two one-sided tests).
     """
+    limit = _limit(margin)
+    estimates = estimate_all(cells, list(map(noise, cells)))
+    return _judged(cells, estimates, [None] * len(cells), limit)
+
+
+def compare_sides(
+    cells: Sequence[Cell],
+    noise: Callable[[Cell], Noise],
+    margin: float = MARGIN,
+    is_control: Callable[[Cell], bool] = lambda _: False,
+) -> Compared:
+    """The same of one piece of code before and after, whose cells mostly have not changed.
+
+    Cells of separate sessions are also held against what moved all of them alike, and against how
+    far all of them scatter; `is_control` names those whose code is the same on both sides.
+    """
+    limit = _limit(margin)
+    estimates = estimate_all(cells, list(map(noise, cells)))
+    apart = {at: None for at, cell in enumerate(cells) if not cell.paired and estimates[at].known}
+    shift = find_shift([estimates[at] for at in apart], [is_control(cells[at]) for at in apart])
+    more_scatter = False
+    if shift is not None:
+        wider, more_scatter = scattered([estimates[at] for at in apart], shift)
+        for at, estimate in zip(apart, wider, strict=True):
+            estimates[at] = estimate
+    shifts = [shift if at in apart else None for at in range(len(cells))]
+    found = _judged(cells, estimates, shifts, limit)
+    return Compared(found, shift, more_scatter)
+
+
+def _limit(margin: float) -> float:
     if not 0 <= margin < math.inf:
         raise UsageError(
             f"margin {margin}: expected a relative change of 0 or more that does not matter, "
             "e.g. 0.01 for 1 %"
         )
-    noises = [noise(cell) for cell in cells]
-    limits = [max(math.log1p(margin), each.floor) for each in noises]
-    estimates = estimate_all(cells, noises)
-    tests = _tests(estimates, limits)
-    return [
-        judge(cell.key, estimate, each, limit, test)
-        for cell, estimate, each, limit, test in zip(
-            cells, estimates, noises, limits, tests, strict=True
-        )
-    ]
+    return math.log1p(margin)
 
 
-def global_shift(comparisons: Sequence[Comparison], floor: float) -> float | None:
-    """The median time ratio if the cells have moved together, as with clocks or a driver.
+def _judged(
+    cells: Sequence[Cell],
+    estimates: Sequence[Estimate],
+    shifts: Sequence[Shift | None],
+    limit: float,
+) -> list[Comparison]:
+    near = [_near(each, shift) for each, shift in zip(estimates, shifts, strict=True)]
+    p_values = {
+        at: _p(each, near[at], shifts[at], limit) for at, each in enumerate(estimates) if each.known
+    }
+    q_values = dict(zip(p_values, _adjusted(list(p_values.values())), strict=True))
+    findings = sum(q <= ALPHA for q in q_values.values())
+    alone = not findings and len(q_values) > 1
+    level = (_ALONE if alone else ALPHA) * min(1.0, (findings + 1) / max(1, len(q_values)))
+    tests = {at: Tested(p_values[at], q, level, shifts[at]) for at, q in q_values.items()}
+    return [judge(cell.key, near[at], limit, tests.get(at)) for at, cell in enumerate(cells)]
 
-    That is: 10 cells or more, the median's logarithm beyond `floor` (the noise floor, a
-    logarithm), and more than 70 % of the cells on its side. Otherwise None.
+
+def _adjusted(p_values: Sequence[float]) -> list[float]:
+    """Benjamini and Hochberg's q-values, stricter on one that would be the only finding.
+
+    Where nothing has changed, a false finding is nearly always the only one.
     """
-    logs = [math.log(comparison.ratio) for comparison in comparisons]
-    if len(logs) < _MIN_SHIFT_CELLS:
-        return None
-    shift = median(logs)
-    together = sum(log * shift > 0 for log in logs)
-    if abs(shift) <= floor or together <= _SHIFT_SHARE * len(logs):
-        return None
-    return math.exp(shift)
+    q_values = benjamini_hochberg(p_values)
+    if len(q_values) == 1 or sum(q <= ALPHA for q in q_values) != 1:
+        return q_values
+    at = min(range(len(q_values)), key=q_values.__getitem__)
+    q_values[at] = min(1.0, q_values[at] * ALPHA / _ALONE)
+    return q_values
+
+
+def _near(estimate: Estimate, shift: Shift | None) -> Estimate:
+    """With the uncertainty of the common shift no larger than what the cells show of it."""
+    if shift is None:
+        return estimate
+    seen = Variance(shift.log_ratio**2 + shift.variance.value, shift.variance.df)
+    return replace(estimate, common=min(estimate.common, seen, key=lambda each: each.value))
+
+
+def _p(estimate: Estimate, near: Estimate, shift: Shift | None, limit: float) -> float:
+    """The p-value of a change of the code.
+
+    What moves all cells may be the device, and what moves the controls is. A cell has changed if it
+    is off beside the others too, or if their shift is beyond what sessions do to all cells.
+    """
+    by_itself = near.p_beyond(limit)
+    if shift is None or by_itself == 1:
+        return by_itself
+    beside = estimate.without(shift.log_ratio, shift.variance)
+    same_way = beside.log_ratio * estimate.log_ratio > 0
+    p_beside = beside.p_beyond(limit) if same_way else 1.0
+    if shift.by_controls:
+        return max(by_itself, p_beside)
+    return max(by_itself, min(p_beside, estimate.p_beyond(limit)))
 
 
 def geometric_mean_ratio(comparisons: Sequence[Comparison]) -> float:
     """The geometric mean of the time ratios; raises ValueError for no comparisons."""
     return math.exp(fmean(math.log(comparison.ratio) for comparison in comparisons))
-
-
-def _tests(
-    estimates: Sequence[Estimate], limits: Sequence[float]
-) -> list[tuple[float, float] | None]:
-    """p and q of each estimate; None without a known spread, which is then not tested."""
-    p_values = {
-        index: estimate.p_beyond(limits[index])
-        for index, estimate in enumerate(estimates)
-        if estimate.known
-    }
-    q_values = benjamini_hochberg(list(p_values.values()))
-    tests = {i: (p, q) for (i, p), q in zip(p_values.items(), q_values, strict=True)}
-    return [tests.get(index) for index in range(len(estimates))]

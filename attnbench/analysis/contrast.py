@@ -13,7 +13,8 @@ from statistics import fmean, stdev
 from attnbench.analysis.across import SERVER_KNOBS, same_server
 from attnbench.analysis.axes import axis_text
 from attnbench.analysis.compare import compare
-from attnbench.analysis.estimate import ASSUMED_NOISE, Cell, Estimate, Noise, estimate_all
+from attnbench.analysis.estimate import EXACT, Cell, Noise, estimate_all
+from attnbench.analysis.log_ratio import Estimate
 from attnbench.analysis.pairing import cell_between
 from attnbench.analysis.series import Series
 from attnbench.analysis.tuning import Contender, tuned
@@ -157,7 +158,7 @@ def _contrasted(pairs: Iterable[tuple[Contender, Contender]]) -> list[Contrasted
     """The pairs with their estimates, whose spreads are moderated together."""
     listed = list(pairs)
     cells = [cell_between(f"{at}", b.times, h.times) for at, (b, h) in enumerate(listed)]
-    estimates = estimate_all(cells, [ASSUMED_NOISE] * len(cells))
+    estimates = estimate_all(cells, [EXACT] * len(cells))
     return [
         Contrasted(*pair, cell, estimate)
         for pair, cell, estimate in zip(listed, cells, estimates, strict=True)

@@ -1,4 +1,4 @@
-"""The difference of a cell's two sides, and its uncertainty.
+"""Cells, what is known of their noise, and the estimate of how far apart their two sides are.
 
 Everything is in natural logarithms of times, where a ratio is a difference and a spread of 0.01
 is one of 1 %.
@@ -14,32 +14,42 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from attnbench.stats import student
-from attnbench.stats.moderation import VariancePrior, fit_prior
+from attnbench.analysis.log_ratio import Estimate, Hiccups, Spread
+from attnbench.stats.moderation import TAME, Moderation, VariancePrior, Wild, moderate
+from attnbench.stats.variance import NOTHING, UNKNOWN, Variance
 
 Stratum = Literal["under 20 us", "20 to 200 us", "over 200 us"]
+STRATA: tuple[Stratum, ...] = ("under 20 us", "20 to 200 us", "over 200 us")
 
 # Rounds that agree to the last digit show a coarse timer, not certainty. Half of the smallest
 # spread of round medians seen on a GPU, some 0.1 %, is taken as the spread that the timer hides.
 MIN_ROUND_SD = 0.0005
 # A sample variance of 0 has no logarithm. The prior is fitted to variances far smaller than the
 # above, because to cut their lower tail would make the cells look more alike than they are.
-_MIN_FITTED_VARIANCE = 1e-4 * MIN_ROUND_SD**2
-# Number of cells that make a prior for the variance of the others.
-_MIN_CELLS = 10
-_NO_PRIOR = VariancePrior(variance=0.0, df=0.0)
+MIN_FITTED_VARIANCE = 1e-4 * MIN_ROUND_SD**2
+# So many cells make a prior for the variance of the others.
+MIN_CELLS = 10
+# Two rounds a side show too little: without rounds seen earlier only a large change is believed.
+# Two groups of rounds are two modes if they are so many times further apart than each is wide, and
+# than rounds spread in most cells.
+_JUMP = 6.0
+_FEW_ROUNDS, _FEW_ROUNDS_DF = 2, 4.0
 
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """Noise of cells of one kind, from comparing a GPU with itself, as spreads of logarithms."""
+    """How far equal code measures apart in cells of a kind, as variances of ln(time)."""
 
-    session_sd: float  # standard deviation of a session's effect on all its rounds
-    measured: bool  # whether session_sd is from selfcheck, not assumed
-    floor: float  # the change that equal code shows; 0 if never measured
+    session: Variance  # of what one session does to one cell, beside what it does to all
+    common: Variance = NOTHING  # of what one session does to all cells alike
+    device: Variance = NOTHING  # of a cell between cards of one model
+    wild: Wild = TAME  # cells that sessions move unlike the others
+    rounds: Variance = UNKNOWN  # of a round in a session
+    per_round: float = 0.0  # what a session's variance is at least, per variance of a round
+    stored: bool = True  # whether this database shows it; else it comes from elsewhere
 
 
-ASSUMED_NOISE = Noise(session_sd=0.01, measured=False, floor=0.0)
+EXACT = Noise(session=NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +65,8 @@ class Cell:
     base: tuple[float, ...]
     head: tuple[float, ...]
     paired: bool
+    sessions: tuple[int, int] = (1, 1)  # that the rounds of each side come from
+    same_device: bool = True
 
     def __post_init__(self) -> None:
         if not self.base or not self.head:
@@ -72,6 +84,11 @@ class Cell:
         """Whether rounds can be compared one by one: not if a side lacks one."""
         return self.paired and len(self.base) == len(self.head)
 
+    @property
+    def of_sessions(self) -> float:
+        """The factor from a session's variance to that of the log ratio."""
+        return 0.0 if self.paired else sum(1 / each for each in self.sessions)
+
 
 def duration_stratum(seconds: float) -> Stratum:
     """The stratum of a duration; within one, cells have similar noise."""
@@ -80,127 +97,100 @@ def duration_stratum(seconds: float) -> Stratum:
     return "20 to 200 us" if seconds <= 200e-6 else "over 200 us"
 
 
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """The variance of a round's logarithm, and the number of rounds averaged."""
-
-    variance: float  # infinite if unknown
-    rounds: int
-    prior_df: float  # degrees of freedom from other cells
-
-    @property
-    def df(self) -> float:
-        """Degrees of freedom of the variance."""
-        return self.prior_df + self.rounds - 1
-
-    @property
-    def of_mean(self) -> float:
-        """The variance of the mean over the rounds."""
-        return self.variance / self.rounds
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """ln(head / base), with the spreads that make it uncertain."""
-
-    log_ratio: float
-    spreads: tuple[Spread, ...]  # one of the rounds' log ratios if matched, else one per side
-    session_variance: float  # of log_ratio; more rounds do not reduce it
-
-    @property
-    def known(self) -> bool:
-        """Whether the spreads are known: only then is there an error."""
-        return all(spread.df > 0 for spread in self.spreads)
-
-    @property
-    def rounds_variance(self) -> float:
-        """The part of the variance that more rounds reduce."""
-        return sum(spread.of_mean for spread in self.spreads)
-
-    @property
-    def standard_error(self) -> float:
-        """The standard deviation of log_ratio."""
-        return math.sqrt(self.rounds_variance + self.session_variance)
-
-    @property
-    def df(self) -> float:
-        """Welch and Satterthwaite's degrees of freedom; the session variance counts as known."""
-        unsure = sum(spread.of_mean**2 / spread.df for spread in self.spreads)
-        return self.standard_error**4 / unsure if unsure > 0 else math.inf
-
-    def reach(self, probability: float) -> float:
-        """The quantile of log_ratio's error at a probability."""
-        return student.quantile(probability, self.df) * self.standard_error
-
-    def p_beyond(self, limit: float) -> float:
-        """The two-sided p-value of a true |log_ratio| of at most limit >= 0."""
-        excess = abs(self.log_ratio) - limit
-        if excess <= 0:
-            return 1.0
-        return min(1.0, 2 * student.sf(excess / self.standard_error, self.df))
-
-    def with_rounds(self, rounds: int) -> "Estimate":
-        """The estimate with the same spreads and at least this many rounds per side."""
-        spreads = (replace(s, rounds=max(s.rounds, rounds)) for s in self.spreads)
-        return replace(self, spreads=tuple(spreads))
-
-    def at_rounds(self, rounds: int) -> "Estimate":
-        """The estimate with the same spreads and exactly this many rounds per side."""
-        return replace(self, spreads=tuple(replace(s, rounds=rounds) for s in self.spreads))
-
-    def with_endless_rounds(self) -> "Estimate":
-        """The limit of the estimate for many rounds."""
-        return replace(self, spreads=())
-
-
 def estimate_all(cells: Sequence[Cell], noises: Sequence[Noise]) -> list[Estimate]:
     """Each cell's estimate, in order.
 
-    A variance is moderated by the cells of its stratum whose rounds are matched alike, if at least
-    10 of them have one; a side with a single round then takes theirs.
+    A variance is moderated by those of the cells of its stratum whose rounds are matched alike, if
+    10 or more of them have one, and where they are fewer by the rounds that its noise tells of.
     """
     groups: dict[tuple[Stratum, bool], list[Cell]] = defaultdict(list)
     for cell in cells:
         groups[cell.stratum, cell.matched].append(cell)
-    priors = {group: _prior(members) for group, members in groups.items()}
+    moderations = {group: _moderation(members) for group, members in groups.items()}
+    hiccups = {matched: _hiccups(cells, matched) for matched in (False, True)}
     return [
-        _estimate(cell, priors[cell.stratum, cell.matched], noise)
+        replace(
+            _estimate(cell, moderations[cell.stratum, cell.matched], noise),
+            hiccups=hiccups[cell.matched],
+        )
         for cell, noise in zip(cells, noises, strict=True)
     ]
 
 
-def _prior(cells: Sequence[Cell]) -> VariancePrior:
+def _hiccups(cells: Sequence[Cell], matched: bool) -> Hiccups | None:
+    """None where too few cells have rounds enough to tell which is off."""
+    series = [_series(cell) for cell in cells if cell.matched == matched]
+    series = [sides for sides in series if min(map(len, sides)) > 1]
+    if len(series) < MIN_CELLS:
+        return None
+    typical = median(math.sqrt(_variance(logs)) for sides in series for logs in sides)
+    jumps = np.sort([max(map(_jump, sides)) for sides in series])
+    return Hiccups(np.where(jumps > _JUMP * typical, jumps, 0.0))
+
+
+def _jump(logs: NDArray[np.float64]) -> float:
+    """How far two groups of rounds are apart, each of which agrees well; 0 if they form none."""
+    gaps = np.diff(np.sort(logs))
+    jump = float(np.max(gaps))
+    return jump if float(np.sum(gaps)) - jump <= jump / _JUMP else 0.0
+
+
+def _moderation(cells: Sequence[Cell]) -> Moderation | None:
+    """None where too few cells have a spread."""
     replicated = [cell for cell in cells if max(len(cell.base), len(cell.head)) > 1]
-    if len(replicated) < _MIN_CELLS:
-        return _NO_PRIOR
+    if len(replicated) < MIN_CELLS:
+        return None
     series = [logs for cell in replicated for logs in _series(cell) if len(logs) > 1]
-    variances = [max(_variance(logs), _MIN_FITTED_VARIANCE) for logs in series]
-    return fit_prior(variances, [len(logs) - 1 for logs in series])
+    variances = [max(_variance(logs), MIN_FITTED_VARIANCE) for logs in series]
+    return moderate(variances, [len(logs) - 1 for logs in series])
 
 
-def _estimate(cell: Cell, prior: VariancePrior, noise: Noise) -> Estimate:
-    # A ratio has the hidden spread of two times.
-    least = MIN_ROUND_SD**2 * (2 if cell.matched else 1)
+def _estimate(cell: Cell, moderation: Moderation | None, noise: Noise) -> Estimate:
+    # A ratio holds what the timer hides of two times.
+    sides = 2 if cell.matched else 1
+    owns = [Variance(_variance(logs), len(logs) - 1) for logs in _series(cell)]
+    variances = [_posterior(own, moderation, noise, sides) for own in owns]
     return Estimate(
         log_ratio=float(np.mean(np.log(cell.head)) - np.mean(np.log(cell.base))),
-        spreads=tuple(_spread(logs, least, prior) for logs in _series(cell)),
-        # One session on each side, unless both share it.
-        session_variance=0.0 if cell.paired else 2 * noise.session_sd**2,
+        spreads=tuple(
+            Spread(variance, len(logs))
+            for variance, logs in zip(variances, _series(cell), strict=True)
+        ),
+        session=_session(noise, variances).times(cell.of_sessions),
+        common=noise.common.times(cell.of_sessions),
+        device=NOTHING if cell.same_device else noise.device.times(2),
+        wild=_scaled(noise.wild, cell),
     )
+
+
+def _session(noise: Noise, rounds: Sequence[Variance]) -> Variance:
+    """A machine that is busy differs between its sessions as between its rounds."""
+    busy = max(rounds, key=lambda each: each.value).times(noise.per_round)
+    return max(noise.session, busy, key=lambda each: each.value)
+
+
+def _scaled(wild: Wild, cell: Cell) -> Wild:
+    factor = cell.of_sessions
+    return Wild(wild.share, wild.variance.times(factor)) if factor else TAME
+
+
+def _posterior(own: Variance, moderation: Moderation | None, noise: Noise, sides: int) -> Variance:
+    few = own.df < _FEW_ROUNDS and not noise.stored
+    if moderation is None:
+        # What other machines' rounds spread by helps where a cell's own are too few.
+        rounds = noise.rounds.times(sides) if few or noise.stored else UNKNOWN
+        moderation = Moderation(VariancePrior(rounds.value, rounds.df), math.inf, TAME)
+    if moderation.prior.df + own.df == 0:
+        return UNKNOWN
+    found = moderation.posterior(own)
+    df = min(found.df, _FEW_ROUNDS_DF) if few else found.df
+    return Variance(max(found.value, sides * MIN_ROUND_SD**2), df)
 
 
 def _series(cell: Cell) -> tuple[NDArray[np.float64], ...]:
     """The logarithms whose spread counts: of the rounds' ratios if matched, else of each side."""
     base, head = np.log(cell.base), np.log(cell.head)
     return (head - base,) if cell.matched else (base, head)
-
-
-def _spread(logs: NDArray[np.float64], least: float, prior: VariancePrior) -> Spread:
-    df = len(logs) - 1
-    if prior.df + df == 0:
-        return Spread(math.inf, len(logs), prior.df)
-    variance = prior.posterior(_variance(logs), df)
-    return Spread(max(variance, least), len(logs), prior.df)
 
 
 def _variance(logs: NDArray[np.float64]) -> float:

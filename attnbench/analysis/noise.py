@@ -2,18 +2,20 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean, median
+from statistics import median
 
 import numpy as np
 
-from attnbench.analysis.compare import compare
+from attnbench.analysis.compare import compare_sides
 from attnbench.analysis.estimate import Cell, Noise, Stratum, estimate_all
-from attnbench.analysis.verdict import MARGIN, detectable
+from attnbench.analysis.groups import Group
+from attnbench.analysis.machine_noise import MachineNoise
+from attnbench.analysis.repeats import Repeat, seen, squares_of
+from attnbench.analysis.verdict import ALPHA, MARGIN, detectable
 from attnbench.stats.binomial import upper_bound
 
-Group = tuple[str, Stratum]  # a family and a duration stratum
 Rounds = Sequence[float]  # the median of each round of a run, seconds
 
 # Numbers of rounds for which the smallest detectable change is given.
@@ -62,7 +64,8 @@ class GroupNoise:
     stratum: Stratum
     num_cells: int
     floor: float  # |ln ratio| that 95 % of interleaved pairs stay within
-    session_sd: float | None  # of a session's effect on ln times; None for fewer than two
+    session_sd: float | None  # of what a session does to a ln time; None for fewer than two
+    common_sd: float | None  # of what it does to all cells alike
     interleaved: FalseVerdicts
     separate: FalseVerdicts
     # The smallest relative change that PLANNED_ROUNDS would find in the median cell, four times
@@ -82,55 +85,35 @@ def noise_floor(pairs: Sequence[Cell]) -> float:
     return float(np.quantile(changes, _FLOOR_QUANTILE, method="inverted_cdf"))
 
 
-def session_sd(cases: Sequence[Sequence[Rounds]]) -> float | None:
-    """The standard deviation of a session's effect on the ln times of all its rounds.
-
-    `cases` holds each case's sessions. It is the variance of the sessions' means minus the part
-    explained by the rounds' own variance, averaged over the cases and never below 0. A session of
-    one round has no variance of its own, so nothing is subtracted. None without cases, or with
-    fewer than two sessions.
-    """
-    if not cases or min(map(len, cases)) < 2:
-        return None
-    return math.sqrt(max(0.0, fmean(map(_between_sessions, cases))))
-
-
-def _between_sessions(sessions: Sequence[Rounds]) -> float:
-    logs = [np.log(rounds) for rounds in sessions]
-    within = fmean(float(np.var(each, ddof=1)) / len(each) if len(each) > 1 else 0 for each in logs)
-    return float(np.var([each.mean() for each in logs], ddof=1)) - within
-
-
 def find_noise(
-    cases: Sequence[Repeated], earlier: Callable[[Group], Noise], margin: float = MARGIN
+    cases: Sequence[Repeated], earlier: MachineNoise, margin: float = MARGIN
 ) -> list[GroupNoise]:
     """The noise of each group, from cases that all have the same number of sessions.
 
-    No comparison is judged by noise that it contributed to. The interleaved pair is judged by the
-    `earlier` noise. Sessions are compared first with second, third with fourth and so on, since
-    counting one twice would make the bound too narrow; each pair is judged by the interleaved
-    pair's floor and the variance of the other sessions, or the earlier one if there are fewer than
-    two others.
+    No comparison is judged by noise that it has a part in itself. The interleaved pair is judged
+    by what was known `earlier`. Sessions are compared first with second, third with fourth and so
+    on, since one that counted twice would make the bound too narrow; each two are judged by the
+    other sessions and what was known earlier.
     """
     groups: dict[Group, list[Repeated]] = defaultdict(list)
     for case in cases:
         groups[case.group].append(case)
-    known = {group: earlier(group) for group in groups}
-    floors = {group: noise_floor([c.pair for c in each]) for group, each in groups.items()}
-    sds = {group: session_sd([c.sessions for c in each]) for group, each in groups.items()}
-    found = {group: Noise(sds[group] or 0.0, True, floors[group]) for group in groups}
+    known = {group: earlier.noise(*group) for group in groups}
+    now = _with_sessions(earlier, cases, ())
+    found = {group: now.noise(*group) for group in groups}
     pairs = [case.pair for case in cases]
     apart = [case.apart(0, 1) for case in cases if len(case.sessions) > 1]
     interleaved = _false_verdicts(cases, pairs, known, margin)
-    separate = _false_between_sessions(groups, known, floors, margin)
+    separate = _false_between_sessions(cases, earlier, margin)
     detectable_in_pairs = _detectable(cases, pairs, found, margin)
     detectable_apart = _detectable(cases, apart, found, margin)
     return [
         GroupNoise(
             *group,
             num_cells=len(members),
-            floor=floors[group],
-            session_sd=sds[group],
+            floor=noise_floor([case.pair for case in members]),
+            session_sd=_session_sd(members),
+            common_sd=found[group].common.sd if apart else None,
             interleaved=FalseVerdicts(interleaved[group], len(members)),
             separate=FalseVerdicts(separate[group], sum(len(c.sessions) // 2 for c in members)),
             found_interleaved=_medians(detectable_in_pairs[group]),
@@ -140,29 +123,38 @@ def find_noise(
     ]
 
 
+def _session_sd(cases: Sequence[Repeated]) -> float | None:
+    found = seen(list(squares_of(_repeats(cases, ()))[0].values()))
+    return None if found is None else found.session().sd
+
+
+def _repeats(cases: Sequence[Repeated], without: Sequence[int]) -> list[Repeat]:
+    return [
+        Repeat("selfcheck", "", at, case.family, case.pair.key, tuple(rounds))
+        for case in cases
+        for at, rounds in enumerate(case.sessions)
+        if at not in without
+    ]
+
+
+def _with_sessions(
+    earlier: MachineNoise, cases: Sequence[Repeated], without: Sequence[int]
+) -> MachineNoise:
+    """With what these sessions show too, some of them apart."""
+    return replace(earlier, repeats=(*earlier.repeats, *_repeats(cases, without)))
+
+
 def _false_between_sessions(
-    groups: Mapping[Group, Sequence[Repeated]],
-    known: Mapping[Group, Noise],
-    floors: Mapping[Group, float],
-    margin: float,
+    cases: Sequence[Repeated], earlier: MachineNoise, margin: float
 ) -> Counter[Group]:
     """The false verdicts of the first session against the second, third against fourth, ..."""
-    cases = [case for members in groups.values() for case in members]
     total: Counter[Group] = Counter()
     for first in range(0, len(cases[0].sessions) - 1 if cases else 0, 2):
-        noises = {
-            group: _noise_without(first, members, replace(known[group], floor=floors[group]))
-            for group, members in groups.items()
-        }
+        others = _with_sessions(earlier, cases, (first, first + 1))
+        noises = {case.group: others.noise(*case.group) for case in cases}
         cells = [case.apart(first, first + 1) for case in cases]
         total += _false_verdicts(cases, cells, noises, margin)
     return total
-
-
-def _noise_without(first: int, cases: Sequence[Repeated], otherwise: Noise) -> Noise:
-    """The noise with the variance of all sessions but that one and the next, if known."""
-    sd = session_sd([[*case.sessions[:first], *case.sessions[first + 2 :]] for case in cases])
-    return otherwise if sd is None else replace(otherwise, session_sd=sd, measured=True)
 
 
 def _false_verdicts(
@@ -170,8 +162,8 @@ def _false_verdicts(
 ) -> Counter[Group]:
     """The number of cells with verdict faster or slower, by group."""
     groups = {case.pair.key: case.group for case in cases}
-    comparisons = compare(cells, lambda cell: noises[groups[cell.key]], margin)
-    return Counter(groups[c.key] for c in comparisons if c.verdict in ("faster", "slower"))
+    found = compare_sides(cells, lambda cell: noises[groups[cell.key]], margin)
+    return Counter(groups[c.key] for c in found.comparisons if c.verdict in ("faster", "slower"))
 
 
 def _detectable(
@@ -181,10 +173,12 @@ def _detectable(
     groups = {case.pair.key: case.group for case in cases}
     of_cells = [noises[groups[cell.key]] for cell in cells]
     found: defaultdict[Group, list[list[float]]] = defaultdict(list)
-    for cell, noise, estimate in zip(cells, of_cells, estimate_all(cells, of_cells), strict=True):
-        limit = max(math.log1p(margin), noise.floor)
+    limit = math.log1p(margin)
+    for cell, estimate in zip(cells, estimate_all(cells, of_cells), strict=True):
         if estimate.known:
-            planned = [detectable(estimate.at_rounds(r), limit) for r in PLANNED_ROUNDS]
+            # As one finding in a diff of these cells.
+            level = ALPHA / len(cells)
+            planned = [detectable(estimate.at_rounds(r), limit, level) for r in PLANNED_ROUNDS]
             found[groups[cell.key]].append(planned)
     return found
 

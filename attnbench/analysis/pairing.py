@@ -5,7 +5,7 @@ Times of different kinds are never compared.
 
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from attnbench.analysis.across import SERVER_KNOBS, Across, field_text, same_server
 from attnbench.analysis.estimate import Cell
@@ -117,7 +117,9 @@ def cell_of(pair: Pair, turns: Mapping[int, str]) -> Cell:
     `turns` has the marks of interleaved runs by number: runs with one mark were one session.
     """
     key = "/".join((*pair.base.key, *pair.head.key))
-    return cell_between(key, _in_turns(pair.base, turns), _in_turns(pair.head, turns))
+    cell = cell_between(key, _in_turns(pair.base, turns), _in_turns(pair.head, turns))
+    cards = [{each.machine_key for each in side.timed} for side in (pair.base, pair.head)]
+    return replace(cell, same_device=cards[0] == cards[1])
 
 
 def cell_between(key: str, base: Times, head: Times) -> Cell:
@@ -127,7 +129,9 @@ def cell_between(key: str, base: Times, head: Times) -> Cell:
     """
     shared = sorted(base.keys() & head.keys(), key=lambda at: at[1])
     if not shared or len({session for session, _ in (*base, *head)}) > 1:
-        return Cell(key, tuple(base.values()), tuple(head.values()), paired=False)
+        sides = tuple(base.values()), tuple(head.values())
+        counts = [len({session for session, _ in side}) for side in (base, head)]
+        return Cell(key, *sides, paired=False, sessions=(counts[0], counts[1]))
     return Cell(key, tuple(base[r] for r in shared), tuple(head[r] for r in shared), paired=True)
 
 

@@ -47,7 +47,6 @@ class Track:
     times: Sequence[float]  # seconds of each version, the geometric mean over its sessions
     sessions: Sequence[int]  # number of sessions of each time
     sd: float  # of one session, by the known noise; above 0
-    floor: float  # the change shown by equal code
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ class _Segmented:
         self._x = np.log(track.times)
         self._w = np.asarray(track.sessions, dtype=np.float64)
         self._variance = track.sd**2
-        self._limit = max(math.log1p(margin), track.floor)
+        self._limit = math.log1p(margin)
         self.ends = _segment_ends(self._x, self._w, max(self._variance, self._neighbours()))
 
     def _neighbours(self) -> float:

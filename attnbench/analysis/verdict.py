@@ -5,17 +5,17 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Literal
 
-from attnbench.analysis.estimate import Estimate, Noise
+from attnbench.analysis.log_ratio import Estimate
+from attnbench.analysis.shift import Shift
 from attnbench.stats import student
 from attnbench.units import percent
 
 Verdict = Literal["faster", "slower", "same", "unclear"]
 
-MARGIN = 0.01  # relative; by default, a smaller change does not matter
-# The level of a test, and its power.
-_ALPHA = 0.05
-_POWER = 0.8
-# Rounds to advise if no spread is known.
+MARGIN = 0.01  # of a time: unless another is asked for, a smaller change does not matter
+ALPHA = 0.05  # the level of a test
+_POWER = 0.8  # its chance to find what it is planned for
+# What to ask for where no spread is known.
 _FIRST_ROUNDS = 3
 _MAX_ROUNDS = 1000
 
@@ -26,9 +26,9 @@ class Comparison:
 
     low and high are the 95 % interval of the ratio, p the two-sided p-value of a change within
     the margin, q the same adjusted for all cells, detectable the smallest relative change that
-    would be found four times in five. They are None if the spread of rounds is unknown.
-    rounds_needed is the number of rounds per side that should settle an unclear verdict; None for
-    the other verdicts, and if no number of rounds can.
+    would be found four times in five among these cells. They are None where nothing tells the
+    spread of rounds. rounds_needed is how many rounds a side should settle an unclear verdict;
+    None for the other verdicts, and where no number of rounds can.
     """
 
     key: str
@@ -43,48 +43,54 @@ class Comparison:
     reason: str  # for the reader
 
 
-def judge(
-    key: str, estimate: Estimate, noise: Noise, limit: float, test: tuple[float, float] | None
-) -> Comparison:
-    """The verdict on a cell; a |log_ratio| up to `limit` does not matter.
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """The test of a change beyond the limit."""
 
-    `test` holds p and q of a change beyond it, None if the estimate's spread is unknown.
+    p: float
+    q: float  # adjusted for all cells
+    level: float  # that one more finding among them would need
+    shift: Shift | None = None  # what the p-value allows for
+
+
+def judge(key: str, estimate: Estimate, limit: float, test: Tested | None) -> Comparison:
+    """The verdict on a cell, where a |log_ratio| up to `limit` does not matter.
+
+    test is None where the estimate's spread is not known.
     """
     if test is None:
-        return _without_spread(key, estimate, noise, limit)
-    p, q = test
-    verdict = _verdict(estimate, limit, q)
-    finding, needed = _finding(verdict, estimate, limit), None
+        return _without_spread(key, estimate, limit)
+    verdict = _verdict(estimate, limit, test.q)
+    finding, needed = _finding(verdict, estimate, limit, test), None
     if verdict == "unclear":
-        # Among many cells, a test must pass a stricter level.
-        alpha = _ALPHA * p / q
+        # Shared with many other cells, a test must pass a stricter level than its own.
+        alpha = ALPHA * test.p / test.q
         needed = _rounds_needed(estimate, limit, alpha)
-        finding += "; " + _remedy(estimate, noise, limit, alpha, needed)
-    reach = estimate.reach(1 - _ALPHA / 2)
+        finding += "; " + _remedy(estimate, limit, alpha, needed)
+    reach = estimate.reach(1 - ALPHA / 2)
     return Comparison(
         key=key,
         verdict=verdict,
         ratio=_exp(estimate.log_ratio),
         low=_exp(estimate.log_ratio - reach),
         high=_exp(estimate.log_ratio + reach),
-        p=p,
-        q=q,
-        detectable=detectable(estimate, limit),
+        p=test.p,
+        q=test.q,
+        detectable=detectable(estimate, limit, test.level),
         rounds_needed=needed,
-        reason="; ".join([finding, *_caveats(estimate, noise)]),
+        reason="; ".join([finding, *_caveats(estimate)]),
     )
 
 
-def detectable(estimate: Estimate, limit: float) -> float:
-    """The smallest relative change that would be found beyond `limit` four times in five."""
-    return _exp(limit + estimate.reach(1 - _ALPHA / 2) + estimate.reach(_POWER)) - 1
+def detectable(estimate: Estimate, limit: float, level: float = ALPHA) -> float:
+    """The smallest relative change that would be told from `limit` four times in five."""
+    return _exp(limit + estimate.reach_at(level) + estimate.reach(_POWER)) - 1
 
 
-def _without_spread(key: str, estimate: Estimate, noise: Noise, limit: float) -> Comparison:
-    settles = _settles(estimate.with_endless_rounds(), limit, _ALPHA)
+def _without_spread(key: str, estimate: Estimate, limit: float) -> Comparison:
+    settles = _settles(estimate.with_endless_rounds(), limit, ALPHA)
     needed = _FIRST_ROUNDS if settles else None
     finding = "a single round shows no spread, and too few similar cells have one to borrow"
-    remedy = _remedy(estimate, noise, limit, _ALPHA, needed)
     return Comparison(
         key=key,
         verdict="unclear",
@@ -95,16 +101,16 @@ def _without_spread(key: str, estimate: Estimate, noise: Noise, limit: float) ->
         q=None,
         detectable=None,
         rounds_needed=needed,
-        reason="; ".join([finding, remedy, *_caveats(estimate, noise)]),
+        reason=f"{finding}; {_remedy(estimate, limit, ALPHA, needed)}",
     )
 
 
 def _verdict(estimate: Estimate, limit: float, q: float) -> Verdict:
-    # q <= 0.05 implies p <= 0.05, that is, the 95 % interval clears the margin.
-    if q <= _ALPHA:
+    # This implies p <= 0.05, which is to say that the 95 % interval clears the margin.
+    if q <= ALPHA:
         return "slower" if estimate.log_ratio > 0 else "faster"
     # Two one-sided tests at 5 %: their interval is the 90 % one (Schuirmann 1987).
-    same = abs(estimate.log_ratio) + estimate.reach(1 - _ALPHA) < limit
+    same = abs(estimate.log_ratio) + estimate.reach(1 - ALPHA) < limit
     return "same" if same else "unclear"
 
 
@@ -122,13 +128,14 @@ def _rounds_needed(estimate: Estimate, limit: float, alpha: float) -> int | None
 def _settles(estimate: Estimate, limit: float, alpha: float) -> bool:
     """Whether a new estimate of this precision would get its verdict four times in five."""
     distance = abs(estimate.log_ratio) - limit
-    # Beyond the margin both directions are tested at once, within it each by itself.
-    probability = 1 - alpha / 2 if distance > 0 else 1 - _ALPHA
     luck = student.quantile(_POWER, estimate.df) * math.sqrt(estimate.rounds_variance)
-    return abs(distance) > estimate.reach(probability) + luck
+    # Beyond the margin both directions are tested at once, within it each by itself.
+    if distance > 0:
+        return distance > luck and estimate.p_of_excess(distance - luck) < alpha
+    return -distance > estimate.reach(1 - ALPHA) + luck
 
 
-def _finding(verdict: Verdict, estimate: Estimate, limit: float) -> str:
+def _finding(verdict: Verdict, estimate: Estimate, limit: float, test: Tested) -> str:
     confidence = 0.9 if verdict == "same" else 0.95
     reach = estimate.reach((1 + confidence) / 2)
     low, high = estimate.log_ratio - reach, estimate.log_ratio + reach
@@ -139,31 +146,30 @@ def _finding(verdict: Verdict, estimate: Estimate, limit: float) -> str:
     if verdict != "unclear":
         return f"{interval} lies beyond {margin}"
     if abs(estimate.log_ratio) - reach > limit:
-        return f"{interval} lies beyond {margin}, but among so many cells it may be chance"
+        return f"{interval} lies beyond {margin}, but {_doubt(test)}"
     return f"{interval} crosses {margin}"
 
 
-def _remedy(
-    estimate: Estimate, noise: Noise, limit: float, alpha: float, needed: int | None
-) -> str:
+def _doubt(test: Tested) -> str:
+    """Why an interval beyond the margin is no finding."""
+    if test.shift is not None and test.p > ALPHA:
+        return f"the other cases moved by {_change(test.shift.log_ratio)}, as a device moves them"
+    return "among so many cells it may be chance"
+
+
+def _remedy(estimate: Estimate, limit: float, alpha: float, needed: int | None) -> str:
     if needed is not None:
         return f"{needed} rounds per side should settle it"
     if _settles(estimate.with_endless_rounds(), limit, alpha):
         return f"more than {_MAX_ROUNDS} rounds per side would be needed to settle it"
-    spread = percent(noise.session_sd)
+    spread = percent(math.sqrt((estimate.session.value + estimate.common.value) / 2))
     return f"no number of rounds settles it, as sessions differ by {spread}: interleave the sides"
 
 
-def _caveats(estimate: Estimate, noise: Noise) -> list[str]:
-    caveats = []
-    if estimate.known and any(spread.rounds == 1 for spread in estimate.spreads):
-        caveats.append("the spread of a single round is taken from similar cells")
-    if estimate.session_variance > 0 and not noise.measured:
-        caveats.append(
-            "no between-session variance is stored for this GPU; "
-            f"{percent(noise.session_sd)} is assumed"
-        )
-    return caveats
+def _caveats(estimate: Estimate) -> list[str]:
+    if any(spread.rounds == 1 for spread in estimate.spreads):
+        return ["the spread of a single round is taken from similar cells"]
+    return []
 
 
 def _change(log_ratio: float) -> str:

@@ -33,6 +33,7 @@ from attnbench.db.queries import (
     read_runs,
     read_seconds,
 )
+from attnbench.db.repeats import RepeatedRounds, SessionRow, read_rounds, read_sessions
 from attnbench.errors import AttnbenchError, UsageError
 from attnbench.passwords import without_password
 from attnbench.provenance.environment import Environment
@@ -267,6 +268,22 @@ class Store(Database):
         """The newest noise of the same device, else of its model; None if none is stored."""
         with self.reading() as session:
             return read_noise(session, machine_key, machine_model, family, stratum)
+
+    def sessions(self, machine_model: str) -> list[SessionRow]:
+        """The newest runs on cards of that model, as far as noise goes by them."""
+        with self.reading() as session:
+            return read_sessions(session, machine_model)
+
+    def rounds(self, rows: Collection[SessionRow]) -> list[RepeatedRounds]:
+        """The times of these runs, without what else was measured."""
+        with self.reading() as session:
+            return list(read_rounds(session, rows))
+
+    def machine_name(self, machine_model: str) -> str | None:
+        """The name of that model; None where the store has none of it."""
+        query = select(MachineRow.name).where(MachineRow.model_key == machine_model).limit(1)
+        with self.reading() as session:
+            return session.scalar(query)
 
     def seconds_a_round(self, cases: Collection[str], machine_model: str) -> dict[str, float]:
         """By case key, the mean total seconds of a round in its newest run there."""

@@ -6,10 +6,12 @@ device's own sentinels, null if they have not moved.
 """
 
 import json
+import math
 from dataclasses import asdict
 
 from attnbench.analysis.compare import geometric_mean_ratio
 from attnbench.analysis.series import Series
+from attnbench.analysis.shift import Shift
 from attnbench.results.diff import Diff, Row
 from attnbench.results.selection import Selection
 from attnbench.results.suspects import device_ratios, kernels_of, suspects
@@ -26,6 +28,11 @@ def diff_json(diff: Diff) -> str:
         "suspects": suspects(diff),
         "across": asdict(diff.across) if diff.across else None,
         "margin": diff.margin,
+        "noise": {
+            "source": diff.basis.noise_source,
+            "more_scatter": diff.basis.compared.more_scatter,
+        },
+        "shift": _shift(diff.basis.compared.shift) if diff.basis.compared.shift else None,
         "counts": diff.counts,
         "geometric_mean_ratio": (
             geometric_mean_ratio(diff.comparisons) if diff.comparisons else None
@@ -55,6 +62,17 @@ def _side(selection: Selection) -> Json:
         for run in selection.runs.values()
     ]
     return {"ref": selection.ref, "runs": runs}
+
+
+def _shift(shift: Shift) -> Json:
+    low, high = map(math.exp, shift.interval)
+    return {
+        "ratio": math.exp(shift.log_ratio),
+        "low": low,
+        "high": high,
+        "num_cells": shift.num_cells,
+        "by_controls": shift.by_controls,
+    }
 
 
 def _series(series: Series) -> Json:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from attnbench.reporting.diff_text import by_cohort, failures, header, summary, table
 from attnbench.reporting.text_table import items
-from attnbench.results.diff import FAILING, FAILS, Diff, Row, newest
+from attnbench.results.diff import FAILING, FAILS, Diff, Row
+from attnbench.results.selection import newest
 
 # GitHub refuses a comment of more than 65536 characters.
 _MOST = 60_000

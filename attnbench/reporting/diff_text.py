@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from attnbench.analysis.compare import geometric_mean_ratio
-from attnbench.analysis.estimate import Noise
 from attnbench.analysis.verdict import Comparison
 from attnbench.records import RunStatus
 from attnbench.reporting.columns import field_columns
@@ -166,32 +165,26 @@ def _is_partial(row: Row) -> bool:
 
 
 def _noise(diff: Diff) -> list[str]:
-    """The noise that verdicts use: measured in one line, assumed in another."""
+    """By what the verdicts tell change from noise, and where that comes from."""
+    lines = []
     apart = [noise for cell, noise in diff.judged if not cell.paired]
-    measured = [noise.session_sd for noise in apart if noise.measured]
-    floors = [noise.floor for _, noise in diff.judged if noise.floor > 0]
-    lines, found = [], []
     if len(apart) < len(diff.judged):
         lines.append("rounds were interleaved and are compared pair by pair")
-    if measured:
-        found.append(f"sessions differ by {_span(measured)}")
-    if floors:
-        found.append(f"equal code differs by up to {_span(floors)}")
-    if found:
-        lines.append(f"selfcheck found that {' and '.join(found)}")
-    return ["; ".join(lines), *_assumed(apart)] if lines else _assumed(apart)
-
-
-def _assumed(apart: Sequence[Noise]) -> list[str]:
-    assumed = [noise.session_sd for noise in apart if not noise.measured]
-    if not assumed:
-        return []
-    some = f"{len(assumed)} of the {len(apart)} cases"
-    where = "this machine" if len(assumed) == len(apart) else some
-    return [
-        f"no between-session variance is stored for {where}: sessions are assumed to differ by "
-        f"{_span(assumed)}"
-    ]
+    if apart:
+        sessions = _span([noise.session.sd for noise in apart])
+        common = _span([noise.common.sd for noise in apart])
+        lines.append(
+            f"noise: sessions move a case by {sessions}, all alike by {common}; by "
+            f"{diff.basis.noise_source}"
+        )
+    if any(not cell.same_device for cell, _ in diff.judged):
+        cards = _span([noise.device.sd for cell, noise in diff.judged if not cell.same_device])
+        lines.append(f"two cards of one model: they differ by {cards}, which the intervals contain")
+    if diff.basis.compared.more_scatter:
+        lines.append(
+            "the cases scatter more than that noise foresees; the verdicts go by their own scatter"
+        )
+    return lines
 
 
 def _span(logs: Sequence[float]) -> str:

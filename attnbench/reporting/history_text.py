@@ -104,8 +104,8 @@ def _notes(history: History, steps: Sequence[Step]) -> list[str]:
         )
     if not steps and len(history.versions) > 1:
         lines.append("no step: no lasting change beyond the margin and the noise")
-    if not history.noise.measured:
-        assumed = percent(history.noise.session_sd)
+    if not history.noise.stored:
+        assumed = percent(history.noise.session.sd)
         lines.append(
             f"sessions are assumed to differ by {assumed}; `attnbench selfcheck` measures it"
         )

@@ -9,9 +9,6 @@ from attnbench.reporting.text_table import WIDTH, Column, items, text_table, wra
 from attnbench.results.selfcheck import FoundNoise
 from attnbench.units import MISSING
 
-# Runs: the pair, and two separate ones besides each two that are compared.
-_JUDGED_BY_OTHERS = 6
-
 
 def selfcheck_text(found: FoundNoise, width: int = WIDTH) -> str:
     """The size of the noise, how often it counted as a change, and the changes found beyond it."""
@@ -23,6 +20,7 @@ def selfcheck_text(found: FoundNoise, width: int = WIDTH) -> str:
         Column("cells", [str(each.num_cells) for each in noises]),
         Column("floor\n%", [_percent(expm1(each.floor)) for each in noises]),
         Column("sessions\n%", [_percent(each.session_sd) for each in noises]),
+        Column("all alike\n%", [_percent(each.common_sd) for each in noises]),
     ]
     rows = [(noise, kind) for noise in noises for kind in _KINDS]
     verdicts = [_KINDS[kind](noise) for noise, kind in rows]
@@ -39,11 +37,12 @@ def selfcheck_text(found: FoundNoise, width: int = WIDTH) -> str:
     blocks = [
         f"Equal code on {machine}: runs {' and '.join(numbers[:2])} interleaved, "
         f"{', '.join(numbers[2:])} separate.",
-        "How far apart it measures: 95 % of the interleaved cells stay within the floor; "
-        "sessions is the standard deviation between separate runs.",
+        "How far it measures apart: floor is what 95 % of the interleaved cells stay within, "
+        "sessions the standard deviation between separate runs, all alike that of what moves "
+        "all cases of a run.",
         text_table(sizes, width=width),
-        "How often that gives a false verdict, with the 95 % upper bound of the rate; and the "
-        "smallest change that R rounds per side find four times in five.",
+        "How often that comes to a false verdict, with the 95 % upper bound of the rate; and the "
+        "smallest change of one of these cases that R rounds a side find four times in five.",
         text_table(risks, width=width),
         items(_remarks(found), width=width),
     ]
@@ -65,18 +64,16 @@ def _names(noises: Sequence[GroupNoise]) -> list[Column]:
 
 def _remarks(found: FoundNoise) -> list[str]:
     lines = [_total(found.noises, kind) for kind in _KINDS]
-    judged = "the interleaved runs were judged by the noise that was stored before, if any"
-    if len(found.runs) >= _JUDGED_BY_OTHERS:
-        judged += ", each two separate ones by the interleaved floor and the other runs' variance"
-    else:
-        judged += ", the separate ones by that and the interleaved floor"
-    lines.append(judged)
+    lines.append(
+        "the interleaved runs were judged by the noise that was known before, each two separate "
+        "ones by that and the other runs"
+    )
     if any(each.floor_is_largest for each in found.noises):
         lines.append("with fewer than 20 cells the floor is the largest change of any")
     if found.left_out:
         cases = "1 case" if found.left_out == 1 else f"{found.left_out} cases"
         lines.append(f"left out, having failed in some run: {cases}")
-    return [*lines, "stored: `attnbench diff` judges by this from now on"]
+    return [*lines, "`attnbench diff` judges by these runs from now on"]
 
 
 def _total(noises: Sequence[GroupNoise], kind: str) -> str:

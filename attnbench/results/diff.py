@@ -4,23 +4,20 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
 from itertools import islice
 
 from attnbench.analysis.across import Across, find_across
-from attnbench.analysis.compare import compare
 from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.fields import Fields
-from attnbench.analysis.pairing import Matching, Pair, Pairing, cell_of, pair_up
+from attnbench.analysis.pairing import Matching, Pair, Pairing, pair_up
 from attnbench.analysis.series import series_of
 from attnbench.analysis.verdict import MARGIN, Comparison
 from attnbench.db.store import Store
 from attnbench.errors import NotComparable, UsageError
-from attnbench.records import Run
 from attnbench.results.cohort import NO_SENTINELS, SentinelFacts
 from attnbench.results.differences import differences
-from attnbench.results.noise import noise_for, turns_of
-from attnbench.results.selection import Selection, select
+from attnbench.results.judging import Judged, judge_pairs
+from attnbench.results.selection import Selection, newest, select
 from attnbench.specs.case import Case
 
 NOW_FAILS, NOW_RUNS, FAILS = "now fails", "now runs", "ran on neither side"
@@ -56,7 +53,8 @@ class Diff:
     margin: float  # relative; smaller changes do not matter
     rows: Sequence[Row]  # losers first
     pairing: Pairing
-    across: Across | None = None  # the field that differs on purpose
+    basis: Judged  # what the verdicts rest on
+    across: Across | None = None  # the field of the case that was to differ
     sentinels: SentinelFacts = field(default_factory=lambda: NO_SENTINELS)  # of the newest runs
 
     @property
@@ -128,8 +126,11 @@ def diff(
     pairing = pair_up(*sides, matching=Matching(chosen))
     runs = {newest(side).number for side in (base, head)}
     sentinels = {run: store.sentinels(run) for run in runs} if len(runs) > 1 else NO_SENTINELS
-    rows = _rows(store, pairing.pairs, margin)
-    found = Diff(base, head, margin, rows, pairing, chosen, sentinels)
+    whole = [pair for pair in pairing.pairs if not _failure(pair)]
+    judged = judge_pairs(store, whole, margin, (base, head), alike=chosen is None)
+    found = Diff(
+        base, head, margin, _rows(pairing.pairs, judged), pairing, judged, chosen, sentinels
+    )
     if not set(found.counts) - {FAILS}:
         raise NotComparable(_nothing_pairs(found))
     return found
@@ -165,24 +166,13 @@ def some(names: Iterable[str], count: int, most: int) -> str:
     return "; ".join(islice(names, most)) + more
 
 
-def newest(selection: Selection) -> Run:
-    """The run that started last."""
-    return max(selection.runs.values(), key=lambda run: (run.started, run.number))
-
-
-def _rows(store: Store, pairs: Sequence[Pair], margin: float) -> list[Row]:
-    whole = [pair for pair in pairs if not _failure(pair)]
-    turns = turns_of(store, {run for p in whole for run in (*p.base.runs, *p.head.runs)})
-    cells = [cell_of(pair, turns) for pair in whole]
-    lookup = cache(partial(noise_for, store))
-    noises = {
-        cell.key: lookup(each.machine_key, each.machine_model, each.case.family, cell.stratum)
-        for cell, each in zip(cells, (pair.base.first for pair in whole), strict=True)
-    }
-    comparisons = compare(cells, lambda cell: noises[cell.key], margin)
+def _rows(pairs: Sequence[Pair], judged: Judged) -> list[Row]:
+    """The judged pairs and those with a failure, losers first."""
     rows = [
-        Row(found.verdict, pair, found, cell, noises[cell.key])
-        for pair, cell, found in zip(whole, cells, comparisons, strict=True)
+        Row(found.verdict, pair, found, cell, judged.noises[cell.key])
+        for pair, cell, found in zip(
+            judged.pairs, judged.cells, judged.compared.comparisons, strict=True
+        )
     ]
     rows += [Row(failure, pair) for pair in pairs if (failure := _failure(pair))]
     return sorted(rows, key=_place)

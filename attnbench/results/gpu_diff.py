@@ -4,7 +4,7 @@ It does not judge the code: no case is called faster or slower.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from attnbench.analysis.compare import compare
@@ -16,7 +16,7 @@ from attnbench.analysis.verdict import Comparison
 from attnbench.db.store import Store
 from attnbench.errors import NotComparable, UsageError
 from attnbench.provenance.machine import Machine
-from attnbench.results.noise import noise_for
+from attnbench.results.noise import Noises
 from attnbench.results.selection import Selection, select
 from attnbench.units import MISSING
 
@@ -117,21 +117,25 @@ def _one_model(side: Selection) -> str:
 
 
 def _comparisons(store: Store, pairs: Sequence[Pair]) -> list[Comparison]:
-    cells = [cell_of(pair, {}) for pair in pairs]
+    # That the cards differ is what is asked.
+    cells = [replace(cell_of(pair, {}), same_device=True) for pair in pairs]
+    noises_of = Noises(store)
     noises = {
-        cell.key: _larger(*(_noise(store, side, cell.stratum) for side in (pair.base, pair.head)))
+        cell.key: _larger(
+            *(_noise(noises_of, side, cell.stratum) for side in (pair.base, pair.head))
+        )
         for cell, pair in zip(cells, pairs, strict=True)
     }
     return compare(cells, lambda cell: noises[cell.key])
 
 
-def _noise(store: Store, series: Series, stratum: str) -> Noise:
+def _noise(noises: Noises, series: Series, stratum: str) -> Noise:
     first = series.first
-    return noise_for(store, first.machine_key, first.machine_model, first.case.family, stratum)
+    return noises.between(first.machine_key, first.machine_model, first.case.family, stratum)
 
 
 def _larger(one: Noise, other: Noise) -> Noise:
-    return max(one, other, key=lambda noise: noise.session_sd)
+    return max(one, other, key=lambda noise: noise.session.value)
 
 
 def _limit(series: Series, machine: Machine) -> Roofline | None:

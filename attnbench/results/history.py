@@ -1,5 +1,6 @@
 """Cases over versions of the code: their times and steps."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.provenance.git import ancestry
 from attnbench.records import Measurement, Run
-from attnbench.results.noise import noise_for
+from attnbench.results.noise import Noises
 from attnbench.results.where import Condition, case_facts, matching
 from attnbench.specs.case import Case
 from attnbench.specs.shape import DIMS
@@ -74,9 +75,11 @@ class History:
         return Track(
             times=[each.time for each in self.versions],
             sessions=[len(each.runs) for each in self.versions],
-            sd=max(MIN_ROUND_SD, float(np.hypot(self.noise.session_sd, self._rounds_sd()))),
-            floor=self.noise.floor,
+            sd=max(MIN_ROUND_SD, math.sqrt(self._session_variance() + self._rounds_sd() ** 2)),
         )
+
+    def _session_variance(self) -> float:
+        return self.noise.session.value + self.noise.common.value
 
     def _rounds_sd(self) -> float:
         """The rounds' spread in the mean of one run; 0 if no run has several rounds."""
@@ -116,7 +119,8 @@ def histories(
     for listed in by_run.values():
         for series in series_of(listed):
             groups[series.key, series.regime].append(series)
-    return [_history(store, listed, runs, tree) for listed in groups.values()]
+    noises = Noises(store)
+    return [_history(noises, listed, runs, tree) for listed in groups.values()]
 
 
 def all_steps(listed: Sequence[History], margin: float) -> list[list[Step]]:
@@ -135,7 +139,7 @@ def _measurements(store: Store, case: str, where: Sequence[Condition]) -> list[M
 
 
 def _history(
-    store: Store, listed: Sequence[Series], runs: Mapping[int, Run], tree: Path | None
+    noises: Noises, listed: Sequence[Series], runs: Mapping[int, Run], tree: Path | None
 ) -> History:
     """The history of series, one per run and oldest first, grouped by version."""
     groups: dict[object, list[tuple[Run, Series]]] = defaultdict(list)
@@ -151,7 +155,7 @@ def _history(
         versions.sort(key=lambda each: order[each.commit or ""])  # stable: ties stay as measured
     first = listed[0].first
     stratum = duration_stratum(versions[0].time)
-    noise = noise_for(store, first.machine_key, first.machine_model, first.case.family, stratum)
+    noise = noises.between(first.machine_key, first.machine_model, first.case.family, stratum)
     return History(versions, noise, by_ancestry=order is not None)
 
 

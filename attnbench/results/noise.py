@@ -1,29 +1,128 @@
-"""Input of verdicts besides the rounds: stored noise, and the marks of interleaved runs."""
+"""What verdicts rest on beside the rounds: the noise of sessions, and which runs took turns.
 
-from collections.abc import Callable, Iterable
+It comes from what is there, the nearest first, each moderated by the next: runs of equal code on
+this machine (`selfcheck` makes them), a noise stored without its runs, the table that comes with
+attnbench. A diff adds what its own cells show.
+"""
 
-from attnbench.analysis.estimate import ASSUMED_NOISE, Noise
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+
+from attnbench.analysis.estimate import Noise
+from attnbench.analysis.machine_noise import TABLE_DF, MachineNoise
+from attnbench.analysis.noise_table import ANY_GPU, noise_table
+from attnbench.analysis.repeats import Repeat, between_cards
+from attnbench.db.repeats import RepeatedRounds, SessionRow
 from attnbench.db.store import Store
+from attnbench.stats.variance import UNKNOWN, Variance
 
 # By machine key, machine model, family and stratum.
 NoiseLookup = Callable[[str, str, str, str], Noise]
 
 
 def assumed_noise(machine_key: str, machine_model: str, family: str, stratum: str) -> Noise:
-    """The noise assumed if none is stored."""
-    return ASSUMED_NOISE
+    """What holds where no database tells more."""
+    return _within_run(noise_table(ANY_GPU).noise(stratum))
 
 
-def noise_for(
-    store: Store, machine_key: str, machine_model: str, family: str, stratum: str
-) -> Noise:
-    """The noise that `attnbench selfcheck` has stored, else the assumed noise."""
-    stored = store.noise(machine_key, machine_model, family, stratum)
-    if stored is None:
-        return ASSUMED_NOISE
-    if stored.session_sd is None:
-        return Noise(ASSUMED_NOISE.session_sd, measured=False, floor=stored.floor)
-    return Noise(stored.session_sd, measured=True, floor=stored.floor)
+class Noises:
+    """The noise of machines as a store knows it; `without` are runs that must not count.
+
+    Called, it is the noise for cells of one run, which rank by their own rounds alone.
+    """
+
+    def __init__(self, store: Store, without: Collection[int] = ()) -> None:
+        self._store, self._without = store, frozenset(without)
+        self._machines: dict[str, MachineNoise] = {}
+
+    def __call__(self, machine_key: str, machine_model: str, family: str, stratum: str) -> Noise:
+        return _within_run(self.between(machine_key, machine_model, family, stratum))
+
+    def between(
+        self, machine_key: str, machine_model: str, family: str, stratum: str, cell: str = ""
+    ) -> Noise:
+        """Of a cell between runs, by its hash of case and method if it may have been repeated."""
+        found = self.machine(machine_model)
+        if not found.repeats:
+            stored = self._store.noise(machine_key, machine_model, family, stratum)
+            if stored is not None and stored.session_sd is not None:
+                return _stored(found.table.noise(stratum), stored.session_sd, stored.num_cells)
+        return found.noise(family, stratum, cell)
+
+    def source(self, models: Iterable[str]) -> str:
+        """Where the noise of these models comes from, for a person."""
+        return "; ".join(dict.fromkeys(self.machine(model).source for model in models))
+
+    def machine(self, machine_model: str) -> MachineNoise:
+        """All that is known of one model."""
+        if machine_model not in self._machines:
+            self._machines[machine_model] = self._read(machine_model)
+        return self._machines[machine_model]
+
+    def _read(self, machine_model: str) -> MachineNoise:
+        rows = [row for row in self._store.sessions(machine_model) if row.run not in self._without]
+        repeated, on_cards = repeated_rows(rows), _several(rows, _code, _card)
+        rounds = list(self._store.rounds(repeated | on_cards))
+        return MachineNoise(
+            noise_table(self._store.machine_name(machine_model) or ANY_GPU),
+            tuple(repeat_of(each) for each in rounds if each.row in repeated),
+            between_cards(repeat_of(each) for each in rounds if each.row in on_cards),
+            any(row.command == "selfcheck" for row in repeated),
+        )
+
+
+def _within_run(noise: Noise) -> Noise:
+    return replace(noise, rounds=UNKNOWN, stored=True)
+
+
+def _code(row: SessionRow) -> object:
+    return row.code
+
+
+def _card(row: SessionRow) -> object:
+    return row.card
+
+
+def repeated_rows(rows: Iterable[SessionRow]) -> set[SessionRow]:
+    """The runs whose code, software and machine others of them share, in several sessions."""
+    return _several(rows, lambda row: (row.code, row.machine), lambda row: row.session)
+
+
+def _several(
+    rows: Iterable[SessionRow],
+    state: Callable[[SessionRow], object],
+    kind: Callable[[SessionRow], object],
+) -> set[SessionRow]:
+    """The rows of those states that have several kinds."""
+    groups: dict[object, list[SessionRow]] = defaultdict(list)
+    for row in rows:
+        groups[state(row)].append(row)
+    return {row for listed in groups.values() if len(set(map(kind, listed))) > 1 for row in listed}
+
+
+def repeat_of(each: RepeatedRounds) -> Repeat:
+    """The same as analysis takes it."""
+    row = each.row
+    return Repeat(
+        state=(row.code, row.machine),
+        card=row.card,
+        session=row.session,
+        family=each.family,
+        cell=cell_key(each.case, each.method),
+        rounds=each.rounds,
+    )
+
+
+def cell_key(case: str, method: str) -> str:
+    """What a case by a method has in every run."""
+    return f"{case}/{method}"
+
+
+def _stored(table: Noise, session_sd: float, num_cells: int) -> Noise:
+    """Of a selfcheck whose runs are gone: one spread, common shifts and all."""
+    session = Variance(session_sd**2, min(num_cells, TABLE_DF))
+    return Noise(session.pooled(table.session, 1.0), per_round=table.per_round)
 
 
 def turns_of(store: Store, runs: Iterable[int]) -> dict[int, str]:

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
 
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.records import Measurement, Run
 from attnbench.results.cohort import Cohort, SentinelFacts, cohorts
-from attnbench.results.noise import NoiseLookup, noise_for
+from attnbench.results.noise import NoiseLookup, Noises
 from attnbench.results.selection import Selection, select
 from attnbench.results.where import Condition
 
@@ -64,4 +63,4 @@ def read_sentinels(store: Store, runs: Iterable[int]) -> SentinelFacts:
 
 def _report(store: Store, selections: Sequence[Selection]) -> Report:
     runs = {number for each in selections for number in each.runs}
-    return Report(selections, read_sentinels(store, runs), cache(partial(noise_for, store)))
+    return Report(selections, read_sentinels(store, runs), Noises(store))

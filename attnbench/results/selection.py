@@ -44,3 +44,8 @@ def run_numbers(store: Store, refs: Sequence[str]) -> list[int]:
     if not refs:
         return [run.number for run in store.runs()]
     return list(dict.fromkeys(number for ref in refs for number in resolve(store, ref).runs))
+
+
+def newest(selection: Selection) -> Run:
+    """The run that started last."""
+    return max(selection.runs.values(), key=lambda run: (run.started, run.number))

@@ -13,7 +13,7 @@ from attnbench.analysis.series import series_of
 from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError
 from attnbench.records import Run
-from attnbench.results.noise import noise_for, turns_of
+from attnbench.results.noise import Noises, turns_of
 
 # The columns of a stored noise; the rest goes into its facts.
 _COLUMNS = ("family", "stratum", "floor", "session_sd", "num_cells")
@@ -36,7 +36,7 @@ def find_and_store(store: Store, runs: Sequence[int]) -> FoundNoise:
     cases, left_out = _repeated(store, runs)
     used = [store.run(number) for number in runs]
     key, model = used[0].machine_key, used[0].machine_model
-    noises = find_noise(cases, lambda group: noise_for(store, key, model, *group))
+    noises = find_noise(cases, Noises(store, without=runs).machine(model))
     if not noises:
         raise AttnbenchError("no case has a time in all runs, so the noise is unknown")
     for noise in noises:

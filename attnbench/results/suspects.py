@@ -4,13 +4,13 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 
-from attnbench.analysis.compare import global_shift
 from attnbench.analysis.pairing import Pair
 from attnbench.analysis.roofline import roofline
 from attnbench.analysis.series import Series
 from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
-from attnbench.results.diff import Diff, Row, newest, some
+from attnbench.results.diff import Diff, Row, some
+from attnbench.results.selection import newest
 from attnbench.results.sentinels import moved
 from attnbench.shorten import shorten
 from attnbench.specs.case import Case
@@ -193,10 +193,15 @@ def _labels(pair: Pair) -> list[str]:
 
 
 def _together(diff: Diff) -> list[str]:
-    floor = max([math.log1p(diff.margin), *(noise.floor for _, noise in diff.judged)])
-    if (shift := global_shift(diff.comparisons, floor)) is None:
+    """What moved all cases alike, and whether verdicts hang on it."""
+    if (shift := diff.basis.compared.shift) is None:
         return []
-    return [
-        f"most cases moved together, by a median of {change_in_percent(shift)} %: suspect "
-        "clocks and driver before the code"
-    ]
+    low, high = (change_in_percent(math.exp(each)) for each in shift.interval)
+    whose = "whose code is the same" if shift.by_controls else "compared, if most did not change"
+    text = (
+        f"shift of the whole device: {change_in_percent(math.exp(shift.log_ratio))} % "
+        f"(95 % interval {low} to {high}), by the {shift.num_cells} cases {whose}"
+    )
+    if abs(shift.log_ratio) > math.log1p(diff.margin):
+        text += ": suspect clocks and driver before the code"
+    return [text]

@@ -11,6 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from attnbench.stats.variance import Variance, f_tail
+
+# A variance that its prior makes this unlikely belongs to a cell unlike the others.
+_OUT_OF_LINE = 0.01
+# The tail of wild cells is at least this short: one such cell would give it that of a Cauchy.
+_WILD_DF = 4.0
+
 
 @dataclass(frozen=True, slots=True)
 class VariancePrior:
@@ -32,6 +39,71 @@ class VariancePrior:
         if math.isinf(self.df):
             return self.variance
         return (self.df * self.variance + df * variance) / (self.df + df)
+
+
+@dataclass(frozen=True, slots=True)
+class Wild:
+    """Cells that vary unlike the rest: which share of all they are, and how much they vary."""
+
+    share: float
+    variance: Variance
+
+
+TAME = Wild(0.0, Variance(0.0, math.inf))
+
+
+@dataclass(frozen=True, slots=True)
+class Moderation:
+    """The prior of most cells, and what is known of those that are out of line with it."""
+
+    prior: VariancePrior
+    pooled_df: float  # of all the cells that made the prior
+    wild: Wild
+
+    def is_out_of_line(self, own: Variance) -> bool:
+        """Whether a cell's own variance is too large for the prior."""
+        return is_out_of_line(own, self.prior)
+
+    def posterior(self, own: Variance) -> Variance:
+        """A cell's variance: its own if it is out of line, else moderated by the others.
+
+        It is never known better than by all cells together.
+        """
+        if own.df > 0 and self.is_out_of_line(own):
+            return own
+        value = self.prior.posterior(own.value, own.df)
+        return Variance(value, min(self.prior.df + own.df, self.pooled_df))
+
+
+def is_out_of_line(own: Variance, prior: VariancePrior) -> bool:
+    """Whether an F test at 1 % finds a cell's own variance too large for the prior."""
+    return f_tail(own, Variance(prior.variance, prior.df)) < _OUT_OF_LINE
+
+
+def moderate(variances: Sequence[float], dfs: Sequence[float]) -> Moderation:
+    """The prior, fitted without the cells out of line with it, which are told apart; two or more.
+
+    Its degrees of freedom are those of all cells: the tail of the others is not made lighter.
+    """
+    owns = [Variance(v, df) for v, df in zip(variances, dfs, strict=True)]
+    prior = every = fit_prior(variances, dfs)
+    for _ in range(3):
+        tame = [own for own in owns if not is_out_of_line(own, prior)]
+        if len(tame) < max(2, len(owns) / 2):
+            break
+        prior = fit_prior([each.value for each in tame], [each.df for each in tame])
+    wild = [own for own in owns if is_out_of_line(own, prior)]
+    prior = VariancePrior(prior.variance, min(prior.df, every.df))
+    return Moderation(prior, math.fsum(dfs), wild_of(wild, len(owns)))
+
+
+def wild_of(wild: Sequence[Variance], count: int) -> Wild:
+    """Of so many cells those that are out of line."""
+    if not wild:
+        return TAME
+    df = math.fsum(each.df for each in wild)
+    value = math.fsum(each.value * each.df for each in wild) / df
+    return Wild(len(wild) / count, Variance(value, max(df, _WILD_DF)))
 
 
 def fit_prior(variances: Sequence[float], dfs: Sequence[float]) -> VariancePrior:

@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from typing import Any, Self
 
-from attnbench.analysis.estimate import Noise
 from attnbench.analysis.lint import lint
 from attnbench.analysis.series import Series, series_of
 from attnbench.db.store import Store
@@ -13,7 +11,7 @@ from attnbench.errors import UsageError
 from attnbench.provenance.machine import Machine
 from attnbench.records import Run, Status
 from attnbench.reporting.text_table import WIDTH, Style, items, text_table, wrapped
-from attnbench.results.noise import noise_for
+from attnbench.results.noise import Noises
 from attnbench.specs.case import content_hash
 from attnbench.studies.analysis import (
     ContrastAnalysis,
@@ -76,11 +74,8 @@ def conclude(store: Store, run: int) -> Conclusion:
     listed = series_of(of_method(store.measurements([run]), first))
     machine = Machine.from_facts(record.machine)
 
-    @cache
-    def of_stratum(stratum: str) -> Noise:
-        return noise_for(store, record.machine_key, record.machine_model, study.family, stratum)
-
-    found = _answer(listed, study, lambda cell: of_stratum(cell.stratum))
+    noises, machine_keys = Noises(store), (record.machine_key, record.machine_model)
+    found = _answer(listed, study, lambda cell: noises(*machine_keys, study.family, cell.stratum))
     conclusion = Conclusion(
         study=study.name,
         question=study.question,

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from attnbench.analysis.axes import axis_value
 from attnbench.analysis.crossover import Rounds, next_points, points_of
-from attnbench.analysis.estimate import ASSUMED_NOISE, Cell, Noise
+from attnbench.analysis.estimate import EXACT, Cell, Noise
 from attnbench.analysis.pairing import cell_between
 from attnbench.analysis.series import series_of
 from attnbench.records import Measurement
@@ -22,7 +22,7 @@ K = TypeVar("K", bound=Hashable)
 
 def assumed(_: Cell) -> Noise:
     """Noise for paired rounds of one run: none beyond their own spread."""
-    return ASSUMED_NOISE
+    return EXACT
 
 
 def is_decode(case: Case) -> bool:

@@ -1,0 +1,87 @@
+"""Sessions in which equal code was measured again, on cards of one model."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from attnbench.db.models import CaseRow, MachineRow, MeasurementRow, MethodRow, RunRow
+
+# Older runs than so many tell little of how a machine is today.
+_MOST_RUNS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A run that may be compared with others of its kind."""
+
+    run: int
+    command: str
+    source: int
+    environment: int
+    machine: int  # with its settings
+    card: str
+    turns: str | None  # the mark that runs share which took turns with each other
+
+    @property
+    def session(self) -> str:
+        """Runs that took turns were one session."""
+        return self.turns or str(self.run)
+
+    @property
+    def code(self) -> tuple[int, int]:
+        """What equal code shares."""
+        return self.source, self.environment
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatedRounds:
+    """A case by one method in a run: the median of each round, seconds."""
+
+    row: SessionRow
+    family: str
+    case: str
+    method: str
+    rounds: tuple[float, ...]
+
+
+def read_sessions(session: Session, machine_model: str) -> list[SessionRow]:
+    """The newest runs on cards of that model."""
+    query = (
+        select(
+            RunRow.number,
+            RunRow.command,
+            RunRow.source_id,
+            RunRow.environment_id,
+            RunRow.machine_id,
+            MachineRow.machine_key,
+            RunRow.plan["interleaved"].as_string(),
+        )
+        .join_from(RunRow, MachineRow)
+        .where(MachineRow.model_key == machine_model)
+        .order_by(RunRow.started.desc(), RunRow.number.desc())
+        .limit(_MOST_RUNS)
+    )
+    return [SessionRow(*row) for row in session.execute(query)]
+
+
+def read_rounds(session: Session, rows: Collection[SessionRow]) -> Iterator[RepeatedRounds]:
+    """All that has a time in these runs."""
+    by_run = {row.run: row for row in rows}
+    query = (
+        select(
+            MeasurementRow.run, CaseRow.family, CaseRow.key, MethodRow.key, MeasurementRow.median
+        )
+        .join(CaseRow, MeasurementRow.case_id == CaseRow.id)
+        .join(MethodRow, MeasurementRow.method_id == MethodRow.id)
+        .where(MeasurementRow.run.in_(by_run), MeasurementRow.median > 0)
+        .order_by(MeasurementRow.run, MeasurementRow.round)
+    )
+    rounds: dict[tuple[int, str, str, str], list[float]] = defaultdict(list)
+    for run, family, case, method, median in session.execute(query):
+        assert median is not None
+        rounds[run, family, case, method].append(median)
+    for (run, family, case, method), medians in rounds.items():
+        yield RepeatedRounds(by_run[run], family, case, method, tuple(medians))

@@ -1,0 +1,72 @@
+"""The verdicts on pairs of series, and what they rest on: noise, and the shift of the device."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from attnbench.analysis.compare import Compared, compare, compare_sides
+from attnbench.analysis.estimate import Cell, Noise
+from attnbench.analysis.pairing import Pair, cell_of
+from attnbench.db.store import Store
+from attnbench.records import Run
+from attnbench.results.controls import controls
+from attnbench.results.noise import Noises, cell_key, turns_of
+from attnbench.results.selection import Selection, newest
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Pairs with times on both sides, each with its cell, noise and verdict."""
+
+    pairs: Sequence[Pair]
+    cells: Sequence[Cell]
+    noises: Mapping[str, Noise]  # by the key of the cell
+    compared: Compared
+    noise_source: str  # for a person; empty where all rounds were interleaved
+
+
+def judge_pairs(
+    store: Store,
+    pairs: Sequence[Pair],
+    margin: float,
+    sides: tuple[Selection, Selection],
+    *,
+    alike: bool,
+) -> Judged:
+    """The verdict on each pair; `alike` if the sides are one piece of code before and after."""
+    turns = turns_of(store, {run for p in pairs for run in (*p.base.runs, *p.head.runs)})
+    cells = [cell_of(pair, turns) for pair in pairs]
+    known = Noises(store, without=_not_their_own_witness(*sides))
+    noises = {cell.key: _noise(known, pair, cell) for cell, pair in zip(cells, pairs, strict=True)}
+    if alike:
+        by_key = {cell.key: pair for cell, pair in zip(cells, pairs, strict=True)}
+        is_control = controls(*map(newest, sides))
+        compared = compare_sides(
+            cells, lambda cell: noises[cell.key], margin, lambda cell: is_control(by_key[cell.key])
+        )
+    else:
+        found = compare(cells, lambda cell: noises[cell.key], margin)
+        compared = Compared(found, shift=None, more_scatter=False)
+    apart = any(not cell.paired for cell in cells)
+    source = known.source({p.base.first.machine_model: None for p in pairs}) if apart else ""
+    return Judged(pairs, cells, noises, compared, source)
+
+
+def _not_their_own_witness(base: Selection, head: Selection) -> set[int]:
+    """The head's runs where their code is the base's: no change is judged by itself."""
+    old, new = ([_code(run) for run in side.runs.values()] for side in (base, head))
+    return set(head.runs) if any(code in old for code in new) else set()
+
+
+def _code(run: Run) -> tuple[object, object]:
+    return run.source, run.environment
+
+
+def _noise(noises: Noises, pair: Pair, cell: Cell) -> Noise:
+    first = pair.base.first
+    return noises.between(
+        first.machine_key,
+        first.machine_model,
+        first.case.family,
+        cell.stratum,
+        cell_key(first.case_key, first.method_key),
+    )
