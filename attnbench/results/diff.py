@@ -16,7 +16,7 @@ from attnbench.db.store import Store
 from attnbench.errors import NotComparable, UsageError
 from attnbench.results.cohort import NO_SENTINELS, SentinelFacts
 from attnbench.results.differences import differences
-from attnbench.results.judging import Judged, judge_pairs
+from attnbench.results.judging import JudgedPairs, judge_pairs
 from attnbench.results.selection import Selection, newest, select
 from attnbench.specs.case import Case
 
@@ -53,7 +53,7 @@ class Diff:
     margin: float  # relative; smaller changes do not matter
     rows: Sequence[Row]  # losers first
     pairing: Pairing
-    basis: Judged  # what the verdicts rest on
+    basis: JudgedPairs  # what the verdicts rest on
     across: Across | None = None  # the field of the case that was to differ
     sentinels: SentinelFacts = field(default_factory=lambda: NO_SENTINELS)  # of the newest runs
 
@@ -166,7 +166,7 @@ def some(names: Iterable[str], count: int, most: int) -> str:
     return "; ".join(islice(names, most)) + more
 
 
-def _rows(pairs: Sequence[Pair], judged: Judged) -> list[Row]:
+def _rows(pairs: Sequence[Pair], judged: JudgedPairs) -> list[Row]:
     """The judged pairs and those with a failure, losers first."""
     rows = [
         Row(found.verdict, pair, found, cell, judged.noises[cell.key])

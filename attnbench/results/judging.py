@@ -14,7 +14,7 @@ from attnbench.results.selection import Selection, newest
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedPairs:
     """Pairs with times on both sides, each with its cell, noise and verdict."""
 
     pairs: Sequence[Pair]
@@ -31,7 +31,7 @@ def judge_pairs(
     sides: tuple[Selection, Selection],
     *,
     alike: bool,
-) -> Judged:
+) -> JudgedPairs:
     """The verdict on each pair; `alike` if the sides are one piece of code before and after."""
     turns = turns_of(store, {run for p in pairs for run in (*p.base.runs, *p.head.runs)})
     cells = [cell_of(pair, turns) for pair in pairs]
@@ -48,7 +48,7 @@ def judge_pairs(
         compared = Compared(found, shift=None, more_scatter=False)
     apart = any(not cell.paired for cell in cells)
     source = known.source({p.base.first.machine_model: None for p in pairs}) if apart else ""
-    return Judged(pairs, cells, noises, compared, source)
+    return JudgedPairs(pairs, cells, noises, compared, source)
 
 
 def _not_their_own_witness(base: Selection, head: Selection) -> set[int]:
