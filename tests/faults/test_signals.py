@@ -6,6 +6,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,16 @@ def workers_of(pid: int) -> list[int]:
     ]
 
 
+@contextmanager
+def hangups_end() -> Iterator[None]:
+    """SIGHUP ends what starts here, also if the tests themselves run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize(
     "signals",
     [
@@ -49,7 +61,7 @@ def workers_of(pid: int) -> list[int]:
 def test_a_signal_ends_a_run_that_resume_completes(
     signals: tuple[signal.Signals, ...], tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    with started(tmp_path, environment, *ROUNDS) as process:
+    with hangups_end(), started(tmp_path, environment, *ROUNDS) as process:
         wait_for_first_outcome(process, tmp_path)
         for each in signals:
             process.send_signal(each)
