@@ -1,6 +1,7 @@
 """The command group: commands load when called, and errors become messages here."""
 
 import os
+import traceback
 from errno import EDQUOT, EFBIG, EIO, ENOSPC
 from importlib import import_module
 
@@ -8,8 +9,7 @@ import click
 
 from attnbench._version import __version__
 from attnbench.commands import COMMANDS
-from attnbench.commands.interrupts import end_as_ctrl_c_does
-from attnbench.errors import INTERRUPTED, AttnbenchError
+from attnbench.errors import INTERNAL, INTERRUPTED, AttnbenchError
 from attnbench.families import FAMILIES
 from attnbench.printable import printable
 
@@ -78,6 +78,9 @@ def cli() -> None:
 
 
 def main() -> None:
-    """The console script."""
-    end_as_ctrl_c_does()
-    cli.main(prog_name="attnbench")
+    """The console script; a defect of attnbench has an exit status of its own."""
+    try:
+        cli.main(prog_name="attnbench")
+    except Exception:  # noqa: BLE001  (whatever it is)
+        traceback.print_exc()
+        raise SystemExit(INTERNAL) from None

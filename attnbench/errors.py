@@ -1,5 +1,6 @@
 """Errors that a user can fix; the message says how."""
 
+INTERNAL = 70  # exit status of a defect in attnbench (EX_SOFTWARE), which is no verdict
 INTERRUPTED = 130  # exit status after Ctrl-C, as a shell reports it
 
 

@@ -1,6 +1,7 @@
 """`attnbench diff` judges by the noise that it finds, and says where."""
 
 import json
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from click.testing import CliRunner, Result
 from attnbench.cli import cli
 from attnbench.db.store import Store
 from attnbench.provenance.machine import Machine
+from tests.conftest import Attnbench
 from tests.stored_results import CPU, H200, SOURCE, attn, store_run, timed
 
 CASE, LONG = attn("q512"), attn("q8k")
@@ -156,3 +158,13 @@ def test_interleaved_runs_need_no_session_variance(db: str) -> None:
     measure(db, interleaved="mark")
     assert verdicts(db) == {"q512": "same", "q8k": "same"}
     assert told(db).endswith("rounds were interleaved and are compared pair by pair")
+
+
+def test_a_defect_ends_in_a_status_that_is_no_verdict(attnbench: Attnbench, db: str) -> None:
+    """A stored time of 0 s, which nothing here writes."""
+    measure(db)
+    with sqlite3.connect(db) as connection:
+        connection.execute("update measurement set median = 0")
+    found = attnbench("diff", "--base", "base", "--head", "head", "--db", db)
+    assert found.returncode == 70
+    assert "Traceback" in found.stderr

@@ -4,8 +4,9 @@ Times of different kinds are never compared.
 """
 
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from attnbench.analysis.across import SERVER_KNOBS, Across, field_text, same_server
 from attnbench.analysis.estimate import Cell
@@ -111,13 +112,18 @@ def _partners(
     return found
 
 
-def cell_of(pair: Pair, turns: Mapping[int, str]) -> Cell:
+def cell_of(
+    pair: Pair, turns: Mapping[int, str], times: Callable[[Series], Times] = attrgetter("times")
+) -> Cell:
     """The cell of a pair with times on both sides.
 
     `turns` has the marks of interleaved runs by number: runs with one mark were one session.
+    `times` gives a series' times, or other seconds in place of them.
     """
     key = "/".join((*pair.base.key, *pair.head.key))
-    cell = cell_between(key, _in_turns(pair.base, turns), _in_turns(pair.head, turns))
+    cell = cell_between(
+        key, *(_in_turns(each, times(each), turns) for each in (pair.base, pair.head))
+    )
     cards = [{each.machine_key for each in side.timed} for side in (pair.base, pair.head)]
     return replace(cell, same_device=cards[0] == cards[1])
 
@@ -135,12 +141,12 @@ def cell_between(key: str, base: Times, head: Times) -> Cell:
     return Cell(key, tuple(base[r] for r in shared), tuple(head[r] for r in shared), paired=True)
 
 
-def _in_turns(series: Series, turns: Mapping[int, str]) -> Times:
+def _in_turns(series: Series, times: Times, turns: Mapping[int, str]) -> Times:
     """The times of a series, by the mark of its run if it is of one interleaved run."""
     if len(series.runs) > 1:
-        return series.times
+        return times
     run = series.first.run
-    return {(turns.get(run, run), n): time for (_, n), time in series.times.items()}
+    return {(turns.get(run, run), n): time for (_, n), time in times.items()}
 
 
 def _nearly_paired(

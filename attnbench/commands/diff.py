@@ -57,7 +57,8 @@ HELP = """Compare two sets of runs: what got slower, what did not.
     For two GPU models (gpu:NAME on both sides) there are no verdicts, but the ratio of times that
     their rooflines predict.
 
-    Exit status: 0 nothing slower, 1 slower or newly failing, 2 usage, 3 could not compare.
+    Exit status: 0 no kernel slower, 1 slower or newly failing, 2 usage, 3 could not compare, 70 a
+    defect of attnbench.
 
     \b
     attnbench diff --base main --head pr

@@ -29,7 +29,8 @@ class DiffOptions:
         one_of(*FAILING),
         "--fail-on",
         default="slower",
-        help="Verdicts that end with exit status 1; a newly failing case counts as slower.",
+        help="Verdicts that end with exit status 1; a newly failing case counts as slower, "
+        "slower-time also counts what is slower by the SM clock alone.",
     )
     form: str = one(
         one_of("table", "markdown", "json"),

@@ -2,7 +2,8 @@
 
 `base_s` and `head_s` are geometric means of the rounds' medians in seconds, `ratio` is head over
 base with its 95 % interval `low` to `high`; `device_ratio` is the part of it predicted by the
-device's own sentinels, null if they have not moved.
+device's own sentinels, null if they have not moved. `cycles` has the change at one SM clock, where
+it gives the verdict. `shift` is the ratio that all cells of separate sessions have in common.
 """
 
 import json
@@ -12,6 +13,7 @@ from dataclasses import asdict
 from attnbench.analysis.compare import geometric_mean_ratio
 from attnbench.analysis.series import Series
 from attnbench.analysis.shift import Shift
+from attnbench.analysis.verdict import Comparison
 from attnbench.results.diff import Diff, Row
 from attnbench.results.selection import Selection
 from attnbench.results.suspects import device_ratios, kernels_of, suspects
@@ -98,9 +100,20 @@ def _cell(row: Row, device: float | None) -> Json:
         "head_rounds": len(head.medians),
         **{name: compared.get(name) for name in _COMPARED},
         "device_ratio": device,
+        "time_verdict": row.comparison.verdict if row.comparison else None,
+        "cycles": _cycles(row.kernel) if row.kernel else None,
         "base_kernels": kernels_of(base),
         "head_kernels": kernels_of(head),
         "reason": compared.get("reason") or f"{failures[0].status}: {failures[0].outcome.reason}",
+    }
+
+
+def _cycles(kernel: Comparison) -> Json:
+    return {
+        "verdict": kernel.verdict,
+        "ratio": kernel.ratio,
+        "low": kernel.low,
+        "high": kernel.high,
     }
 
 

@@ -6,6 +6,7 @@ from attnbench.analysis.compare import geometric_mean_ratio
 from attnbench.analysis.verdict import Comparison
 from attnbench.records import RunStatus
 from attnbench.reporting.columns import field_columns
+from attnbench.reporting.diff_clocks import clock_columns, on_clocks
 from attnbench.reporting.tables import spec_column
 from attnbench.reporting.text_table import WIDTH, Column, Style, heading, items, known, text_table
 from attnbench.results.cohort import Cohort
@@ -98,6 +99,7 @@ def verdict_columns(rows: Sequence[Row], diff: Diff) -> list[Column]:
         Column(f"head\n{unit}", texts[len(rows) :]),
         Column("change\n%", [_change(row) for row in rows]),
         Column("95 % interval\n%", [_interval(row) for row in rows]),
+        *clock_columns(rows),
         *known("finds\n%", [_finds(row) for row in rows]),
         *known("less\ndevice", list(map(_less_device, rows, device_ratios(diff, rows)))),
         *known("rounds\nneeded", [_rounds_needed(row) for row in rows]),
@@ -147,6 +149,7 @@ def summary(diff: Diff) -> list[str]:
         mean = change_in_percent(geometric_mean_ratio(found))
         cases = "1 case" if len(found) == 1 else f"the {len(found)} cases"
         lines.append(f"geometric mean of {cases} with a time on both sides: {mean} %")
+    lines += on_clocks(diff.rows)
     lines += _on_unclear([each for each in found if each.verdict == "unclear"])
     if any(each.verdict == "same" for each in found):
         lines.append("finds: the smallest change that would have been found four times in five")

@@ -28,6 +28,7 @@ LISTED = 20  # cases listed in a line
 # The verdicts that end a diff with exit status 1, by --fail-on.
 FAILING: Mapping[str, tuple[str, ...]] = {
     "slower": ("slower", NOW_FAILS),
+    "slower-time": ("slower", NOW_FAILS),  # and what is slower by the clock alone
     "unclear": ("slower", NOW_FAILS, "unclear"),
     "never": (),
 }
@@ -42,6 +43,14 @@ class Row:
     comparison: Comparison | None = None
     cell: Cell | None = None  # the compared rounds
     noise: Noise | None = None  # used for the verdict
+    kernel: Comparison | None = None  # in cycles, where clocks moved: it gives the verdict
+
+    @property
+    def slower_by_clock(self) -> bool:
+        """Whether the time is slower, and the kernel is not."""
+        if self.kernel is None or self.comparison is None:
+            return False
+        return self.comparison.verdict == "slower" != self.kernel.verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +108,9 @@ class Diff:
         return differences(newest(self.base), newest(self.head))
 
     def exit_status(self, fail_on: str) -> int:
-        """1 if any verdict is in FAILING[fail_on], else 0."""
-        return int(any(row.verdict in FAILING[fail_on] for row in self.rows))
+        """1 if any verdict is in FAILING[fail_on], else 0; slower-time also counts the clock's."""
+        by_clock = fail_on == "slower-time" and any(row.slower_by_clock for row in self.rows)
+        return int(by_clock or any(row.verdict in FAILING[fail_on] for row in self.rows))
 
 
 def diff(
@@ -169,13 +179,18 @@ def some(names: Iterable[str], count: int, most: int) -> str:
 def _rows(pairs: Sequence[Pair], judged: JudgedPairs) -> list[Row]:
     """The judged pairs and those with a failure, losers first."""
     rows = [
-        Row(found.verdict, pair, found, cell, judged.noises[cell.key])
+        _row(pair, cell, found, judged)
         for pair, cell, found in zip(
             judged.pairs, judged.cells, judged.compared.comparisons, strict=True
         )
     ]
     rows += [Row(failure, pair) for pair in pairs if (failure := _failure(pair))]
     return sorted(rows, key=_place)
+
+
+def _row(pair: Pair, cell: Cell, found: Comparison, judged: JudgedPairs) -> Row:
+    kernel = judged.kernels.get(cell.key)
+    return Row((kernel or found).verdict, pair, found, cell, judged.noises[cell.key], kernel)
 
 
 def _failure(pair: Pair) -> str | None:

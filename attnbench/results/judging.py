@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from attnbench.analysis.compare import Compared, compare, compare_sides
 from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.pairing import Pair, cell_of
+from attnbench.analysis.verdict import Comparison
 from attnbench.db.store import Store
+from attnbench.provenance.machine import Machine
 from attnbench.records import Run
 from attnbench.results.controls import controls
+from attnbench.results.cycles import at_one_clock, by_clock
 from attnbench.results.noise import Noises, cell_key, turns_of
 from attnbench.results.selection import Selection, newest
 
@@ -21,6 +24,7 @@ class JudgedPairs:
     cells: Sequence[Cell]
     noises: Mapping[str, Noise]  # by the key of the cell
     compared: Compared
+    kernels: Mapping[str, Comparison]  # by the key of the cell: in cycles, where clocks moved
     noise_source: str  # for a person; empty where all rounds were interleaved
 
 
@@ -37,18 +41,40 @@ def judge_pairs(
     cells = [cell_of(pair, turns) for pair in pairs]
     known = Noises(store, without=_not_their_own_witness(*sides))
     noises = {cell.key: _noise(known, pair, cell) for cell, pair in zip(cells, pairs, strict=True)}
+    kernels: dict[str, Comparison] = {}
     if alike:
         by_key = {cell.key: pair for cell, pair in zip(cells, pairs, strict=True)}
         is_control = controls(*map(newest, sides))
-        compared = compare_sides(
-            cells, lambda cell: noises[cell.key], margin, lambda cell: is_control(by_key[cell.key])
-        )
+
+        def judged(cells: Sequence[Cell]) -> Compared:
+            return compare_sides(
+                cells,
+                lambda cell: noises[cell.key],
+                margin,
+                lambda cell: is_control(by_key[cell.key]),
+            )
+
+        compared = judged(cells)
+        machine = Machine.from_facts(newest(sides[1]).machine)
+        if in_cycles := _in_cycles(pairs, turns, machine):
+            found = judged([in_cycles.get(cell.key, cell) for cell in cells]).comparisons
+            kernels = {each.key: each for each in found if each.key in in_cycles}
     else:
-        found = compare(cells, lambda cell: noises[cell.key], margin)
-        compared = Compared(found, shift=None, more_scatter=False)
+        plain = compare(cells, lambda cell: noises[cell.key], margin)
+        compared = Compared(plain, shift=None, more_scatter=False)
     apart = any(not cell.paired for cell in cells)
     source = known.source({p.base.first.machine_model: None for p in pairs}) if apart else ""
-    return JudgedPairs(pairs, cells, noises, compared, source)
+    return JudgedPairs(pairs, cells, noises, compared, kernels, source)
+
+
+def _in_cycles(
+    pairs: Sequence[Pair], turns: Mapping[int, str], machine: Machine
+) -> dict[str, Cell]:
+    """The cells whose clock moved, as they would be at one clock, by key."""
+    moved = [pair for pair in pairs if by_clock(pair, machine)]
+    times = at_one_clock(moved)
+    cells = [cell_of(pair, turns, lambda series: times[id(series)]) for pair in moved]
+    return {cell.key: cell for cell in cells}
 
 
 def _not_their_own_witness(base: Selection, head: Selection) -> set[int]:

@@ -1,0 +1,87 @@
+"""Cases at the power limit: `attnbench diff` judges their kernels by cycles."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from attnbench.cli import cli
+from attnbench.db.store import Store
+from attnbench.records import Outcome
+from attnbench.specs.case import Case
+from tests.stored_results import H200, ON_GPU, attn, store_run, timed
+
+PREFILL, DECODE = attn("q8k", "flash", "bf16"), attn("64q1kv8k", "flash", "bf16")
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> str:
+    return str(tmp_path / "clocks.db")
+
+
+def at_clocks(
+    case: Case, cycles: float, hz: tuple[float, ...], label: str | None = "power_limited"
+) -> list[Outcome]:
+    """A round at each clock, of so many cycles."""
+    rounds = timed(case, *(cycles / each for each in hz), labels=(label,) if label else ())
+    return [
+        replace(each, guard={"sm_clock_hz_median": clock})
+        for each, clock in zip(rounds, hz, strict=True)
+    ]
+
+
+def measure(
+    db: str, factor: float = 1.0, case: Case = PREFILL, label: str | None = "power_limited"
+) -> None:
+    """Two runs; the head's clock is 5 % lower, its cycles are larger by a factor."""
+    clocks = (1.70e9, 1.74e9, 1.66e9)
+    with Store.open(db) as store:
+        for name, lower, more in (("base", 1.0, 1.0), ("head", 0.95, factor)):
+            hz = tuple(lower * each for each in clocks)
+            results = {case: at_clocks(case, 1.5e6 * more, hz, label)}
+            store_run(store, results, label=name, machine=H200, method=ON_GPU)
+
+
+def diff(db: str, *options: str) -> Result:
+    sides = ["--base", "base", "--head", "head"]
+    return CliRunner().invoke(cli, ["diff", "--db", db, *sides, *options])
+
+
+def cell(db: str) -> dict[str, object]:
+    (found,) = json.loads(diff(db, "--format", "json").stdout)["cells"]
+    return dict(found)
+
+
+def test_a_lower_clock_is_no_change_of_the_kernel(db: str) -> None:
+    measure(db)
+    found = cell(db)
+    assert (found["verdict"], found["ratio"]) == ("same", pytest.approx(1 / 0.95))
+    assert found["cycles"]["ratio"] == pytest.approx(1.0)  # type: ignore[index]
+
+
+def test_a_kernel_that_takes_more_cycles_is_slower_however_the_clock_moves(db: str) -> None:
+    measure(db, factor=1.03)
+    assert cell(db)["verdict"] == "slower"
+    assert diff(db).exit_code == 1
+
+
+def test_what_is_slower_by_the_clock_alone_fails_if_asked_to(db: str) -> None:
+    with Store.open(db) as store:
+        for name, hz in (("base", 1.98e9), ("head", 1.5e9)):
+            results = {PREFILL: at_clocks(PREFILL, 1.5e6, (hz, 1.0001 * hz, 0.9999 * hz))}
+            store_run(store, results, label=name, machine=H200, method=ON_GPU)
+    found = diff(db)
+    assert found.exit_code == 0
+    assert "1 case is slower by the clock alone" in found.stdout
+    assert diff(db, "--fail-on", "slower-time").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("case", "label"),
+    [(DECODE, "power_limited"), (PREFILL, None)],  # bound by memory; at a clock that stayed
+)
+def test_other_cases_are_judged_by_time(db: str, case: Case, label: str | None) -> None:
+    measure(db, case=case, label=label)
+    assert cell(db)["cycles"] is None
