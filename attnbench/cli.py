@@ -9,6 +9,7 @@ import click
 
 from attnbench._version import __version__
 from attnbench.commands import COMMANDS
+from attnbench.commands.interrupts import end_as_ctrl_c_does
 from attnbench.errors import INTERNAL, INTERRUPTED, AttnbenchError
 from attnbench.families import FAMILIES
 from attnbench.printable import printable
@@ -79,6 +80,7 @@ def cli() -> None:
 
 def main() -> None:
     """The console script; a defect of attnbench has an exit status of its own."""
+    end_as_ctrl_c_does()
     try:
         cli.main(prog_name="attnbench")
     except Exception:  # noqa: BLE001  (whatever it is)
