@@ -156,8 +156,13 @@ def _common(states: Iterable[str]) -> str:
 
 def sm_cycles(measurement: Measurement) -> float | None:
     """SM cycles of a call, by the clock of its samples; None if that is unknown."""
-    clock = measurement.outcome.guard.get("sm_clock_hz_median")
+    clock = sm_clock(measurement)
     return measurement.median * clock if measurement.median and clock else None
+
+
+def sm_clock(measurement: Measurement) -> float | None:
+    """Hz while the samples were taken; None if unknown."""
+    return measurement.outcome.guard.get("sm_clock_hz_median")
 
 
 def mean_time(rounds: Collection[float]) -> float:

@@ -10,10 +10,9 @@ from statistics import geometric_mean
 
 from attnbench.analysis.pairing import Pair
 from attnbench.analysis.roofline import roofline
-from attnbench.analysis.series import Series, Times
+from attnbench.analysis.series import Series, Times, sm_clock, sm_cycles
 from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
-from attnbench.records import Measurement
 
 _MOVED = {Label.POWER_LIMITED, Label.CLOCK_MOVED}
 
@@ -24,7 +23,7 @@ def by_clock(pair: Pair, machine: Machine) -> bool:
     labels = {label for side in sides for label in side.labels}
     return (
         bool(labels & _MOVED)
-        and all(_clock(each) for side in sides for each in side.timed)
+        and all(sm_clock(each) for side in sides for each in side.timed)
         and _is_compute_bound(pair.head, machine)
     )
 
@@ -34,11 +33,10 @@ def at_one_clock(pairs: Sequence[Pair]) -> dict[int, Times]:
     found: dict[int, Times] = {}
     for pair in pairs:
         sides = (pair.base, pair.head)
-        mean = geometric_mean(_clock(each) for side in sides for each in side.timed)
+        mean = geometric_mean(sm_clock(each) or 0.0 for side in sides for each in side.timed)
         for side in sides:
             found[id(side)] = {
-                (each.run, each.round): (each.median or 0.0) * _clock(each) / mean
-                for each in side.timed
+                (each.run, each.round): (sm_cycles(each) or 0.0) / mean for each in side.timed
             }
     return found
 
@@ -47,8 +45,3 @@ def _is_compute_bound(series: Series, machine: Machine) -> bool:
     work = series.timed[0].outcome
     limit = roofline(series.case, work.flops, work.bytes, machine)
     return limit is not None and limit.bound == "compute"
-
-
-def _clock(measurement: Measurement) -> float:
-    """Hz while the samples were taken; 0 if unknown."""
-    return measurement.outcome.guard.get("sm_clock_hz_median") or 0.0
