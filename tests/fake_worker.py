@@ -74,6 +74,7 @@ class FakeWorker:
     def __init__(self, on: FakeDevice, asked: str) -> None:
         self._on, self.asked = on, asked
         self.machine, self.environment, self.source = on.machine, on.environment, on.source
+        self.python = "/fake/bin/python"
         self.healthy, self.traced, self.ended = True, False, False
         self.probed: list[Case] = []
         self.jobs: list[Job] = []

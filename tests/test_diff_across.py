@@ -135,7 +135,7 @@ def test_what_differs_in_one_more_field_is_told_with_it(db: str) -> None:
     add(db, "one", {case: timed(case, *ROUNDS) for case in (SDPA, NAIVE, first, second, paged)})
     text = diff(db, "backend").stdout
     assert "not comparable, block 16 -> 32: sdpa q1k, block 16\n" in text
-    assert "only in base: sdpa 2q1k\n" in text
+    assert "1 only in base: batch 2q1k\n" in text
 
 
 def test_without_across_the_one_field_that_differs_is_told_too(db: str) -> None:

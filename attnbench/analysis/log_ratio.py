@@ -121,6 +121,10 @@ class Estimate:
         """What is left without the shift of all cells, which is known so well."""
         return replace(self, log_ratio=self.log_ratio - shift, common=variance)
 
+    def within_session(self) -> "Estimate":
+        """What the same rounds would give if both sides' were of one session."""
+        return replace(self, session=NOTHING, common=NOTHING, device=NOTHING, wild=TAME)
+
     def with_rounds(self, rounds: int) -> "Estimate":
         """What the same spreads would give with at least so many rounds a side."""
         spreads = (spread.at_rounds(max(spread.rounds, rounds)) for spread in self.spreads)

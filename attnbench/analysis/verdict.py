@@ -16,7 +16,7 @@ MARGIN = 0.01  # of a time: unless another is asked for, a smaller change does n
 ALPHA = 0.05  # the level of a test
 _POWER = 0.8  # its chance to find what it is planned for
 # What to ask for where no spread is known.
-_FIRST_ROUNDS = 3
+FIRST_ROUNDS = 3
 _MAX_ROUNDS = 1000
 
 
@@ -27,8 +27,9 @@ class Comparison:
     low and high are the 95 % interval of the ratio, p the two-sided p-value of a change within
     the margin, q the same adjusted for all cells, detectable the smallest relative change that
     would be found four times in five among these cells. They are None where nothing tells the
-    spread of rounds. rounds_needed is how many rounds a side should settle an unclear verdict;
-    None for the other verdicts, and where no number of rounds can.
+    spread of rounds. rounds_needed is how many rounds a side should settle an unclear verdict,
+    rounds_interleaved how many if the sides' rounds are interleaved; None for the other verdicts,
+    and where no number of rounds can.
     """
 
     key: str
@@ -40,6 +41,7 @@ class Comparison:
     q: float | None
     detectable: float | None
     rounds_needed: int | None
+    rounds_interleaved: int | None
     reason: str  # for the reader
 
 
@@ -61,11 +63,12 @@ def judge(key: str, estimate: Estimate, limit: float, test: Tested | None) -> Co
     if test is None:
         return _without_spread(key, estimate, limit)
     verdict = _verdict(estimate, limit, test.q)
-    finding, needed = _finding(verdict, estimate, limit, test), None
+    finding, needed, interleaved = _finding(verdict, estimate, limit, test), None, None
     if verdict == "unclear":
         # Shared with many other cells, a test must pass a stricter level than its own.
         alpha = ALPHA * test.p / test.q
         needed = _rounds_needed(estimate, limit, alpha)
+        interleaved = _rounds_interleaved(estimate, limit, alpha)
         finding += "; " + _remedy(estimate, limit, alpha, needed)
     reach = estimate.reach(1 - ALPHA / 2)
     return Comparison(
@@ -78,6 +81,7 @@ def judge(key: str, estimate: Estimate, limit: float, test: Tested | None) -> Co
         q=test.q,
         detectable=detectable(estimate, limit, test.level),
         rounds_needed=needed,
+        rounds_interleaved=interleaved,
         reason="; ".join([finding, *_caveats(estimate)]),
     )
 
@@ -89,7 +93,7 @@ def detectable(estimate: Estimate, limit: float, level: float = ALPHA) -> float:
 
 def _without_spread(key: str, estimate: Estimate, limit: float) -> Comparison:
     settles = _settles(estimate.with_endless_rounds(), limit, ALPHA)
-    needed = _FIRST_ROUNDS if settles else None
+    needed = FIRST_ROUNDS if settles else None
     finding = "a single round shows no spread, and too few similar cells have one to borrow"
     return Comparison(
         key=key,
@@ -101,6 +105,7 @@ def _without_spread(key: str, estimate: Estimate, limit: float) -> Comparison:
         q=None,
         detectable=None,
         rounds_needed=needed,
+        rounds_interleaved=FIRST_ROUNDS,
         reason=f"{finding}; {_remedy(estimate, limit, ALPHA, needed)}",
     )
 
@@ -123,6 +128,16 @@ def _rounds_needed(estimate: Estimate, limit: float, alpha: float) -> int | None
         more, True, key=lambda rounds: _settles(estimate.with_rounds(rounds), limit, alpha)
     )
     return more[found] if found < len(more) else None
+
+
+def _rounds_interleaved(estimate: Estimate, limit: float, alpha: float) -> int | None:
+    """The same, from 3 on, for sides that take turns: sessions and cards then move both alike."""
+    alternating = estimate.within_session()
+    rounds = range(FIRST_ROUNDS, _MAX_ROUNDS + 1)
+    found = bisect_left(
+        rounds, True, key=lambda each: _settles(alternating.at_rounds(each), limit, alpha)
+    )
+    return rounds[found] if found < len(rounds) else None
 
 
 def _settles(estimate: Estimate, limit: float, alpha: float) -> bool:

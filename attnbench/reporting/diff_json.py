@@ -4,6 +4,7 @@
 base with its 95 % interval `low` to `high`; `device_ratio` is the part of it predicted by the
 device's own sentinels, null if they have not moved. `cycles` has the change at one SM clock, where
 it gives the verdict. `shift` is the ratio that all cells of separate sessions have in common.
+`next_step` has the commands that should settle unclear cells, null where none would.
 """
 
 import json
@@ -39,6 +40,7 @@ def diff_json(diff: Diff) -> str:
         "geometric_mean_ratio": (
             geometric_mean_ratio(diff.comparisons) if diff.comparisons else None
         ),
+        "next_step": asdict(diff.next_step) if diff.next_step else None,
         "cells": list(map(_cell, diff.rows, device_ratios(diff, diff.rows))),
         "not_comparable": [
             {**_series(pair.base), "differs": text} for pair, text in diff.pairing.mismatches
@@ -117,4 +119,4 @@ def _cycles(kernel: Comparison) -> Json:
     }
 
 
-_COMPARED = ("ratio", "low", "high", "p", "q", "detectable", "rounds_needed")
+_COMPARED = ("ratio", "low", "high", "p", "q", "detectable", "rounds_needed", "rounds_interleaved")

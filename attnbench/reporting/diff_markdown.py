@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from attnbench.reporting.diff_text import by_cohort, failures, header, summary, table
+from attnbench.reporting.next_step import commands
 from attnbench.reporting.text_table import items
 from attnbench.results.diff import FAILING, FAILS, Diff, Row
 from attnbench.results.selection import newest
@@ -12,6 +13,7 @@ from attnbench.results.selection import newest
 _MOST = 60_000
 _UNFOLDED = 20  # losers
 _DETAILS = "<details>\n<summary>{}</summary>\n\n{}\n\n</details>"
+_CODE = "```\n{}\n```"
 _LEFT_OUT = "{} more cases are left out, since a comment holds no more."
 
 
@@ -23,6 +25,7 @@ def diff_markdown(diff: Diff) -> str:
         f"### attnbench: {_title(diff)}",
         _tables(losers[:_UNFOLDED], diff),
         _listed(summary(diff)),
+        *([_CODE.format("\n".join(commands(diff)))] if commands(diff) else []),
         _listed([*failures(diff.rows), *diff.leftovers]),
         _DETAILS.format("Runs, and what differs between them", _listed(header(diff))),
     ]

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from attnbench.analysis.compare import geometric_mean_ratio
-from attnbench.analysis.verdict import Comparison
 from attnbench.records import RunStatus
 from attnbench.reporting.columns import field_columns
 from attnbench.reporting.diff_clocks import clock_columns, on_clocks
+from attnbench.reporting.next_step import advice, commands
 from attnbench.reporting.tables import spec_column
 from attnbench.reporting.text_table import WIDTH, Column, Style, heading, items, known, text_table
 from attnbench.results.cohort import Cohort
@@ -22,7 +22,7 @@ def diff_text(diff: Diff, width: int = WIDTH) -> str:
     blocks = [
         items(header(diff), width=width),
         *(table(rows, diff, width=width) for rows in by_cohort(diff.rows)),
-        items(summary(diff), width=width),
+        "\n".join([items(summary(diff), width=width), *commands(diff)]),
         items([*failures(diff.rows), *diff.leftovers], width=width),
     ]
     return "\n\n".join(filter(None, blocks))
@@ -150,13 +150,17 @@ def summary(diff: Diff) -> list[str]:
         cases = "1 case" if len(found) == 1 else f"the {len(found)} cases"
         lines.append(f"geometric mean of {cases} with a time on both sides: {mean} %")
     lines += on_clocks(diff.rows)
-    lines += _on_unclear([each for each in found if each.verdict == "unclear"])
+    if any(each.verdict == "unclear" and each.low is None for each in found):
+        lines.append(
+            "no interval: a single round shows no spread, and too few similar cases have one to "
+            "borrow"
+        )
     if any(each.verdict == "same" for each in found):
         lines.append("finds: the smallest change that would have been found four times in five")
     if partial := sum(map(_is_partial, diff.rows)):
         cases = "1 case" if partial == 1 else f"{partial} cases"
         lines.append(f"change of {cases}: over the rounds in which both sides have a time")
-    return lines + _noise(diff)
+    return [*lines, *_noise(diff), *advice(diff)]
 
 
 def _is_partial(row: Row) -> bool:
@@ -194,25 +198,6 @@ def _span(logs: Sequence[float]) -> str:
     """Spreads of logarithms as percentages, from the smallest to the largest."""
     least, largest = percent(min(logs)), percent(max(logs))
     return least if least == largest else f"{least.removesuffix(' %')} to {largest}"
-
-
-def _on_unclear(unclear: Sequence[Comparison]) -> list[str]:
-    """How to settle unclear verdicts."""
-    if not unclear:
-        return []
-    lines = []
-    if any(each.low is None for each in unclear):
-        lines.append(
-            "no interval: a single round shows no spread, and too few similar cases have one to "
-            "borrow"
-        )
-    if any(each.rounds_needed for each in unclear):
-        lines.append(
-            "unclear: the rounds needed on each side should settle it; - if not even 1000 would"
-        )
-    else:
-        lines.append("unclear: not even 1000 rounds on each side would settle it")
-    return lines
 
 
 def failures(rows: Sequence[Row]) -> list[str]:

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Literal
 
 from attnbench.analysis.across import Across, find_across
 from attnbench.analysis.estimate import Cell, Noise
@@ -17,7 +18,9 @@ from attnbench.errors import NotComparable, UsageError
 from attnbench.results.cohort import NO_SENTINELS, SentinelFacts
 from attnbench.results.differences import differences
 from attnbench.results.judging import JudgedPairs, judge_pairs
+from attnbench.results.next_step import NextStep, find_next_step
 from attnbench.results.selection import Selection, newest, select
+from attnbench.results.unpaired import only_in
 from attnbench.specs.case import Case
 
 NOW_FAILS, NOW_RUNS, FAILS = "now fails", "now runs", "ran on neither side"
@@ -65,6 +68,7 @@ class Diff:
     basis: JudgedPairs  # what the verdicts rest on
     across: Across | None = None  # the field of the case that was to differ
     sentinels: SentinelFacts = field(default_factory=lambda: NO_SENTINELS)  # of the newest runs
+    next_step: NextStep | None = None  # what should settle unclear verdicts
 
     @property
     def counts(self) -> dict[str, int]:
@@ -93,14 +97,19 @@ class Diff:
         cases: dict[str, list[Case]] = defaultdict(list)
         for pair, difference in self.pairing.mismatches:
             cases[f"not comparable, {difference}"].append(pair.base.case)
-        cases["only in base"] += [series.case for series in self.pairing.only_base]
-        cases["only in head"] += [series.case for series in self.pairing.only_head]
-        reasons = {reason: listed for reason, listed in cases.items() if listed}
-        describe = self.describe if reasons else str
-        return [
+        describe = self.describe
+        lines = [
             f"{reason}: {some(map(describe, listed), len(listed), LISTED)}"
-            for reason, listed in reasons.items()
+            for reason, listed in cases.items()
         ]
+        for side, lonely, other in (
+            ("base", self.pairing.only_base, _asked(self.head, self.across, "head")),
+            ("head", self.pairing.only_head, _asked(self.base, self.across, "base")),
+        ):
+            but = self.across.field if self.across else None
+            own = [series.case for series in lonely]
+            lines += only_in(side, own, other, describe, but) if own else []
+        return lines
 
     @property
     def differences(self) -> list[str]:
@@ -138,9 +147,14 @@ def diff(
     sentinels = {run: store.sentinels(run) for run in runs} if len(runs) > 1 else NO_SENTINELS
     whole = [pair for pair in pairing.pairs if not _failure(pair)]
     judged = judge_pairs(store, whole, margin, (base, head), alike=chosen is None)
-    found = Diff(
-        base, head, margin, _rows(pairing.pairs, judged), pairing, judged, chosen, sentinels
-    )
+    rows = _rows(pairing.pairs, judged)
+    unclear = [
+        (row.pair, row.cell, row.kernel or row.comparison)
+        for row in rows
+        if row.cell and row.comparison and row.verdict == "unclear"
+    ]
+    step = find_next_step(store, unclear, newest(base), newest(head), alike=chosen is None)
+    found = Diff(base, head, margin, rows, pairing, judged, chosen, sentinels, step)
     if not set(found.counts) - {FAILS}:
         raise NotComparable(_nothing_pairs(found))
     return found
@@ -148,6 +162,15 @@ def diff(
 
 def _cases(side: Selection) -> list[Case]:
     return list({each.case_key: each.case for each in side.measurements}.values())
+
+
+def _asked(side: Selection, across: Across | None, name: Literal["base", "head"]) -> list[Case]:
+    """The cases of a side that were to be compared."""
+    cases = _cases(side)
+    if across is None:
+        return cases
+    value = across.base if name == "base" else across.head
+    return [case for case in cases if case.fields().get(across.field) == value]
 
 
 def _require_two_sides(base: Selection, head: Selection) -> None:

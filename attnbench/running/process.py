@@ -62,6 +62,7 @@ class WorkerProcess:
     """A worker in its own process. A context manager: leaving it ends the process."""
 
     machine: Machine
+    python: str  # the path of its interpreter
     environment: Environment
     source: Source | None
 
@@ -78,8 +79,10 @@ class WorkerProcess:
         log, mark = tempfile.TemporaryFile(), uuid4().hex  # noqa: SIM115 - closed by end()
         ours, theirs = socket.socketpair()
         with theirs:
-            process = _spawn(interpreter or Interpreter(), device, theirs.fileno(), log, mark)
+            interpreter = interpreter or Interpreter()
+            process = _spawn(interpreter, device, theirs.fileno(), log, mark)
         worker = cls(process, ours, log, mark)
+        worker.python = interpreter.command[0]
         try:
             worker._greet()
         except BaseException:

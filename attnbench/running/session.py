@@ -76,7 +76,8 @@ def start_run(store: Store, command: Command, plan: Plan, worker: Worker) -> int
         argv=command.argv,
         label=command.label,
         options=command.options,
-        plan=plan.as_facts(),
+        # Beside the plan: where `ab` could measure this side again.
+        plan={**plan.as_facts(), "python": worker.python},
         machine=worker.machine,
         environment=worker.environment,
         source=_source(command, worker),

@@ -38,6 +38,7 @@ class Worker(Protocol):
     """
 
     machine: Machine
+    python: str  # the path of its interpreter
     environment: Environment
     source: Source | None  # of a library that its environment runs from a checkout
     healthy: bool  # whether it can take another job

@@ -19,6 +19,7 @@ from attnbench.reporting.html.fingerprint import fingerprint
 from attnbench.reporting.html.page import render, require_extra
 from attnbench.reporting.html.samples import SampledCase, SamplesPlot
 from attnbench.reporting.html.table import HtmlTable, batch_orders
+from attnbench.reporting.next_step import commands
 from attnbench.results.cohort import SentinelFacts
 from attnbench.results.diff import FAILING, VERDICTS, Diff, Row
 from attnbench.results.samples import Quantiles
@@ -56,6 +57,7 @@ def diff_page(diff: Diff, quantiles: Quantiles, sentinels: SentinelFacts) -> str
         "alarming": FAILING["slower"],
         "suspects": beside_times(diff),
         "summary": summary(diff),
+        "commands": commands(diff),
         "leftovers": [*failures(diff.rows), *diff.leftovers],
     }
     return render("diff.html", plots, values)
