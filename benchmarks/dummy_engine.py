@@ -15,7 +15,7 @@ from typing import Any
 
 from attnbench.kernels.vllm.triton_splits import splits_for
 
-REQUESTS = 64
+MOST_REQUESTS = 64
 PREFILL_TOKENS = 16384  # a step
 VOCABULARY = 1024
 KV_CACHE_BYTES = 16 << 30
@@ -163,7 +163,7 @@ def engine(backend: str, layers: int) -> Any:
             generation_config="vllm",
             load_format="dummy",
             attention_backend=backend,
-            max_num_seqs=REQUESTS,
+            max_num_seqs=MOST_REQUESTS,
             max_num_batched_tokens=PREFILL_TOKENS,
             gpu_memory_utilization=0.5,
             kv_cache_memory_bytes=KV_CACHE_BYTES,
@@ -175,12 +175,12 @@ def engine(backend: str, layers: int) -> Any:
         return EngineCore(settings.create_engine_config(), UniProcExecutor, log_stats=False)
 
 
-def add_requests(core: Any, kv: int, prompt: int) -> list[str]:
-    """Queue REQUESTS random prompts; their names."""
+def add_requests(core: Any, requests: int, prompt: int) -> list[str]:
+    """Queue random prompts of that many tokens; their names."""
     from vllm import SamplingParams
     from vllm.v1.engine import EngineCoreRequest
 
-    names, chosen = [f"{kv}-{index}" for index in range(REQUESTS)], random.Random(0)
+    names, chosen = [f"{prompt}-{index}" for index in range(requests)], random.Random(0)
     for name in names:
         request = EngineCoreRequest(
             request_id=name,

@@ -2,8 +2,8 @@
 
 Needs an NVIDIA GPU, vLLM and FlashInfer; about 90 s. Each case is timed in the forward order, one
 right after the other, and in the backward order, every other one after half a second of rest, as a
-backend has while another compiles: in bursts, as in release 0.2, and by --regime auto. --settling
-times one case for three seconds from rest instead: how soon it takes as long as under load.
+backend has while another compiles: in bursts, and with load first. --settling times one case for
+three seconds from rest instead: how soon it takes as long as under load.
 """
 
 import argparse
@@ -11,9 +11,10 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from tabulate import tabulate
@@ -39,7 +40,6 @@ BACKENDS = ("flash", "flashinfer", "triton", "sdpa")
 REGIMES: tuple[Regime, ...] = ("burst", "auto")
 ORDERS = ("forward", "backward")
 REST = 0.5  # seconds
-BUDGET = 0.2  # seconds of sampling; by default it is one
 SETTLING, BIN = 3.0, 0.1  # seconds
 
 
@@ -67,9 +67,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, help="write all numbers here, as JSON")
     parser.add_argument("--settling", action="store_true", help="one case for 3 s from rest")
+    parser.add_argument("--workloads", nargs="+", default=WORKLOADS)
+    parser.add_argument("--backends", nargs="+", default=BACKENDS)
+    parser.add_argument("--regimes", nargs="+", choices=get_args(Regime), default=REGIMES)
+    parser.add_argument("--seconds", type=float, default=0.2, help="of samples of a case")
     asked = parser.parse_args()
     machine = read_machine(DEVICE)
-    found = _settling(machine) if asked.settling else _orders(machine)
+    found = _settling(machine, asked) if asked.settling else _orders(machine, asked)
     if asked.output is not None:
         facts = {"machine": machine.as_facts(), "torch": torch.__version__, **found}
         asked.output.write_text(json.dumps(facts, indent=1))
@@ -79,30 +83,28 @@ def _case(workload: str, backend: str) -> Case:
     return Case("attn", backend, parse_batch_spec(workload), AttnShape(), "bf16")
 
 
-def _orders(machine: Machine) -> dict[str, Any]:
+def _orders(machine: Machine, asked: argparse.Namespace) -> dict[str, Any]:
+    def run(timed: Timed, order: str) -> None:
+        method = Method("cudagraph", regime=timed.regime, time_budget=asked.seconds)
+        case = _case(timed.workload, timed.backend)
+        job = Job(case, method, 0, None, profile_memory=False, host=False)
+        timed.add(order, execute(job, machine, look, lambda phase: None))
+
     look = GpuGuard(machine.gpu_uuid).look
-    for backend in BACKENDS:  # loads and compiles what each needs
-        _run(Timed("q512", backend, "burst"), "first", machine, look)
+    for backend in asked.backends:  # loads and compiles what each needs
+        run(Timed("q512", backend, "burst"), "first")
     found = []
-    for workload in WORKLOADS:
-        for regime in REGIMES:
-            timed = [Timed(workload, backend, regime) for backend in BACKENDS]
-            for each in timed:
-                _run(each, "forward", machine, look)
-            for at, each in enumerate(reversed(timed)):
-                time.sleep(REST * (at % 2))
-                _run(each, "backward", machine, look)
-            found += timed
+    for workload, regime in product(asked.workloads, asked.regimes):
+        timed = [Timed(workload, backend, regime) for backend in asked.backends]
+        for each in timed:
+            run(each, "forward")
+        for at, each in enumerate(reversed(timed)):
+            time.sleep(REST * (at % 2))
+            run(each, "backward")
+        found += timed
     _print_times(found)
     _print_winners(found)
-    return {"timed": [asdict(each) for each in found]}
-
-
-def _run(timed: Timed, order: str, machine: Machine, look: Any) -> None:
-    method = Method("cudagraph", regime=timed.regime, time_budget=BUDGET)
-    case = _case(timed.workload, timed.backend)
-    job = Job(case, method, 0, None, profile_memory=False, host=False)
-    timed.add(order, execute(job, machine, look, lambda phase: None))
+    return {"seconds": asked.seconds, "timed": [asdict(each) for each in found]}
 
 
 def _print_times(found: Sequence[Timed]) -> None:
@@ -126,21 +128,20 @@ def _print_times(found: Sequence[Timed]) -> None:
         *("time apart, %", "cycles apart, %", "labels"),
     )
     print(tabulate(lines, header, disable_numparse=True))
-    for regime in REGIMES:
+    for regime in dict.fromkeys(each.regime for each in found):
         spreads = sorted(_spread(e.seconds.values()) for e in found if e.regime == regime)
         middle, most = 100 * median(spreads), 100 * spreads[-1]
-        print(f"{regime}: orders are {middle:.1f} % apart in the median, {most:.1f} % at most")
+        print(f"{regime}: times are {middle:.1f} % apart in the median, {most:.1f} % at most")
 
 
 def _print_winners(found: Sequence[Timed]) -> None:
     """Which backend is the quickest in each order."""
     lines = []
-    for workload in WORKLOADS:
-        for regime in REGIMES:
-            rivals = [e for e in found if (e.workload, e.regime) == (workload, regime)]
-            by_time = [min(rivals, key=lambda e: e.seconds[order]).backend for order in ORDERS]
-            by_cycles = [min(rivals, key=lambda e: e.cycles[order]).backend for order in ORDERS]
-            lines.append((workload, regime, *by_time, *by_cycles))
+    for workload, regime in dict.fromkeys((each.workload, each.regime) for each in found):
+        rivals = [e for e in found if (e.workload, e.regime) == (workload, regime)]
+        by_time = [min(rivals, key=lambda e: e.seconds[order]).backend for order in ORDERS]
+        by_cycles = [min(rivals, key=lambda e: e.cycles[order]).backend for order in ORDERS]
+        lines.append((workload, regime, *by_time, *by_cycles))
     header = ("workload", "regime", *(f"{o}, by {w}" for w in ("time", "cycles") for o in ORDERS))
     print(tabulate(lines, header, disable_numparse=True))
 
@@ -151,11 +152,11 @@ def _spread(values: Any) -> float:
     return max(listed) / min(listed) - 1 if min(listed) else 0.0
 
 
-def _settling(machine: Machine) -> dict[str, Any]:
+def _settling(machine: Machine, asked: argparse.Namespace) -> dict[str, Any]:
     """Time and clock of each tenth of a second of load, from rest."""
     stamps, found = SmClock(DEVICE), {}
-    for backend in BACKENDS[:2]:
-        case = _case(WORKLOADS[0], backend)
+    for backend in asked.backends[:2]:
+        case = _case(asked.workloads[0], backend)
         with torch.inference_mode():
             sets = working_sets(case, machine)
             calls = find("attn", backend).prepare(case, Setting(DEVICE, sets, seed=0)).calls
