@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -170,6 +171,20 @@ def test_prompts_of_sparse_layers_are_dense_where_all_keys_are_selected_since_vl
     assert find("mla", backend).num_decode(case) == len(case.batch)
     monkeypatch.setattr(mla_sparse, "has_dense_sparse_prefill", lambda: True)
     assert find("mla", backend).num_decode(case) == decodes
+    forced = replace(case, knobs=(("force_mqa", True),))
+    assert find("mla", backend).num_decode(forced) == len(case.batch)
+
+
+def test_mqa_is_forced_in_vllms_config_where_it_is_not_the_only_path(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backend: Any = find("mla", "flashmla_sparse")
+    case = mla("flashmla_sparse", "q1k", index_topk=2048)
+    forced = replace(case, knobs=(("force_mqa", True),))
+    assert backend.attention(forced) == {}
+    monkeypatch.setattr(mla_sparse, "has_dense_sparse_prefill", lambda: True)
+    assert backend.attention(forced) == {"sparse_mla_force_mqa": True}
+    assert backend.attention(case) == {}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -337,6 +337,7 @@ def test_vllms_suite_has_names_of_its_own_for_our_knobs() -> None:
         "num_splits": "num_splits",
         "prefill_backend": "prefill_backend",
         "reorder_batch_threshold": "threshold",
+        "sparse_mla_force_mqa": "force_mqa",
     }
 
 

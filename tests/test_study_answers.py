@@ -151,6 +151,16 @@ def test_backends_of_a_server_are_contrasted_at_the_same_length(tmp_path: Path) 
     assert contrast_asked(series, "backend", ("flash", "triton"), NOISE) == []
 
 
+def test_a_sparse_backend_is_contrasted_with_a_dense_one_that_has_no_equal(tmp_path: Path) -> None:
+    dense = mla("q4k", "triton_mla", threshold=1)
+    sparse = replace(mla("q4k", "flashmla_sparse", force_mqa=True), index_topk=2048)
+    window = replace(sparse, topk_pattern="window")
+    series = listed(tmp_path, of_each([(dense, 2e-3), (sparse, 1e-3), (window, 3e-3)]))
+    pair, tune = ("triton_mla", "flashmla_sparse"), ("threshold", "force_mqa")
+    (found,) = contrast_asked(series, "backend", pair, NOISE, tune)
+    assert round(found.comparison.ratio, 1) == 0.5
+
+
 def test_a_cold_cache_is_not_contrasted_with_a_warm_one(tmp_path: Path) -> None:
     warm, cold = cache_write(64, "NHD"), cache_write(64, "HND")
     results = {

@@ -344,6 +344,20 @@ CONFIGS: dict[str, tuple[dict[str, Any], dict[str, Any], list[Any]]] = {
         {"winner": {}},
         [(["flashmla", "cutlass_mla"], None)],
     ),
+    "dense against sparse": (
+        {"mode": "mha_vs_mqa", "backends": ["FLASHMLA_SPARSE"], "model": MLA,
+         "batch_specs": ["q1s64", "q32s64", "q8k", "q64k"], "sparse_mla_topk_pattern": "prefix",
+         "sparse_mla_dense_mha_max_seq_len": 16384},
+        {"contrast": {"field": "backend", "pairs": [["triton_mla", "flashmla_sparse"]],
+                      "tune": ["threshold", "force_mqa"]}},
+        [(["triton_mla"], {"threshold": [1]}), (["flashmla_sparse"], {"force_mqa": [True]})],
+    ),
+    "a fused output": (
+        {"decode_backends": ["CUTLASS_MLA"], "batch_specs": ["q512"], "fp8_output_scale": 0.1,
+         "fuse_quant_op": [False, True]},
+        {"winner": {}},
+        [(["cutlass_mla"], {"prefill_backend": ["fa4"]})],
+    ),
     "backends by command line": (
         {"model": MLA, "batch_specs": ["q128", "9q1s3071_4q8s2049"],
          "model_parameter_sweep": {"values": [{**MLA, "num_layers": 36, "kv_lora_rank": 256}]}},
@@ -362,6 +376,28 @@ def test_each_kind_of_config_becomes_a_study_that_plans(kind: str) -> None:
     assert [(each.get("backend"), each.get("knobs")) for each in plain["sweep"]] == groups
     assert "&id" not in text
     assert cells_of(study(text), "cuda").cases
+
+
+def test_both_sides_of_mha_against_mqa_have_the_same_batches() -> None:
+    text, dropped = imported(yaml.safe_dump(CONFIGS["dense against sparse"][0]), "config.yaml")
+    dense, sparse = yaml.safe_load(text)["sweep"]
+    assert dense["batch"] == sparse["batch"] == ["q32kv64", "q8k"]
+    assert dense["scope"] == sparse["scope"] == "layer"
+    assert (sparse["index_topk"], sparse["topk_pattern"]) == (2048, "prefix")
+    assert not {"index_topk", "topk_pattern"} & dense.keys()
+    assert dropped == [
+        "dropped masked_mha: no backend masks MHA; over all keys it multiplies as much",
+        "dropped 2 batch_specs: requests of one new token or over 16384 have no MHA to compare",
+    ]
+
+
+def test_a_limit_of_masked_mha_counts_where_only_that_is_asked_for() -> None:
+    config = CONFIGS["dense against sparse"][0] | {
+        "sparse_mla_mha_variants": ["masked_mha", "mqa"],
+        "sparse_mla_masked_mha_max_seq_len": 4096,
+    }
+    text, _ = imported(yaml.safe_dump(config), "config.yaml")
+    assert yaml.safe_load(text)["sweep"][0]["batch"] == ["q32kv64"]
 
 
 def test_what_a_set_of_dims_has_beside_dims_is_told() -> None:

@@ -5,9 +5,11 @@ by the request, with each side tuned if the study says so.
 """
 
 import math
+import operator
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from statistics import fmean, stdev
 
 from attnbench.analysis.across import SERVER_KNOBS, same_server
@@ -25,10 +27,11 @@ from attnbench.stats import student
 
 # With fewer cases their own spread says nothing, and the rounds' is used.
 MIN_CASES = 3
-# Fields that follow from another: with different backends these need not be equal.
-_FOLLOWS = {
-    "backend": ("layout", "block_size", *SERVER_KNOBS),
-    "query_dtype": ("kv_cache_dtype",),
+# Fields that follow from another and need not be equal, each step only for those left without a
+# partner. A backend may be the dense or the sparse one of a pair.
+_FOLLOWS: Mapping[str, Sequence[tuple[str, ...]]] = {
+    "backend": (("layout", "block_size", *SERVER_KNOBS), ("index_topk", "topk_pattern")),
+    "query_dtype": (("kv_cache_dtype",),),
 }
 
 
@@ -171,7 +174,7 @@ def _partners(
     """Pairs in the order of the base; those equal in all else are matched first."""
     found: dict[int, Contender] = {}
     left = list(head)
-    for names in ((field,), (field, *_FOLLOWS.get(field, ()))):
+    for names in accumulate(_FOLLOWS.get(field, ()), operator.add, initial=(field,)):
         partners = defaultdict[Hashable, list[Contender]](list)
         for each in left:
             partners[_rest(each, names)].append(each)

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from attnbench.compat import suite_sparse
+from attnbench.compat.suite_batches import take_batches
 from attnbench.errors import UsageError
 from attnbench.families import FAMILIES, SUITE_KNOBS
-from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.sparse import PATTERN_ALIASES
 
 # Names that differ in more than upper and lower case.
@@ -35,8 +37,11 @@ _WHY = {
     "num_kv_heads": "MLA has one latent head",
     "max_model_len": "--max-model-len names a server's; the suite gives kernels the batch's own",
     "name": "the file has the dims",
+    "fp8_output_scale": "MLA's prefill writes the dtype of its queries here",
+    "fuse_quant_op": "MLA's prefill writes the dtype of its queries here",
 }
 _UNKNOWN = "it has no counterpart here"
+_BOTH_PATHS = ("decode_vs_prefill", suite_sparse.MODE)  # compare paths, so from the same queries
 
 
 def imported(text: str, file: str) -> tuple[str, list[str]]:
@@ -63,24 +68,25 @@ class _Reader:
 
     def study(self) -> tuple[str, list[str]]:
         """The study's text, and the dropped keys."""
-        question = self._config.pop("description", None) or f"Which backend of {self._file} wins?"
         mode = self._config.pop("mode", None)
+        question = self._config.pop("description", None) or self._question(mode)
         backends = self._backends()
         family = "mla" if self._is_mla(backends, mode) else "attn"
         common, knobs = self._dims(family) | self._fields(), self._knobs()
         answer = self._answer(mode, backends, knobs)
-        if "crossover" in answer:
+        if mode in _BOTH_PATHS:
             common["scope"] = "layer"
-        groups, batches = self._groups(backends, knobs), self._batches()
-        products = [
-            {**common, **group, **each, **varied}
-            for varied in self._model_sweep(family)
-            for group in groups
-            for each in batches
-        ]
+        cells = self._cells(mode, backends, knobs, common)
+        varied = self._model_sweep(family)
+        products = [{**common, **each, **dims} for dims in varied for each in cells]
         self._drop_rest()
         study = {"question": question, "family": family, "answer": answer, "sweep": products}
         return yaml.dump(study, Dumper=_WithoutAnchors, sort_keys=False, width=98), self.dropped
+
+    def _question(self, mode: str | None) -> str:
+        if mode == suite_sparse.MODE:
+            return suite_sparse.QUESTION
+        return f"Which backend of {Path(self._file).name} wins?"
 
     def _answer(
         self, mode: str | None, backends: Sequence[str], knobs: Mapping[str, object]
@@ -88,6 +94,8 @@ class _Reader:
         """How the study finds what the suite's mode, or the swept knob, asks for."""
         if mode == "decode_vs_prefill":
             return {"crossover": {}}
+        if mode == suite_sparse.MODE:
+            return suite_sparse.against_dense(backends)
         if mode not in (None, "parameter_sweep"):
             self._drop(f"mode: {mode}", "its comparison has no counterpart here")
         elif len(knobs) == 1 and "prefill_backend" not in knobs:
@@ -97,6 +105,24 @@ class _Reader:
             pairs = [[backends[0], other] for other in backends[1:]]
             return {"contrast": {"field": "backend", "pairs": pairs, "tune": [knob]}}
         return {"winner": {}}
+
+    def _cells(
+        self,
+        mode: str | None,
+        backends: Sequence[str],
+        knobs: Mapping[str, list[Any]],
+        common: dict[str, Any],
+    ) -> list[dict[str, Any]]:
+        """Products of backends, their knobs and batches, without what is common to all."""
+        batches = take_batches(self._config, self._file)
+        if mode == suite_sparse.MODE:
+            groups = suite_sparse.both_sides(backends, common.pop("topk_pattern", "random"))
+            batches, dropped = suite_sparse.compared(self._config, batches)
+            for what, why in dropped:
+                self._drop(what, why)
+        else:
+            groups = self._groups(backends, knobs)
+        return [{**group, **each} for group in groups for each in batches]
 
     def _groups(
         self, backends: Sequence[str], knobs: Mapping[str, list[Any]]
@@ -159,6 +185,8 @@ class _Reader:
         if splits := self._config.pop("num_splits", None):
             auto = ["auto"] if self._config.pop("compare_auto", False) else []
             found["num_splits"] = [*auto, *splits]
+        if "fp8_output_scale" in self._config:
+            found["prefill_backend"] = ["fa4"]  # as the suite does
         sweep = self._config.pop("parameter_sweep", None)
         if sweep and sweep.get("param_name") in SUITE_KNOBS:
             auto = ["auto"] if sweep.get("include_auto") else []
@@ -180,41 +208,6 @@ class _Reader:
             self._drop(f"model_parameter_sweep.{name}", _WHY.get(name, _UNKNOWN))
         kept = [{n: v for n, v in value.items() if n in wanted} for value in values]
         return [each for at, each in enumerate(kept) if each not in kept[:at]]
-
-    def _batches(self) -> list[dict[str, Any]]:
-        specs = self._config.pop("batch_specs", None) or []
-        ranges = self._config.pop("batch_spec_ranges", None) or []
-        sizes = self._config.pop("batch_sizes", None)
-        found: list[dict[str, Any]] = []
-        if specs and sizes:
-            found.append(
-                {
-                    "batch": [f"{{batch_size}}{_spelled(text)}" for text in specs],
-                    "batch_size": sizes,
-                }
-            )
-        elif specs:
-            found.append({"batch": list(dict.fromkeys(map(_spelled, specs)))})
-        for each in ranges:
-            found.append(self._range(each, sizes))
-        if not found:
-            raise UsageError(f"{self._file}: expected batch_specs or batch_spec_ranges")
-        return found
-
-    def _range(self, given: Mapping[str, Any], sizes: Sequence[int] | None) -> dict[str, Any]:
-        if "template" not in given:
-            raise UsageError(f"{self._file}: a batch_spec_ranges item has no template")
-        variables = {
-            name: _range_text(value) if isinstance(value, dict) else value
-            for name, value in given.items()
-            if name != "template"
-        }
-        template = str(given["template"])
-        if len(variables) == 1:
-            template = template.replace("{}", f"{{{next(iter(variables))}}}")
-        if not sizes:
-            return {"batch": template, **variables}
-        return {"batch": f"{{batch_size}}{template}", "batch_size": list(sizes), **variables}
 
     def _drop(self, what: str, why: str) -> None:
         self.dropped.append(f"dropped {what}: {why}")
@@ -239,13 +232,3 @@ def _dims_of(family: str) -> set[str]:
 def _ours(backend: str) -> str:
     """Our name of a backend of theirs."""
     return _BACKENDS.get(backend.lower(), backend.lower())
-
-
-def _spelled(text: str) -> str:
-    return str(parse_batch_spec(text))
-
-
-def _range_text(given: Mapping[str, Any]) -> str:
-    last = int(given["stop"]) - (0 if given.get("end_inclusive", True) else 1)
-    step = given.get("step", 1)
-    return f"{given['start']}..{last}" + (f":{step}" if step != 1 else "")

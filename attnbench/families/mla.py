@@ -52,6 +52,14 @@ class MlaOptions(KvCacheOptions):
         suite=("prefill_backend",),
         help="Kernels that vLLM's prefill path must take.  [default: its own choice]",
     )
+    force_mqa: bool = flag(
+        "--force-mqa",
+        heading="What",
+        knob=True,
+        suite=("sparse_mla_force_mqa",),
+        help="Sparse backends attend to the selected keys in every request; vLLM from 0.30 sends "
+        "prompts that select all their keys to dense attention.",
+    )
     index_topk: tuple[int, ...] = several(
         Whole(),
         "--index-topk",

@@ -111,6 +111,8 @@ def read_knobs(entry: Entry) -> dict[str, tuple[Value | None, ...]]:
 
 
 def _knob_values(text: str) -> Sequence[Value]:
+    if text == "true":
+        return [True]
     return expand_values(text) if re.match("[0-9]", text) else [text]
 
 

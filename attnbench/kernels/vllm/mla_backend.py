@@ -134,6 +134,10 @@ class VllmMlaBackend(MlaBackend):
         )
         return complaints(cls, asked, machine)
 
+    def attention(self, case: Case) -> dict[str, object]:
+        """Fields of vLLM's attention_config that the case's knobs set."""
+        return prefill_settings(case.knob("prefill_backend"))
+
     def _configured(self, case: Case, *, graphs: bool = True) -> "tuple[Any, VllmConfig, int]":
         cls, limit = backend_class(self.enum), max_model_len_of(case)
         usual = self.bare_block_size if limit is None else USUAL_BLOCK_SIZE
@@ -148,7 +152,7 @@ class VllmMlaBackend(MlaBackend):
             block_size=page,
             max_model_len=limit,
             kv_cache_dtype=case.kv_cache_dtype,
-            attention=prefill_settings(case.knob("prefill_backend")),
+            attention=self.attention(case),
             model=model,
             graphs=graphs,
         )

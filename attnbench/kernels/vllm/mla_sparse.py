@@ -20,7 +20,7 @@ FLASHINFERS_MOST_DECODED = ({8: 128, 16: 128, 32: 128, 64: 256}, 1024)
 class VllmSparseMlaBackend(VllmMlaBackend):
     """No threshold and no prefill backend to choose; page tails are never read."""
 
-    knobs: ClassVar = SERVER_KNOBS
+    knobs: ClassVar = SERVER_KNOBS | {"force_mqa"}
     features: ClassVar = frozenset({"index_topk"})
     needs: ClassVar = {"index_topk": USUAL_TOPK}
     sparse: ClassVar = True
@@ -34,8 +34,7 @@ class VllmSparseMlaBackend(VllmMlaBackend):
 
     def num_decode(self, case: Case) -> int:
         """All requests but those that take the dense prefill."""
-        dense = self.dense_prefill and has_dense_sparse_prefill()
-        if not dense or case.index_topk is None:
+        if case.index_topk is None or not self._may_be_dense(case):
             return len(case.batch)
         by_heads, otherwise = self.most_decoded
         most = by_heads.get(case.shape.num_q_heads, otherwise)
@@ -43,8 +42,16 @@ class VllmSparseMlaBackend(VllmMlaBackend):
         longest = max((each.kv_len for each in case.batch.requests[decodes:]), default=0)
         return decodes if longest <= case.index_topk else len(case.batch)
 
+    def _may_be_dense(self, case: Case) -> bool:
+        dense = self.dense_prefill and has_dense_sparse_prefill()
+        return dense and not case.knob("force_mqa")
+
+    def attention(self, case: Case) -> dict[str, object]:
+        """Releases with one path need no setting for it."""
+        return {"sparse_mla_force_mqa": True} if _is_forced(case) else {}
+
     def configure(self, prepared: VllmMlaPrepared) -> None:
-        """There are no knobs."""
+        """Knobs are set in vLLM's config."""
 
     def decodes(self, prepared: VllmMlaPrepared, metadata: Any) -> int:
         """All requests, unless the layer says that prefills are dense."""
@@ -63,3 +70,7 @@ class VllmSparseMlaBackend(VllmMlaBackend):
         if topk % self.topk_multiple:
             return f"takes --index-topk in steps of {self.topk_multiple}, not {topk}"
         return super().refusal(case, machine)
+
+
+def _is_forced(case: Case) -> bool:
+    return bool(case.knob("force_mqa")) and has_dense_sparse_prefill()
