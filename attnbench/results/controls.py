@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from attnbench.analysis.pairing import Pair
 from attnbench.errors import UsageError
+from attnbench.kernels.own import is_own
 from attnbench.kernels.registry import find
 from attnbench.provenance.environment import Environment
 from attnbench.records import Run
@@ -37,8 +38,9 @@ def controls(base: Run, head: Run) -> Callable[[Pair], bool]:
 
 
 def _module(case: Case) -> str | None:
-    """The package that the backend drives; None for a backend that is no longer known."""
+    """The package that the backend drives; None for a user's own, or one no longer known."""
     try:
-        return find(case.family, case.backend).module
+        backend = find(case.family, case.backend)
     except UsageError:
         return None
+    return None if is_own(backend) else backend.module

@@ -1,6 +1,7 @@
-"""SDPA and naive attention that do a known share of extra work; for benchmarks/planted.py.
+"""Kernels that do a known share of extra work; for planted.py and separate_runs.py.
 
-The share is that of a call's time which ATTNBENCH_PLANTED says, e.g. 0.02; none by default.
+The share is that of a call's time which ATTNBENCH_PLANTED says, e.g. 0.02 and none by default, or
+which the backend's name says in percent.
 """
 
 import math
@@ -12,9 +13,11 @@ from typing import ClassVar, TypeVar
 
 import torch
 
+from attnbench.kernels.attn.flash import Flash
 from attnbench.kernels.attn.naive import Naive, NaivePrepared
 from attnbench.kernels.attn.sdpa import Sdpa, SdpaPrepared
 from attnbench.kernels.base import Prepared, Setting
+from attnbench.kernels.vllm.attention_prepared import VllmPrepared
 from attnbench.specs.case import Case
 from attnbench.timing.cpu import CpuClock
 from attnbench.timing.cuda import GraphClock
@@ -35,19 +38,55 @@ class PlantedSdpa(Sdpa):
     name: ClassVar = "planted-sdpa"
 
     def prepare(self, case: Case, setting: Setting) -> SdpaPrepared:
-        return with_extra_work(super().prepare(case, setting), setting.device)
+        return with_extra_work(super().prepare(case, setting), setting.device, share_asked())
+
+
+class Planted3Sdpa(Sdpa):
+    name: ClassVar = "planted3-sdpa"
+    aliases: ClassVar = ("planted3-torch-sdpa",)
+
+    def prepare(self, case: Case, setting: Setting) -> SdpaPrepared:
+        return with_extra_work(super().prepare(case, setting), setting.device, 0.03)
+
+
+class Planted5Sdpa(Sdpa):
+    name: ClassVar = "planted5-sdpa"
+    aliases: ClassVar = ("planted5-torch-sdpa",)
+
+    def prepare(self, case: Case, setting: Setting) -> SdpaPrepared:
+        return with_extra_work(super().prepare(case, setting), setting.device, 0.05)
+
+
+class Planted3Flash(Flash):
+    name: ClassVar = "planted3-flash"
+    aliases: ClassVar = ("planted3-FLASH_ATTN",)
+
+    def prepare(self, case: Case, setting: Setting) -> VllmPrepared:
+        return with_extra_work(super().prepare(case, setting), setting.device, 0.03)
+
+
+class Planted5Flash(Flash):
+    name: ClassVar = "planted5-flash"
+    aliases: ClassVar = ("planted5-FLASH_ATTN",)
+
+    def prepare(self, case: Case, setting: Setting) -> VllmPrepared:
+        return with_extra_work(super().prepare(case, setting), setting.device, 0.05)
 
 
 class PlantedNaive(Naive):
     name: ClassVar = "planted-naive"
 
     def prepare(self, case: Case, setting: Setting) -> NaivePrepared:
-        return with_extra_work(super().prepare(case, setting), setting.device)
+        return with_extra_work(super().prepare(case, setting), setting.device, share_asked())
 
 
-def with_extra_work(prepared: P, device: str) -> P:
+def share_asked() -> float:
+    """The share that the environment names."""
+    return float(os.environ.get(SHARE, "0"))
+
+
+def with_extra_work(prepared: P, device: str, share: float) -> P:
     """Let some of the calls also negate numbers, as many as make all of them that share slower."""
-    share = float(os.environ.get(SHARE, "0"))
     if share == 0:
         return prepared
     plain = prepared.calls
