@@ -36,6 +36,7 @@ SAMPLES = 15
 
 class PlantedSdpa(Sdpa):
     name: ClassVar = "planted-sdpa"
+    aliases: ClassVar = ("planted-torch-sdpa",)
 
     def prepare(self, case: Case, setting: Setting) -> SdpaPrepared:
         return with_extra_work(super().prepare(case, setting), setting.device, share_asked())
