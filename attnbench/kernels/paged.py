@@ -6,7 +6,7 @@ from attnbench.kernels.base import Setting
 from attnbench.kernels.inputs import cached, normal, page_tables, raw, seeded, spoil, torch_dtype
 from attnbench.kernels.outputs import Plain, empty_output
 from attnbench.kernels.reference import AttentionPrepared, Rows, attend
-from attnbench.kernels.tolerance import BY_DTYPE, BY_OUTPUT, FP8_PROBABILITIES, Tolerance
+from attnbench.kernels.tolerance import Tolerance, attention
 from attnbench.specs.case import Case, Value
 from attnbench.specs.shape import AttnShape
 
@@ -145,8 +145,9 @@ def _is_fp8(stored: "torch.Tensor") -> bool:
 
 
 def _tolerance(case: Case) -> Tolerance:
-    """The tolerance of the compute dtype, plus that of fp8 queries and of a quantised output."""
-    allowed = BY_DTYPE[case.dtype]
-    if case.query_dtype != "auto":
-        allowed = allowed.plus(FP8_PROBABILITIES)
-    return allowed if case.output_dtype == "auto" else allowed.plus(BY_OUTPUT[case.output_dtype])
+    """Kernels that take fp8 queries round the weights to fp8 too, to multiply them by V."""
+    return attention(
+        case.dtype,
+        weights=None if case.query_dtype == "auto" else "fp8",
+        output=None if case.output_dtype == "auto" else case.output_dtype,
+    )

@@ -10,6 +10,7 @@ from attnbench.kernels.memory import Bytes, paged_bytes
 from attnbench.kernels.paged import DEFAULT_BLOCK_SIZE, PagedPrepared
 from attnbench.kernels.prefill import DEFAULT_LAYOUT, PrefillBackend
 from attnbench.kernels.reference import rotating
+from attnbench.kernels.tolerance import attention
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
 from attnbench.specs.quant import QUANTS
@@ -39,6 +40,8 @@ class TorchGatherPrepared(PagedPrepared):
         super().__init__(case, setting, layout=DEFAULT_LAYOUT, nan_tails=True)
         self.kernels = [SdpaKernel(group, None, self._views(0, group)) for group in self.groups]
         self.calls = rotating(self._launch, setting.sets)
+        output = None if case.output_dtype == "auto" else case.output_dtype
+        self.tolerance = attention(case.dtype, output=output)
         names = sorted({kernel.name for kernel in self.kernels})
         self.resolved["sdpa_backend"] = "+".join(names)
 

@@ -9,10 +9,15 @@ from attnbench.kernels.cache_write_base.fp8 import quantise
 from attnbench.kernels.inputs import PageTables, normal, seeded, torch_dtype
 from attnbench.kernels.paged import QUERY_SCALE
 from attnbench.kernels.reference import AttentionPrepared, Rows, attend
-from attnbench.kernels.tolerance import BY_DTYPE, FP8_PROBABILITIES
+from attnbench.kernels.tolerance import attention
 from attnbench.kernels.vllm.attention_layer import attention_layer, cache_spec, metadata_builder
 from attnbench.kernels.vllm.caches import LayerCaches
-from attnbench.kernels.vllm.forward import forward_layer, inside_facts, takes_fp8
+from attnbench.kernels.vllm.forward import (
+    computes_in_fp8,
+    forward_layer,
+    inside_facts,
+    takes_fp8,
+)
 from attnbench.kernels.vllm.kv_cache import (
     CacheFormat,
     cache_format,
@@ -133,9 +138,8 @@ class VllmPrepared(AttentionPrepared):
             for each in self.queries:
                 each.copy_(quantise(each, QUERY_SCALE, kv_dtype).float() * QUERY_SCALE)
         self.outputs = list(torch.full_like(self.queries, float("nan")))
-        self.tolerance = BY_DTYPE[case.dtype]
-        if self.caches.quantised:
-            self.tolerance = self.tolerance.plus(FP8_PROBABILITIES)
+        in_fp8 = computes_in_fp8(self.layer, self.metadata)
+        self.tolerance = attention(case.dtype, weights="fp8" if in_fp8 else None)
         seen = (seen_kv_len(request, case.window) for request in case.batch)
         pages = sum(-(-length // tables.block_size) for length in seen)
         tokens = case.batch.num_tokens

@@ -53,6 +53,19 @@ def inside_facts(case: Case, cls: Any, layer: Any, metadata: Any) -> dict[str, V
     return {"inside": "+".join(found)} if found else {}
 
 
+def computes_in_fp8(layer: Any, metadata: Any) -> bool:
+    """Whether a kernel of this batch rounds attention's weights to fp8, to multiply them by V.
+
+    Kernels do that where they take queries in fp8. XQA on SM90 does it over any e4m3 cache
+    (flashinfer/xqa.py, `run_sm90_fp8_mha`). Others widen an fp8 cache to the dtype of the queries.
+    """
+    if layer.query_quant is not None or any(d.itemsize == 1 for d in _query_dtypes(metadata)):
+        return True
+    kernel = getattr(getattr(metadata, "decode", None), "kernel", None)
+    quantised = str(layer.kv_cache_dtype).startswith("fp8")
+    return quantised and kernel is not None and str(kernel.value) == "xqa"
+
+
 def _query_dtypes(metadata: Any) -> "set[torch.dtype]":
     """Those to which FLASHINFER's `forward` converts queries, by path that the batch takes."""
     paths = [path for path in ("prefill", "decode") if getattr(metadata, path, None) is not None]

@@ -15,7 +15,7 @@ from attnbench.kernels.base import Refused, Setting
 from attnbench.kernels.inputs import UNUSED_ENTRY
 from attnbench.kernels.mla_base.prepared import MlaPrepared
 from attnbench.kernels.reference import rotating
-from attnbench.kernels.tolerance import Tolerance
+from attnbench.kernels.tolerance import LARGE_SCORE, MLA_ROUNDINGS, attention
 from attnbench.kernels.vllm.metadata import NO_SLOT, common_metadata
 from attnbench.kernels.vllm.mla_layer import ReadyHeads, metadata_builder, mla_layers, update_cache
 from attnbench.kernels.vllm.mla_prefill import prefill_that_runs
@@ -25,9 +25,6 @@ from attnbench.specs.case import Case
 if TYPE_CHECKING:
     import torch
     from vllm.config import VllmConfig
-
-# An fp8 kernel computes with three bits of mantissa, its probabilities included.
-IN_FP8 = Tolerance(0.15, 5e-2, 1.5e-3)
 
 
 class Hooks(Protocol):
@@ -77,12 +74,11 @@ class VllmMlaPrepared(MlaPrepared):
         in_fp8 = case.kv_cache_dtype.startswith("fp8")
         if in_fp8 and self.impl.supports_quant_query_input:
             self.take_fp8_queries()
-        if self.fp8_queries:
-            self.tolerance = IN_FP8
-        elif self.layer or num_decode < len(case.batch) or case.kv_cache_dtype == "fp8_ds_mla":
-            # Absorbed queries and attended latents, or up-projected heads, are rounded too; with
-            # fp8_ds_mla, FlashMLA rounds the scales and all products with them to bf16.
-            self.tolerance = self.tolerance.unfused()
+        more = MLA_ROUNDINGS if self.layer or num_decode < len(case.batch) else 0
+        weights = "fp8" if self.fp8_queries else None
+        # FlashMLA rounds the scales of fp8_ds_mla, and thereby scores, to bf16.
+        scores = LARGE_SCORE if case.kv_cache_dtype == "fp8_ds_mla" else 0.0
+        self.tolerance = attention(case.dtype, weights=weights, more=more, scores=scores)
         self.cache = self._cache(quantised=in_fp8)
         self.builder = metadata_builder(cls, self.layers[0], config, block_size, setting.device)
         backend.configure(self)

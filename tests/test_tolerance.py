@@ -1,0 +1,91 @@
+"""The tolerances against a kernel that rounds as honest ones do, and one that rounds too much."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from attnbench.kernels import nvfp4
+from attnbench.kernels.inputs import torch_dtype
+from attnbench.kernels.tolerance import Tolerance, attention
+from attnbench.kernels.vllm.forward import computes_in_fp8
+
+ROWS, DIM = 400, 128
+
+
+def rounded(values: torch.Tensor, name: str) -> torch.Tensor:
+    if name == "nvfp4":
+        return nvfp4.dequantise(*nvfp4.quantise(values))
+    return values.to(torch_dtype(name)).float()
+
+
+def dtype_of(output: str) -> str:
+    return "fp16" if output == "fp16" else "bf16"
+
+
+def of_allowed(num_keys: int, weights: str, output: str, allowed: Tolerance) -> float:
+    """The largest error over its tolerance, by row or by element, of a kernel with two splits.
+
+    Its sums are in fp32, and fp8 weights are scaled to fill the format, as by FlashAttention 3.
+    """
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn((ROWS, num_keys), generator=generator)
+    values = torch.randn((ROWS, num_keys, DIM), generator=generator).bfloat16().float()
+    exact = (scores - scores.amax(1, keepdim=True)).exp()
+    total = exact.sum(1, keepdim=True)
+    expected = (exact[:, None] @ values).squeeze(1) / total
+    used = rounded(exact * 256, weights) / 256
+    halves = zip(used[:, None].chunk(2, 2), values.chunk(2, 1), strict=True)
+    partial = [rounded((w @ v).squeeze(1) / total, dtype_of(output)) for w, v in halves]
+    result = rounded(partial[0] + partial[1], output)
+    error = result - expected
+    by_row = error.norm(dim=1) / expected.norm(dim=1) / allowed.relative_l2
+    return max(float(by_row.max()), float((error.abs() / allowed.slack(expected)).max()))
+
+
+@pytest.mark.parametrize("num_keys", [16, 128, 1024])
+@pytest.mark.parametrize(
+    ("weights", "output"),
+    [
+        ("bf16", "bf16"),
+        ("fp16", "fp16"),
+        ("fp8", "bf16"),
+        ("fp8", "fp8"),
+        ("bf16", "fp8"),
+        ("bf16", "nvfp4"),
+        ("fp8", "nvfp4"),
+    ],
+)
+def test_an_honest_kernel_takes_a_third_to_a_half_of_its_tolerance(
+    num_keys: int, weights: str, output: str
+) -> None:
+    allowed = attention(dtype_of(output), weights=weights, output=output)
+    assert 0.33 < of_allowed(num_keys, weights, output, allowed) < 0.55
+
+
+@pytest.mark.parametrize("num_keys", [16, 1024])
+def test_a_kernel_that_rounds_weights_to_fp8_over_a_bf16_cache_is_refused(num_keys: int) -> None:
+    assert of_allowed(num_keys, "fp8", "bf16", attention("bf16")) > 2
+
+
+FP8, BF16 = torch.float8_e4m3fn, torch.bfloat16
+XQA = SimpleNamespace(kernel=SimpleNamespace(value="xqa"))
+
+
+@pytest.mark.parametrize(
+    ("query_quant", "cache", "metadata", "in_fp8"),
+    [
+        (object(), "fp8", SimpleNamespace(), True),  # FLASH_ATTN, TRITON_ATTN
+        (None, "fp8", SimpleNamespace(decode=object(), q_data_type_decode=FP8), True),
+        (None, "fp8", SimpleNamespace(decode=object(), q_data_type_decode=BF16), False),
+        (None, "fp8_e5m2", SimpleNamespace(decode=object(), q_data_type_decode=BF16), False),
+        (None, "fp8", SimpleNamespace(decode=XQA, q_data_type_decode=BF16), True),
+        (None, "auto", SimpleNamespace(decode=XQA, q_data_type_decode=BF16), False),
+    ],
+)
+def test_weights_are_rounded_to_fp8_where_queries_are_and_by_xqa(
+    query_quant: object, cache: str, metadata: Any, in_fp8: bool
+) -> None:
+    layer = SimpleNamespace(query_quant=query_quant, kv_cache_dtype=cache)
+    assert computes_in_fp8(layer, metadata) is in_fp8
