@@ -49,6 +49,11 @@ class Label(StrEnum):
         "the memory clock was over 5 % below its highest while samples were taken",
     )
     SHARED_GPU = "shared_gpu", "device", "another process was on the GPU"
+    SAME_INPUTS = (
+        "same_inputs",
+        "result",
+        "its inputs cannot be changed in place, so results kept from earlier calls would pass",
+    )
     ABOVE_ROOFLINE = (
         "above_roofline",
         "result",

@@ -44,6 +44,7 @@ def test_a_cold_case_gets_just_as_many_as_outgrow_the_cache_three_times() -> Non
         ("wrong", "incorrect", "where the reference has"),
         ("unfinished", "incorrect", "4 of 76 rows hold NaN"),
         ("forgetful", "incorrect", "after timing, in working set 1"),
+        ("stale", "incorrect", "launched again with new inputs, in working set 0: got"),
     ],
 )
 @pytest.mark.usefixtures("own_kernels")
@@ -53,3 +54,11 @@ def test_a_backend_that_fails_is_an_outcome_with_its_reason(
     outcome = executed(Method("cpu", samples=3), 2, backend)
     assert outcome.status == status
     assert reason in outcome.reason
+
+
+@pytest.mark.parametrize(("backend", "labelled"), [("fixed", True), ("naive", False)])
+@pytest.mark.usefixtures("own_kernels")
+def test_a_row_says_that_its_backend_cannot_take_new_inputs(backend: str, labelled: bool) -> None:
+    outcome = executed(Method("cpu", samples=3), 2, backend)
+    assert outcome.status == "ok"
+    assert ("same_inputs" in outcome.labels) == labelled

@@ -4,7 +4,7 @@ from itertools import cycle
 
 from attnbench.kernels.base import Prepared
 from attnbench.kernels.check import check
-from attnbench.running.execute import Stopwatch, timed
+from attnbench.running.execute import Stopwatch, renewed, timed
 from attnbench.running.timers import Timing
 from attnbench.timing.guard import unseen
 from attnbench.timing.method import Method
@@ -24,11 +24,13 @@ class StillClock:
 
 
 def untimed(ready: Prepared) -> None:
-    """Right before timing, and right again after every set was launched; else WrongResult."""
+    """Right before timing, after every set was launched, and with new inputs; else WrongResult."""
     import torch
 
     every_set = Method("cpu", samples=len(ready.calls))
     with torch.inference_mode():
         ready.calls[0]()
         check(ready, seed=1)
-        timed(ready, Timing(StillClock(ready)), every_set, 2, unseen, Stopwatch())
+        timing = Timing(StillClock(ready))
+        timed(ready, timing, every_set, 2, unseen, Stopwatch())
+        renewed(ready, timing, 2, Stopwatch())

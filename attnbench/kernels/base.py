@@ -46,6 +46,7 @@ class Prepared(ABC):
     tolerance: Tolerance
     critical_rows: Sequence[int]  # of the output; every check compares them
     plan: Callable[[], object] | None = None  # production's work before a call, timed separately
+    renewable: ClassVar[bool] = False  # whether `renew` works; if not, the rows are labelled
 
     @abstractmethod
     def poison(self, index: int) -> None:
@@ -61,6 +62,13 @@ class Prepared(ABC):
 
         `sets` and `rows` are int64 [n] on the CPU. Quantised data are used as stored.
         """
+
+    def renew(self, seed: int) -> None:
+        """Draw new inputs for every set into the memory that its call reads.
+
+        The next launch of each set, by a graph captured before, must give the new results.
+        """
+        raise NotImplementedError
 
     def damage(self, index: int) -> str | None:
         """A sentence on memory that calls changed but must not have, None if there is none."""

@@ -1,6 +1,10 @@
-"""Correctness: one working set is checked before timing, all of them after it."""
+"""Correctness: one working set is checked before timing, all of them after it.
+
+Last, all of them with new inputs, which shows results that were kept from earlier calls.
+"""
 
 import random
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from attnbench.kernels.base import Prepared
@@ -11,6 +15,7 @@ if TYPE_CHECKING:
 
 ROWS = 64  # sampled before timing, at least
 ROWS_AFTER = 256  # of all sets together after timing, at least one of each
+FRESH = 2**20  # added to a round's seed for other inputs
 
 
 class WrongResult(Exception):
@@ -33,12 +38,31 @@ def check(prepared: Prepared, seed: int) -> Deviation:
     return deviation
 
 
+def check_renewed(prepared: Prepared, launch_all: Callable[[], object], seed: int) -> None:
+    """Change every set's inputs in place and launch them again: the results must be new ones.
+
+    `launch_all` launches each set by what was timed, a graph or single calls. A kernel that copies
+    results kept from earlier calls fails here.
+    """
+    prepared.renew(seed + FRESH)
+    for index in range(len(prepared.calls)):
+        prepared.poison(index)
+    launch_all()
+    _check_sets(prepared, len(prepared.calls), seed + FRESH, "launched again with new inputs")
+
+
 def check_again(prepared: Prepared, launched: int, seed: int) -> None:
     """Compare the outputs that timing left in the first `launched` sets with the reference.
 
     The outputs were poisoned before the first timed launch, so a timed launch wrote each of them.
-    All sets are compared in one step, each in rows of its own. Only if that fails are they
-    compared one by one, to say which is wrong.
+    """
+    _check_sets(prepared, launched, seed, "after timing")
+
+
+def _check_sets(prepared: Prepared, launched: int, seed: int, when: str) -> None:
+    """Compare all sets in one step, each in rows of its own.
+
+    Only if that fails are they compared one by one, to say which is wrong.
     """
     import torch
 
@@ -53,14 +77,14 @@ def check_again(prepared: Prepared, launched: int, seed: int) -> None:
     holes = torch.stack(torch._foreach_norm(outputs)).isnan().any()
     *found, unwritten = torch.cat([worst, holes.double().reshape(1)]).tolist()
     if not unwritten and within(found, prepared.tolerance):
-        if fault := prepared.damage(0):
-            raise WrongResult(f"after timing: {fault}")
+        if fault := prepared.damage(seed % launched):
+            raise WrongResult(f"{when}: {fault}")
         return
     for index, output in enumerate(outputs):
         try:
             _compared(prepared, index, output, rows[index])
         except WrongResult as wrong:
-            raise WrongResult(f"after timing, in working set {index}: {wrong}") from None
+            raise WrongResult(f"{when}, in working set {index}: {wrong}") from None
 
 
 def _compared(

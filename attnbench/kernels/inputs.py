@@ -45,6 +45,13 @@ def normal(
     return torch.randn(shape, dtype=dtype, device=generator.device, generator=generator)
 
 
+def redraw(tensors: "torch.Tensor", dtype: "torch.dtype", seed: int, scale: float = 1.0) -> None:
+    """Overwrite [sets, ...] in place with normal values drawn in `dtype` and divided by `scale`."""
+    generator = seeded(str(tensors.device), seed)
+    for each in tensors:
+        each.copy_(normal(tuple(each.shape), dtype, generator) / scale)
+
+
 def cached(
     shape: tuple[int, ...], dtype: "torch.dtype", generator: "torch.Generator", kv_data: str
 ) -> "torch.Tensor":

@@ -3,7 +3,16 @@
 from typing import TYPE_CHECKING
 
 from attnbench.kernels.base import Setting
-from attnbench.kernels.inputs import cached, normal, page_tables, raw, seeded, spoil, torch_dtype
+from attnbench.kernels.inputs import (
+    cached,
+    normal,
+    page_tables,
+    raw,
+    redraw,
+    seeded,
+    spoil,
+    torch_dtype,
+)
 from attnbench.kernels.outputs import Plain, empty_output
 from attnbench.kernels.reference import AttentionPrepared, Rows, attend
 from attnbench.kernels.tolerance import Tolerance, attention
@@ -80,6 +89,9 @@ class PagedPrepared(AttentionPrepared):
         output = self.written[index]
         assert isinstance(output, Plain)
         return output.tensor
+
+    def renew(self, seed: int) -> None:
+        redraw(self.queries, self.dtype, seed, self.query_scale)
 
     def poison(self, index: int) -> None:
         self.written[index].poison()

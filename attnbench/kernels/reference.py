@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from attnbench.kernels.base import Prepared
 from attnbench.kernels.groups import Group, groups_of
@@ -88,6 +88,7 @@ def softmax_with_sinks(scores: "torch.Tensor", sinks: "torch.Tensor | None") -> 
 class AttentionPrepared(Prepared):
     """A prepared attention case with output [tokens, heads, d_v]: one row per token and head."""
 
+    renewable: ClassVar[bool] = True
     device: str
     key_dim: int  # elements per key in the reference
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from attnbench.families import cost
 from attnbench.kernels.base import Backend, Prepared, Refused, Setting
-from attnbench.kernels.check import WrongResult, check, check_again
+from attnbench.kernels.check import WrongResult, check, check_again, check_renewed
 from attnbench.kernels.registry import find
+from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
 from attnbench.records import Outcome, Status
 from attnbench.running.memory import memory_refusal, working_sets
@@ -96,6 +97,11 @@ def _measured(
         peak_memory=peak,
     )
     outcome = _with_samples(outcome, samples, timing, watch)
+    if prepared.renewable:
+        renewed(prepared, timing, job.seed, watch)
+    else:
+        outcome = replace(outcome, labels=(*outcome.labels, Label.SAME_INPUTS))
+    outcome = replace(outcome, durations=watch.durations)
     return _with_host_side(outcome, prepared, machine) if job.host else outcome
 
 
@@ -126,6 +132,12 @@ def timed(
     check_again(prepared, min(launched, len(prepared.calls)), seed)
     watch.lap("check_again")
     return samples
+
+
+def renewed(prepared: Prepared, timing: Timing, seed: int, watch: Stopwatch) -> None:
+    """A check of what was timed with new inputs; after its stamps are read, as it adds some."""
+    check_renewed(prepared, lambda: timing.launch_all(prepared), seed)
+    watch.lap("check_renewed")
 
 
 def _working_set_facts(job: Job, prepared: Prepared, machine: Machine) -> dict[str, Any]:
@@ -172,7 +184,6 @@ def _with_samples(outcome: Outcome, samples: Samples, timing: Timing, watch: Sto
         guard=guard | timing.sm_clock_facts(len(samples.values)),
         kernels=timing.kernels,
         kernel_seconds=timing.kernel_seconds(len(samples.values)),
-        durations=watch.durations,
     )
 
 

@@ -47,6 +47,14 @@ class Timing:
         resolved = {"timer": "eager", "not_captured": why}
         return cls(_single_launches(prepared, machine, stamps), stamps, why, resolved)
 
+    def launch_all(self, prepared: Prepared) -> None:
+        """Launch every set once more by what was timed: the graph, or single calls."""
+        if isinstance(self.clock, GraphClock):
+            self.clock.replay()
+            return
+        for call in prepared.calls:
+            call()
+
     def sm_clock_facts(self, num_samples: int) -> dict[str, float]:
         """The SM clock over the last samples, Hz: median, lowest and highest."""
         found = self.stamps.clocks()[-num_samples:] if self.stamps else []

@@ -121,9 +121,13 @@ class GraphClock:
         """Names of a call's kernels."""
         return kernel_names(self._graph.raw_cuda_graph(), self.calls_per_sample, self._own)
 
+    def replay(self) -> None:
+        """Enqueue the graph once, all sets at least once in it."""
+        self._graph.replay()
+
     def sample(self) -> float:
         """Seconds per call of one replay."""
-        self._spin.hide(self._graph.replay, self._ahead)
+        self._spin.hide(self.replay, self._ahead)
         self._end.synchronize()
         seconds = float(self._start.elapsed_time(self._end)) * 1e-3
         self._ahead = seconds * min(AHEAD, UNEVEN * self.calls_per_sample)

@@ -4,7 +4,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attnbench.kernels.base import Backend, Setting
 from attnbench.kernels.groups import Group, causal_mask
-from attnbench.kernels.inputs import cached, normal, page_tables, seeded, spoil, torch_dtype
+from attnbench.kernels.inputs import (
+    cached,
+    normal,
+    page_tables,
+    redraw,
+    seeded,
+    spoil,
+    torch_dtype,
+)
 from attnbench.kernels.memory import Bytes, mask_bytes, paged_bytes
 from attnbench.kernels.reference import (
     AttentionPrepared,
@@ -100,6 +108,9 @@ class NaivePrepared(AttentionPrepared):
         if self.sinks is None:
             return None
         return self.sinks.view(1, *scores.shape[1:3], 1).expand(scores.shape[:-1])
+
+    def renew(self, seed: int) -> None:
+        redraw(self.queries, self.queries.dtype, seed)
 
     def attended(self, rows: Rows) -> "torch.Tensor":
         kv_heads = rows.heads * self.shape.num_kv_heads // self.shape.num_q_heads

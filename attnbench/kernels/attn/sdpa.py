@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attnbench.kernels.base import Backend, Refused, Setting
 from attnbench.kernels.groups import Group, causal_mask
-from attnbench.kernels.inputs import cached, normal, seeded, torch_dtype
+from attnbench.kernels.inputs import cached, normal, redraw, seeded, torch_dtype
 from attnbench.kernels.memory import Bytes, ends_bytes, mask_bytes
 from attnbench.kernels.reference import AttentionPrepared, Rows, attend, rotating
 from attnbench.kernels.tolerance import BY_DTYPE
@@ -91,6 +91,9 @@ class SdpaPrepared(AttentionPrepared):
         self.results[index] = [
             kernel(*self._views(index, at)) for at, kernel in enumerate(self.kernels)
         ]
+
+    def renew(self, seed: int) -> None:
+        redraw(self.queries, self.queries.dtype, seed)
 
     def poison(self, index: int) -> None:
         """NaN in the last results, and in the memory that the next ones are likely to get."""

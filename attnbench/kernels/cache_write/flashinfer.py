@@ -43,7 +43,7 @@ class FlashInferWrite(WriteBackend):
     def write_keys_values(self, write: KeyValueWrite) -> KeyValueWrite:
         from flashinfer import append_paged_kv_cache
 
-        requests = Requests.of(write.slots.pages, write.slots.offsets)
+        requests = write.requests = Requests.of(write.slots.pages, write.slots.offsets)
         stored = write.pool.pages.view(write.kv_dtype)  # as the layout orders it
         cache = (stored[:, 0], stored[:, 1])
         new = write.new[:, :, : write.num_tokens].unbind()
@@ -72,7 +72,7 @@ class FlashInferWrite(WriteBackend):
     def write_latents(self, write: LatentWrite) -> LatentWrite:
         from flashinfer import append_paged_mla_kv_cache
 
-        requests = Requests.of(write.slots.pages, write.slots.offsets)
+        requests = write.requests = Requests.of(write.slots.pages, write.slots.offsets)
         latent_cache, rope_cache = write.cache[..., : write.rank], write.cache[..., write.rank :]
         scale, tokens = write.scale.to(write.dtype), write.num_tokens
 

@@ -61,6 +61,9 @@ class KeyValueWrite(CacheWrite):
         largest = self.new.abs().amax(dim=(0, 2, 3, 4)).float()
         self.scales = scale_for(largest, largest.new_tensor([KEY_RANGE, VALUE_RANGE]))
 
+    def refill(self, generator: "torch.Generator") -> None:
+        self.new.copy_(cached(tuple(self.new.shape), self.dtype, generator, self.case.kv_data))
+
     def written_by_slots(self, kernel: Callable[..., object]) -> Self:
         """One launch per set of `kernel`, which has the signature of vLLM's two kernels."""
         keys, values = self.tables

@@ -7,7 +7,7 @@ from attnbench.kernels.cache_write_base.fp8 import KEY_RANGE, one_step, quantise
 from attnbench.kernels.cache_write_base.prepared import CacheWrite
 from attnbench.kernels.cache_write_base.slots import PADDING
 from attnbench.kernels.inputs import cached, torch_dtype
-from attnbench.kernels.tolerance import EXACT
+from attnbench.kernels.tolerance import EXACT, Tolerance
 from attnbench.specs.case import Case
 from attnbench.specs.cost import cached_row_bytes
 from attnbench.specs.shape import MlaShape
@@ -40,23 +40,34 @@ class LatentWrite(CacheWrite):
         return (self.block_size, cached_row_bytes(self.case)), 0
 
     def fill(self, sets: int, generator: "torch.Generator") -> None:
-        import torch
-
         tokens, rope = self.num_tokens + PADDING, self.shape.qk_rope_head_dim
         self.new, self.new_ropes = (
             cached((sets, tokens, width), self.dtype, generator, self.case.kv_data)
             for width in (self.rank, rope)
         )
         self.latents, self.ropes = self.new.unbind(), self.new_ropes.unbind()
-        largest = torch.maximum(self.new.abs().amax(), self.new_ropes.abs().amax())
-        self.scale = scale_for(largest, KEY_RANGE)
+        self.scale = scale_for(self._largest(), KEY_RANGE)
+        self.tolerance = self._allowed()
+
+    def refill(self, generator: "torch.Generator") -> None:
+        for held in (self.new, self.new_ropes):
+            held.copy_(cached(tuple(held.shape), self.dtype, generator, self.case.kv_data))
+        self.tolerance = self._allowed()
+
+    def _largest(self) -> "torch.Tensor":
+        import torch
+
+        return torch.maximum(self.new.abs().amax(), self.new_ropes.abs().amax())
+
+    def _allowed(self) -> Tolerance:
+        import torch
+
         if not self.quantised:
-            self.tolerance = EXACT
-        elif self.tiled:
-            unit = float(largest) / torch.finfo(self.kv_dtype).max
-            self.tolerance = one_step("fp8_ds_mla", self.rank, unit)
-        else:
-            self.tolerance = one_step(self.case.kv_cache_dtype, self.shape.latent_dim)
+            return EXACT
+        if self.tiled:
+            unit = float(self._largest()) / torch.finfo(self.kv_dtype).max
+            return one_step("fp8_ds_mla", self.rank, unit)
+        return one_step(self.case.kv_cache_dtype, self.shape.latent_dim)
 
     def output(self, index: int) -> "torch.Tensor":
         import torch

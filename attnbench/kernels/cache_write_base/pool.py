@@ -29,6 +29,10 @@ class Pool:
         """Fill these slots, both int64 [n], with NaN."""
         self._slots[1:][pages, offsets] = self._word(POISON)
 
+    def release(self, pages: "torch.Tensor", offsets: "torch.Tensor") -> None:
+        """Make these slots, both int64 [n], ones that no token is sent to."""
+        self._slots[1:][pages, offsets] = self._word(CANARY)
+
     def stray(self, pages: "torch.Tensor", offsets: "torch.Tensor") -> str | None:
         """A sentence on a write outside these slots, both int64 [n], None if there was none."""
         import torch

@@ -2,10 +2,12 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from attnbench.kernels.base import Prepared, Setting
 from attnbench.kernels.cache_write_base.pool import Pool
+from attnbench.kernels.cache_write_base.requests import Requests
 from attnbench.kernels.cache_write_base.slots import PADDING, check_pages, draw_slots, pages_for
 from attnbench.kernels.inputs import seeded, torch_dtype
 from attnbench.kernels.memory import INT64, Bytes
@@ -55,9 +57,13 @@ class CacheWrite(Prepared):
     An fp8 cache is read back as its stored numbers, without scales: those lie on a grid.
     """
 
+    renewable: ClassVar = True
+    requests: Requests | None = None  # the slots in FlashInfer's form, if calls read that
+
     def __init__(self, case: Case, setting: Setting) -> None:
         import torch
 
+        self.device = setting.device
         self.case, self.num_tokens = case, case.batch.num_tokens
         self.block_size = case.block_size or DEFAULT_BLOCK_SIZE
         self.dtype = torch_dtype(case.dtype)
@@ -67,7 +73,8 @@ class CacheWrite(Prepared):
         num_pages = num_pages_of(case, setting.sets, _l2_bytes(setting.device))
         check_pages(num_pages, sizes, self.block_size)
         self.pool = Pool(num_pages, page, slot_axis, setting.device)
-        self.slots = draw_slots(num_pages, self.block_size, sizes, case.page_order, generator)
+        self.draw = partial(draw_slots, num_pages, self.block_size, sizes, case.page_order)
+        self.slots = self.draw(generator)
         self.mappings = self.slots.mapping.unbind()
         self.poisoned = torch.zeros(setting.sets, dtype=torch.bool)
         self.critical_rows = (0, self.num_tokens - 1)
@@ -93,6 +100,20 @@ class CacheWrite(Prepared):
     @abstractmethod
     def fill(self, sets: int, generator: "torch.Generator") -> None:
         """Draw each set's inputs and scales."""
+
+    @abstractmethod
+    def refill(self, generator: "torch.Generator") -> None:
+        """Draw other inputs in place of these, for the same scales."""
+
+    def renew(self, seed: int) -> None:
+        """Other tokens, sent to other slots; those of before may no longer be written."""
+        generator = seeded(self.device, seed)
+        self.pool.release(self.slots.pages.flatten(), self.slots.offsets.flatten())
+        self.poisoned.zero_()
+        self.slots.overwrite(self.draw(generator))
+        if self.requests is not None:
+            self.requests.overwrite(self.slots.pages, self.slots.offsets)
+        self.refill(generator)
 
     def poison(self, index: int) -> None:
         self.pool.poison(self.slots.pages[index], self.slots.offsets[index])

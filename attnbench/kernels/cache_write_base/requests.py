@@ -33,6 +33,13 @@ class Requests:
             indptr,
         )
 
+    def overwrite(self, pages: "torch.Tensor", offsets: "torch.Tensor") -> None:
+        """Send the tokens to other pages and offsets, both [sets, tokens], in place."""
+        for index, (page, offset) in enumerate(zip(pages, offsets, strict=True)):
+            self.positions[index].copy_(offset)
+            self.pages[index].copy_(page)
+            self.last_lengths[index].copy_(offset + 1)
+
     @property
     def bytes_a_set(self) -> int:
         """Bytes of them that a call reads: for each token its request, position, start and page."""

@@ -25,6 +25,11 @@ class Slots:
     pages: "torch.Tensor"  # int64 [sets, tokens]
     offsets: "torch.Tensor"  # int64 [sets, tokens], within the page
 
+    def overwrite(self, others: "Slots") -> None:
+        """Take these slots in place; each set gets those of its neighbour, if equally drawn."""
+        for name in ("mapping", "pages", "offsets"):
+            getattr(self, name).copy_(getattr(others, name).roll(1, 0))
+
 
 def draw_slots(
     num_pages: int,

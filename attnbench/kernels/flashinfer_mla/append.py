@@ -1,7 +1,12 @@
 """The write of the new latents at scope layer: FlashInfer's append_paged_mla_kv_cache."""
 
+from typing import TYPE_CHECKING
+
 from attnbench.kernels.cache_write_base.requests import Requests
 from attnbench.kernels.mla_base.prepared import MlaPrepared
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Append:
@@ -13,6 +18,13 @@ class Append:
         self._new = [(each[:, :rank].contiguous(), each[:, rank:].contiguous()) for each in new]
         self._caches = stored[..., :rank], stored[..., rank:]
         self._requests = Requests.of(slots // block, slots % block)
+
+    def renew(self, latents: "torch.Tensor") -> None:
+        """Take other new tokens, [sets, tokens, latent]."""
+        for (compressed, rope), new in zip(self._new, latents, strict=True):
+            rank = compressed.shape[-1]
+            compressed.copy_(new[:, :rank])
+            rope.copy_(new[:, rank:])
 
     def __call__(self, index: int) -> None:
         from flashinfer import append_paged_mla_kv_cache

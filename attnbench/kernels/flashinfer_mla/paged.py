@@ -79,6 +79,11 @@ class PagedMlaPrepared(MlaPrepared):
         runs._kv_indices_buf = self._pages(index)
         return wrapper
 
+    def renew(self, seed: int) -> None:
+        super().renew(seed)
+        if self.append is not None:
+            self.append.renew(self.new_latents)
+
     def _launch(self, index: int) -> None:
         rank, wrapper = self.shape.kv_lora_rank, self.wrappers[index]
         caches = (self.compressed, self.rope_keys)

@@ -73,6 +73,11 @@ class RaggedPrepared(MlaPrepared):
         weights = self.weights[index % len(self.weights)]
         return up_project(latents, weights, self.shape.qk_nope_head_dim)
 
+    def renew(self, seed: int) -> None:
+        super().renew(seed)
+        if self.append is not None:
+            self.append.renew(self.new_latents)
+
     def _launch(self, index: int) -> None:
         if self.append is None:
             keys, values = self.ready[index]

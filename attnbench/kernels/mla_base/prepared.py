@@ -4,7 +4,15 @@ from typing import TYPE_CHECKING
 
 from attnbench.kernels.base import Setting
 from attnbench.kernels.groups import Group
-from attnbench.kernels.inputs import cached, normal, page_tables, raw, seeded, torch_dtype
+from attnbench.kernels.inputs import (
+    cached,
+    normal,
+    page_tables,
+    raw,
+    redraw,
+    seeded,
+    torch_dtype,
+)
 from attnbench.kernels.mla_base.pool import LatentPool
 from attnbench.kernels.mla_base.projections import draw_weights
 from attnbench.kernels.mla_base.topk import NO_KEY, topk_indices
@@ -129,6 +137,13 @@ class MlaPrepared(AttentionPrepared):
     def write_latents(self, index: int) -> None:
         """Write the new tokens of set `index` to the cache, by PyTorch."""
         self.pool.write(self.slots[index], self.new_latents[index])
+
+    def renew(self, seed: int) -> None:
+        """New queries, and at scope layer new tokens; at scope kernel nothing writes those."""
+        for at, queries in enumerate((self.decode_queries, self.prefill_queries)):
+            redraw(queries, self.dtype, seed + at)
+        if self.layer and self.case.kv_data != "zeros":
+            redraw(self.new_latents, self.dtype, seed + 2)
 
     def poison(self, index: int) -> None:
         """At scope layer also the slots of the new tokens, which the call has to write."""

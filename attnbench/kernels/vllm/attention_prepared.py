@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.kernels.base import Refused, Setting
 from attnbench.kernels.cache_write_base.fp8 import quantise
-from attnbench.kernels.inputs import PageTables, normal, seeded, torch_dtype
+from attnbench.kernels.inputs import PageTables, normal, redraw, seeded, torch_dtype
 from attnbench.kernels.paged import QUERY_SCALE
 from attnbench.kernels.reference import AttentionPrepared, Rows, attend
 from attnbench.kernels.tolerance import attention
@@ -129,14 +129,12 @@ class VllmPrepared(AttentionPrepared):
         self.caches = LayerCaches(format_, tables, sets, dtype, kv_dtype)
         self.caches.fill(case.batch, case.kv_data, generator, nan_tails=self.nan_tails)
         self.slots = self.caches.slots(case.batch)
-        new = self.caches.values(self.caches.pool[self.slots])  # [sets, tokens, 2, heads, dim]
         padding = self.served.padding
-        self.new = pad(new.transpose(1, 2).to(dtype), (0, 0, 0, 0, 0, padding)).contiguous()
+        self.new = pad(self._cached_tokens().to(dtype), (0, 0, 0, 0, 0, padding)).contiguous()
         ends = (sets, case.batch.num_tokens + padding, shape.num_q_heads, shape.head_dim)
         self.queries = normal(ends, dtype, generator)
-        if self.caches.quantised:  # to values that are exact in fp8, whoever quantises them
-            for each in self.queries:
-                each.copy_(quantise(each, QUERY_SCALE, kv_dtype).float() * QUERY_SCALE)
+        self._round_queries()
+        self.fp8_queries = list[torch.Tensor]()  # by set, if calls take such
         self.outputs = list(torch.full_like(self.queries, float("nan")))
         in_fp8 = computes_in_fp8(self.layer, self.metadata)
         self.tolerance = attention(case.dtype, weights="fp8" if in_fp8 else None)
@@ -147,6 +145,33 @@ class VllmPrepared(AttentionPrepared):
         if case.scope == "layer":
             self.touched_bytes += self.new[0, :, :tokens].nbytes
 
+    def _cached_tokens(self) -> "torch.Tensor":
+        """The new tokens as the caches hold them, fp32 [sets, 2, tokens, heads, dim]."""
+        return self.caches.values(self.caches.pool[self.slots]).transpose(1, 2)
+
+    def _round_queries(self) -> None:
+        """Beside an fp8 cache, to values that are exact in fp8, whoever quantises them."""
+        if self.caches.quantised:
+            for each in self.queries:
+                each.copy_(self._in_fp8(each).float() * QUERY_SCALE)
+
+    def _in_fp8(self, queries: "torch.Tensor") -> "torch.Tensor":
+        return quantise(queries, QUERY_SCALE, self.caches.kv_dtype)
+
+    def renew(self, seed: int) -> None:
+        """New queries, and at scope layer new keys and values; at scope kernel nothing need write.
+
+        Those stand in the caches too, rounded as they store them.
+        """
+        redraw(self.queries, self.queries.dtype, seed)
+        self._round_queries()
+        for held, queries in zip(self.fp8_queries, self.queries, strict=False):
+            held.copy_(self._in_fp8(queries))
+        if self.case.scope == "layer":
+            generator = seeded(self.device, seed + 1)
+            self.caches.refill(self.slots, self.case.kv_data, generator)
+            self.new[:, :, : self.batch.num_tokens].copy_(self._cached_tokens())
+
     def _launch(self, slots: "torch.Tensor", index: int) -> Callable[[], object]:
         """The launch of one layer; it refers to the tensors, not to this object."""
         layer, (key, value) = self.layer, self.new[index]
@@ -154,7 +179,8 @@ class VllmPrepared(AttentionPrepared):
         rest = (key, value, cache, self.metadata, self.outputs[index])
         if self.case.scope == "kernel":
             if takes_fp8(self.case, layer, self.metadata):
-                query = quantise(query, QUERY_SCALE, self.caches.kv_dtype)
+                query = self._in_fp8(query)
+                self.fp8_queries.append(query)
             return partial(layer.impl.forward, layer, query, *rest)
         steps: list[Callable[[], object]] = []
         if not self.cls.forward_includes_kv_cache_update:

@@ -63,6 +63,16 @@ class LayerCaches:
             spoil(cache.view(self.kv_dtype), self.tables, batch, nan_tails=nan_tails)
             cache[NULL_PAGE] = large
 
+    def refill(
+        self,
+        slots: "tuple[torch.Tensor, torch.Tensor]",
+        kv_data: str,
+        generator: "torch.Generator",
+    ) -> None:
+        """Draw other contents for these slots, pages and offsets both [layers, tokens]."""
+        sizes = (*slots[0].shape, *self.pool.shape[2:])
+        self.pool[slots] = self._stored(cached(sizes, self.dtype, generator, kv_data))
+
     def slots(self, batch: Batch) -> "tuple[torch.Tensor, torch.Tensor]":
         """Pages of the pool and offsets of the batch's new tokens, each [layers, tokens]."""
         tokens = new_tokens(batch, self.tables)

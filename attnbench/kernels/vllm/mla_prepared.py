@@ -145,6 +145,15 @@ class VllmMlaPrepared(MlaPrepared):
         projection = self.layers[0].kv_b_proj
         self.ready = [ReadyHeads(projection) for _ in range(0 if self.layer else sets)]
 
+    def renew(self, seed: int) -> None:
+        super().renew(seed)
+        for held, queries in zip(self.kernel_queries, self.decode_queries, strict=False):
+            _overwrite(held, self._as_taken(queries))
+        rank, tokens = self.shape.kv_lora_rank, self.batch.num_tokens
+        for compressed, rope, new in zip(self.compressed, self.rope, self.new_latents, strict=True):
+            compressed[:tokens].copy_(new[:, :rank])
+            rope[:tokens].copy_(new[:, None, rank:])
+
     def _as_taken(self, queries: "torch.Tensor") -> Any:
         """Queries of a set as `forward_impl` passes them to `forward_mqa`."""
         heads, rank = self.layers[0].q_pad_num_heads, self.shape.kv_lora_rank
@@ -216,6 +225,15 @@ class VllmMlaPrepared(MlaPrepared):
             asked = self.case.knob("prefill_backend")
             self.resolved |= {"prefill_backend": prefill_that_runs(self.metadata[0], asked)}
         self.resolved |= self.backend.facts(self)
+
+
+def _overwrite(held: Any, new: Any) -> None:
+    """Copy a tensor, or each of a pair, into the memory that a captured call reads."""
+    if isinstance(held, tuple):
+        for part, fresh in zip(held, new, strict=True):
+            part.copy_(fresh)
+    else:
+        held.copy_(new)
 
 
 def _padded(part: "torch.Tensor", heads: int, dim: int) -> "torch.Tensor":

@@ -4,10 +4,11 @@ import os
 import signal
 import time
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from attnbench.kernels.attn.naive import Naive, NaivePrepared
 from attnbench.kernels.base import Setting
+from attnbench.kernels.reference import rotating
 from attnbench.specs.case import Case
 
 
@@ -90,6 +91,42 @@ class Forgetful(Naive):
         prepared = super().prepare(case, setting)
         prepared.calls = [prepared.calls[0]] * len(prepared.calls)
         return prepared
+
+
+class Stale(Naive):
+    """Keeps the results of its first call of each set, and copies them back in all others."""
+
+    name: ClassVar = "stale"
+
+    def prepare(self, case: Case, setting: Setting) -> NaivePrepared:
+        prepared = super().prepare(case, setting)
+        right, kept = prepared.calls, dict[int, Any]()
+
+        def stale(index: int) -> None:
+            if index in kept:
+                prepared.outputs[index].copy_(kept[index])
+            else:
+                right[index]()
+                kept[index] = prepared.outputs[index].clone()
+
+        prepared.calls = rotating(stale, setting.sets)
+        return prepared
+
+
+class FixedPrepared(NaivePrepared):
+    renewable: ClassVar = False
+
+    def renew(self, seed: int) -> None:
+        raise AssertionError("its class says that it cannot")
+
+
+class Fixed(Naive):
+    """Cannot take new inputs in place."""
+
+    name: ClassVar = "fixed"
+
+    def prepare(self, case: Case, setting: Setting) -> NaivePrepared:
+        return FixedPrepared(case, setting)
 
 
 class Unfinished(Naive):
