@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -123,7 +124,7 @@ def test_a_row_of_vllms_json_says_what_was_measured(tmp_path: Path) -> None:
     assert plain.outcome.flops == 4 * 8 * 1024 * 32 * 128
     assert mla.case.shape == MlaShape(16)
     assert mla.case.kv_cache_dtype == "fp8"
-    assert mla.case.knobs == (("num_splits", 4),)
+    assert mla.case.knobs == (("foreign.num_layers", "10"), ("num_splits", 4))
 
 
 def test_what_has_no_counterpart_is_listed_with_its_row(tmp_path: Path) -> None:
@@ -229,6 +230,123 @@ def test_flashinfers_csv_is_read_as_far_as_it_tells_lengths(tmp_path: Path) -> N
         ("mla", "flashinfer-fa2", "64q1kv1k", 4e-5),
     ]
     assert stored(tmp_path)[1].case.kv_cache_dtype == "fp8_e4m3"
+
+
+FLASHINFER_COLUMNS = """\
+routine,median_time,backend,resolved_backend,s_qo,s_kv,head_dim_qk,head_dim_vo,causal,q_dtype,\
+kv_dtype,random_actual_seq_len,batch_size,out_dtype,num_qo_heads,num_kv_heads,page_size,enable_pdl,\
+no_cuda_graph,use_cupti,random_seed,case_tag,generate_repro_command,repro_command
+"""
+PLAIN = {
+    "routine": "BatchDecodeWithPagedKVCacheWrapper", "median_time": "0.1", "backend": "auto",
+    "resolved_backend": "auto", "s_qo": "1", "s_kv": "4096", "head_dim_qk": "128",
+    "head_dim_vo": "128", "q_dtype": "torch.bfloat16", "kv_dtype": "torch.bfloat16",
+    "random_actual_seq_len": "False", "batch_size": "32", "num_qo_heads": "64",
+    "num_kv_heads": "8", "page_size": "16", "no_cuda_graph": "False", "use_cupti": "True",
+    "generate_repro_command": "False",
+}  # fmt: skip
+
+
+def write_flashinfer_csv(folder: Path, *rows: dict[str, str]) -> str:
+    """As the benchmark writes it: joined by commas, without quotes."""
+    path = folder / "flashinfer.csv"
+    columns = FLASHINFER_COLUMNS.strip().split(",")
+    lines = [",".join((PLAIN | row).get(name, "") for name in columns) for row in rows]
+    path.write_text("\n".join([FLASHINFER_COLUMNS.strip(), *lines]) + "\n")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("said", "field", "value"),
+    [
+        ({"resolved_backend": "fa3"}, "foreign.resolved_backend", "fa3"),
+        ({"enable_pdl": "True"}, "foreign.enable_pdl", "True"),
+        ({"out_dtype": "nvfp4"}, "output_dtype", "nvfp4"),
+        ({"case_tag": "new scheduler"}, "foreign.case_tag", "new scheduler"),
+        ({"case_tag": "a,b"}, "foreign.case_tag", "a,b"),
+        ({"resolved_backend": "fa2,fa3"}, "foreign.resolved_backend", "fa2,fa3"),
+    ],
+)
+def test_rows_of_flashinfer_that_differ_in_anything_said_are_different_cases(
+    tmp_path: Path, said: dict[str, str], field: str, value: str
+) -> None:
+    path = write_flashinfer_csv(tmp_path, {}, {"median_time": "0.2", **said})
+    found = attnbench(tmp_path, "import", path)
+    assert "2 of 2 rows" in " ".join(found.stdout.split()), found.output
+    plain, other = stored(tmp_path)
+    assert (plain.median, other.median) == (1e-4, 2e-4)
+    assert plain.case.fields().get(field, "auto") == "auto"
+    assert other.case.fields()[field] == value
+    assert (plain.round, other.round) == (0, 0)
+    assert plain.case == replace(other.case, output_dtype="auto", knobs=plain.case.knobs)
+
+
+@pytest.mark.parametrize(
+    "said", [{"repro_command": "a,b"}, {"random_seed": "7"}, {"resolved_backend": ""}]
+)
+def test_what_has_no_effect_on_a_time_makes_no_other_case(
+    tmp_path: Path, said: dict[str, str]
+) -> None:
+    attnbench(tmp_path, "import", write_flashinfer_csv(tmp_path, {}, said))
+    first, second = stored(tmp_path)
+    assert first.case == second.case
+
+
+def test_commas_in_a_cell_of_numbers_are_named(tmp_path: Path) -> None:
+    path = write_flashinfer_csv(tmp_path, {}, {"use_cupti": "1,5"})
+    text = " ".join(attnbench(tmp_path, "import", path).stdout.split())
+    assert "row 2: it has 1 more cells than columns: a cell has commas in it" in text
+
+
+@pytest.mark.parametrize(
+    ("said", "field", "value"),
+    [
+        ({"num_layers": 60}, "foreign.num_layers", "60"),
+        ({"max_model_len": 8192}, "foreign.max_model_len", "8192"),
+        ({"sparse_mla_mha_mode": "dense"}, "foreign.sparse_mla_mha_mode", "dense"),
+        ({"sparse_mla_force_mqa": True}, "force_mqa", True),
+        ({"a_key_of_next_year": "on"}, "foreign.a_key_of_next_year", "on"),
+    ],
+)
+def test_rows_of_vllm_that_differ_in_anything_said_are_different_cases(
+    tmp_path: Path, said: dict[str, object], field: str, value: object
+) -> None:
+    rows = [vllm_row("FLASHMLA_SPARSE", "q1k", **MLA, **each) for each in ({}, said)]
+    attnbench(tmp_path, "import", write_vllm_json(tmp_path, *rows))
+    plain, other = stored(tmp_path)
+    assert (plain.round, other.round) == (0, 0)
+    assert other.case.fields()[field] == value != plain.case.fields().get(field)
+
+
+def test_a_field_of_another_tool_selects_and_compares(tmp_path: Path) -> None:
+    rows = [vllm_row(num_layers=1), vllm_row(num_layers=60, median_time=3e-5)]
+    attnbench(tmp_path, "import", write_vllm_json(tmp_path, *rows))
+    found = attnbench(tmp_path, "report", "--where", "foreign.num_layers=60").stdout
+    assert "30.0" in found
+    assert "20.0" not in found
+    pair = ("--base", "1", "--head", "1", "--across", "foreign.num_layers=1:60")
+    assert "+50.0" in attnbench(tmp_path, "diff", *pair).stdout
+
+
+def test_a_file_is_imported_once_under_each_name(tmp_path: Path) -> None:
+    path = write_vllm_json(tmp_path, vllm_row())
+    attnbench(tmp_path, "import", path)
+    again = attnbench(tmp_path, "import", path)
+    assert again.exit_code == 0
+    assert "imported already, as run 1" in " ".join(again.stdout.split())
+    for other in (("--label", "b"), ("--gpu", "NVIDIA H200")):
+        attnbench(tmp_path, "import", path, *other)
+    with Store.open(tmp_path / "i.db") as store:
+        assert [run.number for run in store.runs()] == [1, 2, 3]
+
+
+def test_a_csv_of_the_python_api_is_imported_with_its_mla_backends(tmp_path: Path) -> None:
+    path = tmp_path / "api.csv"
+    path.write_text(VLLM_CSV.replace("CUTLASS_MLA_num_kv_splits_4", "torch-absorbed"))
+    found = attnbench(tmp_path, "import", str(path), "--model", "deepseek-v3")
+    assert found.exit_code == 0, found.output
+    (row,) = stored(tmp_path)
+    assert (row.case.backend, row.case.shape) == ("torch-absorbed", MlaShape())
 
 
 def test_foreign_times_are_marked_wherever_they_are_shown(tmp_path: Path) -> None:

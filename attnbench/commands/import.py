@@ -54,5 +54,5 @@ def command(
     argv = ["attnbench", *sys.argv[1:]]
     with Store.open(db, note=note) as store:
         for path, file in read.items():
-            run = store_file(store, file, argv=argv, label=label, gpu=gpu)
-            click.echo(imported_text(path, file, run))
+            run, is_new = store_file(store, file, argv=argv, label=label, gpu=gpu)
+            click.echo(imported_text(path, file, run, is_new=is_new))

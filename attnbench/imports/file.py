@@ -4,12 +4,13 @@ import csv
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.imports import flashinfer_suite, vllm_suite
-from attnbench.imports.result import ForeignFile, ForeignResult, NotMapped, Row
+from attnbench.imports.result import BEYOND, ForeignFile, ForeignResult, NotMapped, Row
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
@@ -37,23 +38,41 @@ def read_file(path: Path, shape: Shape | None) -> ForeignFile:
             results.append(reader(row, shape))
         except NotMapped as why:
             dropped[str(why)].append(number)
-    return ForeignFile(tool, results, dropped)
+    return ForeignFile(tool, results, dropped, sha256(path.read_bytes()).hexdigest())
 
 
 def store_file(
     store: Store, file: ForeignFile, *, argv: Sequence[str], label: str | None, gpu: str | None
-) -> int:
-    """Store the rows with a counterpart as a finished run; returns its number.
+) -> tuple[int, bool]:
+    """Store the rows with a counterpart as a finished run; returns its number, and if it is new.
 
-    Rows of the same case become its rounds.
+    Rows of the same case become its rounds. A file whose rows are stored already, of the same GPU
+    and under the same label, is not stored again.
     """
+    machine = Machine(kind="foreign", device="unknown", name=gpu or "unknown machine")
+    for earlier in store.runs():
+        same = earlier.options.get("digest") == file.digest and earlier.label == label
+        if same and earlier.machine_name == machine.name and _holds(store, earlier.number, file):
+            return earlier.number, False
+    return _stored(store, file, argv, label, machine), True
+
+
+def _holds(store: Store, run: int, file: ForeignFile) -> bool:
+    """Whether a run has the same cases; rows without dims get them from the command line."""
+    stored = {each.case.key for each in store.measurements([run])}
+    return stored == {each.case.key for each in file.results}
+
+
+def _stored(
+    store: Store, file: ForeignFile, argv: Sequence[str], label: str | None, machine: Machine
+) -> int:
     run = store.start_run(
         command=COMMAND,
         argv=argv,
         label=label,
-        options={"tool": file.tool},
+        options={"tool": file.tool, "digest": file.digest},
         plan={},
-        machine=Machine(kind="foreign", device="unknown", name=gpu or "unknown machine"),
+        machine=machine,
         environment=Environment("unknown"),
         source=Source("none"),
     )
@@ -73,7 +92,7 @@ def _recognised(path: Path) -> tuple[str, _Reader, Sequence[Row]]:
         raise UsageError(f"{path} cannot be read ({error}); {_ACCEPTED}") from None
     if content.lstrip().startswith("["):
         return "vllm", vllm_suite.read_json_row, _json_rows(path, content)
-    rows = list(csv.DictReader(content.splitlines()))
+    rows = list(csv.DictReader(content.splitlines(), restkey=BEYOND))
     columns = set(rows[0]) if rows else set()
     if columns >= vllm_suite.CSV_COLUMNS:
         return "vllm", vllm_suite.read_csv_row, rows

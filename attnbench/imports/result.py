@@ -1,15 +1,18 @@
 """Results from rows of other tools' files, in our terms."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from attnbench.families import cost
 from attnbench.records import Outcome, Status
-from attnbench.specs.case import Case
+from attnbench.specs.case import Case, Value
 from attnbench.specs.shape import MlaShape
 from attnbench.timing.method import ForeignTimer, Method
 
 Row = Mapping[str, object]
+
+
+BEYOND = "beyond the header"  # the key of cells that no column has
 
 
 class NotMapped(Exception):
@@ -32,6 +35,7 @@ class ForeignFile:
     tool: str
     results: Sequence[ForeignResult]
     dropped: Mapping[str, Sequence[int]]  # rows, counted from 1, by reason
+    digest: str = ""  # SHA-256 of its bytes
 
     @property
     def num_rows(self) -> int:
@@ -42,6 +46,18 @@ class ForeignFile:
 def foreign_method(*words: str) -> Method:
     """The method of another tool: it keeps foreign times apart from ours and other tools'."""
     return Method(ForeignTimer(" ".join(["foreign", *words])), cache="unknown")
+
+
+def foreign_knobs(row: Row, known: Collection[str]) -> dict[str, Value]:
+    """All that a row says outside the `known` columns, so rows that differ in it are unlike cases.
+
+    Named "foreign.COLUMN"; empty cells say nothing.
+    """
+    return {
+        f"foreign.{name}": text(row, name)
+        for name in row
+        if name and name not in known and text(row, name)
+    }
 
 
 def timed_outcome(case: Case, seconds: float) -> Outcome:

@@ -13,12 +13,14 @@ from attnbench.imports.result import (
     ForeignResult,
     NotMapped,
     Row,
+    foreign_knobs,
     foreign_method,
     seconds_of,
     text,
     timed_outcome,
     whole,
 )
+from attnbench.kernels.registry import backends
 from attnbench.records import Outcome, Status
 from attnbench.specs.batch import BatchSpecError, parse_batch_spec
 from attnbench.specs.case import Case, KvDtype, TopkPattern, Value
@@ -33,6 +35,18 @@ _KV_CACHE_DTYPES: Mapping[str, KvDtype] = {
     "bfloat16": "auto",
     **{name: name for name in get_args(KvDtype)},
 }
+# Not of a case, or read into one. The suite lists limits of its own sweep with every row.
+_KNOWN = {
+    *("backend", "batch_spec", "block_size", "device", "dtype", "kv_cache_dtype"),
+    *("head_dim", "num_q_heads", "num_kv_heads", "v_head_dim"),
+    *("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "sparse_mla_topk_pattern"),
+    *("use_cuda_graphs", "profile_memory", "warmup_ms", "warmup_iters", "repeats"),
+    *("torch_profile_dir", "torch_profile_iters"),
+    *("sparse_mla_dense_mha_max_seq_len", "sparse_mla_masked_mha_max_seq_len"),
+    *("mean_time", "median_time", "std_time", "min_time", "max_time", "throughput", "memory_mb"),
+    *SUITE_KNOBS,
+}
+_UNSET = ("False", "auto")  # as in files of releases without the key
 _MLA_HEAD_DIM = 576  # the suite's sign for DeepSeek's dims when they are not given
 
 
@@ -103,7 +117,9 @@ def _knobs(config: Row) -> dict[str, Value]:
     return {
         ours: value
         for theirs, ours in SUITE_KNOBS.items()
-        if isinstance(value := config.get(theirs), str | int)
+        if isinstance(value := config.get(theirs), str | int) and value is not False
+    } | {
+        name: value for name, value in foreign_knobs(config, _KNOWN).items() if value not in _UNSET
     }
 
 
@@ -115,7 +131,8 @@ def _pattern(config: Row) -> TopkPattern:
 
 
 def _is_mla(backend: str) -> bool:
-    return "MLA" in backend.upper()
+    ours = {name for each in backends("mla") for name in (each.name, *each.aliases)}
+    return "MLA" in backend.upper() or backend.partition("_")[0] in ours
 
 
 def _told_shape(config: Row) -> Shape:

@@ -18,8 +18,10 @@ def require_results(path: Path, file: ForeignFile) -> ForeignFile:
     raise UsageError("\n  ".join(lines))
 
 
-def imported_text(path: Path, file: ForeignFile, run: int) -> str:
-    """The new run, and the rows that were left out with the reason."""
+def imported_text(path: Path, file: ForeignFile, run: int, *, is_new: bool) -> str:
+    """The run, and the rows that were left out of a new one with the reason."""
+    if not is_new:
+        return items([f"{path}: imported already, as run {run}; see attnbench report --run {run}"])
     count = f"{len(file.results)} of {file.num_rows} rows"
     first = f"{path}: {count} of {file.tool} are run {run}; see attnbench report --run {run}"
     return items([first, *_dropped(file)])

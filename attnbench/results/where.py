@@ -14,7 +14,7 @@ from attnbench.specs.shape import DIMS
 
 Facts = Mapping[str, object]
 
-_CONDITION = re.compile(r"\s*(\w+)\s*(!=|<=|>=|==?|<|>|~)\s*(.*?)\s*", re.DOTALL)
+_CONDITION = re.compile(r"\s*([\w.]+)\s*(!=|<=|>=|==?|<|>|~)\s*(.*?)\s*", re.DOTALL)
 _ORDER: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
