@@ -14,7 +14,7 @@ from attnbench.kernels.inputs import (
     torch_dtype,
 )
 from attnbench.kernels.outputs import Plain, empty_output
-from attnbench.kernels.reference import AttentionPrepared, Rows, attend
+from attnbench.kernels.reference import AttentionPrepared, Rows
 from attnbench.kernels.tolerance import Tolerance, attention
 from attnbench.specs.case import Case, Value
 from attnbench.specs.shape import AttnShape
@@ -141,7 +141,7 @@ class PagedPrepared(AttentionPrepared):
         kv = pool[table, :, :, kv_heads[:, None]].flatten(1, 2)  # [n, pages * block, 2, d]
         kv = kv[:, : rows.group.kv_len].contiguous().view(self.kv.dtype).float()
         query = raw(self.queries)[rows.sets, rows.tokens, rows.heads].view(self.queries.dtype)
-        return attend(
+        return self.attend(
             query.float() * self.query_scale,
             kv[:, :, 0] * self.key_scale,
             kv[:, :, 1] * self.value_scale,

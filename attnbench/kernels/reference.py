@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 STEP_ELEMENTS = 2**25
 
 
+Attend = Callable[..., "torch.Tensor"]  # with the arguments of `attend`
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Output rows of one group of equal requests; all tensors are int64 [n]."""
@@ -66,6 +69,22 @@ def attend(
     visible = places < seen[:, None]
     if window is not None:
         visible &= places >= seen[:, None] - window
+    return attend_to(visible, query, keys, values, scale, softcap=softcap, sinks=sinks)
+
+
+def attend_to(
+    visible: "torch.Tensor",
+    query: "torch.Tensor",
+    keys: "torch.Tensor",
+    values: "torch.Tensor",
+    scale: float,
+    *,
+    softcap: float | None = None,
+    sinks: "torch.Tensor | None" = None,
+) -> "torch.Tensor":
+    """The same for rows that each see the keys that are true in `visible`, bool [n, k]."""
+    import torch
+
     scores = torch.einsum("nd,nkd->nk", query.float(), keys.float()) * scale
     if softcap is not None:
         scores = softcap * (scores / softcap).tanh()
@@ -98,6 +117,7 @@ class AttentionPrepared(Prepared):
         self.groups = groups_of(batch)
         self.critical_rows = _critical_rows(batch, num_heads, block_size)
         self.outputs: list[torch.Tensor] = []
+        self.attend: Attend = attend  # the arithmetic of the reference
 
     @abstractmethod
     def attended(self, rows: Rows) -> "torch.Tensor":

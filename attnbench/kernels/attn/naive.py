@@ -17,7 +17,6 @@ from attnbench.kernels.memory import Bytes, mask_bytes, paged_bytes
 from attnbench.kernels.reference import (
     AttentionPrepared,
     Rows,
-    attend,
     rotating,
     softmax_with_sinks,
 )
@@ -118,7 +117,7 @@ class NaivePrepared(AttentionPrepared):
         kv = self.pool[table, :, :, kv_heads[:, None]].flatten(1, 2)  # [n, pages * block, 2, d]
         kv = kv[:, : rows.group.kv_len]
         query = self.queries[rows.sets, rows.tokens, rows.heads]
-        return attend(
+        return self.attend(
             query,
             kv[:, :, 0],
             kv[:, :, 1],

@@ -10,7 +10,7 @@ from attnbench.kernels.base import Backend, Refused, Setting
 from attnbench.kernels.groups import Group, causal_mask
 from attnbench.kernels.inputs import cached, normal, redraw, seeded, torch_dtype
 from attnbench.kernels.memory import Bytes, ends_bytes, mask_bytes
-from attnbench.kernels.reference import AttentionPrepared, Rows, attend, rotating
+from attnbench.kernels.reference import AttentionPrepared, Rows, rotating
 from attnbench.kernels.tolerance import BY_DTYPE
 from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import Request
@@ -116,7 +116,7 @@ class SdpaPrepared(AttentionPrepared):
         kv = self.kv[self.groups.index(rows.group)]
         keys, values = kv[:, rows.sets, rows.requests, :, kv_heads].unbind(1)  # each [n, kv, d]
         query = self.queries[rows.sets, rows.tokens, rows.heads]
-        return attend(query, keys, values, rows.seen, self.scale)
+        return self.attend(query, keys, values, rows.seen, self.scale)
 
 
 Views = tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]

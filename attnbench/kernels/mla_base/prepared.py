@@ -16,7 +16,7 @@ from attnbench.kernels.inputs import (
 from attnbench.kernels.mla_base.pool import LatentPool
 from attnbench.kernels.mla_base.projections import draw_weights
 from attnbench.kernels.mla_base.topk import NO_KEY, topk_indices
-from attnbench.kernels.reference import AttentionPrepared, Rows, attend
+from attnbench.kernels.reference import AttentionPrepared, Rows
 from attnbench.kernels.tolerance import BY_DTYPE
 from attnbench.specs.case import Case, Value
 from attnbench.specs.shape import MlaShape
@@ -218,7 +218,7 @@ class MlaPrepared(AttentionPrepared):
         w_uk, w_uv = weights.split([self.shape.qk_nope_head_dim, self.shape.v_head_dim], dim=1)
         query = self._latent_query(rows, w_uk, decodes=decodes)
         latents, seen = self._latents_of(rows, decodes=decodes)
-        result = attend(query, latents, latents[..., :rank], seen, self.scale)
+        result = self.attend(query, latents, latents[..., :rank], seen, self.scale)
         if self.layer or not decodes:
             result = (w_uv @ result.unsqueeze(2)).squeeze(2)
         return self._widened(result)

@@ -8,7 +8,7 @@ from attnbench.kernels.base import Refused, Setting
 from attnbench.kernels.cache_write_base.fp8 import quantise
 from attnbench.kernels.inputs import PageTables, normal, redraw, seeded, torch_dtype
 from attnbench.kernels.paged import QUERY_SCALE
-from attnbench.kernels.reference import AttentionPrepared, Rows, attend
+from attnbench.kernels.reference import AttentionPrepared, Rows
 from attnbench.kernels.tolerance import attention
 from attnbench.kernels.vllm.attention_layer import attention_layer, cache_spec, metadata_builder
 from attnbench.kernels.vllm.caches import LayerCaches
@@ -214,7 +214,7 @@ class VllmPrepared(AttentionPrepared):
         pages = self.caches.first_pages[rows.sets][:, None] + table
         kv = self.caches.pool[pages, :, :, kv_heads[:, None]].flatten(1, 2)  # [n, tokens, 2, d]
         kv = self.caches.values(kv[:, : rows.group.kv_len], heads=False)
-        return attend(
+        return self.attend(
             self.queries[rows.sets, rows.tokens, rows.heads],
             kv[:, :, 0],
             kv[:, :, 1],
