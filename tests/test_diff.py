@@ -241,6 +241,19 @@ def test_failures_are_told_and_a_new_one_ends_in_status_1(db: str) -> None:
     assert text_of(found) == FAILURES
 
 
+def test_a_case_that_is_incorrect_in_one_round_of_three_fails(db: str) -> None:
+    times = scaled([1, 1, 1])
+    wrong = {case: [*times[case][:2], *failed(Status.INCORRECT, "off")] for case in CASES}
+    add(db, "base", {**times, CASES[1]: wrong[CASES[1]]})
+    add(db, "head", {**times, CASES[0]: wrong[CASES[0]], CASES[1]: wrong[CASES[1]]})
+    found = diff(db, *SIDES, "--format", "json")
+    assert found.exit_code == 1
+    assert cells_of(found) == {"q512": "now fails", "8q1kv1k": "ran on neither side", "q1k": "same"}
+    assert "now fails: incorrect in round 3, so no round counts: sdpa q512: off" in " ".join(
+        diff(db, *SIDES).stdout.split()
+    )
+
+
 LEFTOVERS = """\
 base: run 1 "base", trunk@aaaaaaaaaaaa, <when>
 head: run 2 "head", trunk@aaaaaaaaaaaa, <when>

@@ -13,8 +13,9 @@ from attnbench.cli import cli
 from attnbench.db.store import Store
 from attnbench.provenance.environment import Component, Environment
 from attnbench.provenance.source import Source
+from attnbench.records import Status
 from tests.conftest import SMALL
-from tests.stored_results import ENVIRONMENT, SOURCE, attn, backdate, store_run, timed
+from tests.stored_results import ENVIRONMENT, SOURCE, attn, backdate, failed, store_run, timed
 
 CASE, OTHER = attn("8q1kv1k"), attn("q512", "naive")
 FLAT, SLOW = 1e-3, 1.2e-3
@@ -52,6 +53,16 @@ def test_a_step_is_shown_at_the_version_that_has_it(tmp_path: Path) -> None:
     assert "slower by +20.0 % (95 % interval" in text
     assert 'at ccccccccc "Commit c"; before it bbbbbbbbb' in text
     assert "git bisect start ccccccccc bbbbbbbbb" in text
+
+
+def test_a_version_that_was_incorrect_in_a_round_is_no_step(tmp_path: Path) -> None:
+    fill(tmp_path / "h.db", FLAT, FLAT)
+    with Store.open(tmp_path / "h.db") as store:
+        wrong = [*timed(CASE, SLOW, SLOW), *failed(Status.INCORRECT, "off")]
+        store_run(store, {CASE: wrong}, source=commit("c"))
+    found = history(tmp_path / "h.db", "--case", CASE.key[:8])
+    assert "bbbbbbbbb" in found.stdout
+    assert "ccccccccc" not in found.stdout
 
 
 def test_the_heading_names_what_was_asked_and_no_defaults(tmp_path: Path) -> None:

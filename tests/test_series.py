@@ -79,6 +79,13 @@ def test_a_failed_round_keeps_the_times_of_the_others(tmp_path: Path) -> None:
     assert (failure.status, failure.outcome.reason) == ("crashed", "signal 9")
 
 
+def test_a_case_that_was_incorrect_once_has_no_time(tmp_path: Path) -> None:
+    outcomes = [*timed(CASE, 10e-6), *failed(Status.INCORRECT, "off"), *timed(CASE, 12e-6)]
+    (series,) = series_of(measured(tmp_path, {CASE: outcomes}))
+    assert (series.time, series.medians, dict(series.times)) == (None, (), {})
+    assert [each.round for each in series.failures] == [1]
+
+
 def test_what_was_refused_has_neither_time_nor_spread_nor_rates(tmp_path: Path) -> None:
     (series,) = series_of(measured(tmp_path, {CASE: failed(Status.REFUSED, "needs a GPU")}))
     assert (series.time, series.spread, series.cache_state) == (None, None, "")

@@ -206,6 +206,19 @@ def test_rounds_that_do_not_agree_leave_the_winner_unclear(tmp_path: Path) -> No
     assert (chart.texts, chart.values) == ([["unclear\nsdpa\nnaive"]], [[0]])
 
 
+def test_a_contender_that_was_wrong_in_one_round_cannot_win(tmp_path: Path) -> None:
+    right, wrong = attn("q512", "naive"), attn("q512", "sdpa")
+    results = {
+        right: timed(right, *rounds(2e-3)),
+        wrong: [*timed(wrong, *rounds(1e-3)[:2]), *failed(Status.INCORRECT, "off")],
+    }
+    found = winner_answer(listed(tmp_path, results), WinnerAnalysis(), NOISE)
+    assert list(found.lines) == [
+        "sdpa: not answered here: every case failed: off",
+        "1 of 1 workload ran with one backend only",
+    ]
+
+
 def test_single_rounds_are_quickest_and_no_wins(tmp_path: Path) -> None:
     singles = [attn("q1kv1k", "naive"), attn("q1kv1k", "sdpa")]
     results = {case: timed(case, t) for case, t in zip(singles, (3e-5, 2e-5), strict=True)}

@@ -474,6 +474,18 @@ def test_what_has_no_time_is_listed_with_its_sentence(shown: Shown) -> None:
     assert shown.table(refusals()) == REFUSALS_TABLE
 
 
+def test_what_was_incorrect_once_has_no_rank_and_its_round_is_named(shown: Shown) -> None:
+    right, wrong = attn("q512", "naive"), attn("q512", "sdpa")
+    text = shown.table(
+        {
+            right: timed(right, 1e-3, 1.001e-3, 0.999e-3),
+            wrong: [*timed(wrong, 1e-4), *failed(Status.INCORRECT, "off"), *timed(wrong, 1e-4)],
+        }
+    )
+    assert "incorrect in round 2, so no round counts: sdpa q512: off" in text.splitlines()
+    assert not any(word in text for word in ("best", "tie", "slower"))
+
+
 def test_where_nothing_ran_there_is_no_table(shown: Shown) -> None:
     results = {attn("q1k", "flash"): failed(Status.REFUSED, "needs an NVIDIA GPU")}
     assert shown.table(results) == ALL_REFUSED

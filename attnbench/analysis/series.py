@@ -16,7 +16,8 @@ Times = Mapping[tuple[int | str, int], float]  # seconds by session and number o
 class Series:
     """All rounds of one case with one method on one machine model: at least one, oldest first.
 
-    A failed round counts as such; the others still have their times.
+    A failed round counts as such; the others still have their times. Only if one was incorrect none
+    has: what is wrong once is not to be compared.
     """
 
     rounds: tuple[Measurement, ...]
@@ -43,8 +44,15 @@ class Series:
 
     @property
     def timed(self) -> tuple[Measurement, ...]:
-        """The rounds with a time."""
+        """The rounds with a time; none if a round was incorrect."""
+        if self.incorrect:
+            return ()
         return tuple(each for each in self.rounds if each.median is not None)
+
+    @property
+    def incorrect(self) -> tuple[Measurement, ...]:
+        """The rounds with a wrong result."""
+        return tuple(each for each in self.rounds if each.status is Status.INCORRECT)
 
     @property
     def failures(self) -> tuple[Measurement, ...]:
@@ -54,13 +62,13 @@ class Series:
     @property
     def medians(self) -> tuple[float, ...]:
         """Each timed round's median, seconds per call."""
-        return tuple(each.median for each in self.rounds if each.median is not None)
+        return tuple(each.median for each in self.timed if each.median is not None)
 
     @property
     def times(self) -> Times:
         """The median of each timed round, by run and round number."""
         return {
-            (each.run, each.round): each.median for each in self.rounds if each.median is not None
+            (each.run, each.round): each.median for each in self.timed if each.median is not None
         }
 
     @property

@@ -143,10 +143,10 @@ class Cohort:
 
     def failures(self) -> list[str]:
         """A sentence per reason for cases without a time, with those cases."""
-        cases: dict[tuple[Status, str], dict[str, Case]] = {}
+        cases: dict[tuple[str, str], dict[str, Case]] = {}
         for series in self.series:
             for each in series.failures:
-                met = cases.setdefault((each.status, each.outcome.reason), {})
+                met = cases.setdefault((status_text(each, series), each.outcome.reason), {})
                 met[each.case_key] = each.case
         return [
             f"{status}: {self._who(list(met.values()))}: {reason}"
@@ -158,6 +158,14 @@ class Cohort:
             return Fields.of([each.case for each in self.series]).describe(cases[0])
         backends = dict.fromkeys(case.backend for case in cases)
         return f"{', '.join(backends)} ({len(cases)} cases)"
+
+
+def status_text(failed: Measurement, series: Series) -> str:
+    """The status of a failed round; for a wrong result also which of several rounds it was."""
+    if failed.status is not Status.INCORRECT or len(series.rounds) == 1:
+        return failed.status
+    run = f" of run {failed.run}" if len(series.runs) > 1 else ""
+    return f"{failed.status} in round {failed.round + 1}{run}, so no round counts"
 
 
 def cohorts(

@@ -17,7 +17,7 @@ from attnbench.db.lookup import find_cases, measurements_of
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.provenance.git import ancestry
-from attnbench.records import Measurement, Run
+from attnbench.records import Measurement, Run, Status
 from attnbench.results.noise import Noises
 from attnbench.results.where import Condition, case_facts, matching
 from attnbench.specs.case import Case
@@ -103,7 +103,7 @@ def histories(
     Versions are in the order of ancestry if `tree` has all commits. Raises UsageError if no
     measurement has a time.
     """
-    found = [each for each in _measurements(store, case, where) if each.median is not None]
+    found = _right(_measurements(store, case, where))
     runs = {run.number: run for run in store.runs({each.run for each in found})}
     found = matching(found, runs, where)
     if not found:
@@ -121,6 +121,16 @@ def histories(
             groups[series.key, series.regime].append(series)
     noises = Noises(store)
     return [_history(noises, listed, runs, tree) for listed in groups.values()]
+
+
+def _right(measurements: Sequence[Measurement]) -> list[Measurement]:
+    """Those with a time, without cases that were incorrect in any round of their run."""
+    wrong = {_of_run(each) for each in measurements if each.status is Status.INCORRECT}
+    return [each for each in measurements if each.median is not None and _of_run(each) not in wrong]
+
+
+def _of_run(measurement: Measurement) -> tuple[int, str, str]:
+    return measurement.run, measurement.case_key, measurement.method_key
 
 
 def all_steps(listed: Sequence[History], margin: float) -> list[list[Step]]:

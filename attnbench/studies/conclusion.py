@@ -9,8 +9,9 @@ from attnbench.analysis.series import Series, series_of
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.provenance.machine import Machine
-from attnbench.records import Run, Status
+from attnbench.records import Run
 from attnbench.reporting.text_table import WIDTH, Style, items, text_table, wrapped
+from attnbench.results.cohort import status_text
 from attnbench.results.noise import Noises
 from attnbench.specs.case import content_hash
 from attnbench.studies.analysis import (
@@ -140,10 +141,11 @@ def _cells(listed: Sequence[Series], left_out: Mapping[str, int]) -> list[str]:
     """A line on measured cases, and one per reason for cases without a time."""
     timed = sum(each.time is not None for each in listed)
     lines = [f"{timed} of {len(listed)} cases have a time"]
-    failures: dict[tuple[Status, str], list[Series]] = {}
+    failures: dict[tuple[str, str], list[Series]] = {}
     for series in listed:
         for each in series.failures:
-            failures.setdefault((each.status, each.outcome.reason), []).append(series)
+            failed = status_text(each, series), each.outcome.reason
+            failures.setdefault(failed, []).append(series)
     for (status, reason), met in failures.items():
         backends = ", ".join(dict.fromkeys(each.case.backend for each in met))
         lines.append(f"{status}: {len(met)} of {backends}: {reason}")
