@@ -65,6 +65,14 @@ def test_a_version_that_was_incorrect_in_a_round_is_no_step(tmp_path: Path) -> N
     assert "ccccccccc" not in found.stdout
 
 
+def test_a_step_that_one_session_shows_is_to_be_measured_again(tmp_path: Path) -> None:
+    advice = "one session shows it so far: measure this version again before a bisection"
+    fill(tmp_path / "h.db", FLAT, FLAT, SLOW)
+    assert advice in history(tmp_path / "h.db", "--case", CASE.key[:8]).stdout
+    fill(tmp_path / "two.db", FLAT, FLAT, SLOW, SLOW)
+    assert advice not in history(tmp_path / "two.db", "--case", CASE.key[:8]).stdout
+
+
 def test_the_heading_names_what_was_asked_and_no_defaults(tmp_path: Path) -> None:
     fill(tmp_path / "h.db", FLAT)
     found = history(tmp_path / "h.db", "--where", "backend=naive")

@@ -1,5 +1,6 @@
 """Steps in a history: found where they are, and seldom where nothing happened."""
 
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,6 +40,12 @@ def noisy(
         ([1.0, 1.0, 1.0, 1.2, 1.2, 1.2, 1.5, 1.5, 1.5], [3, 6]),
         ([1.0] * 5 + [1.008] * 5, []),  # within the margin
         ([1.0 + 0.01 * (at % 2) for at in range(20)], []),
+        ([1.0] * 4 + [1.3] + [1.0] * 5, []),  # one slow session
+        ([1.3] + [1.0] * 5, []),  # also where it is the first
+        ([1.0] * 4 + [1.3] + [1.0] * 5 + [1.1] * 4, [10]),  # nor does it hide a step
+        ([1.0, 1.04, 1.0, 1.0, 1.04, 1.0, 1.0, 1.0, 1.04], []),  # the newest was seen before
+        ([1.0, 1.0, 1.0, 1.0, 1.04, 1.0, 1.0, 1.0, 1.2], [8]),
+        ([1.0, 1.2, 1.2], [1]),
     ],
 )
 def test_a_step_is_where_times_changed_and_stayed(factors: list[float], places: list[int]) -> None:
@@ -111,3 +118,38 @@ def test_a_change_beyond_the_noise_is_found(at: int, ratio: float, least: float)
     random = np.random.default_rng(5)
     histories = [steps(noisy(random, 10, 0.005, [(at, ratio)])) for _ in range(100)]
     assert sum([each.at for each in found] == [at] for found in histories) >= 100 * least
+
+
+@pytest.mark.parametrize("count", [10, 30])
+@pytest.mark.parametrize("slow", [0.1, 0.5])
+def test_sessions_of_two_modes_seldom_look_like_steps(count: int, slow: float) -> None:
+    """Of 100 histories, once 42 to 97 had one; of five sessions nobody could tell."""
+    random = np.random.default_rng(count)
+    alarms = 0
+    for _ in range(100):
+        modes = np.where(random.random(count) < slow, 1.04, 1.0)
+        alarms += bool(steps([*(modes * noisy(random, count, 0.002))], 0.003))
+    assert alarms <= 12
+
+
+def test_two_sessions_of_one_version_are_enough_for_a_lasting_step_there() -> None:
+    times = [1e-4 * each for each in [1.0] * 9 + [1.3] + [1.0] * 10]
+    (found,) = find_steps([Track(times, [1] * 9 + [2] + [1] * 10, 0.005)])
+    assert [step.at for step in found] == [9, 10]
+
+
+def test_a_step_knows_how_many_sessions_show_it() -> None:
+    assert [each.sessions for each in steps([1.0] * 9 + [1.08])] == [1]
+    assert [each.sessions for each in steps([1.0] * 9 + [1.08] * 3)] == [3]
+
+
+def test_the_time_grows_with_the_number_of_histories_and_no_faster() -> None:
+    """Eight times as many whose noise is twice what is known: once it took 60 times as long."""
+    random = np.random.default_rng(1)
+    many = [track(noisy(random, 30, 0.01)) for _ in range(1600)]
+    took = []
+    for count in (200, 1600):
+        began = time.process_time()
+        find_steps(many[:count])
+        took.append(time.process_time() - began)
+    assert took[1] < 24 * took[0]

@@ -122,6 +122,8 @@ def _step_lines(history: History, step: Step, tree: Path | None) -> list[str]:
         f"{verb} by {change_in_percent(step.ratio)} % (95 % interval {low} to {high}) at {named}; "
         f"before it {_name(before)}"
     ]
+    if step.sessions == 1:
+        lines.append("one session shows it so far: measure this version again before a bisection")
     lines += [f"differs: {text}" for text in differences(before.runs[-1], after.runs[0])]
     if distance(before, after, tree) == 1:
         lines.append("there is no commit between the two")
