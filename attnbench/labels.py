@@ -1,5 +1,6 @@
 """Labels: caveats of a time. A labelled time is still a measured time."""
 
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Literal, Self
 
@@ -59,6 +60,12 @@ class Label(StrEnum):
         "result",
         "less than the least time that this hardware allows, so it is wrong",
     )
+
+
+def regime_of(method: Mapping[str, object], labels: Collection[str]) -> str:
+    """burst, or sustained if load came before the samples with these labels."""
+    asked = method.get("regime") == "sustained"  # older rows do not have the label
+    return "sustained" if asked or Label.SUSTAINED in labels else "burst"
 
 
 def explained(label: str) -> str:

@@ -86,14 +86,24 @@ def test_a_selfcheck_whose_runs_are_gone_still_counts(db: str) -> None:
     assert verdicts(db) == {"q512": "unclear", "q8k": "same"}
 
 
-def repeated(db: str, sessions: int, sd: float, machine: Machine = CPU) -> None:
+def repeated(
+    db: str,
+    sessions: int,
+    sd: float,
+    machine: Machine = CPU,
+    labels: tuple[str, ...] = (),
+) -> None:
     """Runs of equal code, each of which shifts each case by its own amount."""
     rng = np.random.default_rng(1)
     listed = [attn(f"{n}q1kv1k") for n in range(1, 21)]
     with Store.open(db) as store:
         for _ in range(sessions):
             results = {
-                case: timed(case, *(1e-4 * np.exp(rng.normal(0, sd) + rng.normal(0, 1e-3, 3))))
+                case: timed(
+                    case,
+                    *(1e-4 * np.exp(rng.normal(0, sd) + rng.normal(0, 1e-3, 3))),
+                    labels=labels,
+                )
                 for case in listed
             }
             store_run(store, results, source=OTHER, machine=machine)
@@ -105,6 +115,39 @@ def test_runs_of_equal_code_tell_the_noise_of_a_machine(db: str, sd: float, verd
     repeated(db, 4, sd)
     assert set(verdicts(db).values()) == {verdict}
     assert "by 4 repeated sessions of equal code here (20 cases)" in told(db)
+
+
+def test_the_noise_under_load_is_not_that_of_bursts(db: str) -> None:
+    measure(db)
+    repeated(db, 4, sd=0.02, labels=("sustained",))
+    assert set(verdicts(db).values()) == {"same"}
+    assert told(db).endswith(TABLE)
+
+
+OWN = """
+from attnbench.kernels.attn.sdpa import Sdpa
+class Mine(Sdpa):
+    name, aliases = "mine", ("my-sdpa",)
+"""
+
+
+@pytest.mark.parametrize(("backend", "verdict"), [("sdpa", "unclear"), ("mine", "slower")])
+def test_what_moves_pytorchs_kernels_is_the_device_and_a_users_own_are_not_among_them(
+    db: str, tmp_path: Path, attnbench: Attnbench, backend: str, verdict: str
+) -> None:
+    """Of equal sources and software, since no source says which code a user's file holds."""
+    (tmp_path / "kernels" / "attn").mkdir(parents=True)
+    (tmp_path / "kernels" / "attn" / "mine.py").write_text(OWN)
+    listed = [replace(attn(f"{n}q1kv1k"), backend=backend) for n in range(1, 21)]
+    with Store.open(db) as store:
+        for label, time in (("base", 1e-4), ("head", 1.05e-4)):
+            rounds = [time * wobble for wobble in (1, 1.001, 0.999)]
+            store_run(store, {case: timed(case, *rounds) for case in listed}, label=label)
+    done = attnbench(
+        *("diff", "--base", "base", "--head", "head", "--db", db, "--format", "json"),
+        ATTNBENCH_KERNELS=str(tmp_path / "kernels"),
+    )
+    assert {cell["verdict"] for cell in json.loads(done.stdout)["cells"]} == {verdict}
 
 
 def test_runs_that_disagree_with_the_table_of_their_model_say_so(db: str) -> None:

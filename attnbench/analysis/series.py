@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from statistics import geometric_mean
 
-from attnbench.labels import Label
+from attnbench.labels import regime_of
 from attnbench.records import Measurement, Status
 from attnbench.specs.case import Case, Value
 
@@ -123,7 +123,7 @@ class Series:
     @property
     def regime(self) -> str:
         """burst, sustained if load came first, or mixed; empty if no round has a time."""
-        return _common(map(_regime, self.timed))
+        return _common(regime_of(each.method, each.outcome.labels) for each in self.timed)
 
     @property
     def resolved(self) -> dict[str, Value]:
@@ -150,11 +150,6 @@ class Series:
     def _rate(self, work: float) -> float | None:
         time = self.time
         return work / time if work and time else None
-
-
-def _regime(measurement: Measurement) -> str:
-    asked = measurement.method.get("regime") == "sustained"  # older rows do not have the label
-    return "sustained" if asked or Label.SUSTAINED in measurement.outcome.labels else "burst"
 
 
 def _common(states: Iterable[str]) -> str:

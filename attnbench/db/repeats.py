@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from attnbench.db.models import CaseRow, MachineRow, MeasurementRow, MethodRow, RunRow
+from attnbench.labels import regime_of
 
 # Older runs than so many tell little of how a machine is today.
 _MOST_RUNS = 60
@@ -38,12 +39,13 @@ class SessionRow:
 
 @dataclass(frozen=True, slots=True)
 class RepeatedRounds:
-    """A case by one method in a run: the median of each round, seconds."""
+    """A case by one method and in one regime in a run: the median of each round, seconds."""
 
     row: SessionRow
     family: str
     case: str
     method: str
+    regime: str
     rounds: tuple[float, ...]
 
 
@@ -72,16 +74,22 @@ def read_rounds(session: Session, rows: Collection[SessionRow]) -> Iterator[Repe
     by_run = {row.run: row for row in rows}
     query = (
         select(
-            MeasurementRow.run, CaseRow.family, CaseRow.key, MethodRow.key, MeasurementRow.median
+            MeasurementRow.run,
+            CaseRow.family,
+            CaseRow.key,
+            MethodRow.key,
+            MethodRow.facts,
+            MeasurementRow.labels,
+            MeasurementRow.median,
         )
         .join(CaseRow, MeasurementRow.case_id == CaseRow.id)
         .join(MethodRow, MeasurementRow.method_id == MethodRow.id)
         .where(MeasurementRow.run.in_(by_run), MeasurementRow.median > 0)
         .order_by(MeasurementRow.run, MeasurementRow.round)
     )
-    rounds: dict[tuple[int, str, str, str], list[float]] = defaultdict(list)
-    for run, family, case, method, median in session.execute(query):
+    rounds: dict[tuple[int, str, str, str, str], list[float]] = defaultdict(list)
+    for run, family, case, method, facts, labels, median in session.execute(query):
         assert median is not None
-        rounds[run, family, case, method].append(median)
-    for (run, family, case, method), medians in rounds.items():
-        yield RepeatedRounds(by_run[run], family, case, method, tuple(medians))
+        rounds[run, family, case, method, regime_of(facts, labels)].append(median)
+    for (run, family, case, method, regime), medians in rounds.items():
+        yield RepeatedRounds(by_run[run], family, case, method, regime, tuple(medians))

@@ -131,7 +131,13 @@ def _comparisons(store: Store, pairs: Sequence[Pair]) -> list[Comparison]:
 
 def _noise(noises: Noises, series: Series, stratum: str) -> Noise:
     first = series.first
-    return noises.between(first.machine_key, first.machine_model, first.case.family, stratum)
+    return noises.between(
+        first.machine_key,
+        first.machine_model,
+        first.case.family,
+        stratum,
+        regime=series.regime,
+    )
 
 
 def _larger(one: Noise, other: Noise) -> Noise:

@@ -165,7 +165,13 @@ def _history(
         versions.sort(key=lambda each: order[each.commit or ""])  # stable: ties stay as measured
     first = listed[0].first
     stratum = duration_stratum(versions[0].time)
-    noise = noises.between(first.machine_key, first.machine_model, first.case.family, stratum)
+    noise = noises.between(
+        first.machine_key,
+        first.machine_model,
+        first.case.family,
+        stratum,
+        regime=listed[0].regime,
+    )
     return History(versions, noise, by_ancestry=order is not None)
 
 

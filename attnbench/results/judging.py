@@ -63,7 +63,11 @@ def judge_pairs(
         plain = compare(cells, lambda cell: noises[cell.key], margin)
         compared = Compared(plain, shift=None, more_scatter=False)
     apart = any(not cell.paired for cell in cells)
-    source = known.source({p.base.first.machine_model: None for p in pairs}) if apart else ""
+    source = (
+        known.source({(p.base.first.machine_model, p.base.regime): None for p in pairs})
+        if apart
+        else ""
+    )
     return JudgedPairs(pairs, cells, noises, compared, kernels, source)
 
 
@@ -95,4 +99,5 @@ def _noise(noises: Noises, pair: Pair, cell: Cell) -> Noise:
         first.case.family,
         cell.stratum,
         cell_key(first.case_key, first.method_key),
+        pair.base.regime,
     )

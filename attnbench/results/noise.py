@@ -34,41 +34,48 @@ class Noises:
 
     def __init__(self, store: Store, without: Collection[int] = ()) -> None:
         self._store, self._without = store, frozenset(without)
-        self._machines: dict[str, MachineNoise] = {}
+        self._machines: dict[tuple[str, str], MachineNoise] = {}
 
     def __call__(self, machine_key: str, machine_model: str, family: str, stratum: str) -> Noise:
         return _within_run(self.between(machine_key, machine_model, family, stratum))
 
     def between(
-        self, machine_key: str, machine_model: str, family: str, stratum: str, cell: str = ""
+        self,
+        machine_key: str,
+        machine_model: str,
+        family: str,
+        stratum: str,
+        cell: str = "",
+        regime: str = "burst",
     ) -> Noise:
         """Of a cell between runs, by its hash of case and method if it may have been repeated."""
-        found = self.machine(machine_model)
+        found = self.machine(machine_model, regime)
         if not found.repeats:
             stored = self._store.noise(machine_key, machine_model, family, stratum)
             if stored is not None and stored.session_sd is not None:
                 return _stored(found.table.noise(stratum), stored.session_sd, stored.num_cells)
         return found.noise(family, stratum, cell)
 
-    def source(self, models: Iterable[str]) -> str:
-        """Where the noise of these models comes from, for a person."""
-        return "; ".join(dict.fromkeys(self.machine(model).source for model in models))
+    def source(self, models: Iterable[tuple[str, str]]) -> str:
+        """Where the noise of these models, each in a regime, comes from, for a person."""
+        return "; ".join(dict.fromkeys(self.machine(*each).source for each in models))
 
-    def machine(self, machine_model: str) -> MachineNoise:
-        """All that is known of one model."""
-        if machine_model not in self._machines:
-            self._machines[machine_model] = self._read(machine_model)
-        return self._machines[machine_model]
+    def machine(self, machine_model: str, regime: str = "burst") -> MachineNoise:
+        """All that is known of one model in a regime: under load it has another noise."""
+        if (machine_model, regime) not in self._machines:
+            self._machines[machine_model, regime] = self._read(machine_model, regime)
+        return self._machines[machine_model, regime]
 
-    def _read(self, machine_model: str) -> MachineNoise:
+    def _read(self, machine_model: str, regime: str) -> MachineNoise:
         rows = [row for row in self._store.sessions(machine_model) if row.run not in self._without]
         repeated, on_cards = repeated_rows(rows), _several(rows, _code, _card)
-        rounds = list(self._store.rounds(repeated | on_cards))
+        stored = self._store.rounds(repeated | on_cards)
+        rounds = [each for each in stored if each.regime == regime]
         return MachineNoise(
             noise_table(self._store.machine_name(machine_model) or ANY_GPU),
             tuple(repeat_of(each) for each in rounds if each.row in repeated),
             between_cards(repeat_of(each) for each in rounds if each.row in on_cards),
-            any(row.command == "selfcheck" for row in repeated),
+            any(each.row.command == "selfcheck" for each in rounds if each.row in repeated),
         )
 
 

@@ -33,10 +33,10 @@ def find_and_store(store: Store, runs: Sequence[int]) -> FoundNoise:
 
     It is stored for `diff`. Raises AttnbenchError if no case has a time in all runs.
     """
-    cases, left_out = _repeated(store, runs)
+    cases, regime, left_out = _repeated(store, runs)
     used = [store.run(number) for number in runs]
     key, model = used[0].machine_key, used[0].machine_model
-    noises = find_noise(cases, Noises(store, without=runs).machine(model))
+    noises = find_noise(cases, Noises(store, without=runs).machine(model, regime))
     if not noises:
         raise AttnbenchError("no case has a time in all runs, so the noise is unknown")
     for noise in noises:
@@ -50,8 +50,8 @@ def find_and_store(store: Store, runs: Sequence[int]) -> FoundNoise:
     return FoundNoise(noises, used, left_out)
 
 
-def _repeated(store: Store, runs: Sequence[int]) -> tuple[list[Repeated], int]:
-    """The cases with all times in all runs, and the number of others with some."""
+def _repeated(store: Store, runs: Sequence[int]) -> tuple[list[Repeated], str, int]:
+    """The cases with all times in all runs, a regime, and the number of others with some."""
     base, head, *apart = (series_of(store.measurements([run])) for run in runs)
     sessions = [{each.first.case_key: each for each in listed} for listed in apart]
     turns, found, left_out = turns_of(store, runs[:2]), [], 0
@@ -64,4 +64,4 @@ def _repeated(store: Store, runs: Sequence[int]) -> tuple[list[Repeated], int]:
             continue
         medians = [each.medians for each in single]
         found.append(Repeated(pair.base.case.family, cell_of(pair, turns), medians))
-    return found, left_out
+    return found, base[0].regime if base else "", left_out
