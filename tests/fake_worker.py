@@ -75,7 +75,7 @@ class FakeWorker:
         self._on, self.asked = on, asked
         self.machine, self.environment, self.source = on.machine, on.environment, on.source
         self.python = "/fake/bin/python"
-        self.healthy, self.traced, self.ended = True, False, False
+        self.healthy, self.traced, self.ended, self.phase = True, False, False, "prepare"
         self.probed: list[Case] = []
         self.jobs: list[Job] = []
         self.limits: list[Limits] = []

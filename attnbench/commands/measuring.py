@@ -24,7 +24,7 @@ from attnbench.passwords import without_password
 from attnbench.records import Status
 from attnbench.reporting.export import write_csv, write_json
 from attnbench.reporting.forecast import forecast_text
-from attnbench.reporting.progress import outcome_line
+from attnbench.reporting.progress import TimeLeft, outcome_line
 from attnbench.reporting.tables import results_table
 from attnbench.results.report import Report, read_run
 from attnbench.running.finished import Finished
@@ -124,11 +124,16 @@ def end_interrupted(run: OpenRun, command: str, db: str) -> NoReturn:
 def show_outcomes(run: OpenRun, outcomes: Iterable[Finished]) -> None:
     """One line per outcome and, on a terminal, a bar with the time left; all on stderr."""
     click.echo(f"run {run.run} on {run.machine.label}", err=True)
+    left = TimeLeft()
     with tqdm(total=run.remaining, disable=not sys.stderr.isatty(), leave=False) as bar:
         for finished in outcomes:
             if finished.outcome.status is not Status.REFUSED:
                 bar.update()
                 tqdm.write(outcome_line(finished), file=sys.stderr)
+                # A study's search measures no more than it needs of what is left.
+                text = left.after(finished, lambda: run.remaining)
+                if text and run.plan.study is None:
+                    note(text)
 
 
 def show_runs(outcomes: Generator[tuple[OpenRun, Finished]]) -> list[OpenRun]:

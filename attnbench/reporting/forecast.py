@@ -18,10 +18,12 @@ def forecast_text(found: Forecast, width: int = WIDTH) -> str:
     lines += [wrapped(line, width, "  ") for line in _refusals(found.cases)]
     total = sum(each.seconds for each in runnable)
     rounds = found.plan.rounds
-    lines.append(
+    last = (
         f"{len(runnable)} of {len(found.cases)} cases can run on {found.machine.label}; "
-        f"{rounds} rounds of each, ~{minutes_text(total)} in total. Nothing was measured."
+        f"{rounds} round{'s' * (rounds != 1)} of each, ~{minutes_text(total)} in total. "
+        "Nothing was measured."
     )
+    lines.append(wrapped(last, width))
     return "\n".join(lines)
 
 
@@ -41,7 +43,7 @@ def _refusals(cases: Sequence[Foreseen]) -> list[str]:
 
 def _table(cases: list[Foreseen], width: int) -> str:
     unit, memory = bytes_column([each.memory for each in cases])
-    marks = ["*" if each.stored else "" for each in cases]
+    marks = ["*" if each.stored else "!" if each.too_long else "" for each in cases]
     columns = [
         words("batch", [batch_text(each.case) for each in cases]),
         Column("backend", [each.case.backend for each in cases], left=True),
@@ -50,4 +52,6 @@ def _table(cases: list[Foreseen], width: int) -> str:
         Column(f"memory\n{unit}", memory),
         Column("s", [f"~{e.seconds:.1f}{mark}" for e, mark in zip(cases, marks, strict=True)]),
     ]
-    return text_table(columns, width=width) + ("\n* from stored rounds" if any(marks) else "")
+    legend = {"*": "* from stored rounds", "!": "! a round may reach its --timeout"}
+    used = [text for mark, text in legend.items() if mark in marks]
+    return "\n".join([text_table(columns, width=width), *used])

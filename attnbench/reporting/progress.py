@@ -1,5 +1,7 @@
 """One line per outcome, while a run goes on."""
 
+import time
+from collections.abc import Callable
 from statistics import median
 
 from attnbench.analysis.fields import batch_text
@@ -8,7 +10,28 @@ from attnbench.running.finished import Finished
 from attnbench.specs.case import Case
 from attnbench.specs.shape import DIMS
 from attnbench.stats.median import median_interval
-from attnbench.units import seconds_column
+from attnbench.units import minutes_text, seconds_column
+
+_LONG = 10.0  # seconds; less needs no forecast
+
+
+class TimeLeft:
+    """Foresees the rest of a run from its first round, in which every case has its share."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._start = clock, clock()
+        self._finished, self._said = 0, False
+
+    def after(self, finished: Finished, remaining: Callable[[], int]) -> str | None:
+        """Once, at the second round of a run whose first was long, the time that is left."""
+        self._finished += 1
+        spent = self._clock() - self._start
+        if finished.round == 0 or self._said or spent < _LONG:
+            return None
+        self._said = True
+        left = remaining()
+        seconds = minutes_text(left * spent / self._finished)
+        return f"{left} outcomes are left, ~{seconds} at the pace so far"
 
 
 def outcome_line(finished: Finished) -> str:

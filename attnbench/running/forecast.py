@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from attnbench.db.migrations import holds_results
 from attnbench.db.store import Store
+from attnbench.families import cost
 from attnbench.provenance.machine import Machine, gpus_seen_by_nvml
 from attnbench.running.memory import memory_of, working_sets
 from attnbench.running.plan import Plan
@@ -15,8 +16,11 @@ from attnbench.running.workers import WorkerDied, WorkerTimedOut
 from attnbench.specs.case import Case
 from attnbench.timing.measure import SUSTAINED_LOAD
 
-# Seconds of a round without a stored one; an H200 took 0.1 to 0.8 (docs/lab/measurements.md).
+# Of a round without a stored one: seconds for a short call (an H200 took 0.1 to 0.8,
+# docs/lab/measurements.md), and FLOP/s and byte/s, by which a call is long. Orders of magnitude.
 SECONDS_A_ROUND = {"cuda": 0.5, "cpu": 2.5}
+_RATES = {"cuda": (2e14, 1e12), "cpu": (5e10, 5e9)}
+_CALLS = 15  # the least that preparation, warm-up, sampling and checks make of long ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +31,9 @@ class Foreseen:
     refusal: str | None
     sets: int
     memory: int  # bytes of all working sets, and of what they share
-    seconds: float  # of all rounds
+    seconds: float  # of all rounds; of one that a time limit ends
     stored: bool  # seconds come from stored rounds of the same case
+    too_long: bool  # a round is likely to reach its time limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +75,20 @@ def _foreseen(
     sets = working_sets(case, machine, hot=hot, asked=plan.num_layers, free=free)
     memory = int(sum(memory_of(case, sets, machine).values()))
     seconds = spent.get(case.key, _seconds_a_round(case, plan, machine))
-    if refusal is not None:
-        seconds = 0.0
-    total = plan.rounds * len(plan.methods) * seconds
-    return Foreseen(case, refusal, sets, memory, total, case.key in spent)
+    too_long = case.key not in spent and seconds > plan.limits.measure
+    rounds, seconds = (1, plan.limits.measure) if too_long else (plan.rounds, seconds)
+    total = 0.0 if refusal is not None else rounds * len(plan.methods) * seconds
+    return Foreseen(case, refusal, sets, memory, total, case.key in spent, too_long)
 
 
 def _seconds_a_round(case: Case, plan: Plan, machine: Machine) -> float:
-    """A guess, including the load before the samples if a method has one."""
+    """A guess from the work, including the load before the samples if a method has one."""
     regimes = {regime_of(method, case, machine) for method in plan.methods}
-    return SECONDS_A_ROUND[machine.kind] + SUSTAINED_LOAD * ("sustained" in regimes)
+    work = cost(case, sum(request.is_decode for request in case.batch))
+    flops_per_second, bytes_per_second = _RATES[machine.kind]
+    call = max(work.flops / flops_per_second, work.bytes / bytes_per_second)
+    usual = SECONDS_A_ROUND[machine.kind] + SUSTAINED_LOAD * ("sustained" in regimes)
+    return usual + _CALLS * call
 
 
 def _stored_seconds(db: str, plan: Plan, machine: Machine) -> dict[str, float]:

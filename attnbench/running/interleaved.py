@@ -38,7 +38,7 @@ def interleaved(
         runs = list[OpenRun]()
         for round_, at in turns(plan.rounds, len(sides)):
             if round_ == 0:
-                workers = first if at == 0 else Workers(sides[at].start, device)
+                workers = first if at == 0 else Workers(sides[at].start, device, note)
                 labelled = replace(command, label=sides[at].label)
                 number = start_run(store, labelled, plan, workers.worker())
                 run = OpenRun(store, number, plan, workers, note)

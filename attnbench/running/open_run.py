@@ -138,7 +138,7 @@ class OpenRun:
     def _add_sentinels(self, moment: Literal["start", "end"]) -> None:
         """Store the sentinels; a failure costs no outcome, only the worker."""
         try:
-            facts = self.workers.untraced().sentinels(self.plan.limits.measure)
+            facts = self.workers.sentinels(self.plan.limits.measure)
         except (WorkerDied, WorkerTimedOut) as error:
             self._note(f"run {self.run} has no sentinels of its {moment}: {error}")
         else:

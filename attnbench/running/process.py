@@ -71,7 +71,7 @@ class WorkerProcess:
     ) -> None:
         self._process, self._log, self._mark = process, log, mark
         self._channel = Channel(end, self._lives)
-        self.healthy, self.traced = True, False
+        self.healthy, self.traced, self.phase = True, False, "prepare"
 
     @classmethod
     def start(cls, device: str, interpreter: Interpreter | None = None) -> Self:
@@ -125,17 +125,17 @@ class WorkerProcess:
         """The outcome of a job; after raising WorkerDied or WorkerTimedOut, the worker is ended."""
         self.traced = self.traced or job.method.traces
         self._send(job)
-        phase, limit = "prepare", limits.prepare
+        self.phase, limit = "prepare", limits.prepare
         while True:
-            message = self._receive(phase, limit)
+            message = self._receive(self.phase, limit)
             if isinstance(message, Done):
                 self.healthy = message.healthy
                 self._forget_log()
                 return message.outcome
             if not isinstance(message, Phase):
                 raise self._unexpected()
-            phase = message.name
-            limit = limits.prepare if phase == "prepare" else limits.measure
+            self.phase = message.name
+            limit = limits.prepare if self.phase == "prepare" else limits.measure
 
     def end(self) -> None:
         """Kill the worker and all processes it started."""

@@ -63,7 +63,7 @@ def hold_device(
     """The open database, and workers on a device locked against other commands."""
     with (
         Store.open(command.db, note=note) as store,
-        Workers(start, command.device) as workers,
+        Workers(start, command.device, note) as workers,
         device_lock(workers.machine, wait=command.wait, note=note),
     ):
         yield store, workers

@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Protocol, Self
 
+from attnbench.analysis.fields import batch_text
 from attnbench.errors import AttnbenchError
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
@@ -12,6 +14,7 @@ from attnbench.provenance.source import Source
 from attnbench.records import Outcome, Status
 from attnbench.running.messages import Job
 from attnbench.running.plan import Limits
+from attnbench.running.slow import said_if_slow
 from attnbench.specs.case import Case
 
 # Seconds to wait after each failed start: a change of the environment, or memory held by another
@@ -43,6 +46,7 @@ class Worker(Protocol):
     source: Source | None  # of a library that its environment runs from a checkout
     healthy: bool  # whether it can take another job
     traced: bool  # whether it has had a job that traces
+    phase: str  # of the job that it runs: prepare or measure
 
     def probe(self, cases: Sequence[Case]) -> Sequence[str | None]:
         """Why each case cannot run here, None if it can."""
@@ -66,8 +70,10 @@ class Workers:
     A worker that fails costs one outcome.
     """
 
-    def __init__(self, start: StartWorker, device: str) -> None:
-        self._start, self._device = start, device
+    def __init__(
+        self, start: StartWorker, device: str, note: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._start, self._device, self._note = start, device, note
         self._worker: Worker | None = None
         self._ran = False
 
@@ -91,10 +97,10 @@ class Workers:
         No case is to blame for these: NoWorker, if none starts, ends the run.
         """
         if not self._ran:
-            return self._start(self._device)
+            return self._one()
         for pause in PAUSES:
             try:
-                return self._start(self._device)
+                return self._one()
             except (WorkerDied, WorkerTimedOut) as error:
                 failure = error
                 time.sleep(pause)
@@ -102,6 +108,13 @@ class Workers:
             f"no worker starts ({len(PAUSES)} tries): {failure}. "
             "`attnbench doctor` shows what this machine lacks"
         )
+
+    def _one(self) -> Worker:
+        with self._said("starting a worker, which imports torch"):
+            return self._start(self._device)
+
+    def _said(self, what: str) -> AbstractContextManager[None]:
+        return said_if_slow(lambda: what, self._note)
 
     @cached_property
     def machine(self) -> Machine:
@@ -129,16 +142,26 @@ class Workers:
         return {case: outcome for some in apart for case, outcome in self.refused(some).items()}
 
     def _answers(self, cases: Sequence[Case]) -> dict[Case, Outcome]:
-        reasons = zip(cases, self.worker().probe(cases), strict=True)
+        worker = self.worker()
+        with self._said(f"asking which of {len(cases)} cases can run here"):
+            reasons = zip(cases, worker.probe(cases), strict=True)
         return {
             case: Outcome(Status.REFUSED, reason) for case, reason in reasons if reason is not None
         }
+
+    def sentinels(self, limit: float) -> Mapping[str, float | None]:
+        """The sentinels' facts, measured now in a worker without CUPTI."""
+        worker = self.untraced()
+        with self._said("measuring the device's ceilings"):
+            return worker.sentinels(limit)
 
     def outcome(self, job: Job, limits: Limits) -> Outcome:
         """The outcome of a job, even if it ends its worker."""
         try:
             worker = self.worker() if job.method.traces else self.untraced()
-            return worker.run(job, limits)
+            name = f"{job.case.backend} {batch_text(job.case)}"
+            with said_if_slow(lambda: f"{_DOING.get(worker.phase)} {name}", self._note):
+                return worker.run(job, limits)
         except (WorkerDied, WorkerTimedOut) as error:
             return _failure(error)
 
@@ -147,6 +170,9 @@ class Workers:
         if self._worker is not None:
             self._worker.end()
             self._worker = None
+
+
+_DOING = {"prepare": "preparing (which may compile)", "measure": "checking and timing"}
 
 
 def _failure(error: WorkerDied | WorkerTimedOut) -> Outcome:

@@ -1,0 +1,86 @@
+"""A command says what it is busy with where that takes long, and how long the rest will take."""
+
+import time
+from pathlib import Path
+from threading import Event
+
+import pytest
+from click.testing import CliRunner
+
+from attnbench.cli import cli
+from attnbench.records import Outcome, Status
+from attnbench.reporting.progress import TimeLeft
+from attnbench.running import slow
+from attnbench.running.finished import Finished
+from attnbench.running.messages import Job
+from attnbench.running.plan import Plan
+from attnbench.running.slow import said_if_slow
+from attnbench.timing.method import Method
+from tests.fake_worker import Does, FakeDevice, measuring, right
+from tests.stored_results import attn
+
+
+def test_what_takes_long_is_said_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slow, "FIRST", 0.01)
+    monkeypatch.setattr(slow, "EVERY", 0.01)
+    phases = iter(["preparing flash q8", "timing flash q8"])
+    said, both = list[str](), Event()
+
+    def note(text: str) -> None:
+        said.append(text)
+        if len(said) == 2:
+            both.set()
+
+    with said_if_slow(lambda: next(phases, "timing flash q8"), note):
+        assert both.wait(30)
+    count = len(said)
+    assert said[:2] == ["preparing flash q8, for 0 s so far", "timing flash q8, for 0 s so far"]
+    assert len(said) == count  # nothing after the end
+
+
+def test_the_case_and_its_phase_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slow, "FIRST", 0.001)
+    device = FakeDevice()
+
+    def once_it_is_said(job: Job) -> Outcome:
+        while not any("sdpa q8" in said for said in device.notes):
+            time.sleep(0.001)
+        return right(job)
+
+    device.does = {"sdpa": Does(once_it_is_said)}
+    plan = Plan((attn("q8"),), (Method("cpu"),), rounds=1)
+    with measuring(device, plan, tmp_path) as run:
+        list(run.outcomes())
+    assert "preparing (which may compile) sdpa q8, for 0 s so far" in device.notes
+
+
+def test_what_is_quick_is_not_said() -> None:
+    said = list[str]()
+    with said_if_slow(lambda: "preparing", said.append):
+        pass
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("seconds_each", "expected"),
+    [(30.0, "4 outcomes are left, ~2 min at the pace so far"), (1.0, None)],
+)
+def test_a_long_first_round_foresees_the_others(seconds_each: float, expected: str | None) -> None:
+    now = 0.0
+    left, case, said = TimeLeft(lambda: now), attn("q8"), list[str | None]()
+    for at in range(5):
+        now += seconds_each
+        finished = Finished(case, Method("cpu"), at // 4, at, Outcome(Status.OK))
+        said.append(left.after(finished, lambda: 4))
+    assert said == [None] * 4 + [expected]
+    assert left.after(finished, lambda: 3) is None  # once
+
+
+def test_a_dry_run_foresees_time_from_the_work() -> None:
+    words = ["attn", "--device", "cpu", "--backend", "sdpa", "--batch-specs", "q16", "q4k", "q128k"]
+    text = CliRunner().invoke(cli, [*words, "--dry-run", "--timeout", "50"]).stdout
+    seconds = {line.split()[0]: line.split()[-1] for line in text.splitlines() if "sdpa" in line}
+    assert seconds["q16"] == "~7.5"
+    assert float(seconds["q4k"].strip("~")) > 7.5
+    assert seconds["q128k"] == "~50.0!"
+    assert "! a round may reach its --timeout" in text
