@@ -70,6 +70,24 @@ class Prepared(ABC):
         """
         raise NotImplementedError
 
+    def whole(self, index: int) -> "tuple[torch.Tensor, torch.Tensor] | None":
+        """All rows of a set, int64 [n], with their reference [n, width]; None if that takes long.
+
+        Well under a second is short enough; a row may be there twice.
+        """
+        return None
+
+    def spread(self, count: int, seed: int) -> "torch.Tensor":
+        """At least `count` rows, int64 on the CPU, others for another seed.
+
+        Where an output has requests and heads, the first of the rows are of all requests in turn,
+        and there are rows of all heads that have keys of their own.
+        """
+        import torch
+
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randint(len(self.output(0)), (count,), generator=generator)
+
     def damage(self, index: int) -> str | None:
         """A sentence on memory that calls changed but must not have, None if there is none."""
         return None

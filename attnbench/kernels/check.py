@@ -8,13 +8,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from attnbench.kernels.base import Prepared
-from attnbench.kernels.tolerance import Deviation, compare, figures, within
+from attnbench.kernels.tolerance import Deviation, compare
 
 if TYPE_CHECKING:
     import torch
 
-ROWS = 64  # sampled before timing, at least
-ROWS_AFTER = 256  # of all sets together after timing, at least one of each
+ROWS = 64  # sampled before timing, unless all are compared, and of all sets with new inputs
+ROWS_AFTER = 256  # of all sets together after timing
+PART_ELEMENTS = 2**23  # compared at once
 FRESH = 2**20  # added to a round's seed for other inputs
 
 
@@ -25,14 +26,16 @@ class WrongResult(Exception):
 def check(prepared: Prepared, seed: int) -> Deviation:
     """Poison set 0, launch it, and compare its output with the fp32 reference.
 
-    Raises WrongResult if a row was left unwritten or is too far off, or if the call changed memory
-    that it must not.
+    All rows are compared where that is quick, else rows of every request and of all heads that have
+    keys of their own. Raises WrongResult if a row was left unwritten or is too far off, or if the
+    call changed memory that it must not.
     """
     prepared.poison(0)
     prepared.calls[0]()
     output = prepared.output(0)
-    rows = _critical_and_random(prepared, len(output), seed)
-    deviation = _compared(prepared, 0, output, rows)
+    _require_written(output)
+    rows, expected = prepared.whole(0) or _sampled(prepared, len(output), seed)
+    deviation = _compared(prepared, output, rows, expected)
     if fault := prepared.damage(0):
         raise WrongResult(fault)
     return deviation
@@ -48,7 +51,7 @@ def check_renewed(prepared: Prepared, launch_all: Callable[[], object], seed: in
     for index in range(len(prepared.calls)):
         prepared.poison(index)
     launch_all()
-    _check_sets(prepared, len(prepared.calls), seed + FRESH, "launched again with new inputs")
+    _check_sets(prepared, ROWS, len(prepared.calls), 2 * seed + 1, "launched again with new inputs")
 
 
 def check_again(prepared: Prepared, launched: int, seed: int) -> None:
@@ -56,65 +59,71 @@ def check_again(prepared: Prepared, launched: int, seed: int) -> None:
 
     The outputs were poisoned before the first timed launch, so a timed launch wrote each of them.
     """
-    _check_sets(prepared, launched, seed, "after timing")
+    _check_sets(prepared, ROWS_AFTER, launched, 2 * seed, "after timing")
 
 
-def _check_sets(prepared: Prepared, launched: int, seed: int, when: str) -> None:
-    """Compare all sets in one step, each in rows of its own.
+def _check_sets(prepared: Prepared, count: int, launched: int, seed: int, when: str) -> None:
+    """Compare at least `count` rows in one step: of every set, every request and all heads.
 
-    Only if that fails are they compared one by one, to say which is wrong.
+    The next seed sends each request to the next set. Only if that fails are sets compared one by
+    one, to say which is wrong.
     """
     import torch
 
     outputs = [prepared.output(index) for index in range(launched)]
-    rows = _scattered(len(outputs[0]), launched, seed)  # [sets, rows of each]
-    there = rows.to(outputs[0].device)
-    got = torch.cat([output[of_set].float() for output, of_set in zip(outputs, there, strict=True)])
-    sets = torch.arange(launched)[:, None].expand_as(rows)
-    expected = prepared.expected(sets.flatten(), rows.flatten())
-    worst = figures(got, expected, prepared.tolerance)
+    rows = prepared.spread(max(count, launched), seed)
+    sets = (torch.arange(len(rows)) + seed) % launched
+    expected = prepared.expected(sets, rows)
+    places = zip(sets.tolist(), rows.tolist(), strict=True)
+    got = torch.stack([outputs[index][row] for index, row in places])
+    deviation = compare(got.float(), expected, prepared.tolerance)
     # NaN anywhere makes a norm NaN, and all norms are one launch.
-    holes = torch.stack(torch._foreach_norm(outputs)).isnan().any()
-    *found, unwritten = torch.cat([worst, holes.double().reshape(1)]).tolist()
-    if not unwritten and within(found, prepared.tolerance):
+    unwritten = bool(torch.stack(torch._foreach_norm(outputs)).isnan().any())
+    if not unwritten and not deviation.fault:
         if fault := prepared.damage(seed % launched):
             raise WrongResult(f"{when}: {fault}")
         return
     for index, output in enumerate(outputs):
         try:
-            _compared(prepared, index, output, rows[index])
+            _require_written(output)
+            _compared(prepared, output, rows[sets == index], expected[sets == index])
         except WrongResult as wrong:
             raise WrongResult(f"{when}, in working set {index}: {wrong}") from None
+    raise WrongResult(f"{when}: {deviation.fault}")
 
 
-def _compared(
-    prepared: Prepared, index: int, output: "torch.Tensor", rows: "torch.Tensor"
-) -> Deviation:
-    import torch
-
+def _require_written(output: "torch.Tensor") -> None:
     if unwritten := int(output.isnan().any(dim=1).sum()):
         raise WrongResult(
             f"{unwritten} of {len(output)} rows hold NaN: left unwritten, or computed from "
             "memory that no request owns"
         )
-    expected = prepared.expected(torch.full_like(rows, index), rows)
-    deviation = compare(output[rows.to(output.device)].float(), expected, prepared.tolerance)
-    if deviation.fault:
-        raise WrongResult(deviation.fault)
-    return deviation
 
 
-def _critical_and_random(prepared: Prepared, num_rows: int, seed: int) -> "torch.Tensor":
+def _compared(
+    prepared: Prepared, output: "torch.Tensor", rows: "torch.Tensor", expected: "torch.Tensor"
+) -> Deviation:
+    """The worst deviation of these rows, in equal parts, as comparing takes fp64."""
+    parts = -(-expected.numel() // PART_ELEMENTS)
+    found = [
+        compare(output[at.to(output.device)].float(), reference, prepared.tolerance)
+        for at, reference in zip(rows.chunk(parts), expected.chunk(parts), strict=True)
+    ]
+    if fault := next((each.fault for each in found if each.fault), None):
+        raise WrongResult(fault)
+    return Deviation(
+        max(each.max_abs for each in found),
+        max(each.relative_l2 for each in found),
+        max(each.cosine for each in found),
+        None,
+    )
+
+
+def _sampled(prepared: Prepared, num_rows: int, seed: int) -> "tuple[torch.Tensor, torch.Tensor]":
+    """The critical rows, rows of all requests and heads, and random ones, with their reference."""
     import torch
 
     drawn = random.Random(seed).sample(range(num_rows), min(ROWS, num_rows))
-    return torch.tensor(list(dict.fromkeys([*prepared.critical_rows, *drawn])))
-
-
-def _scattered(num_rows: int, sets: int, seed: int) -> "torch.Tensor":
-    """Random rows of each set, int64 [sets, count]."""
-    import torch
-
-    count = min(max(1, ROWS_AFTER // sets), num_rows)
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(num_rows, (sets, count), generator=generator)
+    chosen = [*prepared.critical_rows, *prepared.spread(0, seed).tolist(), *drawn]
+    rows = torch.tensor(list(dict.fromkeys(chosen)))
+    return rows, prepared.expected(torch.zeros_like(rows), rows)

@@ -14,7 +14,8 @@ from attnbench.kernels.inputs import (
     torch_dtype,
 )
 from attnbench.kernels.outputs import Plain, empty_output
-from attnbench.kernels.reference import AttentionPrepared, Rows
+from attnbench.kernels.reference import AttentionPrepared
+from attnbench.kernels.rows import Rows
 from attnbench.kernels.tolerance import Tolerance, attention
 from attnbench.specs.case import Case, Value
 from attnbench.specs.shape import AttnShape
@@ -47,7 +48,8 @@ class PagedPrepared(AttentionPrepared):
         assert isinstance(case.shape, AttnShape)
         self.case, self.shape, self.layout = case, case.shape, case.layout or layout
         self.block_size, sets = case.block_size or DEFAULT_BLOCK_SIZE, setting.sets
-        super().__init__(case.batch, self.shape.num_q_heads, self.block_size)
+        heads = self.shape.num_q_heads, self.block_size, self.shape.num_kv_heads
+        super().__init__(case.batch, *heads)
         self.scale, self.key_dim = self.shape.head_dim**-0.5, self.shape.head_dim
         self.device = setting.device
         generator, self.dtype = seeded(setting.device, setting.seed), torch_dtype(case.dtype)
@@ -135,14 +137,14 @@ class PagedPrepared(AttentionPrepared):
         return queries
 
     def attended(self, rows: Rows) -> "torch.Tensor":
-        kv_heads = rows.heads * self.shape.num_kv_heads // self.shape.num_q_heads
+        kv_heads = rows.first_heads * self.shape.num_kv_heads // self.shape.num_q_heads
         table = self.tables.of_each(rows.sets, rows.group, rows.requests)
         pool = raw(self.kv).permute(self._order)
         kv = pool[table, :, :, kv_heads[:, None]].flatten(1, 2)  # [n, pages * block, 2, d]
         kv = kv[:, : rows.group.kv_len].contiguous().view(self.kv.dtype).float()
-        query = raw(self.queries)[rows.sets, rows.tokens, rows.heads].view(self.queries.dtype)
+        query = raw(self.queries)[rows.sets_of_rows, rows.tokens, rows.heads]
         return self.attend(
-            query.float() * self.query_scale,
+            query.view(self.queries.dtype).float() * self.query_scale,
             kv[:, :, 0] * self.key_scale,
             kv[:, :, 1] * self.value_scale,
             rows.seen,

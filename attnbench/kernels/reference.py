@@ -1,48 +1,28 @@
 """The fp32 reference: attention of sampled output rows."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from attnbench.kernels.base import Prepared
 from attnbench.kernels.groups import Group, groups_of
+from attnbench.kernels.rows import Rows, Sharing
 from attnbench.specs.batch import Batch
 
 if TYPE_CHECKING:
     import torch
 
 
-# Most elements of gathered keys in one step of the reference: 128 MiB in fp32.
-STEP_ELEMENTS = 2**25
+# By kind of device, the seconds that comparing all rows of a set may take, as foreseen by the
+# FLOP/s and byte/s that the reference reaches on a slow one.
+WHOLE_SECONDS = {"cuda": 0.5, "cpu": 0.05}
+RATES = {"cuda": (1.5e13, 1.5e12), "cpu": (1.5e10, 4e9)}
+PASSES = 6  # over gathered keys and values: reading, writing and converting them
+MOST_ELEMENTS = 2**27  # of all rows, in fp32 half a GiB
 
 
 Attend = Callable[..., "torch.Tensor"]  # with the arguments of `attend`
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Output rows of one group of equal requests; all tensors are int64 [n]."""
-
-    group: Group
-    sets: "torch.Tensor"  # the working set of each row
-    requests: "torch.Tensor"  # within the group
-    tokens: "torch.Tensor"  # among the batch's new tokens
-    heads: "torch.Tensor"
-    seen: "torch.Tensor"  # number of keys that each row sees
-
-    @property
-    def most_seen(self) -> int:
-        """The most keys that a row of the group can see."""
-        return self.group.kv_len
-
-    def steps(self, key_dim: int) -> "Iterator[Rows]":
-        """The rows in parts, each with few enough gathered keys for one step."""
-        size = max(1, STEP_ELEMENTS // (self.most_seen * key_dim))
-        each = (self.sets, self.requests, self.tokens, self.heads, self.seen)
-        for parts in zip(*(tensor.split(size) for tensor in each), strict=True):
-            yield Rows(self.group, *parts)
 
 
 def attend(
@@ -58,6 +38,8 @@ def attend(
 ) -> "torch.Tensor":
     """Queries [n, d] over keys [n, k, d] and values [n, k, d_v] in fp32: [n, d_v].
 
+    Or queries [n, m, d], of which m share keys: [n, m, d_v]; then `seen` and `sinks` are [n, m].
+
     Row i sees its first seen[i] keys, with a window only the last of those; all other keys and
     values may be NaN. `softcap` c makes scores c * tanh(scores / c) (Gemma 2, arXiv:2408.00118).
     `sinks` [n] are logits that add to the softmax's sum but have no value (gpt-oss,
@@ -66,9 +48,9 @@ def attend(
     import torch
 
     places = torch.arange(keys.shape[1], device=keys.device)
-    visible = places < seen[:, None]
+    visible = places < seen[..., None]
     if window is not None:
-        visible &= places >= seen[:, None] - window
+        visible &= places >= seen[..., None] - window
     return attend_to(visible, query, keys, values, scale, softcap=softcap, sinks=sinks)
 
 
@@ -82,16 +64,17 @@ def attend_to(
     softcap: float | None = None,
     sinks: "torch.Tensor | None" = None,
 ) -> "torch.Tensor":
-    """The same for rows that each see the keys that are true in `visible`, bool [n, k]."""
+    """The same for rows that see the keys which are true in `visible`, bool [n, k] or [n, m, k]."""
     import torch
 
-    scores = torch.einsum("nd,nkd->nk", query.float(), keys.float()) * scale
+    scores = torch.einsum("n...d,nkd->n...k", query.float(), keys.float()) * scale
     if softcap is not None:
         scores = softcap * (scores / softcap).tanh()
     scores = scores.masked_fill(~visible, float("-inf"))
     weights = softmax_with_sinks(scores, sinks)
-    known = values.float().masked_fill(~visible[:, :, None], 0.0)
-    return torch.einsum("nk,nkd->nd", weights, known)
+    by_any = visible if visible.ndim == 2 else visible.any(1)
+    known = values.float().masked_fill(~by_any[:, :, None], 0.0)
+    return torch.einsum("n...k,nkd->n...d", weights, known)
 
 
 def softmax_with_sinks(scores: "torch.Tensor", sinks: "torch.Tensor | None") -> "torch.Tensor":
@@ -110,10 +93,14 @@ class AttentionPrepared(Prepared):
     renewable: ClassVar[bool] = True
     device: str
     key_dim: int  # elements per key in the reference
+    elements_beside: int = 0  # that it gathers for each row or block beside keys and values
 
-    def __init__(self, batch: Batch, num_heads: int, block_size: int) -> None:
+    def __init__(
+        self, batch: Batch, num_heads: int, block_size: int, num_kv_heads: int | None = None
+    ) -> None:
+        """Each of the `num_kv_heads` is shared by equally many heads; None if each has its own."""
         self.batch = batch
-        self.num_heads = num_heads
+        self.num_heads, self.num_kv_heads = num_heads, num_kv_heads or num_heads
         self.groups = groups_of(batch)
         self.critical_rows = _critical_rows(batch, num_heads, block_size)
         self.outputs: list[torch.Tensor] = []
@@ -121,7 +108,11 @@ class AttentionPrepared(Prepared):
 
     @abstractmethod
     def attended(self, rows: Rows) -> "torch.Tensor":
-        """The fp32 output of these rows: [n, d_v]."""
+        """The fp32 output of these rows: [n, d_v], or [n, m, d_v]."""
+
+    def sharing(self, group: Group) -> Sharing:
+        """The neighbouring heads and tokens of a request that `attended` takes as one block."""
+        return Sharing.of(group, self.num_heads // self.num_kv_heads, group.q_len)
 
     def poison(self, index: int) -> None:
         self.outputs[index].fill_(float("nan"))
@@ -134,6 +125,46 @@ class AttentionPrepared(Prepared):
 
         order, steps = self._by_group(sets, rows)
         return torch.cat([self.attended(step) for step in steps])[order]
+
+    def whole(self, index: int) -> "tuple[torch.Tensor, torch.Tensor] | None":
+        import torch
+
+        if not self._is_quick():
+            return None
+        rows, found = list[torch.Tensor](), list[torch.Tensor]()
+        for group in self.groups:
+            blocks = self.sharing(group).blocks(group, index, self.num_heads, self.device)
+            rows.append((blocks.tokens * self.num_heads + blocks.heads).flatten())
+            steps = blocks.steps(self.key_dim, self.elements_beside)
+            found += [self.attended(step).flatten(0, 1) for step in steps]
+        return torch.cat(rows), torch.cat(found)
+
+    def _is_quick(self) -> bool:
+        """Whether the reference of a whole set is: few enough FLOP and bytes of gathered keys."""
+        kind = "cpu" if self.device == "cpu" else "cuda"
+        flops = gathered = 0
+        for group in self.groups:
+            rows, blocks = group.count * group.q_len * self.num_heads, self.sharing(group)
+            flops += rows * group.kv_len * 4 * self.key_dim
+            keys = 2 * group.kv_len * self.key_dim + self.elements_beside
+            gathered += blocks.count(group, self.num_heads) * keys * 4
+        elements = self.batch.num_tokens * self.num_heads * self.key_dim
+        per_flop, per_byte = RATES[kind]
+        seconds = flops / per_flop + PASSES * gathered / per_byte
+        return elements <= MOST_ELEMENTS and seconds <= WHOLE_SECONDS[kind]
+
+    def spread(self, count: int, seed: int) -> "torch.Tensor":
+        import torch
+
+        at = torch.arange(max(count, len(self.batch), self.num_kv_heads))
+        requests, q_lens = at % len(self.batch), torch.tensor([r.q_len for r in self.batch])
+        # In the next round, and in the next row of a request, another KV head.
+        kv_heads = (at + at // len(self.batch) + seed) % self.num_kv_heads
+        generator, ratio = torch.Generator().manual_seed(seed), self.num_heads // self.num_kv_heads
+        heads = kv_heads * ratio + torch.randint(ratio, at.shape, generator=generator)
+        within = torch.rand(at.shape, generator=generator) * q_lens[requests]
+        tokens = (q_lens.cumsum(0) - q_lens)[requests] + within.long()
+        return tokens * self.num_heads + heads
 
     def _by_group(
         self, sets: "torch.Tensor", rows: "torch.Tensor"
@@ -149,7 +180,7 @@ class AttentionPrepared(Prepared):
             if len(where):
                 places.append(where)
                 mine = _rows_of(group, sets[where], tokens[where], heads[where], self.device)
-                steps += mine.steps(self.key_dim)
+                steps += mine.steps(self.key_dim, self.elements_beside)
         return torch.cat(places).argsort().to(self.device), steps
 
 

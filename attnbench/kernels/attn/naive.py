@@ -16,10 +16,10 @@ from attnbench.kernels.inputs import (
 from attnbench.kernels.memory import Bytes, mask_bytes, paged_bytes
 from attnbench.kernels.reference import (
     AttentionPrepared,
-    Rows,
     rotating,
     softmax_with_sinks,
 )
+from attnbench.kernels.rows import Rows
 from attnbench.kernels.tolerance import LARGE_SCORE, attention
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
@@ -57,7 +57,7 @@ class NaivePrepared(AttentionPrepared):
         assert isinstance(case.shape, AttnShape)
         self.case, shape, batch = case, case.shape, case.batch
         block_size, layout = case.block_size or DEFAULT_BLOCK_SIZE, case.layout or "NHD"
-        super().__init__(batch, shape.num_q_heads, block_size)
+        super().__init__(batch, shape.num_q_heads, block_size, shape.num_kv_heads)
         self.shape, self.scale = shape, shape.head_dim**-0.5
         self.device, self.key_dim = setting.device, shape.head_dim
         generator, dtype = seeded(setting.device, setting.seed), torch_dtype(case.dtype)
@@ -112,11 +112,11 @@ class NaivePrepared(AttentionPrepared):
         redraw(self.queries, self.queries.dtype, seed)
 
     def attended(self, rows: Rows) -> "torch.Tensor":
-        kv_heads = rows.heads * self.shape.num_kv_heads // self.shape.num_q_heads
+        kv_heads = rows.first_heads * self.shape.num_kv_heads // self.shape.num_q_heads
         table = self.tables.of_each(rows.sets, rows.group, rows.requests)
         kv = self.pool[table, :, :, kv_heads[:, None]].flatten(1, 2)  # [n, pages * block, 2, d]
         kv = kv[:, : rows.group.kv_len]
-        query = self.queries[rows.sets, rows.tokens, rows.heads]
+        query = self.queries[rows.sets_of_rows, rows.tokens, rows.heads]
         return self.attend(
             query,
             kv[:, :, 0],

@@ -10,7 +10,8 @@ from attnbench.kernels.base import Backend, Refused, Setting
 from attnbench.kernels.groups import Group, causal_mask
 from attnbench.kernels.inputs import cached, normal, redraw, seeded, torch_dtype
 from attnbench.kernels.memory import Bytes, ends_bytes, mask_bytes
-from attnbench.kernels.reference import AttentionPrepared, Rows, rotating
+from attnbench.kernels.reference import AttentionPrepared, rotating
+from attnbench.kernels.rows import Rows
 from attnbench.kernels.tolerance import BY_DTYPE
 from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import Request
@@ -55,7 +56,7 @@ class SdpaPrepared(AttentionPrepared):
     def __init__(self, case: Case, setting: Setting) -> None:
         assert isinstance(case.shape, AttnShape)
         shape, batch, sets = case.shape, case.batch, setting.sets
-        super().__init__(batch, shape.num_q_heads, block_size=1)
+        super().__init__(batch, shape.num_q_heads, 1, shape.num_kv_heads)
         self.shape, self.scale = shape, shape.head_dim**-0.5
         self.device, self.key_dim = setting.device, shape.head_dim
         generator, dtype = seeded(setting.device, setting.seed), torch_dtype(case.dtype)
@@ -109,13 +110,13 @@ class SdpaPrepared(AttentionPrepared):
         import torch
 
         rows = [r.transpose(1, 2).reshape(-1, r.shape[-1]) for r in self.results[index]]
-        return torch.cat(rows)
+        return rows[0] if len(rows) == 1 else torch.cat(rows)
 
     def attended(self, rows: Rows) -> "torch.Tensor":
-        kv_heads = rows.heads * self.shape.num_kv_heads // self.shape.num_q_heads
+        kv_heads = rows.first_heads * self.shape.num_kv_heads // self.shape.num_q_heads
         kv = self.kv[self.groups.index(rows.group)]
         keys, values = kv[:, rows.sets, rows.requests, :, kv_heads].unbind(1)  # each [n, kv, d]
-        query = self.queries[rows.sets, rows.tokens, rows.heads]
+        query = self.queries[rows.sets_of_rows, rows.tokens, rows.heads]
         return self.attend(query, keys, values, rows.seen, self.scale)
 
 

@@ -11,7 +11,7 @@ from attnbench.kernels.cache_write_base.requests import Requests
 from attnbench.kernels.cache_write_base.slots import PADDING, check_pages, draw_slots, pages_for
 from attnbench.kernels.inputs import seeded, torch_dtype
 from attnbench.kernels.memory import INT64, Bytes
-from attnbench.kernels.reference import rotating
+from attnbench.kernels.reference import MOST_ELEMENTS, rotating
 from attnbench.specs.case import Case
 from attnbench.specs.cost import ELEMENT_BYTES, cached_elements, cached_row_bytes
 
@@ -118,6 +118,20 @@ class CacheWrite(Prepared):
     def poison(self, index: int) -> None:
         self.pool.poison(self.slots.pages[index], self.slots.offsets[index])
         self.poisoned[index] = True
+
+    def whole(self, index: int) -> "tuple[torch.Tensor, torch.Tensor] | None":
+        import torch
+
+        if self.num_tokens * cached_elements(self.case) > MOST_ELEMENTS:
+            return None
+        rows = torch.arange(self.num_tokens)
+        return rows, self.expected(torch.full_like(rows, index), rows)
+
+    def spread(self, count: int, seed: int) -> "torch.Tensor":
+        import torch
+
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randint(self.num_tokens, (count,), generator=generator)
 
     def damage(self, index: int) -> str | None:
         """Memory that no launched set owns must be unchanged; sets are poisoned before launch."""

@@ -16,7 +16,8 @@ from attnbench.kernels.inputs import (
 from attnbench.kernels.mla_base.pool import LatentPool
 from attnbench.kernels.mla_base.projections import draw_weights
 from attnbench.kernels.mla_base.topk import NO_KEY, topk_indices
-from attnbench.kernels.reference import AttentionPrepared, Rows
+from attnbench.kernels.reference import AttentionPrepared
+from attnbench.kernels.rows import Rows, Sharing
 from attnbench.kernels.tolerance import BY_DTYPE
 from attnbench.specs.case import Case, Value
 from attnbench.specs.shape import MlaShape
@@ -66,6 +67,7 @@ class MlaPrepared(AttentionPrepared):
         self._fill_queries(setting.sets, generator)
         layers = setting.sets if self.layer else 1
         self.weights = draw_weights(self.shape, layers, self.dtype, generator)
+        self.elements_beside = self.weights[0, 0].numel()
         self.topk = self._selection(setting.sets, generator)
         self.fp8_queries = False
         self.tolerance = BY_DTYPE[case.dtype]
@@ -181,7 +183,7 @@ class MlaPrepared(AttentionPrepared):
 
         if not len(rows):  # with the width of a path that no request takes
             return rows.new_empty((0, self.width))
-        return pad(rows, (0, self.width - rows.shape[1]))
+        return pad(rows, (0, self.width - rows.shape[-1]))
 
     def _touched(self) -> int:
         """Bytes that a call reads and writes: whole pages, or the selected rows if sparse."""
@@ -213,31 +215,40 @@ class MlaPrepared(AttentionPrepared):
 
     def attended(self, rows: Rows) -> "torch.Tensor":
         """In the latent space; exact arithmetic would give the same over up-projected heads."""
+        import torch
+
         rank, decodes = self.shape.kv_lora_rank, rows.group.first < self.num_decode
-        weights = self.weights[rows.sets % len(self.weights), rows.heads].float()
+        # Of a block, only where it is of one head.
+        weights = self.weights[rows.sets % len(self.weights), rows.first_heads].float()
         w_uk, w_uv = weights.split([self.shape.qk_nope_head_dim, self.shape.v_head_dim], dim=1)
         query = self._latent_query(rows, w_uk, decodes=decodes)
         latents, seen = self._latents_of(rows, decodes=decodes)
         result = self.attend(query, latents, latents[..., :rank], seen, self.scale)
         if self.layer or not decodes:
-            result = (w_uv @ result.unsqueeze(2)).squeeze(2)
+            result = torch.einsum("nvr,n...r->n...v", w_uv, result)
         return self._widened(result)
 
+    def sharing(self, group: Group) -> Sharing:
+        """All heads share the latents, but absorbed queries and values need weights of each."""
+        decodes = group.first < self.num_decode
+        heads = self.num_heads if decodes and not self.layer else 1
+        return Sharing.of(group, heads, 1 if decodes and self.topk is not None else group.q_len)
+
     def _latent_query(self, rows: Rows, w_uk: "torch.Tensor", *, decodes: bool) -> "torch.Tensor":
-        """The queries of these rows in the latent space, fp32 [n, latent]."""
+        """The queries of these rows in the latent space, fp32 [n, latent] or [n, m, latent]."""
         import torch
 
         if decodes and not self.layer:
             stored = self.decode_queries
-            query = raw(stored)[rows.sets, rows.tokens, rows.heads]
+            query = raw(stored)[rows.sets_of_rows, rows.tokens, rows.heads]
             return query.view(stored.dtype).float()
         queries, first = self.decode_queries, 0
         if not decodes:
             queries, first = self.prefill_queries, self.decode_tokens
-        query = queries[rows.sets, rows.tokens - first, rows.heads].float()
+        query = queries[rows.sets_of_rows, rows.tokens - first, rows.heads].float()
         sizes = [self.shape.qk_nope_head_dim, self.shape.qk_rope_head_dim]
-        nope, rope = query.split(sizes, dim=1)
-        absorbed = torch.cat([(nope.unsqueeze(1) @ w_uk).squeeze(1), rope], dim=1)
+        nope, rope = query.split(sizes, dim=-1)
+        absorbed = torch.cat([torch.einsum("n...d,ndr->n...r", nope, w_uk), rope], dim=-1)
         if decodes and self.fp8_queries:
             return absorbed.to(self.dtype).to(torch.float8_e4m3fn).float()
         return absorbed
@@ -251,9 +262,9 @@ class MlaPrepared(AttentionPrepared):
 
         group, table = rows.group, self.tables.of_each(rows.sets, rows.group, rows.requests)
         if self.topk is not None and decodes:  # a prefill is dense
-            positions = self.topk[rows.sets, rows.tokens].long()
+            positions = self.topk[rows.sets, rows.first_tokens].long()
             slots = self.pool.slots(table, positions.clamp_min(0))
-            return self.pool.read(slots, torch.float32), (positions >= 0).sum(1)
+            return self.pool.read(slots, torch.float32), rows.beside_rows((positions >= 0).sum(1))
         positions = torch.arange(group.kv_len, device=table.device).expand(len(table), -1)
         latents = self.pool.read(self.pool.slots(table, positions), torch.float32)
         if not decodes:

@@ -8,7 +8,8 @@ from attnbench.kernels.base import Refused, Setting
 from attnbench.kernels.cache_write_base.fp8 import quantise
 from attnbench.kernels.inputs import PageTables, normal, redraw, seeded, torch_dtype
 from attnbench.kernels.paged import QUERY_SCALE
-from attnbench.kernels.reference import AttentionPrepared, Rows
+from attnbench.kernels.reference import AttentionPrepared
+from attnbench.kernels.rows import Rows
 from attnbench.kernels.tolerance import attention
 from attnbench.kernels.vllm.attention_layer import attention_layer, cache_spec, metadata_builder
 from attnbench.kernels.vllm.caches import LayerCaches
@@ -59,7 +60,7 @@ class VllmPrepared(AttentionPrepared):
         import torch
 
         assert isinstance(case.shape, AttnShape)
-        super().__init__(case.batch, case.shape.num_q_heads, page)
+        super().__init__(case.batch, case.shape.num_q_heads, page, case.shape.num_kv_heads)
         self.case, self.shape, self.cls, self.nan_tails = case, case.shape, cls, nan_tails
         self.device, self.key_dim = setting.device, self.shape.head_dim
         self.scale = self.shape.head_dim**-0.5
@@ -209,13 +210,13 @@ class VllmPrepared(AttentionPrepared):
 
     def attended(self, rows: Rows) -> "torch.Tensor":
         tables = self.caches.tables
-        kv_heads = rows.heads * self.shape.num_kv_heads // self.shape.num_q_heads
+        kv_heads = rows.first_heads * self.shape.num_kv_heads // self.shape.num_q_heads
         table = tables.of(0, rows.group)[rows.requests]
         pages = self.caches.first_pages[rows.sets][:, None] + table
         kv = self.caches.pool[pages, :, :, kv_heads[:, None]].flatten(1, 2)  # [n, tokens, 2, d]
         kv = self.caches.values(kv[:, : rows.group.kv_len], heads=False)
         return self.attend(
-            self.queries[rows.sets, rows.tokens, rows.heads],
+            self.queries[rows.sets_of_rows, rows.tokens, rows.heads],
             kv[:, :, 0],
             kv[:, :, 1],
             rows.seen,

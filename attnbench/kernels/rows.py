@@ -1,0 +1,94 @@
+"""Output rows as the reference takes them: in steps, and together where they share keys."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from attnbench.kernels.groups import Group
+
+if TYPE_CHECKING:
+    import torch
+
+# Most elements of gathered keys, or of scores, in one step of the reference: 128 MiB in fp32.
+STEP_ELEMENTS = 2**25
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Output rows of one group of equal requests: n rows, or n blocks of m that share keys."""
+
+    group: Group
+    sets: "torch.Tensor"  # int64 [n], the working set
+    requests: "torch.Tensor"  # int64 [n], within the group
+    tokens: "torch.Tensor"  # int64 [n] or [n, m], among the batch's new tokens
+    heads: "torch.Tensor"  # the same
+    seen: "torch.Tensor"  # the same; number of keys that each row sees
+
+    @property
+    def most_seen(self) -> int:
+        """The most keys that a row of the group can see."""
+        return self.group.kv_len
+
+    @property
+    def sets_of_rows(self) -> "torch.Tensor":
+        """The working set beside each row: [n] or [n, 1]."""
+        return self.beside_rows(self.sets)
+
+    @property
+    def first_heads(self) -> "torch.Tensor":
+        """The head of each row, or the first of each block: [n]."""
+        return self.heads if self.heads.ndim == 1 else self.heads[:, 0]
+
+    @property
+    def first_tokens(self) -> "torch.Tensor":
+        """The token of each row, or the first of each block: [n]."""
+        return self.tokens if self.tokens.ndim == 1 else self.tokens[:, 0]
+
+    def beside_rows(self, each: "torch.Tensor") -> "torch.Tensor":
+        """A value [n] for each row or block, to stand beside the rows: [n] or [n, 1]."""
+        return each if self.tokens.ndim == 1 else each[:, None]
+
+    def steps(self, key_dim: int, beside: int = 0) -> "Iterator[Rows]":
+        """The rows in parts, each with few enough gathered elements and scores for one step.
+
+        `beside` is how many elements are gathered for each row or block beside its keys.
+        """
+        of_each = self.most_seen * (key_dim + self.tokens[:1].numel()) + beside
+        size = max(1, STEP_ELEMENTS // of_each)
+        each = (self.sets, self.requests, self.tokens, self.heads, self.seen)
+        for parts in zip(*(tensor.split(size) for tensor in each), strict=True):
+            yield Rows(self.group, *parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """Neighbours of which every query sees the same keys: a block of the reference."""
+
+    heads: int
+    tokens: int
+
+    @classmethod
+    def of(cls, group: Group, heads: int, tokens: int) -> "Sharing":
+        """At most so many, and as few tokens as leave the scores small."""
+        most = STEP_ELEMENTS // 8 // (heads * group.kv_len)
+        return cls(heads, max(1, min(tokens, most)))
+
+    def count(self, group: Group, num_heads: int) -> int:
+        """The number of blocks of a group in one working set."""
+        return group.count * -(-group.q_len // self.tokens) * (num_heads // self.heads)
+
+    def blocks(self, group: Group, index: int, num_heads: int, device: str) -> Rows:
+        """All rows of a group in set `index`; the last tokens of a request may be twice in them."""
+        import torch
+
+        at = torch.arange
+        starts = at(0, group.q_len, self.tokens, device=device)
+        starts = starts.clamp(max=group.q_len - self.tokens)
+        requests, first, head = torch.cartesian_prod(
+            at(group.count, device=device), starts, at(0, num_heads, self.heads, device=device)
+        ).unbind(1)
+        within = first[:, None] + at(self.tokens, device=device).repeat_interleave(self.heads)
+        heads = head[:, None] + at(self.heads, device=device).repeat(self.tokens)
+        tokens = group.first_token + requests[:, None] * group.q_len + within
+        seen = group.kv_len - group.q_len + within + 1
+        return Rows(group, torch.full_like(requests, index), requests, tokens, heads, seen)
