@@ -30,6 +30,47 @@ class Group:
         return slice(self.first_token, self.first_token + self.count * self.q_len)
 
 
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Places of keys in the requests of a group; int64 tensors of one shape."""
+
+    group: Group
+    sets: "torch.Tensor"
+    requests: "torch.Tensor"  # within the group
+    positions: "torch.Tensor"
+
+    @property
+    def fresh(self) -> "torch.Tensor":
+        """Whether each is a new token."""
+        return self.positions >= self.group.kv_len - self.group.q_len
+
+    @property
+    def tokens(self) -> "torch.Tensor":
+        """Each key's number among the batch's new tokens, if it is one."""
+        within = self.positions - (self.group.kv_len - self.group.q_len)
+        return self.group.first_token + self.requests * self.group.q_len + within
+
+    def only(self, chosen: "torch.Tensor") -> "Keys":
+        """Those of them for which `chosen`, of their shape, is true: [n]."""
+        return Keys(self.group, self.sets[chosen], self.requests[chosen], self.positions[chosen])
+
+    def behind(self, block_size: int) -> "Keys | None":
+        """The rest of the page in which each request ends, given places [sets, count, k]."""
+        import torch
+
+        end = -(-self.group.kv_len // block_size) * block_size
+        rest = torch.arange(self.group.kv_len, end, device=self.positions.device)
+        if not len(rest):
+            return None
+        first = (self.sets[..., :1], self.requests[..., :1], rest)
+        return Keys(self.group, *torch.broadcast_tensors(*first))
+
+    def beside(self, positions: "torch.Tensor") -> "Keys":
+        """Other keys of the same requests; positions outside are moved inside."""
+        inside = positions.clamp(0, self.group.kv_len - 1)
+        return Keys(self.group, self.sets, self.requests, inside)
+
+
 def groups_of(batch: Batch) -> list[Group]:
     """The batch as groups of neighbouring equal requests, in order."""
     found: list[Group] = []

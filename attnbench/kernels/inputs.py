@@ -8,7 +8,7 @@ it, behind the last token of a request.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from attnbench.kernels.groups import Group, groups_of
+from attnbench.kernels.groups import Group, Keys, groups_of
 from attnbench.specs.batch import Batch
 from attnbench.specs.dtypes import TORCH_NAMES
 
@@ -92,6 +92,12 @@ class PageTables:
         """The pages [n, pages] of single requests of a group; both arguments are int64 [n]."""
         return self.tables[sets, group.first + requests, : self._used(group)]
 
+    def at(self, keys: Keys) -> "tuple[torch.Tensor, torch.Tensor]":
+        """The pages and the offsets in them, int64, of single keys."""
+        requests = keys.group.first + keys.requests
+        pages = self.tables[keys.sets, requests, keys.positions // self.block_size]
+        return pages.long(), keys.positions % self.block_size
+
     def _used(self, group: Group) -> int:
         return -(-group.kv_len // self.block_size)
 
@@ -145,6 +151,14 @@ def spoil(pool: "torch.Tensor", tables: PageTables, batch: Batch, *, nan_tails: 
         if filled := group.kv_len % tables.block_size:
             last = tables.tables[:, group.requests, group.kv_len // tables.block_size]
             stored[last.flatten().long(), filled:] = tail
+
+
+def clamped(values: "torch.Tensor", dtype: "torch.dtype") -> "torch.Tensor":
+    """The values in this dtype, which holds the largest of them as its own largest."""
+    import torch
+
+    limit = torch.finfo(dtype).max
+    return values.clamp(-limit, limit).to(dtype)
 
 
 def as_stored(value: float, dtype: "torch.dtype") -> float:

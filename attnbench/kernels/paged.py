@@ -3,8 +3,10 @@
 from typing import TYPE_CHECKING
 
 from attnbench.kernels.base import Setting
+from attnbench.kernels.groups import Keys
 from attnbench.kernels.inputs import (
     cached,
+    clamped,
     normal,
     page_tables,
     raw,
@@ -47,8 +49,8 @@ class PagedPrepared(AttentionPrepared):
     def __init__(self, case: Case, setting: Setting, *, layout: str, nan_tails: bool) -> None:
         assert isinstance(case.shape, AttnShape)
         self.case, self.shape, self.layout = case, case.shape, case.layout or layout
-        self.block_size, sets = case.block_size or DEFAULT_BLOCK_SIZE, setting.sets
-        heads = self.shape.num_q_heads, self.block_size, self.shape.num_kv_heads
+        block_size, sets = case.block_size or DEFAULT_BLOCK_SIZE, setting.sets
+        heads = self.shape.num_q_heads, block_size, self.shape.num_kv_heads
         super().__init__(case.batch, *heads)
         self.scale, self.key_dim = self.shape.head_dim**-0.5, self.shape.head_dim
         self.device = setting.device
@@ -60,6 +62,9 @@ class PagedPrepared(AttentionPrepared):
         spoil(self.kv.permute(self._order), self.tables, case.batch, nan_tails=nan_tails)
         ends = (sets, case.batch.num_tokens, self.shape.num_q_heads, self.shape.head_dim)
         self.queries = self._queries(ends, generator)
+        # The factor that turns a stored query into its value.
+        self.query_scale = QUERY_SCALE if _is_fp8(self.queries) else 1.0
+        self.lay_needles(sets, setting.seed, large_tails=not nan_tails)
         output = case.dtype if case.output_dtype == "auto" else case.output_dtype
         self.written = [empty_output(output, ends[1:], setting.device) for _ in range(sets)]
         self.tolerance = _tolerance(case)
@@ -70,11 +75,6 @@ class PagedPrepared(AttentionPrepared):
             "layout": self.layout,
             "page_tails": "NaN" if nan_tails else "large",
         }
-
-    @property
-    def query_scale(self) -> float:
-        """The factor that turns a stored query into its value."""
-        return QUERY_SCALE if _is_fp8(self.queries) else 1.0
 
     @property
     def key_scale(self) -> float:
@@ -94,6 +94,7 @@ class PagedPrepared(AttentionPrepared):
 
     def renew(self, seed: int) -> None:
         redraw(self.queries, self.dtype, seed, self.query_scale)
+        self.aim()
 
     def poison(self, index: int) -> None:
         self.written[index].poison()
@@ -135,6 +136,14 @@ class PagedPrepared(AttentionPrepared):
         for of_set in queries:
             of_set.copy_(normal(tuple(of_set.shape), self.dtype, generator) / QUERY_SCALE)
         return queries
+
+    def keys_at(self, at: Keys) -> "torch.Tensor":
+        keys = raw(self.kv).permute(self._order)[*self.tables.at(at), 0]
+        return keys.view(self.kv.dtype).float() * self.key_scale
+
+    def put_keys(self, at: Keys, keys: "torch.Tensor") -> None:
+        stored = raw(clamped(keys / self.key_scale, self.kv.dtype))
+        raw(self.kv).permute(self._order)[*self.tables.at(at), 0] = stored
 
     def attended(self, rows: Rows) -> "torch.Tensor":
         kv_heads = rows.first_heads * self.shape.num_kv_heads // self.shape.num_q_heads

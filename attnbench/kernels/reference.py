@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
+from attnbench.kernels.aiming import Aimed
 from attnbench.kernels.base import Prepared
 from attnbench.kernels.groups import Group, groups_of
 from attnbench.kernels.rows import Rows, Sharing
@@ -87,11 +88,10 @@ def softmax_with_sinks(scores: "torch.Tensor", sinks: "torch.Tensor | None") -> 
     return with_sinks.softmax(-1)[..., :-1]
 
 
-class AttentionPrepared(Prepared):
+class AttentionPrepared(Prepared, Aimed):
     """A prepared attention case with output [tokens, heads, d_v]: one row per token and head."""
 
     renewable: ClassVar[bool] = True
-    device: str
     key_dim: int  # elements per key in the reference
     elements_beside: int = 0  # that it gathers for each row or block beside keys and values
 
@@ -100,7 +100,8 @@ class AttentionPrepared(Prepared):
     ) -> None:
         """Each of the `num_kv_heads` is shared by equally many heads; None if each has its own."""
         self.batch = batch
-        self.num_heads, self.num_kv_heads = num_heads, num_kv_heads or num_heads
+        self.num_heads, self.block_size = num_heads, block_size
+        self.num_kv_heads = num_kv_heads or num_heads
         self.groups = groups_of(batch)
         self.critical_rows = _critical_rows(batch, num_heads, block_size)
         self.outputs: list[torch.Tensor] = []

@@ -45,8 +45,8 @@ PRECISION = {"bf16": 8, "fp16": 11, "fp32": 24, "fp8": 4}
 NVFP4_ERROR = 0.095
 # Of fp32 sums over many keys and of exp2 as hardware approximates it, relative to the result.
 ARITHMETIC = 2.0**-18
-# The score that carries a row of normal data: higher ones are too few, lower ones weigh too little.
-LARGE_SCORE = 4.0
+# The largest score of needles, those of 128k keys: needles.py makes it grow as their logarithm.
+LARGE_SCORE = 12.0
 # Beside those of attention: absorbed queries and attended latents, or up-projected keys and values,
 # and the merge of a context's chunks.
 MLA_ROUNDINGS = 3

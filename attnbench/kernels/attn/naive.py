@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING, ClassVar
 
 from attnbench.kernels.base import Backend, Setting
-from attnbench.kernels.groups import Group, causal_mask
+from attnbench.kernels.groups import Group, Keys, causal_mask
 from attnbench.kernels.inputs import (
     cached,
+    clamped,
     normal,
     page_tables,
     redraw,
@@ -14,6 +15,7 @@ from attnbench.kernels.inputs import (
     torch_dtype,
 )
 from attnbench.kernels.memory import Bytes, mask_bytes, paged_bytes
+from attnbench.kernels.needles import sink_logits
 from attnbench.kernels.reference import (
     AttentionPrepared,
     rotating,
@@ -69,7 +71,8 @@ class NaivePrepared(AttentionPrepared):
         ends = (setting.sets, batch.num_tokens, shape.num_q_heads, shape.head_dim)
         self.queries = normal(ends, dtype, generator)
         self.outputs = list(torch.full_like(self.queries, float("nan")))
-        self.sinks = normal((shape.num_q_heads,), dtype, generator) if case.sinks else None
+        self.lay_needles(setting.sets, setting.seed)
+        self.sinks = sink_logits(case, dtype, generator) if case.sinks else None
         self.masks = [
             causal_mask(group.q_len, group.kv_len, setting.device, case.window)
             for group in self.groups
@@ -110,6 +113,13 @@ class NaivePrepared(AttentionPrepared):
 
     def renew(self, seed: int) -> None:
         redraw(self.queries, self.queries.dtype, seed)
+        self.aim()
+
+    def keys_at(self, at: Keys) -> "torch.Tensor":
+        return self.pool[*self.tables.at(at), 0].float()
+
+    def put_keys(self, at: Keys, keys: "torch.Tensor") -> None:
+        self.pool[*self.tables.at(at), 0] = clamped(keys, self.pool.dtype)
 
     def attended(self, rows: Rows) -> "torch.Tensor":
         kv_heads = rows.first_heads * self.shape.num_kv_heads // self.shape.num_q_heads

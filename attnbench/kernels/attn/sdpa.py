@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, ClassVar
 
 from attnbench.kernels.base import Backend, Refused, Setting
-from attnbench.kernels.groups import Group, causal_mask
+from attnbench.kernels.groups import Group, Keys, causal_mask
 from attnbench.kernels.inputs import cached, normal, redraw, seeded, torch_dtype
 from attnbench.kernels.memory import Bytes, ends_bytes, mask_bytes
 from attnbench.kernels.reference import AttentionPrepared, rotating
@@ -55,7 +55,7 @@ class SdpaPrepared(AttentionPrepared):
 
     def __init__(self, case: Case, setting: Setting) -> None:
         assert isinstance(case.shape, AttnShape)
-        shape, batch, sets = case.shape, case.batch, setting.sets
+        self.case, shape, batch, sets = case, case.shape, case.batch, setting.sets
         super().__init__(batch, shape.num_q_heads, 1, shape.num_kv_heads)
         self.shape, self.scale = shape, shape.head_dim**-0.5
         self.device, self.key_dim = setting.device, shape.head_dim
@@ -67,6 +67,7 @@ class SdpaPrepared(AttentionPrepared):
             cached((2, sets, g.count, g.kv_len, *kv_heads), dtype, generator, case.kv_data)
             for g in self.groups
         ]
+        self.lay_needles(sets, setting.seed)
         forced = case.knob("sdpa_backend")
         self.kernels = [
             SdpaKernel(group, forced, self._views(0, at)) for at, group in enumerate(self.groups)
@@ -95,6 +96,7 @@ class SdpaPrepared(AttentionPrepared):
 
     def renew(self, seed: int) -> None:
         redraw(self.queries, self.queries.dtype, seed)
+        self.aim()
 
     def poison(self, index: int) -> None:
         """NaN in the last results, and in the memory that the next ones are likely to get."""
@@ -111,6 +113,14 @@ class SdpaPrepared(AttentionPrepared):
 
         rows = [r.transpose(1, 2).reshape(-1, r.shape[-1]) for r in self.results[index]]
         return rows[0] if len(rows) == 1 else torch.cat(rows)
+
+    def keys_at(self, at: Keys) -> "torch.Tensor":
+        keys = self.kv[self.groups.index(at.group)][0]
+        return keys[at.sets, at.requests, at.positions].float()
+
+    def put_keys(self, at: Keys, keys: "torch.Tensor") -> None:
+        stored = self.kv[self.groups.index(at.group)][0]
+        stored[at.sets, at.requests, at.positions] = keys.to(stored.dtype)
 
     def attended(self, rows: Rows) -> "torch.Tensor":
         kv_heads = rows.first_heads * self.shape.num_kv_heads // self.shape.num_q_heads

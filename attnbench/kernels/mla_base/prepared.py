@@ -13,10 +13,10 @@ from attnbench.kernels.inputs import (
     seeded,
     torch_dtype,
 )
+from attnbench.kernels.mla_base.aimed import AimedLatents
 from attnbench.kernels.mla_base.pool import LatentPool
 from attnbench.kernels.mla_base.projections import draw_weights
 from attnbench.kernels.mla_base.topk import NO_KEY, topk_indices
-from attnbench.kernels.reference import AttentionPrepared
 from attnbench.kernels.rows import Rows, Sharing
 from attnbench.kernels.tolerance import BY_DTYPE
 from attnbench.specs.case import Case, Value
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class MlaPrepared(AttentionPrepared):
+class MlaPrepared(AimedLatents):
     """The first `num_decode` requests take the decode path, the others the prefill path.
 
     A decode at scope kernel has absorbed queries [tokens, heads, latent] and outputs [tokens,
@@ -55,7 +55,7 @@ class MlaPrepared(AttentionPrepared):
         super().__init__(case.batch, self.shape.num_q_heads, block_size)
         self.scale, self.layer = self.shape.qk_head_dim**-0.5, case.scope == "layer"
         self.device, self.key_dim = setting.device, self.shape.latent_dim
-        self.num_decode, self.block_size = num_decode, block_size
+        self.num_decode = num_decode
         self.decode_tokens = sum(r.q_len for r in case.batch.requests[:num_decode])
         generator, self.dtype = seeded(setting.device, setting.seed), torch_dtype(case.dtype)
         self.tables = page_tables(case.batch, block_size, setting.sets, generator, case.page_order)
@@ -69,6 +69,8 @@ class MlaPrepared(AttentionPrepared):
         self.weights = draw_weights(self.shape, layers, self.dtype, generator)
         self.elements_beside = self.weights[0, 0].numel()
         self.topk = self._selection(setting.sets, generator)
+        large = not nan_tails and case.kv_cache_dtype != "fp8_ds_mla"
+        self.lay_needles(setting.sets, setting.seed, large_tails=large)
         self.fp8_queries = False
         self.tolerance = BY_DTYPE[case.dtype]
         self.resolved = {"block_size": block_size, "page_tails": "NaN" if nan_tails else "large"}
@@ -146,6 +148,8 @@ class MlaPrepared(AttentionPrepared):
             redraw(queries, self.dtype, seed + at)
         if self.layer and self.case.kv_data != "zeros":
             redraw(self.new_latents, self.dtype, seed + 2)
+            self.plant(new_alone=True)
+        self.aim()
 
     def poison(self, index: int) -> None:
         """At scope layer also the slots of the new tokens, which the call has to write."""

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.kernels.base import Refused, Setting
 from attnbench.kernels.cache_write_base.fp8 import quantise
+from attnbench.kernels.groups import Keys
 from attnbench.kernels.inputs import PageTables, normal, redraw, seeded, torch_dtype
+from attnbench.kernels.needles import sink_logits
 from attnbench.kernels.paged import QUERY_SCALE
 from attnbench.kernels.reference import AttentionPrepared
 from attnbench.kernels.rows import Rows
@@ -66,7 +68,7 @@ class VllmPrepared(AttentionPrepared):
         self.scale = self.shape.head_dim**-0.5
         generator = seeded(setting.device, setting.seed)
         # bf16 as in gpt-oss and as FlashAttention requires.
-        self.sinks = normal((self.num_heads,), torch.bfloat16, generator) if case.sinks else None
+        self.sinks = sink_logits(case, torch.bfloat16, generator) if case.sinks else None
         activate(config)
         start(setting.device)
         format_, tables = self._pages(config, page, generator)
@@ -85,7 +87,7 @@ class VllmPrepared(AttentionPrepared):
         )
         self.metadata = self.served.build(self.builder, common)
         self.plan = partial(self.builder.build, 0, common)
-        self._fill(format_, tables, setting.sets, generator)
+        self._fill(format_, tables, setting, generator)
         self.calls = [self._launch(common.slot_mapping, index) for index in range(setting.sets)]
         self.resolved = self._facts(format_)
 
@@ -120,20 +122,25 @@ class VllmPrepared(AttentionPrepared):
         }
 
     def _fill(
-        self, format_: CacheFormat, tables: PageTables, sets: int, generator: "torch.Generator"
+        self,
+        format_: CacheFormat,
+        tables: PageTables,
+        setting: Setting,
+        generator: "torch.Generator",
     ) -> None:
         import torch
         from torch.nn.functional import pad
 
         case, shape, dtype = self.case, self.shape, torch_dtype(self.case.dtype)
+        sets, padding = setting.sets, self.served.padding
         kv_dtype = dtype if case.kv_cache_dtype == "auto" else torch_dtype(case.kv_cache_dtype)
         self.caches = LayerCaches(format_, tables, sets, dtype, kv_dtype)
         self.caches.fill(case.batch, case.kv_data, generator, nan_tails=self.nan_tails)
-        self.slots = self.caches.slots(case.batch)
-        padding = self.served.padding
-        self.new = pad(self._cached_tokens().to(dtype), (0, 0, 0, 0, 0, padding)).contiguous()
         ends = (sets, case.batch.num_tokens + padding, shape.num_q_heads, shape.head_dim)
         self.queries = normal(ends, dtype, generator)
+        self.lay_needles(sets, setting.seed, large_tails=not self.nan_tails)
+        self.slots = self.caches.slots(case.batch)
+        self.new = pad(self._cached_tokens().to(dtype), (0, 0, 0, 0, 0, padding)).contiguous()
         self._round_queries()
         self.fp8_queries = list[torch.Tensor]()  # by set, if calls take such
         self.outputs = list(torch.full_like(self.queries, float("nan")))
@@ -165,13 +172,15 @@ class VllmPrepared(AttentionPrepared):
         Those stand in the caches too, rounded as they store them.
         """
         redraw(self.queries, self.queries.dtype, seed)
-        self._round_queries()
-        for held, queries in zip(self.fp8_queries, self.queries, strict=False):
-            held.copy_(self._in_fp8(queries))
         if self.case.scope == "layer":
             generator = seeded(self.device, seed + 1)
             self.caches.refill(self.slots, self.case.kv_data, generator)
+            self.plant(new_alone=True)
             self.new[:, :, : self.batch.num_tokens].copy_(self._cached_tokens())
+        self.aim()
+        self._round_queries()
+        for held, queries in zip(self.fp8_queries, self.queries, strict=False):
+            held.copy_(self._in_fp8(queries))
 
     def _launch(self, slots: "torch.Tensor", index: int) -> Callable[[], object]:
         """The launch of one layer; it refers to the tensors, not to this object."""
@@ -207,6 +216,12 @@ class VllmPrepared(AttentionPrepared):
         if bool((held.transpose(0, 1) == written.float()).all()):
             return None
         return "the slots of the new tokens do not hold the keys and values that were written"
+
+    def keys_at(self, at: Keys) -> "torch.Tensor":
+        return self.caches.keys(at)
+
+    def put_keys(self, at: Keys, keys: "torch.Tensor") -> None:
+        self.caches.put_keys(at, keys)
 
     def attended(self, rows: Rows) -> "torch.Tensor":
         tables = self.caches.tables

@@ -1,9 +1,11 @@
 """The KV caches of several layers, filled with real data in a backend's own format."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from attnbench.kernels.cache_write_base.fp8 import quantise
-from attnbench.kernels.inputs import LARGE, PageTables, as_stored, cached, raw, spoil
+from attnbench.kernels.groups import Keys
+from attnbench.kernels.inputs import LARGE, PageTables, as_stored, cached, clamped, raw, spoil
 from attnbench.kernels.paged import KEY_SCALE, STEP_PAGES, VALUE_SCALE
 from attnbench.kernels.vllm.kv_cache import CacheFormat
 from attnbench.kernels.vllm.metadata import NULL_PAGE, new_tokens
@@ -84,6 +86,22 @@ class LayerCaches:
         if not self.quantised:
             return stored.float()
         return stored.contiguous().view(self.kv_dtype).float() * self._scales(heads)
+
+    def keys(self, at: Keys) -> "torch.Tensor":
+        """The values of single keys, each set being a layer: fp32 [..., heads, dim]."""
+        stored = self.pool[*self._place(at)]
+        if not self.quantised:
+            return stored.float()
+        return stored.view(self.kv_dtype).float() * KEY_SCALE
+
+    def put_keys(self, at: Keys, keys: "torch.Tensor") -> None:
+        """Store the values of keys [..., heads, dim]."""
+        unit = KEY_SCALE if self.quantised else 1.0
+        self.pool[*self._place(at)] = raw(clamped(keys / unit, self.kv_dtype))
+
+    def _place(self, at: Keys) -> "tuple[torch.Tensor, torch.Tensor, int]":
+        pages, offsets = self.tables.at(replace(at, sets=at.sets.new_zeros(1)))
+        return self.first_pages[at.sets] + pages, offsets, 0
 
     def _stored(self, values: "torch.Tensor") -> "torch.Tensor":
         """Values [..., 2, heads, dim] as stored in the pool."""

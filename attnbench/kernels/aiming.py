@@ -1,0 +1,143 @@
+"""Needles in a prepared case: its keys at their places, its queries turned to them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from attnbench.kernels.groups import Group, Keys
+from attnbench.kernels.inputs import LARGE, raw, seeded
+from attnbench.kernels.needles import HIGHER, Needles, OwnKeys, places, random_signs
+from attnbench.specs.case import Case
+from attnbench.specs.shape import AttnShape
+
+if TYPE_CHECKING:
+    import torch
+
+SEED = 2**21  # added to a round's seed: data without needles are the same but for them
+STEP = 2**17  # queries turned at a time, those of all heads
+
+
+class Aimed(ABC):
+    """A prepared case whose keys and queries are read and stored by place.
+
+    Queries are `queries` [sets, tokens, heads, d], unless a subclass says otherwise.
+    """
+
+    case: Case
+    groups: list[Group]
+    num_heads: int
+    num_sets: int
+    block_size: int
+    scale: float
+    device: str
+    queries: "torch.Tensor"
+    query_scale: float = 1.0  # of stored queries
+    needle_seed: int | None = None  # None leaves all data purely random
+
+    @abstractmethod
+    def keys_at(self, at: Keys) -> "torch.Tensor":
+        """The values of cached keys: fp32 [..., KV heads, d]."""
+
+    @abstractmethod
+    def put_keys(self, at: Keys, keys: "torch.Tensor") -> None:
+        """Store keys [..., KV heads, d], clamped to what the cache can hold."""
+
+    def queries_at(self, at: Keys) -> "torch.Tensor":
+        """The queries of new tokens: fp32 [n, heads, d]."""
+        stored = raw(self.queries)[at.sets, at.tokens].view(self.queries.dtype)
+        return stored.float() * self.query_scale
+
+    def put_queries(self, at: Keys, queries: "torch.Tensor") -> None:
+        """Store queries [n, heads, d] of new tokens."""
+        stored = (queries / self.query_scale).to(self.queries.dtype)
+        raw(self.queries)[at.sets, at.tokens] = raw(stored)
+
+    def met_at(self, at: Keys) -> "torch.Tensor":
+        """Cached keys as queries meet them: fp32 [n, KV heads or heads, d]."""
+        return self.keys_at(at)
+
+    def needles(self, generator: "torch.Generator") -> Needles:
+        """The needles of cached keys."""
+        shape = self.case.shape
+        assert isinstance(shape, AttnShape)
+        signs = random_signs(shape.num_kv_heads, shape.head_dim, generator)
+        return Needles(signs, self.scale)
+
+    def met(self, needles: Needles, group: Group) -> Needles:
+        """The needles as the group's queries meet them."""
+        return needles
+
+    def visible(self, at: Keys) -> "torch.Tensor":
+        """The number of keys that each of these new tokens sees."""
+        return (at.positions + 1).clamp(max=self.case.window or at.group.kv_len)
+
+    def own_keys(self, at: Keys) -> list[OwnKeys]:
+        """The newest key and the window's oldest; the next, and the one before the window."""
+        position, last, window = at.positions, at.group.kv_len - 1, self.case.window
+        own = [OwnKeys(self.met_at(at))]
+        if at.group.q_len > 1:
+            following = self.met_at(at.beside(position + 1))
+            own.append(OwnKeys(following, position < last, HIGHER))
+        if window is not None and window < at.group.kv_len:
+            oldest = position - window + 1
+            own.append(OwnKeys(self.met_at(at.beside(oldest)), oldest >= 0))
+            before = self.met_at(at.beside(oldest - 1))
+            own.append(OwnKeys(before, oldest > 0, HIGHER))
+        return own
+
+    def lay_needles(self, sets: int, seed: int, *, large_tails: bool = False) -> None:
+        """Plant needles and, with `large_tails`, keys behind each request; then aim.
+
+        Does nothing unless the case's data are random.
+        """
+        if self.case.kv_data == "random":
+            self.needle_seed, self.num_sets = seed + SEED, sets
+            self.plant(large_tails=large_tails)
+            self.aim()
+
+    def plant(self, *, large_tails: bool = False, new_alone: bool = False) -> None:
+        """Turn keys into needles, with `new_alone` only those of new tokens, drawn again."""
+        if self.needle_seed is None:
+            return
+        for needles, at in self._planted(self.needle_seed):
+            where = at.only(at.fresh) if new_alone else at
+            self.put_keys(where, needles.of(self.keys_at(where), where.positions))
+            if large_tails and (behind := at.behind(self.block_size)) is not None:
+                self.put_keys(behind, needles.tail(LARGE, behind.positions))
+
+    def aim(self) -> None:
+        """Turn all queries to the needles and to their own keys, after they were drawn."""
+        import torch
+
+        if self.needle_seed is None:
+            return
+        needles = self.needles(seeded(self.device, self.needle_seed))
+        heads = torch.arange(self.num_heads, device=self.device)
+        size = max(1, STEP // self.num_heads)
+        for at in _steps(self.groups, self.num_sets, size, self.device):
+            kinds = at.tokens[:, None] + heads
+            arguments = (self.queries_at(at), kinds, self.visible(at), self.own_keys(at))
+            self.put_queries(at, self.met(needles, at.group).turned(*arguments))
+
+    def _planted(self, seed: int) -> Iterator[tuple[Needles, Keys]]:
+        """The needles of each group, the same in every call."""
+        import torch
+
+        generator, sets = seeded(self.device, seed), self.num_sets
+        needles = self.needles(generator)
+        for group in self.groups:
+            found = places(group, self.block_size, sets, generator)
+            every = torch.arange(sets, device=found.device)[:, None, None]
+            requests = torch.arange(group.count, device=found.device)[:, None]
+            yield needles, Keys(group, *torch.broadcast_tensors(every, requests, found))
+
+
+def _steps(groups: list[Group], sets: int, size: int, device: str) -> Iterator[Keys]:
+    """All new tokens of all sets, at most `size` at a time."""
+    import torch
+
+    for group in groups:
+        of_one = group.count * group.q_len
+        for part in torch.arange(sets * of_one, device=device).split(size):
+            request, offset = part % of_one // group.q_len, part % group.q_len
+            yield Keys(group, part // of_one, request, group.kv_len - group.q_len + offset)

@@ -1,0 +1,127 @@
+"""Needles among latents: what is read and stored by place, on either path of MLA.
+
+A latent is key and value of all heads. Needles differ from other latents in the RoPE part, which no
+projection touches; the rest of them, which makes their values, is smaller.
+"""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from attnbench.kernels.groups import Group, Keys
+from attnbench.kernels.inputs import PageTables, clamped, raw
+from attnbench.kernels.mla_base.pool import LatentPool
+from attnbench.kernels.needles import Needles, OwnKeys, random_signs
+from attnbench.kernels.reference import AttentionPrepared
+from attnbench.specs.shape import MlaShape
+
+if TYPE_CHECKING:
+    import torch
+
+
+VALUES = 0.25  # size of needles' values; that of others is 1
+
+
+class AimedLatents(AttentionPrepared):
+    """Where queries are ordinary, they meet up-projected keys [n, heads, qk], else latents."""
+
+    shape: MlaShape
+    layer: bool
+    num_decode: int
+    decode_tokens: int
+    tables: PageTables
+    pool: LatentPool
+    dtype: "torch.dtype"
+    new_latents: "torch.Tensor"
+    weights: "torch.Tensor"
+    topk: "torch.Tensor | None"
+    decode_queries: "torch.Tensor"
+    prefill_queries: "torch.Tensor"
+
+    def keys_at(self, at: Keys) -> "torch.Tensor":
+        """Latents, those of new tokens as they were before caching."""
+        import torch
+
+        pages, offsets = self.tables.at(at)
+        held = self.pool.read(pages * self.block_size + offsets, torch.float32)
+        tokens = at.tokens.clamp(0, self.new_latents.shape[1] - 1)
+        new = self.new_latents[at.sets, tokens].float()
+        return new.where(at.fresh.unsqueeze(-1), held).unsqueeze(-2)
+
+    def put_keys(self, at: Keys, keys: "torch.Tensor") -> None:
+        pages, offsets = self.tables.at(at)
+        latents = clamped(keys.squeeze(-2), self.dtype)
+        self.pool.write(pages * self.block_size + offsets, latents)
+        fresh = at.fresh & (at.positions < at.group.kv_len)
+        self.new_latents[at.sets[fresh], at.tokens[fresh]] = latents[fresh]
+
+    def _decodes(self, group: Group) -> bool:
+        return group.first < self.num_decode
+
+    def _latent_queries(self, group: Group) -> bool:
+        """Whether the group's queries are in the latent space."""
+        return self._decodes(group) and not self.layer
+
+    def _selects(self, group: Group) -> bool:
+        """Whether the group's tokens see fewer keys than there are; a prefill is dense."""
+        most = self.case.index_topk
+        return most is not None and most < group.kv_len and self._decodes(group)
+
+    def _queries_of(self, at: Keys) -> "tuple[torch.Tensor, torch.Tensor]":
+        """The tensor [sets, tokens, heads, d] that holds these queries, and their tokens in it."""
+        if self._decodes(at.group):
+            return self.decode_queries, at.tokens
+        return self.prefill_queries, at.tokens - self.decode_tokens
+
+    def queries_at(self, at: Keys) -> "torch.Tensor":
+        held, tokens = self._queries_of(at)
+        return raw(held)[at.sets, tokens].view(held.dtype).float()
+
+    def put_queries(self, at: Keys, queries: "torch.Tensor") -> None:
+        held, tokens = self._queries_of(at)
+        raw(held)[at.sets, tokens] = raw(queries.to(held.dtype))
+
+    def needles(self, generator: "torch.Generator") -> Needles:
+        """Of latents, with signs in the RoPE part alone."""
+        from torch.nn.functional import pad
+
+        signs = random_signs(1, self.shape.qk_rope_head_dim, generator)
+        return Needles(pad(signs, (self.shape.kv_lora_rank, 0)), self.scale, VALUES, VALUES)
+
+    def met(self, needles: Needles, group: Group) -> Needles:
+        from torch.nn.functional import pad
+
+        if self._latent_queries(group):
+            return needles
+        rope = needles.signs[..., self.shape.kv_lora_rank :]
+        signs = pad(rope, (self.shape.qk_nope_head_dim, 0)).expand(2, self.num_heads, -1)
+        return replace(needles, signs=signs)
+
+    def met_at(self, at: Keys) -> "torch.Tensor":
+        latents = self.keys_at(at)
+        if self._latent_queries(at.group):
+            return latents
+        import torch
+
+        rank, nope = self.shape.kv_lora_rank, self.shape.qk_nope_head_dim
+        rope = latents[..., rank:].expand(-1, self.num_heads, -1)
+        keys = latents.new_empty((len(latents), self.num_heads, nope))
+        layers = at.sets % len(self.weights)
+        for layer in layers.unique().tolist():
+            mine, w_uk = layers == layer, self.weights[layer, :, :nope].float()
+            keys[mine] = torch.einsum("nr,hdr->nhd", latents[mine, 0, :rank], w_uk)
+        return torch.cat([keys, rope], dim=-1)
+
+    def visible(self, at: Keys) -> "torch.Tensor":
+        seen, most = super().visible(at), self.case.index_topk
+        return seen.clamp(max=most) if self._selects(at.group) else seen
+
+    def own_keys(self, at: Keys) -> list[OwnKeys]:
+        """Of the keys that a token selects, the first, the middle and the last."""
+        if not self._selects(at.group):
+            return super().own_keys(at)
+        assert self.topk is not None
+        selected = self.topk[at.sets, at.tokens].long()
+        last = (selected >= 0).sum(1) - 1
+        columns = [last.new_zeros(len(last)), last // 2, last]
+        places = [selected.gather(1, each[:, None]).squeeze(1) for each in columns]
+        return [OwnKeys(self.met_at(at.beside(place))) for place in places]

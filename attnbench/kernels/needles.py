@@ -1,0 +1,173 @@
+"""Needles: keys that weigh, where kernels go wrong, in data that is otherwise random.
+
+Among n random keys each weighs 1/n, so losing a few goes unnoticed. A needle's key has a component
+along the signs of its KV head, and so has every query, which thus scores needles about alike. They
+stand at the first key, on both sides of split borders and of some page borders, and in the last
+page. A query is also turned to keys of its own: the newest and the window's oldest, and, to score
+higher still, those it must not see: the next token's and the one before the window.
+
+Needles are as strong as they need be. Even and odd positions have signs of their own, and a query
+is turned to either: the fewer needles it sees, the more each of them counts. In half of the rows
+they have 1.5 times the norm of all other keys in the output, so a lost needle shows and so does a
+lost page without one; in the other half they have half of the softmax's weight too, which shows
+splits that are merged wrongly.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from attnbench.kernels.groups import Group
+from attnbench.specs.case import Case
+
+if TYPE_CHECKING:
+    import torch
+
+LENGTH = 16.0  # of a needle's key along its head's signs
+REST = 0.125  # without any, all needles would score the same and be rounded alike in fp8
+USUAL = 8  # needles of a long request that a query scores
+TILE = 128  # keys; kernels split them at its multiples
+PAGE_BORDERS = 2  # drawn for each request
+HIGHER = 1.0  # by which a key scores higher that must not be seen
+MOST_SPREAD = 6.0  # limits the variance of scores where a head has few dimensions
+PASSES = 3  # over a query's own keys, nearly orthogonal, until all score as they should
+
+
+@dataclass(frozen=True, slots=True)
+class OwnKeys:
+    """One key for each of n queries: fp32 [n, KV heads, d]."""
+
+    keys: "torch.Tensor"
+    there: "torch.Tensor | None" = None  # bool [n]; None if each query has it
+    higher: float = 0.0  # than the needles score
+
+
+@dataclass(frozen=True, slots=True)
+class Needles:
+    """Turns keys into needles, and queries to them.
+
+    `signs` [2, KV heads, d], of even and of odd positions, are 1, -1 or, in dimensions that needles
+    do not use, 0. `scale` is that of the scores, `gain` the size of a needle's value, where that of
+    others is 1, `rest` the part of its random key that a needle keeps.
+    """
+
+    signs: "torch.Tensor"
+    scale: float
+    gain: float = 1.0
+    rest: float = REST
+
+    @property
+    def unit(self) -> "torch.Tensor":
+        """The signs at length 1."""
+        return self.signs / self.signs[0, 0].norm()
+
+    def of(self, keys: "torch.Tensor", positions: "torch.Tensor") -> "torch.Tensor":
+        """Needles from random keys [..., KV heads, d] at positions int64 [...]."""
+        return self.rest * keys + LENGTH * self.unit[positions % 2]
+
+    def tail(self, large: float, positions: "torch.Tensor") -> "torch.Tensor":
+        """Keys [..., KV heads, d] behind the last: a query that saw one would see nothing else."""
+        import torch
+
+        signs = self.signs[positions % 2]
+        return torch.where(signs == 0, large / 100, large * signs)
+
+    def turned(
+        self,
+        queries: "torch.Tensor",
+        kinds: "torch.Tensor",
+        visible: "torch.Tensor",
+        own: list[OwnKeys],
+    ) -> "torch.Tensor":
+        """Queries [n, heads, d], changed as little as gives needles and own keys their scores.
+
+        `visible` [n] are the numbers of keys that they see. `kinds` int64 [n, heads] mod 4 choose
+        the needles and their strength: odd ones have half of the weight, from 2 on those at odd
+        positions score.
+        """
+        heads = (len(queries), self.signs.shape[1], -1)  # [n, KV heads, queries of each]
+        kinds = kinds.view(heads)
+        scores = self.scores(visible.float(), queries.shape[2], len(own))[:, :, None, None]
+        wanted = scores[1].where(kinds % 2 == 1, scores[0]) / self.scale
+        even, odd = self.unit[:, :, None, :]  # each [KV heads, 1, d]
+        unit = even.where((kinds // 2 % 2 == 0).unsqueeze(-1), odd)
+        turned = queries.view(*heads, queries.shape[2])
+        turned = turned + (wanted / LENGTH - (turned * unit).sum(-1)).unsqueeze(-1) * unit
+        for each in own * PASSES:
+            score = wanted + (each.higher + math.log(self.gain)) / self.scale
+            turned = turned + _toward(turned, unit, each, score)
+        return turned.reshape(queries.shape)
+
+    def scores(self, visible: "torch.Tensor", dim: int, own: int) -> "torch.Tensor":
+        """The score of needles among so many visible keys [n], by strength: fp32 [2, n].
+
+        Random keys have scores of variance `spread`, which a query's turning to its keys raises.
+        """
+        import torch
+
+        rest = (visible / visible.clamp(max=USUAL)).log()
+        score = torch.zeros_like(visible).expand(2, -1)
+        for _ in range(4):  # to a fixed point
+            spread = self.scale**2 * dim + score.square() * (own / dim + 1 / LENGTH**2)
+            spread = spread.clamp(max=MOST_SPREAD)
+            by_norm = math.log(1.5 / self.gain) + rest / 2 + spread
+            score = torch.stack([by_norm[0], torch.maximum(by_norm, rest + spread / 2)[1]])
+        return score
+
+
+def _toward(
+    queries: "torch.Tensor", unit: "torch.Tensor", own: OwnKeys, wanted: "torch.Tensor"
+) -> "torch.Tensor":
+    """The change of queries [n, KV heads, k, d] by which their own keys score as wanted.
+
+    It is orthogonal to `unit`, so needles score as before.
+    """
+    keys = own.keys.unsqueeze(2)
+    free = keys - (keys * unit).sum(-1, keepdim=True) * unit
+    step = (wanted - (queries * keys).sum(-1)) / free.square().sum(-1).clamp_min(1e-6)
+    if own.there is not None:
+        step = step * own.there[:, None, None]
+    return step.unsqueeze(-1) * free
+
+
+def sink_logits(case: Case, dtype: "torch.dtype", generator: "torch.Generator") -> "torch.Tensor":
+    """A sink for each query head, [heads]: standard normal, but heavy enough beside many keys."""
+    import torch
+
+    sinks = torch.randn(case.shape.num_q_heads, device=generator.device, generator=generator)
+    longest = min(case.batch.max_kv_len, case.window or case.batch.max_kv_len)
+    return (sinks + math.log(longest) * (case.kv_data == "random")).to(dtype)
+
+
+def random_signs(heads: int, dim: int, generator: "torch.Generator") -> "torch.Tensor":
+    """Random signs of even and odd positions, fp32 [2, heads, dim]."""
+    import torch
+
+    drawn = torch.randint(2, (2, heads, dim), generator=generator, device=generator.device)
+    return 2.0 * drawn - 1.0
+
+
+def places(
+    group: Group, block_size: int, sets: int, generator: "torch.Generator"
+) -> "torch.Tensor":
+    """The needles' positions in each request of a group: int64 [sets, count, needles]."""
+    import torch
+
+    device, pages = generator.device, (group.kv_len - 1) // block_size
+    fixed = torch.tensor(_fixed(group, block_size), device=device)
+    sizes = (sets, group.count, PAGE_BORDERS)
+    drawn = torch.randint(max(1, pages), sizes, generator=generator, device=device) + 1
+    borders = (drawn * block_size).clamp(max=group.kv_len - 1)
+    sides = [borders, (borders - 1).clamp_min(0)]
+    return torch.cat([fixed.expand(sets, group.count, -1), *sides], dim=2)
+
+
+def _fixed(group: Group, block_size: int) -> list[int]:
+    """The first key, and both sides of quarters, of the last page and of the new tokens."""
+    kv_len = group.kv_len
+    tile = TILE if kv_len > 4 * TILE else block_size
+    quarter = -(-kv_len // (4 * tile)) * tile
+    borders = {quarter, 2 * quarter, 3 * quarter, (kv_len - 1) // block_size * block_size}
+    borders |= {kv_len - group.q_len} if group.q_len > 1 else set()
+    inside = [border for border in borders if 0 < border < kv_len]
+    return sorted({0, *inside, *(border - 1 for border in inside)})
