@@ -23,8 +23,8 @@ torch_version triton_version vllm_version flashinfer_version attnbench_version
 case_key workload_key family backend batch_spec num_requests num_tokens num_kv_tokens max_q_len
 max_kv_len num_q_heads num_kv_heads head_dim kv_lora_rank qk_nope_head_dim qk_rope_head_dim
 v_head_dim dtype kv_cache_dtype query_dtype output_dtype block_size layout scope
-window softcap sinks index_topk topk_pattern kv_data page_order scope_version knobs resolved
-method_key timer cache_asked method
+window softcap sinks index_topk topk_pattern kv_data page_order pool_gib inputs
+scope_version knobs resolved method_key timer cache_asked method
 round position status reason median_s low_s high_s num_samples labels errors durations_s
 cache_state regime sets touched_bytes footprint_ratio flops bytes tflops gbps sm_cycles
 calls_per_sample warmup_calls

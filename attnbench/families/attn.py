@@ -85,6 +85,7 @@ class AttnOptions(KvCacheOptions):
     head_dim: int | None = one(Whole(), "--head-dim", metavar="N", heading="Shape")
     tp: int = shared(Common, "tp")
     layout: tuple[Layout, ...] = shared(Common, "layout")
+    pool_gib: tuple[float, ...] = shared(Common, "pool_gib")
     window: tuple[int, ...] = several(
         Whole(),
         "--window",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from attnbench.errors import UsageError
 from attnbench.families.family import Family
@@ -10,13 +11,12 @@ from attnbench.options.kinds import Choice, Listed, Note, Parsed, Text, Whole, o
 from attnbench.options.option import one, several, shared
 from attnbench.specs.batch import Batch, Request
 from attnbench.specs.budget import Budget, budget_of, duration
-from attnbench.specs.case import Layout, PageOrder, Value
+from attnbench.specs.case import Inputs, Layout, PageOrder, Value
 from attnbench.specs.cost import write_cost
 from attnbench.specs.shape import (
     ATTN_MODELS,
     MLA_MODELS,
     AttnShape,
-    MlaShape,
     Shape,
     write_shape,
 )
@@ -90,6 +90,14 @@ class CacheWriteOptions(KvCacheOptions):
         help="Where tokens are written: anywhere in the cache, as in decode, or one after the "
         "other, as in prefill.  [default: random]",
     )
+    inputs: tuple[Inputs, ...] = several(
+        one_of(*get_args(Inputs)),
+        "--inputs",
+        metavar="hot|cold...",
+        heading="Data",
+        help="Whether a write finds the new tokens in the L2, as RoPE leaves them, or in memory. "
+        "The cache's pages are cold either way.  [default: hot]",
+    )
     itl: float | None = one(
         Parsed(duration),
         "--itl",
@@ -114,11 +122,11 @@ class CacheWriteOptions(KvCacheOptions):
         raise UsageError(f"no model of `attnbench cache-write` has the latents of {shape}")
 
     def fields(self) -> dict[str, Sequence[Value]]:
-        """Keys and values are written in both layouts."""
-        fields = super().fields()
-        if isinstance(self.shape(), MlaShape):
-            return fields
-        return {"layout": ("NHD", "HND")} | fields
+        """Inputs are hot as in production; keys and values are written in both layouts."""
+        usual: dict[str, Sequence[Value]] = {"inputs": ("hot",)}
+        if isinstance(self.shape(), AttnShape):
+            usual["layout"] = ("NHD", "HND")
+        return usual | super().fields()
 
     def budget(self) -> Budget | None:
         """The budget of the model's layers, if a latency is given."""
@@ -152,6 +160,7 @@ CACHE_WRITE = Family(
         "kv_cache_dtype": "auto",
         "block_size": None,
         "page_order": "scattered",
+        "inputs": "hot",
         "timer": "eager",
     },
     counts_tokens=True,

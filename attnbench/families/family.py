@@ -107,4 +107,6 @@ class Family:
             asked["scope_version"] = case.scope_version
         if self.two_paths:
             asked["scope"] = case.scope  # its default depends on the backends
+        if "inputs" in table(self.options):
+            asked["inputs"] = case.inputs  # the command's default is not the case's
         return asked if self.together is None else self.together.asking(case, asked)

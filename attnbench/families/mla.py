@@ -98,6 +98,7 @@ class MlaOptions(KvCacheOptions):
     qk_rope_head_dim: int | None = one(Whole(), "--qk-rope-head-dim", metavar="N", heading="Shape")
     v_head_dim: int | None = one(Whole(), "--v-head-dim", metavar="N", heading="Shape")
     tp: int = shared(Common, "tp")
+    pool_gib: tuple[float, ...] = shared(Common, "pool_gib")
 
     def shape(self) -> MlaShape:
         """The model's shape, with the given dims."""

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from attnbench.options.kinds import Listed, Note, Text, Whole, one_of
+from attnbench.options.kinds import Listed, Note, Number, Text, Whole, one_of
 from attnbench.options.option import flag, one, several, shared, table
 from attnbench.specs.batch import Batch
 from attnbench.specs.budget import Budget
@@ -80,6 +80,14 @@ class Common:
         metavar="N",
         heading="Shape",
         help="Tensor-parallel ranks; one is timed.",
+    )
+    pool_gib: tuple[float, ...] = several(
+        Number(),
+        "--pool-gib",
+        metavar="N...",
+        heading="Data",
+        help="Least size in GiB of the pool of pages that all working sets share: a server's pages "
+        "lie over tens of GiB.  [default: little more than the sets need]",
     )
     block_size: tuple[int, ...] = several(
         Whole(),

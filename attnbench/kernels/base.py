@@ -142,6 +142,8 @@ class Backend(ABC):
         if foreign:
             options = ", ".join("--" + name.replace("_", "-") for name in foreign)
             return f"does not take {options}"
+        if case.inputs != "cold" and case.family != "cache-write":
+            return "has inputs of its own for each working set, so --inputs does not apply"
         return self._paging_refusal(case) or self._format_refusal(case)
 
     def _paging_refusal(self, case: Case) -> str | None:
@@ -151,6 +153,8 @@ class Backend(ABC):
             return "has no pages, so --block-size does not apply"
         if case.page_order != "scattered":
             return "has no pages, so --page-order does not apply"
+        if case.pool_gib is not None:
+            return "has no pages, so --pool-gib does not apply"
         return None
 
     def _format_refusal(self, case: Case) -> str | None:

@@ -5,11 +5,14 @@ and between working sets; NaN in every page that no request owns and, where the 
 it, behind the last token of a request.
 """
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from attnbench.kernels.groups import Group, Keys, groups_of
 from attnbench.specs.batch import Batch
+from attnbench.specs.case import Case
+from attnbench.specs.cost import cached_row_bytes
 from attnbench.specs.dtypes import TORCH_NAMES
 
 if TYPE_CHECKING:
@@ -102,9 +105,15 @@ class PageTables:
         return -(-group.kv_len // self.block_size)
 
 
-def pool_size(owned: int) -> int:
-    """Pages of a pool in which requests own so many: one in twenty belongs to nobody."""
-    return owned + max(STRANGERS, owned // 20)
+def pool_size(owned: int, least: int = 0) -> int:
+    """Pages of a pool in which requests own so many: one in twenty or more belongs to nobody."""
+    return max(owned + max(STRANGERS, owned // 20), least)
+
+
+def least_pages(case: Case, block_size: int, pools: int = 1) -> int:
+    """The least pages of each of so many equal pools, which together have the size asked for."""
+    page_bytes = block_size * cached_row_bytes(case)
+    return math.ceil((case.pool_gib or 0) * 2**30 / page_bytes / pools)
 
 
 def page_tables(
@@ -113,10 +122,12 @@ def page_tables(
     sets: int,
     generator: "torch.Generator",
     page_order: str = "scattered",
+    least: int = 0,
 ) -> PageTables:
     """Assign disjoint pages of one pool to the requests of all sets, by a seeded permutation.
 
-    With page order contiguous each request gets neighbouring pages, request after request.
+    The pool has at least `least` pages. With page order contiguous each request gets neighbouring
+    pages, request after request.
     """
     import torch
 
@@ -124,7 +135,7 @@ def page_tables(
     used = torch.tensor([-(-r.kv_len // block_size) for r in batch], device=device)
     pages_a_set = int(used.sum())
     needed = pages_a_set * sets
-    num_pages = pool_size(needed)
+    num_pages = pool_size(needed, least)
     order = ordered(num_pages, page_order, generator)
     owned = torch.arange(int(used.max()), device=device) < used[:, None]
     tables = torch.full(

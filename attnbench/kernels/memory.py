@@ -5,7 +5,7 @@ They are given by what the tensors hold. What a kernel allocates while it runs i
 
 from collections.abc import Iterable
 
-from attnbench.kernels.inputs import pool_size
+from attnbench.kernels.inputs import least_pages, pool_size
 from attnbench.specs.batch import Batch, Request
 from attnbench.specs.case import Case
 from attnbench.specs.cost import cached_row_bytes, output_element_bytes, query_element_bytes
@@ -20,10 +20,16 @@ def pages_of(batch: Batch, block_size: int) -> int:
     return sum(-(-request.kv_len // block_size) for request in batch)
 
 
-def table_bytes(batch: Batch, block_size: int, sets: int) -> int:
+def pool_pages(case: Case, block_size: int, sets: int, pools: int = 1) -> int:
+    """Pages of each of so many equal pools that hold the requests of so many sets."""
+    least = least_pages(case, block_size, pools)
+    return pool_size(sets * pages_of(case.batch, block_size), least)
+
+
+def table_bytes(case: Case, block_size: int, sets: int, pools: int = 1) -> int:
     """Those of `page_tables`: the tables, as wide as the longest request, and the permutation."""
-    entries = sets * len(batch) * -(-batch.max_kv_len // block_size)
-    return INT32 * entries + INT64 * pool_size(sets * pages_of(batch, block_size))
+    entries = sets * len(case.batch) * -(-case.batch.max_kv_len // block_size)
+    return INT32 * entries + INT64 * pool_pages(case, block_size, sets, pools)
 
 
 def ends_bytes(case: Case, sets: int) -> Bytes:
@@ -38,10 +44,10 @@ def ends_bytes(case: Case, sets: int) -> Bytes:
 
 def paged_bytes(case: Case, sets: int, block_size: int) -> Bytes:
     """Standard attention over one pool of pages, which holds all sets and what no request owns."""
-    pages = pool_size(sets * pages_of(case.batch, block_size))
+    pages = pool_pages(case, block_size, sets)
     return ends_bytes(case, sets) | {
         "kv": pages * block_size * cached_row_bytes(case),
-        "page tables": table_bytes(case.batch, block_size, sets),
+        "page tables": table_bytes(case, block_size, sets),
     }
 
 

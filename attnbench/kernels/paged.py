@@ -7,6 +7,7 @@ from attnbench.kernels.groups import Keys
 from attnbench.kernels.inputs import (
     cached,
     clamped,
+    least_pages,
     normal,
     page_tables,
     raw,
@@ -55,8 +56,9 @@ class PagedPrepared(AttentionPrepared):
         self.scale, self.key_dim = self.shape.head_dim**-0.5, self.shape.head_dim
         self.device = setting.device
         generator, self.dtype = seeded(setting.device, setting.seed), torch_dtype(case.dtype)
+        least = least_pages(case, self.block_size)
         self.tables = page_tables(
-            case.batch, self.block_size, sets, generator, page_order=case.page_order
+            case.batch, self.block_size, sets, generator, case.page_order, least
         )
         self.kv = self._pool(generator)
         spoil(self.kv.permute(self._order), self.tables, case.batch, nan_tails=nan_tails)

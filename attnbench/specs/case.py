@@ -19,11 +19,13 @@ Scope = Literal["kernel", "layer"]
 TopkPattern = Literal["random", "window", "prefix"]
 KvData = Literal["random", "zeros"]
 PageOrder = Literal["scattered", "contiguous"]
+Inputs = Literal["hot", "cold"]
 
 # Best-backend tables group rows by all fields that are not merely a choice of implementation.
 WORKLOAD_FIELDS = frozenset(
     {"family", "batch", "dtype", "query_dtype", "kv_cache_dtype", "output_dtype", "scope"}
     | {"window", "softcap", "sinks", "index_topk", "topk_pattern", "kv_data", "page_order"}
+    | {"pool_gib", "inputs"}
     | {"scope_version", *DIMS}
 )
 
@@ -55,6 +57,8 @@ class Case:
     topk_pattern: TopkPattern = "random"  # which keys; window is the last ones
     kv_data: KvData = "random"  # of the cache; random is normal
     page_order: PageOrder = "scattered"  # of a request's pages in the pool
+    pool_gib: float | None = None  # least size of the pool; None is little more than needed
+    inputs: Inputs = "cold"  # of a cache write: whether it finds them in the L2
     scope_version: int | None = None  # an earlier meaning of scope; None is the current one
     knobs: tuple[tuple[str, Value], ...] = field(default=())  # settings of some backends only
 

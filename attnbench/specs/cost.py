@@ -202,17 +202,18 @@ def _up_projected(case: Case, requests: tuple[Request, ...]) -> Cost:
 def write_cost(case: Case, num_decode: int) -> Cost:
     """New values read in the model's dtype, written in the cache's; a slot read for each token.
 
-    Padding of a CUDA graph moves nothing and is not useful work.
+    Hot inputs are in the L2: reading them moves no memory. Padding of a CUDA graph moves nothing
+    and is not useful work.
     """
     tokens = case.batch.num_tokens
-    return Cost(
-        {},
-        {
-            "new": tokens * cached_elements(case) * ELEMENT_BYTES[case.dtype],
-            "written": tokens * cached_row_bytes(case),
-            "slots": tokens * SLOT_BYTES,
-        },
-    )
+    terms: dict[str, float] = {} if case.inputs == "hot" else {"new": new_bytes(case)}
+    written = {"written": tokens * cached_row_bytes(case), "slots": tokens * SLOT_BYTES}
+    return Cost({}, terms | written)
+
+
+def new_bytes(case: Case) -> int:
+    """Bytes of the new values of all tokens, in the model's dtype."""
+    return case.batch.num_tokens * cached_elements(case) * ELEMENT_BYTES[case.dtype]
 
 
 def cached_elements(case: Case) -> int:

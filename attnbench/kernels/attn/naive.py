@@ -7,6 +7,7 @@ from attnbench.kernels.groups import Group, Keys, causal_mask
 from attnbench.kernels.inputs import (
     cached,
     clamped,
+    least_pages,
     normal,
     page_tables,
     redraw,
@@ -63,7 +64,10 @@ class NaivePrepared(AttentionPrepared):
         self.shape, self.scale = shape, shape.head_dim**-0.5
         self.device, self.key_dim = setting.device, shape.head_dim
         generator, dtype = seeded(setting.device, setting.seed), torch_dtype(case.dtype)
-        self.tables = page_tables(batch, block_size, setting.sets, generator, case.page_order)
+        least = least_pages(case, block_size)
+        self.tables = page_tables(
+            batch, block_size, setting.sets, generator, case.page_order, least
+        )
         page, order = _page(block_size, shape, layout)
         pool = cached((self.tables.num_pages, *page), dtype, generator, case.kv_data)
         self.pool = pool.permute(order)

@@ -56,6 +56,8 @@ class WriteBackend(Backend):
     def _case_refusal(self, case: Case) -> str | None:
         if case.dtype not in self.dtypes:
             return f"does not take --dtype {case.dtype} (it takes {', '.join(self.dtypes)})"
+        if case.pool_gib is not None:
+            return "has a cache of --num-blocks pages, so --pool-gib does not apply"
         if isinstance(case.shape, MlaShape):
             return self._latents_refusal(case, case.shape) or super()._case_refusal(case)
         if case.kv_cache_dtype == "fp8_ds_mla":

@@ -11,7 +11,7 @@ from attnbench.kernels.cache_write_base.fp8 import (
     quantise,
     scale_for,
 )
-from attnbench.kernels.cache_write_base.prepared import CacheWrite
+from attnbench.kernels.cache_write_base.prepared import CacheWrite, inputs_of
 from attnbench.kernels.cache_write_base.slots import PADDING
 from attnbench.kernels.inputs import cached, torch_dtype
 from attnbench.kernels.tolerance import EXACT
@@ -55,14 +55,16 @@ class KeyValueWrite(CacheWrite):
 
     def fill(self, sets: int, generator: "torch.Generator") -> None:
         tokens, shape = self.num_tokens + PADDING, self.shape
-        sizes = (sets, 2, tokens, shape.num_kv_heads, shape.head_dim)
-        self.new = cached(sizes, self.dtype, generator, self.case.kv_data)
+        sizes = (inputs_of(self.case, sets), 2, tokens, shape.num_kv_heads, shape.head_dim)
+        new = cached(sizes, self.dtype, generator, self.case.kv_data)
+        self.new = new.expand(sets, *sizes[1:])
         self.keys, self.values = (each.unbind() for each in self.new.unbind(1))
         largest = self.new.abs().amax(dim=(0, 2, 3, 4)).float()
         self.scales = scale_for(largest, largest.new_tensor([KEY_RANGE, VALUE_RANGE]))
 
     def refill(self, generator: "torch.Generator") -> None:
-        self.new.copy_(cached(tuple(self.new.shape), self.dtype, generator, self.case.kv_data))
+        held = self.new[: inputs_of(self.case, len(self.new))]
+        held.copy_(cached(tuple(held.shape), self.dtype, generator, self.case.kv_data))
 
     def written_by_slots(self, kernel: Callable[..., object]) -> Self:
         """One launch per set of `kernel`, which has the signature of vLLM's two kernels."""

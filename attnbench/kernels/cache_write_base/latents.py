@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from attnbench.kernels.base import Setting
 from attnbench.kernels.cache_write_base.fp8 import KEY_RANGE, one_step, quantise, scale_for
-from attnbench.kernels.cache_write_base.prepared import CacheWrite
+from attnbench.kernels.cache_write_base.prepared import CacheWrite, inputs_of
 from attnbench.kernels.cache_write_base.slots import PADDING
 from attnbench.kernels.inputs import cached, torch_dtype
 from attnbench.kernels.tolerance import EXACT, Tolerance
@@ -41,8 +41,11 @@ class LatentWrite(CacheWrite):
 
     def fill(self, sets: int, generator: "torch.Generator") -> None:
         tokens, rope = self.num_tokens + PADDING, self.shape.qk_rope_head_dim
+        inputs = inputs_of(self.case, sets)
         self.new, self.new_ropes = (
-            cached((sets, tokens, width), self.dtype, generator, self.case.kv_data)
+            cached((inputs, tokens, width), self.dtype, generator, self.case.kv_data).expand(
+                sets, tokens, width
+            )
             for width in (self.rank, rope)
         )
         self.latents, self.ropes = self.new.unbind(), self.new_ropes.unbind()
@@ -50,7 +53,8 @@ class LatentWrite(CacheWrite):
         self.tolerance = self._allowed()
 
     def refill(self, generator: "torch.Generator") -> None:
-        for held in (self.new, self.new_ropes):
+        for new in (self.new, self.new_ropes):
+            held = new[: inputs_of(self.case, len(new))]
             held.copy_(cached(tuple(held.shape), self.dtype, generator, self.case.kv_data))
         self.tolerance = self._allowed()
 

@@ -12,8 +12,9 @@ from attnbench.kernels.cache_write_base.slots import PADDING, check_pages, draw_
 from attnbench.kernels.inputs import seeded, torch_dtype
 from attnbench.kernels.memory import INT64, Bytes
 from attnbench.kernels.reference import MOST_ELEMENTS, rotating
+from attnbench.provenance.host import last_level_cache_bytes
 from attnbench.specs.case import Case
-from attnbench.specs.cost import ELEMENT_BYTES, cached_elements, cached_row_bytes
+from attnbench.specs.cost import ELEMENT_BYTES, cached_elements, cached_row_bytes, new_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -37,9 +38,17 @@ def write_bytes(case: Case, sets: int, l2_bytes: int) -> Bytes:
     new = (tokens + PADDING) * cached_elements(case) * ELEMENT_BYTES[case.dtype]
     return {
         "cache": pages * block_size * cached_row_bytes(case),
-        "new tokens": sets * new,
+        "new tokens": inputs_of(case, sets) * new,
         "slots": sets * INT64 * (3 * tokens + PADDING),
     }
+
+
+def inputs_of(case: Case, sets: int) -> int:
+    """The inputs that so many sets have: hot ones are shared by all, so each call warms the next.
+
+    RoPE writes keys right before the write of the cache. Here the call before has read them.
+    """
+    return min(sets, 1) if case.inputs == "hot" else sets
 
 
 def _l2_bytes(device: str) -> int:
@@ -49,6 +58,17 @@ def _l2_bytes(device: str) -> int:
     import torch
 
     return int(torch.cuda.get_device_properties(device).L2_cache_size)
+
+
+def inputs_reached(case: Case, cache_bytes: int) -> str:
+    """hot, or mixed if a call moves more than the cache holds and so drops part of its inputs."""
+    moved = new_bytes(case) + case.batch.num_tokens * cached_row_bytes(case)
+    return "hot" if moved <= cache_bytes else "mixed"
+
+
+def _last_level_bytes(device: str) -> int:
+    """Of the cache that keeps hot inputs."""
+    return last_level_cache_bytes() or 0 if device == "cpu" else _l2_bytes(device)
 
 
 class CacheWrite(Prepared):
@@ -79,6 +99,8 @@ class CacheWrite(Prepared):
         self.poisoned = torch.zeros(setting.sets, dtype=torch.bool)
         self.critical_rows = (0, self.num_tokens - 1)
         self.resolved = {"block_size": self.block_size}
+        if case.inputs == "hot":
+            self.resolved |= {"inputs": inputs_reached(case, _last_level_bytes(setting.device))}
         self.fill(setting.sets, generator)
 
     def written_by(self, launch: Callable[[int], object], index_bytes: int | None = None) -> Self:
@@ -89,8 +111,9 @@ class CacheWrite(Prepared):
         self.calls = rotating(launch, len(self.mappings))
         if index_bytes is None:
             index_bytes = self.mappings[0].nbytes
-        row = cached_elements(self.case) * self.dtype.itemsize + cached_row_bytes(self.case)
-        self.touched_bytes = self.num_tokens * row + index_bytes
+        new = new_bytes(self.case) if self.case.inputs == "cold" else 0
+        written = self.num_tokens * cached_row_bytes(self.case)
+        self.touched_bytes = new + written + index_bytes
         return self
 
     @abstractmethod

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 
-from attnbench.kernels.inputs import pool_size
-from attnbench.kernels.memory import INT32, INT64, Bytes, pages_of, table_bytes
+from attnbench.kernels.memory import INT32, INT64, Bytes, pool_pages, table_bytes
 from attnbench.specs.batch import Request
 from attnbench.specs.case import Case
 from attnbench.specs.cost import ELEMENT_BYTES, latent_row_bytes
@@ -14,7 +13,7 @@ def latent_bytes(case: Case, num_decode: int, sets: int, block_size: int) -> Byt
     """Those of `MlaPrepared`: the pool, the new tokens, both ends by path, weights and indices."""
     shape, e, batch = case.shape, ELEMENT_BYTES[case.dtype], case.batch
     assert isinstance(shape, MlaShape)
-    pages = pool_size(sets * pages_of(batch, block_size))
+    pages = pool_pages(case, block_size, sets)
     queries, outputs = _widths(case, num_decode)
     weights = shape.kv_lora_rank * (shape.qk_nope_head_dim + shape.v_head_dim)
     layers = sets if case.scope == "layer" else 1
@@ -25,7 +24,7 @@ def latent_bytes(case: Case, num_decode: int, sets: int, block_size: int) -> Byt
         "new tokens": sets * batch.num_tokens * (shape.latent_dim * e + INT64),
         "weights": layers * shape.num_q_heads * weights * e,
         "indices": INT32 * sets * batch.num_tokens * (case.index_topk or 0),
-        "page tables": table_bytes(batch, block_size, sets),
+        "page tables": table_bytes(case, block_size, sets),
     }
 
 

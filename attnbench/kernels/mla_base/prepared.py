@@ -6,6 +6,7 @@ from attnbench.kernels.base import Setting
 from attnbench.kernels.groups import Group
 from attnbench.kernels.inputs import (
     cached,
+    least_pages,
     normal,
     page_tables,
     raw,
@@ -58,7 +59,10 @@ class MlaPrepared(AimedLatents):
         self.num_decode = num_decode
         self.decode_tokens = sum(r.q_len for r in case.batch.requests[:num_decode])
         generator, self.dtype = seeded(setting.device, setting.seed), torch_dtype(case.dtype)
-        self.tables = page_tables(case.batch, block_size, setting.sets, generator, case.page_order)
+        least = least_pages(case, block_size)
+        self.tables = page_tables(
+            case.batch, block_size, setting.sets, generator, case.page_order, least
+        )
         self.pool = LatentPool.filled(case, self.tables, generator, nan_tails=nan_tails)
         self.slots = self.pool.new_slots()
         latents = (*self.slots.shape, self.shape.latent_dim)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from attnbench.kernels.base import Refused, Setting
 from attnbench.kernels.cache_write_base.fp8 import quantise
 from attnbench.kernels.groups import Keys
-from attnbench.kernels.inputs import PageTables, normal, redraw, seeded, torch_dtype
+from attnbench.kernels.inputs import PageTables, least_pages, normal, redraw, seeded, torch_dtype
 from attnbench.kernels.needles import sink_logits
 from attnbench.kernels.paged import QUERY_SCALE
 from attnbench.kernels.reference import AttentionPrepared
@@ -71,7 +71,7 @@ class VllmPrepared(AttentionPrepared):
         self.sinks = sink_logits(case, torch.bfloat16, generator) if case.sinks else None
         activate(config)
         start(setting.device)
-        format_, tables = self._pages(config, page, generator)
+        format_, tables = self._pages(config, page, setting.sets, generator)
         self.layer = attention_layer(cls, config, case, case.window, self.sinks, setting.device)
         if case.knob("mixed_windows"):  # the builder looks at all layers of the model
             another = ANOTHER_WINDOW if case.window is None else None
@@ -92,14 +92,15 @@ class VllmPrepared(AttentionPrepared):
         self.resolved = self._facts(format_)
 
     def _pages(
-        self, config: "VllmConfig", page: int, generator: "torch.Generator"
+        self, config: "VllmConfig", page: int, sets: int, generator: "torch.Generator"
     ) -> tuple[CacheFormat, PageTables]:
         """The backend's cache format, and the pages that the requests own."""
         case, shape, cls = self.case, self.shape, self.cls
         use_layout(config, case.layout or required_layout(cls) or "NHD")
         if hasattr(cls, "set_head_size_v"):  # of classes whose V may have another head size
             cls.set_head_size_v(shape.head_dim)
-        tables = layer_tables(case.batch, page, generator, case.page_order)
+        least = least_pages(case, page, sets)
+        tables = layer_tables(case.batch, page, generator, case.page_order, least)
         config.cache_config.num_gpu_blocks = tables.num_pages
         sizes = (tables.num_pages, page, shape.num_kv_heads, shape.head_dim)
         format_ = cache_format(cls, config, *sizes)

@@ -3,8 +3,8 @@
 Where vLLM would choose the page size, its usual one stands in.
 """
 
-from attnbench.kernels.inputs import pool_size
-from attnbench.kernels.memory import INT32, INT64, Bytes, ends_bytes, pages_of, table_bytes
+from attnbench.kernels.inputs import least_pages
+from attnbench.kernels.memory import INT32, INT64, Bytes, ends_bytes, pool_pages, table_bytes
 from attnbench.kernels.mla_base.memory import head_bytes, latent_bytes
 from attnbench.kernels.vllm.served import max_model_len_of
 from attnbench.specs.case import Case
@@ -16,16 +16,20 @@ MOST_CONTEXT = 64 * 1024  # tokens of prompts' context that vLLM gathers at a ti
 
 
 def attention_bytes(case: Case, sets: int, page: int) -> Bytes:
-    """Of VllmPrepared: each set is a layer with a cache of its own, and they share the tables."""
+    """Of VllmPrepared: each set is a layer with a cache of its own, and they share the tables.
+
+    A pool as large as asked for is there however few sets share it.
+    """
     tokens, e = case.batch.num_tokens, ELEMENT_BYTES[case.dtype]
-    pages = 1 + pool_size(pages_of(case.batch, page))
+    pools = max(1, sets)
+    pages = max(sets * (1 + pool_pages(case, page, 1, pools)), least_pages(case, page))
     held = ends_bytes(case, sets)
     if case.scope == "kernel" and case.kv_cache_dtype.startswith("fp8"):
         held["q"] *= 1 + 1 / e  # in fp8 too
     return held | {
-        "kv": sets * pages * page * cached_row_bytes(case),
+        "kv": pages * page * cached_row_bytes(case),
         "new tokens": sets * tokens * (cached_elements(case) * e + INT64),
-        "page tables": table_bytes(case.batch, page, 1) + block_table_bytes(case, page),
+        "page tables": table_bytes(case, page, 1, pools) + block_table_bytes(case, page),
     }
 
 

@@ -16,15 +16,17 @@ NO_SLOT = -1  # of a token that is not written to the cache
 
 
 def layer_tables(
-    batch: Batch, block_size: int, generator: "torch.Generator", page_order: str
+    batch: Batch, block_size: int, generator: "torch.Generator", page_order: str, least: int = 0
 ) -> PageTables:
     """The page tables of one layer's cache; every layer has its own cache and shares the tables.
+
+    The cache has at least `least` pages.
 
     As in vLLM, page 0 belongs to no request, and unused entries of the table hold 0.
     """
     import torch
 
-    made = page_tables(batch, block_size, 1, generator, page_order)
+    made = page_tables(batch, block_size, 1, generator, page_order, least)
     unused = made.tables == UNUSED_ENTRY
     tables = (made.tables + 1).masked_fill(unused, NULL_PAGE)
     return PageTables(
