@@ -166,8 +166,40 @@ def test_more_than_what_was_reached_is_possible_but_not_more_than_the_roofline(
     found = measured_fraction(decode, H200, slow)
     assert found is not None
     assert found > 1
-    assert not is_above_roofline(decode, roofline_fraction(decode, H200))
-    assert is_above_roofline(decode, 1.03)
+    assert not is_above_roofline(decode, H200, [slow])
+    fraction, time = roofline_fraction(decode, H200), decode.time
+    assert fraction is not None
+    assert time is not None
+    quicker = replace(decode.first, median=time * fraction / 1.03)
+    assert is_above_roofline(Series((quicker,)), H200, [slow])
+
+
+@pytest.mark.parametrize("state", ["cold", "mixed", "hot"])
+@pytest.mark.parametrize(
+    ("bytes_per_second", "above"), [(10.5e12, True), (41e9 * 10, True), (39e9 * 10, False)]
+)
+def test_a_cpu_is_held_against_ten_times_what_its_memory_reached(
+    tmp_path: Path, bytes_per_second: float, above: bool, state: CacheState
+) -> None:
+    reached = [Sentinels(20e9, 15e9, 300e9), Sentinels(40e9, 15e9, 300e9)]
+    decode = only(tmp_path, CPU, "q1kv16k", "fp32", 1.0)
+    seconds = decode.first.outcome.bytes / bytes_per_second
+    series = in_cache(Series((replace(decode.first, median=seconds),)), state)
+    assert is_above_roofline(series, CPU, reached) is above
+    assert not is_above_roofline(series, CPU, [])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "flops_per_second", "above"),
+    [("fp32", 950e9, True), ("fp32", 850e9, False), ("bf16", 950e9, False)],
+)
+def test_a_cpu_is_held_against_three_times_its_matmul_in_that_dtype(
+    tmp_path: Path, dtype: Dtype, flops_per_second: float, above: bool
+) -> None:
+    prefill = only(tmp_path, CPU, "q8k", dtype, 1.0)
+    seconds = prefill.first.outcome.flops / flops_per_second
+    series = Series((replace(prefill.first, median=seconds),))
+    assert is_above_roofline(series, CPU, [Sentinels(40e9, 30e9, 300e9)]) is above
 
 
 def test_of_a_device_that_was_not_measured_no_part_is_known(decode: Series) -> None:

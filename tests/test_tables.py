@@ -486,6 +486,15 @@ def test_what_was_incorrect_once_has_no_rank_and_its_round_is_named(shown: Shown
     assert not any(word in text for word in ("best", "tie", "slower"))
 
 
+def test_a_time_that_a_cpu_never_reached_is_marked_and_not_ranked(shown: Shown) -> None:
+    right, stale = attn("q1kv16k", "naive"), attn("q1kv16k", "sdpa")
+    results = {right: timed(right, 5e-3), stale: timed(stale, 13e-6)}
+    text = shown.table(results, sentinels=[CPU_REACHED, CPU_REACHED])
+    assert "!" in next(line for line in text.splitlines() if "sdpa " in line)
+    assert "above_roofline: less than the least time" in text
+    assert "!" not in shown.table(results)
+
+
 def test_where_nothing_ran_there_is_no_table(shown: Shown) -> None:
     results = {attn("q1k", "flash"): failed(Status.REFUSED, "needs an NVIDIA GPU")}
     assert shown.table(results) == ALL_REFUSED

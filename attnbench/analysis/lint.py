@@ -1,7 +1,7 @@
 """Reasons to doubt the results of a sweep."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from attnbench.analysis.fields import Fields
 from attnbench.analysis.roofline import is_above_roofline, roofline_fraction
@@ -9,6 +9,7 @@ from attnbench.analysis.series import Series
 from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import Batch
+from attnbench.timing.sentinels import Sentinels
 
 _LEAST_FALL = 0.95  # a time may fall this far while work doubles: tiles, waves, noise
 _MOST_JUMP = 2.0  # of the roofline fraction between neighbours
@@ -16,21 +17,23 @@ _FLOOR = 10e-6  # seconds; below it launches dominate the time
 _WIDE = 0.05  # half the range of the rounds, relative
 
 
-def lint(listed: Sequence[Series], machine: Machine) -> dict[str, list[str]]:
+def lint(
+    listed: Sequence[Series], machine: Machine, reached: Collection[Sentinels] = ()
+) -> dict[str, list[str]]:
     """By kind of doubt the affected cases, as text; empty if there is none."""
     found: dict[str, list[str]] = defaultdict(list)
     timed = [each for each in listed if each.time is not None]
     fields = Fields.of([each.case for each in timed])
     for series in timed:
-        for doubt in _own_doubts(series, machine):
+        for doubt in _own_doubts(series, machine, reached):
             found[doubt].append(fields.describe(series.case))
     for doubt, smaller, larger in _doubts_about_neighbours(timed, machine):
         found[doubt].append(f"{fields.describe(smaller.case)} to {larger.case.batch}")
     return dict(found)
 
 
-def _own_doubts(series: Series, machine: Machine) -> Iterator[str]:
-    if is_above_roofline(series, roofline_fraction(series, machine)):
+def _own_doubts(series: Series, machine: Machine, reached: Collection[Sentinels]) -> Iterator[str]:
+    if is_above_roofline(series, machine, reached):
         yield "above the roofline"
     yield from (x for x in Label if x.subject == "device" and x in series.labels)
     if len(series.medians) > 1 and (series.spread or 0) > _WIDE:

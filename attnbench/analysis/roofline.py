@@ -1,6 +1,7 @@
 """Times against the least that the hardware allows (Williams et al., CACM 2009)."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,9 @@ from attnbench.timing.sentinels import Sentinels
 
 # Clocks vary and timers err a little; a time further below the floor than this is wrong.
 _TOLERANCE = 0.98
+# Where peaks are unknown, over the rates of a copy from memory and of a matmul: caches are faster
+# than memory, and a shared machine is faster at times.
+CACHE_MARGIN, COMPUTE_MARGIN = 10.0, 3.0
 # By kind of machine, the dtypes whose rate the sentinels' matmul measures.
 _MATMUL = {"cuda": ("bf16", "fp16"), "cpu": ("fp32",)}
 
@@ -92,9 +96,31 @@ def measured_fraction(series: Series, machine: Machine, reached: Sentinels | Non
     return limit.fraction(series.time, series.cache_state)
 
 
-def is_above_roofline(series: Series, fraction: float | None) -> bool:
-    """Whether a series is wrong: labelled above the roofline, or with an impossible fraction."""
-    return Label.ABOVE_ROOFLINE in series.labels or is_impossible(fraction)
+def is_above_roofline(
+    series: Series, machine: Machine, reached: Collection[Sentinels] = ()
+) -> bool:
+    """Whether a series is wrong: labelled so, or with a time that its machine does not allow.
+
+    Where the peaks are unknown, as of a CPU, `reached` are the rates that the machine has reached.
+    """
+    if Label.ABOVE_ROOFLINE in series.labels:
+        return True
+    if limits(series.case, machine) is None:
+        return is_impossible(_ceiling_fraction(series, machine, reached))
+    return is_impossible(roofline_fraction(series, machine))
+
+
+def _ceiling_fraction(
+    series: Series, machine: Machine, reached: Collection[Sentinels]
+) -> float | None:
+    """The least time by the best rates reached, with a margin, over the series' time."""
+    if series.time is None or not reached:
+        return None
+    best = [measured_limits(series.case, machine, each) for each in reached]
+    work = series.timed[0].outcome
+    flops = COMPUTE_MARGIN * max(each.flops_per_second for each in best)
+    rate = CACHE_MARGIN * max(each.bytes_per_second for each in best)
+    return _floor(work.flops, work.bytes, Peaks(flops, rate)).floor / series.time
 
 
 def is_impossible(fraction: float | None) -> bool:

@@ -89,16 +89,18 @@ def record(measurement: Measurement, run: Run, sentinels: SentinelFacts = NO_SEN
     """A round by stable names, the same for every round; None if unknown."""
     machine, series = Machine.from_facts(run.machine), Series((measurement,))
     fraction = roofline_fraction(series, machine)
-    start = sentinels.get(run.number, {}).get("start")
-    reached = Sentinels.from_facts(start) if start else None
+    reached = {
+        moment: Sentinels.from_facts(facts)
+        for moment, facts in sentinels.get(run.number, {}).items()
+    }
     return {
         **_origin(measurement, run),
         **_case(measurement),
         **_method(measurement),
-        **_outcome(measurement, wrong=is_above_roofline(series, fraction)),
+        **_outcome(measurement, wrong=is_above_roofline(series, machine, reached.values())),
         **_work(measurement),
         "roofline": fraction,
-        "of_measured": measured_fraction(series, machine, reached),
+        "of_measured": measured_fraction(series, machine, reached.get("start")),
         **_kernels(measurement),
         **_guard(measurement),
     }

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 from attnbench.analysis.fields import unasked
-from attnbench.analysis.roofline import is_above_roofline
 from attnbench.analysis.series import Series
 from attnbench.labels import Label, explained
 from attnbench.results.cohort import Cohort
@@ -19,17 +18,17 @@ def row_notes(cohort: Cohort) -> list[list[str]]:
     """The warnings of each row, and its resolved settings if these differ."""
     varied = unasked(cohort.timed)
     notes = []
-    for each, fraction in zip(cohort.timed, cohort.roofline_fractions, strict=True):
+    for each, wrong in zip(cohort.timed, cohort.wrong, strict=True):
         values = varied[each.case.backend]
         chosen = [f"{n} {v}" for n, v in each.resolved.items() if len(values[n]) > 1]
-        notes.append([*warnings(each, cohort, fraction), *chosen])
+        notes.append([*warnings(each, cohort, wrong=wrong), *chosen])
     return notes
 
 
-def warnings(series: Series, cohort: Cohort, fraction: float | None) -> list[str]:
+def warnings(series: Series, cohort: Cohort, *, wrong: bool) -> list[str]:
     """Reasons to trust the time of a series less than others."""
     labels = dict.fromkeys(series.labels)
-    if is_above_roofline(series, fraction):
+    if wrong:
         labels[Label.ABOVE_ROOFLINE] = None
     found = list(map(explained, labels))
     if series.cache_state != (asked := series.first.method["cache"]):

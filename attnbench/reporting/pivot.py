@@ -137,16 +137,16 @@ def _table_text(table: _Table, metric: str, style: Style, width: int) -> str:
 
 def _marked(texts: Sequence[str], table: _Table) -> tuple[list[str], list[str]]:
     """The cells, doubtful ones with a star and wrong ones with a !, and the notes below."""
-    fractions = [fraction for s in table.cohorts for fraction in s.roofline_fractions]
+    impossible = [each for cohort in table.cohorts for each in cohort.wrong]
     doubts = [
-        warnings(each, cohort, fraction)
-        for (each, cohort), fraction in zip(table.rows, fractions, strict=True)
+        warnings(each, cohort, wrong=wrong)
+        for (each, cohort), wrong in zip(table.rows, impossible, strict=True)
     ]
     shared = shared_by_all(doubts)
     stars = ["*" if set(found) - set(shared) else "" for found in doubts]
-    wrong = ["!" if each else "" for cohort in table.cohorts for each in cohort.wrong]
-    notes = [text for mark, text in _MARKS.items() if mark in (*stars, *wrong)]
-    cells = list(map("{}{}{}".format, wrong, texts, stars))
+    marks = ["!" if wrong else "" for wrong in impossible]
+    notes = [text for mark, text in _MARKS.items() if mark in (*stars, *marks)]
+    cells = list(map("{}{}{}".format, marks, texts, stars))
     return cells, [*notes, *(f"all: {text}" for text in shared)]
 
 

@@ -64,7 +64,8 @@ class Cohort:
     @cached_property
     def wrong(self) -> list[bool]:
         """Whether each row has an impossible time."""
-        return list(map(is_above_roofline, self.timed, self.roofline_fractions))
+        reached = [each for moments in self.reached.values() for each in moments.values()]
+        return [is_above_roofline(each, self.machine, reached) for each in self.timed]
 
     @cached_property
     def right(self) -> list[Series]:

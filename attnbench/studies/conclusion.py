@@ -27,6 +27,7 @@ from attnbench.studies.charts import Chart, as_facts, from_facts
 from attnbench.studies.file import Study
 from attnbench.studies.request import study_of_plan
 from attnbench.studies.search import of_method
+from attnbench.timing.sentinels import Sentinels
 
 _EXAMPLES = 3  # cases named by a doubt
 
@@ -82,7 +83,7 @@ def conclude(store: Store, run: int) -> Conclusion:
         question=study.question,
         asked=changes,
         where=_where(record, machine, listed),
-        doubts=_doubts(listed, machine),
+        doubts=_doubts(listed, machine, store.sentinels(run)),
         answer=list(found.lines),
         cells=_cells(listed, facts.get("left_out", {})),
         tables=list(found.tables),
@@ -129,9 +130,14 @@ def _where(run: Run, machine: Machine, listed: Sequence[Series]) -> str:
     return f"run {run.number} on {machine.label}; {rounds}{ended}"
 
 
-def _doubts(listed: Sequence[Series], machine: Machine) -> list[str]:
+def _doubts(
+    listed: Sequence[Series],
+    machine: Machine,
+    sentinels: Mapping[str, Mapping[str, float | None]],
+) -> list[str]:
+    reached = [Sentinels.from_facts(facts) for facts in sentinels.values()]
     lines = []
-    for doubt, cases in lint(listed, machine).items():
+    for doubt, cases in lint(listed, machine, reached).items():
         more = f", and {len(cases) - _EXAMPLES} more" if len(cases) > _EXAMPLES else ""
         lines.append(f"{doubt} ({len(cases)}): {'; '.join(cases[:_EXAMPLES])}{more}")
     return lines
