@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -501,6 +502,19 @@ def test_what_a_device_may_do_to_all_cells_is_no_change_of_the_code(
     assert set(verdicts(found)) == {verdict}
 
 
+def test_all_cells_together_are_one_finding_at_the_level_of_one() -> None:
+    """Of 30 cells that a device may have moved so far in 4 of 100 pairs of sessions."""
+    noise = replace(SESSIONS, common=Variance(0.01**2, math.inf))
+    factor = 1.01 * math.exp(0.01 * math.sqrt(2) * NormalDist().inv_cdf(1 - 0.04 / 2))
+    assert set(verdicts(compare_sides(moved([factor] * 30), known(noise)).comparisons)) == {
+        "unclear"
+    }
+    further = 1.01 * math.exp(0.01 * math.sqrt(2) * NormalDist().inv_cdf(1 - 0.02 / 2))
+    assert set(verdicts(compare_sides(moved([further] * 30), known(noise)).comparisons)) == {
+        "slower"
+    }
+
+
 def test_a_cell_that_changed_among_cells_that_moved_is_found() -> None:
     found = compare_sides(moved([1.015] * 30 + [1.06]), known(SESSIONS)).comparisons
     assert [each.verdict for each in found] == ["unclear"] * 30 + ["slower"]
@@ -521,6 +535,15 @@ def test_cells_that_scatter_more_than_was_known_are_judged_by_their_scatter() ->
     assert found.more_scatter
     assert set(verdicts(found.comparisons)) == {"unclear"}
     assert verdicts(compare(moved(factors), known(SESSIONS)))["slower"] >= 3
+
+
+def test_where_cells_scatter_more_than_was_known_the_wild_ones_do_too() -> None:
+    noise = replace(SESSIONS, wild=Wild(0.02, Variance(0.01**2, 10.0)))
+    quiet = np.exp(np.random.default_rng(3).normal(0, 0.001, 60)).tolist()
+    loud = np.exp(np.random.default_rng(3).normal(0, 0.008, 60)).tolist()
+    assert compare_sides(moved([1.12, *quiet]), known(noise)).comparisons[0].verdict == "slower"
+    assert compare_sides(moved([1.12, *loud]), known(SESSIONS)).comparisons[0].verdict == "slower"
+    assert compare_sides(moved([1.12, *loud]), known(noise)).comparisons[0].verdict == "unclear"
 
 
 def test_a_round_that_is_far_off_is_not_overruled_by_quiet_cells() -> None:

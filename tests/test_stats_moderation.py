@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from scipy import optimize, special
+from scipy import optimize, special, stats
 
-from attnbench.stats.moderation import VariancePrior, fit_prior
+from attnbench.stats.moderation import VariancePrior, Wild, fit_prior
+from attnbench.stats.variance import Variance
 
 
 def sampled_variances(
@@ -68,3 +69,16 @@ def test_what_cannot_be_fitted_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=told):
         fit_prior(variances, dfs)
+
+
+@pytest.mark.parametrize(("seen", "df"), [(0.0, 2), (1e-6, 1), (2e-6, 3), (1e-5, 8), (1e-2, 5)])
+@pytest.mark.parametrize("tame_df", [3.0, math.inf])
+def test_a_cell_is_one_of_the_wild_by_bayes_rule(seen: float, df: int, tame_df: float) -> None:
+    wild, tame = Wild(0.05, Variance(4e-4, 4.0)), Variance(1e-6, tame_df)
+    square = max(seen, 1e-12)  # of 0 there is no density
+    as_wild = stats.f.pdf(square / 4e-4, df, 4.0) / 4e-4
+    as_tame = stats.f.pdf(square / 1e-6, df, min(tame_df, 1e9)) / 1e-6
+    expected = 0.05 * as_wild / (0.05 * as_wild + 0.95 * as_tame)
+    found = wild.of(Variance(seen, df), tame)
+    assert found.share == pytest.approx(min(0.05, expected), rel=1e-4)
+    assert found.variance == wild.variance

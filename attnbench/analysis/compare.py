@@ -127,7 +127,9 @@ def _p(estimate: Estimate, near: Estimate, shift: Shift | None, limit: float) ->
     p_beside = beside.p_beyond(limit) if same_way else 1.0
     if shift.by_controls:
         return max(by_itself, p_beside)
-    return max(by_itself, min(p_beside, estimate.p_beyond(limit)))
+    # All cells share that one: beyond it they are one finding together.
+    p_shared = estimate.p_beyond(limit) * ALPHA / _ALONE
+    return max(by_itself, min(p_beside, p_shared))
 
 
 def geometric_mean_ratio(comparisons: Sequence[Comparison]) -> float:

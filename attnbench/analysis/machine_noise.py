@@ -8,7 +8,7 @@ from functools import cached_property
 from attnbench.analysis.estimate import STRATA, Noise
 from attnbench.analysis.groups import Group
 from attnbench.analysis.noise_table import TableNoise
-from attnbench.analysis.repeats import Repeat, Seen, Squares, seen, squares_of
+from attnbench.analysis.repeats import Repeat, Seen, Squares, as_quiet, seen, squares_of
 from attnbench.stats.moderation import Wild, wild_of
 from attnbench.stats.variance import UNKNOWN, Variance
 
@@ -73,10 +73,17 @@ class MachineNoise:
             ),
             common=self._moderated(common, table.common),
             device=self._device(table),
-            wild=self._wild,
+            wild=self._wild_of(squares.get(cell), found),
             rounds=found.rounds if found.rounds.df else table.rounds,
             per_round=table.per_round,
         )
+
+    def _wild_of(self, own: Squares | None, found: Seen) -> Wild:
+        """How a cell may be wild: hardly, where it was measured again and again and was not."""
+        if own is None:
+            return self._wild
+        prior = Variance(found.between.prior.variance, found.between.prior.df)
+        return self._wild.of(as_quiet(own, found.rounds), prior)
 
     @property
     def source(self) -> str:

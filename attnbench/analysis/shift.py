@@ -13,6 +13,7 @@ import numpy as np
 from attnbench.analysis.estimate import MIN_CELLS
 from attnbench.analysis.log_ratio import Estimate
 from attnbench.stats import student
+from attnbench.stats.moderation import Wild
 from attnbench.stats.samples import robust_sd
 from attnbench.stats.variance import Variance
 
@@ -80,7 +81,8 @@ def scattered(estimates: Sequence[Estimate], shift: Shift) -> tuple[list[Estimat
     extra = (factor - 1) * float(np.median(squares))
     # How the noise that nobody foresaw is distributed over cells is not known either.
     surprise = Variance(extra, min(seen.df, _SURPRISE_DF))
-    return [_wider(each, surprise) for each in estimates], seen.disagrees(known)
+    wider = [_wider(each, surprise, factor) for each in estimates]
+    return wider, seen.disagrees(known)
 
 
 def _cell_variance(estimate: Estimate) -> float:
@@ -88,7 +90,10 @@ def _cell_variance(estimate: Estimate) -> float:
     return estimate.standard_error**2 - estimate.common.value
 
 
-def _wider(estimate: Estimate, extra: Variance) -> Estimate:
+def _wider(estimate: Estimate, extra: Variance, factor: float) -> Estimate:
+    """With extra variance; wild cells vary as much more as the others do."""
     value = estimate.session.value + extra.value
     unsure = sum(each.value**2 / each.df for each in (estimate.session, extra) if each.value > 0)
-    return replace(estimate, session=Variance(value, value**2 / unsure if unsure else math.inf))
+    session = Variance(value, value**2 / unsure if unsure else math.inf)
+    wild = Wild(estimate.wild.share, estimate.wild.variance.times(factor))
+    return replace(estimate, session=session, wild=wild)

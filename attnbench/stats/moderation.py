@@ -48,6 +48,29 @@ class Wild:
     share: float
     variance: Variance
 
+    def of(self, own: Variance, tame: Variance) -> "Wild":
+        """As it is for a cell that varied by `own`: the less it did, the less it is one of them.
+
+        The share of all is the prior probability of Bayes' rule. It never becomes larger: a cell
+        that varied much is judged by its own variance.
+        """
+        if self.share in (0, 1) or own.df == 0:
+            return self
+        evidence = _log_likelihood(self.variance, own) - _log_likelihood(tame, own)
+        odds = self.share / (1 - self.share) * math.exp(min(0.0, evidence))
+        return Wild(odds / (1 + odds), self.variance)
+
+
+def _log_likelihood(variance: Variance, seen: Variance) -> float:
+    """Of a variance, where one was seen: up to a term of that alone, by the F distribution."""
+    df, ratio = variance.df, seen.df * seen.value / variance.value
+    scale = -seen.df / 2 * math.log(variance.value)
+    if math.isinf(df):
+        return scale - ratio / 2
+    tail = -(df + seen.df) / 2 * math.log1p(ratio / df)
+    gammas = math.lgamma((df + seen.df) / 2) - math.lgamma(df / 2)
+    return scale + tail + gammas + seen.df / 2 * math.log(2 / df)
+
 
 TAME = Wild(0.0, Variance(0.0, math.inf))
 
