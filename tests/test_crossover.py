@@ -199,3 +199,39 @@ def test_the_search_always_ends_within_its_grid(
     if found.low and found.high and found.kind == "single":
         assert found.low < found.high
         assert found.low <= (found.estimate or 0) <= found.high
+
+
+class Windowed(Simulated):
+    """Decode wins again in a window above its crossover at 20, or prefill already in one below."""
+
+    def __init__(self, start: float, width: float, ratio: float, seed: int) -> None:
+        super().__init__(20.0 if ratio < 1 else 300.0, 0.5, 0.01, seed)
+        self._window, self._ratio = (start, start * width), ratio
+
+    def measure(self, x: int, rounds: int) -> None:
+        truth, slope = self.truth, self._slope
+        if self._window[0] <= x < self._window[1]:
+            self.truth, self._slope = x / self._ratio, 1.0
+        super().measure(x, rounds)
+        self.truth, self._slope = truth, slope
+
+
+@pytest.mark.parametrize("ratio", [0.95, 1.05])
+@pytest.mark.parametrize("start", [70, 77, 85, 95, 110, 125])
+def test_wins_in_a_window_of_a_factor_of_2_are_seen_wherever_it_starts(
+    start: float, ratio: float
+) -> None:
+    curves = simulated(10) | {99: Windowed(start, 2.0, ratio, 3)}
+    assert search(curves)[99].kind == "alternating"
+
+
+def test_lengths_are_measured_closer_where_the_paths_are_close() -> None:
+    flat, steep = Simulated(100.0, 0.02, 0.001, 1), Simulated(100.0, 2.0, 0.001, 1)
+    found = search(simulated(10) | {98: flat, 99: steep})
+    assert found[98].apart < 1.6
+    assert 1.8 < found[99].apart < 2.3
+
+
+def test_a_crossover_says_how_far_apart_its_lengths_are() -> None:
+    points = [Point(x, math.log(x / 20), 3, "tie", sure=True) for x in (2, 10, 15, 60)]
+    assert find_crossover(points).apart == 5.0

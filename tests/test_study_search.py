@@ -113,6 +113,6 @@ def test_a_search_whose_cells_all_fail_ends(tmp_path: Path) -> None:
     few, found = measured(tmp_path, device)
     assert few == set()
     assert list(found.cells) == [
-        "0 of 8 cases have a time",
-        "crashed: 8 of torch-absorbed: SIGSEGV",
+        "0 of 12 cases have a time",
+        "crashed: 12 of torch-absorbed: SIGSEGV",
     ]

@@ -1,8 +1,9 @@
 """The length at which one path overtakes another: where to measure next, and the result.
 
-A point is a length at which both paths were timed. The search needs few of them: a coarse ladder
-over the whole grid, which also shows wins that alternate; bisection between the last win of decode
-and what follows it; further rounds at both ends, and outwards until each end is outside noise.
+A point is a length at which both paths were timed. The search needs few of them: a ladder over the
+whole grid, which also shows wins that alternate, finer where the paths are so close that they may;
+bisection between the last win of decode and what follows it; further rounds at both ends, and
+outwards until each end is outside noise. Wins between two measured lengths remain unseen.
 """
 
 import math
@@ -20,7 +21,9 @@ Kind = Literal["single", "beyond", "below", "alternating", "unclear"]
 Rounds = tuple[float, ...]  # seconds, one a round
 K = TypeVar("K", bound=Hashable)
 
-_LADDER_RATIO = 4.0  # between the points that are always measured
+LADDER_RATIO = 2.0  # between the points that are always measured
+_FINE_RATIO = math.sqrt(2)  # where the paths are close
+_CLOSE = math.log(1.15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,8 @@ class Crossover:
 
     low is the last length at which decode wins outside noise, high the first one from which
     prefill does; None if there is none. single has both; beyond lacks high, below low, unclear
-    both; alternating has a win of decode above one of prefill, and then no single crossover.
+    both; alternating has a win of decode above one of prefill, and then no single crossover. All is
+    of the lengths measured.
     """
 
     kind: Kind
@@ -49,6 +53,12 @@ class Crossover:
     high: int | None
     points: tuple[Point, ...]
     limit: int | None = None  # the smallest length that failed, above all that were measured
+
+    @property
+    def apart(self) -> float:
+        """The largest ratio of two neighbouring lengths that were measured."""
+        lengths = [point.x for point in self.points]
+        return max((right / left for left, right in pairwise(lengths)), default=1.0)
 
     @property
     def sure(self) -> bool:
@@ -121,6 +131,8 @@ def next_points(
         return dict.fromkeys(missing, 1)
     if not known:
         return {}
+    if close := _between_close(usable, known, failed):
+        return dict.fromkeys(close, 1)
     last_win = max((x for x in known if known[x].log_ratio < 0), default=None)
     above = min((x for x in known if last_win is None or x > last_win), default=limit)
     if last_win is not None and above is not None:
@@ -130,6 +142,19 @@ def next_points(
     return _to_replicate(known, last_win, above, rounds) or _outwards(
         usable, known, last_win, rounds
     )
+
+
+def _between_close(
+    usable: Sequence[int], known: Mapping[int, Point], failed: Collection[int]
+) -> list[int]:
+    """Lengths between neighbours where the paths are close, so wins may alternate unseen."""
+    found = []
+    for left, right in pairwise(sorted(known)):
+        between = [x for x in usable if left < x < right and x not in failed]
+        close = min(abs(known[x].log_ratio) for x in (left, right)) < _CLOSE
+        if close and between and right / left > _FINE_RATIO:
+            found.append(_nearest(between, math.sqrt(left * right)))
+    return found
 
 
 def _to_replicate(
@@ -171,11 +196,11 @@ def _limit(known: Collection[int], failed: Collection[int]) -> int | None:
 
 
 def _ladder(usable: Sequence[int]) -> list[int]:
-    """The first, the last, and lengths at most a factor of 4 apart between them."""
+    """The first, the last, and lengths about a factor of 2 apart between them."""
     if len(usable) < 2:
         return list(usable)
     first, last = usable[0], usable[-1]
-    steps = max(1, math.ceil(math.log(last / first) / math.log(_LADDER_RATIO)))
+    steps = max(1, math.ceil(math.log(last / first) / math.log(LADDER_RATIO)))
     targets = [first * (last / first) ** (at / steps) for at in range(steps + 1)]
     return list(dict.fromkeys(_nearest(usable, target) for target in targets))
 

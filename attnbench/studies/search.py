@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from typing import TypeVar
 
 from attnbench.analysis.axes import axis_value
-from attnbench.analysis.crossover import Rounds, next_points, points_of
+from attnbench.analysis.crossover import LADDER_RATIO, Rounds, next_points, points_of
 from attnbench.analysis.estimate import EXACT, Cell, Noise
 from attnbench.analysis.pairing import cell_between
 from attnbench.analysis.series import series_of
@@ -81,7 +81,8 @@ class Search:
     @property
     def expected(self) -> float:
         """Rounds of cases it will probably need: the ladders, bisections, and both ends."""
-        bisections = math.ceil(math.log2(max(1.0, math.log(4) / math.log(self._resolution))))
+        halvings = math.log(LADDER_RATIO) / math.log(self._resolution)
+        bisections = math.ceil(math.log2(max(1.0, halvings)))
         beside = (bisections + 2 * (self._rounds - 1)) * 2
         return len(self.first()) + beside * len(self.curves)
 

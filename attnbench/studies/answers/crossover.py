@@ -1,6 +1,6 @@
 """From which query length on prefill beats decode."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import median
 
 from attnbench.analysis.axes import axis_text, axis_value
@@ -36,12 +36,24 @@ def answer(listed: Sequence[Series], noise: NoiseOf) -> Answer:
     lost = [c for c in cases if not points[c]]
     axes = _axes(list(cases.values()))
     lines = [*_group_lines(found, cases, axes), *_lost(lost, cases, axes, listed)]
+    lines += _unseen(found.values())
     table = Table(
-        "Crossovers: decode wins up to low outside noise, prefill from high on; "
-        "between them neither is known to.",
+        "Crossovers at the lengths measured: decode wins up to low outside noise, prefill from "
+        "high on; between them neither is known to.",
         _columns(found, cases, axes),
     )
     return Answer(lines, [table], [_chart(found, cases, axes)])
+
+
+def _unseen(found: Iterable[Crossover]) -> list[str]:
+    """How far apart lengths were measured: more was not shown."""
+    apart = max((each.apart for each in found), default=1.0)
+    if apart == 1.0:
+        return []
+    return [
+        f"by lengths up to a factor of {apart:.3g} apart: wins that alternate between two of them "
+        "are not seen"
+    ]
 
 
 def _axes(cases: Sequence[Case]) -> list[str]:
@@ -95,13 +107,14 @@ def _columns(
     columns["low"] = [_number(found[c].low) for c in curves]
     columns["high"] = [_number(found[c].high) for c in curves]
     columns["lengths"] = [str(len(found[c].points)) for c in curves]
+    columns["apart"] = [f"{found[c].apart:.3g}" for c in curves]
     columns["verdict"] = [_verdict(found[c]) for c in curves]
     return columns
 
 
 def _verdict(found: Crossover) -> str:
     text = {
-        "single": "single",
+        "single": "one change of winner",
         "beyond": "decode wins to the end",
         "below": "prefill wins from the start",
         "alternating": "no single crossover",
