@@ -39,6 +39,7 @@ BATCHES = [
     *(f"{count}q{length}" for count in (1, 2) for length in ("128", "256", "512", "1k", "2k")),
     *(f"{count}q16kv{length}" for count in (1, 4, 16, 64) for length in LENGTHS),
 ]
+AFTER = ("check_again", "check_renewed")  # timing
 REPLAYS = 10  # of its graph by do_bench_cudagraph
 SINGLE_CALLS = 6  # by which it warms up and estimates
 SHAPES = (AttnShape(32, 8, 128), AttnShape(8, 1, 128))
@@ -79,7 +80,7 @@ def _costs(case: Case, machine: Machine, guard: GpuGuard) -> dict[str, Any]:
     outcome = execute(_job(case), machine, guard.look, _unheard)
     whole = time.perf_counter() - started
     assert outcome.status is Status.OK, (str(case.batch), outcome.reason)
-    names = ("prepare", "check", "capture", "poison", "warmup", "time", "check_again")
+    names = ("prepare", "check", "capture", "poison", "warmup", "time", *AFTER)
     parts = {name: outcome.durations[name] for name in names}
     timing = sum(parts[name] for name in ("capture", "warmup", "time"))
     per_call, calls = median(outcome.samples), outcome.calls_per_sample
@@ -91,7 +92,7 @@ def _costs(case: Case, machine: Machine, guard: GpuGuard) -> dict[str, Any]:
         "case": str(case.batch),
         **{f"ours: {name}": seconds for name, seconds in parts.items()},
         "ours: timing, outside GPU work": timing - ours_busy,
-        "ours: checks": parts["check"] + parts["poison"] + parts["check_again"],
+        "ours: checks": sum(parts[name] for name in ("check", "poison", *AFTER)),
         "ours: labels, clocks and names": whole - sum(parts.values()),
         "do_bench_cudagraph: all": theirs,
         "do_bench_cudagraph: outside GPU work": theirs - theirs_busy,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 STRANGERS = 8  # minimum number of pages that no request owns
+REDRAWN_ELEMENTS = 2**26  # in one step
 UNUSED_ENTRY = 2**31 - 1  # a page index that must not be followed
 # Fills a page's tail where a kernel multiplies whole pages: finite, but it ruins any result.
 LARGE = 3e4
@@ -51,8 +52,9 @@ def normal(
 def redraw(tensors: "torch.Tensor", dtype: "torch.dtype", seed: int, scale: float = 1.0) -> None:
     """Overwrite [sets, ...] in place with normal values drawn in `dtype` and divided by `scale`."""
     generator = seeded(str(tensors.device), seed)
-    for each in tensors:
-        each.copy_(normal(tuple(each.shape), dtype, generator) / scale)
+    for part in tensors.split(max(1, REDRAWN_ELEMENTS // max(1, tensors[0].numel()))):
+        drawn = normal(tuple(part.shape), dtype, generator)
+        part.copy_(drawn if scale == 1.0 else drawn / scale)
 
 
 def cached(
