@@ -14,9 +14,11 @@ from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine
 from attnbench.running.memory import working_sets
 from attnbench.specs.case import Case
+from attnbench.studies.cases import cells_of
 from tests.conftest import Attnbench, small_case
 from tests.held import held_bytes
 from tests.test_cache_write import CPU, LATENTS, prepared, stored, write
+from tests.test_study_file import study
 
 SETS = 3
 WRITES = [
@@ -101,6 +103,13 @@ def test_the_command_takes_hot_inputs_unless_asked(
     done = attnbench(*RUN.split(), *QUICK, *options)
     assert done.returncode == 0, done.stderr
     assert [case.get("inputs") for case in stored(tmp_path)] == inputs
+
+
+def test_a_study_takes_hot_inputs_unless_asked() -> None:
+    head = "family: cache-write\nquestion: Which is faster?\nanswer: {winner: {}}\nsweep:\n"
+    sweeps = ["- {backend: torch, q_len: 8}", "- {backend: torch, q_len: 8, inputs: cold}"]
+    cells = [cells_of(study(head + sweep), "cpu").cases for sweep in sweeps]
+    assert [case.inputs for cases in cells for case in cases] == ["hot", "cold"]
 
 
 def test_a_case_without_them_keeps_its_key_and_its_meaning() -> None:

@@ -122,11 +122,15 @@ class CacheWriteOptions(KvCacheOptions):
         raise UsageError(f"no model of `attnbench cache-write` has the latents of {shape}")
 
     def fields(self) -> dict[str, Sequence[Value]]:
-        """Inputs are hot as in production; keys and values are written in both layouts."""
-        usual: dict[str, Sequence[Value]] = {"inputs": ("hot",)}
-        if isinstance(self.shape(), AttnShape):
-            usual["layout"] = ("NHD", "HND")
-        return usual | super().fields()
+        """Keys and values are written in both layouts."""
+        fields = self.usual() | super().fields()
+        if not isinstance(self.shape(), AttnShape):
+            return fields
+        return {"layout": ("NHD", "HND")} | fields
+
+    def usual(self) -> dict[str, Sequence[Value]]:
+        """RoPE has just written the new keys."""
+        return {"inputs": ("hot",)}
 
     def budget(self) -> Budget | None:
         """The budget of the model's layers, if a latency is given."""

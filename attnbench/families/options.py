@@ -156,6 +156,10 @@ class FamilyOptions(ABC):
         named = (name for name, option in table(type(self)).items() if option.knob)
         return {name: _values(getattr(self, name)) for name in named}
 
+    def usual(self) -> dict[str, Sequence[Value]]:
+        """Production's values by field, where the case's default is another."""
+        return {}
+
     def served(self) -> dict[str, Value]:
         """The knobs of the model's server, by name."""
         return {}

@@ -75,7 +75,7 @@ def _asked(study: Study, product: Product, batches: list[Batch]) -> Iterator[Ask
             shape=options.shape(),
             backends=product.backends,
             batches=batches,
-            fields=fields,
+            fields=options.usual() | fields,
             knobs=product.knobs,
             served=options.served(),
         )
