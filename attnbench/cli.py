@@ -2,6 +2,7 @@
 
 import os
 import traceback
+from difflib import get_close_matches
 from errno import EDQUOT, EFBIG, EIO, ENOSPC
 from importlib import import_module
 
@@ -31,6 +32,15 @@ class LazyGroup(click.Group):
         module = import_module(f"attnbench.commands.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the nearest command if there is none of that name."""
+        near = get_close_matches(args[0], COMMANDS, n=1)
+        if args[0] not in COMMANDS and near and not args[0].startswith("-"):
+            ctx.fail(f"No such command '{args[0]}'. Did you mean {near[0]}?")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

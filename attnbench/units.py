@@ -13,6 +13,8 @@ _CLOCKS = (("GHz", 1e9),)
 _CYCLES = (("Mcycles", 1e6), ("kcycles", 1e3))
 _UNIT_SIZES = dict((*_SECONDS, *_FLOP_RATES, *_BYTE_RATES, *_SIZES, *_CLOCKS, *_CYCLES))
 
+MOST_RATIO = 1000.0  # the largest that a change in percent is written out for
+
 Column = tuple[str, list[str]]
 
 
@@ -86,11 +88,17 @@ def three_digits(value: float) -> str:
 
 def percent(fraction: float) -> str:
     """A fraction as a percentage: 0.005 is "0.5 %"."""
-    return f"{100 * fraction:.3g} %"
+    in_percent = 100 * fraction
+    return f"{in_percent:.0f} %" if abs(in_percent) >= 1000 else f"{in_percent:.3g} %"
 
 
 def change_in_percent(ratio: float) -> str:
-    """A ratio as a change in percent, without the sign %: 1.234 is "+23.4"."""
+    """A ratio as a change in percent, without the sign %: 1.234 is "+23.4".
+
+    Over a thousandfold it says no more: the ends of an interval may have a hundred digits.
+    """
+    if ratio > MOST_RATIO:
+        return f">+{100 * (MOST_RATIO - 1):.0f}"
     return f"{100 * (ratio - 1):+z.1f}"
 
 

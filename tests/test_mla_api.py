@@ -119,6 +119,19 @@ def test_the_table_shows_units_and_who_failed() -> None:
     ]
 
 
+def test_settings_of_one_backend_are_told_apart(tmp_path: Path) -> None:
+    formatter, config = ResultsFormatter(), RESULT.config
+    results = [
+        replace(RESULT, config=replace(config, reorder_batch_threshold=threshold))
+        for threshold in (1, 8)
+    ]
+    formatter.save_csv(results, tmp_path / "r.csv")
+    rows = csv.DictReader((tmp_path / "r.csv").read_text().splitlines())
+    names = [f"torch-absorbed_reorder_batch_threshold_{threshold}" for threshold in (1, 8)]
+    assert [row["backend"] for row in rows] == names
+    assert len({line.split()[1] for line in formatter.table(results).splitlines()[3:]}) == 2
+
+
 def test_files_have_the_suites_columns_and_no_infinity(tmp_path: Path) -> None:
     formatter = ResultsFormatter()
     formatter.save_csv([RESULT, FAILED], tmp_path / "r.csv")

@@ -136,3 +136,52 @@ def test_two_equals_signs_mean_the_same_as_one() -> None:
 def test_options_after_a_studys_name_take_precedence_over_its_file() -> None:
     shown = invoke("study", "run", "--help").stdout
     assert "take precedence over what its file says" in " ".join(shown.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("attn --backend sdap", "no attn backend is called 'sdap' (did you mean sdpa?)"),
+        ("attn --backend cutlass_mla", "an mla backend is: attnbench mla --backend cutlass_mla"),
+        ("attn --backend sdpa,naive", "(separate names by spaces: --backend sdpa naive)"),
+        ("attn --batch-specs q8,q16", "unexpected ',' after 'q8'; several specs are separate"),
+        ("attn --num-q-heads 16 32", "unexpected extra argument (32); options shown with ... in"),
+        ("attn --seed 99999999999999999999", "is too large for 64 bits"),
+        ("attn --output-csv -", "standard output has the table; name a file"),
+        ("ab -- attn --resume", "an interrupted pair is measured again"),
+        ("ab -- attn --label x", "name them with --base-label and --head-label"),
+        ("atn", "No such command 'atn'. Did you mean attn?"),
+        ("study reorder", "(did you mean reorder-threshold?)"),
+        ("study numsplits --quick --exhaustive", "--quick thins the sweep and --exhaustive widens"),
+        ("report --output nodir/x", "nodir does not exist; create it first: mkdir -p nodir"),
+    ],
+)
+def test_a_mistake_is_answered_with_what_was_meant(
+    words: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = invoke(*words.split())
+    assert found.exit_code == 2
+    assert message in " ".join(found.stderr.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_backend_that_a_study_file_misspells_is_found_by_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(
+        "question: Which?\nfamily: attn\nanswer: {winner: {}}\nsweep:\n"
+        "- {backend: [sdpa, naiv], batch: [q8]}\n"
+    )
+    found = invoke("study", str(file), "--dry-run")
+    assert found.exit_code == 2
+    assert f"{file}:5: backend: no attn backend is called 'naiv' (did you mean naive?)" in (
+        found.stderr
+    )
+
+
+def test_a_delete_that_nobody_confirms_names_the_option_that_does(db: Path) -> None:
+    found = invoke("runs", "delete", "1", "--db", str(db))
+    assert found.exit_code == 1
+    assert "nothing was deleted; --yes deletes without asking" in found.stderr
+    with Store.open(db) as store:
+        assert len(store.runs()) == 1

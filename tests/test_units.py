@@ -93,13 +93,24 @@ def test_percentages_line_up_with_one_decimal() -> None:
     assert percent_column([0.712, 1.0, None, 0.0004]) == ("%", ["71.2", "100.0", "-", "0.0"])
 
 
-@pytest.mark.parametrize(("fraction", "text"), [(0.01, "1 %"), (0.005, "0.5 %"), (0.1, "10 %")])
+@pytest.mark.parametrize(
+    ("fraction", "text"), [(0.01, "1 %"), (0.005, "0.5 %"), (0.1, "10 %"), (3970.0, "397000 %")]
+)
 def test_a_fraction_alone_shows_its_unit(fraction: float, text: str) -> None:
     assert percent(fraction) == text
 
 
 @pytest.mark.parametrize(
-    ("ratio", "text"), [(1.234, "+23.4"), (0.5, "-50.0"), (1.0, "+0.0"), (0.99999, "+0.0")]
+    ("ratio", "text"),
+    [
+        (1.234, "+23.4"),
+        (0.5, "-50.0"),
+        (1.0, "+0.0"),
+        (0.99999, "+0.0"),
+        (1000.0, "+99900.0"),
+        (5e30, ">+99900"),
+        (float("inf"), ">+99900"),
+    ],
 )
 def test_a_ratio_is_told_as_a_change(ratio: float, text: str) -> None:
     assert change_in_percent(ratio) == text

@@ -124,9 +124,18 @@ def _refuse_of_one_run(request: MeasuringRequest) -> None:
     for named in request.named.values():
         if named.option.of_one_run:
             raise UsageError(
-                f"{named.typed} applies to one run, and ab makes two; name them with --base-label "
-                "and --head-label, and export them with `attnbench report`"
+                f"{named.typed} applies to one run, and ab makes two: {_INSTEAD[named.option.name]}"
             )
+
+
+_EXPORT = "export them with `attnbench report`"
+_INSTEAD = {
+    "label": "name them with --base-label and --head-label",
+    "resume": "an interrupted pair is measured again, since its rounds belong together",
+    "output-csv": _EXPORT,
+    "output-json": _EXPORT,
+    "save-csv": _EXPORT,
+}
 
 
 command = table_command(

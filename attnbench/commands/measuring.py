@@ -156,6 +156,7 @@ def write_json_file(report: Report, path: Path | None) -> None:
     if path is not None:
         with output_file(path) as file:
             write_json(report.measurements, report.runs, file, report.sentinels)
+        note(f"wrote {path}")
 
 
 def every_round(_: Store, report: Report, file: TextIO) -> None:

@@ -59,7 +59,16 @@ def delete(runs: tuple[int, ...], yes: bool, db: str) -> None:
     with Store.open(db, create=False, note=note) as store:
         texts = {number: run_text(store.run(number)) for number in runs}
         if not yes:
-            click.confirm("delete " + "; ".join(texts.values()) + "?", abort=True)
+            _confirm("delete " + "; ".join(texts.values()) + "?")
         for number, text in texts.items():
             store.delete(number)
             click.echo(f"deleted {text}")
+
+
+def _confirm(question: str) -> None:
+    """End the command unless the answer is yes; without a terminal there is none."""
+    try:
+        click.confirm(question, abort=True)
+    except click.Abort:
+        click.echo("nothing was deleted; --yes deletes without asking", err=True)
+        raise click.exceptions.Exit(1) from None

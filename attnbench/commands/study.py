@@ -18,7 +18,7 @@ from attnbench.commands.measuring import (
     write_json_file,
 )
 from attnbench.commands.options import db_option
-from attnbench.commands.table import note
+from attnbench.commands.table import OutputFile, note
 from attnbench.compat.suite_config import imported
 from attnbench.db.store import Store
 from attnbench.families import FAMILIES
@@ -105,6 +105,8 @@ def run(
     precedence over what its file says. Options without effect on a study's sweep, such as
     --save-csv, are refused.
     """
+    if quick and exhaustive:
+        raise click.UsageError("--quick thins the sweep and --exhaustive widens it; give one")
     study = load_study(name)
     request = read_request(FAMILIES[study.family], f"study {study.name}", family_options)
     asked = StudyRequest.of(study, request.named, is_quick=quick, is_exhaustive=exhaustive)
@@ -142,7 +144,7 @@ def conclude_(run: int, plots: Path | None, plot_format: str, db: str) -> None:
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option(
     "--output",
-    type=click.File("w", encoding="utf-8", lazy=True),
+    type=OutputFile(),
     default="-",
     metavar="FILE",
     help="File to write.  [default: standard output]",

@@ -84,6 +84,16 @@ def _typed(option: Option, words: Collection[str]) -> str:
 class GroupedCommand(VariadicCommand):
     """A command whose help has a section for each heading of its options."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Say to which options a word too many may belong."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if "unexpected extra argument" not in error.message:
+                raise
+            more = "options shown with ... in --help take several values, others one"
+            raise click.UsageError(f"{error.message}; {more}", ctx) from None
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the sections that have options."""
         sections: dict[str, list[tuple[str, str]]] = {heading: [] for heading in _HEADINGS}
@@ -139,6 +149,9 @@ class _ChoiceType(click.Choice[str]):
         return found
 
 
+_MOST = 2**62  # counts up to there, and a few more, fit into 64 bits
+
+
 class _WholeType(IntParamType):
     """A whole number of at least a kind's least."""
 
@@ -150,6 +163,10 @@ class _WholeType(IntParamType):
             number = int(value)
         except ValueError:
             number = self._least - 1
+        if number > _MOST:
+            self.fail(
+                f"{value} is too large for 64 bits; expected e.g. {self._least + 15}", param, ctx
+            )
         if number < self._least:
             example = self._least + 15
             self.fail(
@@ -178,6 +195,21 @@ class _NumberType(FloatParamType):
         return number
 
 
+class OutputFile(click.File):
+    """A text file opened on its first write, in a folder that exists; - is standard output."""
+
+    def __init__(self) -> None:
+        super().__init__("w", encoding="utf-8", lazy=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and value != "-":
+            try:
+                writable(Path(value))
+            except UsageError as error:
+                self.fail(str(error), param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def _click_type(kind: OptionKind) -> Any:
     return _TYPES[type(kind)](kind) if type(kind) in _TYPES else str
 
@@ -188,7 +220,7 @@ _TYPES: Mapping[type[OptionKind], Callable[[Any], Any]] = {
     Number: _NumberType,
     Folder: lambda _: click.Path(path_type=Path, exists=True, file_okay=False),
     FilePath: lambda _: click.Path(path_type=Path, dir_okay=False),
-    OpenFile: lambda _: click.File("w", encoding="utf-8", lazy=True),
+    OpenFile: lambda _: OutputFile(),
 }
 
 
@@ -221,6 +253,10 @@ def parsed(parse: Callable[[Any], Any]) -> Reader:
 
 def writable(path: Path) -> Path:
     """The path of a file that can be written, as it seems now; nothing is created."""
+    if str(path) == "-":
+        raise UsageError(
+            "standard output has the table; name a file, or see attnbench report --format csv"
+        )
     folder = path.parent
     if not folder.is_dir():
         raise UsageError(f"{folder} does not exist; create it first: mkdir -p {folder}")

@@ -32,7 +32,7 @@ class ResultsFormatter:
         peaks = [_bytes(each) for each in results]
         columns = [
             words("batch spec", [each.config.batch_spec for each in results]),
-            words("backend", [each.config.backend for each in results]),
+            words("backend", [_name(each) for each in results]),
             _with_unit("mean", *seconds_column(means)),
             _with_unit("std", *seconds_column(spreads)),
             Column("vs\nquickest", _factors(results)),
@@ -54,6 +54,14 @@ class ResultsFormatter:
         """Write every field of every result, including its config."""
         listed = [each.to_dict() for each in results]
         Path(path).write_text(json.dumps(listed, indent=1, allow_nan=False) + "\n")
+
+
+def _name(result: BenchmarkResult) -> str:
+    """The backend with the settings that replace its own choice, named as vLLM's suite does."""
+    config = result.config
+    settings = ("reorder_batch_threshold", "num_kv_splits", "prefill_backend")
+    given = [f"{name}_{getattr(config, name)}" for name in settings if getattr(config, name)]
+    return "_".join([config.backend, *given])
 
 
 def _with_unit(name: str, unit: str, texts: Sequence[str]) -> Column:
@@ -82,7 +90,7 @@ def _factors(results: Sequence[BenchmarkResult]) -> list[str]:
 def _row(result: BenchmarkResult) -> list[object]:
     config, known = result.config, result.success
     return [
-        config.backend,
+        _name(result),
         config.batch_spec,
         config.num_layers,
         config.kv_cache_dtype,

@@ -16,6 +16,7 @@ from attnbench.specs.cost import attention_cost
 from attnbench.specs.lengths import DEFAULT_BATCH_SIZES, DEFAULT_MAX_LENS, prompt_batches
 from attnbench.specs.quant import QUANTS, quant_of
 from attnbench.specs.shape import ATTN_MODELS, AttnShape, attn_shape
+from attnbench.specs.sweep import expand_sweeps
 
 # The baselines of the comparison, in FlashInfer's own order of preference: fa3 where it
 # runs, else fa2.
@@ -34,6 +35,14 @@ class PrefillOptions(FamilyOptions):
         metavar="NAME...",
         heading="What",
         help="Implementations by name, or all that can run here.  [default: all]",
+    )
+    batch: tuple[Batch, ...] = several(
+        Listed(expand_sweeps),
+        "--batch-specs",
+        "--batch-spec",
+        metavar="SPEC...",
+        heading="What",
+        help="Batches of prompts such as 8q1k, beside those of the options below if one is given.",
     )
     batch_size: tuple[int, ...] = several(
         Listed(whole_numbers),

@@ -6,11 +6,14 @@ Your own kernel is measured by the same rules as any other.
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from functools import cache
 from types import ModuleType
 
 from attnbench.errors import UsageError
+from attnbench.families import FAMILIES
 from attnbench.kernels.base import Backend
 from attnbench.kernels.own import Own, folder_of, is_backend_of, own_backends
 
@@ -59,12 +62,29 @@ def find(family: str, name: str) -> Backend:
     for backend in backends(family):
         if wanted in _names(backend):
             return backend
-    known = ", ".join(backend.name for backend in backends(family))
+    names = [backend.name for backend in backends(family)]
     raise UsageError(
-        f"no {family} backend is called '{name}'; expected one of {known}, or all, "
-        f"e.g. --backend {backends(family)[0].name}"
+        f"no {family} backend is called '{name}'{_hint(family, name, names)}; expected one of "
+        f"{', '.join(names)}, or all, e.g. --backend {_usual(names)}"
         + "".join(f"\n{problem}" for problem in own_problems(family))
     )
+
+
+def _usual(names: Sequence[str]) -> str:
+    """A backend that runs on every machine, for an example."""
+    return next((name for name in names if name in ("sdpa", "torch-absorbed", "torch")), names[0])
+
+
+def _hint(family: str, name: str, names: Sequence[str]) -> str:
+    """What was meant, most likely: a list, a backend of another family, or a similar name."""
+    wanted = _folded(name)
+    if separated := [part for part in re.split(r"[,\s]+", name) if part != name]:
+        return f" (separate names by spaces: --backend {' '.join(filter(None, separated))})"
+    for other in FAMILIES:
+        if any(wanted in _names(each) for each in backends(other)):
+            return f", but an {other} backend is: attnbench {other} --backend {name}"
+    near = get_close_matches(wanted, names, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _names(backend: Backend) -> set[str]:

@@ -132,13 +132,11 @@ def _knobs(
     ]
 
 
-def check_scope(asked: Asked) -> None:
-    """Refuse to compare paths that do unequal work."""
-    if (
-        "kernel" in asked.fields.get("scope", ())
-        and len({backend.path for backend in _named(asked)}) > 1
-    ):
-        names = ", ".join(backend.name for backend in _named(asked))
+def check_asked(asked: Asked) -> None:
+    """Refuse unknown backends, and to compare paths that do unequal work."""
+    named = _named(asked)
+    if "kernel" in asked.fields.get("scope", ()) and len({each.path for each in named}) > 1:
+        names = ", ".join(backend.name for backend in named)
         raise UsageError(
             f"--scope kernel with {names}: decode and prefill do equal work only at scope layer; "
             "ask for backends of one path, or --scope layer, e.g. --backend torch-absorbed"

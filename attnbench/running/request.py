@@ -7,7 +7,7 @@ from attnbench.families.family import Family
 from attnbench.families.options import FamilyOptions
 from attnbench.options.option import Named, stored
 from attnbench.provenance.machine import Machine
-from attnbench.running.cases import DEFAULT_TIMER, cases_for, check_scope
+from attnbench.running.cases import DEFAULT_TIMER, cases_for, check_asked
 from attnbench.running.measuring import Measuring
 from attnbench.running.plan import Limits, Plan
 from attnbench.running.session import Command
@@ -33,7 +33,7 @@ class MeasuringRequest:
         Raises UsageError for options that exclude each other.
         """
         asked = self.family.asked(self.options, self.measuring.seed)
-        check_scope(asked)
+        check_asked(asked)
         return lambda machine: plan_of(
             self.measuring, cases_for(asked, machine.kind), machine, note
         )

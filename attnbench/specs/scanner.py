@@ -80,7 +80,9 @@ class Scanner:
         if self.position < self.end:
             character = quoted(self.text[self.position])
             read = quoted(self.text[self.start : self.position])
-            self.fail(f"unexpected {character} after {read}")
+            several = self.text[self.position] in " ,\n"
+            hint = "; several specs are separate words" if several else ""
+            self.fail(f"unexpected {character} after {read}{hint}")
 
     def fail(self, problem: str, position: int | None = None) -> NoReturn:
         """Raise BatchSpecError with the caret at `position`, by default here."""

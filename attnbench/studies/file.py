@@ -17,6 +17,7 @@ An item of the sweep is a product over its keys: fields of a case or its shape, 
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from typing import Any
 
 from attnbench.errors import UsageError
@@ -135,7 +136,9 @@ def _check_swept(entry: Entry, names: Collection[str], sweep: Sequence[Product])
 def require_known(name: str, known: Collection[str]) -> None:
     """Raise UsageError for an unknown study."""
     if name not in known:
+        near = get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f" (did you mean {near[0]}?)" if near else ""
         raise UsageError(
-            f"no study and no file is called '{name}'; known are {', '.join(known)}, "
+            f"no study and no file is called '{name}'{hint}; known are {', '.join(known)}, "
             "e.g. attnbench study numsplits"
         )

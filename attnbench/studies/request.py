@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from attnbench.errors import UsageError
 from attnbench.families import FAMILIES
+from attnbench.kernels.registry import find
 from attnbench.options.option import Named, NamedOption, stored, table
 from attnbench.provenance.machine import Machine
 from attnbench.running.finished import Finished
@@ -22,7 +23,7 @@ from attnbench.studies.file import Study, read_study, require_known
 from attnbench.studies.product import FIELDS
 from attnbench.studies.search import Search, search_outcomes
 from attnbench.studies.variants import exhaustive, overridden, quick
-from attnbench.studies.yaml_entry import read_utf8
+from attnbench.studies.yaml_entry import Entry, read_utf8, read_yaml
 
 
 @cache
@@ -57,7 +58,21 @@ def _from_file(path: Path) -> Study:
         text = read_utf8(path)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from None
-    return read_study(text, path.stem, str(path), FAMILIES)
+    study = read_study(text, path.stem, str(path), FAMILIES)
+    for item in read_yaml(text, str(path)).mapping()["sweep"].items():
+        for entry in item.mapping().get("backend", item).items():
+            _require_backend(study.family, entry)
+    return study
+
+
+def _require_backend(family: str, entry: Entry) -> None:
+    """Only of a file: a stored study may name a backend of a user who is elsewhere."""
+    if entry.key != "backend" or entry.text() == "all":
+        return
+    try:
+        find(family, entry.text())
+    except UsageError as error:
+        entry.fail(str(error))
 
 
 def changed(
