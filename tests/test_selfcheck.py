@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from attnbench.errors import AttnbenchError
 from attnbench.records import RunStatus, Status
 from attnbench.reporting.selfcheck import selfcheck_text
 from attnbench.results.selfcheck import find_and_store
-from attnbench.running.plan import Plan
+from attnbench.running.plan import Plan, by_workload
 from attnbench.running.selfcheck import PAIR, SINGLE, SelfCheck
 from attnbench.specs.case import Case
 from attnbench.timing.method import Method
@@ -162,6 +163,29 @@ def test_a_pair_takes_turns_in_fresh_workers_and_sessions_are_as_a_users_runs(
         marks = [store.plan(run.number)["interleaved"] for run in store.runs()]
     assert marks[0] == marks[1] is not None
     assert marks[2:] == [None] * 3
+
+
+@pytest.mark.usefixtures("own_lock")
+def test_each_session_measures_the_same_cases_in_another_order_beside_other_neighbours(
+    tmp_path: Path,
+) -> None:
+    """What ran before a case may move it: two commands with other batches differ in that."""
+    cases = by_workload(
+        [small_case(backend=b, spec=f"q{n}") for n in range(1, 9) for b in ("naive", "sdpa")]
+    )
+    device, plan = FakeDevice(), Plan(cases, (Method("cpu"),), rounds=1)
+    check = SelfCheck(command(tmp_path), lambda _: plan, 3, print, device.start)
+    orders: dict[int, list[Case]] = {}
+    for run, finished in check.outcomes():
+        orders.setdefault(run.run, []).append(finished.case)
+    assert orders[1] == orders[2] == list(cases)
+    assert all(set(order) == set(cases) for order in orders.values())
+    before = {run: dict(pairwise(order)) for run, order in orders.items()}
+    for one, other in pairwise((2, 3, 4, 5)):
+        alike = sum(before[one].get(case) == before[other].get(case) for case in cases)
+        assert alike < len(cases) / 2
+    for order in orders.values():  # the implementations of a workload stay together
+        assert list(by_workload(order)) == order
 
 
 @pytest.mark.usefixtures("own_lock")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby, product
+from random import Random
 from typing import Any, Self
 
 from attnbench.specs.case import Case
@@ -48,6 +49,15 @@ class Plan:
         """The plan with a fresh worker for each round."""
         methods = tuple(replace(method, isolate="rounds") for method in self.methods)
         return replace(self, methods=methods)
+
+    def shuffled(self, seed: int) -> Self:
+        """The plan with its workloads, and the implementations of each, in a random order."""
+        random, groups = Random(seed), dict[str, list[Case]]()
+        for case in self.cases:
+            groups.setdefault(case.workload_key, []).append(case)
+        listed = random.sample(list(groups.values()), len(groups))
+        cases = (case for group in listed for case in random.sample(group, len(group)))
+        return replace(self, cases=tuple(cases))
 
     def as_facts(self) -> dict[str, Any]:
         """JSON that `from_facts` reads back."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 
 from attnbench.families.family import Family
@@ -52,7 +53,8 @@ class SelfCheck:
     """Measures equal code; `runs` are those that have begun, the pair's first.
 
     The pair's rounds start in fresh workers, as in all interleaved runs; a session is measured like
-    a user's run, whose rounds share a worker.
+    a user's run, whose rounds share a worker. Each session has an order of its own, since what ran
+    before a case may move it, and two commands with other batches differ in that.
     """
 
     def __init__(
@@ -81,13 +83,17 @@ class SelfCheck:
     def _singles(self) -> Iterator[tuple[OpenRun, Finished]]:
         # The device was free in between: wait for whoever took it.
         command = replace(self._command, label=SINGLE, wait=True)
-        for _ in range(self._sessions):
-            with session(command, self._plan_for, self._note, self._start) as run:
+        for at in range(self._sessions):
+            plan_for = partial(self._shuffled, at)
+            with session(command, plan_for, self._note, self._start) as run:
                 for finished in run.outcomes():
                     yield run, finished
 
     def _isolated(self, machine: Machine) -> Plan:
         return self._plan_for(machine).isolated()
+
+    def _shuffled(self, seed: int, machine: Machine) -> Plan:
+        return self._plan_for(machine).shuffled(seed)
 
     @property
     def succeeded(self) -> bool:
