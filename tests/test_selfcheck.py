@@ -183,7 +183,7 @@ def test_each_session_measures_the_same_cases_in_another_order_beside_other_neig
     before = {run: dict(pairwise(order)) for run, order in orders.items()}
     for one, other in pairwise((2, 3, 4, 5)):
         alike = sum(before[one].get(case) == before[other].get(case) for case in cases)
-        assert alike < len(cases) / 2
+        assert alike <= len(cases) / 2
     for order in orders.values():  # the implementations of a workload stay together
         assert list(by_workload(order)) == order
 
