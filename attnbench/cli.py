@@ -26,7 +26,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         if cmd_name in FAMILIES:
-            from attnbench.commands.measuring import family_command
+            from attnbench.commands.family import family_command
 
             return family_command(FAMILIES[cmd_name])
         module = import_module(f"attnbench.commands.{cmd_name.replace('-', '_')}")

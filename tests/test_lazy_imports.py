@@ -9,6 +9,7 @@ from click import Context
 
 from attnbench.cli import cli
 from attnbench.commands import COMMANDS
+from attnbench.families import FAMILIES
 
 HEAVY = {"torch", "vllm", "flashinfer", "sqlalchemy", "alembic", "numpy", "scipy", "pynvml"}
 
@@ -32,6 +33,11 @@ assert CliRunner().invoke(cli, {args}).exit_code == 0
 @pytest.mark.parametrize("args", [["--help"], ["--version"]])
 def test_the_groups_help_imports_nothing_heavy(args: list[str]) -> None:
     assert imported_by(CALL.format(args=args)) == set()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_help_of_a_family_imports_nothing_heavy(family: str) -> None:
+    assert imported_by(CALL.format(args=[family, "--help"])) == set()
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from attnbench.cli import cli
 from attnbench.db.store import Store
 from attnbench.records import RunStatus
+from attnbench.timing.method import Method
 from attnbench.timing.sentinels import Sentinels
 from tests.markdown import unpadded
 from tests.stored_results import H200, attn, store_run, timed
@@ -94,6 +95,17 @@ spec   main     pr
 ----  -----  -----
 q512   1.00   2.00
 """)
+
+
+def test_runs_that_a_pivot_cannot_put_side_by_side_say_why(tmp_path: Path) -> None:
+    path, case = tmp_path / "r.db", attn("q512")
+    with Store.open(path) as store:
+        for label, samples in (("a", None), ("b", 5)):
+            method = Method("cpu", samples=samples)
+            store_run(store, {case: timed(case, 1e-3)}, label=label, method=method)
+    text = report(str(path), "--run", "1", "2", "--pivot", "label").stdout
+    why = "labels are in tables of their own where the method of timing or the machine differs"
+    assert " ".join(text.split()).endswith(why)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from attnbench.commands.measuring import family_command
+from attnbench.commands.family import family_command
 from attnbench.commands.table import read
 from attnbench.families import FAMILIES
 from attnbench.kernels.attn.vllm_flashinfer import VllmFlashInfer

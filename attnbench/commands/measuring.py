@@ -4,7 +4,6 @@ import shlex
 import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import NoReturn, TextIO
@@ -12,8 +11,9 @@ from typing import NoReturn, TextIO
 import click
 from tqdm import tqdm
 
+from attnbench.commands.family import family_command
 from attnbench.commands.output_file import output_file
-from attnbench.commands.table import named_options, note, read, table_command
+from attnbench.commands.table import named_options, note, read
 from attnbench.compat.trtllm_csv import write_trtllm_csv
 from attnbench.db.store import Store
 from attnbench.errors import INTERRUPTED, UsageError
@@ -38,12 +38,6 @@ from attnbench.running.session import session
 CsvWriter = Callable[[Store, Report, TextIO], None]
 
 
-def family_command(family: Family) -> click.Command:
-    """The command that measures a family."""
-    tables, run = (family.options, Measuring), partial(_run, family)
-    return table_command(family.name, *tables, help=family.help, run=run)
-
-
 def read_request(family: Family, name: str, words: Sequence[str]) -> MeasuringRequest:
     """The request of a family's command line; messages use `name`."""
     parent = click.get_current_context()
@@ -53,7 +47,8 @@ def read_request(family: Family, name: str, words: Sequence[str]) -> MeasuringRe
     return MeasuringRequest(family, options, measuring, named_options(ctx, words))
 
 
-def _run(family: Family, options: FamilyOptions, measuring: Measuring) -> None:
+def run_family(family: Family, options: FamilyOptions, measuring: Measuring) -> NoReturn:
+    """Run a family's command."""
     named = named_options(click.get_current_context(), sys.argv)
     note_own_problems(family)
     measure(MeasuringRequest(family, options, measuring, named))

@@ -90,7 +90,22 @@ def pivot_tables(
     else:
         tables = [_Table([each], by) for each in chain.from_iterable(listed)]
     _check_field(tables, by)
-    return "\n\n".join(_table_text(each, metric, style, width) for each in tables)
+    texts = [_table_text(each, metric, style, width) for each in tables]
+    return "\n\n".join([*texts, *_apart(tables, by, style, width)])
+
+
+def _apart(tables: Sequence[_Table], by: str, style: Style, width: int) -> list[str]:
+    """Why runs do not stand side by side although a column for each was asked for."""
+    families = [each.cohorts[0].series[0].case.family for each in tables]
+    if by not in _OF_RUNS or len(set(families)) == len(families):
+        return []
+    return [
+        items(
+            [f"{by}s are in tables of their own where the method of timing or the machine differs"],
+            style,
+            width,
+        )
+    ]
 
 
 def _merged(listed: Iterable[Cohort], by: str) -> list[list[Cohort]]:

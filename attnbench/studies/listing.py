@@ -12,12 +12,16 @@ from attnbench.units import bytes_column, minutes_text
 
 
 def studies_table(studies: Iterable[Study], width: int = WIDTH) -> str:
-    """A paragraph per study: its name, its aliases and its question."""
+    """A paragraph per study: its name, its family, its aliases and its question."""
     lines = []
     for study in studies:
-        aliases = f" ({', '.join(study.aliases)})" if study.aliases else ""
-        lines.append(wrapped(f"{study.name}{aliases}: {study.question}", width, "  "))
-    return "\n".join(lines)
+        about = ", ".join([study.family, *(f"also {alias}" for alias in study.aliases)])
+        lines.append(wrapped(f"{study.name} ({about}): {study.question}", width, "  "))
+    last = (
+        "Most need an NVIDIA GPU. Options override a study, so --backend names one that "
+        "runs elsewhere: attnbench study prefill-length --backend sdpa"
+    )
+    return "\n".join([*lines, "", wrapped(last, width)])
 
 
 def dry_run_text(asked: StudyRequest, found: Forecast, rounds: int, width: int = WIDTH) -> str:
