@@ -529,6 +529,32 @@ def test_what_moves_the_controls_is_the_device_however_far() -> None:
     assert "as a device moves them" in found.comparisons[6].reason
 
 
+def test_noisy_controls_do_not_outvote_quiet_ones() -> None:
+    noisy = moved([0.99] * 4, seed=2, sd=0.02)
+    quiet = moved([1.0] * 33 + [1.03] * 5, seed=3)
+    cells = [replace(cell, key=str(at)) for at, cell in enumerate([*noisy, *quiet])]
+    found = compare_sides(cells, known(SESSIONS), is_control=lambda cell: int(cell.key) < 7)
+    assert found.shift is not None
+    assert found.shift.by_controls
+    assert abs(found.shift.log_ratio) < 0.002
+    assert [each.verdict for each in found.comparisons[7:]] == ["same"] * 30 + ["slower"] * 5
+
+
+def test_many_changed_cells_are_no_scatter_of_the_others() -> None:
+    """A third of them, by amounts of their own."""
+    changes = np.linspace(1.03, 1.15, 20).tolist()
+    found = compare_sides(moved([*changes, *[1.0] * 40], sd=0.002), known(SESSIONS))
+    assert [each.verdict for each in found.comparisons[:20]] == ["slower"] * 20
+    beside = compare_sides(moved([1.0] * 60, sd=0.002), known(SESSIONS))
+    assert width(found.comparisons[-1]) < 1.2 * width(beside.comparisons[-1])
+
+
+def width(found: Comparison) -> float:
+    assert found.low is not None
+    assert found.high is not None
+    return found.high - found.low
+
+
 def test_cells_that_scatter_more_than_was_known_are_judged_by_their_scatter() -> None:
     factors = np.exp(np.random.default_rng(3).normal(0, 0.015, 60)).tolist()
     found = compare_sides(moved(factors), known(SESSIONS))

@@ -85,3 +85,19 @@ def test_what_is_slower_by_the_clock_alone_fails_if_asked_to(db: str) -> None:
 def test_other_cases_are_judged_by_time(db: str, case: Case, label: str | None) -> None:
     measure(db, case=case, label=label)
     assert cell(db)["cycles"] is None
+
+
+def test_clocks_of_some_cases_are_no_noise_of_the_others(db: str) -> None:
+    """Most of the cases have a lower clock in the head; the short ones do not."""
+    short = [attn(f"{n}q1kv1k", "flash", "bf16") for n in range(1, 13)]
+    large = [attn(f"{n}q4k", "flash", "bf16") for n in range(1, 25)]
+    with Store.open(db) as store:
+        for name, lower in (("base", 0.0), ("head", 0.01)):
+            results = {case: timed(case, 5e-5, 5.01e-5, 4.99e-5) for case in short}
+            for n, case in enumerate(large):
+                clock = 1.7e9 * (1 - lower * (1 + n % 6))
+                results[case] = at_clocks(case, 1.5e6, (clock, 1.001 * clock, 0.999 * clock))
+            store_run(store, results, label=name, machine=H200, method=ON_GPU)
+    found = json.loads(diff(db, "--format", "json").stdout)
+    assert abs(found["shift"]["ratio"] - 1) < 0.001
+    assert {each["verdict"] for each in found["cells"]} == {"same"}

@@ -57,7 +57,7 @@ def compare_sides(
     shift = find_shift([estimates[at] for at in apart], [is_control(cells[at]) for at in apart])
     more_scatter = False
     if shift is not None:
-        wider, more_scatter = scattered([estimates[at] for at in apart], shift)
+        wider, more_scatter = scattered([estimates[at] for at in apart])
         for at, estimate in zip(apart, wider, strict=True):
             estimates[at] = estimate
     shifts = [shift if at in apart else None for at in range(len(cells))]

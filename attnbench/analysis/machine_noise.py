@@ -8,7 +8,7 @@ from functools import cached_property
 from attnbench.analysis.estimate import STRATA, Noise
 from attnbench.analysis.groups import Group
 from attnbench.analysis.noise_table import TableNoise
-from attnbench.analysis.repeats import Repeat, Seen, Squares, as_quiet, seen, squares_of
+from attnbench.analysis.repeats import Repeat, Seen, Squares, seen, squares_of
 from attnbench.stats.moderation import Wild, wild_of
 from attnbench.stats.variance import UNKNOWN, Variance
 
@@ -79,11 +79,10 @@ class MachineNoise:
         )
 
     def _wild_of(self, own: Squares | None, found: Seen) -> Wild:
-        """How a cell may be wild: hardly, where it was measured again and again and was not."""
-        if own is None:
+        """How a cell may be wild: hardly, if it was measured again and again and was not."""
+        if own is None or found.out_of_line([own]):
             return self._wild
-        prior = Variance(found.between.prior.variance, found.between.prior.df)
-        return self._wild.of(as_quiet(own, found.rounds), prior)
+        return self._wild.seen_tame(own.between.df)
 
     @property
     def source(self) -> str:

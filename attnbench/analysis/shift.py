@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from attnbench.analysis.estimate import MIN_CELLS
 from attnbench.analysis.log_ratio import Estimate
@@ -17,11 +18,15 @@ from attnbench.stats.moderation import Wild
 from attnbench.stats.samples import robust_sd
 from attnbench.stats.variance import Variance
 
+Values = NDArray[np.float64]
+
 MIN_CONTROLS = 5
 # A median absolute deviation of n normal values is as good as a variance on 0.37 n of them.
 _MAD_EFFICIENCY = 0.37
 # A median's variance over a mean's.
 _MEDIAN_COST = math.pi / 2
+# So many robust standard deviations off, a cell is set aside, and all is taken again so often.
+_FAR, _TIMES, _ROUNDING = 2.5, 3, 1e-9
 # What the noise known beforehand weighs beside the scatter of the diff itself.
 _PRIOR_DF = 20.0
 _SURPRISE_DF = 4.0
@@ -50,15 +55,15 @@ def find_shift(estimates: Sequence[Estimate], controls: Sequence[bool]) -> Shift
     chosen = chosen if by_controls else list(estimates)
     if not by_controls and len(chosen) < MIN_CELLS:
         return None
-    logs = np.asarray([each.log_ratio for each in chosen])
-    shift = float(np.median(logs))
-    expected = float(np.median([_cell_variance(each) for each in chosen]))
-    scatter = max(robust_sd(logs - shift) ** 2, expected)
-    variance = Variance(_MEDIAN_COST * scatter / len(chosen), len(chosen) - 1)
-    return Shift(shift, variance, len(chosen), by_controls)
+    centre, scores, weights = _middle(chosen)
+    scatter = max(robust_sd(scores) ** 2, 1.0)
+    variance = _MEDIAN_COST * scatter / float(weights.sum())
+    # Kish's effective number: noisy cells hardly count.
+    count = float(weights.sum() ** 2 / (weights**2).sum())
+    return Shift(centre, Variance(variance, max(count - 1, 1.0)), len(chosen), by_controls)
 
 
-def scattered(estimates: Sequence[Estimate], shift: Shift) -> tuple[list[Estimate], bool]:
+def scattered(estimates: Sequence[Estimate]) -> tuple[list[Estimate], bool]:
     """With as much variance between sessions as the cells scatter, and whether noise foresaw less.
 
     The variance that was known counts as the prior of what is seen; where they disagree the larger
@@ -66,23 +71,41 @@ def scattered(estimates: Sequence[Estimate], shift: Shift) -> tuple[list[Estimat
     """
     if len(estimates) < MIN_CELLS:
         return list(estimates), False
-    squares = [_cell_variance(each) for each in estimates]
-    scores = np.asarray(
-        [
-            (each.log_ratio - shift.log_ratio) / math.sqrt(square)
-            for each, square in zip(estimates, squares, strict=True)
-        ]
-    )
+    _, scores, _ = _middle(estimates)
     seen = Variance(robust_sd(scores) ** 2, _MAD_EFFICIENCY * len(scores))
     known = Variance(1.0, _PRIOR_DF)
     factor = seen.moderated(known, _PRIOR_DF).value
     if factor <= 1:
         return list(estimates), False
-    extra = (factor - 1) * float(np.median(squares))
+    extra = (factor - 1) * float(np.median([_cell_variance(each) for each in estimates]))
     # How the noise that nobody foresaw is distributed over cells is not known either.
     surprise = Variance(extra, min(seen.df, _SURPRISE_DF))
     wider = [_wider(each, surprise, factor) for each in estimates]
     return wider, seen.disagrees(known)
+
+
+def _middle(estimates: Sequence[Estimate]) -> tuple[float, Values, Values]:
+    """The median log ratio, and the scores and weights of the cells that are not far from it.
+
+    A change of some cells is no shift and no scatter of the others, so it is taken again without
+    those that are far off (reweighting, Rousseeuw and Leroy 1987). Each weighs by the inverse of
+    its variance.
+    """
+    logs = np.asarray([each.log_ratio for each in estimates])
+    sds = np.sqrt([_cell_variance(each) for each in estimates])
+    kept = np.full(len(logs), True)
+    for _ in range(_TIMES):
+        centre = _weighted_median(logs[kept], sds[kept] ** -2.0)
+        scores = (logs - centre) / sds
+        kept = np.abs(scores) <= _FAR * robust_sd(scores[kept]) + _ROUNDING
+    return centre, scores[kept], sds[kept] ** -2.0
+
+
+def _weighted_median(values: Values, weights: Values) -> float:
+    """The value that parts the weights in two halves, between two values if they meet there."""
+    order = np.argsort(values)
+    below = np.cumsum(weights[order]) - weights[order] / 2
+    return float(np.interp(weights.sum() / 2, below, values[order]))
 
 
 def _cell_variance(estimate: Estimate) -> float:

@@ -1,7 +1,7 @@
 """The verdicts on pairs of series, and what they rest on: noise, and the shift of the device."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from attnbench.analysis.compare import Compared, compare, compare_sides
 from attnbench.analysis.estimate import Cell, Noise
@@ -43,22 +43,16 @@ def judge_pairs(
     noises = {cell.key: _noise(known, pair, cell) for cell, pair in zip(cells, pairs, strict=True)}
     kernels: dict[str, Comparison] = {}
     if alike:
-        by_key = {cell.key: pair for cell, pair in zip(cells, pairs, strict=True)}
         is_control = controls(*map(newest, sides))
+        of_controls = {c.key for c, pair in zip(cells, pairs, strict=True) if is_control(pair)}
+        in_cycles = _in_cycles(pairs, turns, Machine.from_facts(newest(sides[1]).machine))
 
         def judged(cells: Sequence[Cell]) -> Compared:
             return compare_sides(
-                cells,
-                lambda cell: noises[cell.key],
-                margin,
-                lambda cell: is_control(by_key[cell.key]),
+                cells, lambda cell: noises[cell.key], margin, lambda cell: cell.key in of_controls
             )
 
-        compared = judged(cells)
-        machine = Machine.from_facts(newest(sides[1]).machine)
-        if in_cycles := _in_cycles(pairs, turns, machine):
-            found = judged([in_cycles.get(cell.key, cell) for cell in cells]).comparisons
-            kernels = {each.key: each for each in found if each.key in in_cycles}
+        compared, kernels = _at_one_clock(cells, in_cycles, judged)
     else:
         plain = compare(cells, lambda cell: noises[cell.key], margin)
         compared = Compared(plain, shift=None, more_scatter=False)
@@ -69,6 +63,26 @@ def judge_pairs(
         else ""
     )
     return JudgedPairs(pairs, cells, noises, compared, kernels, source)
+
+
+def _at_one_clock(
+    cells: Sequence[Cell],
+    in_cycles: Mapping[str, Cell],
+    judged: Callable[[Sequence[Cell]], Compared],
+) -> tuple[Compared, dict[str, Comparison]]:
+    """All cells' times as compared, and in cycles those whose clock moved, by key.
+
+    What a clock does to some cases is no witness of what the device or noise does to the others,
+    so those are judged beside their cycles.
+    """
+    times = judged(cells)
+    if not in_cycles:
+        return times, {}
+    steady = judged([in_cycles.get(cell.key, cell) for cell in cells])
+    both = zip(times.comparisons, steady.comparisons, strict=True)
+    comparisons = [time if time.key in in_cycles else other for time, other in both]
+    kernels = {each.key: each for each in steady.comparisons if each.key in in_cycles}
+    return replace(steady, comparisons=comparisons), kernels
 
 
 def _in_cycles(

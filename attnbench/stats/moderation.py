@@ -48,28 +48,14 @@ class Wild:
     share: float
     variance: Variance
 
-    def of(self, own: Variance, tame: Variance) -> "Wild":
-        """As it is for a cell that varied by `own`: the less it did, the less it is one of them.
+    def seen_tame(self, df: float) -> "Wild":
+        """As it is for a cell that has varied like the rest on so many degrees of freedom.
 
-        The share of all is the prior probability of Bayes' rule. It never becomes larger: a cell
-        that varied much is judged by its own variance.
+        By Bayes' rule, from the share of all: a wild cell may have two modes, and so many further
+        measurements fall into the first one's mode with a chance of 1 / 2^df.
         """
-        if self.share in (0, 1) or own.df == 0:
-            return self
-        evidence = _log_likelihood(self.variance, own) - _log_likelihood(tame, own)
-        odds = self.share / (1 - self.share) * math.exp(min(0.0, evidence))
-        return Wild(odds / (1 + odds), self.variance)
-
-
-def _log_likelihood(variance: Variance, seen: Variance) -> float:
-    """Of a variance, where one was seen: up to a term of that alone, by the F distribution."""
-    df, ratio = variance.df, seen.df * seen.value / variance.value
-    scale = -seen.df / 2 * math.log(variance.value)
-    if math.isinf(df):
-        return scale - ratio / 2
-    tail = -(df + seen.df) / 2 * math.log1p(ratio / df)
-    gammas = math.lgamma((df + seen.df) / 2) - math.lgamma(df / 2)
-    return scale + tail + gammas + seen.df / 2 * math.log(2 / df)
+        wild = self.share * 0.5**df
+        return Wild(wild / (wild + 1 - self.share), self.variance) if self.share else self
 
 
 TAME = Wild(0.0, Variance(0.0, math.inf))
