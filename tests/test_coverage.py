@@ -91,7 +91,7 @@ def test_a_wrong_kv_head_is_found_in_a_sample(
     monkeypatch.setitem(reference.WHOLE_SECONDS, "cpu", 0.0)
     ready = prepared(small_case(spec="3q300"), sets=1)
     shape = ready.shape
-    heads = {row % shape.num_q_heads for row in ready.spread(0, seed=kv_head).tolist()}
+    heads = {row % shape.num_q_heads for row in ready.spread(0, seed=kv_head).flatten().tolist()}
     ratio = shape.num_q_heads // shape.num_kv_heads
     assert {head // ratio for head in heads} == set(range(shape.num_kv_heads))
 

@@ -60,7 +60,8 @@ class Prepared(ABC):
     def expected(self, sets: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
         """The fp32 reference of n rows, each of its own set: [n, width], from the same data.
 
-        `sets` and `rows` are int64 [n] on the CPU. Quantised data are used as stored.
+        `sets` and `rows` are int64 [n] on the CPU. Quantised data are used as stored. A class whose
+        `spread` gives blocks of several rows takes rows [n, m] too: [n * m, width].
         """
 
     def renew(self, seed: int) -> None:
@@ -78,15 +79,16 @@ class Prepared(ABC):
         return None
 
     def spread(self, count: int, seed: int) -> "torch.Tensor":
-        """At least `count` rows, int64 on the CPU, others for another seed.
+        """At least `count` blocks of rows, int64 [n, m] on the CPU, others for another seed.
 
-        Where an output has requests and heads, the first of the rows are of all requests in turn,
-        and there are rows of all heads that have keys of their own.
+        The m rows of a block are neighbours that share keys, which `expected` takes together. Where
+        an output has requests and heads, blocks are of all requests in turn, and of all heads that
+        have keys of their own.
         """
         import torch
 
         generator = torch.Generator().manual_seed(seed)
-        return torch.randint(len(self.output(0)), (count,), generator=generator)
+        return torch.randint(len(self.output(0)), (count, 1), generator=generator)
 
     def damage(self, index: int) -> str | None:
         """A sentence on memory that calls changed but must not have, None if there is none."""

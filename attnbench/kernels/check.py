@@ -13,8 +13,9 @@ from attnbench.kernels.tolerance import Deviation, compare
 if TYPE_CHECKING:
     import torch
 
-ROWS = 64  # sampled before timing, unless all are compared, and of all sets with new inputs
-ROWS_AFTER = 256  # of all sets together after timing
+ROWS = 64  # sampled before timing, unless all are compared
+# Of all sets together, after timing and with new inputs: of rows that share keys.
+BLOCKS_AFTER, BLOCKS_RENEWED = 192, 64
 PART_ELEMENTS = 2**23  # compared at once
 FRESH = 2**20  # added to a round's seed for other inputs
 
@@ -48,10 +49,11 @@ def check_renewed(prepared: Prepared, launch_all: Callable[[], object], seed: in
     results kept from earlier calls fails here.
     """
     prepared.renew(seed + FRESH)
-    for index in range(len(prepared.calls)):
+    sets = len(prepared.calls)
+    for index in range(sets):
         prepared.poison(index)
     launch_all()
-    _check_sets(prepared, ROWS, len(prepared.calls), 2 * seed + 1, "launched again with new inputs")
+    _check_sets(prepared, BLOCKS_RENEWED, sets, 2 * seed + 1, "launched again with new inputs")
 
 
 def check_again(prepared: Prepared, launched: int, seed: int) -> None:
@@ -59,11 +61,11 @@ def check_again(prepared: Prepared, launched: int, seed: int) -> None:
 
     The outputs were poisoned before the first timed launch, so a timed launch wrote each of them.
     """
-    _check_sets(prepared, ROWS_AFTER, launched, 2 * seed, "after timing")
+    _check_sets(prepared, BLOCKS_AFTER, launched, 2 * seed, "after timing")
 
 
 def _check_sets(prepared: Prepared, count: int, launched: int, seed: int, when: str) -> None:
-    """Compare at least `count` rows in one step: of every set, every request and all heads.
+    """Compare at least `count` blocks in one step: of every set, every request and all heads.
 
     The next seed sends each request to the next set. Only if that fails are sets compared one by
     one, to say which is wrong.
@@ -71,11 +73,10 @@ def _check_sets(prepared: Prepared, count: int, launched: int, seed: int, when: 
     import torch
 
     outputs = [prepared.output(index) for index in range(launched)]
-    rows = prepared.spread(max(count, launched), seed)
-    sets = (torch.arange(len(rows)) + seed) % launched
-    expected = prepared.expected(sets, rows)
-    places = zip(sets.tolist(), rows.tolist(), strict=True)
-    got = torch.stack([outputs[index][row] for index, row in places])
+    sets, rows = _spread(prepared, count, launched, seed)
+    expected = prepared.expected(sets, rows if rows.shape[1] > 1 else rows[:, 0])
+    places, size = zip(sets.tolist(), rows[:, 0].tolist(), strict=True), rows.shape[1]
+    got = torch.cat([outputs[index][row : row + size] for index, row in places])
     deviation = compare(got.float(), expected, prepared.tolerance)
     # NaN anywhere makes a norm NaN, and all norms are one launch.
     unwritten = bool(torch.stack(torch._foreach_norm(outputs)).isnan().any())
@@ -86,10 +87,24 @@ def _check_sets(prepared: Prepared, count: int, launched: int, seed: int, when: 
     for index, output in enumerate(outputs):
         try:
             _require_written(output)
-            _compared(prepared, output, rows[sets == index], expected[sets == index])
+            mine = sets == index
+            references = expected.unflatten(0, rows.shape)[mine].flatten(0, 1)
+            _compared(prepared, output, rows[mine].flatten(), references)
         except WrongResult as wrong:
             raise WrongResult(f"{when}, in working set {index}: {wrong}") from None
     raise WrongResult(f"{when}: {deviation.fault}")
+
+
+def _spread(
+    prepared: Prepared, count: int, launched: int, seed: int
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    """Different rows [n, m], at least one of each launched set, and the set [n] of each block."""
+    import torch
+
+    rows = prepared.spread(max(count, launched), seed)
+    sets = (torch.arange(len(rows)) + seed) % launched
+    once = dict(zip(zip(sets.tolist(), rows[:, 0].tolist(), strict=True), rows, strict=True))
+    return torch.tensor([index for index, _ in once]), torch.stack(list(once.values()))
 
 
 def _require_written(output: "torch.Tensor") -> None:
@@ -134,6 +149,6 @@ def _sampled(prepared: Prepared, num_rows: int, seed: int) -> "tuple[torch.Tenso
     import torch
 
     drawn = random.Random(seed).sample(range(num_rows), min(ROWS, num_rows))
-    chosen = [*prepared.critical_rows, *prepared.spread(0, seed).tolist(), *drawn]
+    chosen = [*prepared.critical_rows, *prepared.spread(0, seed).flatten().tolist(), *drawn]
     rows = torch.tensor(list(dict.fromkeys(chosen)))
     return rows, prepared.expected(torch.zeros_like(rows), rows)

@@ -125,7 +125,8 @@ class AttentionPrepared(Prepared, Aimed):
         import torch
 
         order, steps = self._by_group(sets, rows)
-        return torch.cat([self.attended(step) for step in steps])[order]
+        found = torch.cat([self.attended(step) for step in steps])[order]
+        return found.flatten(0, -2)
 
     def whole(self, index: int) -> "tuple[torch.Tensor, torch.Tensor] | None":
         import torch
@@ -157,15 +158,16 @@ class AttentionPrepared(Prepared, Aimed):
     def spread(self, count: int, seed: int) -> "torch.Tensor":
         import torch
 
+        ratio = self.num_heads // self.num_kv_heads
         at = torch.arange(max(count, len(self.batch), self.num_kv_heads))
         requests, q_lens = at % len(self.batch), torch.tensor([r.q_len for r in self.batch])
         # In the next round, and in the next row of a request, another KV head.
         kv_heads = (at + at // len(self.batch) + seed) % self.num_kv_heads
-        generator, ratio = torch.Generator().manual_seed(seed), self.num_heads // self.num_kv_heads
-        heads = kv_heads * ratio + torch.randint(ratio, at.shape, generator=generator)
+        generator = torch.Generator().manual_seed(seed)
         within = torch.rand(at.shape, generator=generator) * q_lens[requests]
         tokens = (q_lens.cumsum(0) - q_lens)[requests] + within.long()
-        return tokens * self.num_heads + heads
+        first = tokens * self.num_heads + kv_heads * ratio
+        return first[:, None] + torch.arange(ratio)
 
     def _by_group(
         self, sets: "torch.Tensor", rows: "torch.Tensor"
@@ -175,8 +177,9 @@ class AttentionPrepared(Prepared, Aimed):
 
         tokens, heads = rows // self.num_heads, rows % self.num_heads
         steps, places = list[Rows](), []
+        first = tokens if rows.ndim == 1 else tokens[:, 0]
         for group in self.groups:
-            inside = (tokens >= group.tokens.start) & (tokens < group.tokens.stop)
+            inside = (first >= group.tokens.start) & (first < group.tokens.stop)
             where = inside.nonzero().squeeze(1)
             if len(where):
                 places.append(where)
@@ -192,8 +195,12 @@ def _rows_of(
 
     within = tokens - group.first_token
     seen = group.kv_len - group.q_len + within % group.q_len + 1
-    each = (sets, within // group.q_len, tokens, heads, seen)
-    return Rows(group, *torch.stack(each).to(device))  # in one transfer
+    beside = sets if tokens.ndim == 1 else sets[:, None].expand_as(tokens)
+    each = (beside, within // group.q_len, tokens, heads, seen)
+    sets, requests, *rows = torch.stack(each).to(device)  # in one transfer
+    if tokens.ndim > 1:
+        sets, requests = sets[:, 0], requests[:, 0]
+    return Rows(group, sets, requests, *rows)
 
 
 def rotating(call: Callable[[int], object], sets: int) -> list[Callable[[], object]]:

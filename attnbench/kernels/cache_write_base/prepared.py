@@ -154,7 +154,7 @@ class CacheWrite(Prepared):
         import torch
 
         generator = torch.Generator().manual_seed(seed)
-        return torch.randint(self.num_tokens, (count,), generator=generator)
+        return torch.randint(self.num_tokens, (count, 1), generator=generator)
 
     def damage(self, index: int) -> str | None:
         """Memory that no launched set owns must be unchanged; sets are poisoned before launch."""
