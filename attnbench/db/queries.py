@@ -19,6 +19,7 @@ from attnbench.db.models import (
     SourceRow,
 )
 from attnbench.db.rows import measurement, run_record
+from attnbench.errors import UsageError
 from attnbench.records import Measurement, Run, Status
 from attnbench.specs.case import Case
 
@@ -46,6 +47,15 @@ def read_runs(session: Session, *where: ColumnElement[bool]) -> list[Run]:
         run_record(run, machine, environment, source, counts[run.number])
         for run, machine, environment, source in session.execute(query)
     ]
+
+
+def require_run(session: Session, run: int) -> RunRow:
+    """The row of a run; UsageError for an unknown number."""
+    if (found := session.get(RunRow, run)) is not None:
+        return found
+    numbers = session.scalars(select(RunRow.number).order_by(RunRow.number.desc()).limit(5)).all()
+    known = ", ".join(map(str, reversed(numbers))) or "none yet"
+    raise UsageError(f"there is no run {run}; the last runs are: {known}")
 
 
 def _counts(session: Session, *where: ColumnElement[bool]) -> Mapping[int, dict[Status, int]]:

@@ -11,7 +11,6 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from attnbench.db import rows
-from attnbench.db.database import Database
 from attnbench.db.keyed import find_or_add
 from attnbench.db.models import (
     CaseRow,
@@ -20,21 +19,20 @@ from attnbench.db.models import (
     MachineRow,
     MeasurementRow,
     MethodRow,
-    NoiseRow,
     RunRow,
     SampleRow,
     SentinelRow,
 )
-from attnbench.db.noise import StoredNoise, read_noise
+from attnbench.db.noise import NoiseDatabase
 from attnbench.db.queries import (
     NEWEST_FIRST,
     batched,
     read_measurements,
     read_runs,
     read_seconds,
+    require_run,
 )
-from attnbench.db.repeats import RepeatedRounds, SessionRow, read_rounds, read_sessions
-from attnbench.errors import AttnbenchError, UsageError
+from attnbench.errors import AttnbenchError
 from attnbench.passwords import without_password
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
@@ -46,7 +44,7 @@ from attnbench.timing.method import Method
 _SAMPLES_AT_ONCE = 500  # measurements whose samples are read by one statement
 
 
-class Store(Database):
+class Store(NoiseDatabase):
     """Results. Every method is one transaction: a kill at any time leaves complete rows.
 
     Runs are named by their number in this database; UsageError for an unknown one.
@@ -89,7 +87,7 @@ class Store(Database):
     ) -> int:
         """Store an outcome with its samples; returns its id."""
         with self.writing() as session:
-            _require(session, run)
+            require_run(session, run)
             row = rows.measurement_row(
                 outcome,
                 run=run,
@@ -111,7 +109,7 @@ class Store(Database):
         A resumed run keeps its first start and takes its last end.
         """
         with self.writing() as session:
-            _require(session, run)
+            require_run(session, run)
             row = session.get(SentinelRow, (run, moment))
             if row is None:
                 session.add(SentinelRow(run=run, moment=moment, facts=dict(facts)))
@@ -121,12 +119,12 @@ class Store(Database):
     def replan(self, run: int, plan: Json) -> None:
         """Replace a run's plan."""
         with self.writing() as session:
-            _require(session, run).plan = plan
+            require_run(session, run).plan = plan
 
     def conclude(self, run: int, facts: Json) -> None:
         """Store the conclusion of a study's run, replacing an earlier one."""
         with self.writing() as session:
-            _require(session, run)
+            require_run(session, run)
             row = ConclusionRow(run=run, facts=dict(facts), created=datetime.now(UTC))
             session.merge(row)
 
@@ -136,50 +134,22 @@ class Store(Database):
             row = session.get(ConclusionRow, run)
             return None if row is None else row.facts
 
-    def add_noise(
-        self,
-        *,
-        machine_key: str,
-        machine_model: str,
-        family: str,
-        stratum: str,
-        floor: float,
-        session_sd: float | None,
-        num_cells: int,
-        facts: Json,
-    ) -> None:
-        """Store measured noise; the fields are those of `StoredNoise`."""
-        with self.writing() as session:
-            row = NoiseRow(
-                uuid=uuid4().hex,
-                machine_key=machine_key,
-                machine_model=machine_model,
-                family=family,
-                stratum=stratum,
-                floor=floor,
-                session_sd=session_sd,
-                num_cells=num_cells,
-                facts=dict(facts),
-                created=datetime.now(UTC),
-            )
-            session.add(row)
-
     def finish_run(self, run: int, status: RunStatus) -> None:
         """Set how a run ended; RunStatus.RUNNING when it is resumed."""
         with self.writing() as session:
-            row = _require(session, run)
+            row = require_run(session, run)
             row.status = status
             row.finished = None if status is RunStatus.RUNNING else datetime.now(UTC)
 
     def relabel(self, run: int, label: str | None) -> None:
         """Give a run another label, or none."""
         with self.writing() as session:
-            _require(session, run).label = label
+            require_run(session, run).label = label
 
     def delete(self, run: int) -> None:
         """Delete a run with its outcomes; cases and machines stay, since others may share them."""
         with self.writing() as session:
-            session.delete(_require(session, run))
+            session.delete(require_run(session, run))
 
     def done(self, run: int) -> set[tuple[str, str, int, Status]]:
         """The stored outcomes of a run: case key, method key, round and status."""
@@ -204,13 +174,13 @@ class Store(Database):
     def run(self, number: int) -> Run:
         """One run."""
         with self.reading() as session:
-            _require(session, number)
+            require_run(session, number)
             return read_runs(session, RunRow.number == number)[0]
 
     def plan(self, run: int) -> Json:
         """The run's plan, as given to `start_run` or `replan`."""
         with self.reading() as session:
-            return _require(session, run).plan
+            return require_run(session, run).plan
 
     def latest_run(self) -> Run | None:
         """The newest run with an ok outcome."""
@@ -262,29 +232,6 @@ class Store(Database):
         with self.reading() as session:
             return dict(session.execute(query).all())
 
-    def noise(
-        self, machine_key: str, machine_model: str, family: str, stratum: str
-    ) -> StoredNoise | None:
-        """The newest noise of the same device, else of its model; None if none is stored."""
-        with self.reading() as session:
-            return read_noise(session, machine_key, machine_model, family, stratum)
-
-    def sessions(self, machine_model: str) -> list[SessionRow]:
-        """The newest runs on cards of that model, as far as noise goes by them."""
-        with self.reading() as session:
-            return read_sessions(session, machine_model)
-
-    def rounds(self, rows: Collection[SessionRow]) -> list[RepeatedRounds]:
-        """The times of these runs, without what else was measured."""
-        with self.reading() as session:
-            return list(read_rounds(session, rows))
-
-    def machine_name(self, machine_model: str) -> str | None:
-        """The name of that model; None where the store has none of it."""
-        query = select(MachineRow.name).where(MachineRow.model_key == machine_model).limit(1)
-        with self.reading() as session:
-            return session.scalar(query)
-
     def seconds_a_round(self, cases: Collection[str], machine_model: str) -> dict[str, float]:
         """By case key, the mean total seconds of a round in its newest run there."""
         with self.reading() as session:
@@ -299,11 +246,3 @@ def _flush_place(session: Session, run: int) -> None:
         raise AttnbenchError(
             f"run {run} has this outcome already: another attnbench measures it too"
         ) from None
-
-
-def _require(session: Session, run: int) -> RunRow:
-    if (found := session.get(RunRow, run)) is not None:
-        return found
-    numbers = session.scalars(select(RunRow.number).order_by(RunRow.number.desc()).limit(5)).all()
-    known = ", ".join(map(str, reversed(numbers))) or "none yet"
-    raise UsageError(f"there is no run {run}; the last runs are: {known}")
