@@ -1,5 +1,6 @@
 """Sessions in which equal code was measured again, on cards of one model."""
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -85,6 +86,7 @@ def read_rounds(session: Session, rows: Collection[SessionRow]) -> Iterator[Repe
         .join(CaseRow, MeasurementRow.case_id == CaseRow.id)
         .join(MethodRow, MeasurementRow.method_id == MethodRow.id)
         .where(MeasurementRow.run.in_(by_run), MeasurementRow.median > 0)
+        .where(MeasurementRow.median < math.inf)
         .order_by(MeasurementRow.run, MeasurementRow.round)
     )
     rounds: dict[tuple[int, str, str, str, str], list[float]] = defaultdict(list)

@@ -117,7 +117,11 @@ def _columns(outcome: Outcome) -> dict[str, Any]:
 def measurement(
     row: Row[*tuple[Any, ...]], case: tuple[CaseRow, Case], method: MethodRow, machine: MachineRow
 ) -> Measurement:
-    """The record of a row of the measurement table; the caller decodes each case once."""
+    """The record of a row of the measurement table; the caller decodes each case once.
+
+    A stored time that cannot be one, such as 0, is as good as none.
+    """
+    is_time = row.median is not None and 0 < row.median < math.inf
     return Measurement(
         id=row.id,
         uuid=row.uuid,
@@ -133,9 +137,9 @@ def measurement(
         round=row.round,
         position=row.position,
         outcome=_outcome(row),
-        median=row.median,
-        low=row.low,
-        high=row.high,
+        median=row.median if is_time else None,
+        low=row.low if is_time else None,
+        high=row.high if is_time else None,
         num_samples=row.num_samples,
     )
 
