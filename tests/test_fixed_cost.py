@@ -21,7 +21,7 @@ def test_an_exact_line_is_found(fixed: float, slope: float) -> None:
 
 
 def test_the_intervals_hold_the_truth_as_often_as_they_say() -> None:
-    rng, trials = np.random.default_rng(2), 300
+    rng, trials = np.random.default_rng(2), 1000
     held = np.zeros(2)
     for _ in range(trials):
         times = 3e-6 + 2e-9 * np.array(SIZES)
@@ -31,7 +31,7 @@ def test_the_intervals_hold_the_truth_as_often_as_they_say() -> None:
             abs(found.fixed - 3e-6) <= found.fixed_reach,
             abs(found.slope - 2e-9) <= found.slope_reach,
         ]
-    assert (held / trials > 0.88).all()
+    assert (held / trials > 0.93).all()
 
 
 def test_one_wild_time_does_not_move_the_line() -> None:

@@ -44,11 +44,11 @@ def fixed_cost(sizes: Sequence[int], times: Sequence[float]) -> FixedCost | None
     relative = design / measured[:, None]
     # Of similar size, for well-conditioned normal equations.
     unit = np.linalg.norm(relative, axis=0)
-    line, weights = _robust(relative / unit)
-    residuals = 1 - relative / unit @ line
+    scaled = relative / unit
+    line, weights = _robust(scaled)
+    residuals = 1 - scaled @ line
     df = len(measured) - 2
-    variance = float(weights @ residuals**2) / df
-    scaled = (relative / unit) * np.sqrt(weights)[:, None]
+    variance = _variance(residuals, weights, df)
     errors = np.sqrt(variance * np.diag(np.linalg.inv(scaled.T @ scaled))) / unit
     (fixed, slope), quantile = line / unit, student.quantile(0.975, df)
     return FixedCost(
@@ -58,6 +58,17 @@ def fixed_cost(sizes: Sequence[int], times: Sequence[float]) -> FixedCost | None
         slope_reach=float(quantile * errors[1]),
         worst=float(np.abs(residuals).max()),
     )
+
+
+def _variance(residuals: NDArray[np.float64], weights: NDArray[np.float64], df: int) -> float:
+    """Of a residual, as cutting large ones leaves it uncertain (Huber 1973, Ann. Stat. 1:799).
+
+    At least the plain variance of the weighted residuals, which four sizes may exceed it by.
+    """
+    kept = float(np.mean(weights == 1))  # the mean derivative of what the weights leave
+    correction = (1 + 2 / len(weights) * (1 - kept) / kept) / kept
+    cut = correction**2 * float(np.sum((weights * residuals) ** 2))
+    return max(cut, float(np.sum(weights * residuals**2))) / df
 
 
 def _robust(design: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
