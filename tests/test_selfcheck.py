@@ -95,9 +95,9 @@ attn         20 to 200 us      1   0.40      0.12       0.17
 attn         over 200 us       4   0.40      0.13       0.17
 cache-write  over 200 us       1   0.20      0.17       0.17
 
-How often that comes to a false verdict, with the 95 % upper bound of the rate;
-and the smallest change of one of these cases that R rounds a side find four
-times in five.
+How often that comes to a false verdict, with the 95 % upper bound of the rate
+if cases err independently; and the smallest change of one of these cases that R
+rounds a side find four times in five.
 
                                                 at most  R = 3  R = 5  R = 10
 family       duration      runs          false        %      %      %       %
@@ -109,8 +109,8 @@ attn         over 200 us   separate     0 of 8     31.2   2.37   2.36    2.36
 cache-write  over 200 us   interleaved  0 of 1     95.0   1.31   1.22    1.14
 cache-write  over 200 us   separate     0 of 2     77.6   2.37   2.36    2.36
 
-interleaved: 0 of 6 verdicts false, at most 39.3 %
-separate: 0 of 12 verdicts false, at most 22.1 %
+interleaved: 0 of 6 verdicts false in 1 pair of runs, at most 39.3 %
+separate: 0 of 12 verdicts false in 2 pairs of runs, at most 22.1 %
 the interleaved runs were judged by the noise that was known before, each two
   separate ones by that and the other runs
 with fewer than 20 cells the floor is the largest change of any

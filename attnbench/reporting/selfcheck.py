@@ -41,8 +41,9 @@ def selfcheck_text(found: FoundNoise, width: int = WIDTH) -> str:
         "sessions the standard deviation between separate runs, all alike that of what moves "
         "all cases of a run.",
         text_table(sizes, width=width),
-        "How often that comes to a false verdict, with the 95 % upper bound of the rate; and the "
-        "smallest change of one of these cases that R rounds a side find four times in five.",
+        "How often that comes to a false verdict, with the 95 % upper bound of the rate if cases "
+        "err independently; and the smallest change of one of these cases that R rounds a side "
+        "find four times in five.",
         text_table(risks, width=width),
         items(_remarks(found), width=width),
     ]
@@ -63,7 +64,8 @@ def _names(noises: Sequence[GroupNoise]) -> list[Column]:
 
 
 def _remarks(found: FoundNoise) -> list[str]:
-    lines = [_total(found.noises, kind) for kind in _KINDS]
+    pairs = {"interleaved": 1, "separate": (len(found.runs) - 2) // 2}
+    lines = [_total(found.noises, kind, pairs[kind]) for kind in _KINDS]
     lines.append(
         "the interleaved runs were judged by the noise that was known before, each two separate "
         "ones by that and the other runs"
@@ -76,11 +78,12 @@ def _remarks(found: FoundNoise) -> list[str]:
     return [*lines, "`attnbench diff` judges by these runs from now on"]
 
 
-def _total(noises: Sequence[GroupNoise], kind: str) -> str:
+def _total(noises: Sequence[GroupNoise], kind: str, pairs: int) -> str:
     each = [_KINDS[kind](noise)[0] for noise in noises]
     total = FalseVerdicts(sum(f.count for f in each), sum(f.comparisons for f in each))
     share = f"at most {_percent(total.upper)} %"
-    return f"{kind}: {total.count} of {total.comparisons} verdicts false, {share}"
+    runs = "1 pair" if pairs == 1 else f"{pairs} pairs"
+    return f"{kind}: {total.count} of {total.comparisons} verdicts false in {runs} of runs, {share}"
 
 
 def _percent(fraction: float | None) -> str:
