@@ -2,11 +2,12 @@
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from statistics import median
+from statistics import median, mode
 from typing import Any
 
 import torch
 
+from attnbench.timing.activity import recorded
 from attnbench.timing.cuda import GraphClock
 from attnbench.timing.sm_clock import SmClock
 
@@ -82,8 +83,7 @@ def with_our_inputs(calls: Sequence[Call], kv: int, page: int) -> list[dict[str,
         for call in calls:
             call.reschedule()
         found = facts(calls[-1].output)
-        seconds, hertz = timed([call.launch for call in calls])
-        rows.append({"inputs": name, "us": 1e6 * seconds, "GHz": hertz / 1e9} | found)
+        rows.append({"inputs": name, **timed([call.launch for call in calls]), **found})
     return rows
 
 
@@ -112,15 +112,24 @@ def parts(call: Call) -> tuple[torch.Tensor, ...]:
     return call.queries if isinstance(call.queries, tuple) else (call.queries,)
 
 
-def timed(launches: Sequence[Callable[[], object]]) -> tuple[float, float]:
-    """Medians of the seconds of a call and of the SM clock, Hz."""
+def timed(launches: Sequence[Callable[[], object]]) -> dict[str, float]:
+    """Medians of a call's microseconds and of the SM clock; and the time by CUPTI of one replay."""
     stamps = SmClock(DEVICE)
     clock = GraphClock(launches, DEVICE, stamps)
     for _ in range(SAMPLES):
         clock.sample()
     stamps.start()
     seconds = median(clock.sample() for _ in range(SAMPLES))
-    return seconds, median(stamps.clocks())
+    hertz = median(stamps.clocks())
+    activities = recorded(clock.sample)
+    most = mode(each.launch for each in activities)
+    replay = [each for each in activities if each.launch == most]
+    span = max(each.end for each in replay) - min(each.start for each in replay)
+    return {
+        "us": 1e6 * seconds,
+        "us by CUPTI": 1e-3 * span / clock.calls_per_sample,
+        "GHz": 1e-9 * hertz,
+    }
 
 
 def facts(output: torch.Tensor) -> dict[str, float]:

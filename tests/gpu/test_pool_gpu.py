@@ -54,10 +54,12 @@ def test_results_over_a_pool_of_20_gib_are_right(backend: str, machine: Machine)
     adapter = find(case.family, case.backend)
     if reason := adapter.refusal(case, machine):
         pytest.skip(reason)
+    torch.cuda.empty_cache()
     before = torch.cuda.mem_get_info()[0]
     try:
         with torch.inference_mode():
             ready = adapter.prepare(case, Setting(DEVICE, 3, seed=0))
+            torch.cuda.empty_cache()
             taken = before - torch.cuda.mem_get_info()[0]
             check(ready, seed=1)
             clock = GraphClock(ready.calls, DEVICE)
@@ -67,7 +69,7 @@ def test_results_over_a_pool_of_20_gib_are_right(backend: str, machine: Machine)
             check_again(ready, 3, seed=2)
     except Refused as refused:
         pytest.skip(str(refused))
-    assert taken > 0.95 * SIZE * GIB
+    assert 0.95 * SIZE * GIB < taken < 1.3 * SIZE * GIB
     assert SIZE * GIB <= sum(memory_of(case, 3, machine).values()) < 1.1 * SIZE * GIB
     del ready, clock
     torch.cuda.empty_cache()
