@@ -27,9 +27,10 @@ class Call:
         self.queries, self.cache = args[at_queries], args[at_cache]
         self.metadata, self.output = args[at_metadata], args[-1]
 
-    def join_queries(self) -> None:
-        """Join MLA's queries as FLASHMLA does, whose joining is not attention."""
-        if isinstance(self.queries, tuple):
+    def take_queries(self) -> None:
+        """Take those of the last replay; FLASHMLA's joined, since that is not attention."""
+        self.queries = self.args[0 if self.mla else 1]
+        if type(self.impl).__name__ == "FlashMLAImpl":
             self.queries = torch.cat(self.queries, dim=-1)
 
     def launch(self) -> None:
@@ -75,8 +76,7 @@ def record_calls(backend: str) -> dict[int, list[Call]]:
 def with_our_inputs(calls: Sequence[Call], kv: int, page: int) -> list[dict[str, Any]]:
     """Time the calls of all layers as they are; then with one more input made ours in each row."""
     for call in calls:
-        if type(call.impl).__name__ == "FlashMLAImpl":
-            call.join_queries()
+        call.take_queries()
     rows = []
     for name, change in changes(calls, kv, page):
         change()
