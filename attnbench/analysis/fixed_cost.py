@@ -63,7 +63,7 @@ def fixed_cost(sizes: Sequence[int], times: Sequence[float]) -> FixedCost | None
 def _variance(residuals: NDArray[np.float64], weights: NDArray[np.float64], df: int) -> float:
     """Of a residual, as cutting large ones leaves it uncertain (Huber 1973, Ann. Stat. 1:799).
 
-    At least the plain variance of the weighted residuals, which four sizes may exceed it by.
+    Never less than the plain variance of the weighted residuals, the larger one for few sizes.
     """
     kept = float(np.mean(weights == 1))  # the mean derivative of what the weights leave
     correction = (1 + 2 / len(weights) * (1 - kept) / kept) / kept
