@@ -2,7 +2,9 @@
 
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
+from math import log
 from pathlib import Path
 
 import pytest
@@ -136,7 +138,12 @@ def test_cases_that_failed_in_a_run_are_left_out_and_counted(tmp_path: Path) -> 
         )
     assert [each.num_cells for each in found.noises] == [1]
     assert found.left_out == 1
-    assert "left out, having failed in some run: 1 case\n" in selfcheck_text(found) + "\n"
+    text = selfcheck_text(found)
+    assert "left out, having failed in some run: 1 case\n" in text + "\n"
+    assert "noisy" not in text
+    loud = replace(found, noises=[replace(each, floor=log(1.5)) for each in found.noises])
+    said = " ".join(selfcheck_text(loud).split())
+    assert "this machine is noisy: equal code measures up to 50.0 % apart; other" in said
 
 
 def test_runs_without_a_time_tell_nothing(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def _run(sides: Sides, options: DiffOptions, measured: Sequence[str]) -> None:
     builds = sides.builds()
     argv = without_secrets(command_line(), builds)
     command = replace(request.command(argv), name="ab")
-    runs = show_runs(alternately(command, builds, request.plan_for(note), note))
+    runs = show_runs(alternately(command, builds, request.plan_for(note), note), 2)
     with Store.open(command.db, create=False, note=note) as store:
         found = diff(store, *(f"run:{run.run}" for run in runs), margin=options.margin)
     show_and_exit(found, options)

@@ -131,14 +131,18 @@ def show_outcomes(run: OpenRun, outcomes: Iterable[Finished]) -> None:
                     note(text)
 
 
-def show_runs(outcomes: Generator[tuple[OpenRun, Finished]]) -> list[OpenRun]:
+def show_runs(outcomes: Generator[tuple[OpenRun, Finished]], num_runs: int) -> list[OpenRun]:
     """One line per outcome on stderr; returns the runs in the order of their start."""
-    runs = dict[int, OpenRun]()
+    runs, left, measured = dict[int, OpenRun](), TimeLeft(), 0
     with closing(outcomes):
         try:
             for run, finished in outcomes:
                 runs[run.run] = run
                 click.echo(f"run {run.run} {outcome_line(finished)}", err=True)
+                measured += finished.outcome.status is not Status.REFUSED
+                remaining = num_runs * run.planned - measured
+                if text := left.after(finished, lambda: remaining):  # noqa: B023 - called at once
+                    note(text)
         except KeyboardInterrupt:
             stored = ", ".join(map(str, runs)) or "none"
             click.echo(f"\ninterrupted; runs with results so far: {stored}", err=True)

@@ -15,7 +15,7 @@ from attnbench.options.option import one, several, shared
 from attnbench.reporting.selfcheck import selfcheck_text
 from attnbench.results.selfcheck import find_and_store
 from attnbench.running.measuring import Sampling
-from attnbench.running.selfcheck import SelfCheck, plan_of_families
+from attnbench.running.selfcheck import PAIR, SelfCheck, plan_of_families
 from attnbench.running.session import Command
 from attnbench.specs.batch import Batch
 
@@ -58,7 +58,7 @@ def _run(options: SelfCheckOptions) -> None:
     families = [FAMILIES[name] for name in options.family]
     plan_for = plan_of_families(families, options, options.backend, options.batch)
     check = SelfCheck(asked, plan_for, options.sessions, note)
-    runs = show_runs(check.outcomes())
+    runs = show_runs(check.outcomes(), len(PAIR) + options.sessions)
     with Store.open(options.db, note=note) as store:
         found = find_and_store(store, [run.run for run in runs])
     click.echo(selfcheck_text(found, get_terminal_size().columns))

@@ -50,6 +50,7 @@ def selfcheck_text(found: FoundNoise, width: int = WIDTH) -> str:
     return "\n\n".join(wrapped(text, width) if "\n" not in text else text for text in blocks)
 
 
+_NOISY = 0.1  # of the largest floor; a quiet GPU has 0.002 (docs/lab/measurements.md)
 _KINDS: Mapping[str, Callable[[GroupNoise], tuple[FalseVerdicts, Sequence[float | None]]]] = {
     "interleaved": lambda noise: (noise.interleaved, noise.found_interleaved),
     "separate": lambda noise: (noise.separate, noise.found_separate),
@@ -75,6 +76,12 @@ def _remarks(found: FoundNoise) -> list[str]:
     if found.left_out:
         cases = "1 case" if found.left_out == 1 else f"{found.left_out} cases"
         lines.append(f"left out, having failed in some run: {cases}")
+    floor = max(expm1(each.floor) for each in found.noises)
+    if floor > _NOISY:
+        lines.append(
+            f"this machine is noisy: equal code measures up to {_percent(floor)} % apart; other "
+            "processes or a changing clock may be the cause"
+        )
     return [*lines, "`attnbench diff` judges by these runs from now on"]
 
 

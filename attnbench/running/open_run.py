@@ -57,6 +57,12 @@ class OpenRun:
         return self.workers.refused(self.plan.cases)
 
     @property
+    def planned(self) -> int:
+        """Outcomes of all its rounds, if no case fails."""
+        able = len(self.plan.cases) - len(self.refused)
+        return able * len(self.plan.methods) * self.plan.rounds
+
+    @property
     def remaining(self) -> int:
         """Outcomes that the rounds still have to give, if no case fails."""
         return sum(1 for round_ in range(self.plan.rounds) for _ in self._left(round_))
