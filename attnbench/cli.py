@@ -11,6 +11,7 @@ import click
 from attnbench._version import __version__
 from attnbench.commands import COMMANDS
 from attnbench.commands.interrupts import end_as_ctrl_c_does
+from attnbench.commands.streams import open_closed_streams
 from attnbench.errors import INTERNAL, INTERRUPTED, AttnbenchError
 from attnbench.families import FAMILIES
 from attnbench.printable import printable
@@ -90,6 +91,7 @@ def cli() -> None:
 
 def main() -> None:
     """The console script; a defect of attnbench has an exit status of its own."""
+    open_closed_streams()
     end_as_ctrl_c_does()
     try:
         cli.main(prog_name="attnbench")

@@ -203,7 +203,7 @@ def test_too_many_requests_together_are_refused() -> None:
     with pytest.raises(BatchSpecError) as refusal:
         expand_sweeps(["q1", "1000000q{1..20}"])
     assert str(refusal.value) == (
-        "'1000000q{1..20}' brings the batches to over 10000000 requests; fewer or smaller "
+        "'1000000q{1..20}' brings the batches to over 2000000 requests; fewer or smaller "
         "batches are accepted, e.g. {1..64:x2}q1kv1k"
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from attnbench.commands.options import db_option
-from attnbench.commands.table import note, parsed
+from attnbench.commands.table import note, parsed, whole_type
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.db.store import Store
 from attnbench.imports.file import read_file, store_file
@@ -29,9 +29,7 @@ from attnbench.specs.shape import ATTN_MODELS, MLA_MODELS, attn_shape, mla_shape
     type=click.Choice([*ATTN_MODELS, *MLA_MODELS]),
     help="Heads and dims of rows without them (vLLM's CSV).",
 )
-@click.option(
-    "--tp", type=click.IntRange(min=1), default=1, show_default=True, help="Ranks of that model."
-)
+@click.option("--tp", type=whole_type(), default=1, show_default=True, help="Ranks of that model.")
 @click.option("--label", callback=parsed(parse_label), help="A name for the runs.")
 @db_option
 def command(

@@ -5,7 +5,7 @@ from shutil import get_terminal_size
 import click
 
 from attnbench.commands.options import db_option
-from attnbench.commands.table import note, parsed
+from attnbench.commands.table import note, parsed, whole_type
 from attnbench.db.store import Store
 from attnbench.reporting.runs import run_text, runs_table
 from attnbench.run_label import parse_label
@@ -40,7 +40,7 @@ def list_(db: str) -> None:
 
 
 @command.command()
-@click.argument("run", type=int)
+@click.argument("run", type=whole_type())
 @click.argument("label", callback=parsed(parse_label))
 @db_option
 def relabel(run: int, label: str, db: str) -> None:
@@ -51,7 +51,7 @@ def relabel(run: int, label: str, db: str) -> None:
 
 
 @command.command()
-@click.argument("runs", type=int, nargs=-1, required=True, metavar="RUN...")
+@click.argument("runs", type=whole_type(), nargs=-1, required=True, metavar="RUN...")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @db_option
 def delete(runs: tuple[int, ...], yes: bool, db: str) -> None:

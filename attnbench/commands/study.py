@@ -18,7 +18,7 @@ from attnbench.commands.measuring import (
     write_json_file,
 )
 from attnbench.commands.options import db_option
-from attnbench.commands.table import OutputFile, note
+from attnbench.commands.table import OutputFile, note, whole_type
 from attnbench.compat.suite_config import imported
 from attnbench.db.store import Store
 from attnbench.families import FAMILIES
@@ -130,7 +130,7 @@ def run(
 
 
 @command.command("conclude")
-@click.argument("run", type=int)
+@click.argument("run", type=whole_type())
 @_plots_option
 @_plot_format_option
 @db_option

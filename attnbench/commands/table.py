@@ -1,6 +1,7 @@
 """Commands whose options are dataclass fields: Click reads them, the values arrive typed."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from inspect import cleandoc
@@ -149,25 +150,17 @@ class _ChoiceType(click.Choice[str]):
         return found
 
 
-_MOST = 2**62  # counts up to there, and a few more, fit into 64 bits
-
-
 class _WholeType(IntParamType):
-    """A whole number of at least a kind's least."""
+    """A whole number within a kind's limits, in the digits 0 to 9."""
 
     def __init__(self, kind: Whole) -> None:
-        self._least = kind.least
+        self._least, self._most = kind.least, kind.most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            number = int(value)
-        except ValueError:
-            number = self._least - 1
-        if number > _MOST:
-            self.fail(
-                f"{value} is too large for 64 bits; expected e.g. {self._least + 15}", param, ctx
-            )
-        if number < self._least:
+        number = _whole(str(value))
+        if number is not None and number > self._most:
+            self.fail(f"'{value}' is over {self._most}, the largest accepted", param, ctx)
+        if number is None or number < self._least:
             example = self._least + 15
             self.fail(
                 f"'{value}' is not a whole number of at least {self._least}, e.g. {example}",
@@ -187,7 +180,7 @@ class _NumberType(FloatParamType):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         try:
-            number = float(value)
+            number = float(value) if str(value).isascii() else nan
         except ValueError:
             number = nan
         if isnan(number) or not (self._checked or 0 < number < inf):
@@ -208,6 +201,18 @@ class OutputFile(click.File):
             except UsageError as error:
                 self.fail(str(error), param, ctx)
         return super().convert(value, param, ctx)
+
+
+def _whole(text: str) -> int | None:
+    """The number, infinity's stand-in if it has more digits than any limit; None for other text."""
+    if not re.fullmatch("-?[0-9]+", text):
+        return None
+    return int(text) if len(text) <= _DIGITS else sys.maxsize * (-1 if text[0] == "-" else 1)
+
+
+def whole_type(least: int = 1, most: int = 2**31 - 1) -> IntParamType:
+    """Click's type of an argument, such as a run's number."""
+    return _WholeType(Whole(least, most))
 
 
 def _click_type(kind: OptionKind) -> Any:
@@ -260,11 +265,12 @@ def writable(path: Path) -> Path:
     folder = path.parent
     if not folder.is_dir():
         raise UsageError(f"{folder} does not exist; create it first: mkdir -p {folder}")
-    if not os.access(path if path.exists() else folder, os.W_OK):
+    if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
         raise UsageError(f"{path} cannot be written; name another file, e.g. results.csv")
     return path
 
 
+_DIGITS = 19  # of the largest limit
 _HEADINGS: tuple[str, ...] = get_args(Heading)
 
 

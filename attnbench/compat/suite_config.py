@@ -9,7 +9,7 @@ import yaml
 
 from attnbench.compat import suite_sparse
 from attnbench.compat.suite_batches import take_batches
-from attnbench.errors import UsageError
+from attnbench.compat.suite_schema import read_config
 from attnbench.families import FAMILIES, SUITE_KNOBS
 from attnbench.specs.sparse import PATTERN_ALIASES
 
@@ -49,13 +49,7 @@ def imported(text: str, file: str) -> tuple[str, list[str]]:
 
     Raises UsageError for a text that is not such a config.
     """
-    try:
-        config = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"{file}: this is not YAML: {error}") from None
-    if not isinstance(config, dict):
-        raise UsageError(f"{file}: expected keys such as backends and batch_specs")
-    return _Reader(config, file).study()
+    return _Reader(read_config(text, file), file).study()
 
 
 class _Reader:

@@ -5,20 +5,24 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from json import JSONDecodeError
 from pathlib import Path
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
     DataError,
     IntegrityError,
+    NoResultFound,
     NoSuchModuleError,
     ProgrammingError,
 )
 
+from attnbench.db.damage import Damaged
 from attnbench.errors import DatabaseUnusable, UsageError
 from attnbench.passwords import without_password
+from attnbench.shorten import shorten
 
 BUSY_TIMEOUT = 30.0  # seconds that a transaction waits for another process
 
@@ -77,9 +81,16 @@ def make_engine(url: URL, *, foreign_keys: bool = True) -> Engine:
         ) from None
     except ArgumentError as error:
         raise UsageError(f"{describe(url)} is not a database URL ({error}); {_EXPECTED}") from None
+    event.listen(engine, "handle_error", _name_database)
     if is_sqlite:
         _begin_explicitly(engine, foreign_keys)
     return engine
+
+
+def _name_database(context: ExceptionContext) -> None:
+    """Note in an error whose it is: a merge has two databases open."""
+    if context.engine is not None and context.sqlalchemy_exception is not None:
+        context.sqlalchemy_exception.add_detail(describe(context.engine.url))
 
 
 def _read_only(url: URL) -> Engine | None:
@@ -132,14 +143,23 @@ def back_up(path: Path, copy: Path) -> None:
 
 @contextmanager
 def plain_errors(url: URL) -> Iterator[None]:
-    """Turn what a user can fix (not a database, locked, read-only, full) into DatabaseUnusable."""
+    """Turn what a user can fix (not a database, locked, read-only, full) into DatabaseUnusable.
+
+    UsageError for content that is damaged.
+    """
     try:
         yield
+    except (Damaged, JSONDecodeError, UnicodeDecodeError, NoResultFound) as error:
+        raise UsageError(
+            f"{describe(url)} is damaged ({shorten(str(error), 200)}); use a copy of it, or let "
+            "SQLite save what it can: sqlite3 FILE .recover"
+        ) from error
     except (DatabaseError, sqlite3.OperationalError) as error:
         if isinstance(error, IntegrityError | ProgrammingError | DataError):
             raise  # a mistake of ours
         reason = str(error.orig if isinstance(error, DatabaseError) else error).strip()
+        named = error.detail[0] if isinstance(error, DatabaseError) and error.detail else None
         raise DatabaseUnusable(
-            f"{describe(url)}: {reason}; expected a readable and writable attnbench database "
-            "or a new file, e.g. --db attnbench.db"
+            f"{named or describe(url)}: {reason}; expected a readable and writable attnbench "
+            "database or a new file, e.g. --db attnbench.db"
         ) from error

@@ -1,11 +1,13 @@
 """Cases and measurements by a prefix of their key."""
 
+import re
 from collections.abc import Collection, Sequence
 
 from sqlalchemy import select
 
 from attnbench.db.models import CaseRow, MeasurementRow
 from attnbench.db.queries import read_measurements
+from attnbench.db.rows import stored_case
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.records import Measurement
@@ -17,11 +19,13 @@ _LISTED = 5  # keys in a message
 
 def find_cases(store: Store, prefix: str = "") -> dict[str, Case]:
     """The cases whose key starts with `prefix`, by key."""
+    if not re.fullmatch("[0-9a-f]*", prefix):
+        return {}  # a server may refuse to compare with such a text
     query = select(CaseRow.key, CaseRow.canonical)
     if prefix:
         query = query.where(CaseRow.key >= prefix, CaseRow.key < prefix + _AFTER_HEX)
     with store.reading() as session:
-        return {key: Case.from_canonical(dict(facts)) for key, facts in session.execute(query)}
+        return {key: stored_case(key, facts) for key, facts in session.execute(query)}
 
 
 def measurements_of(store: Store, cases: Collection[str]) -> list[Measurement]:

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import CTE, ColumnElement, Select, func, select, tuple_
 from sqlalchemy.orm import Session, defer
 
+from attnbench.db.damage import readable
 from attnbench.db.models import (
     CaseRow,
     EnvironmentRow,
@@ -18,7 +19,7 @@ from attnbench.db.models import (
     RunRow,
     SourceRow,
 )
-from attnbench.db.rows import measurement, run_record
+from attnbench.db.rows import measurement, run_record, stored_case
 from attnbench.errors import UsageError
 from attnbench.records import Measurement, Run, Status
 from attnbench.specs.case import Case
@@ -70,6 +71,7 @@ def _counts(session: Session, *where: ColumnElement[bool]) -> Mapping[int, dict[
     return counts
 
 
+@readable("a measurement, its case, method or machine")
 def read_measurements(
     session: Session, runs: Collection[int], pool: bool, cases: Collection[int] | None = None
 ) -> list[Measurement]:
@@ -108,7 +110,7 @@ def read_seconds(session: Session, cases: Collection[str], machine_model: str) -
 
 def _cases(session: Session, ids: Collection[int]) -> dict[int, tuple[CaseRow, Case]]:
     return {
-        row.id: (row, Case.from_canonical(dict(row.canonical)))
+        row.id: (row, stored_case(row.key, row.canonical))
         for some in batched(sorted(ids), _MAX_VALUES)
         for row in session.scalars(select(CaseRow).where(CaseRow.id.in_(some)))
     }

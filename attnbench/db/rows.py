@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Row
 
+from attnbench.db.damage import readable
 from attnbench.db.models import (
     CaseRow,
     EnvironmentRow,
@@ -79,6 +80,12 @@ def method_row(method: Method) -> MethodRow:
     """The row of a method."""
     facts = method.as_facts()
     return MethodRow(key=method.key, timer=method.timer, cache=method.cache, facts=facts)
+
+
+def stored_case(key: str, canonical: Json) -> Case:
+    """The case of a row."""
+    with readable(f"case {key}"):
+        return Case.from_canonical(dict(canonical))
 
 
 def measurement_row(
@@ -160,26 +167,29 @@ def run_record(
     counts: Mapping[Status, int],
 ) -> Run:
     """The record of a run and what it refers to."""
-    return Run(
-        number=row.number,
-        uuid=row.uuid,
-        command=row.command,
-        argv=tuple(map(without_password, row.argv)),  # older releases stored it whole
-        label=row.label,
-        status=RunStatus(row.status),
-        started=row.started,
-        finished=row.finished,
-        options=row.options,
-        machine_key=machine.machine_key,
-        machine_model=machine.model_key,
-        machine_name=machine.name,
-        branch=source.branch,
-        commit=source.commit,
-        machine=machine.facts,
-        environment=environment.facts,
-        source=source.facts,
-        counts=counts,
-    )
+    with readable(f"run {row.number}"):
+        Machine.from_facts(machine.facts)
+        Environment.from_facts(environment.facts)
+        return Run(
+            number=row.number,
+            uuid=row.uuid,
+            command=row.command,
+            argv=tuple(map(without_password, row.argv)),  # older releases stored it whole
+            label=row.label,
+            status=RunStatus(row.status),
+            started=row.started,
+            finished=row.finished,
+            options=row.options,
+            machine_key=machine.machine_key,
+            machine_model=machine.model_key,
+            machine_name=machine.name,
+            branch=source.branch,
+            commit=source.commit,
+            machine=machine.facts,
+            environment=environment.facts,
+            source=source.facts,
+            counts=counts,
+        )
 
 
 def encode_samples(samples: Sequence[float]) -> bytes:

@@ -18,6 +18,7 @@ from attnbench.records import RunStatus
 from attnbench.specs.shape import Shape
 
 COMMAND = "import"  # of imported runs
+MAX_CHARACTERS = 64 * 2**20  # of a file
 
 _Reader = Callable[[Row, Shape | None], ForeignResult]
 _ACCEPTED = (
@@ -86,13 +87,10 @@ def _stored(
 
 
 def _recognised(path: Path) -> tuple[str, _Reader, Sequence[Row]]:
-    try:
-        content = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read ({error}); {_ACCEPTED}") from None
+    content = _content(path)
     if content.lstrip().startswith("["):
         return "vllm", vllm_suite.read_json_row, _json_rows(path, content)
-    rows = list(csv.DictReader(content.splitlines(), restkey=BEYOND))
+    rows = _csv_rows(path, content)
     columns = set(rows[0]) if rows else set()
     if columns >= vllm_suite.CSV_COLUMNS:
         return "vllm", vllm_suite.read_csv_row, rows
@@ -101,10 +99,29 @@ def _recognised(path: Path) -> tuple[str, _Reader, Sequence[Row]]:
     raise UsageError(f"{path} is of no tool that is known; {_ACCEPTED}")
 
 
+def _content(path: Path) -> str:
+    """The text of a file, without a byte order mark."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            content = file.read(MAX_CHARACTERS + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read ({error}); {_ACCEPTED}") from None
+    if len(content) > MAX_CHARACTERS:
+        raise UsageError(f"{path} is over {MAX_CHARACTERS // 2**20} MiB long; {_ACCEPTED}")
+    return content
+
+
+def _csv_rows(path: Path, content: str) -> Sequence[Row]:
+    try:
+        return list(csv.DictReader(content.splitlines(), restkey=BEYOND))
+    except csv.Error as error:
+        raise UsageError(f"{path} is not CSV ({error}); {_ACCEPTED}") from None
+
+
 def _json_rows(path: Path, content: str) -> Sequence[Row]:
     try:
         rows = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not JSON ({error}); {_ACCEPTED}") from None
     if not vllm_suite.is_vllm_json(rows):
         raise UsageError(f"{path} is of no tool that is known; {_ACCEPTED}")

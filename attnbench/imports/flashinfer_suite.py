@@ -22,6 +22,7 @@ from attnbench.imports.result import (
 from attnbench.specs.batch import Batch, BatchSpecError, Request
 from attnbench.specs.case import Case, Dtype, KvDtype, OutputDtype, Value
 from attnbench.specs.dtypes import FP8_SPELLINGS, SPELLINGS
+from attnbench.specs.grammar import MAX_REQUESTS
 from attnbench.specs.shape import AttnShape, MlaShape, Shape
 from attnbench.timing.method import Method
 
@@ -119,7 +120,9 @@ def _batch(row: Row) -> Batch:
     q_len = whole(row, "s_qo") if text(row, "s_qo") else 1
     if q_len > 1 and text(row, "causal") != "True":
         raise NotMapped("it is not causal")
-    return Batch((Request(q_len, whole(row, "s_kv")),) * whole(row, "batch_size"))
+    if (count := whole(row, "batch_size")) > MAX_REQUESTS:
+        raise NotMapped(f"batch_size {count} is over {MAX_REQUESTS}")
+    return Batch((Request(q_len, whole(row, "s_kv")),) * count)
 
 
 def _attn_shape(row: Row) -> AttnShape:

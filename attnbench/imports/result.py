@@ -4,12 +4,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from attnbench.families import cost
+from attnbench.printable import printable
 from attnbench.records import Outcome, Status
+from attnbench.shorten import shorten
 from attnbench.specs.case import Case, Value
+from attnbench.specs.scanner import MAX_SIZE
 from attnbench.specs.shape import MlaShape
 from attnbench.timing.method import ForeignTimer, Method
 
 Row = Mapping[str, object]
+SHORTEST, LONGEST = 1e-12, 1e6  # seconds that a call can take
 
 
 BEYOND = "beyond the header"  # the key of cells that no column has
@@ -78,17 +82,21 @@ def timed_outcome(case: Case, seconds: float) -> Outcome:
 
 
 def text(row: Row, name: str) -> str:
-    """A cell as text, empty if missing."""
+    """A cell as text, empty if missing; what no database stores is escaped."""
     value = row.get(name)
-    return "" if value is None else str(value).strip()
+    return "" if value is None else printable(str(value).strip())
 
 
 def whole(row: Row, name: str) -> int:
-    """A cell as a whole number; NotMapped for any other."""
+    """A cell as a whole number from 1 to MAX_SIZE; NotMapped for any other."""
     try:
-        return int(float(text(row, name)))
-    except (ValueError, OverflowError):
-        raise NotMapped(f"{name} is '{text(row, name)}', not a whole number") from None
+        found = float(text(row, name))
+    except ValueError:
+        found = 0.0
+    if not (1 <= found <= MAX_SIZE and found.is_integer()):
+        shown = shorten(text(row, name), 40)
+        raise NotMapped(f"{name} is '{shown}', not a whole number from 1 to {MAX_SIZE}")
+    return int(found)
 
 
 def seconds_of(row: Row, name: str, unit: float) -> float:
@@ -97,6 +105,6 @@ def seconds_of(row: Row, name: str, unit: float) -> float:
         found = float(text(row, name)) * unit
     except ValueError:
         found = 0.0
-    if not 0 < found < float("inf"):
-        raise NotMapped(f"{name} is '{text(row, name)}', not a time")
+    if not SHORTEST <= found <= LONGEST:
+        raise NotMapped(f"{name} is '{shorten(text(row, name), 40)}', not a time")
     return found

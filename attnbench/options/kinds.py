@@ -24,9 +24,10 @@ class Text(OptionKind):
 
 @dataclass(frozen=True, slots=True)
 class Whole(OptionKind):
-    """A whole number from `least`."""
+    """A whole number from `least` to `most`."""
 
     least: int = 1
+    most: int = 2**30  # far past any use; keeps products of two in 64 bits
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,11 @@ _LOCATION_VARIABLES = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
 _DATABASES = ("*attnbench.db*", "*.db", "*.db-wal", "*.db-shm", "*.db-journal")
 _NO_DATABASES = ("--", *(f":(top,exclude){pattern}" for pattern in _DATABASES))
 # A patch in which no user setting hides a change; blob ids stand for binary contents.
-_PATCH = ("--full-index", "--no-renames", "--no-color", "--no-ext-diff", "--no-textconv")
+_PATCH = (
+    *("--full-index", "--no-renames", "--no-color", "--no-ext-diff", "--no-textconv"),
+    "--ignore-submodules=dirty",
+)
+_GITLINK = b"160000"  # the mode of a submodule
 _HASH = re.compile(r"[0-9a-f]{7,64}")
 # The current directory may come from anybody: nothing named in its configuration is run.
 _RUN_NOTHING = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
@@ -90,19 +94,33 @@ def without_credentials(text: str) -> str:
 
 
 def _uncommitted_changes(top: Path) -> str | None:
-    """A hash of the patch from HEAD and of the untracked files, None if there is neither."""
+    """A hash of the patch from HEAD and of the untracked files, None if there is neither.
+
+    Submodules are read one by one: git itself would run the filters of their configurations.
+    """
     patch = _git(top, "diff", "HEAD", *_PATCH, *_NO_DATABASES)
     listed = _git(top, "ls-files", "-z", "--others", "--exclude-standard", *_NO_DATABASES)
     if patch is None or listed is None:
         return "unknown"
     untracked = sorted(name for name in listed.split(b"\0") if name)
-    if not patch and not untracked:
+    below = {name: _uncommitted_changes(top / os.fsdecode(name)) for name in _submodules(top)}
+    changed = {name: state for name, state in below.items() if state is not None}
+    if not (patch or untracked or changed):
         return None
     digest = hashlib.sha256(patch)
     for name in untracked:
         digest.update(name + b"\0")
         digest.update(_fingerprint(top / os.fsdecode(name), len(untracked) <= _MANY_FILES))
+    for name, state in changed.items():
+        digest.update(name + b"\0" + state.encode())
     return digest.hexdigest()[:12]
+
+
+def _submodules(top: Path) -> list[bytes]:
+    """The paths of the submodules that are checked out."""
+    listed = _git(top, "ls-files", "-z", "--stage") or b""
+    paths = [line.partition(b"\t")[2] for line in listed.split(b"\0") if line[:6] == _GITLINK]
+    return [path for path in paths if (top / os.fsdecode(path) / ".git").exists()]
 
 
 def _fingerprint(path: Path, may_read: bool) -> bytes:

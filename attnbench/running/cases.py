@@ -1,5 +1,6 @@
 """From a request to its cases: a product over all fields with several values."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
@@ -16,6 +17,7 @@ from attnbench.specs.batch import Batch, parse_batch_spec
 from attnbench.specs.case import Case, Dtype, Scope, Value
 from attnbench.timing.method import Timer
 
+MAX_CASES = 100_000  # of one command, whose planning then takes a minute
 DEFAULT_DTYPE: Mapping[str, Dtype] = {"cuda": "bf16", "cpu": "fp32"}
 DEFAULT_TIMER: Mapping[str, Timer] = {"cuda": "cudagraph", "cpu": "cpu"}
 
@@ -49,6 +51,7 @@ def cases_for(asked: Asked, device_kind: str) -> tuple[Case, ...]:
         }
         usual = {name: (value,) for name, value in backend.needs.items() if not swept.get(name)}
         given = {name: values for name, values in (swept | usual).items() if values}
+        _require_few(asked, given, len(named))
         found += [
             _of_a_server(
                 replace(one, backend=backend.name, **_fields(given, chosen, variant)),
@@ -59,6 +62,18 @@ def cases_for(asked: Asked, device_kind: str) -> tuple[Case, ...]:
             for chosen in product(*given.values())
         ]
     return by_workload(found)
+
+
+def _require_few(asked: Asked, given: Mapping[str, Sequence[object]], num_backends: int) -> None:
+    """Refuse more cases than a command can plan; counted before any is made."""
+    counts = {name: len(values) for name, values in given.items() if len(values) > 1}
+    total = math.prod(counts.values()) * len(asked.variants) * num_backends
+    if total > MAX_CASES:
+        listed = ", ".join(f"{count} of {name}" for name, count in counts.items())
+        raise UsageError(
+            f"{num_backends} backends with {listed} are {total} cases; up to {MAX_CASES} are "
+            "accepted, so ask for fewer values or backends, e.g. --batch-specs {1..64:x2}q1kv1k"
+        )
 
 
 def _of_a_server(case: Case, backend: Backend, asked: Asked) -> Case:

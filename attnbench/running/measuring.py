@@ -11,7 +11,10 @@ from attnbench.run_label import parse_label
 from attnbench.running.device import DEVICE_NAME
 from attnbench.timing.method import CacheAsked, Isolation, Regime, Timer
 
-LONGEST = 1e6  # seconds of a time limit; the system's own calls wait no longer than some 1e9
+SHORTEST, LONGEST = (
+    1e-3,
+    1e6,
+)  # seconds of a time limit; the system's own calls wait no longer than some 1e9
 
 
 def check_device_name(asked: str) -> str:
@@ -26,10 +29,11 @@ def check_device_name(asked: str) -> str:
 
 def positive_seconds(value: float) -> float:
     """`value`, if it can be a time limit."""
-    if 0 < value <= LONGEST:
+    if SHORTEST <= value <= LONGEST:
         return value
     raise UsageError(
-        f"'{value:g}' is not a time limit; expected seconds over 0 and up to {LONGEST:g}, e.g. 60"
+        f"'{value:g}' is not a time limit; expected seconds from {SHORTEST:g} to {LONGEST:g}, "
+        "e.g. 60"
     )
 
 
@@ -93,7 +97,7 @@ class Sampling(Stored, OnDevice):
         help="Time limit for checking and timing one round of a case.",
     )
     seed: int = one(
-        Whole(least=0),
+        Whole(least=0, most=2**62),
         "--seed",
         default=0,
         metavar="N",

@@ -65,7 +65,12 @@ class OpenRun:
     @property
     def remaining(self) -> int:
         """Outcomes that the rounds still have to give, if no case fails."""
-        return sum(1 for round_ in range(self.plan.rounds) for _ in self._left(round_))
+        return sum(
+            self.settled.left(case.key, method.key, self.plan.rounds)
+            for case in self.plan.cases
+            for method in self.plan.methods
+            if case not in self.refused
+        )
 
     @property
     def succeeded(self) -> bool:
@@ -117,10 +122,8 @@ class OpenRun:
 
     def _left(self, round_: int) -> Iterator[tuple[int, Case, Method]]:
         """The rest of a round, with positions in the plan."""
-        for position, (at, case, method) in enumerate(self.plan.order()):
-            if at != round_ or case in self.refused:
-                continue
-            if (case.key, method.key, at) not in self.settled:
+        for position, case, method in self.plan.order(round_):
+            if case not in self.refused and (case.key, method.key, round_) not in self.settled:
                 yield position, case, method
 
     def _job(self, case: Case, method: Method, round_: int) -> Job:

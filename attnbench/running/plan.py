@@ -33,17 +33,22 @@ class Plan:
     interleaved: str | None = None  # the mark shared by interleaved runs
     study: Mapping[str, Any] | None = None  # a study's file and choices, JSON
 
-    def order(self) -> Iterator[tuple[int, Case, Method]]:
-        """Round by round; within one, the implementations of a workload in ABBA order.
+    def order(self, round_: int) -> Iterator[tuple[int, Case, Method]]:
+        """Positions, cases and methods of a round; positions count through all rounds.
 
-        Methods that trace come last in a round, since later ones would need another worker.
+        The implementations of a workload are in ABBA order. Methods that trace come last, since
+        later ones would need another worker.
         """
-        for round_, traces in product(range(self.rounds), (False, True)):
+        first = round_ * len(self.cases) * len(self.methods)
+        for position, (case, method) in enumerate(self._within(backwards=round_ % 2 == 1), first):
+            yield position, case, method
+
+    def _within(self, *, backwards: bool) -> Iterator[tuple[Case, Method]]:
+        for traces in (False, True):
             methods = [method for method in self.methods if method.traces is traces]
             for _, group in groupby(self.cases, key=lambda case: case.workload_key):
                 variants = list(product(group, methods))
-                for case, method in reversed(variants) if round_ % 2 else variants:
-                    yield round_, case, method
+                yield from reversed(variants) if backwards else variants
 
     def isolated(self) -> Self:
         """The plan with a fresh worker for each round."""

@@ -1,5 +1,6 @@
 """The session of a measuring command: a worker, the device's lock, a stored run."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -120,7 +121,7 @@ def _run_to_resume(store: Store, command: Command, machine: Machine) -> Run:
                 "`attnbench runs` lists all"
             )
         return run
-    if not str(asked).isdecimal():
+    if not re.fullmatch("[0-9]{1,9}", str(asked)):
         raise UsageError(
             f"--resume '{asked}' is not a run number; expected a number that `attnbench runs` "
             "lists, or none for the latest unfinished run, e.g. --resume 3"

@@ -13,7 +13,7 @@ from attnbench.specs.batch import Batch, parse_batch_spec
 from attnbench.specs.scanner import BatchSpecError, Scanner, caret_error, quoted
 
 MAX_EXPANDED = 100_000  # specs of one sweep, or values of one list
-MAX_TOTAL_REQUESTS = 10_000_000  # over all batches of one command: 80 MB
+MAX_TOTAL_REQUESTS = 2_000_000  # over all batches of one command, also those that are dropped
 
 _ACCEPTED_VALUES = "1,2,4 or 1..16 or 1..16:5 to add 5 or 1k..32k:x2 to double"
 _ACCEPTED = f"braces with {_ACCEPTED_VALUES}, e.g. {{1,2}}q1kv{{1k..32k:x2}}"
@@ -37,17 +37,16 @@ def expand_sweeps(texts: Iterable[str], note: Callable[[str], None] | None = Non
     total = 0
     for text in texts:
         for batch in _parse_expanded(text, note):
-            executed = str(batch.in_execution_order())
-            if executed in kept:
-                dropped.append(str(batch))
-                continue
-            kept[executed] = batch
             total += len(batch)
             if total > MAX_TOTAL_REQUESTS:
                 raise BatchSpecError(
                     f"{quoted(text)} brings the batches to over {MAX_TOTAL_REQUESTS} requests; "
                     "fewer or smaller batches are accepted, e.g. {1..64:x2}q1kv1k"
                 )
+            executed = str(batch.in_execution_order())
+            if executed in kept:
+                dropped.append(str(batch))
+            kept.setdefault(executed, batch)
     if dropped and note:
         note(_dropped_sentence(dropped))
     return list(kept.values())

@@ -1,6 +1,7 @@
 """The cases of a study, and the cells that are left out with the reason."""
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from attnbench.running.cases import cases_for
 from attnbench.running.plan import by_workload
 from attnbench.specs.batch import Batch, BatchSpecError
 from attnbench.specs.case import FLAT_FIELDS, Case
-from attnbench.specs.sweep import expand_sweep
+from attnbench.specs.sweep import MAX_EXPANDED, expand_sweep
 from attnbench.studies.analysis import CrossoverAnalysis
 from attnbench.studies.file import Study, TokenLimits
 from attnbench.studies.product import Product
@@ -97,6 +98,12 @@ def _options(family: Family, dims: Mapping[str, Any]) -> FamilyOptions:
 def _batches(product: Product, limits: TokenLimits, left_out: Counter[str]) -> list[Batch]:
     """The batches of all templates with all variables, each once."""
     found: dict[str, Batch] = {}
+    lists = [*product.variables.values(), product.templates]
+    if (count := math.prod(map(len, lists))) > MAX_EXPANDED:
+        raise UsageError(
+            f"{' x '.join(product.variables)}: {count} batches are over {MAX_EXPANDED}, the most "
+            "of one product; sweep fewer values, e.g. 1..64:x2"
+        )
     for values in itertools.product(*product.variables.values()):
         filled = dict(zip(product.variables, values, strict=True))
         if "context" in filled:

@@ -1,14 +1,16 @@
 """The products of values that a study sweeps, read from YAML."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from attnbench.families import FAMILIES
 from attnbench.options.kinds import Whole
 from attnbench.options.option import table
 from attnbench.specs.batch import BatchSpecError
-from attnbench.specs.case import FLAT_FIELDS, Value
+from attnbench.specs.case import FLAT_FIELDS, Case, Value
 from attnbench.specs.shape import ATTN_MODELS, MLA_MODELS
 from attnbench.specs.sweep import expand_sweep, expand_values
 from attnbench.studies.yaml_entry import Entry
@@ -19,7 +21,14 @@ VARIABLES = ("batch_size", "q_len", "kv_len", "context")
 _OPTIONS = {n: option for each in FAMILIES.values() for n, option in table(each.options).items()}
 _OF_SHAPES = {name for name, option in _OPTIONS.items() if option.heading == "Shape"}
 _NUMBERS = {name for name, option in _OPTIONS.items() if isinstance(option.kind, Whole)}
-FIELDS = {*FLAT_FIELDS, *_OF_SHAPES} - {"family", "backend"}
+FIELDS = {*FLAT_FIELDS, *_OF_SHAPES} - {"family", "backend", "scope_version"}
+# The words that a field of a case accepts.
+_WORDS = {
+    name: get_args(part)
+    for name, kind in get_type_hints(Case).items()
+    for part in (kind, *get_args(kind))
+    if get_origin(part) is Literal
+}
 _NAME = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -101,7 +110,7 @@ def read_knobs(entry: Entry) -> dict[str, tuple[Value | None, ...]]:
         values: list[Value | None] = []
         for item in under.items():
             text = item.text()
-            values += [None] if text == AUTO else _knob_values(text)
+            values += [None] if text == AUTO else _knob_values(item)
         if len(set(values)) < len(values):
             under.fail("a value is repeated; leave one of them out")
         if values == [None]:
@@ -110,10 +119,11 @@ def read_knobs(entry: Entry) -> dict[str, tuple[Value | None, ...]]:
     return found
 
 
-def _knob_values(text: str) -> Sequence[Value]:
+def _knob_values(entry: Entry) -> Sequence[Value]:
+    text = entry.text()
     if text == "true":
         return [True]
-    return expand_values(text) if re.match("[0-9]", text) else [text]
+    return numbers(entry) if re.match("[0-9]", text) else [text]
 
 
 def field_values(name: str, entry: Entry) -> tuple[Value, ...]:
@@ -127,7 +137,22 @@ def field_values(name: str, entry: Entry) -> tuple[Value, ...]:
                 known = ", ".join(ATTN_MODELS | MLA_MODELS)
                 entry.fail(f"no model is called '{text}'; known are {known}")
         return texts
-    return tuple(item.value() for item in entry.items())
+    return tuple(_field_value(name, item) for item in entry.items())
+
+
+def _field_value(name: str, entry: Entry) -> Value:
+    """A value that a case can have, or a choice that the family checks."""
+    value = entry.value()
+    if not isinstance(value, str | int | float):
+        entry.fail(f"'{entry.text()}' is neither a text nor a number")
+    accepted = _WORDS.get(name, ())
+    if accepted and value not in accepted:
+        entry.fail(f"no {name} is called '{entry.text()}'; known are {', '.join(accepted)}")
+    if name == "sinks" and not isinstance(value, bool):
+        entry.fail("expected true or false")
+    if name == "softcap" and (isinstance(value, bool | str) or not 0 < value < math.inf):
+        entry.fail("expected a number above 0, e.g. 30")
+    return value
 
 
 def numbers(entry: Entry) -> tuple[int, ...]:

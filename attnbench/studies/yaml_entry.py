@@ -1,5 +1,7 @@
 """YAML files whose errors name the file, the line and the key."""
 
+import itertools
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,9 @@ import yaml
 from yaml.constructor import SafeConstructor
 
 from attnbench.errors import UsageError
+from attnbench.shorten import shorten
+
+MAX_NODES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,11 @@ class Entry:
     def value(self) -> Any:
         """One value as YAML reads it: a text, a number or a boolean."""
         text = self.text()
-        return SafeConstructor().construct_object(self.node) if text else text
+        try:
+            return SafeConstructor().construct_object(self.node) if text else text
+        except (yaml.YAMLError, ValueError) as error:  # a tag, a date that there is not
+            why = str(getattr(error, "problem", None) or error)
+            self.fail(f"'{shorten(text, 40)}' cannot be read: {why}")
 
     @property
     def _shown(self) -> str:
@@ -86,9 +95,36 @@ def read_yaml(text: str, file: str) -> Entry:
         line = mark.line + 1 if mark else 1
         problem = getattr(error, "problem", None) or str(error)
         raise UsageError(f"{file}:{line}: this is not YAML: {problem}") from None
+    except RecursionError:
+        raise UsageError(f"{file}:1: lists and keys are nested too deep") from None
     if node is None:
         raise UsageError(f"{file}:1: the file is empty; `attnbench study show` prints one to copy")
     return Entry(file, "(file)", node)
+
+
+def plain_yaml(text: str, file: str) -> Any:
+    """The whole file as lists, dicts and values; UsageError as `read_yaml`.
+
+    Anchors may repeat a node so often that no memory would hold it written out; this is refused.
+    """
+    node = read_yaml(text, file).node
+    if _written_out(node, {}) > MAX_NODES:
+        raise UsageError(f"{file}:1: over {MAX_NODES} values with all anchors written out")
+    try:
+        return yaml.SafeLoader("").construct_document(node)
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        mark = getattr(error, "problem_mark", None) or node.start_mark
+        raise UsageError(f"{file}:{mark.line + 1}: this cannot be read: {error}") from None
+
+
+def _written_out(node: yaml.Node, sizes: dict[int, float]) -> float:
+    """The number of nodes with all anchors written out; a node within itself is infinite."""
+    if id(node) not in sizes:
+        sizes[id(node)] = math.inf
+        below = node.value if isinstance(node, yaml.CollectionNode) else []
+        parts = itertools.chain(*below) if isinstance(node, yaml.MappingNode) else below
+        sizes[id(node)] = 1 + sum(_written_out(part, sizes) for part in parts)
+    return sizes[id(node)]
 
 
 def read_utf8(path: Path) -> str:

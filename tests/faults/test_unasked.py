@@ -67,6 +67,31 @@ def test_no_program_of_a_repositorys_configuration_is_run(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("setting", ["core.fsmonitor", "filter.hostile.clean"])
+def test_no_program_of_a_submodules_configuration_is_run_and_its_changes_are_seen(
+    setting: str, tree: Path, tmp_path: Path
+) -> None:
+    outer = tmp_path / "outer"
+    outer.mkdir()
+    git(outer, "init", "--quiet")
+    git(outer, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(tree), "lib")
+    git(outer, "commit", "--quiet", "--message", "First")
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/run\ncat\n")
+    program.chmod(0o755)
+    states = []
+    for block in ("", "BLOCK = 96\n", "BLOCK = 128\n"):
+        if block:
+            (outer / "lib" / "kernel.py").write_text(block)
+        git(outer / "lib", "config", setting, str(program))
+        found = git_state(outer)
+        assert found is not None
+        states.append(found.dirty)
+    assert not (tmp_path / "run").exists()
+    assert states[0] is None
+    assert len(set(states)) == 3
+
+
 def test_a_stored_commit_is_not_an_option_of_git(tree: Path) -> None:
     victim = tree / "victim"
     victim.write_text("kept")

@@ -156,6 +156,10 @@ def require_place(url: URL, create: bool) -> None:
     """Raise UsageError if an SQLite file does not exist or cannot be created."""
     if (path := sqlite_file(url)) is None:
         return
+    try:
+        path.exists()
+    except (OSError, ValueError) as error:  # such as a name that is too long
+        raise UsageError(f"{path}: {error}; name another file, e.g. --db attnbench.db") from None
     if not create and not path.exists():
         raise UsageError(f"{path} does not exist; {_how_to_fill(url)}")
     if path.is_dir():
