@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from attnbench.commands.options import db_option
-from attnbench.commands.table import note, parsed, whole_type
+from attnbench.commands.table import note, parsed
+from attnbench.commands.value_types import whole_type
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.db.store import Store
 from attnbench.imports.file import read_file, store_file

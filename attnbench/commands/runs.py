@@ -5,7 +5,8 @@ from shutil import get_terminal_size
 import click
 
 from attnbench.commands.options import db_option
-from attnbench.commands.table import note, parsed, whole_type
+from attnbench.commands.table import note, parsed
+from attnbench.commands.value_types import whole_type
 from attnbench.db.store import Store
 from attnbench.reporting.runs import run_text, runs_table
 from attnbench.run_label import parse_label

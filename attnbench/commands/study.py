@@ -18,7 +18,8 @@ from attnbench.commands.measuring import (
     write_json_file,
 )
 from attnbench.commands.options import db_option
-from attnbench.commands.table import OutputFile, note, whole_type
+from attnbench.commands.table import note
+from attnbench.commands.value_types import OutputFile, whole_type
 from attnbench.compat.suite_config import imported
 from attnbench.db.store import Store
 from attnbench.families import FAMILIES

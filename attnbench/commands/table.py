@@ -1,31 +1,23 @@
 """Commands whose options are dataclass fields: Click reads them, the values arrive typed."""
 
-import os
-import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from inspect import cleandoc
-from math import inf, isnan, nan
-from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import click
 from click.core import ParameterSource
-from click.types import FloatParamType, IntParamType
 
 from attnbench.commands.completion import COMPLETERS
+from attnbench.commands.value_types import click_type, writable
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.errors import UsageError
 from attnbench.options.kinds import (
-    Choice,
     FilePath,
-    Folder,
     Listed,
     Number,
-    OpenFile,
     OptionKind,
     Parsed,
-    Whole,
 )
 from attnbench.options.option import Heading, NamedOption, Option, table
 
@@ -121,7 +113,7 @@ def settings(option: Option) -> dict[str, Any]:
     """Click's settings for an option."""
     given = {"flag_value": option.bare, "default": None if option.required else option.default}
     return {
-        "type": None if option.flag else _click_type(option.kind),
+        "type": None if option.flag else click_type(option.kind),
         "callback": _reader(option.kind),
         "multiple": option.several,
         # Click reads False as: the value may be left out.
@@ -133,100 +125,6 @@ def settings(option: Option) -> dict[str, Any]:
         "help": option.help or None,
         **{name: value for name, value in given.items() if value is not None},
     }
-
-
-class _ChoiceType(click.Choice[str]):
-    """The words of a choice and their other spellings, each read as its value."""
-
-    def __init__(self, kind: Choice) -> None:
-        super().__init__(list(kind.values))
-        self._kind = kind
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        found = self._kind.read(value)
-        if found is None:
-            known = ", ".join([*self._kind.values, *self._kind.aliases])
-            self.fail(f"'{value}' is not one of {known}", param, ctx)
-        return found
-
-
-class _WholeType(IntParamType):
-    """A whole number within a kind's limits, in the digits 0 to 9."""
-
-    def __init__(self, kind: Whole) -> None:
-        self._least, self._most = kind.least, kind.most
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        number = _whole(str(value))
-        if number is not None and number > self._most:
-            self.fail(f"'{value}' is over {self._most}, the largest accepted", param, ctx)
-        if number is None or number < self._least:
-            example = self._least + 15
-            self.fail(
-                f"'{value}' is not a whole number of at least {self._least}, e.g. {example}",
-                param,
-                ctx,
-            )
-        return number
-
-
-class _NumberType(FloatParamType):
-    """A finite number, above 0 unless the kind has its own check."""
-
-    def __init__(self, kind: Number) -> None:
-        self._checked = kind.check is not None
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        try:
-            number = float(value) if str(value).isascii() else nan
-        except ValueError:
-            number = nan
-        if isnan(number) or not (self._checked or 0 < number < inf):
-            self.fail(f"'{value}' is not a finite number above 0, e.g. 30", param, ctx)
-        return number
-
-
-class OutputFile(click.File):
-    """A text file opened on its first write, in a folder that exists; - is standard output."""
-
-    def __init__(self) -> None:
-        super().__init__("w", encoding="utf-8", lazy=True)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, str) and value != "-":
-            try:
-                writable(Path(value))
-            except UsageError as error:
-                self.fail(str(error), param, ctx)
-        return super().convert(value, param, ctx)
-
-
-def _whole(text: str) -> int | None:
-    """The number, infinity's stand-in if it has more digits than any limit; None for other text."""
-    if not re.fullmatch("-?[0-9]+", text):
-        return None
-    return int(text) if len(text) <= _DIGITS else sys.maxsize * (-1 if text[0] == "-" else 1)
-
-
-def whole_type(least: int = 1, most: int = 2**31 - 1) -> IntParamType:
-    """Click's type of an argument, such as a run's number."""
-    return _WholeType(Whole(least, most))
-
-
-def _click_type(kind: OptionKind) -> Any:
-    return _TYPES[type(kind)](kind) if type(kind) in _TYPES else str
-
-
-_TYPES: Mapping[type[OptionKind], Callable[[Any], Any]] = {
-    Choice: _ChoiceType,
-    Whole: _WholeType,
-    Number: _NumberType,
-    Folder: lambda _: click.Path(path_type=Path, exists=True, file_okay=False),
-    FilePath: lambda _: click.Path(path_type=Path, dir_okay=False),
-    OpenFile: lambda _: OutputFile(),
-}
 
 
 def _reader(kind: OptionKind) -> Reader | None:
@@ -256,21 +154,6 @@ def parsed(parse: Callable[[Any], Any]) -> Reader:
     return callback
 
 
-def writable(path: Path) -> Path:
-    """The path of a file that can be written, as it seems now; nothing is created."""
-    if str(path) == "-":
-        raise UsageError(
-            "standard output has the table; name a file, or see attnbench report --format csv"
-        )
-    folder = path.parent
-    if not folder.is_dir():
-        raise UsageError(f"{folder} does not exist; create it first: mkdir -p {folder}")
-    if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
-        raise UsageError(f"{path} cannot be written; name another file, e.g. results.csv")
-    return path
-
-
-_DIGITS = 19  # of the largest limit
 _HEADINGS: tuple[str, ...] = get_args(Heading)
 
 
