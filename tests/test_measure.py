@@ -127,6 +127,7 @@ def test_an_explicit_number_of_layers_is_honoured_and_may_be_mixed() -> None:
 
 def test_hot_is_one_set() -> None:
     assert sets_for(MIB, 60 * MIB, 100, hot=True) == 1
+    assert sets_for(MIB, 60 * MIB, 100, hot=True, asked=3) == 1
     assert state_reached(MIB, 1, 60 * MIB, hot=True) == "hot"
 
 

@@ -195,6 +195,20 @@ def test_a_winner_shares_its_place_with_what_noise_cannot_tell_from_it(tmp_path:
     assert {*table.columns["next"]} == {"naive"}
 
 
+def test_a_backend_that_ran_alone_wins_nothing(tmp_path: Path) -> None:
+    both, alone = ("q16", "q32"), ("q64", "q128")
+    cases = [(attn(spec), 1e-4) for spec in (*both, *alone)]
+    cases += [(attn(spec, "naive"), 2e-4) for spec in both]
+    found = winner_answer(listed(tmp_path, of_each(cases)), WinnerAnalysis(), NOISE)
+    assert "best of 2 workloads: sdpa in 2" in found.lines
+    assert "2 of 4 workloads ran with one backend only" in found.lines
+    (table,) = found.tables
+    assert table.columns["spec"] == list(both)
+    maps = [chart for chart in found.charts if isinstance(chart, Heat)]
+    shown = {cell for chart in maps for row in chart.texts for cell in row}
+    assert "only\nsdpa" in shown
+
+
 def test_rounds_that_do_not_agree_leave_the_winner_unclear(tmp_path: Path) -> None:
     cases = [attn("q1kv1k", "naive"), attn("q1kv1k", "sdpa")]
     times = ((1e-4, 2e-5, 9e-5), (2e-5, 2e-5, 2e-5))

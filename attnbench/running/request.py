@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from attnbench.errors import UsageError
 from attnbench.families.family import Family
 from attnbench.families.options import FamilyOptions
 from attnbench.options.option import Named, stored
@@ -32,6 +33,11 @@ class MeasuringRequest:
 
         Raises UsageError for options that exclude each other.
         """
+        if self.measuring.cache == "hot" and (self.measuring.num_layers or 1) > 1:
+            raise UsageError(
+                f"--num-layers {self.measuring.num_layers} rotates over as many working sets, and "
+                "--cache hot repeats one; leave one of them out"
+            )
         asked = self.family.asked(self.options, self.measuring.seed)
         check_asked(asked)
         return lambda machine: plan_of(

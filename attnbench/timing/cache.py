@@ -14,10 +14,10 @@ def sets_for(
 ) -> int:
     """The smallest number of sets that is cold, of at most `affordable`.
 
-    One set if hot; `asked` is used as given. `call_bytes` are the bytes one call touches.
+    One set if hot, else `asked` if given. `call_bytes` are the bytes one call touches.
     """
     if asked is not None or hot:
-        return asked or 1
+        return 1 if hot else asked or 1
     wanted = COLD_RATIO * (cache_bytes or 0) / max(call_bytes, 1)
     return max(1, min(int(-(-wanted // 1)), affordable, MOST_SETS))
 

@@ -23,7 +23,9 @@ def answer(listed: Sequence[Series], asked: WinnerAnalysis, noise: NoiseOf) -> A
     lines = [*counts(rankings, lambda each: each.case.backend), *_never_ran(listed)]
     if alone := sum(each.outcome == "alone" for each in rankings):
         lines.append(f"{alone} of {workloads(len(rankings))} ran with one backend only")
-    return Answer([*lines, *legend(rankings)], [_table(rankings)], _maps(rankings, asked))
+    compared = [each for each in rankings if each.outcome != "alone"]
+    tables = [_table(compared)] if compared else []
+    return Answer([*lines, *legend(rankings)], tables, _maps(rankings, asked))
 
 
 def _never_ran(listed: Sequence[Series]) -> list[str]:
@@ -66,7 +68,7 @@ def _maps(rankings: Sequence[Ranking], asked: WinnerAnalysis) -> list[Chart]:
     groups: dict[str, list[Ranking]] = {}
     for each in rankings:
         groups.setdefault(_title(each.best.case, rest), []).append(each)
-    names = sorted({each.best.case.backend for each in rankings if _is_won(each)})
+    names = sorted({each.best.case.backend for each in rankings if each.outcome == "won"})
     return [_map(title, group, rows, columns, names) for title, group in groups.items()]
 
 
@@ -100,12 +102,7 @@ def _map(
 
 def _colour(ranking: Ranking, names: Sequence[str]) -> int:
     """A number per backend that wins somewhere, and one for cells without a winner."""
-    return 1 + names.index(ranking.best.case.backend) if _is_won(ranking) else 0
-
-
-def _is_won(ranking: Ranking) -> bool:
-    """Whether it has a winner, even if only one backend ran."""
-    return ranking.outcome in ("won", "alone")
+    return 1 + names.index(ranking.best.case.backend) if ranking.outcome == "won" else 0
 
 
 def _short(ranking: Ranking) -> str:
@@ -113,6 +110,8 @@ def _short(ranking: Ranking) -> str:
     if ranking.outcome in ("tied", "unclear"):
         among = dict.fromkeys(c.case.backend for c in ranking.at("best", "tie", "unclear"))
         return "\n".join(["tie" if ranking.outcome == "tied" else "unclear", *among])
+    if ranking.outcome == "alone":
+        return f"only\n{backend}"
     lines = [backend, place_text(ranking.next)] if ranking.next else [backend]
     return "\n".join(["quickest", *lines] if ranking.outcome == "untested" else lines)
 
