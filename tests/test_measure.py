@@ -191,12 +191,12 @@ def test_a_method_reads_back_from_its_facts() -> None:
 
 
 def test_a_method_leaves_defaults_out_so_that_a_new_one_keeps_old_hashes() -> None:
-    assert Method("cudagraph").as_facts() == {"timer": "cudagraph", "cache": "cold", "version": 2}
+    assert Method("cudagraph").as_facts() == {"timer": "cudagraph", "cache": "cold", "version": 3}
 
 
 @pytest.mark.parametrize(
     ("timer", "version"),
-    [("cpu", 1), (ForeignTimer("foreign vllm"), 1), ("cudagraph", 2), ("eager", 2)],
+    [("cpu", 1), (ForeignTimer("foreign vllm"), 1), ("cudagraph", 3), ("eager", 3)],
 )
 def test_a_new_way_of_timing_on_a_gpu_leaves_all_other_times_comparable(
     timer: Timer | ForeignTimer, version: int

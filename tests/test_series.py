@@ -144,7 +144,7 @@ def test_equal_series_pair(tmp_path: Path) -> None:
 def test_the_field_that_forbids_a_comparison_is_named(tmp_path: Path) -> None:
     base = one(tmp_path)
     heads = {
-        "timer cpu -> eager, version 1 -> 2": one(tmp_path, method=Method("eager")),
+        "timer cpu -> eager, version 1 -> 3": one(tmp_path, method=Method("eager")),
         "samples unset -> 5": one(tmp_path, method=Method("cpu", samples=5)),
         "cache cold -> mixed": one(tmp_path, state="mixed"),
         f"{CPU.name} -> {H200.name}": on(base, machine_model="x", machine_name=H200.name),

@@ -75,11 +75,30 @@ def test_a_kernel_that_rounds_weights_to_fp8_over_a_bf16_cache_is_refused(num_ke
 
 def test_an_error_too_small_for_any_row_is_found_in_all_of_them() -> None:
     expected = torch.randn((64, DIM), generator=torch.Generator().manual_seed(0))
+    beside = expected.roll(1, 1)
+    beside -= (
+        (beside * expected).sum(1, keepdim=True) / expected.square().sum(1)[:, None] * expected
+    )
+    beside *= expected.norm(dim=1, keepdim=True) / beside.norm(dim=1, keepdim=True)
     allowed = attention("bf16", weights="fp8")
-    assert compare(expected * 1.039, expected, allowed).fault is None
-    assert compare(expected * 1.041, expected, allowed).fault == (
+    assert compare(expected + 0.039 * beside, expected, allowed).fault is None
+    assert compare(expected + 0.041 * beside, expected, allowed).fault == (
         "the relative L2 error of 64 rows together is 0.041; 0.04 is allowed"
     )
+
+
+@pytest.mark.parametrize(("weights", "scale"), [("bf16", 1.0015), ("fp8", 1.01), ("fp8", 0.99)])
+def test_a_scale_that_is_off_in_every_row_is_found_though_each_is_near(
+    weights: str, scale: float
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    expected = torch.randn((256, DIM), generator=generator)
+    allowed = attention("bf16", weights=weights)
+    error = torch.randn(expected.shape, generator=generator) * allowed.relative_l2 / 3
+    assert compare(expected + error, expected, allowed).fault is None
+    found = compare(scale * expected + error, expected, allowed).fault
+    assert found is not None
+    assert "in scale, all in one direction" in found
 
 
 FP8, BF16 = torch.float8_e4m3fn, torch.bfloat16

@@ -213,7 +213,8 @@ class KvCacheOptions(FamilyOptions):
     kv_data: tuple[KvData, ...] = several(
         one_of(*get_args(KvData)),
         "--kv-data",
-        metavar="random|zeros...",
+        metavar="random|normal|zeros...",
         heading="Data",
-        help="Contents of the KV cache; GPUs are faster on zeros.  [default: random]",
+        help="Contents of the KV cache: random has needles for the check among normal values; GPUs "
+        "are faster on zeros.  [default: random]",
     )

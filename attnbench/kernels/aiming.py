@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from attnbench.kernels.groups import Group, Keys
 from attnbench.kernels.inputs import LARGE, raw, seeded
 from attnbench.kernels.needles import HIGHER, Needles, OwnKeys, places, random_signs
+from attnbench.kernels.tolerance import LARGE_SCORE
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape
 
@@ -103,7 +104,8 @@ class Aimed(ABC):
             where = at.only(at.fresh) if new_alone else at
             self.put_keys(where, needles.of(self.keys_at(where), where.positions))
             if large_tails and (behind := at.behind(self.block_size)) is not None:
-                self.put_keys(behind, needles.tail(LARGE, behind.positions))
+                tail = needles.tail(LARGE).expand(*behind.positions.shape, -1, -1)
+                self.put_keys(behind, tail)
 
     def aim(self) -> None:
         """Turn all queries to the needles and to their own keys, after they were drawn."""
@@ -118,6 +120,19 @@ class Aimed(ABC):
             kinds = at.tokens[:, None] + heads
             arguments = (self.queries_at(at), kinds, self.visible(at), self.own_keys(at))
             self.put_queries(at, self.met(needles, at.group).turned(*arguments))
+
+    def largest_score(self) -> float:
+        """Of the scores that matter in a row, some needles' and some others'."""
+        import torch
+
+        if self.needle_seed is None:
+            return LARGE_SCORE
+        group = max(self.groups, key=lambda group: group.kv_len)
+        first = torch.zeros(1, dtype=torch.int64, device=self.device)
+        at = Keys(group, first, first, first + group.kv_len - 1)
+        needles = self.met(self.needles(seeded(self.device, self.needle_seed)), group)
+        score, spread = needles.scores(self.visible(at).float(), len(self.own_keys(at)))
+        return float((score + 2 * spread.sqrt()).max())
 
     def _planted(self, seed: int) -> Iterator[tuple[Needles, Keys]]:
         """The needles of each group, the same in every call."""

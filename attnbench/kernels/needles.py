@@ -65,12 +65,12 @@ class Needles:
         """Needles from random keys [..., KV heads, d] at positions int64 [...]."""
         return self.rest * keys + LENGTH * self.unit[positions % 2]
 
-    def tail(self, large: float, positions: "torch.Tensor") -> "torch.Tensor":
-        """Keys [..., KV heads, d] behind the last: a query that saw one would see nothing else."""
+    def tail(self, large: float) -> "torch.Tensor":
+        """A key [KV heads, d] behind the last: most queries that saw it would see nothing else."""
         import torch
 
-        signs = self.signs[positions % 2]
-        return torch.where(signs == 0, large / 100, large * signs)
+        shared = self.signs.mean(0)  # both kinds of queries score it
+        return torch.where(shared == 0, large / 100, large * shared)
 
     def turned(
         self,
@@ -87,7 +87,7 @@ class Needles:
         """
         heads = (len(queries), self.signs.shape[1], -1)  # [n, KV heads, queries of each]
         kinds = kinds.view(heads)
-        scores = self.scores(visible.float(), queries.shape[2], len(own))[:, :, None, None]
+        scores = self.scores(visible.float(), len(own))[0][:, :, None, None]
         wanted = scores[1].where(kinds % 2 == 1, scores[0]) / self.scale
         even, odd = self.unit[:, :, None, :]  # each [KV heads, 1, d]
         unit = even.where((kinds // 2 % 2 == 0).unsqueeze(-1), odd)
@@ -98,13 +98,14 @@ class Needles:
             turned = turned + _toward(turned, unit, each, score)
         return turned.reshape(queries.shape)
 
-    def scores(self, visible: "torch.Tensor", dim: int, own: int) -> "torch.Tensor":
+    def scores(self, visible: "torch.Tensor", own: int) -> "tuple[torch.Tensor, torch.Tensor]":
         """The score of needles among so many visible keys [n], by strength: fp32 [2, n].
 
-        Random keys have scores of variance `spread`, which a query's turning to its keys raises.
+        Also the variance of the scores of other keys, which turning a query to its keys raises.
         """
         import torch
 
+        dim = self.signs.shape[2]
         rest = (visible / visible.clamp(max=USUAL)).log()
         score = torch.zeros_like(visible).expand(2, -1)
         for _ in range(4):  # to a fixed point
@@ -112,7 +113,7 @@ class Needles:
             spread = spread.clamp(max=MOST_SPREAD)
             by_norm = math.log(1.5 / self.gain) + rest / 2 + spread
             score = torch.stack([by_norm[0], torch.maximum(by_norm, rest + spread / 2)[1]])
-        return score
+        return score, spread
 
 
 def _toward(

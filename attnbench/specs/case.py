@@ -17,7 +17,7 @@ OutputDtype = Literal["auto", "fp8", "nvfp4"]
 Layout = Literal["NHD", "HND"]
 Scope = Literal["kernel", "layer"]
 TopkPattern = Literal["random", "window", "prefix"]
-KvData = Literal["random", "zeros"]
+KvData = Literal["random", "normal", "zeros"]
 PageOrder = Literal["scattered", "contiguous"]
 Inputs = Literal["hot", "cold"]
 
@@ -55,7 +55,7 @@ class Case:
     sinks: bool = False  # a learned logit per head that takes weight and has no value
     index_topk: int | None = None  # sparse MLA: keys selected per query
     topk_pattern: TopkPattern = "random"  # which keys; window is the last ones
-    kv_data: KvData = "random"  # of the cache; random is normal
+    kv_data: KvData = "random"  # of the cache; random is normal with needles
     page_order: PageOrder = "scattered"  # of a request's pages in the pool
     pool_gib: float | None = None  # least size of the pool; None is little more than needed
     inputs: Inputs = "cold"  # of a cache write: whether it finds them in the L2

@@ -5,8 +5,9 @@ from typing import Literal, NewType, Self
 
 from attnbench.specs.case import Value, content_hash
 
-# By timer, 1 by default: raised when the same options come to mean another way of timing.
-METHOD_VERSIONS = {"cudagraph": 2, "eager": 2, "kernel": 2}
+# By timer, 1 by default: raised when the same options come to mean another way of timing, or data
+# that may change a GPU's power. 2: workers use many streams first. 3: random data contain needles.
+METHOD_VERSIONS = {"cudagraph": 3, "eager": 3, "kernel": 3}
 
 
 Timer = Literal["cpu", "cudagraph", "eager", "kernel"]

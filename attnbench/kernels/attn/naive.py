@@ -23,7 +23,7 @@ from attnbench.kernels.reference import (
     softmax_with_sinks,
 )
 from attnbench.kernels.rows import Rows
-from attnbench.kernels.tolerance import LARGE_SCORE, attention
+from attnbench.kernels.tolerance import attention
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape
@@ -82,7 +82,7 @@ class NaivePrepared(AttentionPrepared):
             for group in self.groups
         ]
         self.calls = rotating(self._launch, setting.sets)
-        self.tolerance = attention(case.dtype, scores=LARGE_SCORE)
+        self.tolerance = attention(case.dtype, scores=self.largest_score())
         ends_bytes = self.queries[0].nbytes + self.outputs[0].nbytes
         self.touched_bytes = self.tables.pages_a_set * self.pool[0].nbytes + ends_bytes
         self.resolved = {"block_size": block_size, "layout": layout}

@@ -9,7 +9,7 @@ from attnbench.kernels.memory import Bytes, mask_bytes
 from attnbench.kernels.mla_base.memory import head_bytes, latent_bytes
 from attnbench.kernels.mla_base.prepared import MlaPrepared
 from attnbench.kernels.reference import rotating
-from attnbench.kernels.tolerance import LARGE_SCORE, MLA_ROUNDINGS, attention
+from attnbench.kernels.tolerance import MLA_ROUNDINGS, attention
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
 
@@ -42,7 +42,7 @@ class TorchMlaPrepared(MlaPrepared):
         self.kernels = {group: SdpaKernel(group, None, self._heads(0, group)) for group in prefills}
         self.masks = {group: self._mask(group) for group in decodes}
         self.calls = rotating(self._launch, setting.sets)
-        self.tolerance = attention(case.dtype, more=MLA_ROUNDINGS, scores=LARGE_SCORE)
+        self.tolerance = attention(case.dtype, more=MLA_ROUNDINGS, scores=self.largest_score())
         if names := sorted({kernel.name for kernel in self.kernels.values()}):
             self.resolved |= {"prefill_sdpa_backend": "+".join(names)}
 

@@ -15,7 +15,7 @@ from attnbench.kernels.base import Refused, Setting
 from attnbench.kernels.inputs import UNUSED_ENTRY
 from attnbench.kernels.mla_base.prepared import MlaPrepared
 from attnbench.kernels.reference import rotating
-from attnbench.kernels.tolerance import LARGE_SCORE, MLA_ROUNDINGS, attention
+from attnbench.kernels.tolerance import MLA_ROUNDINGS, attention
 from attnbench.kernels.vllm.metadata import NO_SLOT, common_metadata
 from attnbench.kernels.vllm.mla_layer import ReadyHeads, metadata_builder, mla_layers, update_cache
 from attnbench.kernels.vllm.mla_prefill import prefill_that_runs
@@ -77,7 +77,7 @@ class VllmMlaPrepared(MlaPrepared):
         more = MLA_ROUNDINGS if self.layer or num_decode < len(case.batch) else 0
         weights = "fp8" if self.fp8_queries else None
         # FlashMLA rounds the scales of fp8_ds_mla, and thereby scores, to bf16.
-        scores = LARGE_SCORE if case.kv_cache_dtype == "fp8_ds_mla" else 0.0
+        scores = self.largest_score() if case.kv_cache_dtype == "fp8_ds_mla" else 0.0
         self.tolerance = attention(case.dtype, weights=weights, more=more, scores=scores)
         self.cache = self._cache(quantised=in_fp8)
         self.builder = metadata_builder(cls, self.layers[0], config, block_size, setting.device)

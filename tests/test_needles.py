@@ -1,0 +1,182 @@
+"""Needles: each key that a kernel loses at a border, or sees beyond one, moves the row."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+
+from attnbench.kernels.base import Setting
+from attnbench.kernels.check import WrongResult, check
+from attnbench.kernels.groups import Keys
+from attnbench.kernels.inputs import raw
+from attnbench.kernels.paged import PagedPrepared
+from attnbench.kernels.registry import find
+from attnbench.kernels.tolerance import attention as attention_tolerance
+from attnbench.specs.batch import parse_batch_spec
+from attnbench.specs.case import Case
+from attnbench.specs.shape import AttnShape, MlaShape
+
+HEADS = AttnShape(4, 1, 128)
+LATENTS = MlaShape(4, 512, 128, 64, 128)
+FP8 = {"kv_cache_dtype": "fp8", "query_dtype": "fp8"}
+LENGTHS = ("1k", "16395", "128k")
+
+
+def prepared(case: Case, sets: int = 1, seed: int = 0) -> Any:
+    return find(case.family, case.backend).prepare(case, Setting("cpu", sets, seed))
+
+
+def attention(spec: str, **fields: object) -> Any:
+    """Prepared for a kernel of bf16 or fp8, whose tolerance it has."""
+    case = Case("prefill-trtllm", "torch", parse_batch_spec(spec), HEADS, "bf16", **fields)  # type: ignore[arg-type]
+    return prepared(case)
+
+
+def latents(spec: str, **fields: object) -> Any:
+    batch = parse_batch_spec(spec)
+    return prepared(Case("mla", "torch-absorbed", batch, LATENTS, "bf16", **fields))  # type: ignore[arg-type]
+
+
+@dataclass
+class Row:
+    """One new token of the last request: its scores [heads, keys], values, and keys to lose."""
+
+    scores: torch.Tensor
+    values: torch.Tensor
+    visible: torch.Tensor  # bool [keys]
+    needles: list[int]
+    allowed: float
+
+    def moved(self, position: int) -> float:
+        """By how many tolerances a row moves without this key, or with it: the most of all heads.
+
+        Half of the heads are turned to needles at even positions, half to those at odd ones.
+        """
+        changed = self.visible.clone()
+        changed[position] ^= True
+        honest, wrong = self._output(self.visible), self._output(changed)
+        return float(((wrong - honest).norm(dim=1) / honest.norm(dim=1)).max()) / self.allowed
+
+    def _output(self, visible: torch.Tensor) -> torch.Tensor:
+        return self.scores.masked_fill(~visible, -math.inf).softmax(-1) @ self.values
+
+
+def row(ready: Any, offset: int = -1) -> Row:
+    group, window = ready.groups[-1], ready.case.window
+    every = torch.arange(group.kv_len)
+    request = torch.full_like(every, group.count - 1)
+    keys = Keys(group, torch.zeros_like(every), request, every)
+    position = group.kv_len - group.q_len + offset % group.q_len
+    token = Keys(group, *(torch.tensor([each]) for each in (0, group.count - 1, position)))
+    query = ready.queries_at(token)[0]
+    visible = (every <= position) & (every > position - (window or math.inf))
+    planted = [at for _, at in ready._planted(ready.needle_seed)][-1]
+    needles = [each for each in planted.positions[0, -1].unique().tolist() if visible[each]]
+    scores = torch.einsum("hd,nkd->hn", query, ready.met_at(keys)) * ready.scale
+    allowed = ready.tolerance.relative_l2
+    return Row(scores, values_at(ready, keys), visible, [*needles, position], allowed)
+
+
+def values_at(ready: Any, keys: Keys) -> Any:
+    if ready.case.family == "mla":
+        return ready.keys_at(keys)[:, 0, : LATENTS.kv_lora_rank]
+    pages, offsets = ready.tables.at(keys)
+    pool = raw(ready.kv).permute(ready._order)[pages, offsets, 1, 0]
+    return pool.view(ready.kv.dtype).float() * ready.value_scale
+
+
+@pytest.mark.parametrize("dtype", [{}, FP8], ids=["bf16", "fp8"])
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("spec", ["2q1kv{}", "q40kv{}"])
+def test_each_needle_that_is_lost_moves_a_row_by_several_tolerances(
+    spec: str, length: str, dtype: dict[str, object]
+) -> None:
+    ready = attention(spec.format(length), **dtype)
+    least = 3 if dtype else 20
+    for offset in {-1, ready.groups[0].q_len // 2 - 1}:
+        found = row(ready, offset)
+        assert len(found.needles) > 10
+        assert min(map(found.moved, found.needles)) > least
+
+
+@pytest.mark.parametrize("kv", ["auto", "fp8"])
+@pytest.mark.parametrize("length", ["1k", "16395"])
+def test_each_needle_among_latents_moves_a_row_too(length: str, kv: str) -> None:
+    found = row(latents(f"2q1kv{length}", kv_cache_dtype=kv))
+    found.allowed = attention_tolerance("bf16", weights=None if kv == "auto" else "fp8").relative_l2
+    assert min(map(found.moved, found.needles)) > (2 if kv == "fp8" else 15)
+
+
+@pytest.mark.parametrize("dtype", [{}, FP8], ids=["bf16", "fp8"])
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_key_that_must_not_be_seen_would_score_higher_still(
+    length: str, dtype: dict[str, object]
+) -> None:
+    found = row(attention(f"q40kv{length}", window=100, **dtype), -2)
+    newest = found.needles[-1]
+    oldest = newest - 99
+    beyond = [found.moved(each) for each in (newest + 1, oldest - 1)]
+    inside = [found.moved(each) for each in (newest, oldest)]
+    assert min(beyond) > (6 if dtype else 50)
+    assert min(inside) > (2 if dtype else 15)
+
+
+Fault = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+# Of a mask, bool [q, keys], with the positions of its keys and each query's newest, [q, 1].
+FAULTS: dict[str, Fault] = {
+    "newest key lost": lambda mask, at, newest: mask & (at != newest),
+    "first key lost": lambda mask, at, newest: mask & (at > 0),
+    "middle key lost": lambda mask, at, newest: mask & (at != mask.shape[1] // 2),
+    "last page lost": lambda mask, at, newest: mask & (at < (mask.shape[1] - 1) // 16 * 16),
+    "next key seen": lambda mask, at, newest: mask | (at == newest + 1),
+}
+
+
+@pytest.mark.parametrize(
+    ("spec", "fault"),
+    [
+        *(("2q1kv16k", fault) for fault in FAULTS if fault != "next key seen"),
+        *(("q16kv4k", fault) for fault in FAULTS),
+    ],
+)
+def test_a_kernel_with_one_place_wrong_in_thousands_of_keys_is_incorrect(
+    spec: str, fault: str
+) -> None:
+    ready = prepared(Case("attn", "naive", parse_batch_spec(spec), HEADS, "bf16"))
+    q_len, kv_len = ready.groups[0].q_len, ready.groups[0].kv_len
+    mask = torch.ones(q_len, kv_len, dtype=torch.bool).tril(kv_len - q_len)
+    ready.masks = [mask]
+    check(ready, seed=0)
+    newest = torch.arange(kv_len - q_len, kv_len)[:, None]
+    ready.masks = [FAULTS[fault](mask, torch.arange(kv_len), newest)]
+    with pytest.raises(WrongResult):
+        check(ready, seed=0)
+
+
+@pytest.mark.parametrize("kv_data", ["normal", "zeros"])
+def test_other_data_than_random_have_no_needles(kv_data: str) -> None:
+    ready = attention("q1kv1k", kv_data=kv_data)
+    assert ready.needle_seed is None
+    assert ready.queries.float().std() == pytest.approx(1.0, abs=0.1)
+
+
+def test_needles_change_few_keys_and_no_value() -> None:
+    pools = [attention("q1kv4k", kv_data=data).kv for data in ("random", "normal")]
+    keys, values = zip(*(pool.nan_to_num().unbind(1) for pool in pools), strict=True)
+    assert 10 < int((keys[0] != keys[1]).any(-1).sum()) < 20
+    assert torch.equal(*values)
+
+
+@pytest.mark.parametrize("dtype", [{}, FP8], ids=["bf16", "fp8"])
+def test_nearly_all_queries_that_saw_a_finite_tail_would_see_nothing_else(dtype: dict[str, object]) -> None:
+    case = Case("prefill-trtllm", "torch", parse_batch_spec("q1kv1021"), HEADS, "bf16", **dtype)  # type: ignore[arg-type]
+    ready = PagedPrepared(case, Setting("cpu", 1, 0), layout="HND", nan_tails=False)
+    behind = torch.arange(1021, 1024)
+    nothing = torch.zeros_like(behind)
+    keys = ready.keys_at(Keys(ready.groups[0], nothing, nothing, behind))
+    token = Keys(ready.groups[0], nothing[:1], nothing[:1], torch.tensor([1020]))
+    scores = torch.einsum("hd,nkd->hn", ready.queries_at(token)[0], keys) * ready.scale
+    assert ((scores > 50).sum(0) >= 3).all()  # of four heads
