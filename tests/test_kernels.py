@@ -2,6 +2,7 @@
 
 import math
 import weakref
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -17,6 +18,7 @@ from attnbench.kernels.tolerance import BY_DTYPE, EXACT, compare
 from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
+from attnbench.specs.shape import AttnShape, MlaShape, Shape
 from tests.conftest import small_case
 from tests.untimed import untimed
 
@@ -78,6 +80,15 @@ CASES = [
         small_case("mla", "torch-absorbed", spec, scope="layer", knobs=(("threshold", 5),))
         for spec in SPECS
     ),
+]
+
+
+LARGE_ENOUGH: dict[str, Shape] = {"attn": AttnShape(4, 2, 64), "mla": MlaShape(4, 64, 48, 16, 32)}
+# Heads in which data have needles.
+CASES += [
+    replace(case, shape=LARGE_ENOUGH[case.family])
+    for case in CASES
+    if case.family in LARGE_ENOUGH and case.kv_data == "random" and case.softcap != 0.5
 ]
 
 

@@ -171,7 +171,9 @@ def test_needles_change_few_keys_and_no_value() -> None:
 
 
 @pytest.mark.parametrize("dtype", [{}, FP8], ids=["bf16", "fp8"])
-def test_nearly_all_queries_that_saw_a_finite_tail_would_see_nothing_else(dtype: dict[str, object]) -> None:
+def test_nearly_all_queries_that_saw_a_finite_tail_would_see_nothing_else(
+    dtype: dict[str, object],
+) -> None:
     case = Case("prefill-trtllm", "torch", parse_batch_spec("q1kv1021"), HEADS, "bf16", **dtype)  # type: ignore[arg-type]
     ready = PagedPrepared(case, Setting("cpu", 1, 0), layout="HND", nan_tails=False)
     behind = torch.arange(1021, 1024)

@@ -14,6 +14,7 @@ from attnbench.specs.shape import AttnShape
 if TYPE_CHECKING:
     import torch
 
+LEAST_DIM = 64  # of heads in which a query that is turned to a few keys leaves others alone
 SEED = 2**21  # added to a round's seed: data without needles are the same but for them
 STEP = 2**17  # queries turned at a time, those of all heads
 
@@ -89,9 +90,11 @@ class Aimed(ABC):
     def lay_needles(self, sets: int, seed: int, *, large_tails: bool = False) -> None:
         """Plant needles and, with `large_tails`, keys behind each request; then aim.
 
-        Does nothing unless the case's data are random.
+        Does nothing unless the case's data are random and its heads large enough.
         """
-        if self.case.kv_data == "random":
+        shape = self.case.shape
+        dim = shape.head_dim if isinstance(shape, AttnShape) else shape.qk_head_dim
+        if self.case.kv_data == "random" and dim >= LEAST_DIM:
             self.needle_seed, self.num_sets = seed + SEED, sets
             self.plant(large_tails=large_tails)
             self.aim()
@@ -118,8 +121,9 @@ class Aimed(ABC):
         size = max(1, STEP // self.num_heads)
         for at in _steps(self.groups, self.num_sets, size, self.device):
             kinds = at.tokens[:, None] + heads
+            met = self.met(needles, at.group)
             arguments = (self.queries_at(at), kinds, self.visible(at), self.own_keys(at))
-            self.put_queries(at, self.met(needles, at.group).turned(*arguments))
+            self.put_queries(at, met.turned(*arguments))
 
     def largest_score(self) -> float:
         """Of the scores that matter in a row, some needles' and some others'."""

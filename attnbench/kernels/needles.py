@@ -30,7 +30,7 @@ TILE = 128  # keys; kernels split them at its multiples
 PAGE_BORDERS = 2  # drawn for each request
 HIGHER = 1.0  # by which a key scores higher that must not be seen
 MOST_SPREAD = 6.0  # limits the variance of scores where a head has few dimensions
-PASSES = 3  # over a query's own keys, nearly orthogonal, until all score as they should
+PASSES = 3  # over a query's own keys, nearly orthogonal, until all score as wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +121,14 @@ def _toward(
 ) -> "torch.Tensor":
     """The change of queries [n, KV heads, k, d] by which their own keys score as wanted.
 
-    It is orthogonal to `unit`, so needles score as before.
+    It is orthogonal to `unit`, so needles score as before. Own keys that are needles themselves
+    have little left there: for them nothing changes.
     """
     keys = own.keys.unsqueeze(2)
     free = keys - (keys * unit).sum(-1, keepdim=True) * unit
-    step = (wanted - (queries * keys).sum(-1)) / free.square().sum(-1).clamp_min(1e-6)
+    size = free.square().sum(-1)
+    needle = size < queries.shape[-1] / 4
+    step = (wanted - (queries * keys).sum(-1)) / size.masked_fill(needle, math.inf)
     if own.there is not None:
         step = step * own.there[:, None, None]
     return step.unsqueeze(-1) * free
