@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from attnbench.kernels import check as checking
 from attnbench.kernels import reference, rows
 from attnbench.kernels.base import Prepared, Setting
 from attnbench.kernels.check import WrongResult, check, check_again
@@ -77,11 +78,25 @@ def test_one_wrong_request_of_many_is_found(
         check(ready, seed=0)
 
 
-def test_one_wrong_head_of_one_request_is_found() -> None:
-    ready = prepared(small_case(spec="40q1kv16"))
-    spoil(ready, [0], lambda output: output[17, 1].mul_(1.2))
+@pytest.mark.parametrize("part", [2**9, 2**23])
+@pytest.mark.parametrize("request_", [3, 41, 99, 150, 171, 199])
+def test_one_wrong_head_of_one_request_is_found(
+    request_: int, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether all rows are compared at once or in parts."""
+    monkeypatch.setattr(checking, "PART_ELEMENTS", part)
+    ready = prepared(small_case(spec="200q1kv4"))
+    spoil(ready, [0], lambda output: output[request_, request_ % 4].mul_(1.2))
     with pytest.raises(WrongResult, match="where the reference has"):
         check(ready, seed=0)
+
+
+def test_each_request_gets_another_kv_head_in_the_next_block_and_in_the_next_round() -> None:
+    ready = prepared(small_case(spec="4q1kv16"))
+    heads = [(ready.spread(8, seed)[:, 0] % 4 // 2).tolist() for seed in (0, 1)]
+    for request_ in range(4):
+        assert heads[0][request_] != heads[0][request_ + 4]
+        assert heads[0][request_] != heads[1][request_]
 
 
 @pytest.mark.parametrize("kv_head", [0, 1])

@@ -61,8 +61,20 @@ def test_old_results_fail_where_new_ones_pass(case: Case) -> None:
             measured(ready, CPU, seed=1)
 
 
-def test_every_input_of_a_cache_write_changes() -> None:
-    ready = prepared(small_case("cache-write", "torch", "q7"))
+@pytest.mark.parametrize("case", [each for each in CASES if each.family != "cache-write"])
+def test_every_query_is_another(case: Case) -> None:
+    ready: Any = prepared(case)
+    names = ("queries", "decode_queries", "prefill_queries")
+    before = {name: getattr(ready, name).clone() for name in names if hasattr(ready, name)}
+    ready.renew(1)
+    for name, old in before.items():
+        change = (getattr(ready, name).float() - old.float()).norm(dim=-1)
+        assert (change > 0.2 * old.float().norm(dim=-1)).all()
+
+
+@pytest.mark.parametrize("order", ["scattered", "contiguous"])
+def test_every_input_of_a_cache_write_changes(order: str) -> None:
+    ready = prepared(small_case("cache-write", "torch", "q7", page_order=order))
     before = ready.new.clone(), ready.slots.mapping.clone()  # type: ignore[attr-defined]
     ready.renew(1)
     after = ready.new, ready.slots.mapping  # type: ignore[attr-defined]
