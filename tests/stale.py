@@ -68,7 +68,7 @@ def _outputs(ready: Prepared, index: int) -> list[torch.Tensor]:
 def _old_tokens(ready: CacheWrite, index: int) -> Callable[[], None]:
     """Writes the tokens that this set's slots hold now to these very slots."""
     where = ready.slots.pages[index].clone(), ready.slots.offsets[index].clone()
-    by_slot: torch.Tensor = ready.pool._slots[1:]
+    by_slot: torch.Tensor = ready.pool.by_slot[1:]
     kept = by_slot[where].clone()
 
     def call() -> None:

@@ -129,8 +129,21 @@ def test_fp8_may_be_one_step_off(
     kv_cache_dtype: str, stored: float, reference: float, passes: bool
 ) -> None:
     allowed = one_step(kv_cache_dtype, columns=1)
-    found = compare(torch.tensor([[stored, 3.0]]), torch.tensor([[reference, 3.0]]), allowed)
+    rest = [3.0, 3.0, 3.0]
+    found = compare(torch.tensor([[stored, *rest]]), torch.tensor([[reference, *rest]]), allowed)
     assert (found.fault is None) == passes
+
+
+def test_few_elements_may_be_one_step_off_not_all() -> None:
+    exact = torch.randn((8, 256), generator=torch.Generator().manual_seed(0)).abs() + 1.0
+    kept = exact.to(torch.float8_e4m3fn)
+    above = (kept.view(torch.uint8) + 1).view(torch.float8_e4m3fn).float()
+    allowed = one_step("fp8", columns=256)
+    few = torch.where(torch.arange(256) % 16 == 0, above, kept.float())
+    assert compare(few, kept.float(), allowed).fault is None
+    fault = compare(above, kept.float(), allowed).fault
+    assert fault is not None
+    assert fault.startswith("the relative L2 error of 8 rows together is 0.0")
 
 
 def test_what_is_not_quantised_must_be_exact() -> None:

@@ -23,15 +23,19 @@ class Pool:
         self.pages = guarded[1:]
         # The same by slot, [1 + num_pages, slots, ...], in words, which compare faster.
         words = guarded.view(torch.int64) if page[-1] % 8 == 0 else guarded
-        self._slots = words.movedim(1 + slot_axis, 1)
+        self.by_slot = words.movedim(1 + slot_axis, 1)
 
     def poison(self, pages: "torch.Tensor", offsets: "torch.Tensor") -> None:
         """Fill these slots, both int64 [n], with NaN."""
-        self._slots[1:][pages, offsets] = self._word(POISON)
+        self.by_slot[1:][pages, offsets] = self._word(POISON)
 
     def release(self, pages: "torch.Tensor", offsets: "torch.Tensor") -> None:
         """Make these slots, both int64 [n], ones that no token is sent to."""
-        self._slots[1:][pages, offsets] = self._word(CANARY)
+        self.by_slot[1:][pages, offsets] = self._word(CANARY)
+
+    def clear(self) -> None:
+        """Make every byte the canary again."""
+        self.by_slot.fill_(self._word(CANARY))
 
     def stray(self, pages: "torch.Tensor", offsets: "torch.Tensor") -> str | None:
         """A sentence on a write outside these slots, both int64 [n], None if there was none."""
@@ -39,9 +43,9 @@ class Pool:
 
         untouched = self._word(CANARY)
         step = max(1, STEP_BYTES // self.pages[0].nbytes)
-        inner = tuple(range(2, self._slots.ndim))
+        inner = tuple(range(2, self.by_slot.ndim))
         intact = torch.cat(
-            [(part == untouched).all(dim=inner) for part in self._slots.split(step)]
+            [(part == untouched).all(dim=inner) for part in self.by_slot.split(step)]
         )  # [1 + num_pages, slots]
         intact[1:][pages, offsets] = True
         if bool(intact.all()):
@@ -53,5 +57,5 @@ class Pool:
         return f"slot {slot} was written though no token was sent there"
 
     def _word(self, byte: int) -> int:
-        size = self._slots.element_size()
+        size = self.by_slot.element_size()
         return int.from_bytes(bytes([byte] * size), "little", signed=size > 1)

@@ -1,0 +1,1 @@
+"""Mutants: honest kernels with a planted fault, which the check must find."""

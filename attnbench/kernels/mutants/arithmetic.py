@@ -1,0 +1,150 @@
+"""Faults in what attention reads and computes, planted through the fp32 reference."""
+
+import math
+from collections.abc import Callable
+from copy import copy
+from typing import TYPE_CHECKING, Any
+
+from attnbench.kernels.base import Prepared
+from attnbench.kernels.mutants.fault import Plant
+from attnbench.kernels.mutants.planting import Planting
+from attnbench.kernels.reference import AttentionPrepared, attend, attend_to
+
+if TYPE_CHECKING:
+    import torch
+
+# Makes the copy wrong, which serves as the reference of the mutant.
+Alter = Callable[[Any], None]
+# Which of the looked at rows have the fault, bool [n]: of a prepared case and rows int64 [n].
+Where = Callable[[AttentionPrepared, "torch.Tensor"], "torch.Tensor"]
+# The keys that rows see: of bool [n, k] of those they should, the places int64 [k], and the number
+# of each row's keys int64 [n, 1].
+Sees = Callable[["torch.Tensor", "torch.Tensor", "torch.Tensor"], "torch.Tensor"]
+
+
+def computed_with(alter: Alter, where: Where | None = None) -> Plant:
+    """A kernel that computes what the reference does after `alter`, in all rows or some."""
+
+    def plant(planting: Planting) -> Prepared | None:
+        honest = planting.prepared
+        if not isinstance(honest, AttentionPrepared):
+            return None
+        wrong = copy(honest)
+        alter(wrong)
+        if where is None and not _matters(planting, wrong):
+            return None
+
+        def output(index: int) -> "torch.Tensor":
+            result = honest.output(index)
+            if (rows := planting.rows.get(index)) is None:
+                return result
+            off = _difference(honest, wrong, index, rows)
+            if where is not None:
+                off = off * where(honest, rows).to(off.device)[:, None]
+            result, there = result.clone(), rows.to(result.device)
+            result[there] = (result[there].float() + off).to(result.dtype)
+            return result
+
+        return planting.mutant(output=output)
+
+    return plant
+
+
+def _matters(planting: Planting, wrong: AttentionPrepared) -> bool:
+    honest = planting.prepared
+    return any(
+        bool((_difference(honest, wrong, index, rows) != 0).any())
+        for index, rows in planting.rows.items()
+    )
+
+
+def _difference(
+    honest: Prepared, wrong: Prepared, index: int, rows: "torch.Tensor"
+) -> "torch.Tensor":
+    import torch
+
+    sets = torch.full_like(rows, index)
+    return wrong.expected(sets, rows) - honest.expected(sets, rows)
+
+
+def seeing(sees: Sees, where: Where | None = None) -> Plant:
+    """A kernel whose rows see other keys; what they see of memory that nobody owns is zero."""
+
+    def wrong(
+        query: "torch.Tensor",
+        keys: "torch.Tensor",
+        values: "torch.Tensor",
+        seen: "torch.Tensor",
+        scale: float,
+        *,
+        window: int | None = None,
+        **more: Any,
+    ) -> "torch.Tensor":
+        import torch
+
+        places = torch.arange(keys.shape[1], device=keys.device)
+        visible = (places < seen[:, None]) & (places >= seen[:, None] - (window or keys.shape[1]))
+        visible = sees(visible, places, seen[:, None])
+        return attend_to(visible, query, keys.nan_to_num(), values.nan_to_num(), scale, **more)
+
+    return computed_with(lambda prepared: setattr(prepared, "attend", wrong), where)
+
+
+def attending(
+    change: "Callable[[dict[str, Any]], dict[str, Any]]", where: Where | None = None
+) -> Plant:
+    """A kernel that computes with other arguments of `attend`, of those by name."""
+    names = ("query", "keys", "values", "seen", "scale")
+
+    def wrong(*arguments: Any, **more: Any) -> "torch.Tensor":
+        return attend(**change({**dict(zip(names, arguments, strict=True)), **more}))
+
+    return computed_with(lambda prepared: setattr(prepared, "attend", wrong), where)
+
+
+def scaled(name: str, factor: float) -> Plant:
+    """A kernel that multiplies that argument of attention."""
+    return attending(lambda given: {**given, name: given[name] * factor})
+
+
+def without(name: str) -> Plant:
+    """A kernel that ignores that option of attention."""
+    return attending(lambda given: {**given, name: None})
+
+
+def split(
+    count: int, merge: "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]", *, bare: bool = True
+) -> Plant:
+    """A kernel that cuts keys into `count` splits and merges their results its own way.
+
+    `merge` has the log-sum-exps [splits, n] and results [splits, n, d] of all that see a key, and
+    gives the weight of each, [splits, n].
+    """
+
+    def wrong(
+        query: "torch.Tensor",
+        keys: "torch.Tensor",
+        values: "torch.Tensor",
+        seen: "torch.Tensor",
+        scale: float,
+        **more: Any,
+    ) -> "torch.Tensor":
+        import torch
+
+        if bare and any(each is not None for each in more.values()):
+            return attend(query, keys, values, seen, scale, **more)
+        places = torch.arange(keys.shape[1], device=keys.device)
+        share = -(-seen[:, None] // count)  # of each row's keys
+        scores = torch.einsum("nd,nkd->nk", query.float(), keys.float()) * scale
+        known = values.float().nan_to_num()
+        sums, results = [], []
+        for at in range(count):
+            inside = (places // share == at) & (places < seen[:, None])
+            part = scores.masked_fill(~inside, -math.inf)
+            sums.append(part.logsumexp(1))
+            weights = part.softmax(1).nan_to_num()
+            results.append(torch.einsum("nk,nkd->nd", weights, known))
+        all_sums, all_results = torch.stack(sums), torch.stack(results)
+        return (merge(all_sums, all_results)[..., None] * all_results).sum(0)
+
+    return computed_with(lambda prepared: setattr(prepared, "attend", wrong))

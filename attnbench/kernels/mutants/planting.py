@@ -1,0 +1,100 @@
+"""Mutants of a prepared case, and one round's checks of them without timing.
+
+A mutant launches the honest kernel and changes its result by what the fault makes of it: the
+difference between the reference with the fault and the reference without, so the kernel's own
+rounding stays. That difference is computed only for rows that the check compares, which depend on
+the seed alone and are recorded from a round of the honest kernel.
+"""
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from attnbench.kernels.base import Prepared
+from attnbench.kernels.cache_write_base.prepared import CacheWrite
+from attnbench.kernels.check import FRESH, WrongResult, check, check_again, check_renewed
+from attnbench.specs.case import Case
+
+if TYPE_CHECKING:
+    import torch
+
+Output = Callable[[int], "torch.Tensor"]  # of a set, as Prepared.output
+Calls = Sequence[Callable[[], object]]
+
+_renewals = count(1)  # of the process: each draws other inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Planting:
+    """A case whose honest kernel passes a round's checks."""
+
+    case: Case
+    prepared: Prepared
+    seed: int
+    rows: "dict[int, torch.Tensor]"  # those compared, by set, int64 [n]
+
+    @classmethod
+    def of(cls, case: Case, prepared: Prepared, seed: int) -> "Planting":
+        """Raises WrongResult if the honest kernel fails."""
+        import torch
+
+        seen: list[torch.Tensor] = []
+
+        def expected(sets: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
+            seen.append(torch.stack([sets, rows]))
+            return prepared.expected(sets, rows)
+
+        one_round(changed(prepared, expected=expected), seed)
+        sets, rows = torch.cat(seen, 1)
+        by_set = {int(index): rows[sets == index].unique() for index in sets.unique()}
+        return cls(case, prepared, seed, by_set)
+
+    def mutant(self, *, output: Output | None = None, calls: Calls | None = None) -> Prepared:
+        """The prepared case with another output, or other calls, or both."""
+        members = {"output": output, "calls": calls}
+        return changed(self.prepared, **{k: v for k, v in members.items() if v is not None})
+
+    def finding(self, mutant: Prepared) -> str | None:
+        """What a round's checks say against the mutant; None if they let it pass."""
+        try:
+            one_round(mutant, self.seed)
+        except WrongResult as wrong:
+            return str(wrong)
+        finally:
+            if isinstance(self.prepared, CacheWrite):  # of what a mutant wrote astray
+                self.prepared.pool.clear()
+                self.prepared.poisoned.zero_()
+        return None
+
+
+def changed(prepared: Prepared, **members: Any) -> Prepared:
+    """A copy that shares all memory, with these members in place of the class's."""
+    made = copy(prepared)
+
+    def renew(seed: int) -> None:
+        prepared.renew(seed + next(_renewals) * FRESH)
+        made.tolerance = prepared.tolerance
+
+    vars(made).update({"renew": renew, **members})
+    return made
+
+
+def one_round(prepared: Prepared, seed: int) -> None:
+    """The checks of one round: of set 0, of all sets, and of all with new inputs.
+
+    Raises WrongResult.
+    """
+    check(prepared, seed)
+    for index in range(len(prepared.calls)):
+        prepared.poison(index)
+    _launch_all(prepared)
+    check_again(prepared, len(prepared.calls), seed)
+    if prepared.renewable:
+        check_renewed(prepared, lambda: _launch_all(prepared), seed)
+
+
+def _launch_all(prepared: Prepared) -> None:
+    for call in prepared.calls:
+        call()

@@ -1,0 +1,164 @@
+"""Faults in the output of any kernel, and in calls that do less than they should."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from attnbench.kernels.base import Prepared
+from attnbench.kernels.mutants.fault import Fault, Plant
+from attnbench.kernels.mutants.planting import Planting
+from attnbench.kernels.reference import AttentionPrepared
+
+if TYPE_CHECKING:
+    import torch
+
+# Changes a copy of an output [rows, width] of a prepared attention in place.
+Change = Callable[[AttentionPrepared, "torch.Tensor"], None]
+
+
+def changed_by(change: Change) -> Plant:
+    """A kernel whose output is changed afterwards."""
+
+    def plant(planting: Planting) -> Prepared | None:
+        honest = planting.prepared
+        if not isinstance(honest, AttentionPrepared):
+            return None
+        before = honest.output(0)
+        after = before.clone()
+        change(honest, after)
+        if before.equal(after):
+            return None
+
+        def output(index: int) -> "torch.Tensor":
+            result = honest.output(index).clone()
+            change(honest, result)
+            return result
+
+        return planting.mutant(output=output)
+
+    return plant
+
+
+def swap_heads(prepared: AttentionPrepared, out: "torch.Tensor") -> None:
+    """The first two heads."""
+    if prepared.num_heads > 1:
+        by_head = out.unflatten(0, (-1, prepared.num_heads))
+        by_head[:, :2] = by_head[:, :2].flip(1)
+
+
+def swap_requests(prepared: AttentionPrepared, out: "torch.Tensor") -> None:
+    """The last two requests, where all are alike."""
+    if len(prepared.batch) > 1 and len(prepared.groups) == 1:
+        by_request = out.unflatten(0, (len(prepared.batch), -1))
+        by_request[-2:] = by_request[-2:].flip(0)
+
+
+def copy_request(prepared: AttentionPrepared, out: "torch.Tensor") -> None:
+    """The first request's output as that of the one in the middle."""
+    if len(prepared.batch) > 1 and len(prepared.groups) == 1:
+        by_request = out.unflatten(0, (len(prepared.batch), -1))
+        by_request[len(prepared.batch) // 2] = by_request[0]
+
+
+def swap_tokens(prepared: AttentionPrepared, out: "torch.Tensor") -> None:
+    """The first two new tokens."""
+    if prepared.batch.num_tokens > 1:
+        by_token = out.unflatten(0, (-1, prepared.num_heads))
+        by_token[:2] = by_token[:2].flip(0)
+
+
+def swap_halves(prepared: AttentionPrepared, out: "torch.Tensor") -> None:
+    """The two halves of each head."""
+    out.copy_(out.roll(out.shape[1] // 2, 1))
+
+
+def zero_head(prepared: AttentionPrepared, out: "torch.Tensor") -> None:
+    """One head of the last request."""
+    rows = prepared.batch.requests[-1].q_len * prepared.num_heads
+    out[-rows:].unflatten(0, (-1, prepared.num_heads))[:, prepared.num_heads // 2] = 0
+
+
+def nan_row(prepared: AttentionPrepared, out: "torch.Tensor") -> None:
+    """A row in the middle."""
+    out[len(out) // 2] = float("nan")
+
+
+def wrong_element(prepared: AttentionPrepared, out: "torch.Tensor") -> None:
+    """The last element of each row, which has its neighbour's value."""
+    out[:, -1] = out[:, -2]
+
+
+def tile(prepared: AttentionPrepared, out: "torch.Tensor") -> None:
+    """The first 128 new tokens of one head have the output of the tokens behind them."""
+    by_token = out.unflatten(0, (-1, prepared.num_heads))
+    if len(by_token) >= 256:
+        by_token[:128, -1] = by_token[128:256, -1]
+
+
+def zero(prepared: AttentionPrepared, out: "torch.Tensor") -> None:
+    """Everything."""
+    out.zero_()
+
+
+def of_next_set(planting: Planting) -> Prepared | None:
+    """Every call's output is that of the next set."""
+    honest = planting.prepared
+    sets = len(honest.calls)
+    if sets == 1 or not isinstance(honest, AttentionPrepared):
+        return None
+    for call in honest.calls:
+        call()
+    return planting.mutant(output=lambda index: honest.output((index + 1) % sets))
+
+
+def first_set_alone(planting: Planting) -> Prepared | None:
+    """Only the first call launches."""
+    calls = planting.prepared.calls
+    return planting.mutant(calls=[calls[0], *(_nothing for _ in calls[1:])])
+
+
+def last_set_wrong(planting: Planting) -> Prepared | None:
+    """The last set's call leaves the output of the first, but for the poison."""
+    honest = planting.prepared
+    last = len(honest.calls) - 1
+    if last == 0 or not isinstance(honest, AttentionPrepared):
+        return None
+    return planting.mutant(output=lambda index: honest.output(0 if index == last else index))
+
+
+def kept(planting: Planting) -> Prepared | None:
+    """Each set computes once and copies that result back when called again."""
+    honest = planting.prepared
+    if not isinstance(honest, AttentionPrepared):
+        return None
+    held: dict[int, torch.Tensor] = {}
+
+    def call(index: int) -> None:
+        if index not in held:
+            honest.calls[index]()
+            held[index] = honest.output(index).clone()
+
+    calls = [partial(call, index) for index in range(len(honest.calls))]
+    return planting.mutant(calls=calls, output=lambda i: held.get(i, honest.output(i)))
+
+
+def _nothing() -> None:
+    return None
+
+
+RESULT_FAULTS = (
+    Fault("two heads swapped", changed_by(swap_heads)),
+    Fault("two requests swapped", changed_by(swap_requests)),
+    Fault("a request has another's output", changed_by(copy_request)),
+    Fault("two tokens swapped", changed_by(swap_tokens)),
+    Fault("halves of each head swapped", changed_by(swap_halves)),
+    Fault("one head of the last request zero", changed_by(zero_head)),
+    Fault("NaN in one row", changed_by(nan_row)),
+    Fault("one element of each row wrong", changed_by(wrong_element)),
+    Fault("one tile of 128 rows of one head wrong", changed_by(tile)),
+    Fault("zeros", changed_by(zero)),
+    Fault("output of another set", of_next_set),
+    Fault("only the first set launched", first_set_alone),
+    Fault("last set has the first one's output", last_set_wrong),
+    Fault("results kept from the first call", kept),
+)

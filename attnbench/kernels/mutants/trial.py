@@ -1,0 +1,33 @@
+"""Trials: each fault planted in a case, and what the check says."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from attnbench.kernels.base import Prepared
+from attnbench.kernels.mutants.catalogue import FAULTS
+from attnbench.kernels.mutants.fault import Fault
+from attnbench.kernels.mutants.planting import Planting
+from attnbench.specs.case import Case
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One mutant of a case, and the sentence by which it was found; None if it passed."""
+
+    case: Case
+    fault: str
+    finding: str | None
+
+
+def trials(
+    case: Case, prepared: Prepared, seed: int, faults: Iterable[Fault] = FAULTS
+) -> Iterator[Trial]:
+    """Plant each fault that can change the case's result.
+
+    Raises WrongResult if the honest kernel fails its own check.
+    """
+    planting = Planting.of(case, prepared, seed)
+    for fault in faults:
+        mutant = fault.plant(planting) if fault.of(case) else None
+        if mutant is not None:
+            yield Trial(case, fault.name, planting.finding(mutant))
