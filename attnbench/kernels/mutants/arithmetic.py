@@ -38,7 +38,7 @@ def computed_with(alter: Alter, where: Where | None = None) -> Plant:
             result = honest.output(index)
             if (rows := planting.rows.get(index)) is None:
                 return result
-            off = _difference(honest, wrong, index, rows)
+            off = _difference(planting, wrong, index, rows)
             if where is not None:
                 off = off * where(honest, rows).to(off.device)[:, None]
             result, there = result.clone(), rows.to(result.device)
@@ -51,20 +51,19 @@ def computed_with(alter: Alter, where: Where | None = None) -> Plant:
 
 
 def _matters(planting: Planting, wrong: AttentionPrepared) -> bool:
-    honest = planting.prepared
-    return any(
-        bool((_difference(honest, wrong, index, rows) != 0).any())
-        for index, rows in planting.rows.items()
-    )
+    return bool((_difference(planting, wrong, 0, planting.rows[0]) != 0).any())
 
 
 def _difference(
-    honest: Prepared, wrong: Prepared, index: int, rows: "torch.Tensor"
+    planting: Planting, wrong: Prepared, index: int, rows: "torch.Tensor"
 ) -> "torch.Tensor":
     import torch
 
     sets = torch.full_like(rows, index)
-    return wrong.expected(sets, rows) - honest.expected(sets, rows)
+    key = (wrong, index)
+    if key not in planting.known:
+        planting.known[key] = wrong.expected(sets, rows) - planting.expected(sets, rows)
+    return planting.known[key]
 
 
 def seeing(sees: Sees, where: Where | None = None) -> Plant:

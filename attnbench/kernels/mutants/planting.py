@@ -8,7 +8,7 @@ the seed alone and are recorded from a round of the honest kernel.
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ class Planting:
     prepared: Prepared
     seed: int
     rows: "dict[int, torch.Tensor]"  # those compared, by set, int64 [n]
+    known: "dict[object, torch.Tensor]" = field(default_factory=dict)  # until inputs change
 
     @classmethod
     def of(cls, case: Case, prepared: Prepared, seed: int) -> "Planting":
@@ -46,7 +47,7 @@ class Planting:
             seen.append(torch.stack([sets, rows]))
             return prepared.expected(sets, rows)
 
-        one_round(changed(prepared, expected=expected), seed)
+        one_round(_changed(prepared, {"expected": expected}), seed)
         sets, rows = torch.cat(seen, 1)
         by_set = {int(index): rows[sets == index].unique() for index in sets.unique()}
         return cls(case, prepared, seed, by_set)
@@ -54,7 +55,23 @@ class Planting:
     def mutant(self, *, output: Output | None = None, calls: Calls | None = None) -> Prepared:
         """The prepared case with another output, or other calls, or both."""
         members = {"output": output, "calls": calls}
-        return changed(self.prepared, **{k: v for k, v in members.items() if v is not None})
+        given = {name: each for name, each in members.items() if each is not None}
+        mutant = _changed(self.prepared, {"expected": self.expected, **given})
+        renew = mutant.renew
+
+        def renewed(seed: int) -> None:
+            self.known.clear()
+            renew(seed)
+
+        vars(mutant)["renew"] = renewed
+        return mutant
+
+    def expected(self, sets: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
+        """The honest reference, which mutants ask for again and again."""
+        asked = (tuple(sets.tolist()), tuple(rows.tolist()))
+        if asked not in self.known:
+            self.known[asked] = self.prepared.expected(sets, rows)
+        return self.known[asked]
 
     def finding(self, mutant: Prepared) -> str | None:
         """What a round's checks say against the mutant; None if they let it pass."""
@@ -69,7 +86,7 @@ class Planting:
         return None
 
 
-def changed(prepared: Prepared, **members: Any) -> Prepared:
+def _changed(prepared: Prepared, members: dict[str, Any]) -> Prepared:
     """A copy that shares all memory, with these members in place of the class's."""
     made = copy(prepared)
 

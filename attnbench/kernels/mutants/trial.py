@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from attnbench.kernels.base import Prepared
+from attnbench.kernels.base import Prepared, Refused, Setting
 from attnbench.kernels.mutants.catalogue import FAULTS
 from attnbench.kernels.mutants.fault import Fault
 from attnbench.kernels.mutants.planting import Planting
+from attnbench.kernels.registry import find
+from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
 
 
@@ -17,6 +19,16 @@ class Trial:
     case: Case
     fault: str
     finding: str | None
+
+
+def made_ready(case: Case, machine: Machine, sets: int, seed: int) -> Prepared:
+    """The case prepared, as a worker does it. Raises Refused."""
+    backend = find(case.family, case.backend)
+    if reason := backend.refusal(case, machine):
+        raise Refused(reason)
+    prepared = backend.prepare(case, Setting(machine.device, sets, seed))
+    prepared.calls[0]()
+    return prepared
 
 
 def trials(
