@@ -30,95 +30,44 @@ SETS = 3
 DECODES = "8q1kv1k 4q1kv16395 q1kv131067 64q1kv1019"
 EXTENDS = "4q4kv1k q16kv16395 2q256kv1019 q64kv131067"
 PROMPTS = "q1k 2q300_6q1kv777"
+LATENT = "8q1kv1019 4q1kv16395 q1kv131067 4q4kv1019"
+ATTENTION = ("sdpa", "naive", "flash", "triton", "flashinfer")
+IN_FP8 = ("flash", "triton", "flashinfer", "flashinfer-fa2")
+WRITES = ("cuda", "triton", "flashinfer")
 FEATURES = {"window": (500,), "softcap": (30.0,), "sinks": (True,)}
+
+SMALL = {"num_q_heads": 4, "num_kv_heads": 2}
+SPARSE = {"index_topk": (128,), "scope": "kernel"}
+FP8, BOTH = {"kv_cache_dtype": ("fp8",)}, {"kv_cache_dtype": ("auto", "fp8")}
+QUANTS = ("fp8-qkv", "fp8")
 
 # Family and options of each sweep, by kind of device.
 SWEEPS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "cpu": [
         (
             "attn",
-            {
-                "backend": ("naive", "sdpa"),
-                "batch": "4q1kv1k 2q1kv16395 2q4kv1019 q200 2q100_3q1kv777",
-                "model": "llama3-8b",
-                "tp": 4,
-            },
+            {"backend": ("naive", "sdpa"), "batch": "4q1kv1k 2q4kv1019 2q80_3q1kv77", **SMALL},
         ),
-        ("attn", {"backend": ("sdpa",), "batch": "q1kv131067", "tp": 8}),
-        ("attn", {"backend": ("naive",), "batch": "3q1kv1019 2q40kv777", "tp": 4, **FEATURES}),
+        ("attn", {"backend": ("sdpa",), "batch": "2q1kv16395 q1kv131067", **SMALL}),
+        ("attn", {"backend": ("naive",), "batch": "3q1kv1019 2q40kv777", **SMALL, **FEATURES}),
         ("mla", {"backend": ("torch-absorbed",), "batch": "2q1kv1019 q20kv300", "tp": 16}),
-        (
-            "mla",
-            {"backend": ("torch-absorbed",), "batch": "2q1kv500", "tp": 16, "scope": "layer"},
-        ),
-        (
-            "mla",
-            {"backend": ("torch-absorbed",), "batch": "2q1kv700", "tp": 16, "index_topk": (128,)},
-        ),
+        ("mla", {"backend": ("torch-absorbed",), "batch": "2q1kv500", "tp": 16, "scope": "layer"}),
         ("mla", {"backend": ("torch-mha",), "batch": "q100kv150", "tp": 16}),
-        (
-            "mla",
-            {
-                "backend": ("torch-absorbed",),
-                "batch": "2q1kv1019",
-                "tp": 16,
-                "kv_cache_dtype": ("fp8",),
-            },
-        ),
-        (
-            "prefill-trtllm",
-            {"backend": ("torch",), "batch": "q300 q100_q70", "quant": ("fp8-qkv",)},
-        ),
-        (
-            "cache-write",
-            {"backend": ("torch",), "batch": "q1 q77", "kv_cache_dtype": ("auto", "fp8")},
-        ),
+        ("mla", {"backend": ("torch-absorbed",), "batch": "2q1kv700", "tp": 16, **SPARSE}),
+        ("mla", {"backend": ("torch-absorbed",), "batch": "2q1kv1019", "tp": 16, **FP8}),
+        ("prefill-trtllm", {"backend": ("torch",), "batch": "q300 q100_q70", "quant": QUANTS}),
+        ("cache-write", {"backend": ("torch",), "batch": "q1 q77", **BOTH}),
         ("cache-write", {"backend": ("torch",), "batch": "q77", "kind": "mla"}),
     ],
     "cuda": [
-        (
-            "attn",
-            {
-                "backend": ("sdpa", "naive", "flash", "triton", "flashinfer"),
-                "batch": f"{DECODES} {EXTENDS} {PROMPTS}",
-            },
-        ),
-        (
-            "attn",
-            {
-                "backend": ("flash", "triton", "flashinfer", "flashinfer-fa2"),
-                "batch": f"{DECODES} {EXTENDS} {PROMPTS}",
-                "kv_cache_dtype": ("fp8",),
-            },
-        ),
+        ("attn", {"backend": ATTENTION, "batch": f"{DECODES} {EXTENDS} {PROMPTS}", "tp": 4}),
+        ("attn", {"backend": IN_FP8, "batch": f"{DECODES} {EXTENDS} {PROMPTS}", "tp": 4, **FP8}),
         ("attn", {"backend": ("flash", "triton"), "batch": "8q1kv1019 q300kv777", **FEATURES}),
-        (
-            "mla",
-            {
-                "backend": ("flashmla", "flashattn_mla"),
-                "batch": "8q1kv1019 4q1kv16395 q1kv131067 4q4kv1019",
-                "tp": 8,
-                "kv_cache_dtype": ("auto", "fp8"),
-            },
-        ),
-        (
-            "mla",
-            {
-                "backend": ("flashmla",),
-                "batch": "8q1kv1019 q300 2q300_4q1kv777",
-                "tp": 8,
-                "scope": "layer",
-            },
-        ),
+        ("mla", {"backend": ("flashmla", "flashattn_mla"), "batch": LATENT, "tp": 8}),
+        ("mla", {"backend": ("flashmla",), "batch": LATENT, "tp": 8, **FP8}),
+        ("mla", {"backend": ("flashmla",), "batch": "8q1kv1019 q300", "tp": 8, "scope": "layer"}),
         ("mla", {"backend": ("flashmla_sparse",), "batch": "8q1kv4091 q1kv16395", "tp": 2}),
-        (
-            "cache-write",
-            {
-                "backend": ("cuda", "triton", "flashinfer"),
-                "batch": "q1 q77 q4096",
-                "kv_cache_dtype": ("auto", "fp8"),
-            },
-        ),
+        ("cache-write", {"backend": WRITES, "batch": "q1 q77 q4k", **BOTH}),
         ("cache-write", {"backend": ("cuda",), "batch": "q77", "kind": "mla"}),
     ],
 }
@@ -158,17 +107,15 @@ def all_trials(machine: Machine, seed: int) -> Iterator[Trial]:
             print(f"{name_of(case)}: {type(why).__name__}: {why}", file=sys.stderr)
             continue
         seconds = time.perf_counter() - started
-        missed = sum(trial.finding is None for trial in found)
-        print(
-            f"{name_of(case)}: {len(found)} mutants, {missed} passed, {seconds:.1f} s",
-            file=sys.stderr,
-        )
+        missed = [trial.fault for trial in found if trial.finding is None]
+        said = f"{len(found)} mutants in {seconds:.1f} s; passed: {', '.join(missed) or 'none'}"
+        print(f"{name_of(case)}: {said}", file=sys.stderr)
         yield from found
 
 
 def all_cases(machine: Machine) -> list[Case]:
     """Those of all sweeps, in bf16."""
-    cases = []
+    cases = list[Case]()
     for family, options in SWEEPS[machine.kind]:
         batches = tuple(batches_of(options["batch"]))
         given = {"dtype": ("bf16",), **options, "batch": batches}
@@ -181,10 +128,14 @@ def all_cases(machine: Machine) -> list[Case]:
 
 def name_of(case: Case) -> str:
     """The case in a few words."""
-    more = [case.kv_cache_dtype] * (case.kv_cache_dtype != "auto")
-    more += [case.scope] * (case.scope != "kernel")
-    more += ["features"] * case.sinks
-    return " ".join([case.family, case.backend, str(case.batch), *more])
+    more = {
+        case.kv_cache_dtype: case.kv_cache_dtype != "auto",
+        case.scope: case.scope != "kernel",
+        "window, soft cap, sinks": case.sinks,
+        "sparse": case.index_topk is not None,
+    }
+    words = [case.family, case.backend, str(case.batch)]
+    return " ".join(words + [word for word, said in more.items() if said])
 
 
 def by_fault(found: list[Trial]) -> list[dict[str, Any]]:

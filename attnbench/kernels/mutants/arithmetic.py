@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 Alter = Callable[[Any], None]
 # Which of the looked at rows have the fault, bool [n]: of a prepared case and rows int64 [n].
 Where = Callable[[AttentionPrepared, "torch.Tensor"], "torch.Tensor"]
-# The keys that rows see: of bool [n, k] of those they should, the places int64 [k], and the number
-# of each row's keys int64 [n, 1].
+# The keys that rows see, bool [n, k] or [n, m, k]: from those that they should, places int64 [k]
+# and the number of each row's keys, int64 [n, 1] or [n, m, 1].
 Sees = Callable[["torch.Tensor", "torch.Tensor", "torch.Tensor"], "torch.Tensor"]
 
 
@@ -31,39 +31,20 @@ def computed_with(alter: Alter, where: Where | None = None) -> Plant:
             return None
         wrong = copy(honest)
         alter(wrong)
-        if where is None and not _matters(planting, wrong):
+        if where is None and not bool((planting.difference(wrong, 0)[1] != 0).any()):
             return None
 
         def output(index: int) -> "torch.Tensor":
-            result = honest.output(index)
-            if (rows := planting.rows.get(index)) is None:
-                return result
-            off = _difference(planting, wrong, index, rows)
+            rows, off = planting.difference(wrong, index)
             if where is not None:
-                off = off * where(honest, rows).to(off.device)[:, None]
-            result, there = result.clone(), rows.to(result.device)
+                off = off * where(honest, rows.cpu()).to(off.device)[:, None]
+            result, there = honest.output(index).clone(), rows.to(off.device)
             result[there] = (result[there].float() + off).to(result.dtype)
             return result
 
         return planting.mutant(output=output)
 
     return plant
-
-
-def _matters(planting: Planting, wrong: AttentionPrepared) -> bool:
-    return bool((_difference(planting, wrong, 0, planting.rows[0]) != 0).any())
-
-
-def _difference(
-    planting: Planting, wrong: Prepared, index: int, rows: "torch.Tensor"
-) -> "torch.Tensor":
-    import torch
-
-    sets = torch.full_like(rows, index)
-    key = (wrong, index)
-    if key not in planting.known:
-        planting.known[key] = wrong.expected(sets, rows) - planting.expected(sets, rows)
-    return planting.known[key]
 
 
 def seeing(sees: Sees, where: Where | None = None) -> Plant:
@@ -82,8 +63,9 @@ def seeing(sees: Sees, where: Where | None = None) -> Plant:
         import torch
 
         places = torch.arange(keys.shape[1], device=keys.device)
-        visible = (places < seen[:, None]) & (places >= seen[:, None] - (window or keys.shape[1]))
-        visible = sees(visible, places, seen[:, None])
+        newest = seen[..., None]
+        visible = (places < newest) & (places >= newest - (window or keys.shape[1]))
+        visible = sees(visible, places, newest)
         return attend_to(visible, query, keys.nan_to_num(), values.nan_to_num(), scale, **more)
 
     return computed_with(lambda prepared: setattr(prepared, "attend", wrong), where)
@@ -133,16 +115,16 @@ def split(
         if bare and any(each is not None for each in more.values()):
             return attend(query, keys, values, seen, scale, **more)
         places = torch.arange(keys.shape[1], device=keys.device)
-        share = -(-seen[:, None] // count)  # of each row's keys
-        scores = torch.einsum("nd,nkd->nk", query.float(), keys.float()) * scale
+        share = -(-seen[..., None] // count)  # of each row's keys
+        scores = torch.einsum("n...d,nkd->n...k", query.float(), keys.float()) * scale
         known = values.float().nan_to_num()
         sums, results = [], []
         for at in range(count):
-            inside = (places // share == at) & (places < seen[:, None])
+            inside = (places // share == at) & (places < seen[..., None])
             part = scores.masked_fill(~inside, -math.inf)
-            sums.append(part.logsumexp(1))
-            weights = part.softmax(1).nan_to_num()
-            results.append(torch.einsum("nk,nkd->nd", weights, known))
+            sums.append(part.logsumexp(-1))
+            weights = part.softmax(-1).nan_to_num()
+            results.append(torch.einsum("n...k,nkd->n...d", weights, known))
         all_sums, all_results = torch.stack(sums), torch.stack(results)
         return (merge(all_sums, all_results)[..., None] * all_results).sum(0)
 

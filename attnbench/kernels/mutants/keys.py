@@ -2,16 +2,18 @@
 
 from typing import TYPE_CHECKING, Any
 
-from attnbench.kernels.mutants.arithmetic import attending, seeing, split
+from attnbench.kernels.mutants.arithmetic import attending, computed_with, seeing, split
 from attnbench.kernels.mutants.fault import Fault
 from attnbench.kernels.mutants.rows import in_first_request, in_last_head, in_middle_request
+from attnbench.kernels.reference import attend
 
 if TYPE_CHECKING:
     import torch
 
     from attnbench.kernels.mutants.arithmetic import Sees
+    from attnbench.kernels.reference import AttentionPrepared
 
-PAGE = 16
+PAGE, TILE = 16, 128
 
 
 def lost(first: int, count: int = 1) -> "Sees":
@@ -26,14 +28,26 @@ def lost(first: int, count: int = 1) -> "Sees":
     return sees
 
 
-def lost_at(share: float, count: int = 1) -> "Sees":
-    """Without `count` keys at that share of a row's own, such as a split's border."""
+def lost_at_quarter(which: int) -> "Sees":
+    """Without the first key of that quarter, as splits of whole tiles cut them."""
 
     def sees(
         visible: "torch.Tensor", places: "torch.Tensor", seen: "torch.Tensor"
     ) -> "torch.Tensor":
-        start = (seen * share).long()
-        return visible & ~((places >= start) & (places < start + count))
+        length = len(places)
+        tile = TILE if length > 4 * TILE else PAGE
+        return visible & (places != which * -(-length // (4 * tile)) * tile)
+
+    return sees
+
+
+def lost_in_pages(offset: int) -> "Sees":
+    """Without the key at that place of each page."""
+
+    def sees(
+        visible: "torch.Tensor", places: "torch.Tensor", seen: "torch.Tensor"
+    ) -> "torch.Tensor":
+        return visible & (places % PAGE != offset)
 
     return sees
 
@@ -59,17 +73,20 @@ def all_of_request(
     return visible | (places >= seen)
 
 
-def top_left(
-    visible: "torch.Tensor", places: "torch.Tensor", seen: "torch.Tensor"
-) -> "torch.Tensor":
-    """As with a causal mask that begins at the first key, for a new token in the middle."""
-    context = seen.min() - 1
-    return visible & (places < seen - context) if int(context) else visible
+def top_left(prepared: "AttentionPrepared") -> None:
+    """A causal mask that begins at the first key, as if there were no context."""
+    contexts = {group.kv_len: group.kv_len - group.q_len for group in prepared.groups}
+
+    def wrong(query: Any, keys: Any, values: Any, seen: Any, *rest: Any, **more: Any) -> Any:
+        fewer = seen - contexts.get(keys.shape[1], 0)
+        return attend(query, keys, values, fewer, *rest, **more)
+
+    prepared.attend = wrong
 
 
 def wider(visible: "torch.Tensor", places: "torch.Tensor", seen: "torch.Tensor") -> "torch.Tensor":
     """With the key in front of the window."""
-    first = visible.int().argmax(1, keepdim=True)
+    first = visible.int().argmax(-1, keepdim=True)
     return visible | (places == first - 1)
 
 
@@ -77,7 +94,7 @@ def narrower(
     visible: "torch.Tensor", places: "torch.Tensor", seen: "torch.Tensor"
 ) -> "torch.Tensor":
     """Without the first key of the window."""
-    first = visible.int().argmax(1, keepdim=True)
+    first = visible.int().argmax(-1, keepdim=True)
     return visible & ((places != first) | (first == 0))
 
 
@@ -144,20 +161,20 @@ KEY_FAULTS = (
     Fault("first key lost", seeing(lost(0))),
     Fault("next token's key seen", seeing(too_many)),
     Fault("no causal mask", seeing(all_of_request)),
-    Fault("causal mask from the top left", seeing(top_left)),
+    Fault("causal mask from the top left", computed_with(top_left)),
     Fault("window one key wider", seeing(wider)),
     Fault("window one key narrower", seeing(narrower)),
     Fault("window ignored", attending(lambda given: given | {"window": None})),
     Fault("first page lost", seeing(lost(0, PAGE))),
     Fault("last page lost", seeing(last_page_lost)),
-    Fault("last key of the first page lost", seeing(lost(PAGE - 1))),
-    Fault("first key of the second page lost", seeing(lost(PAGE))),
+    Fault("last key of each page lost", seeing(lost_in_pages(PAGE - 1))),
+    Fault("first key of each page lost", seeing(lost_in_pages(0))),
     Fault("first page read twice, the second never", attending(page_twice)),
     Fault("a page of another request", attending(foreign_page)),
     Fault("values of the next token", attending(shifted_values)),
     Fault("last 64 keys lost", seeing(lost(-64, 64))),
-    Fault("key at half of the context lost", seeing(lost_at(0.5))),
-    Fault("key at a quarter of the context lost", seeing(lost_at(0.25))),
+    Fault("first key of the second of 4 splits lost", seeing(lost_at_quarter(1))),
+    Fault("first key of the third of 4 splits lost", seeing(lost_at_quarter(2))),
     Fault("first of 2 splits dropped", split(2, all_but(0))),
     Fault("last of 8 splits dropped", split(8, all_but(7))),
     Fault("one of 32 splits dropped", split(32, all_but(11))),

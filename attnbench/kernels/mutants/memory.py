@@ -25,6 +25,12 @@ def while_wrong(during: During, able: Callable[[Any], bool]) -> Plant:
         honest = planting.prepared
         if not isinstance(honest, AttentionPrepared) or not able(honest):
             return None
+        honest.calls[0]()
+        before = honest.output(0).clone()
+        with during(honest, 0):
+            honest.calls[0]()
+        if before.equal(honest.output(0)):  # as where all of it was read before
+            return None
 
         def call(index: int) -> None:
             with during(honest, index):

@@ -2,8 +2,8 @@
 
 A mutant launches the honest kernel and changes its result by what the fault makes of it: the
 difference between the reference with the fault and the reference without, so the kernel's own
-rounding stays. That difference is computed only for rows that the check compares, which depend on
-the seed alone and are recorded from a round of the honest kernel.
+rounding stays. That difference is computed only for rows that the check compares: all of set 0
+where it takes them all, else those that a round of the honest kernel asked for.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ class Planting:
     prepared: Prepared
     seed: int
     rows: "dict[int, torch.Tensor]"  # those compared, by set, int64 [n]
-    known: "dict[object, torch.Tensor]" = field(default_factory=dict)  # until inputs change
+    known: dict[tuple[Any, Any], Any] = field(default_factory=dict)  # results, until inputs change
 
     @classmethod
     def of(cls, case: Case, prepared: Prepared, seed: int) -> "Planting":
@@ -56,7 +56,7 @@ class Planting:
         """The prepared case with another output, or other calls, or both."""
         members = {"output": output, "calls": calls}
         given = {name: each for name, each in members.items() if each is not None}
-        mutant = _changed(self.prepared, {"expected": self.expected, **given})
+        mutant = _changed(self.prepared, {"expected": self.expected, "whole": self.whole, **given})
         renew = mutant.renew
 
         def renewed(seed: int) -> None:
@@ -67,11 +67,41 @@ class Planting:
         return mutant
 
     def expected(self, sets: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
-        """The honest reference, which mutants ask for again and again."""
+        """The honest reference, for which mutants ask again and again, of each row once."""
+        import torch
+
         asked = (tuple(sets.tolist()), tuple(rows.tolist()))
         if asked not in self.known:
-            self.known[asked] = self.prepared.expected(sets, rows)
-        return self.known[asked]
+            different, which = torch.stack([sets, rows]).unique(dim=1, return_inverse=True)
+            self.known[asked] = self.prepared.expected(*different)[which]
+        found: torch.Tensor = self.known[asked]
+        return found
+
+    def whole(self, index: int) -> "tuple[torch.Tensor, torch.Tensor] | None":
+        """The honest reference of all rows of a set, if that is quick."""
+        asked = ("whole", index)
+        if asked not in self.known:
+            self.known[asked] = self.prepared.whole(index)
+        found: tuple[torch.Tensor, torch.Tensor] | None = self.known[asked]
+        return found
+
+    def difference(self, wrong: Prepared, index: int) -> "tuple[torch.Tensor, torch.Tensor]":
+        """Rows of a set, int64 [n], and by how much a wrong reference is off: fp32 [n, width]."""
+        asked = (wrong, index)
+        if asked not in self.known:
+            self.known[asked] = self._computed(wrong, index)
+        found: tuple[torch.Tensor, torch.Tensor] = self.known[asked]
+        return found
+
+    def _computed(self, wrong: Prepared, index: int) -> "tuple[torch.Tensor, torch.Tensor]":
+        import torch
+
+        if index == 0 and (honest := self.whole(0)) and (other := wrong.whole(0)):
+            rows, right = honest
+            return rows, other[1] - right
+        rows = self.rows[index]
+        sets = torch.full_like(rows, index)
+        return rows, wrong.expected(sets, rows) - self.expected(sets, rows)
 
     def finding(self, mutant: Prepared) -> str | None:
         """What a round's checks say against the mutant; None if they let it pass."""
@@ -80,6 +110,8 @@ class Planting:
         except WrongResult as wrong:
             return str(wrong)
         finally:
+            for asked in [each for each in self.known if isinstance(each[0], Prepared)]:
+                del self.known[asked]
             if isinstance(self.prepared, CacheWrite):  # of what a mutant wrote astray
                 self.prepared.pool.clear()
                 self.prepared.poisoned.zero_()

@@ -32,7 +32,7 @@ def of_other_rows(shift: Any) -> "Plant":
             pairs = zip(sets.split(STEP), rows.split(STEP), strict=True)
             return torch.cat([_mixed(honest, s, r, shift(honest, s, r)) for s, r in pairs])
 
-        vars(prepared)["expected"] = expected
+        vars(prepared).update(expected=expected, whole=lambda index: None)
 
     return computed_with(alter)
 
