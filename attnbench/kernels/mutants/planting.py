@@ -33,24 +33,20 @@ class Planting:
     case: Case
     prepared: Prepared
     seed: int
-    rows: "dict[int, torch.Tensor]"  # those compared, by set, int64 [n]
+    compared: "list[tuple[torch.Tensor, torch.Tensor]]"  # sets and rows, as `expected` takes them
     known: dict[tuple[Any, Any], Any] = field(default_factory=dict)  # results, until inputs change
 
     @classmethod
     def of(cls, case: Case, prepared: Prepared, seed: int) -> "Planting":
         """Raises WrongResult if the honest kernel fails."""
-        import torch
-
-        seen: list[torch.Tensor] = []
+        seen: list[tuple[torch.Tensor, torch.Tensor]] = []
 
         def expected(sets: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
-            seen.append(torch.stack([sets, rows]))
+            seen.append((sets, rows))
             return prepared.expected(sets, rows)
 
         one_round(_changed(prepared, {"expected": expected}), seed)
-        sets, rows = torch.cat(seen, 1)
-        by_set = {int(index): rows[sets == index].unique() for index in sets.unique()}
-        return cls(case, prepared, seed, by_set)
+        return cls(case, prepared, seed, seen)
 
     def mutant(self, *, output: Output | None = None, calls: Calls | None = None) -> Prepared:
         """The prepared case with another output, or other calls, or both."""
@@ -67,13 +63,10 @@ class Planting:
         return mutant
 
     def expected(self, sets: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
-        """The honest reference, for which mutants ask again and again, of each row once."""
-        import torch
-
-        asked = (tuple(sets.tolist()), tuple(rows.tolist()))
+        """The honest reference, for which mutants ask again and again."""
+        asked = (tuple(sets.tolist()), str(rows.tolist()))
         if asked not in self.known:
-            different, which = torch.stack([sets, rows]).unique(dim=1, return_inverse=True)
-            self.known[asked] = self.prepared.expected(*different)[which]
+            self.known[asked] = self.prepared.expected(sets, rows)
         found: torch.Tensor = self.known[asked]
         return found
 
@@ -99,9 +92,9 @@ class Planting:
         if index == 0 and (honest := self.whole(0)) and (other := wrong.whole(0)):
             rows, right = honest
             return rows, other[1] - right
-        rows = self.rows[index]
-        sets = torch.full_like(rows, index)
-        return rows, wrong.expected(sets, rows) - self.expected(sets, rows)
+        mine = [(sets[sets == index], rows[sets == index]) for sets, rows in self.compared]
+        off = [wrong.expected(*asked) - self.expected(*asked) for asked in mine if len(asked[0])]
+        return torch.cat([rows.flatten() for _, rows in mine]), torch.cat(off)
 
     def finding(self, mutant: Prepared) -> str | None:
         """What a round's checks say against the mutant; None if they let it pass."""

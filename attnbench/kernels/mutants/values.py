@@ -29,7 +29,8 @@ def of_other_rows(shift: Any) -> "Plant":
         def expected(sets: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
             import torch
 
-            pairs = zip(sets.split(STEP), rows.split(STEP), strict=True)
+            sets = sets.repeat_interleave(rows[0].numel())
+            pairs = zip(sets.split(STEP), rows.flatten().split(STEP), strict=True)
             return torch.cat([_mixed(honest, s, r, shift(honest, s, r)) for s, r in pairs])
 
         vars(prepared).update(expected=expected, whole=lambda index: None)
