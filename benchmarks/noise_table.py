@@ -11,16 +11,17 @@ import json
 import lzma
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from attnbench.analysis.estimate import STRATA, Noise
 from attnbench.analysis.noise_table import ANY_GPU, CPU
-from attnbench.analysis.repeats import Repeat, between_cards, seen, squares_of
+from attnbench.analysis.repeats import Repeat, Squares, between_cards, seen, squares_of
+from attnbench.analysis.shift import CAUTIOUS_WILD
 from attnbench.db.store import Store
 from attnbench.results.noise import repeat_of, repeated_rows
-from attnbench.stats.moderation import Wild, wild_of
+from attnbench.stats.moderation import NONE_SEEN, Wild, wild_of
 from attnbench.stats.variance import UNKNOWN, Variance
 
 ROOT = Path(__file__).parents[1]
@@ -40,8 +41,6 @@ ON_CPU = Noise(
 CAUTION, CAUTIOUS_DF = 4.0, 4.0
 # A shift of all cells is seen in no scatter, and it makes all verdicts of a diff false at once.
 COMMON_CAUTION, COMMON_DF = 16.0, 3.0
-# Of a GPU without stored sessions a few cells may have modes, some percent apart.
-CAUTIOUS_WILD = Wild(0.03, Variance(0.025**2, 10.0))
 # A new session is not one of ours: no more degrees of freedom than so many sessions would give.
 MOST_DF = 10.0
 
@@ -80,10 +79,9 @@ def _read(
 def _table(repeats: Iterable[Repeat], cards: Iterable[Repeat]) -> dict[str, Noise]:
     squares, common = squares_of(repeats)
     device = between_cards(cards)
-    kinds = [[each for each in squares.values() if each.group[1] == s] for s in STRATA]
-    wild = [own for cells in kinds if (found := seen(cells)) for own in found.out_of_line(cells)]
+    wilds = _wilds([[each for each in squares.values() if each.group[1] == s] for s in STRATA])
     table: dict[str, Noise] = {}
-    for stratum in STRATA:
+    for stratum, wild in zip(STRATA, wilds, strict=True):
         of_stratum = [each for each in squares.values() if each.group[1] == stratum]
         found = seen(of_stratum) or seen(list(squares.values()))
         assert found is not None
@@ -92,11 +90,22 @@ def _table(repeats: Iterable[Repeat], cards: Iterable[Repeat]) -> dict[str, Nois
             session=Variance(session.value, min(session.df, MOST_DF)),
             common=common,
             device=device,
-            wild=wild_of(wild, len(squares)),
+            wild=wild,
             rounds=Variance(found.rounds.value, min(found.rounds.df, MOST_DF)),
             stored=False,
         )
     return table
+
+
+def _wilds(kinds: Sequence[Sequence[Squares]]) -> list[Wild]:
+    """The wild cells of each stratum; where none has any, there is half a one of all such cells."""
+    found = [each.out_of_line(cells) if (each := seen(cells)) else [] for cells in kinds]
+    every = wild_of([own for owns in found for own in owns], 1)
+    tame = sum(len(cells) for cells, owns in zip(kinds, found, strict=True) if not owns)
+    return [
+        wild_of(owns, len(cells)) if owns else Wild(NONE_SEEN / tame, every.variance)
+        for cells, owns in zip(kinds, found, strict=True)
+    ]
 
 
 def _cautious(tables: Iterable[Mapping[str, Noise]]) -> dict[str, Noise]:

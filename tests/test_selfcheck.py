@@ -26,12 +26,12 @@ TINY = ["selfcheck", "--family", "attn", "--backend", "naive", "--batch-specs", 
 TINY += ["--device", "cpu", "--rounds", "1", "--repeats", "3"]
 
 
-def test_equal_code_is_measured_four_times_and_its_noise_is_stored(
+def test_equal_code_is_measured_five_times_and_its_noise_is_stored(
     attnbench: Attnbench, tmp_path: Path
 ) -> None:
     done = attnbench(*TINY)
     assert done.returncode == 0, done.stderr
-    assert "runs 1 and 2 interleaved, 3, 4 separate" in done.stdout
+    assert "runs 1 and 2 interleaved, 3, 4, 5 separate" in done.stdout
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
     with Store.open(tmp_path / "attnbench.db", create=False) as store:
         labels = [run.label for run in store.runs()]
@@ -40,14 +40,14 @@ def test_equal_code_is_measured_four_times_and_its_noise_is_stored(
         strata = ("under 20 us", "20 to 200 us", "over 200 us")
         machine = first.machine_key, first.machine_model
         (noise,) = filter(None, (store.noise(*machine, "attn", each) for each in strata))
-    assert labels == ["selfcheck-a", "selfcheck-b", "selfcheck", "selfcheck"]
+    assert labels == ["selfcheck-a", "selfcheck-b", "selfcheck", "selfcheck", "selfcheck"]
     assert plans[0] == plans[1] is not None
-    assert plans[2:] == [None, None]
+    assert plans[2:] == [None, None, None]
     assert noise.num_cells == 1
     assert noise.floor > 0
     assert noise.session_sd is not None
     assert noise.facts["interleaved"]["comparisons"] == 1
-    assert len(noise.facts["runs"]) == 4
+    assert len(noise.facts["runs"]) == 5
 
 
 def test_an_interrupted_selfcheck_keeps_what_it_measured(
@@ -105,11 +105,11 @@ rounds a side find four times in five.
 family       duration      runs          false        %      %      %       %
 -----------  ------------  -----------  ------  -------  -----  -----  ------
 attn         20 to 200 us  interleaved  0 of 1     95.0   1.31   1.22    1.14
-attn         20 to 200 us  separate     0 of 2     77.6   2.37   2.36    2.36
+attn         20 to 200 us  separate     0 of 2     77.6   2.38   2.38    2.38
 attn         over 200 us   interleaved  0 of 4     52.7   1.31   1.22    1.14
-attn         over 200 us   separate     0 of 8     31.2   2.37   2.36    2.36
+attn         over 200 us   separate     0 of 8     31.2   2.38   2.38    2.38
 cache-write  over 200 us   interleaved  0 of 1     95.0   1.31   1.22    1.14
-cache-write  over 200 us   separate     0 of 2     77.6   2.37   2.36    2.36
+cache-write  over 200 us   separate     0 of 2     77.6   2.39   2.38    2.38
 
 interleaved: 0 of 6 verdicts false in 1 pair of runs, at most 39.3 %
 separate: 0 of 12 verdicts false in 2 pairs of runs, at most 22.1 %

@@ -9,7 +9,7 @@ from attnbench.analysis.estimate import STRATA, Noise
 from attnbench.analysis.groups import Group
 from attnbench.analysis.noise_table import TableNoise
 from attnbench.analysis.repeats import Repeat, Seen, Squares, seen, squares_of
-from attnbench.stats.moderation import Wild, wild_of
+from attnbench.stats.moderation import NONE_SEEN, Wild, wild_of
 from attnbench.stats.variance import UNKNOWN, Variance
 
 # What another machine of the model weighs beside this one, in degrees of freedom.
@@ -73,16 +73,19 @@ class MachineNoise:
             ),
             common=self._moderated(common, table.common),
             device=self._device(table),
-            wild=self._wild_of(squares.get(cell), found),
+            wild=self._wild_of(squares.get(cell), found, table.wild),
             rounds=found.rounds if found.rounds.df else table.rounds,
             per_round=table.per_round,
         )
 
-    def _wild_of(self, own: Squares | None, found: Seen) -> Wild:
+    def _wild_of(self, own: Squares | None, found: Seen, table: Wild) -> Wild:
         """How a cell may be wild: hardly, if it was measured again and again and was not."""
+        wild = self._wild
+        if not wild.share:
+            wild = Wild(NONE_SEEN / len(self._squares[0]), table.variance)
         if own is None or found.out_of_line([own]):
-            return self._wild
-        return self._wild.seen_tame(own.between.df)
+            return wild
+        return wild.seen_tame(own.between.df)
 
     @property
     def source(self) -> str:

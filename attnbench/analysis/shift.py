@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from attnbench.analysis.estimate import MIN_CELLS
 from attnbench.analysis.log_ratio import Estimate
 from attnbench.stats import student
-from attnbench.stats.moderation import Wild
+from attnbench.stats.moderation import TAME, Wild
 from attnbench.stats.samples import robust_sd
 from attnbench.stats.variance import Variance
 
@@ -25,11 +25,14 @@ MIN_CONTROLS = 5
 _MAD_EFFICIENCY = 0.37
 # A median's variance over a mean's.
 _MEDIAN_COST = math.pi / 2
-# So many robust standard deviations off, a cell is set aside, and all is taken again so often.
-_FAR, _TIMES, _ROUNDING = 2.5, 3, 1e-9
+# A cell so many robust standard deviations off (Iglewicz and Hoaglin 1993) is set aside, and the
+# middle taken again, so often.
+_FAR, _TIMES, _ROUNDING = 3.5, 3, 1e-9
 # What the noise known beforehand weighs beside the scatter of the diff itself.
 _PRIOR_DF = 20.0
 _SURPRISE_DF = 4.0
+# Of a machine that nobody has seen a few cells may have modes, some percent apart.
+CAUTIOUS_WILD = Wild(0.03, Variance(0.025**2, 10.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +83,16 @@ def scattered(estimates: Sequence[Estimate]) -> tuple[list[Estimate], bool]:
     extra = (factor - 1) * float(np.median([_cell_variance(each) for each in estimates]))
     # How the noise that nobody foresaw is distributed over cells is not known either.
     surprise = Variance(extra, min(seen.df, _SURPRISE_DF))
-    wider = [_wider(each, surprise, factor) for each in estimates]
-    return wider, seen.disagrees(known)
+    unforeseen = seen.disagrees(known)
+    at_least = CAUTIOUS_WILD if unforeseen else TAME
+    return [_wider(each, surprise, factor, at_least) for each in estimates], unforeseen
 
 
 def _middle(estimates: Sequence[Estimate]) -> tuple[float, Values, Values]:
     """The median log ratio, and the scores and weights of the cells that are not far from it.
 
     A change of some cells is no shift and no scatter of the others, so it is taken again without
-    those that are far off (reweighting, Rousseeuw and Leroy 1987). Each weighs by the inverse of
-    its variance.
+    those that are far off. Each weighs by the inverse of its variance.
     """
     logs = np.asarray([each.log_ratio for each in estimates])
     sds = np.sqrt([_cell_variance(each) for each in estimates])
@@ -113,10 +116,13 @@ def _cell_variance(estimate: Estimate) -> float:
     return estimate.standard_error**2 - estimate.common.value
 
 
-def _wider(estimate: Estimate, extra: Variance, factor: float) -> Estimate:
+def _wider(estimate: Estimate, extra: Variance, factor: float, at_least: Wild) -> Estimate:
     """With extra variance; wild cells vary as much more as the others do."""
     value = estimate.session.value + extra.value
     unsure = sum(each.value**2 / each.df for each in (estimate.session, extra) if each.value > 0)
     session = Variance(value, value**2 / unsure if unsure else math.inf)
-    wild = Wild(estimate.wild.share, estimate.wild.variance.times(factor))
+    wild = Wild(
+        max(estimate.wild.share, at_least.share),
+        max(estimate.wild.variance.times(factor), at_least.variance, key=lambda each: each.value),
+    )
     return replace(estimate, session=session, wild=wild)

@@ -37,7 +37,7 @@ class SelfCheckOptions(Sampling):
     sessions: int = one(
         Whole(least=2),
         "--sessions",
-        default=2,
+        default=3,  # in two, half of the cases with two modes do not show them
         metavar="N",
         heading="Timing",
         help="Separate runs besides the two interleaved ones; with four or more, the others judge "

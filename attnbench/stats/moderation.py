@@ -15,6 +15,8 @@ from attnbench.stats.variance import Variance, f_tail
 
 # A variance that its prior makes this unlikely belongs to a cell unlike the others.
 _OUT_OF_LINE = 0.01
+# Where none of n cells was out of line, a share of so many / n may be: the mean of Jeffreys' prior.
+NONE_SEEN = 0.5
 # The tail of wild cells is at least this short: one such cell would give it that of a Cauchy.
 _WILD_DF = 4.0
 
@@ -51,11 +53,13 @@ class Wild:
     def seen_tame(self, df: float) -> "Wild":
         """As it is for a cell that has varied like the rest on so many degrees of freedom.
 
-        By Bayes' rule, from the share of all: a wild cell may have two modes, and so many further
-        measurements fall into the first one's mode with a chance of 1 / 2^df.
+        A wild cell may have two modes, and so many further measurements fall into the first one's
+        mode with a chance of 1 / 2^df: beside the share that was found, so many are hidden.
         """
-        wild = self.share * 0.5**df
-        return Wild(wild / (wild + 1 - self.share), self.variance) if self.share else self
+        if df <= 0 or not self.share:
+            return self
+        hidden = self.share / (2**df - 1)
+        return Wild(min(self.share, hidden / (1 - self.share)), self.variance)
 
 
 TAME = Wild(0.0, Variance(0.0, math.inf))
