@@ -36,7 +36,7 @@ def test_equal_code_is_measured_five_times_and_its_noise_is_stored(
     with Store.open(tmp_path / "attnbench.db", create=False) as store:
         labels = [run.label for run in store.runs()]
         (first, *_) = store.measurements([1])
-        plans = [store.plan(number)["interleaved"] for number in (1, 2, 3, 4)]
+        plans = [store.plan(number)["interleaved"] for number in (1, 2, 3, 4, 5)]
         strata = ("under 20 us", "20 to 200 us", "over 200 us")
         machine = first.machine_key, first.machine_model
         (noise,) = filter(None, (store.noise(*machine, "attn", each) for each in strata))
