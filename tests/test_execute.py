@@ -6,6 +6,8 @@ from attnbench.provenance.machine import Machine
 from attnbench.records import Outcome
 from attnbench.running.execute import execute
 from attnbench.running.messages import Job
+from attnbench.running.odd_lengths import odd_lengths
+from attnbench.specs.case import Case
 from attnbench.timing.guard import unseen
 from attnbench.timing.method import Method
 from tests.conftest import small_case
@@ -62,3 +64,36 @@ def test_a_row_says_that_its_backend_cannot_take_new_inputs(backend: str, labell
     outcome = executed(Method("cpu", samples=3), 2, backend)
     assert outcome.status == "ok"
     assert ("same_inputs" in outcome.labels) == labelled
+
+
+@pytest.mark.parametrize(
+    ("first", "status", "reason"),
+    [
+        (True, "incorrect", "with lengths that end within a page (2q1kv29): 8 of 8 rows hold NaN"),
+        (False, "ok", ""),
+    ],
+)
+@pytest.mark.usefixtures("own_kernels")
+def test_the_first_round_also_checks_lengths_that_end_within_a_page(
+    first: bool, status: str, reason: str
+) -> None:
+    case = small_case(backend="overreading", spec="2q1kv32")
+    job = Job(case, Method("cpu", samples=3), 0, 2, False, False, first=first)
+    outcome = execute(job, CPU, unseen, lambda phase: None)
+    assert (outcome.status, outcome.reason[: len(reason)]) == (status, reason)
+
+
+@pytest.mark.parametrize(
+    ("case", "odd"),
+    [
+        (small_case(spec="q1kv64_q32"), "q1kv61_q29"),
+        (small_case(spec="4q2kv16"), "4q2kv13"),
+        (small_case(spec="q1kv64_q33"), None),
+        (small_case(spec="q1kv48", block_size=64), None),
+        (small_case(spec="q1kv40", block_size=8), "q1kv37"),
+        (small_case("cache-write", "torch", "q32"), None),
+    ],
+)
+def test_lengths_are_made_odd_where_all_end_at_page_borders(case: Case, odd: str | None) -> None:
+    found = odd_lengths(case)
+    assert (found and str(found.batch)) == odd

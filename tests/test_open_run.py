@@ -68,7 +68,7 @@ def test_a_job_is_measured_as_the_plan_says(tmp_path: Path) -> None:
     device, limits = FakeDevice(), Limits(prepare=5, measure=7)
     plan = Plan((ONE,), (ON_CPU,), 1, 3, num_layers=2, host=True, limits=limits)
     all_of(device, plan, tmp_path)
-    assert device.jobs == [Job(ONE, ON_CPU, 3, 2, profile_memory=False, host=True)]
+    assert device.jobs == [Job(ONE, ON_CPU, 3, 2, profile_memory=False, host=True, first=True)]
     assert device.workers[0].limits == [limits]
 
 

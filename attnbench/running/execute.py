@@ -14,6 +14,7 @@ from attnbench.provenance.machine import Machine
 from attnbench.records import Outcome, Status
 from attnbench.running.memory import memory_refusal, working_sets
 from attnbench.running.messages import Job
+from attnbench.running.odd_lengths import check_odd_lengths
 from attnbench.running.plain import bounded, byte_count, error_line, plain_values
 from attnbench.running.regime import regime_of
 from attnbench.running.timers import Timing
@@ -79,6 +80,11 @@ def _measured(
 ) -> Outcome:
     watch, num_decode = Stopwatch(), backend.num_decode(job.case)
     report("prepare")
+    if job.first:
+        graphs = job.method.timer != "eager"
+        check_odd_lengths(job.case, backend, machine.device, job.seed, graphs=graphs)
+        _release(machine)
+        watch.lap("check_odd_lengths")
     prepared = _prepared(job, backend, machine)
     watch.lap("prepare")
     report("measure")

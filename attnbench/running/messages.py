@@ -50,6 +50,7 @@ class Job:
     num_layers: int | None
     profile_memory: bool
     host: bool
+    first: bool = False  # of a run's rounds, which alone checks odd lengths
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,7 @@ class OpenRun:
             num_layers=plan.num_layers,
             profile_memory=plan.profile_memory,
             host=plan.host,
+            first=round_ == 0,
         )
 
     def _refusals(self, refused: Iterable[Case]) -> Iterator[Finished]:

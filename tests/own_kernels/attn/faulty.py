@@ -3,13 +3,18 @@
 import os
 import signal
 import time
+from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attnbench.kernels.attn.naive import Naive, NaivePrepared
 from attnbench.kernels.base import Setting
+from attnbench.kernels.groups import Group
 from attnbench.kernels.reference import rotating
 from attnbench.specs.case import Case
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Crashing(Naive):
@@ -46,6 +51,21 @@ class Stalling(Naive):
 
         prepared.calls = [stalling]
         return prepared
+
+
+class Overreading(Naive):
+    """Attends to whole pages, so it is right where requests end with them."""
+
+    name: ClassVar = "overreading"
+
+    def prepare(self, case: Case, setting: Setting) -> NaivePrepared:
+        return WholePages(case, setting)
+
+
+class WholePages(NaivePrepared):
+    def _attend(self, index: int, group: Group, mask: "torch.Tensor | None") -> None:
+        end = -(-group.kv_len // self.block_size) * self.block_size
+        super()._attend(index, replace(group, kv_len=end), mask)
 
 
 class Raising(Naive):

@@ -1,0 +1,47 @@
+"""Lengths that end within a page, for cases whose requests all end at page borders.
+
+Round lengths leave no tail behind a request's last token, so a kernel that reads one would pass.
+"""
+
+from dataclasses import replace
+
+from attnbench.kernels.base import Backend, Refused, Setting
+from attnbench.kernels.check import WrongResult, check
+from attnbench.specs.batch import Batch, Request
+from attnbench.specs.case import Case
+
+SHORTER = 3  # tokens
+USUAL_PAGE = 16  # where the backend chooses
+
+
+def odd_lengths(case: Case) -> Case | None:
+    """The case with shorter requests; None if one already ends within a page, or is too short."""
+    page = case.block_size or USUAL_PAGE
+    round_ = all(request.kv_len % page == 0 for request in case.batch)
+    if case.family == "cache-write" or not round_ or page <= SHORTER:
+        return None
+    return replace(case, batch=Batch(tuple(map(_shorter, case.batch))))
+
+
+def check_odd_lengths(
+    case: Case, backend: Backend, device: str, seed: int, *, graphs: bool
+) -> None:
+    """Check the case with odd lengths too, in one working set.
+
+    Raises WrongResult with that batch; what is refused for odd lengths alone is not checked so.
+    """
+    odd = odd_lengths(case)
+    if odd is None:
+        return
+    try:
+        check(backend.prepare(odd, Setting(device, 1, seed, graphs)), seed)
+    except Refused:
+        return
+    except WrongResult as wrong:
+        raise WrongResult(f"with lengths that end within a page ({odd.batch}): {wrong}") from None
+
+
+def _shorter(request: Request) -> Request:
+    """Of a prompt without context the new tokens get fewer, of others the context."""
+    kv_len = request.kv_len - SHORTER
+    return Request(min(request.q_len, kv_len), kv_len)
