@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -200,12 +201,13 @@ class Mine(Naive):
 '''
 
 
-def test_the_bisection_that_is_printed_finds_the_commit(tmp_path: Path) -> None:
-    """Five commits, of which the fourth made the kernel do its work twenty times over."""
-    tree = tmp_path / "tree"
-    tree.mkdir()
-    fast, slow = KERNEL.replace("{times}", "1"), KERNEL.replace("{times}", "20")
-    made = commits(tree, [fast] * 3 + [slow] * 2)
+Shell = Callable[[str], "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def in_tree(tmp_path: Path) -> Shell:
+    """Runs shell commands in a tree of kernels, with a database and a lock of its own."""
+    (tmp_path / "tree").mkdir()
     environment = os.environ | {
         "ATTNBENCH_KERNELS": "kernels",
         "ATTNBENCH_DB": str(tmp_path / "bisect.db"),
@@ -214,26 +216,49 @@ def test_the_bisection_that_is_printed_finds_the_commit(tmp_path: Path) -> None:
         "ATTNBENCH_LOCK": str(tmp_path),
         "COLUMNS": "80",
     }
+    return lambda command: subprocess.run(
+        ["sh", "-c", command],
+        cwd=tmp_path / "tree",
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
-    def run(command: str) -> str:
-        done = subprocess.run(
-            ["sh", "-c", command],
-            cwd=tree,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
-    for version in (made[0], made[-1]):
+def lines_of_a_step(
+    in_tree: Shell, tree: Path, versions: Mapping[str, Callable[[], object]]
+) -> list[str]:
+    """Measure these commits, each after its call, and return the lines for git."""
+    for version, before in versions.items():
         git(tree, "checkout", "-q", version)
-        run(f"attnbench attn --backend mine --batch-specs q64 {' '.join(SMALL)} --repeats 30")
-    lines = run("attnbench history --where backend=mine").splitlines()
-    start, bisect = [line for line in lines if line.startswith("git bisect")]
-    run(start)
-    assert f"{made[3]} is the first bad commit" in run(bisect)
+        before()
+        measure = f"attnbench attn --backend mine --batch-specs q64 {' '.join(SMALL)} --repeats 30"
+        assert in_tree(measure).returncode == 0
+    printed = in_tree("attnbench history --where backend=mine").stdout.splitlines()
+    return [line for line in printed if line.startswith("git ")]
+
+
+def test_the_bisection_that_is_printed_finds_the_commit(tmp_path: Path, in_tree: Shell) -> None:
+    """Five commits, of which the fourth made the kernel do its work twenty times over."""
+    tree = tmp_path / "tree"
+    fast, slow = KERNEL.replace("{times}", "1"), KERNEL.replace("{times}", "20")
+    made = commits(tree, [fast] * 3 + [slow] * 2)
+    start, bisect = lines_of_a_step(in_tree, tree, dict.fromkeys((made[0], made[-1]), bool))
+    assert (started := in_tree(start)).returncode == 0, started.stderr
+    assert f"{made[3]} is the first bad commit" in in_tree(bisect).stdout
+
+
+def test_a_step_that_is_gone_blames_no_commit(tmp_path: Path, in_tree: Shell) -> None:
+    """Equal code, measured once while the machine was slow."""
+    tree, times = tmp_path / "tree", tmp_path / "times"
+    made = commits(tree, [KERNEL.replace("{times}", f"int(open({str(times)!r}).read())")] * 3)
+    slowness = {made[0]: lambda: times.write_text("1"), made[-1]: lambda: times.write_text("20")}
+    start, bisect = lines_of_a_step(in_tree, tree, slowness)
+    times.write_text("1")
+    assert in_tree(start).returncode != 0
+    assert in_tree(bisect).returncode != 0
+    assert "first bad commit" not in in_tree("git bisect log").stdout
 
 
 def _programs(folder: Path) -> Path:

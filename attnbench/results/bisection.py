@@ -32,7 +32,10 @@ def bisection(
     db: str | None,
     tree: Path | None,
 ) -> str:
-    """The two lines that find the commit of a step; empty if there is nothing to find.
+    """The lines that find the commit of a step; empty if there is nothing to find.
+
+    The first measures the step's own commit again: git never tests the ends that it is given, and
+    of a step that was chance it would name some commit.
 
     `plans` holds the plan of the step's run; `db` is the database, None for the default.
     """
@@ -48,11 +51,14 @@ def bisection(
         measure = case_command(history.case, history.series.first.method, plans[run.number])
     except UsageError:
         return ""
+    new, old = after.commit[:COMMIT_DIGITS], before.commit[:COMMIT_DIGITS]
+    script = f"sh -c {shlex.quote(_script(measure, before, step, db))}"
     return "\n".join(
         [
-            "find the commit between them, in the tree of the code under test:",
-            f"git bisect start {after.commit[:COMMIT_DIGITS]} {before.commit[:COMMIT_DIGITS]}",
-            f"git bisect run sh -c {shlex.quote(_script(measure, before, step, db))}",
+            "find the commit between them, in the tree of the code under test; it starts only if "
+            "the step is still there:",
+            f"git checkout -q {new} && {{ {script}; [ $? = 1 ]; }} && git bisect start {new} {old}",
+            f"git bisect run {script}",
         ]
     )
 
