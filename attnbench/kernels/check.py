@@ -3,6 +3,7 @@
 Last, all of them with new inputs, which shows results that were kept from earlier calls.
 """
 
+import math
 import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -21,7 +22,14 @@ FRESH = 2**20  # added to a round's seed for other inputs
 
 
 class WrongResult(Exception):
-    """The output differs from the reference; the message says how."""
+    """The output differs from the reference; the message says how.
+
+    `share` is by how much: the error over its tolerance, infinite for what nothing allows.
+    """
+
+    def __init__(self, message: str, share: float = math.inf) -> None:
+        super().__init__(message)
+        self.share = share
 
 
 def check(prepared: Prepared, seed: int) -> Deviation:
@@ -42,7 +50,7 @@ def check(prepared: Prepared, seed: int) -> Deviation:
     return deviation
 
 
-def check_renewed(prepared: Prepared, launch_all: Callable[[], object], seed: int) -> None:
+def check_renewed(prepared: Prepared, launch_all: Callable[[], object], seed: int) -> Deviation:
     """Change every set's inputs in place and launch them again: the results must be new ones.
 
     `launch_all` launches each set by what was timed, a graph or single calls. A kernel that copies
@@ -53,18 +61,19 @@ def check_renewed(prepared: Prepared, launch_all: Callable[[], object], seed: in
     for index in range(sets):
         prepared.poison(index)
     launch_all()
-    _check_sets(prepared, BLOCKS_RENEWED, sets, 2 * seed + 1, "launched again with new inputs")
+    when = "launched again with new inputs"
+    return _check_sets(prepared, BLOCKS_RENEWED, sets, 2 * seed + 1, when)
 
 
-def check_again(prepared: Prepared, launched: int, seed: int) -> None:
+def check_again(prepared: Prepared, launched: int, seed: int) -> Deviation:
     """Compare the outputs that timing left in the first `launched` sets with the reference.
 
     The outputs were poisoned before the first timed launch, so a timed launch wrote each of them.
     """
-    _check_sets(prepared, BLOCKS_AFTER, launched, 2 * seed, "after timing")
+    return _check_sets(prepared, BLOCKS_AFTER, launched, 2 * seed, "after timing")
 
 
-def _check_sets(prepared: Prepared, count: int, launched: int, seed: int, when: str) -> None:
+def _check_sets(prepared: Prepared, count: int, launched: int, seed: int, when: str) -> Deviation:
     """Compare at least `count` blocks in one step: of every set, every request and all heads.
 
     The next seed sends each request to the next set. Only if that fails are sets compared one by
@@ -83,7 +92,7 @@ def _check_sets(prepared: Prepared, count: int, launched: int, seed: int, when: 
     if not unwritten and not deviation.fault:
         if fault := prepared.damage(seed % launched):
             raise WrongResult(f"{when}: {fault}")
-        return
+        return deviation
     for index, output in enumerate(outputs):
         try:
             _require_written(output)
@@ -91,8 +100,9 @@ def _check_sets(prepared: Prepared, count: int, launched: int, seed: int, when: 
             references = expected.unflatten(0, rows.shape)[mine].flatten(0, 1)
             _compared(prepared, output, rows[mine].flatten(), references)
         except WrongResult as wrong:
-            raise WrongResult(f"{when}, in working set {index}: {wrong}") from None
-    raise WrongResult(f"{when}: {deviation.fault}")
+            sentence = f"{when}, in working set {index}: {wrong}"
+            raise WrongResult(sentence, wrong.share) from None
+    raise WrongResult(f"{when}: {deviation.fault}", deviation.share)
 
 
 def _spread(
@@ -124,12 +134,13 @@ def _compared(
         compare(output[at.to(output.device)].float(), reference, prepared.tolerance)
         for at, reference in zip(rows.chunk(parts), expected.chunk(parts), strict=True)
     ]
-    if fault := next((each.fault for each in found if each.fault), None):
-        raise WrongResult(fault)
+    if wrong := next((each for each in found if each.fault), None):
+        raise WrongResult(str(wrong.fault), wrong.share)
     return Deviation(
         max(each.max_abs for each in found),
         max(each.relative_l2 for each in found),
         max(each.cosine for each in found),
+        max(each.share for each in found),
         None,
     )
 

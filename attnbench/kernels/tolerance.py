@@ -119,6 +119,7 @@ class Deviation:
     max_abs: float
     relative_l2: float
     cosine: float
+    share: float  # of what is allowed: the largest of any error over its tolerance
     fault: str | None
 
     def as_facts(self) -> dict[str, float]:
@@ -129,9 +130,9 @@ class Deviation:
 def figures(output: "torch.Tensor", expected: "torch.Tensor", allowed: Tolerance) -> "torch.Tensor":
     """How far [rows, width] is from its reference: fp64 [6], left on the device.
 
-    The largest error, the largest excess of an error over its element's allowance (NaN and infinity
-    count as infinite), the rows' largest relative L2 error and cosine distance, the relative L2
-    error of all rows, each divided by its size, and the distance from 1 of their scale.
+    The largest error, the largest ratio of an error to what its element is allowed (NaN and
+    infinity count as infinite), the rows' largest relative L2 error and cosine distance, the
+    relative L2 error of all rows, each divided by its size, and the distance from 1 of their scale.
     """
     import torch
 
@@ -140,36 +141,36 @@ def figures(output: "torch.Tensor", expected: "torch.Tensor", allowed: Tolerance
     l2 = error.norm(dim=1) / ref.norm(dim=1).clamp_min(tiny)
     cosine = 1 - (out * ref).sum(1) / (out.norm(dim=1) * ref.norm(dim=1)).clamp_min(tiny)
     cosine = cosine.masked_fill((ref == 0).all(1), 0.0)  # zero has no direction
-    excess = error - allowed.slack(ref)
+    ratio = error / allowed.slack(ref).clamp_min(tiny)
     pooled = l2.square().mean().sqrt()
     sizes = ref.square().sum(1)
     scales = ((out * ref).sum(1) / sizes.clamp_min(tiny)).where(sizes > 0, 1.0)
-    each = (error, excess, l2, cosine, pooled, (scales.mean() - 1).abs())
+    each = (error, ratio, l2, cosine, pooled, (scales.mean() - 1).abs())
     return torch.stack([figure.nan_to_num(float("inf")).max() for figure in each])
 
 
-def within(worst: "list[float]", allowed: Tolerance, rows: int) -> bool:
-    """Whether these figures of so many rows are within the tolerance."""
-    _, excess, l2, cosine, pooled, bias = worst
-    near = l2 <= allowed.relative_l2 and cosine <= allowed.cosine
-    together = pooled <= allowed.pooled and bias <= allowed.bias(rows)
-    return excess <= 0 and ((near and together) or allowed.elements_alone)
+def share_of(worst: "list[float]", allowed: Tolerance, rows: int) -> float:
+    """The largest of these figures of so many rows over its tolerance."""
+    _, ratio, l2, cosine, pooled, bias = worst
+    if allowed.elements_alone:
+        return ratio
+    by_row = l2 / allowed.relative_l2, cosine / allowed.cosine
+    return max(ratio, *by_row, pooled / allowed.pooled, bias / allowed.bias(rows))
 
 
 def compare(output: "torch.Tensor", expected: "torch.Tensor", allowed: Tolerance) -> Deviation:
     """Compare [rows, width] with its fp32 reference; NaN never passes."""
     worst = figures(output, expected, allowed).tolist()
-    fault = (
-        None if within(worst, allowed, len(output)) else _fault(output, expected, worst, allowed)
-    )
-    return Deviation(worst[0], worst[2], worst[3], fault)
+    share = share_of(worst, allowed, len(output))
+    fault = None if share <= 1 else _fault(output, expected, worst, allowed)
+    return Deviation(worst[0], worst[2], worst[3], share, fault)
 
 
 def _fault(
     output: "torch.Tensor", expected: "torch.Tensor", worst: list[float], allowed: Tolerance
 ) -> str:
-    _, excess, l2, cosine, pooled, bias = worst
-    if excess > 0:
+    _, ratio, l2, cosine, pooled, bias = worst
+    if ratio > 1:
         return _worst_element(output.double(), expected.double(), allowed)
     if l2 > allowed.relative_l2:
         return f"a row's relative L2 error is {l2:.2g}; {allowed.relative_l2:.2g} is allowed"

@@ -96,12 +96,12 @@ class Planting:
         off = [wrong.expected(*asked) - self.expected(*asked) for asked in mine if len(asked[0])]
         return torch.cat([rows.flatten() for _, rows in mine]), torch.cat(off)
 
-    def finding(self, mutant: Prepared) -> str | None:
+    def finding(self, mutant: Prepared) -> WrongResult | None:
         """What a round's checks say against the mutant; None if they let it pass."""
         try:
             one_round(mutant, self.seed)
         except WrongResult as wrong:
-            return str(wrong)
+            return wrong
         finally:
             for asked in [each for each in self.known if isinstance(each[0], Prepared)]:
                 del self.known[asked]
@@ -123,18 +123,19 @@ def _changed(prepared: Prepared, members: dict[str, Any]) -> Prepared:
     return made
 
 
-def one_round(prepared: Prepared, seed: int) -> None:
+def one_round(prepared: Prepared, seed: int) -> float:
     """The checks of one round: of set 0, of all sets, and of all with new inputs.
 
-    Raises WrongResult.
+    Returns the largest error over its tolerance. Raises WrongResult.
     """
-    check(prepared, seed)
+    found = [check(prepared, seed)]
     for index in range(len(prepared.calls)):
         prepared.poison(index)
     _launch_all(prepared)
-    check_again(prepared, len(prepared.calls), seed)
+    found.append(check_again(prepared, len(prepared.calls), seed))
     if prepared.renewable:
-        check_renewed(prepared, lambda: _launch_all(prepared), seed)
+        found.append(check_renewed(prepared, lambda: _launch_all(prepared), seed))
+    return max(each.share for each in found)
 
 
 def _launch_all(prepared: Prepared) -> None:

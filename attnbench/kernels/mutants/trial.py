@@ -14,11 +14,15 @@ from attnbench.specs.case import Case
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One mutant of a case, and the sentence by which it was found; None if it passed."""
+    """One mutant of a case, and the sentence by which it was found; None if it passed.
+
+    `share` is the error that gave it away over its tolerance.
+    """
 
     case: Case
     fault: str
     finding: str | None
+    share: float
 
 
 def made_ready(case: Case, machine: Machine, sets: int, seed: int) -> Prepared:
@@ -42,4 +46,6 @@ def trials(
     for fault in faults:
         mutant = fault.plant(planting) if fault.of(case) else None
         if mutant is not None:
-            yield Trial(case, fault.name, planting.finding(mutant))
+            found = planting.finding(mutant)
+            sentence, share = (None, 0.0) if found is None else (str(found), found.share)
+            yield Trial(case, fault.name, sentence, share)
