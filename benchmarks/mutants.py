@@ -6,10 +6,10 @@ mutant one round's checks: before timing, of all sets, and with new inputs; noth
 
 import argparse
 import json
+import random
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,6 @@ import torch
 from tabulate import tabulate
 
 from attnbench.families import FAMILIES
-from attnbench.kernels.base import Refused
-from attnbench.kernels.check import WrongResult
 from attnbench.kernels.mutants.trial import Trial, made_ready, trials
 from attnbench.provenance.machine import Machine, read_machine
 from attnbench.running.cases import batches_of, cases_for
@@ -32,7 +30,7 @@ EXTENDS = "4q4kv1k q16kv16395 2q256kv1019 q64kv131067"
 PROMPTS = "q1k 2q300_6q1kv777"
 LATENT = "8q1kv1019 4q1kv16395 q1kv131067 4q4kv1019"
 ATTENTION = ("sdpa", "naive", "flash", "triton", "flashinfer")
-IN_FP8 = ("flash", "triton", "flashinfer", "flashinfer-fa2")
+IN_FP8 = ("flash", "triton")
 WRITES = ("cuda", "triton", "flashinfer")
 FEATURES = {"window": (500,), "softcap": (30.0,), "sinks": (True,)}
 
@@ -62,6 +60,7 @@ SWEEPS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "cuda": [
         ("attn", {"backend": ATTENTION, "batch": f"{DECODES} {EXTENDS} {PROMPTS}", "tp": 4}),
         ("attn", {"backend": IN_FP8, "batch": f"{DECODES} {EXTENDS} {PROMPTS}", "tp": 4, **FP8}),
+        ("attn", {"backend": ("flashinfer",), "batch": DECODES, "tp": 4, **FP8}),
         ("attn", {"backend": ("flash", "triton"), "batch": "8q1kv1019 q300kv777", **FEATURES}),
         ("mla", {"backend": ("flashmla", "flashattn_mla"), "batch": LATENT, "tp": 8}),
         ("mla", {"backend": ("flashmla",), "batch": LATENT, "tp": 8, **FP8}),
@@ -77,40 +76,67 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--part", default="0/1", help="which of how many shares of the cases")
+    parser.add_argument("--seconds", type=float, default=1e9, help="begin no case after that")
+    parser.add_argument("--merge", type=Path, nargs="+", help="files of parts, to print together")
     parser.add_argument("--output", type=Path, help="write every trial here, as JSON")
     asked = parser.parse_args()
-    machine = read_machine(resolve_device(asked.device))
-    found = list(all_trials(machine, asked.seed))
-    print(tabulate(by_fault(found), headers="keys"))
-    passed = [trial for trial in found if trial.finding is None]
-    for trial in passed:
-        print(f"passed: {trial.fault}, {name_of(trial.case)}")
-    print(
-        f"{len({t.fault for t in found})} faults in {len({t.case for t in found})} cases: "
-        f"{len(found) - len(passed)} of {len(found)} mutants found, "
-        f"{1 - len(passed) / len(found):.2%}"
-    )
+    if asked.merge:
+        parts = [json.loads(path.read_text()) for path in asked.merge if path.exists()]
+        facts = parts[0] | {"trials": [row for part in parts for row in part["trials"]]}
+        facts |= {"not_reached": sum(part["not_reached"] for part in parts)}
+    else:
+        facts = measured(asked)
+    show(facts)
     if asked.output is not None:
-        rows = [{"case": name_of(t.case), "fault": t.fault, "finding": t.finding} for t in found]
-        facts = {"machine": machine.as_facts(), "seed": asked.seed, "trials": rows}
         asked.output.write_text(json.dumps(facts, indent=1))
 
 
-def all_trials(machine: Machine, seed: int) -> Iterator[Trial]:
-    """Every trial; a case that cannot run or fails as it is says so on stderr."""
-    for case in all_cases(machine):
-        started = time.perf_counter()
-        try:
-            with torch.inference_mode():
-                found = list(trials(case, made_ready(case, machine, SETS, seed), seed))
-        except (Refused, WrongResult) as why:
-            print(f"{name_of(case)}: {type(why).__name__}: {why}", file=sys.stderr)
-            continue
-        seconds = time.perf_counter() - started
-        missed = [trial.fault for trial in found if trial.finding is None]
-        said = f"{len(found)} mutants in {seconds:.1f} s; passed: {', '.join(missed) or 'none'}"
-        print(f"{name_of(case)}: {said}", file=sys.stderr)
-        yield from found
+def measured(asked: argparse.Namespace) -> dict[str, Any]:
+    """All trials of a share of the cases, as far as the time goes."""
+    machine = read_machine(resolve_device(asked.device))
+    which, parts = map(int, asked.part.split("/"))
+    cases, rows = all_cases(machine)[which::parts], list[dict[str, Any]]()
+    deadline = time.monotonic() + asked.seconds
+    while cases and time.monotonic() < deadline:
+        case = cases.pop(0)
+        rows += [
+            {"case": name_of(case)} | {n: getattr(t, n) for n in ("fault", "finding", "share")}
+            for t in found_in(case, machine, asked.seed)
+        ]
+    facts = {"machine": machine.as_facts(), "seed": asked.seed, "not_reached": len(cases)}
+    return facts | {"trials": rows}
+
+
+def found_in(case: Case, machine: Machine, seed: int) -> list[Trial]:
+    """The trials of a case; one that cannot run, or fails as it is, says so on stderr."""
+    started = time.perf_counter()
+    try:
+        with torch.inference_mode():
+            found = list(trials(case, made_ready(case, machine, SETS, seed), seed))
+    except Exception as why:  # noqa: BLE001 - a backend may raise anything
+        print(f"{name_of(case)}: {type(why).__name__}: {why}"[:300], file=sys.stderr)
+        return []
+    missed = [trial.fault for trial in found if trial.finding is None]
+    seconds = time.perf_counter() - started
+    said = f"{len(found)} mutants in {seconds:.1f} s; passed: {', '.join(missed) or 'none'}"
+    print(f"{name_of(case)}: {said}", file=sys.stderr)
+    return found
+
+
+def show(facts: dict[str, Any]) -> None:
+    """A row for each fault, those that passed, and the totals."""
+    rows = facts["trials"]
+    print(tabulate(by_fault(rows), headers="keys"))
+    passed = [row for row in rows if row["finding"] is None]
+    for row in passed:
+        print(f"passed: {row['fault']}: {row['case']}")
+    faults, cases = ({row[name] for row in rows} for name in ("fault", "case"))
+    print(
+        f"{len(faults)} faults in {len(cases)} cases: {len(rows) - len(passed)} of {len(rows)} "
+        f"mutants found, {1 - len(passed) / max(1, len(rows)):.2%}; {facts['not_reached']} cases "
+        "not reached"
+    )
 
 
 def all_cases(machine: Machine) -> list[Case]:
@@ -123,7 +149,9 @@ def all_cases(machine: Machine) -> list[Case]:
             del given["dtype"]
         asked = FAMILIES[family].asked(FAMILIES[family].options(**given))
         cases += cases_for(asked, machine.kind)
-    return list(dict.fromkeys(cases))
+    cases = list(dict.fromkeys(cases))
+    random.Random(0).shuffle(cases)  # so a run that ends early has tried all kinds
+    return cases
 
 
 def name_of(case: Case) -> str:
@@ -138,11 +166,11 @@ def name_of(case: Case) -> str:
     return " ".join(words + [word for word, said in more.items() if said])
 
 
-def by_fault(found: list[Trial]) -> list[dict[str, Any]]:
+def by_fault(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """For each fault, of how many mutants it made how many were found."""
     counted: dict[str, list[bool]] = defaultdict(list)
-    for trial in found:
-        counted[trial.fault].append(trial.finding is not None)
+    for row in rows:
+        counted[row["fault"]].append(row["finding"] is not None)
     return [
         {"fault": fault, "mutants": len(each), "found": sum(each)}
         for fault, each in counted.items()

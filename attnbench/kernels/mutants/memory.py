@@ -69,11 +69,12 @@ def shorter(prepared: Any, index: int) -> Iterator[None]:
     """Every request is one key shorter."""
     metadata = prepared.metadata
     lengths = tensors_named(metadata[index] if isinstance(metadata, list) else metadata, LENGTHS)
+    right = [each.clone() for each in lengths]
     for each in lengths:
-        each.sub_(1)
+        each.sub_((each > 0).to(each.dtype))  # padding has length 0
     yield
-    for each in lengths:
-        each.add_(1)
+    for each, length in zip(lengths, right, strict=True):
+        each.copy_(length)
 
 
 def tensors_named(held: Any, names: tuple[str, ...]) -> "list[torch.Tensor]":

@@ -1,0 +1,206 @@
+"""Does the check ever fail an honest kernel? python benchmarks/false_alarms.py [--device cpu]
+
+Every backend that runs here, over the shapes of docs/lab/measurements.md and over random ones: one
+round's checks with each seed, without timing. Prints the largest error over its tolerance for each
+backend and dtype. `--part 0/4` takes every fourth case, so a process for each GPU shares the work.
+"""
+
+import argparse
+import json
+import random
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from tabulate import tabulate
+
+from attnbench.families import FAMILIES
+from attnbench.kernels.base import Refused
+from attnbench.kernels.check import WrongResult
+from attnbench.kernels.mutants.planting import one_round
+from attnbench.kernels.mutants.trial import made_ready
+from attnbench.kernels.registry import backends
+from attnbench.provenance.machine import Machine, read_machine
+from attnbench.running.cases import batches_of, cases_for
+from attnbench.running.device import resolve_device
+from attnbench.specs.case import Case
+
+SETS = 3
+SLOW_TO_COMPILE = ("flex",)  # for each shape
+ATTN = (
+    "q512 q2k 3q300kv777 8q1kv1k 64q1kv4k q1kv128k 16q4kv1k 16q16kv1k q512kv8k 2q2k_32q1kv1k "
+    "q1kv1019 33q1kv1021 4q4kv16395"
+)
+MLA = "q1k 32q1kv1k 16q1kv512 64q1kv4k 5q1kv1019 16q4kv1k 2q1k_32q1kv1k q1kv64k q100kv900"
+WRITES = "q1 q64 q1000 q4096"
+FP8, BOTH = {"kv_cache_dtype": ("fp8",)}, {"kv_cache_dtype": ("auto", "fp8")}
+GPT_OSS = {"model": "gpt-oss-120b", "window": (128,), "sinks": (True,)}
+# Those that docs/lab/measurements.md measures: family, batches and options.
+MEASURED: list[tuple[str, str, dict[str, Any]]] = [
+    ("attn", ATTN, BOTH),
+    ("attn", "8q1kv1019 q2k 32q1kv1k_2q500", GPT_OSS),
+    ("attn", "8q1kv1019 q500kv777", {"softcap": (50.0,), "window": (300,)}),
+    ("mla", MLA, {"scope": "layer", **BOTH}),
+    ("mla", "32q1kv1k 64q1kv4k 5q1kv1019 16q4kv1k", {"tp": 8, "scope": "kernel", **BOTH}),
+    ("mla", "q1k q100kv900", {"scope": "kernel"}),
+    ("mla", "32q1kv4k q1kv16395 4q4kv5000", {"scope": "layer", "index_topk": (2048,)}),
+    ("cache-write", WRITES, BOTH),
+    ("cache-write", "q1 q1000", {"kind": "mla", **BOTH}),
+    ("prefill-trtllm", "q1k q8k q218_q437_q1k", {"quant": ("bf16", "fp8-qkv", "fp8")}),
+]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--random", type=int, default=200, help="random shapes")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--part", default="0/1", help="which of how many shares of the cases")
+    parser.add_argument("--seconds", type=float, default=1e9, help="begin no case after that")
+    parser.add_argument("--merge", type=Path, nargs="+", help="files of parts, to print together")
+    parser.add_argument("--output", type=Path, help="write every check here, as JSON")
+    asked = parser.parse_args()
+    if asked.merge:
+        parts = [json.loads(path.read_text()) for path in asked.merge if path.exists()]
+        facts = parts[0] | {"checks": [row for part in parts for row in part["checks"]]}
+        facts |= {"not_reached": sum(part["not_reached"] for part in parts)}
+    else:
+        facts = measured(asked)
+    show(facts)
+    if asked.output is not None:
+        asked.output.write_text(json.dumps(facts, indent=1))
+
+
+def measured(asked: argparse.Namespace) -> dict[str, Any]:
+    """The checks of a share of the cases, as far as the time goes."""
+    machine = read_machine(resolve_device(asked.device))
+    which, parts = map(int, asked.part.split("/"))
+    cases = all_cases(machine, asked.random)[which::parts]
+    deadline, rows = time.monotonic() + asked.seconds, list[dict[str, Any]]()
+    while cases and time.monotonic() < deadline:
+        rows += checks(cases.pop(0), machine, asked.seeds)
+    return {"machine": machine.as_facts(), "not_reached": len(cases), "checks": rows}
+
+
+def checks(case: Case, machine: Machine, seeds: list[int]) -> list[dict[str, Any]]:
+    """For each seed the largest error over its tolerance; none where the case cannot run."""
+    found = list[dict[str, Any]]()
+    for seed in seeds:
+        fault = None
+        try:
+            with torch.inference_mode():
+                share = one_round(made_ready(case, machine, SETS, seed), seed)
+        except Refused:
+            break
+        except WrongResult as wrong:
+            share, fault = wrong.share, str(wrong)
+        except Exception as error:  # noqa: BLE001 - a backend may raise anything
+            print(f"{described(case)}: {type(error).__name__}: {error}"[:300], file=sys.stderr)
+            break
+        dtypes = "/".join([case.dtype, case.query_dtype, case.kv_cache_dtype, case.output_dtype])
+        name = f"{case.family} {case.backend}"
+        which = {"backend": name, "dtypes": dtypes, "scope": case.scope, "case": described(case)}
+        found.append(which | {"seed": seed, "share": share, "fault": fault})
+    return found
+
+
+def show(facts: dict[str, Any]) -> None:
+    """The largest share of the tolerance for each backend, the false alarms, and the totals."""
+    rows = facts["checks"]
+    print(tabulate(by_backend(rows), headers="keys", floatfmt=".2f"))
+    wrong = [row for row in rows if row["fault"] is not None]
+    for row in wrong:
+        print(f"incorrect: {row['case']}, seed {row['seed']}: {row['fault']}")
+    print(
+        f"{len(rows)} checks of {len({row['case'] for row in rows})} cases, {len(wrong)} "
+        f"incorrect; {facts['not_reached']} cases not reached"
+    )
+
+
+def all_cases(machine: Machine, count: int) -> list[Case]:
+    """Those of the measurements, on a GPU, then those of so many random shapes."""
+    shapes = MEASURED * (machine.kind == "cuda") + [
+        drawn(random.Random(seed)) for seed in range(count)
+    ]
+    found = [case for shape in shapes for case in _cases(machine, *shape)]
+    cases = list(dict.fromkeys(found))
+    random.Random(0).shuffle(cases)  # so a run that ends early has tried all kinds
+    return cases
+
+
+def _cases(machine: Machine, family: str, batches: str, options: dict[str, Any]) -> list[Case]:
+    names = tuple(b.name for b in backends(family) if b.name not in SLOW_TO_COMPILE)
+    given = {"batch": tuple(batches_of(batches)), "backend": names, **options}
+    if family != "prefill-trtllm":
+        given.setdefault("dtype", ("bf16",))
+    return list(cases_for(FAMILIES[family].asked(FAMILIES[family].options(**given)), machine.kind))
+
+
+def drawn(rng: random.Random) -> tuple[str, str, dict[str, Any]]:
+    """A family, a ragged batch and options at random."""
+    family = rng.choices(["attn", "mla", "cache-write"], [6, 4, 1])[0]
+    kv_dtype = {"kv_cache_dtype": (rng.choice(["auto", "fp8"]),)}
+    if family == "cache-write":
+        heads = {"num_kv_heads": rng.choice([1, 2, 4, 8]), "head_dim": rng.choice([64, 128, 256])}
+        return family, f"q{rng.randint(1, 3000)}", {**heads, **kv_dtype}
+    if family == "mla":
+        options = {"num_q_heads": rng.choice([8, 16, 32, 64, 128]), **kv_dtype}
+        return family, ragged(rng), {**options, "scope": rng.choice(["layer", "layer", "kernel"])}
+    kv_heads, options = rng.choice([1, 2, 4, 8]), dict[str, Any]()
+    heads = {"num_q_heads": kv_heads * rng.choice([1, 2, 4, 8]), "num_kv_heads": kv_heads}
+    if rng.random() < 0.25:
+        options["window"] = (rng.choice([17, 128, 500, 4096]),)
+    if rng.random() < 0.15:
+        options["softcap"] = (rng.choice([20.0, 50.0]),)
+    if rng.random() < 0.15:
+        options["sinks"] = (True,)
+    return (
+        family,
+        ragged(rng),
+        {**heads, "head_dim": rng.choice([64, 128, 128, 256]), **options, **kv_dtype},
+    )
+
+
+def ragged(rng: random.Random) -> str:
+    """One to three groups of decodes, extends or prompts of up to 16k keys."""
+    groups = []
+    for _ in range(rng.randint(1, 3)):
+        kv_len = int(2 ** rng.uniform(0, 14))
+        q_len = min(kv_len, rng.choice([1, 1, 1, rng.randint(2, 16), rng.randint(17, 600)]))
+        count = rng.randint(1, 8) if q_len <= 16 else 1
+        groups.append(f"{count}q{q_len}kv{kv_len}")
+    return "_".join(groups)
+
+
+def described(case: Case) -> str:
+    """The case in a line."""
+    fields = case.canonical()
+    shown = [
+        f"{name} {fields[name]}" for name in fields if name not in ("family", "backend", "batch")
+    ]
+    return f"{case.family} {case.backend} {case.batch} ({', '.join(shown)})"
+
+
+def by_backend(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of each backend, dtype and scope the median and the largest share of the tolerance."""
+    shares: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    for row in rows:
+        shares[row["backend"], row["dtypes"], row["scope"]].append(row["share"])
+    return [
+        {
+            "backend": backend,
+            "dtype/q/kv/out": dtypes,
+            "scope": scope,
+            "checks": len(each),
+            "median": sorted(each)[len(each) // 2],
+            "largest": max(each),
+        }
+        for (backend, dtypes, scope), each in sorted(shares.items())
+    ]
+
+
+if __name__ == "__main__":
+    main()
