@@ -26,7 +26,8 @@ class MlaOptions(KvCacheOptions):
         heading="What",
         knob=True,
         suite=("reorder_batch_threshold",),
-        help="Requests of at most N new tokens take the decode path, the others prefill.",
+        help="Requests of at most N new tokens take the decode path, the others prefill.  "
+        "[default: the backend's]",
     )
     num_splits: tuple[int, ...] = several(
         Whole(),
@@ -35,7 +36,8 @@ class MlaOptions(KvCacheOptions):
         heading="What",
         knob=True,
         suite=("num_kv_splits", "num_splits"),
-        help="Number of KV splits in decode; for FlashAttention the maximum.",
+        help="Number of KV splits in decode; for FlashAttention the maximum.  "
+        "[default: the backend's choice]",
     )
     compare_auto: bool = flag(
         "--compare-auto",

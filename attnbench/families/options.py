@@ -101,7 +101,8 @@ class Common:
         "--layout",
         metavar="NHD|HND...",
         heading="Data",
-        help="Order of a page: tokens before heads, or heads before tokens.",
+        help="Order of a page: tokens before heads, or heads before tokens.  "
+        "[default: the backend's]",
     )
 
 

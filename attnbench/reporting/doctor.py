@@ -7,6 +7,7 @@ from attnbench.families import FAMILIES
 from attnbench.kernels.registry import own_problems
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
+from attnbench.provenance.source import Source
 from attnbench.reporting.text_table import WIDTH, Column, items, text_table, wrapped
 from attnbench.running.this_machine import Examination
 from attnbench.units import bytes_text, clock_text
@@ -26,11 +27,17 @@ def doctor_text(found: Examination) -> str:
         f"{source.branch or 'detached'} @ {(source.commit or '')[:12]}" if source.commit else ""
     )
     dirty = f" (dirty: {source.dirty})" if source.dirty else ""
-    parts.append(_section("code under test", [("from", source.origin), ("commit", commit + dirty)]))
+    parts.append(
+        _section("code under test", [("from", _origin(source)), ("commit", commit + dirty)])
+    )
     parts.append(_states(found.backends))
     if problems := [each for family in FAMILIES for each in own_problems(family)]:
         parts.append(items(list(dict.fromkeys(problems))))
     return "\n\n".join(parts)
+
+
+def _origin(source: Source) -> str:
+    return "no git tree here" if source.origin == "none" else source.origin
 
 
 def _section(title: str, facts: list[tuple[str, str]]) -> str:
