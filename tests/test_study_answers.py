@@ -18,7 +18,7 @@ from attnbench.analysis.series import Series, Times, series_of
 from attnbench.analysis.tuning import Setting, best_setting, cross_fitted, tuned
 from attnbench.db.store import Store
 from attnbench.db.transfer import export
-from attnbench.errors import UsageError
+from attnbench.errors import AttnbenchError, UsageError
 from attnbench.records import Outcome, Status
 from attnbench.reporting.ranking import change_with_interval
 from attnbench.specs.case import Case
@@ -473,6 +473,13 @@ def test_without_matplotlib_a_sentence_says_so(
     assert write_plots(found, tmp_path / "plots", "png", told.append) == []
     assert told == [MISSING]
     assert not (tmp_path / "plots").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    found = Conclusion("s", "?", (), "here", (), (), (), (), (Lines("t", "x", "y", {}),))
+    with pytest.raises(AttnbenchError, match="could not be written"):
+        write_plots(found, tmp_path / "file" / "plots", "png", lambda _: None)
 
 
 def test_every_kind_of_chart_is_drawn(tmp_path: Path) -> None:

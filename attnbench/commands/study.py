@@ -18,8 +18,8 @@ from attnbench.commands.measuring import (
     write_json_file,
 )
 from attnbench.commands.options import db_option
-from attnbench.commands.table import note
-from attnbench.commands.value_types import OutputFile, whole_type
+from attnbench.commands.table import note, parsed
+from attnbench.commands.value_types import OutputFile, may_be_made, whole_type
 from attnbench.compat.suite_config import imported
 from attnbench.db.store import Store
 from attnbench.families import FAMILIES
@@ -37,6 +37,7 @@ _plots_option = click.option(
     "--plots",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="FOLDER",
+    callback=parsed(may_be_made),
     help="Also draw plots, one file each.",
 )
 _plot_format_option = click.option(

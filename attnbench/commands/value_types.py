@@ -132,3 +132,11 @@ def writable(path: Path) -> Path:
     if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
         raise UsageError(f"{path} cannot be written; name another file, e.g. results.csv")
     return path
+
+
+def may_be_made(folder: Path) -> Path:
+    """A folder that exists or can be created, as it seems now; nothing is created."""
+    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if there.is_dir() and os.access(there, os.W_OK):
+        return folder
+    raise UsageError(f"{there} cannot be written; name another folder, e.g. plots")

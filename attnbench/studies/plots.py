@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from attnbench.errors import AttnbenchError
 from attnbench.specs.batch import format_size
 from attnbench.studies.charts import Chart, Heat, Lines, Spot
 from attnbench.studies.conclusion import Conclusion
@@ -27,19 +28,26 @@ def write_plots(
 ) -> list[Path]:
     """Draw each chart into its own file; `form` is png or svg.
 
-    Without matplotlib, `note` says so and nothing is drawn.
+    Without matplotlib, `note` says so and nothing is drawn. Raises AttnbenchError if a file cannot
+    be written.
     """
     if importlib.util.find_spec("matplotlib") is None:
         note(MISSING)
         return []
-    folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for at, chart in enumerate(found.charts, 1):
-        name = re.sub(r"[^a-z0-9]+", "-", f"{found.study}-{at}-{chart.title}".lower()).strip("-")
-        path = folder / f"{name[:80].rstrip('-')}.{form}"
-        _draw(chart, found, path)
-        paths.append(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for at, chart in enumerate(found.charts, 1):
+            paths.append(folder / f"{_file_name(found, at, chart)}.{form}")
+            _draw(chart, found, paths[-1])
+    except OSError as error:
+        raise AttnbenchError(f"plots: {folder} could not be written: {error.strerror}") from error
     return paths
+
+
+def _file_name(found: Conclusion, at: int, chart: Chart) -> str:
+    name = re.sub(r"[^a-z0-9]+", "-", f"{found.study}-{at}-{chart.title}".lower()).strip("-")
+    return name[:80].rstrip("-")
 
 
 def _draw(chart: Chart, found: Conclusion, path: Path) -> None:
