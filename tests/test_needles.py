@@ -15,6 +15,7 @@ from attnbench.kernels.inputs import raw
 from attnbench.kernels.paged import PagedPrepared
 from attnbench.kernels.registry import find
 from attnbench.kernels.tolerance import attention as attention_tolerance
+from attnbench.kernels.tolerance import compare
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape, MlaShape
@@ -75,7 +76,8 @@ def row(ready: Any, offset: int = -1) -> Row:
     visible = (every <= position) & (every > position - (window or math.inf))
     planted = [at for _, at in ready._planted(ready.needle_seed)][-1]
     needles = [each for each in planted.positions[0, -1].unique().tolist() if visible[each]]
-    scores = torch.einsum("hd,nkd->hn", query, ready.met_at(keys)) * ready.scale
+    met = ready.met_at(keys).expand(-1, len(query), -1)
+    scores = torch.einsum("hd,nhd->hn", query, met) * ready.scale
     allowed = ready.tolerance.relative_l2
     return Row(scores, values_at(ready, keys), visible, [*needles, position], allowed)
 
@@ -171,7 +173,7 @@ def test_needles_change_few_keys_and_no_value() -> None:
 
 
 @pytest.mark.parametrize("dtype", [{}, FP8], ids=["bf16", "fp8"])
-def test_nearly_all_queries_that_saw_a_finite_tail_would_see_nothing_else(
+def test_most_queries_that_saw_a_finite_tail_would_see_nothing_else(
     dtype: dict[str, object],
 ) -> None:
     case = Case("prefill-trtllm", "torch", parse_batch_spec("q1kv1021"), HEADS, "bf16", **dtype)  # type: ignore[arg-type]
@@ -182,3 +184,36 @@ def test_nearly_all_queries_that_saw_a_finite_tail_would_see_nothing_else(
     token = Keys(ready.groups[0], nothing[:1], nothing[:1], torch.tensor([1020]))
     scores = torch.einsum("hd,nkd->hn", ready.queries_at(token)[0], keys) * ready.scale
     assert ((scores > 50).sum(0) >= 3).all()  # of four heads
+
+
+def test_new_queries_are_turned_to_the_needles_too() -> None:
+    ready = attention("2q1kv4k")
+    ready.renew(5)
+    found = row(ready)
+    assert min(map(found.moved, found.needles)) > 20
+
+
+def test_new_tokens_have_needles_too_and_those_of_the_context_stay() -> None:
+    ready = latents("q200kv4k", scope="layer")
+    before = ready.pool.stored.clone()
+    ready.renew(5)
+    context = torch.ones(before.shape[:2], dtype=torch.bool)
+    context.view(-1)[ready.slots.flatten()] = False
+    assert torch.equal(before[context].nan_to_num(), ready.pool.stored[context].nan_to_num())
+    found = row(ready)
+    assert sum(each >= 4096 - 200 for each in found.needles) > 3
+    found.allowed = attention_tolerance("bf16").relative_l2
+    assert min(map(found.moved, found.needles)) > 10
+
+
+def test_a_kernel_that_ignores_sinks_beside_many_keys_is_incorrect() -> None:
+    case = Case("attn", "naive", parse_batch_spec("2q1kv16k"), HEADS, "bf16", sinks=True)
+    ready = prepared(case)
+    check(ready, seed=0)
+    honest, ready.sinks = ready.sinks, None
+    ready.calls[0]()
+    without = ready.output(0).clone()
+    ready.sinks = honest
+    rows = torch.arange(len(without))
+    expected = ready.expected(torch.zeros_like(rows), rows)
+    assert compare(without.float(), expected, ready.tolerance).fault is not None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LEAST_DIM = 64  # of heads in which a query that is turned to a few keys leaves others alone
 SEED = 2**21  # added to a round's seed: data without needles are the same but for them
-STEP = 2**17  # queries turned at a time, those of all heads
+STEP_ELEMENTS = 2**24  # of queries that are turned at a time
 
 
 class Aimed(ABC):
@@ -30,6 +30,7 @@ class Aimed(ABC):
     num_heads: int
     num_sets: int
     block_size: int
+    key_dim: int  # elements of a key in the reference
     scale: float
     device: str
     queries: "torch.Tensor"
@@ -118,7 +119,7 @@ class Aimed(ABC):
             return
         needles = self.needles(seeded(self.device, self.needle_seed))
         heads = torch.arange(self.num_heads, device=self.device)
-        size = max(1, STEP // self.num_heads)
+        size = max(1, STEP_ELEMENTS // (self.num_heads * self.key_dim))
         for at in _steps(self.groups, self.num_sets, size, self.device):
             kinds = at.tokens[:, None] + heads
             met = self.met(needles, at.group)

@@ -92,7 +92,6 @@ class AttentionPrepared(Prepared, Aimed):
     """A prepared attention case with output [tokens, heads, d_v]: one row per token and head."""
 
     renewable: ClassVar[bool] = True
-    key_dim: int  # elements per key in the reference
     elements_beside: int = 0  # that it gathers for each row or block beside keys and values
 
     def __init__(
