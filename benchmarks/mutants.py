@@ -17,7 +17,7 @@ import torch
 from tabulate import tabulate
 
 from attnbench.families import FAMILIES
-from attnbench.kernels.mutants.trial import Trial, made_ready, trials
+from attnbench.kernels.mutants.trial import HONEST, Trial, made_ready, trials
 from attnbench.provenance.machine import Machine, read_machine
 from attnbench.running.cases import batches_of, cases_for
 from attnbench.running.device import resolve_device
@@ -103,6 +103,7 @@ def measured(asked: argparse.Namespace) -> dict[str, Any]:
         rows += [
             {"case": name_of(case)} | {n: getattr(t, n) for n in ("fault", "finding", "share")}
             for t in found_in(case, machine, asked.seed)
+            if t.fault != HONEST
         ]
     facts = {"machine": machine.as_facts(), "seed": asked.seed, "not_reached": len(cases)}
     return facts | {"trials": rows}
@@ -117,9 +118,9 @@ def found_in(case: Case, machine: Machine, seed: int) -> list[Trial]:
     except Exception as why:  # noqa: BLE001 - a backend may raise anything
         print(f"{name_of(case)}: {type(why).__name__}: {why}"[:300], file=sys.stderr)
         return []
-    missed = [trial.fault for trial in found if trial.finding is None]
+    missed = [t.fault for t in found if t.finding is None and t.fault != HONEST]
     seconds = time.perf_counter() - started
-    said = f"{len(found)} mutants in {seconds:.1f} s; passed: {', '.join(missed) or 'none'}"
+    said = f"{len(found) - 1} mutants in {seconds:.1f} s; passed: {', '.join(missed) or 'none'}"
     print(f"{name_of(case)}: {said}", file=sys.stderr)
     return found
 
@@ -162,7 +163,8 @@ def name_of(case: Case) -> str:
         "window, soft cap, sinks": case.sinks,
         "sparse": case.index_topk is not None,
     }
-    words = [case.family, case.backend, str(case.batch)]
+    layout = [case.layout] if case.layout else []
+    words = [case.family, case.backend, str(case.batch), *layout]
     return " ".join(words + [word for word, said in more.items() if said])
 
 

@@ -154,7 +154,8 @@ def share_of(worst: "list[float]", allowed: Tolerance, rows: int) -> float:
     _, ratio, l2, cosine, pooled, bias = worst
     if allowed.elements_alone:
         return ratio
-    by_row = l2 / allowed.relative_l2, cosine / allowed.cosine
+    # The distance grows as the square of the error, and rounds to less than 0.
+    by_row = l2 / allowed.relative_l2, math.sqrt(max(0.0, cosine / allowed.cosine))
     return max(ratio, *by_row, pooled / allowed.pooled, bias / allowed.bias(rows))
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from attnbench.kernels.mutants.trial import Trial
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
@@ -56,6 +57,18 @@ class Job:
 @dataclass(frozen=True, slots=True)
 class MeasureSentinels:
     """Asks for the sentinels; answered with their facts."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlantFaults:
+    """Asks for mutants of some kernels; answered with Planted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """What the check said to each mutant."""
+
+    trials: tuple[Trial, ...]
 
 
 @dataclass(frozen=True, slots=True)

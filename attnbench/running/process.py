@@ -15,6 +15,7 @@ from typing import IO, Any, Self
 from uuid import uuid4
 
 from attnbench.errors import UsageError
+from attnbench.kernels.mutants.trial import Trial
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
@@ -28,6 +29,8 @@ from attnbench.running.messages import (
     Job,
     MeasureSentinels,
     Phase,
+    Planted,
+    PlantFaults,
     Probe,
     Refusals,
 )
@@ -120,6 +123,14 @@ class WorkerProcess:
         if not isinstance(reply, dict):
             raise self._unexpected()
         return reply
+
+    def plant_faults(self) -> Sequence[Trial]:
+        """What the check says to mutants of some kernels, tried now."""
+        self._send(PlantFaults())
+        reply = self._receive("measure", START_LIMIT)
+        if not isinstance(reply, Planted):
+            raise self._unexpected()
+        return reply.trials
 
     def run(self, job: Job, limits: Limits) -> Outcome:
         """The outcome of a job; after raising WorkerDied or WorkerTimedOut, the worker is ended."""

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from attnbench.errors import AttnbenchError
+from attnbench.kernels.mutants.sample import sampled
 from attnbench.kernels.registry import find
 from attnbench.provenance.environment import read_environment
 from attnbench.provenance.machine import Machine, read_machine
@@ -29,6 +30,8 @@ from attnbench.running.messages import (
     Job,
     MeasureSentinels,
     Phase,
+    Planted,
+    PlantFaults,
     Probe,
     Refusals,
 )
@@ -67,6 +70,8 @@ def main(words: Sequence[str]) -> None:
             connection.send(Refusals(reasons))
         elif isinstance(message, MeasureSentinels):
             connection.send(measure_sentinels(machine.device).as_facts())
+        elif isinstance(message, PlantFaults):
+            connection.send(Planted(tuple(sampled(machine))))
         elif isinstance(message, Job):
             connection.send(_done(message, machine, look, connection))
 

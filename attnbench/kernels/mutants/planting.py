@@ -33,6 +33,7 @@ class Planting:
     case: Case
     prepared: Prepared
     seed: int
+    share: float  # of its tolerance, the honest kernel's largest error
     compared: "list[tuple[torch.Tensor, torch.Tensor]]"  # sets and rows, as `expected` takes them
     known: dict[tuple[Any, Any], Any] = field(default_factory=dict)  # results, until inputs change
 
@@ -45,8 +46,8 @@ class Planting:
             seen.append((sets, rows))
             return prepared.expected(sets, rows)
 
-        one_round(_changed(prepared, {"expected": expected}), seed)
-        return cls(case, prepared, seed, seen)
+        share = one_round(_changed(prepared, {"expected": expected}), seed)
+        return cls(case, prepared, seed, share, seen)
 
     def mutant(self, *, output: Output | None = None, calls: Calls | None = None) -> Prepared:
         """The prepared case with another output, or other calls, or both."""

@@ -11,12 +11,15 @@ from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
 
+HONEST = "none"  # in place of a fault
+
 
 @dataclass(frozen=True, slots=True)
 class Trial:
     """One mutant of a case, and the sentence by which it was found; None if it passed.
 
-    `share` is the error that gave it away over its tolerance.
+    `share` is the largest error over its tolerance, infinite for what nothing allows, 0 where a
+    mutant passed.
     """
 
     case: Case
@@ -38,11 +41,12 @@ def made_ready(case: Case, machine: Machine, sets: int, seed: int) -> Prepared:
 def trials(
     case: Case, prepared: Prepared, seed: int, faults: Iterable[Fault] = FAULTS
 ) -> Iterator[Trial]:
-    """Plant each fault that can change the case's result.
+    """The honest kernel, then each fault that can change the case's result.
 
     Raises WrongResult if the honest kernel fails its own check.
     """
     planting = Planting.of(case, prepared, seed)
+    yield Trial(case, HONEST, None, planting.share)
     for fault in faults:
         mutant = fault.plant(planting) if fault.of(case) else None
         if mutant is not None:
