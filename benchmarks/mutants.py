@@ -25,8 +25,8 @@ from attnbench.specs.case import Case
 
 SETS = 3
 # Contexts of 1k, 16k and 128k keys that no page divides: decodes, extends and prompts.
-DECODES = "8q1kv1k 4q1kv16395 q1kv131067 64q1kv1019"
-EXTENDS = "4q4kv1k q16kv16395 2q256kv1019 q64kv131067"
+DECODES = "8q1kv1k 4q1kv16395 q1kv131067"
+EXTENDS = "4q4kv1k q16kv16395 q64kv131067"
 PROMPTS = "q1k 2q300_6q1kv777"
 LATENT = "8q1kv1019 4q1kv16395 q1kv131067 4q4kv1019"
 ATTENTION = ("sdpa", "naive", "flash", "triton", "flashinfer")
