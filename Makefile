@@ -1,5 +1,6 @@
 # make bench: a fresh machine to a table.   make test: lint, types, layers, tests.
 # make docs: the parts of docs/ that attnbench itself prints, written again.
+# make fuzz: ten times the fuzzed inputs of make test.
 # make test-html: the tests that open pages in Chromium alone; make test holds them too.
 # make contracts VLLM=0.25.1: what we ask of that vLLM, in an environment of its own (9 GB), without a GPU,
 #   on four generations of GPUs. make registry VLLM=0.25.1: stores how far its backends are driven.
@@ -7,7 +8,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-.PHONY: bench test test-html faults setup contracts registry docs
+.PHONY: bench test test-html faults fuzz setup contracts registry docs
 
 bench: $(VENV)/.bench
 	$(BIN)/attnbench attn
@@ -24,6 +25,9 @@ test-html: $(VENV)/.test
 
 faults: $(VENV)/.test
 	$(BIN)/pytest tests/faults
+
+fuzz: $(VENV)/.test
+	ATTNBENCH_FUZZ=10 $(BIN)/pytest -n 2 --timeout 3600 tests/fuzz
 
 setup: $(VENV)/.test
 

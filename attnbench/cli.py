@@ -2,6 +2,8 @@
 
 import os
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from errno import EDQUOT, EFBIG, EIO, ENOSPC
 from importlib import import_module
@@ -53,12 +55,14 @@ class LazyGroup(click.Group):
         while args and args[0].partition("=")[0] == "--db":
             count = 1 if "=" in args[0] else 2
             db, args = args[:count], args[count:]
-        return super().parse_args(ctx, [*args, *db] if args else db)
+        with printable_errors():
+            return super().parse_args(ctx, [*args, *db] if args else db)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; an error that a user can fix becomes one message and an exit status."""
         try:
-            return super().invoke(ctx)
+            with printable_errors():
+                return super().invoke(ctx)
         except AttnbenchError as error:
             click.echo(f"Error: {printable(str(error), keep=chr(10))}", err=True)
             ctx.exit(error.exit_status)
@@ -71,6 +75,17 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt:  # Click would turn it into Abort, with status 1
             click.echo("\ninterrupted", err=True)
             ctx.exit(INTERRUPTED)
+
+
+@contextmanager
+def printable_errors() -> Iterator[None]:
+    """Let Click's errors repeat what was typed without effect on the terminal."""
+    try:
+        yield
+    except click.ClickException as error:
+        message = printable(error.format_message(), keep="\n")
+        error.format_message = lambda: message  # type: ignore[method-assign]
+        raise
 
 
 def discard_output() -> None:

@@ -21,6 +21,7 @@ from attnbench.options.kinds import (
     OptionKind,
     Whole,
 )
+from attnbench.shorten import shorten
 
 _DIGITS = 19  # of the largest limit
 
@@ -36,7 +37,7 @@ class _ChoiceType(click.Choice[str]):
         found = self._kind.read(value)
         if found is None:
             known = ", ".join([*self._kind.values, *self._kind.aliases])
-            self.fail(f"'{value}' is not one of {known}", param, ctx)
+            self.fail(f"'{shorten(str(value), 40)}' is not one of {known}", param, ctx)
         return found
 
 
@@ -47,13 +48,13 @@ class _WholeType(IntParamType):
         self._least, self._most = kind.least, kind.most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        number = _whole(str(value))
+        number, shown = _whole(str(value)), shorten(str(value), 40)
         if number is not None and number > self._most:
-            self.fail(f"'{value}' is over {self._most}, the largest accepted", param, ctx)
+            self.fail(f"'{shown}' is over {self._most}, the largest accepted", param, ctx)
         if number is None or number < self._least:
             example = self._least + 15
             self.fail(
-                f"'{value}' is not a whole number of at least {self._least}, e.g. {example}",
+                f"'{shown}' is not a whole number of at least {self._least}, e.g. {example}",
                 param,
                 ctx,
             )
@@ -69,12 +70,13 @@ class _NumberType(FloatParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
+        shown = shorten(str(value), 40)
         try:
-            number = float(value) if str(value).isascii() else nan
+            number = float(value) if shown.isascii() else nan
         except ValueError:
             number = nan
         if isnan(number) or not (self._checked or 0 < number < inf):
-            self.fail(f"'{value}' is not a finite number above 0, e.g. 30", param, ctx)
+            self.fail(f"'{shown}' is not a finite number above 0, e.g. 30", param, ctx)
         return number
 
 
@@ -127,9 +129,13 @@ def writable(path: Path) -> Path:
             "standard output has the table; name a file, or see attnbench report --format csv"
         )
     folder = path.parent
+    try:
+        is_there = path.exists()
+    except OSError as error:  # such as a name that is too long
+        raise UsageError(f"{path}: {error.strerror}; name another file") from None
     if not folder.is_dir():
         raise UsageError(f"{folder} does not exist; create it first: mkdir -p {folder}")
-    if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+    if path.is_dir() or not os.access(path if is_there else folder, os.W_OK):
         raise UsageError(f"{path} cannot be written; name another file, e.g. results.csv")
     return path
 

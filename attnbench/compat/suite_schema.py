@@ -61,8 +61,10 @@ def _is_range(value: object) -> bool:
     return all(bounds(each) and _is_number(each.get("step", 1)) for each in ranges)
 
 
-def _is_sets(value: object) -> bool:
-    return _list_of(_is_scalar)(value) or _list_of(_is_mapping)(value)
+def _is_model_sweep(value: object) -> bool:
+    """Sets of dims, or the values of one that is named."""
+    sets, values = _keys(values=_list_of(_is_mapping)), _list_of(_is_scalar)
+    return sets(value) or _keys(param_name=_is_text, values=values)(value)
 
 
 _TEXTS = ("a list of texts, e.g. [q2k, 8q1s1k]", _list_of(_is_text))
@@ -91,7 +93,7 @@ _KINDS: Mapping[str, tuple[str, Check]] = {
         _keys(param_name=_is_text, values=_list_of(_is_scalar)),
     ),
     "model_parameter_sweep": (
-        "the key values, a list of numbers or of dims",
-        _keys(values=_is_sets),
+        "the key values, a list of dims, or of numbers beside param_name",
+        _is_model_sweep,
     ),
 }

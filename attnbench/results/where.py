@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from attnbench.analysis.series import Series
 from attnbench.errors import UsageError
 from attnbench.records import Measurement, Run
+from attnbench.shorten import shorten
 from attnbench.specs.batch import BatchSpecError, parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.shape import DIMS
@@ -88,8 +89,8 @@ def parse_condition(text: str) -> Condition:
     found = _CONDITION.fullmatch(text)
     if found is None or not found[3]:
         raise UsageError(
-            f"'{text}' is not a condition; expected FIELD, one of = != < <= > >= ~, and a value, "
-            "e.g. family=mla 'kv_len>=4096' 'backend~flash'"
+            f"'{shorten(text, 60)}' is not a condition; expected FIELD, one of = != < <= > >= ~, "
+            "and a value, e.g. family=mla 'kv_len>=4096' 'backend~flash'"
         )
     condition = Condition(found[1], found[2].replace("==", "="), found[3])
     if condition.operator == "~":

@@ -31,7 +31,8 @@ class Entry:
 
     def fail(self, problem: str) -> NoReturn:
         """Raise UsageError for this entry."""
-        raise UsageError(f"{self.file}:{self.line}: {self.key}: {problem}")
+        what = f"{shorten(self.key, 60)}: {shorten(problem, 1000)}"
+        raise UsageError(f"{self.file}:{self.line}: {what}")
 
     def mapping(self, known: Collection[str] | None = None) -> dict[str, "Entry"]:
         """The entries by key; repeated keys and keys that are not `known` are refused."""

@@ -136,7 +136,10 @@ BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("batch_specs: 5", "batch_specs: expected a list of texts"),
         ("model: [1]", "model: expected keys such as num_q_heads"),
         ("parameter_sweep: [1]", "parameter_sweep: expected the keys param_name and values"),
-        ("model_parameter_sweep: {param_name: x}", "expected the key values"),
+        (
+            "model_parameter_sweep: {param_name: x}",
+            "model_parameter_sweep: expected the key values",
+        ),
         ("batch_spec_ranges: [{template: 'q{n}', n: {start: a, stop: 3}}]", "expected a list of"),
         ("batch_spec_ranges: 5", "batch_spec_ranges: expected a list of templates"),
         ("description: 2024-99-99", "this cannot be read: month must be in 1..12"),
@@ -239,7 +242,7 @@ def test_a_file_without_end_is_refused(attnbench: Callable[..., Result]) -> None
 def test_products_are_counted_before_they_are_made(line: str) -> None:
     with pytest.raises((UsageError, BadParameter)) as caught:
         plan(*line.split())
-    assert "over 2000000" in str(caught.value) or f"{MAX_CASES}" in str(caught.value)
+    assert any(limit in str(caught.value) for limit in ("2000000 requests", f"{MAX_CASES} are"))
 
 
 def test_a_database_with_another_programs_bytes_in_it_is_one_sentence(
