@@ -19,7 +19,7 @@ def run(*words: str) -> Result:
 
 def assert_sentence(message: str) -> None:
     """Words, and not very many."""
-    assert re.search(r"\w+ \w+", message)
+    assert len(message.split()) > 2
     assert len(message) < 30_000
 
 
