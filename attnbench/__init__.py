@@ -1,7 +1,7 @@
 """attnbench: trustworthy benchmarks of LLM attention kernels.
 
-The public names are in the `__all__` of `specs`, `families` and `compat`. Each loads on first use:
-`import attnbench.units` costs no more than that module.
+The public names are in the `__all__` of `specs`, `families`, `db.frame` and `compat`. Each loads on
+first use: `import attnbench.units` costs no more than that module.
 """
 
 from importlib import import_module
@@ -11,6 +11,7 @@ from attnbench._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from attnbench.compat import *  # noqa: F403
+    from attnbench.db.frame import *  # noqa: F403
     from attnbench.families import *  # noqa: F403
     from attnbench.specs import *  # noqa: F403
 else:  # hidden from type checkers, for which __getattr__ would make every name public
@@ -29,5 +30,5 @@ else:  # hidden from type checkers, for which __getattr__ would make every name 
 
     def _public():
         """The heaviest last: names of the others are found without it."""
-        for name in ("specs", "families", "compat"):
+        for name in ("specs", "families", "db.frame", "compat"):
             yield import_module(f"attnbench.{name}")

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import pynvml
 import pytest
 
-from attnbench.analysis.peaks import Peaks, peaks
 from attnbench.errors import UsageError
 from attnbench.provenance import host, nvml
 from attnbench.provenance.machine import Machine, gpus_seen_by_nvml, read_machine
+from attnbench.provenance.peaks import Peaks, peaks
 from attnbench.running.device import resolve_device
 
 H200 = Machine(

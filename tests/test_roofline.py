@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from attnbench.analysis.peaks import Peaks
 from attnbench.analysis.roofline import (
     is_above_roofline,
     is_impossible,
@@ -15,6 +14,7 @@ from attnbench.analysis.roofline import (
 )
 from attnbench.analysis.series import Series, series_of
 from attnbench.provenance.machine import Machine
+from attnbench.provenance.peaks import Peaks
 from attnbench.records import CacheState, Status
 from attnbench.specs.case import Dtype
 from attnbench.timing.sentinels import Sentinels

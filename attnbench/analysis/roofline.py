@@ -5,15 +5,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from attnbench.analysis.peaks import Peaks, peaks
 from attnbench.analysis.series import Series
 from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
+from attnbench.provenance.peaks import TOLERANCE, Peaks, peaks
 from attnbench.specs.case import Case
 from attnbench.timing.sentinels import Sentinels
 
-# Clocks vary and timers err a little; a time further below the floor than this is wrong.
-_TOLERANCE = 0.98
 # Where peaks are unknown, over the rates of a copy from memory and of a matmul: caches are faster
 # than memory, and a shared machine is faster at times.
 CACHE_MARGIN, COMPUTE_MARGIN = 10.0, 3.0
@@ -125,4 +123,4 @@ def _ceiling_fraction(
 
 def is_impossible(fraction: float | None) -> bool:
     """Whether a time is so far below its floor that it must be wrong."""
-    return fraction is not None and fraction > 1 / _TOLERANCE
+    return fraction is not None and fraction > 1 / TOLERANCE

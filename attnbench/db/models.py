@@ -82,6 +82,11 @@ class MachineRow(Keyed):
     gpu_uuid: Mapped[str | None]
     hostname: Mapped[str]
     facts: Mapped[Json]
+    # For the views, by the release that stored or migrated the row; NULL if unknown.
+    bytes_per_second: Mapped[float | None]
+    flops_16_bit: Mapped[float | None]
+    flops_fp32: Mapped[float | None]
+    flops_fp8: Mapped[float | None]
 
 
 class EnvironmentRow(Keyed):
@@ -137,6 +142,12 @@ class CaseRow(Keyed):
     batch: Mapped[str]
     workload_key: Mapped[str] = mapped_column(String(64))
     canonical: Mapped[Json]
+    # Of the batch, for the views; NULL if a damaged file's batch cannot be read.
+    num_requests: Mapped[int | None]
+    num_tokens: Mapped[int | None] = mapped_column(BigInteger)
+    num_kv_tokens: Mapped[int | None] = mapped_column(BigInteger)
+    q_len: Mapped[int | None] = mapped_column(BigInteger)
+    kv_len: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class MethodRow(Keyed):

@@ -26,8 +26,10 @@ from attnbench.db.models import (
 from attnbench.passwords import without_password
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
+from attnbench.provenance.peaks import peaks
 from attnbench.provenance.source import Source
 from attnbench.records import Measurement, Outcome, Run, RunStatus, Status
+from attnbench.specs.batch import Batch
 from attnbench.specs.case import Case, Value, content_hash
 from attnbench.stats.median import median_interval
 from attnbench.timing.method import Method
@@ -49,7 +51,21 @@ def machine_row(machine: Machine) -> MachineRow:
         gpu_uuid=machine.gpu_uuid,
         hostname=machine.hostname,
         facts=facts,
+        **machine_peaks(machine),
     )
+
+
+def machine_peaks(machine: Machine) -> dict[str, float | None]:
+    """The columns of a machine's peak rates, byte/s and FLOP/s; None if unknown."""
+    found = {dtype: peaks(machine, dtype) for dtype in ("bf16", "fp32", "fp8")}
+    flops = {dtype: None if p is None else p.flops_per_second for dtype, p in found.items()}
+    known = {dtype: rate if rate and math.isfinite(rate) else None for dtype, rate in flops.items()}
+    return {
+        "bytes_per_second": None if (p := found["bf16"]) is None else p.bytes_per_second,
+        "flops_16_bit": known["bf16"],
+        "flops_fp32": known["fp32"],
+        "flops_fp8": known["fp8"],
+    }
 
 
 def environment_row(environment: Environment) -> EnvironmentRow:
@@ -73,7 +89,19 @@ def case_row(case: Case) -> CaseRow:
         batch=str(case.batch),
         workload_key=case.workload_key,
         canonical=case.canonical(),
+        **batch_lengths(case.batch),
     )
+
+
+def batch_lengths(batch: Batch) -> dict[str, int]:
+    """The columns of a batch: requests, tokens, and the longest query and KV length."""
+    return {
+        "num_requests": len(batch),
+        "num_tokens": batch.num_tokens,
+        "num_kv_tokens": batch.num_kv_tokens,
+        "q_len": batch.max_q_len,
+        "kv_len": batch.max_kv_len,
+    }
 
 
 def method_row(method: Method) -> MethodRow:

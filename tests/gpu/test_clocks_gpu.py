@@ -8,8 +8,8 @@ from statistics import median
 
 import pytest
 
-from attnbench.analysis.peaks import peaks
 from attnbench.provenance.machine import read_machine
+from attnbench.provenance.peaks import peaks
 from attnbench.timing.cuda import EagerClock, GraphClock
 from attnbench.timing.cupti import KernelClock, call_profiler
 from attnbench.timing.guard import GpuGuard, guard_facts

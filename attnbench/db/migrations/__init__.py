@@ -1,6 +1,7 @@
 """The schema's revisions: a new database gets the current one, older ones are migrated.
 
-To change a table, change its model, add the next file to `versions`, and raise `REVISIONS.head`. A
+To change a table, change its model, add the next file to `versions`, and raise `REVISIONS.head`. To
+change a view, do the same with a revision that does nothing: views are made anew after revisions. A
 database of the current revision opens without importing Alembic, which doubles the time.
 """
 
@@ -36,6 +37,7 @@ from attnbench.db.engine import (
     use_write_ahead_log,
 )
 from attnbench.db.models import Base
+from attnbench.db.views import create_views, drop_views
 from attnbench.errors import AttnbenchError, UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ class Revisions:
     head: str
 
 
-REVISIONS = Revisions(Path(__file__).parent / "versions", "0003")
+REVISIONS = Revisions(Path(__file__).parent / "versions", "0004")
 
 
 class State(Enum):
@@ -104,6 +106,7 @@ def create_schema(engine: Engine) -> None:
 def _create_if_empty(connection: Connection) -> None:
     if _state(connection, REVISIONS) is State.EMPTY:
         Base.metadata.create_all(connection)
+        create_views(connection)
         VERSION_TABLE.create(connection)
         connection.execute(insert(VERSION_TABLE).values(version_num=REVISIONS.head))
 
@@ -133,12 +136,17 @@ def migrate(engine: Engine, revisions: Revisions, note: Callable[[str], None]) -
 
 
 def upgrade(connection: Connection, revisions: Revisions) -> None:
-    """Run the revisions that a database lacks, all of them for an empty one."""
+    """Run the revisions that a database lacks, all of them for an empty one.
+
+    Views are not part of the revisions: they are made anew for the tables as they then are.
+    """
     from alembic import command
 
+    drop_views(connection)
     config = _config(revisions)
     config.attributes["connection"] = connection
     command.upgrade(config, revisions.head)
+    create_views(connection)
 
 
 def holds_results(target: str | Path, revisions: Revisions = REVISIONS) -> bool:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from math import isfinite
 
-from attnbench.analysis.peaks import Peaks
 from attnbench.analysis.roofline import limits, measured_limits
 from attnbench.analysis.series import Series
+from attnbench.provenance.peaks import Peaks
 from attnbench.reporting.html.figures import (
     Json,
     Plot,

@@ -1,0 +1,152 @@
+"""Columns that the views share, as SQL for SQLite and PostgreSQL.
+
+Names are those of --where, apart from what SQL reserves: case_key, commit_hash, window_size.
+"""
+
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    FromClause,
+    Select,
+    Text,
+    and_,
+    case,
+    cast,
+    distinct,
+    func,
+    literal_column,
+    or_,
+    select,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from attnbench.db.models import (
+    CaseRow,
+    MachineRow,
+    MeasurementRow,
+    MethodRow,
+    RunRow,
+    SourceRow,
+)
+from attnbench.labels import Label
+from attnbench.specs.case import FLAT_FIELDS, Case
+from attnbench.specs.shape import DIMS
+
+Column = ColumnElement[Any]
+
+US = 1e6  # microseconds a second
+_LARGEST = 1e300  # a stored time that is infinite is none
+# Fields of a case by how their JSON reads; all others are texts.
+_READ = {
+    **dict.fromkeys((*DIMS, "block_size", "window", "index_topk", "scope_version"), "as_integer"),
+    **dict.fromkeys(("softcap", "pool_gib"), "as_float"),
+    "sinks": "as_boolean",
+}
+_DEFAULTS = {f.name: f.default for f in fields(Case)} | {"scope_version": 1}
+_RESERVED = {"window": "window_size"}
+_NAMES = ("family", "backend", "batch")
+_STORED = (*_NAMES, "num_requests", "num_tokens", "num_kv_tokens", "q_len", "kv_len")
+
+outcome = MeasurementRow.__table__.c
+cases = CaseRow.__table__.c
+method = MethodRow.__table__.c
+run = RunRow.__table__.c
+machine = MachineRow.__table__.c
+source = SourceRow.__table__.c
+
+# Seconds per call; a stored time that cannot be one is as good as none.
+TIME = case((and_(outcome.median > 0, outcome.median < _LARGEST), outcome.median))
+REGIME = case(
+    (
+        or_(
+            method.facts["regime"].as_string() == "sustained",
+            cast(outcome.labels, Text).like(f'%"{Label.SUSTAINED}"%'),
+        ),
+        "sustained",
+    ),
+    else_="burst",
+)
+
+
+def run_columns() -> list[Column]:
+    """What identifies the run, its code and its machine."""
+    return [
+        run.number.label("run"),
+        run.label,
+        run.started,
+        source.branch,
+        source.commit.label("commit_hash"),
+        source.dirty,
+        machine.name.label("gpu"),
+        machine.gpu_uuid,
+        machine.hostname,
+        machine.model_key.label("machine_model"),
+    ]
+
+
+def case_columns(dialect: str) -> list[Column]:
+    """Every field of the case, defaults included, and the knobs that are set as a JSON object."""
+    plain = [cases[name].label(name) for name in _STORED]
+    names = [name for name in (*DIMS, *FLAT_FIELDS) if name not in _STORED]
+    return [
+        cases.key.label("case_key"),
+        cases.workload_key,
+        *plain,
+        *(field(name).label(_RESERVED.get(name, name)) for name in names),
+        _knobs(dialect).label("knobs"),
+    ]
+
+
+def field(name: str) -> Column:
+    """A field of the case; its default where the stored case leaves it out."""
+    value: Column = getattr(cases.canonical[name], _READ.get(name, "as_string"))()
+    default = _DEFAULTS.get(name)
+    return value if default is None or name in (*DIMS, "dtype") else func.coalesce(value, default)
+
+
+def method_columns() -> list[Column]:
+    """How the case was timed."""
+    return [method.key.label("method_key"), method.timer, method.cache]
+
+
+def with_origin(outcomes: FromClause, run_number: Column, case: Column, how: Column) -> FromClause:
+    """Outcomes, or groups of them, joined with their run, code, machine, case and method."""
+    joined = outcomes.join(RunRow, run_number == run.number)
+    joined = joined.join(CaseRow, case == cases.id).join(MethodRow, how == method.id)
+    return joined.join(MachineRow, run.machine_id == machine.id).join(
+        SourceRow, run.source_id == source.id
+    )
+
+
+def geometric_mean(values: Column) -> Column:
+    """Of the values of a group, without NULL; SQLite needs its math functions for it."""
+    return func.exp(func.avg(func.ln(values)), type_=Double)
+
+
+def labels(dialect: str, of: Column, outcomes: FromClause | None = None) -> Select[Any]:
+    """The different texts of JSON lists, with commas between; empty for none.
+
+    `of` is the column with the lists, in the enclosing statement unless its `outcomes` are given.
+    """
+    each = func.json_each if dialect == "sqlite" else func.json_array_elements_text
+    listed = each(of).table_valued("value")
+    different = distinct(cast(listed.c.value, Text))
+    if dialect == "sqlite":
+        text = func.group_concat(different)
+    else:
+        text = func.string_agg(different, literal_column("','"))
+    found = select(func.coalesce(text, ""))
+    return found.select_from(listed) if outcomes is None else found.select_from(outcomes, listed)
+
+
+def _knobs(dialect: str) -> Column:
+    names = dict.fromkeys([*_NAMES, *DIMS, *FLAT_FIELDS])
+    if dialect == "sqlite":
+        return func.json_remove(cases.canonical, *(f"$.{name}" for name in names))
+    left: Column = cast(cases.canonical, JSONB)
+    for name in names:
+        left = left.op("-")(name)
+    return cast(left, Text)

@@ -1,0 +1,202 @@
+"""SQL views and pandas say what `report` says."""
+
+import re
+import sqlite3
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import attnbench
+from attnbench.analysis.series import Series
+from attnbench.db.store import Store
+from attnbench.db.views import VIEWS
+from attnbench.errors import UsageError
+from attnbench.records import Outcome, Status
+from attnbench.results.cohort import Cohort
+from attnbench.results.report import read_run
+from tests import markdown
+from tests.stored_results import H100, H200, ON_GPU, SOURCE, attn, failed, mla, store_run, timed
+from tests.test_stored_verdicts import unpacked
+
+PAGE = (Path(__file__).parent.parent / "docs" / "reference" / "schema.md").read_text()
+QUERIES = markdown.blocks(PAGE, "sql")
+STORED = ("h200_vllm.db", "h200_served_studies.db", "served.db")
+Row = dict[str, object]
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Databases of docs/results, of an older schema, migrated."""
+    folder = tmp_path_factory.mktemp("stored")
+    paths = [unpacked(folder, name) for name in STORED]
+    for path in paths:
+        Store.open(path, note=lambda _: None).close()
+    return paths
+
+
+def rows(path: Path, query: str) -> list[Row]:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        return [dict(row) for row in connection.execute(query)]
+
+
+def cohorts(path: Path) -> Iterator[Cohort]:
+    """Those of each run by itself."""
+    with Store.open(path) as store:
+        for run in store.runs():
+            report = read_run(store, run.number)
+            yield from report.cohorts_of(report.selections[0])
+
+
+def shown(cohort: Cohort) -> Iterator[tuple[Series, Row]]:
+    """What `report` shows of each row with a time, by the names of `results`."""
+    listed = zip(cohort.timed, cohort.standings, cohort.roofline_fractions, strict=True)
+    for series, standing, fraction in listed:
+        assert series.time is not None
+        several = len(series.medians) > 1
+        first = series.timed[0]
+        ratio = standing and (standing.comparison.ratio if standing.comparison else 1.0)
+        yield (
+            series,
+            {
+                "us": series.time * 1e6,
+                "low": 1e6 * (min(series.medians) if several else first.low or 0),
+                "high": 1e6 * (max(series.medians) if several else first.high or 0),
+                "roofline": fraction,
+                "ratio_to_best": ratio,
+                "cache_state": series.cache_state,
+                "regime": series.regime,
+                "rounds": len(series.medians),
+                "status": "ok",
+            },
+        )
+
+
+def key(series: Series) -> tuple[object, object, object]:
+    return series.first.run, series.first.case_key, series.first.method_key
+
+
+def test_results_are_what_report_shows(stored: Sequence[Path]) -> None:
+    compared = 0
+    for path in stored:
+        found = {
+            (row["run"], row["case_key"], row["method_key"]): row
+            for row in rows(path, "SELECT * FROM results WHERE us IS NOT NULL")
+        }
+        for cohort in cohorts(path):
+            for series, expected in shown(cohort):
+                row = found.pop(key(series))
+                for name, value in expected.items():
+                    about = pytest.approx(value, rel=1e-9) if isinstance(value, float) else value
+                    assert row[name] == about, name
+                assert set(str(row["labels"]).split(",")) - {""} == set(series.labels)
+                compared += 1
+        assert not found
+    assert compared > 1500
+
+
+def test_every_field_of_a_case_is_a_column(stored: Sequence[Path]) -> None:
+    names = {"window": "window_size"}
+    row_of = {row["case_key"]: row for row in rows(stored[0], "SELECT * FROM results")}
+    for cohort in cohorts(stored[0]):
+        for series in cohort.series:
+            row, case = row_of[series.first.case_key], series.case
+            knobs = dict(case.knobs)
+            fields = {n: v for n, v in case.fields().items() if n not in knobs}
+            assert {name: row[names.get(name, name)] for name in fields} == fields
+            lengths = (len(case.batch), case.batch.max_q_len, case.batch.max_kv_len)
+            assert (row["num_requests"], row["q_len"], row["kv_len"]) == lengths
+            assert all(f'"{name}":' in str(row["knobs"]) for name in knobs)
+
+
+def test_a_round_that_was_wrong_or_impossible_is_never_the_best(tmp_path: Path) -> None:
+    path, fast, right = tmp_path / "r.db", attn("8q1kv1k", "fast"), attn("8q1kv1k", "right")
+    wrong, behind = attn("8q1kv1k", "wrong"), attn("8q1kv1k", "behind")
+    with Store.open(path) as store:
+        results = {
+            fast: timed(fast, 1e-9, 1e-9),  # above the H200's roofline
+            wrong: [*timed(wrong, 1e-5), Outcome(Status.INCORRECT, "differs")],
+            right: timed(right, 2e-5, 2e-5),
+            behind: timed(behind, 3e-5, 3e-5),
+        }
+        store_run(store, results, machine=H200, method=ON_GPU)
+    found = {row["backend"]: row for row in rows(path, "SELECT * FROM results")}
+    ratios = {name: row["ratio_to_best"] for name, row in found.items()}
+    assert ratios == {"fast": None, "wrong": None, "right": 1, "behind": pytest.approx(1.5)}
+    assert (found["wrong"]["status"], found["wrong"]["us"]) == ("incorrect", None)
+
+
+def test_splits_of_mla_that_do_unequal_work_are_not_compared(tmp_path: Path) -> None:
+    path = tmp_path / "r.db"
+    cases = [replace(mla("8q4kv1k", threshold=at), scope="kernel") for at in (1, 2, 8)]
+    with Store.open(path) as store:
+        results = {
+            case: [replace(each, decode_requests=split) for each in timed(case, 1e-2, seconds)]
+            for case, split, seconds in zip(cases, (0, 0, 8), (1e-2, 4e-2, 9e-2), strict=True)
+        }
+        store_run(store, results, machine=H100)
+    found = rows(path, "SELECT decode_requests, ratio_to_best FROM results ORDER BY us")
+    assert [(row["decode_requests"], row["ratio_to_best"]) for row in found] == [
+        (0, 1),
+        (0, pytest.approx(2)),
+        (8, 1),
+    ]
+
+
+def test_a_refused_case_has_a_row_without_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "r.db"
+    with Store.open(path) as store:
+        store_run(store, {attn("q8"): failed(Status.REFUSED, "needs SM100")})
+    (row,) = rows(path, "SELECT * FROM results")
+    assert (row["status"], row["us"], row["rounds"], row["failed"]) == ("refused", None, 0, 1)
+
+
+def test_history_pools_the_runs_of_a_commit(tmp_path: Path) -> None:
+    path, case = tmp_path / "r.db", attn("q1k")
+    with Store.open(path) as store:
+        for commit, time in (("a", 1e-5), ("a", 4e-5), ("b", 3e-5)):
+            source = replace(SOURCE, commit=commit * 40)
+            store_run(store, {case: timed(case, time)}, source=source)
+    first, second = rows(path, "SELECT * FROM history ORDER BY started")
+    assert (first["us"], first["num_runs"]) == (pytest.approx(20), 2)
+    assert first["ratio_to_previous"] is None
+    assert second["ratio_to_previous"] == pytest.approx(1.5)
+
+
+def test_ten_documented_queries_answer(stored: Sequence[Path]) -> None:
+    assert len(QUERIES) == 10
+    for query in QUERIES:
+        assert any(rows(path, query) for path in stored), query
+
+
+def test_all_columns_are_documented(stored: Sequence[Path]) -> None:
+    listed = set(re.findall(r"`(\w+)`", PAGE))
+    for view in VIEWS:
+        assert set(rows(stored[0], f"SELECT * FROM {view} LIMIT 1")[0]) <= listed
+
+
+def test_a_frame_has_the_rows_of_its_view(stored: Sequence[Path]) -> None:
+    pytest.importorskip("pandas", reason="pandas is not installed")
+    for view in VIEWS:
+        frame, listed = attnbench.load(stored[0], view), rows(stored[0], f"SELECT * FROM {view}")
+        assert list(frame.columns) == list(listed[0])
+        assert len(frame) == len(listed)
+    best = attnbench.load(stored[0]).query("ratio_to_best == 1")
+    assert len(best) == len(rows(stored[0], "SELECT 1 FROM results WHERE ratio_to_best = 1")) > 0
+
+
+def test_a_frame_without_pandas_says_how_to_get_it(
+    stored: Sequence[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(UsageError, match=r"pip install 'attnbench\[data\]'"):
+        attnbench.load(stored[0])
+
+
+def test_an_unknown_view_is_refused(stored: Sequence[Path]) -> None:
+    with pytest.raises(UsageError, match="accepted are rounds, results, runs_flat, history"):
+        attnbench.load(stored[0], "result")
