@@ -94,13 +94,11 @@ def without(name: str) -> Plant:
     return attending(lambda given: {**given, name: None})
 
 
-def split(
-    count: int, merge: "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]", *, bare: bool = True
-) -> Plant:
+def split(count: int, merge: "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]") -> Plant:
     """A kernel that cuts keys into `count` splits and merges their results its own way.
 
     `merge` has the log-sum-exps [splits, n] and results [splits, n, d] of all that see a key, and
-    gives the weight of each, [splits, n].
+    gives the weight of each, [splits, n]. With a window, a soft cap or sinks nothing is wrong.
     """
 
     def wrong(
@@ -113,7 +111,7 @@ def split(
     ) -> "torch.Tensor":
         import torch
 
-        if bare and any(each is not None for each in more.values()):
+        if any(each is not None for each in more.values()):
             return attend(query, keys, values, seen, scale, **more)
         places = torch.arange(keys.shape[1], device=keys.device)
         share = -(-seen[..., None] // count)  # of each row's keys
