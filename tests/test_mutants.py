@@ -100,3 +100,12 @@ def test_a_row_says_when_a_fault_was_found_and_by_how_much(trial: Trial, cells: 
 def test_a_kernel_that_fails_without_a_fault_is_said() -> None:
     text = mutants_text([Trial(CASE, HONEST, "a row is off", 1.5)])
     assert text.endswith("0 of 0 faults found. Kernels that fail without a fault: 1.")
+
+
+def test_the_check_is_right_about_a_fault_that_it_finds_and_a_kernel_that_it_passes() -> None:
+    judged = [
+        right(Trial(CASE, fault, finding, 0.5))
+        for fault in (HONEST, "zeros")
+        for finding in (None, "a row is off")
+    ]
+    assert judged == [True, False, False, True]
