@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from attnbench.cli import cli
 from attnbench.db.store import Store
 from attnbench.records import Status
 from attnbench.reporting.html import page as page_module
-from attnbench.reporting.html.figures import log_axis
-from attnbench.reporting.html.page import render
+from attnbench.reporting.html.figures import named_ticks
+from attnbench.reporting.html.packed import packed, unpacked
 from attnbench.reporting.html.sweeps import batch_dims, dims_text, sweeps
 from attnbench.reporting.html.winners import winner_maps
+from attnbench.reporting.html.workloads import workloads_of
 from attnbench.results.cohort import cohorts
 from attnbench.specs.case import Case
 from tests.stored_pages import BACKEND, HOSTILE, LENGTHS, REACHED, SIZES, decodes, store_pages
@@ -70,11 +72,28 @@ class Parsed(HTMLParser):
     def attributes(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.elements if name == tag]
 
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """What the page's scripts draw."""
+        found: dict[str, Any] = json.loads(self.texts["script"][0])
+        return found
+
     @property
     def figures(self) -> dict[str, list[dict[str, Any]]]:
-        """The plots, each with its choices."""
-        found: dict[str, list[dict[str, Any]]] = json.loads(self.texts["script"][0])
+        """The plots with figures of their own, each with its choices."""
+        found: dict[str, list[dict[str, Any]]] = self.data["figures"]
         return found
+
+    def columns(self, key: str = "part0-table") -> dict[str, list[Any]]:
+        """The texts of a table, by heading."""
+        table = self.data["tables"][key]
+        texts = [unpacked(column["texts"]) for column in table["columns"]]
+        return dict(zip([head["text"] for head in table["heads"]], texts, strict=True))
+
+    def measured(self, key: str = "part0-plots") -> dict[str, list[Any]]:
+        """The columns of numbers that a section's plots are drawn from."""
+        rows = self.data["sections"][key]["rows"]
+        return {name: unpacked(column) for name, column in rows.items()}
 
 
 def run(path: Path, *args: str) -> Result:
@@ -129,36 +148,17 @@ def test_a_page_is_one_file_that_asks_for_no_other(shown: Parsed) -> None:
 
 @PAGES
 def test_names_that_hold_markup_are_text(shown: Parsed) -> None:
-    assert len(shown.attributes("script")) == 3
+    assert len(shown.attributes("script")) == 2
     assert not shown.attributes("i")
     assert any(HOSTILE in text for text in (*shown.all("h1"), *shown.all("dd")))
-    assert any(BACKEND in text for text in shown.all("td"))
+    assert BACKEND in str(shown.data["tables"])
 
 
 @PAGES
-def test_plots_show_markup_in_names_as_text(shown: Parsed) -> None:
-    """Plotly reads tags in its texts, so none may reach it unescaped."""
-    text = json.dumps([f for figures in shown.figures.values() for f in figures])
-    assert "<i>" not in text
-    assert "&lt;i&gt;own&lt;/i&gt;&lt;/script&gt;" in text
-
-
-@PAGES
-def test_plotly_accepts_every_plot(shown: Parsed) -> None:
-    from plotly.graph_objects import Figure
-
-    assert shown.figures
-    for figures in shown.figures.values():
-        for figure in figures:
-            Figure(figure)
-            assert sum(len(trace["x"]) for trace in figure["data"]) > 0
-
-
-@PAGES
-def test_tables_can_be_read_and_sorted_without_a_mouse(shown: Parsed) -> None:
+def test_headings_can_be_read_and_sorted_by_without_a_mouse(shown: Parsed) -> None:
     heads = [each for each in shown.attributes("th") if "aria-sort" in each]
     assert heads
-    assert {each["scope"] for each in shown.attributes("th")} >= {"col", "row"}
+    assert {each["scope"] for each in shown.attributes("th")} >= {"col"}
     assert all(each.get("type") == "button" for each in shown.attributes("button"))
     assert len(shown.all("caption")) == len(shown.attributes("table"))
     assert all(each.get("aria-label") for each in shown.attributes("select"))
@@ -170,14 +170,47 @@ def test_tables_can_be_read_and_sorted_without_a_mouse(shown: Parsed) -> None:
 def test_a_report_holds_the_terminals_table(db: Path, report: Parsed) -> None:
     lines = run(db, "report", "--run", "3").stdout.splitlines()
     row = next(line.split() for line in lines if line.startswith("q16kv1k"))
-    texts = [text for tag in ("th", "td") for text in report.all(tag)]
-    assert set(row) <= set(texts)
+    columns = report.columns("part1-table")
+    names = report.data["tables"]["part1-table"]["groups"]["names"]
+    texts = {text for column in columns.values() for text in column} | set(names)
+    # The page has backend and threshold in one column, since both choose the implementation.
+    assert {*row} - texts <= {"torch-absorbed", "1", "64"}
+    assert "torch-absorbed, threshold 1" in texts
 
 
-def test_a_report_begins_with_who_won(report: Parsed) -> None:
-    findings = " ".join(report.all("nav"))
+def test_a_report_begins_with_who_won_where_and_by_how_much(report: Parsed) -> None:
+    answers = [text for text in report.all("li") if text.startswith("Decode: ")]
+    assert answers[0] == (
+        f"Decode: sdpa in 6 of 12 (batch size up to 2), 1.30x ahead; {BACKEND} in 6 of 12 "
+        "(batch size from 4), 1.25x ahead."
+    )
+    findings = " ".join(report.all("li"))
     assert f"best of 12 workloads: {BACKEND} in 6; sdpa in 6" in findings
     assert "24 cases measured; 3 rounds" in findings
+
+
+def test_rows_stand_by_workload_with_the_best_first(report: Parsed) -> None:
+    table = report.data["tables"]["part0-table"]
+    assert table["groups"]["names"][:2] == ["q1kv1k", "q1kv2k"]
+    assert table["groups"]["findings"][0] == "sdpa, next 1.30x"
+    columns = report.columns()
+    assert columns["implementation"][:2] == ["sdpa", BACKEND]
+    assert columns["vs best"][:2] == ["best", "1.30x"]
+    assert re.fullmatch(r"1\.\d\d to 1\.\d\d", columns["95 % interval"][1])
+    assert table["intervals"]["low"][1] < 1.3 < table["intervals"]["high"][1]
+
+
+def test_conditions_of_a_page_have_the_fields_of_where(report: Parsed) -> None:
+    facts = report.data["tables"]["part0-table"]["facts"]
+    assert {"backend", "kv_len", "q_len", "num_requests", "run", "gpu"} <= {*facts}
+    assert unpacked(facts["kv_len"])[:4] == [1024, 1024, 2048, 2048]
+
+
+def test_my_shape_names_each_measured_workload(report: Parsed) -> None:
+    shape = report.data["pickers"]["part0-shape"]["listed"][0]
+    assert shape["dims"] == {"batch size": 1, "q_len": 1, "kv_len": 1024}
+    assert [row[0] for row in shape["rows"]] == ["sdpa", BACKEND]
+    assert shape["rows"][1][2].startswith("1.30x [1.")
 
 
 def test_a_report_ends_with_where_its_numbers_come_from(report: Parsed) -> None:
@@ -198,30 +231,33 @@ def test_a_diff_begins_with_its_verdicts(diff: Parsed) -> None:
 
 def test_changes_have_the_intervals_of_the_verdicts(diff: Parsed) -> None:
     ((figure,),) = (f for key, f in diff.figures.items() if key.endswith("changes"))
-    (trace,) = figure["data"]
-    assert trace["name"] == "slower"
-    assert trace["x"] == pytest.approx([10.0] * 24, abs=0.01)
-    assert all(0 < low < 10 for low in trace["error_x"]["arrayminus"])
-
-
-def figure_of(page: Parsed, key: str, at: int = 0) -> dict[str, Any]:
-    return page.figures[key][at]
+    (series,) = figure["series"]
+    assert series["name"] == series["kind"] == "slower"
+    assert series["x"] == pytest.approx([10.0] * 24, abs=0.01)
+    assert all(0 < low < 10 < high for low, high in zip(series["low"], series["high"], strict=True))
 
 
 def test_latency_is_drawn_over_what_was_swept(report: Parsed) -> None:
-    figure = figure_of(report, "part0-latency")
-    assert figure["layout"]["xaxis"]["title"]["text"] == "batch size"
-    assert figure["layout"]["xaxis"]["ticktext"] == [str(size) for size in SIZES]
-    assert figure["layout"]["yaxis"]["title"]["text"] == "latency, us"
-    sdpa = next(trace for trace in figure["data"] if trace["name"] == "sdpa")
-    assert (sdpa["x"], sdpa["y"]) == (list(SIZES), [11.0, 22.0, 44.0, 88.0])
+    section = report.data["sections"]["part0-plots"]
+    sweep, times = section["sweeps"][0], report.measured()["time"]
+    assert (sweep["axis"], section["unit"]) == ("batch size", "us")
+    assert sweep["ticks"] == [[size, str(size)] for size in SIZES]
+    _, _, places, rows = next(line for line in sweep["lines"] if line[0] == "sdpa")
+    assert (places, [times[row] for row in rows]) == (list(SIZES), [11, 22, 44, 88])
     options = report.all("option")
-    assert [f"kv_len {each}" for each in LENGTHS] == options[:3]
+    assert [f"kv_len {each}" for each in LENGTHS] == [o for o in options if "kv_len" in o][:3]
+
+
+def test_the_ratio_to_the_best_has_its_interval(report: Parsed) -> None:
+    rows = report.measured()
+    assert rows["ratio"][:2] == [1, pytest.approx(1.3, rel=1e-3)]
+    assert rows["ratio_low"][0] is None
+    assert rows["ratio_low"][1] < 1.3 < rows["ratio_high"][1]
 
 
 def test_limits_of_the_machine_bound_the_roofline(report: Parsed) -> None:
-    traces = {t["name"]: t for t in figure_of(report, "part0-roofline")["data"]}
-    peak, reached = traces["peak (bf16)"], traces["reached, run 2"]
+    roofs = {r["name"]: r for r in report.data["sections"]["part0-plots"]["rates"]["roofs"]}
+    peak, reached = roofs["peak (bf16)"], roofs["reached, run 2"]
     assert max(peak["y"]) == pytest.approx(4096 * 132 * 1.98e9 / 1e12, rel=1e-3)
     assert max(reached["y"]) == pytest.approx(REACHED.flops_per_second / 1e12)
     assert reached["y"][0] / reached["x"][0] == pytest.approx(4.2, rel=1e-3)
@@ -233,9 +269,10 @@ def test_what_computes_nothing_has_byte_rates_instead(tmp_path: Path) -> None:
         run_number = store_run(store, {case: timed(case, 1e-5) for case in cases}, machine=H200)
         store.add_sentinels(run_number, "start", REACHED.as_facts())
     page = Parsed(written(tmp_path / "results.db", "report"))
-    figure = figure_of(page, "part0-roofline")
-    assert figure["layout"]["yaxis"]["title"]["text"] == "useful GB/s"
-    assert {t["name"] for t in figure["data"]} == {"torch", "peak (bf16)", "reached, run 1"}
+    rates = page.data["sections"]["part0-plots"]["rates"]
+    assert rates["y"]["label"] == "useful GB/s"
+    assert {roof["name"] for roof in rates["roofs"]} == {"peak (bf16)", "reached, run 1"}
+    assert "Byte rate" in page.all("button")
 
 
 def test_where_the_work_is_not_known_there_is_no_roofline(tmp_path: Path) -> None:
@@ -243,14 +280,16 @@ def test_where_the_work_is_not_known_there_is_no_roofline(tmp_path: Path) -> Non
     with Store.open(tmp_path / "results.db") as store:
         store_run(store, {case: [replace(timed(case, 1e-3)[0], flops=0.0, bytes=0.0)]})
     page = Parsed(written(tmp_path / "results.db", "report"))
-    assert set(page.figures) == {"part0-latency", "part0-samples"}
+    metrics = [each.get("data-metric") for each in page.attributes("button")]
+    assert [metric for metric in metrics if metric] == ["time"]
+    assert page.data["sections"]["part0-plots"]["rates"] is None
 
 
 def test_both_paths_of_a_threshold_cross(report: Parsed) -> None:
-    figure = figure_of(report, "part1-crossover")
-    assert figure["layout"]["title"]["text"] == "prefill beats decode from 10 [4, 16] on"
-    paths = {t["name"]: t for t in figure["data"]}
-    assert paths["decode path"]["y"] == [5.0, 20.0, 80.0, 320.0]
+    (figure,) = report.figures["part1-crossover"]
+    assert figure["title"] == "prefill beats decode from 10 [4, 16] on"
+    paths = {series["name"]: series for series in figure["series"]}
+    assert paths["decode path"]["y"] == [5, 20, 80, 320]
     assert paths["prefill path"]["x"] == [4, 16, 64]
 
 
@@ -262,21 +301,21 @@ def test_a_case_that_no_hardware_can_do_is_in_no_plot(tmp_path: Path) -> None:
         }
         store_run(store, results, machine=H200)
     page = Parsed(written(tmp_path / "results.db", "report"))
-    assert figure_of(page, "part0-latency")["data"][0]["x"] == [16, 32, 64]
-    assert any(text.startswith("!") for text in page.all("td"))
+    assert page.data["sections"]["part0-plots"]["sweeps"][0]["lines"][0][2] == [16, 32, 64]
+    latencies = next(texts for head, texts in page.columns().items() if "latency" in head)
+    assert [text[0] == "!" for text in latencies] == [False, False, False, True]
 
 
 def test_the_samples_of_a_round_are_drawn_as_their_percentiles(report: Parsed) -> None:
-    figure = figure_of(report, "part0-samples")
-    assert [trace["name"] for trace in figure["data"]] == ["round 1", "round 2", "round 3"]
-    first = figure["data"][0]
-    assert len(first["x"]) * first["dy"] == 102
-    assert (first["x"][0], first["x"][25], first["x"][-1]) == (10.99, 11.0, 11.01)
+    figure = report.figures["part0-samples"][0]
+    assert [series["name"] for series in figure["series"]] == ["round 1", "round 2", "round 3"]
+    first = figure["series"][0]
+    assert first["y"][:2] + first["y"][-1:] == [0, 2, 100]
+    assert (first["x"][0], first["x"][25], first["x"][-1]) == (10.99, 11, 11.01)
 
 
-def test_each_row_has_a_button_to_its_samples(report: Parsed) -> None:
-    buttons = [each for each in report.attributes("button") if each.get("class") == "samples"]
-    assert [each["data-choice"] for each in buttons[:24]] == [str(at) for at in range(24)]
+def test_each_row_has_its_samples(report: Parsed) -> None:
+    assert report.data["tables"]["part0-table"]["samples"] == list(range(24))
     assert len(report.figures["part0-samples"]) == 24
 
 
@@ -294,26 +333,17 @@ def test_what_has_no_time_is_told(tmp_path: Path) -> None:
         store_run(store, {case: failed(Status.REFUSED, "needs <SM100>; this is SM90")}, label="x")
     page = Parsed(written(tmp_path / "results.db", "report", "--run", "x"))
     assert page.all("li")[-1] == "refused: sdpa q512: needs <SM100>; this is SM90"
-    assert page.figures == {}
+    assert page.data == {"figures": {}, "tables": {}, "sections": {}, "pickers": {}}
     assert not page.attributes("table")
 
 
-def test_a_page_of_many_cases_stays_small(tmp_path: Path) -> None:
+def test_a_page_of_fifty_rows_is_small(tmp_path: Path) -> None:
     cases = [
-        attn(f"{size}q1kv{kv}k", b) for size in range(1, 11) for kv in range(1, 6) for b in "ab"
+        attn(f"{size}q1kv{kv}k", b) for size in range(1, 6) for kv in range(1, 6) for b in "ab"
     ]
     with Store.open(tmp_path / "results.db") as store:
         store_run(store, {case: timed(case, 1e-3, 1.01e-3, 1.02e-3) for case in cases})
-    empty = len(render("report.html", [], {"parts": [_no_part()], "fingerprints": []}))
-    page = written(tmp_path / "results.db", "report")
-    assert (len(page) - empty) / len(cases) < 5000  # so that 1000 cases take under 10 MB
-
-
-def _no_part() -> Mapping[str, object]:
-    return {
-        "key": "none", "title": "", "shared": "", "findings": [], "table": None, "notes": [],
-        "failures": [], "plots": [], "maps": [], "samples": None,
-    }  # fmt: skip
+    assert len(written(tmp_path / "results.db", "report")) < 400_000
 
 
 def test_the_terminal_shows_the_same_with_a_page(db: Path, tmp_path: Path) -> None:
@@ -330,11 +360,11 @@ def test_the_terminal_shows_the_same_with_a_page(db: Path, tmp_path: Path) -> No
 def test_without_the_extra_one_sentence_says_what_to_install(
     db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: Sequence[str]
 ) -> None:
-    monkeypatch.setattr(page_module, "_NEEDED", ("jinja2", "no_such_plotly"))
+    monkeypatch.setattr(page_module, "_NEEDED", ("jinja2", "no_such_package"))
     found = run(db, *args, "--html", str(tmp_path / "page.html"))
     assert found.exit_code == 2
     assert found.stderr == (
-        "Error: --html needs no_such_plotly, from the extra html; install it, e.g. "
+        "Error: --html needs no_such_package, from the extra html; install it, e.g. "
         "pip install 'attnbench[html]'\n"
     )
     assert not (tmp_path / "page.html").exists()
@@ -388,7 +418,7 @@ def test_a_winner_map_has_two_quantities_and_calls_ties_ties(tmp_path: Path) -> 
     with Store.open(tmp_path / "results.db") as store:
         number = store_run(store, results, machine=H200)
         (cohort,) = cohorts(store.measurements([number]), {number: store.run(number)})
-    (found,) = winner_maps(cohort.rankings, cohort.fields, {"sdpa": 0, BACKEND: 1})
+    (found,) = winner_maps(workloads_of(cohort), cohort.fields, {"sdpa": 0, BACKEND: 1})
     assert (found.row_name, found.column_name) == ("batch size", "kv_len")
     assert list(found.columns) == list(LENGTHS)
     winners = {name: [square and square.winner for square in row] for name, row in found.rows}
@@ -398,7 +428,26 @@ def test_a_winner_map_has_two_quantities_and_calls_ties_ties(tmp_path: Path) -> 
     assert re.fullmatch(rf"sdpa = {re.escape(BACKEND)}|{re.escape(BACKEND)} = sdpa", first.detail)
     last = found.rows[-1][1][-1]
     assert last is not None
-    assert (last.detail, last.slot) == ("next 1.25x", 1)
+    assert (last.detail, last.style) == ("1.25x", "won slot1 strength1")
+    assert re.fullmatch(r".*, next 1.25x \[1\.\d+ to 1\.\d+\]", last.sentence)
+    assert (first.style, sorted(first.slots)) == ("tied", [0, 1])
+
+
+def test_every_workload_of_a_run_is_on_a_map(tmp_path: Path) -> None:
+    """Batches of all kinds, some without a second of their kind."""
+    specs = ["1q1kv1k", "8q1kv1k", "q512", "2q1k", "q4kv1k", "2q1k_8q1kv2k", "q2k_q1k_q1kv1k"]
+    results = {}
+    for spec in specs:
+        for at, name in enumerate(("a", "b")):
+            case = attn(spec, name)
+            results[case] = timed(case, *((1 + at) * 1e-3 * wobble for wobble in (1, 1.001, 0.999)))
+    with Store.open(tmp_path / "results.db") as store:
+        number = store_run(store, results)
+        (cohort,) = cohorts(store.measurements([number]), {number: store.run(number)})
+    found = winner_maps(workloads_of(cohort), cohort.fields, {"a": 0, "b": 1})
+    squares = [each for m in found for _, line in m.rows for each in line if each]
+    assert sorted(each.workload for each in squares) == list(range(len(specs)))
+    assert {m.label.split(",")[0] for m in found} == {"decode", "prefill", "extend", "mixed"}
 
 
 def test_lines_over_a_knob_are_told_apart(tmp_path: Path) -> None:
@@ -407,15 +456,15 @@ def test_lines_over_a_knob_are_told_apart(tmp_path: Path) -> None:
     with Store.open(tmp_path / "results.db") as store:
         store_run(store, {case: timed(case, 1e-3) for case in cases})
     page = Parsed(written(tmp_path / "results.db", "report"))
-    traces = figure_of(page, "part0-latency")["data"]
-    assert [(t["name"], t["meta"]["slot"]) for t in traces] == [*zip(backends, (0, 1), strict=True)]
+    lines = page.data["sections"]["part0-plots"]["sweeps"][0]["lines"]
+    assert [(line[0], line[1]) for line in lines] == [*zip(backends, (0, 1), strict=True)]
     assert any(text.startswith("batch q4kv1k, ") for text in page.all("p"))
 
 
 def test_a_page_shows_what_the_conditions_leave(db: Path) -> None:
     page = Parsed(written(db, "report", "--run", "2", "--where", "backend=sdpa"))
-    assert "12 cases measured; 3 rounds" in " ".join(page.all("nav"))
-    assert BACKEND not in page.all("td")
+    assert "12 cases measured; 3 rounds" in page.all("li")
+    assert BACKEND not in str(page.data)
 
 
 def test_single_rounds_and_single_samples_are_not_more_than_they_are(tmp_path: Path) -> None:
@@ -425,17 +474,17 @@ def test_single_rounds_and_single_samples_are_not_more_than_they_are(tmp_path: P
     with Store.open(tmp_path / "results.db") as store:
         store_run(store, once)
     page = Parsed(written(tmp_path / "results.db", "report"))
-    assert "quickest in single rounds of 3 workloads: a in 3" in page.all("nav")[0]
+    assert "quickest in single rounds of 3 workloads: a in 3" in page.all("li")
     assert "part0-samples" not in page.figures
 
 
-@pytest.mark.parametrize(
-    ("values", "dtick"), [([1.0, 9.0], None), ([1.0, 9.0, 11.0], "D2"), ([1e-3, 1e2], 1)]
-)
-def test_a_log_axis_has_few_ticks_and_some(values: list[float], dtick: str | int | None) -> None:
-    assert log_axis("latency, us", values).get("dtick") == dtick
-
-
 def test_a_named_axis_has_a_tick_for_each_value() -> None:
-    axis = log_axis("kv_len", [512, 4096, 1536, 512], named=True)
-    assert (axis["tickvals"], axis["ticktext"]) == ([512, 1536, 4096], ["512", "1536", "4k"])
+    ticks = named_ticks([512, 4096, 1536, 512])
+    assert ticks == [(512, "512"), (1536, "1536"), (4096, "4k")]
+
+
+@pytest.mark.parametrize(
+    "values", [["a", "b", "c"], ["a", "a", "a", "b"], ["a"] * 3, [1.5, None, 2.0], ["a"]]
+)
+def test_a_packed_column_has_the_values_it_had(values: list[str | float | None]) -> None:
+    assert unpacked(json.loads(json.dumps(packed(values)))) == values

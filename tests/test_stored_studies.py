@@ -49,6 +49,6 @@ def test_a_page_and_a_study_name_the_same_crossovers(stored: Path, name: str, ru
         plot = crossover_plot(cohort, cohort.right, "plot")
         answer = " ".join(conclude(store, run).answer)
     assert plot is not None
-    titles = [choice.figure["layout"]["title"]["text"] for choice in plot.choices]
+    titles = [choice.figure["title"] for choice in plot.choices]
     assert len(titles) == 16
     assert [title for title in titles if title not in answer] == []

@@ -4,20 +4,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from attnbench.analysis.fields import requested
-from attnbench.analysis.ranking import Place, Ranking, Standing
+from attnbench.analysis.ranking import Place, Ranking
 from attnbench.records import Measurement, Run
 from attnbench.reporting.clocks import cycle_lines
 from attnbench.reporting.columns import field_columns
 from attnbench.reporting.headings import cohort_heading
-from attnbench.reporting.ranking import BESIDE, counts, firsts, legend, place_text, workloads
+from attnbench.reporting.ranking import (
+    BESIDE,
+    counts,
+    firsts,
+    interval_text,
+    legend,
+    place_text,
+    workloads,
+)
 from attnbench.reporting.tables import spec_column
 from attnbench.reporting.text_table import WIDTH, Column, Style, items, lists, text_table, words
 from attnbench.results.cohort import Cohort, cohorts
 from attnbench.results.noise import NoiseLookup, assumed_noise
 from attnbench.specs.case import WORKLOAD_FIELDS, Case
-from attnbench.units import MISSING, seconds_column, three_digits
-
-_WIDEST = 10.0  # largest upper end of an interval over its ratio that is shown
+from attnbench.units import MISSING, seconds_column
 
 
 def best_tables(
@@ -69,7 +75,7 @@ def _columns(cohort: Cohort, rankings: Sequence[Ranking]) -> list[Column]:
         columns += [
             _named("next", [_name(cohort, e.contender.case) if e else MISSING for e in nexts]),
             Column("vs\nbest", [place_text(e) if e else MISSING for e in nexts]),
-            Column("95 %\ninterval", [_interval(e) for e in nexts], spare=True),
+            Column("95 %\ninterval", [interval_text(e) for e in nexts], spare=True),
         ]
     return columns
 
@@ -84,15 +90,6 @@ def _beside(header: str, place: Place, cohort: Cohort, rankings: Sequence[Rankin
 def _named(header: str, texts: Sequence[str]) -> Column:
     """A column of names, which are shortened last."""
     return replace(words(header, texts), is_name=True)
-
-
-def _interval(standing: Standing | None) -> str:
-    found = standing and standing.comparison
-    if not found or found.low is None or found.high is None:
-        return MISSING
-    if found.high > _WIDEST * found.ratio:  # rounds too different for a useful interval
-        return MISSING
-    return f"{three_digits(found.low)} to {three_digits(found.high)}"
 
 
 def _name(cohort: Cohort, case: Case) -> str:

@@ -13,6 +13,7 @@ from attnbench.units import MISSING, change_in_percent, three_digits
 BESIDE: Mapping[str, Place] = {"ties": "tie", "same work": "same work", "unclear": "unclear"}
 
 Name = Callable[[Contender], str]
+_WIDEST = 10.0  # largest upper end of an interval over its ratio that is shown
 
 _MEANINGS: Mapping[Place, str] = {
     "tie": "tie: shown to take as long as the best, within 1 % or the noise that selfcheck stored",
@@ -27,6 +28,16 @@ def place_text(standing: Standing) -> str:
     if standing.place in ("slower", "untested") and standing.comparison:
         return f"{three_digits(standing.comparison.ratio)}x"
     return MISSING if standing.place == "alone" else standing.place
+
+
+def interval_text(standing: Standing | None) -> str:
+    """The 95 % interval of the ratio to the best, e.g. "1.42 to 1.48"; of useful length only."""
+    found = standing and standing.comparison
+    if not found or found.low is None or found.high is None:
+        return MISSING
+    if found.high > _WIDEST * found.ratio:  # rounds too different for a useful interval
+        return MISSING
+    return f"{three_digits(found.low)} to {three_digits(found.high)}"
 
 
 def firsts(rankings: Sequence[Ranking], name: Name) -> dict[str, list[str]]:

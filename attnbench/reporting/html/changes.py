@@ -1,6 +1,5 @@
 """A plot of the changes of times, with the intervals of the verdicts."""
 
-import math
 from collections.abc import Callable, Sequence
 from statistics import median
 
@@ -8,11 +7,9 @@ from attnbench.reporting.html.figures import (
     Json,
     Plot,
     PlotChoice,
-    as_text,
     in_unit,
-    rounded,
-    rows_layout,
-    time_axis,
+    numbers,
+    rows_of,
 )
 from attnbench.results.diff import VERDICTS, Row
 from attnbench.specs.case import Case
@@ -34,37 +31,29 @@ def changes_plot(rows: Sequence[Row], describe: Callable[[Case], str], key: str)
 
 def _by_row(rows: Sequence[Row], describe: Callable[[Case], str]) -> Json:
     """A row per case, in the order of the table."""
-    names = [describe(row.pair.base.case) for row in rows]
-    named = dict(zip(map(id, rows), names, strict=True))
-    traces = [
-        {
-            **_trace(verdict, group, describe),
-            "x": [_change(row) for row in group],
-            "y": [as_text(named[id(row)]) for row in group],
-            "error_x": _bars(group),
-            "hovertemplate": "%{x:+.2f} %<br>%{customdata}",
-        }
+    places = {id(row): at for at, row in enumerate(rows)}
+    series = [
+        _series(verdict, group, describe)
+        | {"x": list(map(_change, group)), "y": [places[id(row)] for row in group], "across": True}
         for verdict, group in _by_verdict(rows)
     ]
-    return {"data": traces, "layout": rows_layout(names, _change_axis(rows))}
+    names = [describe(row.pair.base.case) for row in rows]
+    return {"series": series, "x": _change_axis(rows), "zero": "x"} | rows_of(names)
 
 
 def _by_time(rows: Sequence[Row], describe: Callable[[Case], str]) -> Json:
     """The change over the time of the base."""
-    times = [row.pair.base.time or 0.0 for row in rows]
-    unit, size = in_unit(times)
-    traces = [
-        {
-            **_trace(verdict, group, describe),
-            "x": [rounded((row.pair.base.time or 0.0) / size) for row in group],
-            "y": [_change(row) for row in group],
-            "error_y": _bars(group),
-            "hovertemplate": f"%{{y:+.2f}} %, base %{{x}} {unit}<br>%{{customdata}}",
+    unit, size = in_unit([row.pair.base.time or 0.0 for row in rows])
+    series = [
+        _series(verdict, group, describe)
+        | {
+            "x": numbers((row.pair.base.time or 0.0) / size for row in group),
+            "y": list(map(_change, group)),
         }
         for verdict, group in _by_verdict(rows)
     ]
-    layout = {"xaxis": time_axis("base", times), "yaxis": _change_axis(rows)}
-    return {"data": traces, "layout": layout}
+    across = {"label": f"base, {unit}", "log": True}
+    return {"series": series, "x": across, "y": _change_axis(rows), "zero": "y"}
 
 
 def _by_verdict(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
@@ -72,45 +61,31 @@ def _by_verdict(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     return [(verdict, group) for verdict, group in groups if group]
 
 
-def _trace(verdict: str, rows: Sequence[Row], describe: Callable[[Case], str]) -> Json:
+def _series(verdict: str, rows: Sequence[Row], describe: Callable[[Case], str]) -> Json:
+    found = [row.comparison for row in rows]
     return {
-        "type": "scatter",
-        "mode": "markers",
         "name": verdict,
-        "meta": {"kind": verdict},
-        "customdata": [as_text(describe(row.pair.base.case)) for row in rows],
+        "kind": verdict,
+        "low": [_percent(c.low) if c and c.low is not None else None for c in found],
+        "high": [_percent(c.high) if c and c.high is not None else None for c in found],
+        "notes": [describe(row.pair.base.case) for row in rows],
     }
 
 
 def _change_axis(rows: Sequence[Row]) -> Json:
     """As wide as the intervals, unless some would dwarf all changes."""
-    changes, bars = [0.0, *map(_change, rows)], _bars(rows)
-    lengths = [x for x in (*bars["array"], *bars["arrayminus"]) if x is not None]
+    found = [row.comparison for row in rows if row.comparison]
+    ends = [(c.ratio, end) for c in found for end in (c.low, c.high) if end is not None]
+    lengths = [abs(_percent(end) - _percent(ratio)) for ratio, end in ends]
     room = min(max(lengths), _MOST_ROOM * median(lengths)) if lengths else 1.0
-    ends = [rounded(max(_LEAST_CHANGE, min(changes) - room)), rounded(max(changes) + room)]
-    return {"title": {"text": "change, %"}, "zeroline": True, "range": ends}
+    changes = [0.0, *map(_change, rows)]
+    low, high = max(_LEAST_CHANGE, min(changes) - room), max(changes) + room
+    return {"label": "change, %", "range": numbers([low, high])}
 
 
 def _change(row: Row) -> float:
-    return rounded(_percent(row.comparison.ratio if row.comparison else 1.0))
-
-
-def _bars(rows: Sequence[Row]) -> Json:
-    """The distances to both ends of the intervals; None if unknown."""
-    found = [row.comparison for row in rows]
-    high = [(c.high if c and c.high else math.nan, c.ratio if c else 1.0) for c in found]
-    low = [(c.low if c and c.low else math.nan, c.ratio if c else 1.0) for c in found]
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": [_known(_percent(end) - _percent(ratio)) for end, ratio in high],
-        "arrayminus": [_known(_percent(ratio) - _percent(end)) for end, ratio in low],
-    }
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else rounded(value)
+    return _percent(row.comparison.ratio if row.comparison else 1.0)
 
 
 def _percent(ratio: float) -> float:
-    return 100 * (ratio - 1)
+    return float(f"{100 * (ratio - 1):.4g}")

@@ -13,10 +13,9 @@ from attnbench.reporting.html.figures import (
     Json,
     Plot,
     PlotChoice,
+    axis_along,
     in_unit,
     line,
-    log_axis,
-    time_axis,
 )
 from attnbench.reporting.html.sweeps import Sweep, dims_text, implementation, sweeps
 from attnbench.results.cohort import Cohort
@@ -92,16 +91,13 @@ def _figure(places: Places, finding: str) -> Json:
         path: [(p, paths[path]) for p, paths in sorted(places.items()) if path in paths]
         for path in _PATHS
     }
-    times = [series.time or 0.0 for points in lines.values() for _, series in points]
-    unit, size = in_unit(times)
+    unit, size = in_unit([series.time or 0.0 for points in lines.values() for _, series in points])
     return {
-        "data": [
-            line(f"{path} path", slot, points, "q_len", unit, size)
+        "title": finding,
+        "series": [
+            line(f"{path} path", slot, points, size)
             for slot, (path, points) in enumerate(lines.items())
         ],
-        "layout": {
-            "title": {"text": finding},
-            "xaxis": log_axis("q_len", list(places), named=True),
-            "yaxis": time_axis("latency", times),
-        },
+        "x": axis_along("q_len", list(places)),
+        "y": {"label": f"latency, {unit}", "log": True},
     }

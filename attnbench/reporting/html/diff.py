@@ -16,7 +16,7 @@ from attnbench.reporting.diff_text import (
 from attnbench.reporting.html.changes import changes_plot
 from attnbench.reporting.html.figures import Plot
 from attnbench.reporting.html.fingerprint import fingerprint
-from attnbench.reporting.html.page import render, require_extra
+from attnbench.reporting.html.page import PageData, render, require_extra
 from attnbench.reporting.html.samples import SampledCase, SamplesPlot
 from attnbench.reporting.html.table import HtmlTable, batch_orders
 from attnbench.reporting.next_step import commands
@@ -60,7 +60,7 @@ def diff_page(diff: Diff, quantiles: Quantiles, sentinels: SentinelFacts) -> str
         "commands": commands(diff),
         "leftovers": [*failures(diff.rows), *diff.leftovers],
     }
-    return render("diff.html", plots, values)
+    return render("diff.html", PageData(plots, [part.table for part in parts]), values)
 
 
 def _part(rows: Sequence[Row], diff: Diff, quantiles: Quantiles, key: str) -> DiffPart:
@@ -70,19 +70,20 @@ def _part(rows: Sequence[Row], diff: Diff, quantiles: Quantiles, key: str) -> Di
         key,
         title,
         shared,
-        table=_table(rows, diff, samples, f"{key}-samples"),
+        table=_table(rows, diff, samples, key),
         changes=changes_plot(rows, diff.describe, f"{key}-changes"),
         samples=samples.plot,
     )
 
 
-def _table(rows: Sequence[Row], diff: Diff, samples: SamplesPlot, samples_key: str) -> HtmlTable:
+def _table(rows: Sequence[Row], diff: Diff, samples: SamplesPlot, key: str) -> HtmlTable:
     orders = {
         **batch_orders([row.pair.head for row in rows]),
         "verdict": [float(VERDICTS.index(row.verdict)) for row in rows],
     }
-    table = HtmlTable.of("Verdicts, losers first", verdict_columns(rows, diff), orders)
-    return table.with_samples(samples.choices, samples_key) if samples.plot else table
+    columns = verdict_columns(rows, diff)
+    table = HtmlTable.of(f"{key}-table", "Verdicts, losers first", columns, orders)
+    return table.with_samples(samples.choices, f"{key}-samples") if samples.plot else table
 
 
 def _samples(rows: Sequence[Row], diff: Diff, quantiles: Quantiles, key: str) -> SamplesPlot:

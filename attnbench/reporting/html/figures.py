@@ -1,30 +1,23 @@
-"""Plots as data for Plotly; the page adds the colours of its theme.
+"""Plots as data for the page's own scripts (scripts/plot.js has the format).
 
-A trace's `meta.slot` is the number of its colour, symbol and dash; without one it is drawn as a
-limit. All texts are escaped, since Plotly interprets markup.
+A series' `slot` is the number of its colour, symbol and dash; with a `kind` it has that of a
+verdict, and as a `roof` it is drawn as a limit. All texts stay texts in a page, never markup.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
-from attnbench.analysis.fields import Fields, batch_text
+from attnbench.analysis.fields import batch_text
 from attnbench.analysis.series import Series
-from attnbench.reporting.html.sweeps import (
-    Sweep,
-    asked_of_work,
-    dims_text,
-    implementation,
-    size_text,
-)
+from attnbench.reporting.html.packed import rounded
+from attnbench.reporting.html.sweeps import size_text
 from attnbench.units import percent, seconds_column, unit_size
 
 Json = dict[str, Any]
 Slots = Mapping[str, int]
-_MOST_TICKS = 12  # with more, Plotly numbers a log axis
-_DECADE = 10.0
-_ROW = 26  # pixels of a line of text in a plot
+_ROW = 24  # pixels of a row of a plot
+_FRAME = 70  # pixels above and below the rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +47,9 @@ class Plot:
         return found
 
 
-def as_text(text: object) -> str:
-    """The text escaped for Plotly."""
-    return escape(str(text), quote=False)
-
-
-def rounded(value: float) -> float:
-    """The value rounded to four digits, enough for a plot."""
-    return float(f"{value:.4g}")
+def numbers(values: Iterable[float | None]) -> list[float | None]:
+    """Numbers with four digits."""
+    return [rounded(value) for value in values]
 
 
 def in_unit(values: Sequence[float]) -> tuple[str, float]:
@@ -70,48 +58,35 @@ def in_unit(values: Sequence[float]) -> tuple[str, float]:
     return unit, unit_size(unit)
 
 
-def log_axis(title: str, values: Sequence[float], *, named: bool = False) -> Json:
-    """A logarithmic axis for these values above 0; `named` has a tick for each, if few."""
-    axis: Json = {"type": "log", "title": {"text": as_text(title)}, "tickformat": "~r"}
-    ticks = sorted(set(values))
-    if named and len(ticks) <= _MOST_TICKS:
-        return axis | {"tickvals": ticks, "ticktext": [_tick(value) for value in ticks]}
-    # Within a decade Plotly's own choice is good; beyond, it puts up to nine ticks in each.
-    span = ticks[-1] / ticks[0]
-    if span < _DECADE:
-        return axis
-    return axis | {"dtick": "D2" if span < _DECADE**4 else 1}
+def named_ticks(values: Iterable[float]) -> list[tuple[float, str]]:
+    """A tick for each value, with sizes as specs write them."""
+    return [(value, _tick(value)) for value in sorted(set(values))]
 
 
-def _tick(value: float) -> str:
-    return size_text(int(value)) if float(value).is_integer() else f"{value:g}"
+def axis_along(label: str, values: Sequence[float]) -> Json:
+    """An axis with a tick for each value; logarithmic, unless a value is zero."""
+    return {"label": label, "log": min(values) > 0, "ticks": named_ticks(values)}
 
 
-def trace(
-    name: str,
-    slot: int,
-    listed: Sequence[Series],
-    xs: Sequence[float | str],
-    ys: Sequence[float | str],
-    *,
-    lines: bool = False,
-    hover: str,
-    notes: Sequence[str] = (),
-) -> Json:
-    """A point per series; `hover` is Plotly's template for the text next to its name.
+def rows_of(names: Sequence[str]) -> Json:
+    """The part of a figure with a row per name, the first at the top."""
+    return {"y": {"rows": list(names)}, "height": _FRAME + _ROW * len(names)}
 
-    `notes` are shown below it; by default a series' batch and spread.
-    """
-    texts = notes or [note_on(series) for series in listed]
+
+def line(name: str, slot: int, points: Sequence[tuple[float, Series]], size: float) -> Json:
+    """Times of series over their values on an axis, with the range of their rounds."""
+    times = [(series.time or 0.0) / size for _, series in points]
+    spreads = [series.spread or 0.0 for _, series in points]
+    pairs = list(zip(times, spreads, strict=True))
     return {
-        "type": "scatter",
-        "mode": "lines+markers" if lines else "markers",
-        "name": as_text(name),
-        "meta": {"slot": slot},
-        "x": list(xs),
-        "y": list(ys),
-        "customdata": list(map(as_text, texts)),
-        "hovertemplate": f"{hover}<br>%{{customdata}}",
+        "name": name,
+        "slot": slot,
+        "x": [place for place, _ in points],
+        "y": numbers(times),
+        "low": numbers(time * (1 - spread) for time, spread in pairs),
+        "high": numbers(time * (1 + spread) for time, spread in pairs),
+        "line": True,
+        "notes": [note_on(series) for _, series in points],
     }
 
 
@@ -121,92 +96,5 @@ def note_on(series: Series) -> str:
     return f"{batch_text(series.case)}{spread}"
 
 
-def times_in(listed: Sequence[Series], size: float) -> list[float]:
-    """The times in a unit of `size` seconds."""
-    return [rounded((series.time or 0.0) / size) for series in listed]
-
-
-def line(
-    name: str, slot: int, points: Sequence[tuple[float, Series]], axis: str, unit: str, size: float
-) -> Json:
-    """Times of series over their values on an axis, with the spread of their rounds."""
-    places, listed = [place for place, _ in points], [series for _, series in points]
-    times = times_in(listed, size)
-    spreads = [time * (series.spread or 0.0) for time, series in zip(times, listed, strict=True)]
-    hover = f"{as_text(axis)} %{{x}}: %{{y}} {unit}"
-    drawn = trace(name, slot, listed, places, times, lines=True, hover=hover)
-    return drawn | {"error_y": {"type": "data", "array": list(map(rounded, spreads))}}
-
-
-def sweep_figure(sweep: Sweep, fields: Fields, slots: Slots) -> Json:
-    """Time over one quantity, with a line per implementation."""
-    times = [series.time or 0.0 for _, series in sweep.points]
-    unit, size = in_unit(times)
-    return {
-        "data": [
-            line(name, slots.get(name, at), points, sweep.axis, unit, size)
-            for at, (name, points) in enumerate(sweep.lines(fields).items())
-        ],
-        "layout": {
-            "xaxis": _axis_along(sweep.axis, [place for place, _ in sweep.points]),
-            "yaxis": time_axis("latency", times),
-        },
-    }
-
-
-def time_axis(name: str, times: Sequence[float]) -> Json:
-    """A logarithmic axis in the unit of these seconds."""
-    unit, size = in_unit(times)
-    return log_axis(f"{name}, {unit}", [time / size for time in times])
-
-
-def _axis_along(name: str, places: Sequence[float]) -> Json:
-    """Logarithmic, unless a value is zero."""
-    if min(places) > 0:
-        return log_axis(name, places, named=True)
-    return {"title": {"text": as_text(name)}}
-
-
-def batches_figure(listed: Sequence[Series], fields: Fields, slots: Slots) -> Json:
-    """Time of each workload: a row per workload, a point per implementation."""
-    times = [series.time or 0.0 for series in listed]
-    unit, size = in_unit(times)
-    by_name: dict[str, list[Series]] = {}
-    for series in listed:
-        by_name.setdefault(implementation(series.case, fields), []).append(series)
-    names = {id(series): row_text(series, fields) for series in listed}
-    traces = [
-        trace(
-            name,
-            slots[name],
-            group,
-            times_in(group, size),
-            [as_text(names[id(series)]) for series in group],
-            hover=f"%{{x}} {unit}",
-        )
-        for name, group in by_name.items()
-    ]
-    rows = list(dict.fromkeys(names.values()))
-    return {"data": traces, "layout": rows_layout(rows, time_axis("latency", times))}
-
-
-def rows_layout(rows: Sequence[str], across: Json) -> Json:
-    """The layout with a row per text, the first at the top."""
-    texts = [as_text(row) for row in rows]
-    return {
-        "xaxis": across,
-        "yaxis": {
-            "type": "category",
-            "categoryorder": "array",
-            "categoryarray": texts[::-1],
-            "tickmode": "linear",
-            "range": [-0.6, len(rows) - 0.4],
-        },
-        "height": 150 + _ROW * len(rows),
-    }
-
-
-def row_text(series: Series, fields: Fields) -> str:
-    """A short name of a series' workload."""
-    others = dims_text(asked_of_work(series.case, fields))
-    return ", ".join(filter(None, [batch_text(series.case), others]))
+def _tick(value: float) -> str:
+    return size_text(int(value)) if float(value).is_integer() else f"{value:g}"

@@ -13,6 +13,7 @@ from attnbench.timing.sentinels import Sentinels
 from attnbench.units import byte_rate_column, flop_rate_column, seconds_column
 
 Facts = Sequence[tuple[str, str]]
+_NAMED = ("torch", "vllm", "flashinfer-python")  # versions in the footer of a picture
 Reached = Mapping[str, Mapping[str, float | None]]
 
 
@@ -23,6 +24,7 @@ class Fingerprint:
     title: str
     origin: str  # code and time in brief
     command: str
+    footer: str  # device, commit, versions and date, for pictures
     groups: Sequence[tuple[str, Facts]]  # by name; none is empty
 
 
@@ -44,8 +46,17 @@ def fingerprint(run: Run, reached: Reached) -> Fingerprint:
         f"run {run.number}{label}",
         f"{source_text(run.source)}, {run.started:%Y-%m-%d %H:%M} UTC",
         shlex.join(run.argv),
+        _footer(run),
         [each for each in known if each[1]],
     )
+
+
+def _footer(run: Run) -> str:
+    commit = str(run.source["commit"] or "")[:10]
+    listed = environment_facts(Environment.from_facts(run.environment))
+    versions = [f"{name} {value}" for name, value in listed if name in _NAMED and value]
+    found = [run.machine_name, commit, *versions, f"{run.started:%Y-%m-%d}"]
+    return f"run {run.number}: {', '.join(filter(None, found))}"
 
 
 def _run(run: Run) -> Facts:

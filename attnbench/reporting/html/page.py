@@ -1,13 +1,39 @@
 """Rendering a page into one file: its text, data, style and scripts."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
 from importlib.util import find_spec
+from typing import Any
 
 from attnbench._version import __version__
 from attnbench.errors import UsageError
 from attnbench.reporting.html.figures import Plot
+from attnbench.reporting.html.palette import DARK, LIGHT, classes, variables
+from attnbench.reporting.html.table import HtmlTable
 
-_NEEDED = ("jinja2", "plotly")
+_NEEDED = ("jinja2",)
+# In this order: each uses those before it.
+_SCRIPTS = ("base", "scale", "plot", "picture", "filter", "table", "section", "picker", "page")
+
+
+@dataclass(frozen=True, slots=True)
+class PageData:
+    """What the scripts of a page draw, by the key of its element."""
+
+    plots: Iterable[Plot] = ()
+    tables: Iterable[HtmlTable] = ()
+    sections: Mapping[str, Any] = field(default_factory=dict)
+    pickers: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """The data as scripts/base.js reads it."""
+        return {
+            "figures": {plot.key: [c.figure for c in plot.choices] for plot in self.plots},
+            "tables": {table.key: table.as_data() for table in self.tables},
+            "sections": self.sections,
+            "pickers": self.pickers,
+        }
 
 
 def require_extra() -> None:
@@ -20,10 +46,9 @@ def require_extra() -> None:
         )
 
 
-def render(template: str, plots: Iterable[Plot], values: Mapping[str, object]) -> str:
+def render(template: str, data: PageData, values: Mapping[str, object]) -> str:
     """The page of a template in `templates`; values are text, never markup."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    from plotly.offline import get_plotlyjs
 
     environment = Environment(
         loader=PackageLoader("attnbench.reporting.html"),
@@ -33,7 +58,24 @@ def render(template: str, plots: Iterable[Plot], values: Mapping[str, object]) -
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    figures = {plot.key: [choice.figure for choice in plot.choices] for plot in plots}
     return environment.get_template(template).render(
-        values, figures=figures, plotly=get_plotlyjs(), version=__version__
+        values, data=data.as_json(), version=__version__, style=style(), script=script()
     )
+
+
+def style() -> str:
+    """The style sheet of every page, with the colours of both themes."""
+    text = _asset("templates/page.css")
+    colours = {"/* light slots */": variables(LIGHT), "/* dark slots */": variables(DARK)}
+    for place, slots in colours.items():
+        text = text.replace(place, slots)
+    return text + classes()
+
+
+def script() -> str:
+    """The scripts of every page, in one."""
+    return "\n".join(_asset(f"scripts/{name}.js") for name in _SCRIPTS)
+
+
+def _asset(path: str) -> str:
+    return files("attnbench.reporting.html").joinpath(path).read_text(encoding="utf-8")

@@ -1,34 +1,32 @@
 """A report as an HTML page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from attnbench.analysis.fields import batch_text
-from attnbench.analysis.series import Series
 from attnbench.reporting.clocks import cycle_lines
+from attnbench.reporting.html.answer import answer
 from attnbench.reporting.html.crossover import crossover_plot
-from attnbench.reporting.html.figures import (
-    Plot,
-    PlotChoice,
-    Slots,
-    batches_figure,
-    sweep_figure,
-)
+from attnbench.reporting.html.figures import Plot
 from attnbench.reporting.html.fingerprint import fingerprint
-from attnbench.reporting.html.page import render, require_extra
-from attnbench.reporting.html.roofline import roofline_plot
+from attnbench.reporting.html.measures import measures, views
+from attnbench.reporting.html.page import PageData, render, require_extra
+from attnbench.reporting.html.picker import kinds, picker
+from attnbench.reporting.html.results import results_table
+from attnbench.reporting.html.roofline import rates_of
 from attnbench.reporting.html.samples import SampledCase, SamplesPlot
-from attnbench.reporting.html.sweeps import dims_text, implementation, sweeps
-from attnbench.reporting.html.table import HtmlTable, batch_orders
+from attnbench.reporting.html.studies import StudyPart
+from attnbench.reporting.html.sweeps import implementation, sweeps
+from attnbench.reporting.html.table import HtmlTable
+from attnbench.reporting.html.tabs import MeasuresPlot, tabs
 from attnbench.reporting.html.winners import WinnerMap, winner_maps
+from attnbench.reporting.html.workloads import Workload, workloads_of
 from attnbench.reporting.notes import drifts, numbered, row_notes, what_ran
 from attnbench.reporting.ranking import counts, legend
-from attnbench.reporting.tables import result_columns
 from attnbench.results.cohort import Cohort
 from attnbench.results.report import Report
 from attnbench.results.samples import Quantiles
-
-_MOST_BATCHES = 60  # rows of a plot that fit a screen or two
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,44 +36,90 @@ class ReportPart:
     key: str  # unique in the page
     title: str
     shared: str
+    answer: Sequence[str]
     findings: Sequence[str]
+    names: Sequence[str]  # its implementations, by slot
+    maps: Sequence[WinnerMap]
+    kinds: Sequence[str]  # of batches that can be picked
+    shapes: Mapping[str, Any]  # the picker's data
+    measures: MeasuresPlot | None
+    plots: Sequence[Plot]
+    samples: Plot | None
     table: HtmlTable | None  # None if nothing has a time
     notes: Sequence[str]
     failures: Sequence[str]
-    plots: Sequence[Plot]
-    maps: Sequence[WinnerMap]
-    samples: Plot | None
+
+    @property
+    def drawn(self) -> list[Plot]:
+        """All plots with figures of their own."""
+        return [plot for plot in (*self.plots, self.samples) if plot]
 
 
-def report_page(report: Report, quantiles: Quantiles) -> str:
-    """The page of a report; UsageError without the extra html."""
+def report_page(report: Report, quantiles: Quantiles, studies: Sequence[StudyPart] = ()) -> str:
+    """The page of a report, and of the studies among its runs; UsageError without the extra."""
     require_extra()
     listed = [cohort for each in report.selections for cohort in report.cohorts_of(each)]
     parts = [_part(cohort, quantiles, f"part{at}") for at, cohort in enumerate(listed)]
-    plots = [plot for part in parts for plot in (*part.plots, part.samples) if plot]
     prints = [fingerprint(run, report.sentinels[number]) for number, run in report.runs.items()]
-    return render("report.html", plots, {"parts": parts, "fingerprints": prints})
+    data = PageData(
+        plots=[
+            *(plot for part in parts for plot in part.drawn),
+            *(plot for study in studies for plot in study.plots),
+        ],
+        tables=[
+            *(part.table for part in parts if part.table),
+            *(table for study in studies for table in study.tables),
+        ],
+        sections={part.measures.key: part.measures.data for part in parts if part.measures},
+        pickers={f"{part.key}-shape": part.shapes for part in parts if part.kinds},
+    )
+    values = {"parts": parts, "fingerprints": prints, "studies": studies}
+    return render("report.html", data, values)
 
 
 def _part(cohort: Cohort, quantiles: Quantiles, key: str) -> ReportPart:
-    timed, fields = cohort.timed, cohort.fields
-    names = dict.fromkeys(implementation(each.case, fields) for each in timed)
+    fields, workloads = cohort.fields, workloads_of(cohort) if cohort.timed else []
+    rows = [series for each in workloads for series in each.rows]
+    names = list(dict.fromkeys(implementation(each.case, fields) for each in cohort.timed))
     slots = {name: slot for slot, name in enumerate(names)}
-    samples = _samples(cohort, quantiles, f"{key}-samples")
+    listed = [
+        SampledCase(batch_text(each.case), fields.describe(each.case), {"": each}) for each in rows
+    ]
+    samples = SamplesPlot.of(listed, quantiles, f"{key}-samples")
+    table = results_table(f"{key}-table", cohort, workloads) if rows else None
+    if table and samples.plot:
+        table = table.with_samples(samples.choices, samples.plot.key)
+    crossover = crossover_plot(cohort, cohort.right, f"{key}-crossover") if rows else None
     return ReportPart(
         key,
         title=cohort.subject,
         shared=_shared(cohort),
+        answer=answer(workloads, fields),
         findings=[
             _counts(cohort),
             *counts(cohort.rankings, lambda c: implementation(c.case, fields)),
         ],
-        table=_table(cohort, samples, f"{key}-samples") if timed else None,
+        names=names,
+        maps=winner_maps(workloads, fields, slots),
+        kinds=kinds(workloads),
+        shapes=picker(workloads, fields),
+        measures=_measures(cohort, workloads, names, key) if cohort.right else None,
+        plots=[crossover] if crossover else [],
+        samples=samples.plot,
+        table=table,
         notes=_notes(cohort),
         failures=cohort.failures(),
-        plots=_plots(cohort, slots, key) if cohort.right else [],
-        maps=winner_maps(cohort.rankings, fields, slots),
-        samples=samples.plot,
+    )
+
+
+def _measures(
+    cohort: Cohort, workloads: Sequence[Workload], names: Sequence[str], key: str
+) -> MeasuresPlot:
+    rates = rates_of(cohort, cohort.right)
+    data = measures(cohort, workloads, names, rates)
+    found = sweeps(cohort.right, cohort.fields)
+    return MeasuresPlot(
+        f"{key}-plots", tabs(data, rates), views(found, len(data["workloads"])), data
     )
 
 
@@ -93,13 +137,6 @@ def _counts(cohort: Cohort) -> str:
     return f"{cases}; {rounds}" if count else cases
 
 
-def _table(cohort: Cohort, samples: SamplesPlot, samples_key: str) -> HtmlTable:
-    marks, _ = numbered(row_notes(cohort))
-    columns = result_columns(cohort, marks, host=True)
-    table = HtmlTable.of("Results", columns, batch_orders(cohort.timed))
-    return table.with_samples(samples.choices, samples_key) if samples.plot else table
-
-
 def _notes(cohort: Cohort) -> list[str]:
     if not cohort.timed:
         return []
@@ -111,38 +148,3 @@ def _notes(cohort: Cohort) -> list[str]:
         *what_ran(cohort.timed),
         *drifts(cohort.reached),
     ]
-
-
-def _plots(cohort: Cohort, slots: Slots, key: str) -> list[Plot]:
-    right = cohort.right
-    found = [
-        _latency_plot(cohort, right, slots, f"{key}-latency"),
-        crossover_plot(cohort, right, f"{key}-crossover"),
-        roofline_plot(cohort, right, slots, f"{key}-roofline"),
-    ]
-    return [plot for plot in found if plot]
-
-
-def _latency_plot(cohort: Cohort, right: Sequence[Series], slots: Slots, key: str) -> Plot:
-    choices = [
-        PlotChoice(
-            dims_text(sweep.fixed) or f"over {sweep.axis}",
-            sweep_figure(sweep, cohort.fields, slots),
-            f"over {sweep.axis}",
-        )
-        for sweep in sweeps(right, cohort.fields)
-    ]
-    if len({each.first.workload_key for each in right}) <= _MOST_BATCHES or not choices:
-        choices.append(
-            PlotChoice("every workload", batches_figure(right, cohort.fields, slots), "by workload")
-        )
-    caption = "Bars show half the range of the rounds' medians, up and down."
-    return Plot(key, "Latency", caption, choices)
-
-
-def _samples(cohort: Cohort, quantiles: Quantiles, key: str) -> SamplesPlot:
-    listed = [
-        SampledCase(batch_text(each.case), cohort.fields.describe(each.case), {"": each})
-        for each in cohort.timed
-    ]
-    return SamplesPlot.of(listed, quantiles, key)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnbench.analysis.series import Series
-from attnbench.reporting.html.figures import Json, Plot, PlotChoice, as_text, in_unit, rounded
+from attnbench.reporting.html.figures import Json, Plot, PlotChoice, in_unit, numbers
 from attnbench.results.samples import STEP, Quantiles
 
 Sides = Mapping[str, Series]  # a case by the side of a comparison, "" for a single one
@@ -59,20 +59,17 @@ def _name(side: str, series: Series, at: int) -> str:
 def _figure(traces: Sequence[tuple[str, int, NDArray[np.float64]]]) -> Json:
     unit, size = in_unit([float(np.median(values)) for _, _, values in traces])
     return {
-        "data": [
+        "series": [
             {
-                "type": "scatter",
-                "mode": "lines",
-                "name": as_text(name),
-                "meta": {"slot": slot},
-                "x": [rounded(float(value) / size) for value in values],
-                "dy": STEP,
-                "hovertemplate": f"%{{y}} % within %{{x}} {unit}",
+                "name": name,
+                "slot": slot,
+                "x": numbers(float(value) / size for value in values),
+                "y": [at * STEP for at in range(len(values))],
+                "line": True,
+                "plain": True,
             }
             for name, slot, values in traces
         ],
-        "layout": {
-            "xaxis": {"title": {"text": f"latency, {unit}"}},
-            "yaxis": {"title": {"text": "share of samples, %"}, "range": [-2, 102]},
-        },
+        "x": {"label": f"latency, {unit}"},
+        "y": {"label": "share of samples, %", "range": [-2, 102]},
     }

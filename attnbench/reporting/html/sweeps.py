@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from attnbench.analysis.fields import Fields, requested
+from attnbench.analysis.fields import Fields, batch_text, requested
 from attnbench.analysis.series import Series
 from attnbench.families import family_of
 from attnbench.specs.batch import Batch, Kind, format_size
@@ -102,6 +102,12 @@ def implementation(case: Case, fields: Fields, apart: str = "") -> str:
 def dims_text(dims: Mapping[str, Value]) -> str:
     """Dims as text, e.g. "batch size 8, kv_len 1k"."""
     return ", ".join(f"{name} {size_text(value)}" for name, value in dims.items())
+
+
+def workload_text(series: Series, fields: Fields) -> str:
+    """A short name of a series' workload: its batch and the fields that vary."""
+    others = dims_text(asked_of_work(series.case, fields))
+    return ", ".join(filter(None, [batch_text(series.case), others]))
 
 
 def size_text(value: Value) -> str:

@@ -1,17 +1,23 @@
-"""Sortable tables of a page: a terminal's columns with sort keys."""
+"""Tables of a page: a terminal's columns with sort keys, as data for scripts/table.js."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from attnbench.analysis.series import Series
+from attnbench.reporting.html.packed import Value, packed, rounded
+from attnbench.reporting.html.tips import tip
 from attnbench.reporting.text_table import Column
 from attnbench.results.diff import VERDICTS
 
-_NUMBER = re.compile(r"[!+]*(-?\d+(?:\.\d+)?)")
+_NUMBER = re.compile(r"[!+>]*(-?\d+(?:\.\d+)?)")
 # Words in columns of numbers.
 _WORDS = {"best": 1.0, "quickest": 1.0, "tie": 1.0, "same work": 1.0, "unclear": 1.0}
-_KINDS = frozenset((*_WORDS, *VERDICTS))
+_KINDS = (*_WORDS, *VERDICTS)  # cells with a style of their own
+_MOST = 8.0  # of a ratio on the scale of the bars
+
+Orders = Mapping[str, Sequence[float | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,47 +26,69 @@ class Head:
 
     text: str
     left: bool  # words are aligned left, numbers right
+    tip: str = ""
+    interval: bool = False  # whether cells begin with a bar
 
 
 @dataclass(frozen=True, slots=True)
-class HtmlCell:
-    """A text with its number for sorting; None if it is not a number."""
+class Groups:
+    """Rows that belong together, as those of a workload; the first of each is the best."""
 
-    text: str
-    order: float | None
-
-    @property
-    def kind(self) -> str:
-        """The kind for the style sheet; empty for most."""
-        return self.text.replace(" ", "-") if self.text in _KINDS else ""
+    names: Sequence[str]
+    findings: Sequence[str]  # a sentence each
+    of: Sequence[int]  # the group of each row
 
 
 @dataclass(frozen=True, slots=True)
 class HtmlTable:
-    """A table with the columns of a terminal's table."""
+    """A table with the columns of a terminal's table, of one or more rows."""
 
+    key: str  # unique in the page
     caption: str
     heads: Sequence[Head]
-    rows: Sequence[Sequence[HtmlCell]]
+    texts: Sequence[Sequence[str]]  # by column
+    orders: Sequence[Sequence[float | None] | None]  # by column; None sorts by text
+    groups: Groups | None = None
+    facts: dict[str, Sequence[Value]] = field(default_factory=dict)  # for conditions, by field
+    intervals: Sequence[tuple[float, float] | None] = ()  # of each row's ratio to the best
     # The choice in the plot of samples, by row.
     samples: Sequence[int | None] = ()
     samples_plot: str = ""  # the key of that plot
 
     @classmethod
     def of(
-        cls, caption: str, columns: Sequence[Column], first: "Orders | None" = None
+        cls, key: str, caption: str, columns: Sequence[Column], first: Orders | None = None
     ) -> "HtmlTable":
         """The table; `first` has the order of texts that are not numbers, by a column's header."""
-        heads = [Head(" ".join(column.header.split()), column.left) for column in columns]
-        entries = [_entries(column, (first or {}).get(column.header)) for column in columns]
-        return cls(caption, heads, list(zip(*entries, strict=True)))
+        names = [" ".join(column.header.split()) for column in columns]
+        heads = [Head(n, c.left, tip(n)) for n, c in zip(names, columns, strict=True)]
+        orders = [_orders(column, (first or {}).get(column.header)) for column in columns]
+        return cls(key, caption, heads, [list(column.texts) for column in columns], orders)
 
     def with_samples(self, choices: Sequence[int | None], plot: str) -> "HtmlTable":
         """The table with a button on each row with samples in the plot."""
         return replace(self, samples=choices, samples_plot=plot)
 
+    @property
+    def count(self) -> int:
+        """The number of rows."""
+        return len(self.texts[0])
 
-Orders = dict[str, Sequence[float]]
+    def as_data(self) -> dict[str, Any]:
+        """The table as the page's script reads it."""
+        columns = zip(self.texts, self.orders, strict=True)
+        return {
+            "count": self.count,
+            "heads": [{"text": h.text, "left": h.left, "interval": h.interval} for h in self.heads],
+            "columns": [{"texts": packed(t), "orders": o and packed(o)} for t, o in columns],
+            "kinds": _KINDS,
+            "groups": self.groups and _groups_data(self.groups),
+            "first": self.groups and _firsts(self.groups.of),
+            "facts": {name: packed(values) for name, values in self.facts.items()},
+            "intervals": _intervals_data(self.intervals),
+            "samples": list(self.samples) or None,
+            "samples_plot": self.samples_plot,
+        }
 
 
 def batch_orders(listed: Sequence[Series]) -> Orders:
@@ -70,10 +98,28 @@ def batch_orders(listed: Sequence[Series]) -> Orders:
     return {"spec": [ranks[size] for size in sizes]}
 
 
-def _entries(column: Column, orders: Sequence[float] | None) -> list[HtmlCell]:
-    if orders is not None:
-        return [HtmlCell(text, order) for text, order in zip(column.texts, orders, strict=True)]
-    return [HtmlCell(text, None if column.left else _order(text)) for text in column.texts]
+def _groups_data(groups: Groups) -> dict[str, Any]:
+    return {"names": groups.names, "findings": groups.findings, "of": packed(groups.of)}
+
+
+def _firsts(of: Sequence[int]) -> list[int]:
+    """1 for each row that begins a group."""
+    return [int(not at or of[at - 1] != group) for at, group in enumerate(of)]
+
+
+def _intervals_data(intervals: Sequence[tuple[float, float] | None]) -> dict[str, Any]:
+    highs = [each[1] for each in intervals if each]
+    return {
+        "low": [rounded(each[0]) if each else None for each in intervals],
+        "high": [rounded(each[1]) if each else None for each in intervals],
+        "most": min(_MOST, max([1.05, *highs])),
+    }
+
+
+def _orders(column: Column, given: Sequence[float | None] | None) -> Sequence[float | None] | None:
+    if given is not None:
+        return given
+    return None if column.left else [_order(text) for text in column.texts]
 
 
 def _order(text: str) -> float | None:

@@ -1,4 +1,4 @@
-"""Maps of the fastest implementation over two quantities."""
+"""Maps of the best implementation, with every workload of a run on one of them."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -6,64 +6,79 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from attnbench.analysis.fields import Fields
-from attnbench.analysis.ranking import Ranking
 from attnbench.reporting.html.figures import Slots
+from attnbench.reporting.html.squares import Square, square_of
 from attnbench.reporting.html.sweeps import (
     Dims,
     dims_of,
     dims_text,
     hidden_beside,
-    implementation,
     size_text,
     varying_dims,
 )
+from attnbench.reporting.html.workloads import Workload
 from attnbench.specs.case import Value
-from attnbench.units import three_digits
 
-_LEAST = 4  # least workloads of a map
-# A lead beyond each of these ratios of times has a stronger colour.
-_STRENGTHS = (1.05, 1.25, 2.0)
+_KINDS = ("decode", "prefill", "extend", "mixed", "cache write")
 
-Place = tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Square:
-    """A workload's place on a map."""
-
-    winner: str  # an implementation; tie, unclear or quickest if none is shown to win
-    detail: str  # by how much, or between whom
-    slot: int | None  # of the winner; None if there is none
-    strength: int  # 0 to 3
+Place = tuple[Value, Value]
+Axes = tuple[str, str]  # of rows and of columns; "" for a map of one row
+Fixed = tuple[tuple[str, Value], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class WinnerMap:
-    """A map of workloads by two quantities."""
+    """A map of workloads by two quantities; a list if nothing orders them."""
 
-    label: str  # values of the other varying dims
+    label: str  # kind, and values of the other varying dims
     row_name: str
     column_name: str
     columns: Sequence[str]
     rows: Sequence[tuple[str, Sequence[Square | None]]]
 
 
-def winner_maps(rankings: Sequence[Ranking], fields: Fields, slots: Slots) -> list[WinnerMap]:
-    """Maps over the two quantities that place the most; empty if none places four workloads."""
-    contested = [each for each in rankings if each.outcome != "alone"]
-    placed = [(dims_of(each.best.case, fields), each) for each in contested]
-    shown = varying_dims(dims for dims, _ in placed)
-    names = sorted(name for name in shown if name != "context" and _numeric(name, placed))
-    found = [
-        _maps(row, column, hidden, placed, shown, fields, slots)
-        for row, column in combinations(names, 2)
-        for hidden in _hidden(row, column)
-    ]
-    return max(found, key=_size_of, default=[])
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    dims: Dims
+    square: Square
+    name: str
 
 
-def _numeric(name: str, placed: Sequence[tuple[Dims, Ranking]]) -> bool:
-    return all(isinstance(dims.get(name, 0), int | float) for dims, _ in placed)
+def winner_maps(workloads: Sequence[Workload], fields: Fields, slots: Slots) -> list[WinnerMap]:
+    """Maps by kind of batch; empty if no workload has two implementations."""
+    if all(each.ranking is None or each.ranking.outcome == "alone" for each in workloads):
+        return []
+    by_kind: dict[str, list[_Placed]] = defaultdict(list)
+    for at, each in enumerate(workloads):
+        if each.ranking:
+            square = square_of(each.ranking, fields, slots, at)
+            dims = dims_of(each.rows[0].case, fields)
+            by_kind[each.kind].append(_Placed(dims, square, each.name))
+    return [found for kind in _KINDS if kind in by_kind for found in _of_kind(kind, by_kind[kind])]
+
+
+def _of_kind(kind: str, placed: Sequence[_Placed]) -> list[WinnerMap]:
+    """The maps of one kind over the axes that place the most, and a list of what they lack."""
+    shown = varying_dims(each.dims for each in placed)
+    candidates = [_grouped(axes, hidden, placed) for axes, hidden in _axes(placed, shown)]
+    if not candidates:
+        return [_listed(kind, placed)]
+    axes, groups = max(candidates, key=lambda found: _size_of(found[1]))
+    on_maps = {id(each) for squares in groups.values() for each in squares.values()}
+    maps = [_map(kind, axes, fixed, squares, shown) for fixed, squares in groups.items()]
+    rest = [each for each in placed if id(each) not in on_maps]
+    return [*maps, *([_listed(kind, rest)] if rest else [])]
+
+
+def _axes(placed: Sequence[_Placed], shown: set[str]) -> list[tuple[Axes, str]]:
+    """The pairs of axes, each with the length that it makes redundant."""
+    names = sorted(n for n in shown if n != "context" and _numeric(n, placed))
+    pairs: list[Axes] = [*combinations(names, 2), *(("", name) for name in names)]
+    return [(pair, hidden) for pair in pairs for hidden in _hidden(*pair)]
+
+
+def _numeric(name: str, placed: Sequence[_Placed]) -> bool:
+    return all(isinstance(each.dims.get(name, 0), int | float) for each in placed)
 
 
 def _hidden(row: str, column: str) -> tuple[str, ...]:
@@ -72,69 +87,38 @@ def _hidden(row: str, column: str) -> tuple[str, ...]:
     return hidden_beside("q_len" if "q_len" in (row, column) else row)
 
 
-def _size_of(maps: Sequence[WinnerMap]) -> int:
+def _grouped(
+    axes: Axes, hidden: str, placed: Sequence[_Placed]
+) -> tuple[Axes, dict[Fixed, dict[Place, _Placed]]]:
+    row, column = axes
+    groups: dict[Fixed, dict[Place, _Placed]] = defaultdict(dict)
+    for each in placed:
+        dims = each.dims
+        if column in dims and (not row or row in dims):
+            fixed = tuple((n, v) for n, v in dims.items() if n not in (*axes, hidden, "context"))
+            groups[fixed].setdefault((dims[row] if row else "", dims[column]), each)
+    return axes, {fixed: squares for fixed, squares in groups.items() if len(squares) > 1}
+
+
+def _size_of(groups: Mapping[Fixed, Mapping[Place, _Placed]]) -> int:
     """A size that counts the placed workloads and favours one large map over many small ones."""
-    return sum(sum(len(row) - row.count(None) for _, row in each.rows) ** 2 for each in maps)
-
-
-def _maps(
-    row: str,
-    column: str,
-    hidden: str,
-    placed: Sequence[tuple[Dims, Ranking]],
-    shown: set[str],
-    fields: Fields,
-    slots: Slots,
-) -> list[WinnerMap]:
-    groups: dict[tuple[tuple[str, Value], ...], dict[Place, Ranking]] = defaultdict(dict)
-    for dims, ranking in placed:
-        if row in dims and column in dims:
-            fixed = tuple((n, v) for n, v in dims.items() if n not in (row, column, hidden))
-            groups[fixed][float(dims[row]), float(dims[column])] = ranking
-    return [
-        _map(row, column, {n: v for n, v in fixed if n in shown}, squares, fields, slots)
-        for fixed, squares in groups.items()
-        if _is_a_map(squares)
-    ]
-
-
-def _is_a_map(squares: Mapping[Place, Ranking]) -> bool:
-    rows, columns = {row for row, _ in squares}, {column for _, column in squares}
-    return len(squares) >= _LEAST and len(rows) > 1 and len(columns) > 1
+    return sum(len(squares) ** 2 for squares in groups.values())
 
 
 def _map(
-    row: str,
-    column: str,
-    fixed: Dims,
-    squares: Mapping[Place, Ranking],
-    fields: Fields,
-    slots: Slots,
+    kind: str, axes: Axes, fixed: Fixed, squares: Mapping[Place, _Placed], shown: set[str]
 ) -> WinnerMap:
     rows, columns = (sorted({place[at] for place in squares}) for at in (0, 1))
-    drawn = {place: _square(each, fields, slots) for place, each in squares.items()}
+    beside = dims_text({name: value for name, value in fixed if name in shown})
+    drawn = {place: each.square for place, each in squares.items()}
     return WinnerMap(
-        dims_text(fixed),
-        row,
-        column,
-        [_size(each) for each in columns],
-        [(_size(r), [drawn.get((r, c)) for c in columns]) for r in rows],
+        f"{kind}, {beside}" if beside else kind,
+        *axes,
+        [size_text(each) for each in columns],
+        [(size_text(r), [drawn.get((r, c)) for c in columns]) for r in rows],
     )
 
 
-def _square(ranking: Ranking, fields: Fields, slots: Slots) -> Square:
-    name = implementation(ranking.best.case, fields)
-    if ranking.outcome in ("tied", "unclear"):
-        word = {"tied": "tie", "unclear": "unclear"}[ranking.outcome]
-        among = [implementation(c.case, fields) for c in ranking.at("best", "tie", "unclear")]
-        return Square(word, (" = " if word == "tie" else " or ").join(among), None, 0)
-    lead = ranking.next.comparison.ratio if ranking.next and ranking.next.comparison else 1.0
-    behind = f"next {three_digits(lead)}x"
-    if ranking.outcome == "untested":
-        return Square("quickest", f"{name}, {behind}", None, 0)
-    strength = sum(lead > limit for limit in _STRENGTHS)
-    return Square(name, behind, slots.get(name, 0), strength)
-
-
-def _size(value: float) -> str:
-    return size_text(int(value)) if value.is_integer() else str(value)
+def _listed(kind: str, placed: Sequence[_Placed]) -> WinnerMap:
+    rows = [(each.name, [each.square]) for each in placed]
+    return WinnerMap(kind, "workload", "", ["best"], rows)

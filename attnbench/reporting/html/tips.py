@@ -1,0 +1,45 @@
+"""The meaning of each heading, shown when the pointer or the focus is on it."""
+
+from collections.abc import Mapping
+
+_TIPS: Mapping[str, str] = {
+    "spec": "The batch: count, q query tokens, kv tokens of the cache; see docs/reference/batches",
+    "tokens": "Tokens that one call writes",
+    "implementation": "The backend, with the options that differ between rows",
+    "backend": "The kernel's name; `attnbench doctor` lists all",
+    "vs best": "The time over the best's of the same workload; a tie is shown to be within 1 %",
+    "95 % interval": "Where the ratio to the best lies with 95 % confidence; short is sure",
+    "latency": "The geometric mean of the rounds' medians, for one call",
+    "+-": "Half the range of the rounds' medians; of a single round half its 95 % interval",
+    "TFLOP/s": "Useful floating-point operations a second",
+    "GFLOP/s": "Useful floating-point operations a second",
+    "GB/s": "Useful bytes a second, of 1e9 bytes",
+    "roof": "The part of the hardware's limit that is reached, from its data sheet",
+    "of meas": "The part of the rate that a copy or a matmul reached when the run began",
+    "memory": "The most memory that was allocated at once",
+    "enqueue": "The host's time for launching a call",
+    "plan": "The host's time for planning a call",
+    "Mcycles": "SM cycles of a call: a time that does not depend on the clock",
+    "kcycles": "SM cycles of a call: a time that does not depend on the clock",
+    "decode reqs": "Requests on the backend's decode path",
+    "prefill reqs": "Requests on the backend's prefill path",
+    "note": "Numbers of the notes below the table",
+    "base": "The time before",
+    "head": "The time after",
+    "change": "The head's time over the base's, as a change",
+    "interval": "Where the change lies with 95 % confidence",
+    "verdict": "slower, faster, same within the margin, or unclear",
+    "finds": "The smallest change that these rounds would find four times in five",
+    "rounds needed": "Rounds a side that should settle an unclear verdict",
+    "case": "The first digits of the case's key, for repro and history",
+    "q": "The p-value, adjusted for all cases",
+}
+
+
+def tip(heading: str) -> str:
+    """The explanation of a heading; for a field of cases that it is one."""
+    words = heading.split()
+    for end in range(len(words), 0, -1):
+        if found := _TIPS.get(" ".join(words[:end])):
+            return found
+    return f"{heading}: as `attnbench report --where` takes it"
