@@ -109,6 +109,62 @@ class UnspeakableError(Naive):
         raise Unspeakable
 
 
+class PrintsMuch(Naive):
+    """A hundred megabytes each on standard output and standard error, and it goes on."""
+
+    name: ClassVar = "prints-much"
+
+    def prepare(self, case: Case, setting: Setting) -> NaivePrepared:
+        for stream in (1, 2):
+            for _ in range(100):
+                os.write(stream, (b"z" * 99 + b"\n") * 10**4)
+        return super().prepare(case, setting)
+
+
+class Exits(Naive):
+    """As if all were well."""
+
+    name: ClassVar = "exits"
+
+    def prepare(self, case: Case, setting: Setting) -> NaivePrepared:
+        os._exit(0)
+
+
+class EndsPython(Naive):
+    name: ClassVar = "ends-python"
+
+    def prepare(self, case: Case, setting: Setting) -> NaivePrepared:
+        raise SystemExit("bye")
+
+
+class Interrupts(Naive):
+    name: ClassVar = "interrupts"
+
+    def prepare(self, case: Case, setting: Setting) -> NaivePrepared:
+        raise KeyboardInterrupt
+
+
+class IgnoresSigterm(Naive):
+    """And hangs."""
+
+    name: ClassVar = "ignores-sigterm"
+
+    def prepare(self, case: Case, setting: Setting) -> NaivePrepared:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(3600)
+        raise AssertionError
+
+
+class AllocatesTooMuch(Naive):
+    name: ClassVar = "allocates-too-much"
+
+    def prepare(self, case: Case, setting: Setting) -> NaivePrepared:
+        import torch
+
+        torch.empty(2**50)
+        raise AssertionError
+
+
 class RefusalRaises(Naive):
     name: ClassVar = "refusal-raises"
 
