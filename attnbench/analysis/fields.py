@@ -47,7 +47,10 @@ class Fields:
 
 def batch_text(case: Case) -> str:
     """The batch as text: for a cache write only the number of tokens."""
-    return f"{case.batch.num_tokens} tokens" if family_of(case).counts_tokens else spec(case.batch)
+    if not family_of(case).counts_tokens:
+        return spec(case.batch)
+    count = case.batch.num_tokens
+    return "1 token" if count == 1 else f"{count} tokens"
 
 
 def spec(batch: Batch) -> str:

@@ -99,7 +99,7 @@ def result_columns(
         *_path_columns(timed),
         _latency_column(cohort),
         # Half the time's own interval; rows are ranked by the interval against the best.
-        *_known("+-", *percent_column([each.spread for each in timed]), optional=True),
+        *_known("+-", *_reach_column([each.spread for each in timed]), optional=True),
         *known(*cycles_column([each.cycles for each in timed]), optional=True),
         *(_host_columns(timed) if host else []),
         *known(*flop_rates, optional=host, spare=True),
@@ -190,10 +190,14 @@ def _against_best(cohort: Cohort) -> list[Column]:
         return []
     factors = [MISSING if each is None else place_text(each) for each in cohort.standings]
     reaches = [None if each is None else each.reach for each in cohort.standings]
+    return [Column("vs\nbest", factors), *_known("+-", *_reach_column(reaches))]
+
+
+def _reach_column(reaches: Sequence[float | None]) -> tuple[str, list[str]]:
+    """Fractions in percent; very different rounds have an interval of any length."""
     unit, texts = percent_column(reaches)
-    # Very different rounds have an interval of any length.
     shown = [
         f">{_WIDEST:.0%}"[:-1] if reach and reach > _WIDEST else text
         for reach, text in zip(reaches, texts, strict=True)
     ]
-    return [Column("vs\nbest", factors), *_known("+-", unit, shown)]
+    return unit, shown

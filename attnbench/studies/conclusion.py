@@ -125,7 +125,7 @@ def _answer(listed: Sequence[Series], study: Study, noise: NoiseOf) -> Answer:
 
 def _where(run: Run, machine: Machine, listed: Sequence[Series]) -> str:
     most = max((len(each.medians) for each in listed), default=0)
-    rounds = "1 round" if most == 1 else f"{most} rounds at most"
+    rounds = {0: "nothing measured", 1: "1 round"}.get(most, f"{most} rounds at most")
     ended = ", interrupted" if run.status == "interrupted" else ""
     return f"run {run.number} on {machine.label}; {rounds}{ended}"
 
