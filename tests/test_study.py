@@ -205,7 +205,7 @@ def test_hardware_that_cannot_answer_is_told_in_a_sentence(
 
 def test_list_and_show_tell_what_there_is(attnbench: Attnbench) -> None:
     listed = attnbench("study", "list")
-    for name in ("numsplits (mla, also cutlass_numsplits)", "reorder-threshold", "winner-map", "fp8-kv"):
+    for name in ("numsplits (mla, also cutlass_numsplits)", "reorder-threshold", "fp8-kv"):
         assert name in listed.stdout
     shown = attnbench("study", "show", "cache-layout")
     assert "field: layout" in shown.stdout
