@@ -101,7 +101,8 @@ def measured(asked: argparse.Namespace) -> dict[str, Any]:
     while cases and time.monotonic() < deadline:
         case = cases.pop(0)
         rows += [
-            {"case": name_of(case)} | {n: getattr(t, n) for n in ("fault", "finding", "share")}
+            {"case": name_of(case)}
+            | {n: getattr(t, n) for n in ("fault", "finding", "share", "change")}
             for t in found_in(case, machine, asked.seed)
             if t.fault != HONEST
         ]
@@ -131,12 +132,16 @@ def show(facts: dict[str, Any]) -> None:
     print(tabulate(by_fault(rows), headers="keys"))
     passed = [row for row in rows if row["finding"] is None]
     for row in passed:
-        print(f"passed: {row['fault']}: {row['case']}")
+        print(
+            f"passed: {row['fault']}: {row['case']} (changes rows by {row['change']:.2g} roundings)"
+        )
+    small = sum(row["change"] < 1 for row in passed)
     faults, cases = ({row[name] for row in rows} for name in ("fault", "case"))
+    found, rest = len(rows) - len(passed), max(1, len(rows) - small)
     print(
-        f"{len(faults)} faults in {len(cases)} cases: {len(rows) - len(passed)} of {len(rows)} "
-        f"mutants found, {1 - len(passed) / max(1, len(rows)):.2%}; {facts['not_reached']} cases "
-        "not reached"
+        f"{len(faults)} faults, {len(cases)} cases: {found} of {len(rows)} mutants found; {small} "
+        f"passed that change rows less than honest rounding. Of the rest {found / rest:.2%} "
+        f"were found. {facts['not_reached']} cases not reached"
     )
 
 
@@ -159,6 +164,7 @@ def name_of(case: Case) -> str:
     """The case in a few words."""
     more = {
         case.kv_cache_dtype: case.kv_cache_dtype != "auto",
+        f"{case.output_dtype} output": case.output_dtype != "auto",
         case.scope: case.scope != "kernel",
         "window, soft cap, sinks": case.sinks,
         "sparse": case.index_topk is not None,

@@ -57,6 +57,7 @@ NVFP4_ERROR = 0.095
 ARITHMETIC = 2.0**-18
 # The score that carries a row of normal data: higher ones are too few, lower ones weigh too little.
 LARGE_SCORE = 4.0
+ROW = 3  # times its expected error is allowed of a row
 # Beside those of attention: absorbed queries and attended latents, or up-projected keys and values,
 # and the merge of a context's chunks.
 MLA_ROUNDINGS = 3
@@ -104,7 +105,7 @@ def attention(
     last = rounding_error(output or dtype)
     squares = rounding_error(weights or dtype) ** 2 + ARITHMETIC**2
     squares += (1 + more + scores**2) * rounding_error(dtype) ** 2
-    row = 3 * math.sqrt(squares + last**2)
+    row = ROW * math.sqrt(squares + last**2)
     return Tolerance(8 * math.sqrt(squares) + 4 * last, row, row**2 / 2)
 
 

@@ -6,6 +6,7 @@ rounding stays. That difference is computed only for rows that the check compare
 where it takes them all, else those that a round of the honest kernel asked for.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from attnbench.kernels.base import Prepared
 from attnbench.kernels.cache_write_base.prepared import CacheWrite
 from attnbench.kernels.check import FRESH, WrongResult, check, check_again, check_renewed
+from attnbench.kernels.tolerance import ROW
 from attnbench.specs.case import Case
 
 if TYPE_CHECKING:
@@ -62,6 +64,19 @@ class Planting:
 
         vars(mutant)["renew"] = renewed
         return mutant
+
+    def change(self, mutant: Prepared) -> float:
+        """The root mean square change of the rows of set 0 that change, over honest rounding's."""
+        rounding = self.prepared.tolerance.relative_l2 / ROW
+        outputs = []
+        for each in (self.prepared, mutant):
+            each.calls[0]()
+            outputs.append(each.output(0).float().clone())
+        honest, wrong = outputs
+        if not 0 < rounding < math.inf:
+            return math.inf
+        changes = (wrong - honest).norm(dim=1) / honest.norm(dim=1)
+        return float(changes[changes > 0].square().mean().sqrt()) / rounding
 
     def expected(self, sets: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
         """The honest reference, for which mutants ask again and again."""

@@ -1,5 +1,6 @@
 """Trials: each fault planted in a case, and what the check says."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -19,13 +20,15 @@ class Trial:
     """One mutant of a case, and the sentence by which it was found; None if it passed.
 
     `share` is the largest error over its tolerance, infinite for what nothing allows, 0 where a
-    mutant passed.
+    mutant passed. Then `change` is what the fault does to rows, over what honest rounding does to
+    them: below 1 the kernel errs less by the fault than without it.
     """
 
     case: Case
     fault: str
     finding: str | None
     share: float
+    change: float = math.inf
 
 
 def made_ready(case: Case, machine: Machine, sets: int, seed: int) -> Prepared:
@@ -51,5 +54,7 @@ def trials(
         mutant = fault.plant(planting) if fault.of(case) else None
         if mutant is not None:
             found = planting.finding(mutant)
-            sentence, share = (None, 0.0) if found is None else (str(found), found.share)
-            yield Trial(case, fault.name, sentence, share)
+            if found is None:
+                yield Trial(case, fault.name, None, 0.0, planting.change(mutant))
+            else:
+                yield Trial(case, fault.name, str(found), found.share)
