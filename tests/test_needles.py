@@ -109,7 +109,7 @@ def test_each_needle_that_is_lost_moves_a_row_by_several_tolerances(
 def test_each_needle_among_latents_moves_a_row_too(length: str, kv: str) -> None:
     found = row(latents(f"2q1kv{length}", kv_cache_dtype=kv))
     found.allowed = attention_tolerance("bf16", weights=None if kv == "auto" else "fp8").relative_l2
-    assert min(map(found.moved, found.needles)) > (2 if kv == "fp8" else 15)
+    assert min(map(found.moved, found.needles)) > (3 if kv == "fp8" else 20)
 
 
 @pytest.mark.parametrize("dtype", [{}, FP8], ids=["bf16", "fp8"])

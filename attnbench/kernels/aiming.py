@@ -136,8 +136,13 @@ class Aimed(ABC):
         first = torch.zeros(1, dtype=torch.int64, device=self.device)
         at = Keys(group, first, first, first + group.kv_len - 1)
         needles = self.met(self.needles(seeded(self.device, self.needle_seed)), group)
-        score, spread = needles.scores(self.visible(at).float(), len(self.own_keys(at)))
+        score, spread = needles.scores(self.visible(at).float(), self.own_keys(at))
         return float((score + 2 * spread.sqrt()).max())
+
+    def needles_in(self, group: Group) -> "torch.Tensor":
+        """The positions of a group's needles: int64 [sets, count, needles]."""
+        assert self.needle_seed is not None
+        return next(at.positions for _, at in self._planted(self.needle_seed) if at.group == group)
 
     def _planted(self, seed: int) -> Iterator[tuple[Needles, Keys]]:
         """The needles of each group, the same in every call."""

@@ -8,7 +8,7 @@ higher still, those it must not see: the next token's and the one before the win
 
 Needles are as strong as they need be. Even and odd positions have signs of their own, and a query
 is turned to either: the fewer needles it sees, the more each of them counts. In half of the rows
-they have 1.5 times the norm of all other keys in the output, so a lost needle shows and so does a
+they have 0.7 times the norm of all other keys in the output, so a lost needle shows and so does a
 lost page without one; in the other half they have half of the softmax's weight too, which shows
 splits that are merged wrongly.
 """
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 LENGTH = 16.0  # of a needle's key along its head's signs
 REST = 0.125  # without any, all needles would score the same and be rounded alike in fp8
 USUAL = 8  # needles of a long request that a query scores
+LIGHT = 0.7  # least norm of needles in an output, relative to that of all other keys
 TILE = 128  # keys; kernels split them at its multiples
 PAGE_BORDERS = 2  # drawn for each request
 HIGHER = 1.0  # by which a key scores higher that must not be seen
@@ -40,6 +41,7 @@ class OwnKeys:
     keys: "torch.Tensor"
     there: "torch.Tensor | None" = None  # bool [n]; None if each query has it
     higher: float = 0.0  # than the needles score
+    needle_at: "torch.Tensor | None" = None  # int64 [n]: it is the needle at this position
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +49,12 @@ class Needles:
     """Turns keys into needles, and queries to them.
 
     `signs` [2, KV heads, d], of even and of odd positions, are 1, -1 or, in dimensions that needles
-    do not use, 0. `scale` is that of the scores, `gain` the size of a needle's value, where that of
-    others is 1, `rest` the part of its random key that a needle keeps.
+    do not use, 0. `scale` is that of the scores, `rest` the part of its random key that a needle
+    keeps.
     """
 
     signs: "torch.Tensor"
     scale: float
-    gain: float = 1.0
     rest: float = REST
 
     @property
@@ -87,31 +88,36 @@ class Needles:
         """
         heads = (len(queries), self.signs.shape[1], -1)  # [n, KV heads, queries of each]
         kinds = kinds.view(heads)
-        scores = self.scores(visible.float(), len(own))[0][:, :, None, None]
+        scores = self.scores(visible.float(), own)[0][:, :, None, None]
         wanted = scores[1].where(kinds % 2 == 1, scores[0]) / self.scale
         even, odd = self.unit[:, :, None, :]  # each [KV heads, 1, d]
-        unit = even.where((kinds // 2 % 2 == 0).unsqueeze(-1), odd)
+        parity = kinds // 2 % 2
+        unit = even.where((parity == 0).unsqueeze(-1), odd)
         turned = queries.view(*heads, queries.shape[2])
         turned = turned + (wanted / LENGTH - (turned * unit).sum(-1)).unsqueeze(-1) * unit
         for each in own * PASSES:
-            score = wanted + (each.higher + math.log(self.gain)) / self.scale
-            turned = turned + _toward(turned, unit, each, score)
+            change = _toward(turned, unit, each, wanted + each.higher / self.scale)
+            if each.needle_at is not None:
+                change *= (parity == each.needle_at[:, None, None] % 2).unsqueeze(-1)
+            turned = turned + change
         return turned.reshape(queries.shape)
 
-    def scores(self, visible: "torch.Tensor", own: int) -> "tuple[torch.Tensor, torch.Tensor]":
+    def scores(
+        self, visible: "torch.Tensor", own: list[OwnKeys]
+    ) -> "tuple[torch.Tensor, torch.Tensor]":
         """The score of needles among so many visible keys [n], by strength: fp32 [2, n].
 
         Also the variance of the scores of other keys, which turning a query to its keys raises.
         """
         import torch
 
-        dim = self.signs.shape[2]
+        dim, turns = self.signs.shape[2], sum(each.needle_at is None for each in own)
         rest = (visible / visible.clamp(max=USUAL)).log()
         score = torch.zeros_like(visible).expand(2, -1)
         for _ in range(4):  # to a fixed point
-            spread = self.scale**2 * dim + score.square() * (own / dim + 1 / LENGTH**2)
+            spread = self.scale**2 * dim + score.square() * (turns / dim + 1 / LENGTH**2)
             spread = spread.clamp(max=MOST_SPREAD)
-            by_norm = math.log(1.5 / self.gain) + rest / 2 + spread
+            by_norm = math.log(LIGHT) + rest / 2 + spread
             score = torch.stack([by_norm[0], torch.maximum(by_norm, rest + spread / 2)[1]])
         return score, spread
 

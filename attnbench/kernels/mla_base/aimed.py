@@ -1,7 +1,7 @@
 """Needles among latents: what is read and stored by place, on either path of MLA.
 
 A latent is key and value of all heads. Needles differ from other latents in the RoPE part, which no
-projection touches; the rest of them, which makes their values, is smaller.
+projection touches; the rest of them makes their values.
 """
 
 from dataclasses import replace
@@ -16,9 +16,6 @@ from attnbench.specs.shape import MlaShape
 
 if TYPE_CHECKING:
     import torch
-
-
-VALUES = 0.25  # size of needles' values; that of others is 1
 
 
 class AimedLatents(AttentionPrepared):
@@ -85,7 +82,7 @@ class AimedLatents(AttentionPrepared):
         from torch.nn.functional import pad
 
         signs = random_signs(1, self.shape.qk_rope_head_dim, generator)
-        return Needles(pad(signs, (self.shape.kv_lora_rank, 0)), self.scale, VALUES, VALUES)
+        return Needles(pad(signs, (self.shape.kv_lora_rank, 0)), self.scale, rest=1.0)
 
     def met(self, needles: Needles, group: Group) -> Needles:
         from torch.nn.functional import pad
@@ -116,9 +113,18 @@ class AimedLatents(AttentionPrepared):
         return seen.clamp(max=most) if self._selects(at.group) else seen
 
     def own_keys(self, at: Keys) -> list[OwnKeys]:
-        """Of the keys that a token selects, the first, the middle and the last."""
-        if not self._selects(at.group):
-            return super().own_keys(at)
+        """Needles too, since the rest of each is as large as another latent and scores at random.
+
+        Of the keys that a token selects, the first, the middle and the last.
+        """
+        places = self.needles_in(at.group)[at.sets, at.requests].unbind(1)
+        needles = [OwnKeys(self.met_at(at.beside(each)), needle_at=each) for each in places]
+        return [
+            *(self._selected(at) if self._selects(at.group) else super().own_keys(at)),
+            *needles,
+        ]
+
+    def _selected(self, at: Keys) -> list[OwnKeys]:
         assert self.topk is not None
         selected = self.topk[at.sets, at.tokens].long()
         last = (selected >= 0).sum(1) - 1
