@@ -1,14 +1,18 @@
-"""The stored studies of docs/results conclude as the notebook says, by methods of any version."""
+"""The stored studies of docs/results conclude as the notebook and the pages say."""
 
 import lzma
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 
+from attnbench.db.models import MeasurementRow
 from attnbench.db.store import Store
 from attnbench.reporting.html.crossover import crossover_plot
 from attnbench.results.report import read_report
+from attnbench.studies.charts import Heat
 from attnbench.studies.conclusion import conclude
+from attnbench.studies.page import study_parts
 
 DOCS = Path(__file__).parent.parent / "docs"
 OLD, NEW = "h200_studies.db", "h200_served_studies.db"
@@ -52,3 +56,49 @@ def test_a_page_and_a_study_name_the_same_crossovers(stored: Path, name: str, ru
     titles = [choice.figure["title"] for choice in plot.choices]
     assert len(titles) == 16
     assert [title for title in titles if title not in answer] == []
+
+
+STORED = [(OLD, run) for run in (*range(1, 11), 38)] + [(NEW, run) for run in range(1, 7)]
+
+
+@pytest.mark.parametrize(("name", "run"), STORED)
+def test_every_stored_study_concludes_as_stored_and_on_its_page(
+    stored: Path, name: str, run: int
+) -> None:
+    with Store.open(stored / name) as store:
+        before = store.conclusion(run)
+        found = conclude(store, run)
+        (part,) = study_parts(store, read_report(store, [str(run)]))
+    assert before is not None
+    assert not found.cells[0].startswith("0 of ")
+    assert found.cells[0] == before["cells"][0]
+    assert (part.question, part.answer, part.doubts) == (found.question, found.answer, found.doubts)
+    assert [plot.title for plot in part.plots] + [heat.title for heat in part.maps] == [
+        chart.title for chart in found.charts
+    ]
+    rows = [len(next(iter(table.columns.values()))) for table in found.tables]
+    assert [table.count for table in part.tables] == rows
+
+
+def test_a_conclusion_of_nothing_replaces_none(stored: Path, tmp_path: Path) -> None:
+    """As of a run whose outcomes were deleted, or measured by a method that is not its first."""
+    path = tmp_path / NEW
+    path.write_bytes((stored / NEW).read_bytes())
+    with Store.open(path) as store:
+        before = store.conclusion(3)
+        with store.writing() as session:
+            session.execute(delete(MeasurementRow))
+        assert conclude(store, 3).cells[0] == "0 of 0 cases have a time"
+        assert store.conclusion(3) == before
+
+
+def test_maps_of_a_study_hatch_what_is_not_shown(stored: Path) -> None:
+    with Store.open(stored / NEW) as store:
+        (part,) = study_parts(store, read_report(store, ["6"]))
+        chart = next(each for each in conclude(store, 6).charts if isinstance(each, Heat))
+    (heat,) = part.maps
+    texts = {tuple(cell.lines): cell.style for _, cells in heat.rows for cell in cells if cell}
+    assert {style for lines, style in texts.items() if "unclear" in lines} == {"doubt"}
+    assert {style for lines, style in texts.items() if lines[0].startswith("+5")} == {"more"}
+    assert {style for lines, style in texts.items() if lines[0].startswith("-5")} == {"less"}
+    assert [name for name, _ in heat.rows] == list(reversed(chart.ys))

@@ -21,6 +21,7 @@ from attnbench.reporting.report import Format, View, report_text
 from attnbench.results.report import read_report
 from attnbench.results.samples import read_quantiles
 from attnbench.results.where import Condition, parse_condition
+from attnbench.studies.page import study_parts
 
 
 def _conditions(texts: Sequence[str], _: Note) -> tuple[Condition, ...]:
@@ -99,7 +100,10 @@ def _run(asked: ReportOptions, shown: Shown) -> None:
         found = read_report(store, asked.refs, asked.where)
         text = report_text(found, view)
         if shown.html:
-            page = report_page(found, read_quantiles(store, found.measurements))
+            quantiles = read_quantiles(store, found.measurements)
+            # A study concludes from all its rows, so conditions leave its conclusion out.
+            studies = [] if asked.where else study_parts(store, found)
+            page = report_page(found, quantiles, studies)
             with output_file(shown.html) as file:
                 file.write(page)
     if asked.output.name == "-" and sys.stdout is None:

@@ -30,6 +30,7 @@ from attnbench.studies.search import of_method
 from attnbench.timing.sentinels import Sentinels
 
 _EXAMPLES = 3  # cases named by a doubt
+_NO_CASES = "of 0 cases have a time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,11 @@ class Conclusion:
     tables: Sequence[Table]
     charts: Sequence[Chart]
 
+    @property
+    def has_cases(self) -> bool:
+        """Whether any case was measured or refused."""
+        return not self.cells[0].endswith(_NO_CASES)
+
     def as_facts(self) -> dict[str, Any]:
         """JSON that `from_facts` reads back."""
         return asdict(self) | {"charts": [as_facts(chart) for chart in self.charts]}
@@ -59,7 +65,18 @@ class Conclusion:
 
 
 def conclude(store: Store, run: int) -> Conclusion:
-    """Compute a study's answer from its run's stored outcomes of the first method, and store it.
+    """The conclusion of a study's run, stored; without a case, an earlier one is kept.
+
+    Raises UsageError for a run of another command.
+    """
+    found = conclusion_of(store, run)
+    if found.has_cases or store.conclusion(run) is None:
+        store.conclude(run, found.as_facts())
+    return found
+
+
+def conclusion_of(store: Store, run: int) -> Conclusion:
+    """Compute a study's answer from its run's stored outcomes of the first method.
 
     Raises UsageError for a run of another command.
     """
@@ -78,7 +95,7 @@ def conclude(store: Store, run: int) -> Conclusion:
 
     noises, machine_keys = Noises(store), (record.machine_key, record.machine_model)
     found = _answer(listed, study, lambda cell: noises(*machine_keys, study.family, cell.stratum))
-    conclusion = Conclusion(
+    return Conclusion(
         study=study.name,
         question=study.question,
         asked=changes,
@@ -89,8 +106,6 @@ def conclude(store: Store, run: int) -> Conclusion:
         tables=list(found.tables),
         charts=list(found.charts),
     )
-    store.conclude(run, conclusion.as_facts())
-    return conclusion
 
 
 def conclusion_text(found: Conclusion, style: Style = "table", width: int = WIDTH) -> str:

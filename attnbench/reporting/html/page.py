@@ -66,9 +66,8 @@ def render(template: str, data: PageData, values: Mapping[str, object]) -> str:
 def style() -> str:
     """The style sheet of every page, with the colours of both themes."""
     text = _asset("templates/page.css")
-    colours = {"/* light slots */": variables(LIGHT), "/* dark slots */": variables(DARK)}
-    for place, slots in colours.items():
-        text = text.replace(place, slots)
+    for theme, colours in (("light", LIGHT), ("dark", DARK)):
+        text = text.replace(f"/* {theme} slots */", variables(theme, colours))
     return text + classes()
 
 

@@ -14,19 +14,22 @@ LIGHT: Colours = (
 DARK: Colours = (
     "#1272b1", "#d55e00", "#0e9d74", "#cb7aac", "#eaa315", "#58b3e6", "#b2a49f", "#f2ea59",
 )  # fmt: skip
-# The part of a colour in a square of a winner map, by strength of the lead.
-TINTS = (0.18, 0.3, 0.42, 0.55)
+# By theme: the part of a colour in a square of a winner map, by strength of the lead; less on dark
+# paper, where light text must stay readable on yellow.
+TINTS = {"light": (0.18, 0.3, 0.42, 0.55), "dark": (0.16, 0.23, 0.3, 0.37)}
 INK = {"light": "#1c1f23", "dark": "#e8eaed"}
 PANEL = {"light": "#ffffff", "dark": "#1b1e23"}
 
 
-def variables(colours: Colours) -> str:
-    """The colours as variables of a style sheet."""
-    return " ".join(f"--s{slot}: {colour};" for slot, colour in enumerate(colours))
+def variables(theme: str, colours: Colours) -> str:
+    """The colours and tints as variables of a style sheet."""
+    slots = [f"--s{slot}: {colour};" for slot, colour in enumerate(colours)]
+    tints = [f"--tint{at}: {100 * part:g}%;" for at, part in enumerate(TINTS[theme])]
+    return " ".join([*slots, *tints])
 
 
 def classes() -> str:
     """The rules that give a slot its colour and a strength its tint."""
     slots = [f".slot{slot} {{ --own: var(--s{slot}); }}" for slot in range(len(LIGHT))]
-    tints = [f".strength{at} {{ --part: {100 * part:g}%; }}" for at, part in enumerate(TINTS)]
+    tints = [f".strength{at} {{ --part: var(--tint{at}); }}" for at in range(len(TINTS["light"]))]
     return "\n".join([*slots, *tints])

@@ -12,6 +12,7 @@ from attnbench.reporting.html.figures import Plot
 from attnbench.reporting.html.fingerprint import fingerprint
 from attnbench.reporting.html.measures import measures, views
 from attnbench.reporting.html.page import PageData, render, require_extra
+from attnbench.reporting.html.palette import LIGHT
 from attnbench.reporting.html.picker import kinds, picker
 from attnbench.reporting.html.results import results_table
 from attnbench.reporting.html.roofline import rates_of
@@ -94,13 +95,13 @@ def _part(cohort: Cohort, quantiles: Quantiles, key: str) -> ReportPart:
         key,
         title=cohort.subject,
         shared=_shared(cohort),
-        answer=answer(workloads, fields),
+        answer=[] if _is_a_search(cohort, names) else answer(workloads, fields),
         findings=[
             _counts(cohort),
             *counts(cohort.rankings, lambda c: implementation(c.case, fields)),
         ],
         names=names,
-        maps=winner_maps(workloads, fields, slots),
+        maps=[] if _is_a_search(cohort, names) else winner_maps(workloads, fields, slots),
         kinds=kinds(workloads),
         shapes=picker(workloads, fields),
         measures=_measures(cohort, workloads, names, key) if cohort.right else None,
@@ -110,6 +111,11 @@ def _part(cohort: Cohort, quantiles: Quantiles, key: str) -> ReportPart:
         notes=_notes(cohort),
         failures=cohort.failures(),
     )
+
+
+def _is_a_search(cohort: Cohort, names: Sequence[str]) -> bool:
+    """Whether one backend ran with more settings than a map has colours, as in a search."""
+    return len(names) > len(LIGHT) and len({each.case.backend for each in cohort.timed}) == 1
 
 
 def _measures(

@@ -13,7 +13,7 @@ from attnbench.reporting.html.workloads import Workload
 from attnbench.reporting.notes import numbered, row_notes
 from attnbench.reporting.ranking import interval_text
 from attnbench.reporting.tables import result_columns
-from attnbench.reporting.text_table import Column, words
+from attnbench.reporting.text_table import Column, known, words
 from attnbench.results.cohort import Cohort
 from attnbench.results.where import case_facts, run_facts
 
@@ -52,7 +52,7 @@ def _columns(
     rest = [c for c in own[:against] if c.header not in fields and _stacked(c) not in fields]
     notes = [c for c in own[against:] if c.header == "note"]
     names = words("implementation", [implementation(each.case, cohort.fields) for each in rows])
-    ranked = [] if against == len(own) else [own[against], _intervals(standings)]
+    ranked = [] if against == len(own) else [own[against], *_intervals(standings)]
     return [names, *ranked, *rest, *notes]
 
 
@@ -60,8 +60,10 @@ def _stacked(column: Column) -> str:
     return column.header.replace("\n", "_")
 
 
-def _intervals(standings: Sequence[Standing | None]) -> Column:
-    return Column(_INTERVAL, [interval_text(each) for each in standings], left=True)
+def _intervals(standings: Sequence[Standing | None]) -> list[Column]:
+    """The column of intervals; none if single rounds have none."""
+    texts = [interval_text(each) for each in standings]
+    return [replace(column, left=True) for column in known(_INTERVAL, texts)]
 
 
 def _with_bar(head: Head) -> Head:

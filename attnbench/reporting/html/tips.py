@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from attnbench.specs.shape import DIMS
+
 _TIPS: Mapping[str, str] = {
     "spec": "The batch: count, q query tokens, kv tokens of the cache; see docs/reference/batches",
     "tokens": "Tokens that one call writes",
@@ -32,14 +34,22 @@ _TIPS: Mapping[str, str] = {
     "finds": "The smallest change that these rounds would find four times in five",
     "rounds needed": "Rounds a side that should settle an unclear verdict",
     "case": "The first digits of the case's key, for repro and history",
+    "best": "The setting or backend with the least time",
+    "ties": "Shown to take as long as the best, within 1 %",
+    "unclear": "Neither a tie nor slower can be shown from these rounds",
+    "same work": "Another threshold that splits the batch like the best's",
+    "next": "The fastest of those shown to be slower",
+    "us": "The best's time for one call",
+    "auto's regret": "Auto's time over the best setting's, with its 95 % interval",
     "q": "The p-value, adjusted for all cases",
 }
 
 
 def tip(heading: str) -> str:
-    """The explanation of a heading; for a field of cases that it is one."""
+    """The explanation of a heading; empty if there is none."""
     words = heading.split()
     for end in range(len(words), 0, -1):
         if found := _TIPS.get(" ".join(words[:end])):
             return found
-    return f"{heading}: as `attnbench report --where` takes it"
+    name = heading.replace(" ", "_")
+    return f"A field of the case: `--where {name}=...` selects by it" if name in DIMS else ""

@@ -63,7 +63,7 @@ def _of_kind(kind: str, placed: Sequence[_Placed]) -> list[WinnerMap]:
     candidates = [_grouped(axes, hidden, placed) for axes, hidden in _axes(placed, shown)]
     if not candidates:
         return [_listed(kind, placed)]
-    axes, groups = max(candidates, key=lambda found: _size_of(found[1]))
+    axes, groups = max(candidates, key=lambda found: (_size_of(found[1]), -_area_of(found[1])))
     on_maps = {id(each) for squares in groups.values() for each in squares.values()}
     maps = [_map(kind, axes, fixed, squares, shown) for fixed, squares in groups.items()]
     rest = [each for each in placed if id(each) not in on_maps]
@@ -103,6 +103,14 @@ def _grouped(
 def _size_of(groups: Mapping[Fixed, Mapping[Place, _Placed]]) -> int:
     """A size that counts the placed workloads and favours one large map over many small ones."""
     return sum(len(squares) ** 2 for squares in groups.values())
+
+
+def _area_of(groups: Mapping[Fixed, Mapping[Place, _Placed]]) -> int:
+    """The squares of all maps, filled or not."""
+    return sum(
+        len({row for row, _ in squares}) * len({column for _, column in squares})
+        for squares in groups.values()
+    )
 
 
 def _map(

@@ -33,7 +33,7 @@ class Table {
     row.querySelectorAll("th").forEach((head, at) => {
       const texts = this.texts[at] ?? [];
       const longest = texts.reduce((most, text) => Math.max(most, text.length), 0);
-      if (this.texts[at]) head.style.minWidth = `calc(${Math.min(longest, 60)}ch + ${this.heads[at].interval ? 90 : 26}px)`;
+      if (this.texts[at]) head.style.minWidth = `calc(${Math.min(longest, 60)}ch + ${this.heads[at].interval ? 94 : 21}px)`;
       head.querySelector("button")?.addEventListener("click", () => this.sortBy(at));
     });
     this.width = row.children.length;

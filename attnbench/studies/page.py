@@ -1,0 +1,117 @@
+"""A study's part of a page: the very conclusion that the terminal prints, with maps and plots."""
+
+from attnbench.db.store import Store
+from attnbench.records import Measurement
+from attnbench.reporting.html.figures import Json, Plot, PlotChoice, Slots, named_ticks, numbers
+from attnbench.reporting.html.heat import HeatCell, HeatMap
+from attnbench.reporting.html.palette import LIGHT
+from attnbench.reporting.html.studies import StudyPart
+from attnbench.reporting.html.table import HtmlTable
+from attnbench.results.report import Report
+from attnbench.studies.charts import Heat, Lines
+from attnbench.studies.conclusion import Conclusion, conclusion_of
+
+_STRONGEST = 50.0  # percent of change with the strongest colour
+_TINT = 55.0  # percent of the colour there
+_DOUBTS = ("unclear", "tie", "quickest", "only")  # first or last lines of cells that show no winner
+_CAPTION = "Bars are 95 % intervals."
+
+
+def study_parts(store: Store, report: Report) -> list[StudyPart]:
+    """The studies among a report's runs, each concluded from its stored results."""
+    # As on the rest of the page, backends have colours in the order of their first cases.
+    slots = {name: at for at, name in enumerate(dict.fromkeys(map(_backend, report.measurements)))}
+    return [
+        _part(conclusion_of(store, run), f"study{run}", slots)
+        for run in report.runs
+        if store.plan(run).get("study")
+    ]
+
+
+def _backend(measurement: Measurement) -> str:
+    return measurement.case.backend
+
+
+def _part(found: Conclusion, key: str, slots: Slots) -> StudyPart:
+    lines = [chart for chart in found.charts if isinstance(chart, Lines)]
+    return StudyPart(
+        key,
+        name=found.study,
+        question=found.question,
+        where=[found.where, *found.asked],
+        answer=found.answer,
+        doubts=found.doubts,
+        cells=found.cells,
+        maps=[heat_map(chart, slots) for chart in found.charts if isinstance(chart, Heat)],
+        plots=[
+            Plot(f"{key}-plot{at}", chart.title, _CAPTION, [PlotChoice("", lines_figure(chart))])
+            for at, chart in enumerate(lines)
+        ],
+        tables=[
+            HtmlTable.of(f"{key}-table{at}", table.heading, table.text_columns())
+            for at, table in enumerate(found.tables)
+            if any(table.columns.values())
+        ],
+    )
+
+
+def lines_figure(chart: Lines) -> Json:
+    """The figure of series with intervals; a series of one name has the chart's."""
+    spots = [spot for listed in chart.series.values() for spot in listed]
+    xs = [spot[0] for spot in spots]
+    return {
+        "series": [
+            {
+                "name": name or chart.title,
+                "slot": slot,
+                "x": [spot[0] for spot in listed],
+                "y": numbers(spot[1] for spot in listed),
+                "low": numbers(spot[2] for spot in listed),
+                "high": numbers(spot[3] for spot in listed),
+                "line": True,
+            }
+            for slot, (name, listed) in enumerate(chart.series.items())
+        ],
+        "x": {"label": chart.x_label, "log": min(xs, default=0) > 0, "ticks": named_ticks(xs)},
+        "y": {"label": chart.y_label, "log": chart.log_y},
+    }
+
+
+def heat_map(chart: Heat, slots: Slots) -> HeatMap:
+    """The map with rows from the top: numbers rise downwards, other rows keep their order."""
+    rows = [
+        (name, [_cell(chart, slots, y, x) for x in range(len(chart.xs))])
+        for y, name in enumerate(chart.ys)
+    ]
+    return HeatMap(
+        chart.title,
+        _legend(chart),
+        chart.y_label,
+        chart.x_label,
+        chart.xs,
+        rows if chart.y_label else rows[::-1],
+    )
+
+
+def _legend(chart: Heat) -> str:
+    if chart.named:
+        return "The best, and the next one's time over its. Hatched: none is shown to be the best."
+    return (
+        f"{chart.legend.capitalize()}: blue is less, orange is more, "
+        f"strongest from {_STRONGEST:.0f} % on. Hatched: unclear."
+    )
+
+
+def _cell(chart: Heat, slots: Slots, y: int, x: int) -> HeatCell | None:
+    lines, value = chart.texts[y][x].split("\n"), chart.values[y][x]
+    if not chart.texts[y][x]:
+        return None
+    if value is None or {lines[0], lines[-1]} & {*_DOUBTS}:
+        return HeatCell(lines, "doubt", 0.0)
+    if chart.named:  # a winner
+        slot = slots.get(lines[0], int(value) - 1) % len(LIGHT)
+        return HeatCell(lines, f"slot{slot}", 42.0)
+    if value == 0 or lines[-1] == "same":
+        return HeatCell(lines, "plain", 30.0)
+    part = 12.0 + (_TINT - 12.0) * min(1.0, abs(value) / _STRONGEST)
+    return HeatCell(lines, "more" if value > 0 else "less", round(part, 1))
