@@ -8,9 +8,9 @@ higher still, those it must not see: the next token's and the one before the win
 
 Needles are as strong as they need be. Even and odd positions have signs of their own, and a query
 is turned to either: the fewer needles it sees, the more each of them counts. In half of the rows
-they have 0.7 times the norm of all other keys in the output, so a lost needle shows and so does a
-lost page without one; in the other half they have half of the softmax's weight too, which shows
-splits that are merged wrongly.
+they have half the norm of all other keys in the output, so a lost page without a needle shows too;
+in the other half they have twice their weight, so lost needles show best, and splits that are
+merged wrongly.
 """
 
 import math
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 LENGTH = 16.0  # of a needle's key along its head's signs
 REST = 0.125  # without any, all needles would score the same and be rounded alike in fp8
 USUAL = 8  # needles of a long request that a query scores
-LIGHT = 0.7  # least norm of needles in an output, relative to that of all other keys
+# Least norm of needles in an output, relative to that of all other keys, and least weight in half
+# of the rows: where needles score higher still, fp8 weights of other keys become 0.
+LIGHT, HEAVY = 0.5, 2.0
 TILE = 128  # keys; kernels split them at its multiples
 PAGE_BORDERS = 2  # drawn for each request
 HIGHER = 1.0  # by which a key scores higher that must not be seen
@@ -83,8 +85,7 @@ class Needles:
         """Queries [n, heads, d], changed as little as gives needles and own keys their scores.
 
         `visible` [n] are the numbers of keys that they see. `kinds` int64 [n, heads] mod 4 choose
-        the needles and their strength: odd ones have half of the weight, from 2 on those at odd
-        positions score.
+        the needles and their strength: odd ones are heavy, from 2 on those at odd positions score.
         """
         heads = (len(queries), self.signs.shape[1], -1)  # [n, KV heads, queries of each]
         kinds = kinds.view(heads)
@@ -118,7 +119,8 @@ class Needles:
             spread = self.scale**2 * dim + score.square() * (turns / dim + 1 / LENGTH**2)
             spread = spread.clamp(max=MOST_SPREAD)
             by_norm = math.log(LIGHT) + rest / 2 + spread
-            score = torch.stack([by_norm[0], torch.maximum(by_norm, rest + spread / 2)[1]])
+            by_weight = math.log(HEAVY) + rest + spread / 2
+            score = torch.stack([by_norm[0], torch.maximum(by_norm, by_weight)[1]])
         return score, spread
 
 
