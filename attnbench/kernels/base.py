@@ -67,7 +67,9 @@ class Prepared(ABC):
     def renew(self, seed: int) -> None:
         """Draw new inputs for every set into the memory that its call reads.
 
-        The next launch of each set, by a graph captured before, must give the new results.
+        The next launch of each set, by a graph captured before, must give the new results. Queries
+        are not turned to needles: results that were kept differ from those of any other query, and
+        turning them would double the cost of the check.
         """
         raise NotImplementedError
 

@@ -96,7 +96,6 @@ class PagedPrepared(AttentionPrepared):
 
     def renew(self, seed: int) -> None:
         redraw(self.queries, self.dtype, seed, self.query_scale)
-        self.aim()
 
     def poison(self, index: int) -> None:
         self.written[index].poison()

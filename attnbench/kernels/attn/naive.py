@@ -117,7 +117,6 @@ class NaivePrepared(AttentionPrepared):
 
     def renew(self, seed: int) -> None:
         redraw(self.queries, self.queries.dtype, seed)
-        self.aim()
 
     def keys_at(self, at: Keys) -> "torch.Tensor":
         return self.pool[*self.tables.at(at), 0].float()

@@ -96,7 +96,6 @@ class SdpaPrepared(AttentionPrepared):
 
     def renew(self, seed: int) -> None:
         redraw(self.queries, self.queries.dtype, seed)
-        self.aim()
 
     def poison(self, index: int) -> None:
         """NaN in the last results, and in the memory that the next ones are likely to get."""

@@ -153,7 +153,6 @@ class MlaPrepared(AimedLatents):
         if self.layer and self.case.kv_data != "zeros":
             redraw(self.new_latents, self.dtype, seed + 2)
             self.plant(new_alone=True)
-        self.aim()
 
     def poison(self, index: int) -> None:
         """At scope layer also the slots of the new tokens, which the call has to write."""

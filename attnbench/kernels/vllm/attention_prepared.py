@@ -178,7 +178,6 @@ class VllmPrepared(AttentionPrepared):
             self.caches.refill(self.slots, self.case.kv_data, generator)
             self.plant(new_alone=True)
             self.new[:, :, : self.batch.num_tokens].copy_(self._cached_tokens())
-        self.aim()
         self._round_queries()
         for held, queries in zip(self.fp8_queries, self.queries, strict=False):
             held.copy_(self._in_fp8(queries))
