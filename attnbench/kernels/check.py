@@ -18,6 +18,7 @@ ROWS = 64  # sampled before timing, unless all are compared
 # Of all sets together, after timing and with new inputs: of rows that share keys.
 BLOCKS_AFTER, BLOCKS_RENEWED = 192, 64
 PART_ELEMENTS = 2**23  # compared at once
+CRITICAL = 8  # rows whose reference is taken before the first launch
 FRESH = 2**20  # added to a round's seed for other inputs
 
 
@@ -48,6 +49,21 @@ def check(prepared: Prepared, seed: int) -> Deviation:
     if fault := prepared.damage(0):
         raise WrongResult(fault)
     return deviation
+
+
+def first_reference(prepared: Prepared) -> "torch.Tensor":
+    """The reference of some rows of set 0 before anything was launched, for `require_inputs`."""
+    import torch
+
+    rows = torch.tensor([*prepared.critical_rows][:CRITICAL])
+    return prepared.expected(torch.zeros_like(rows), rows)
+
+
+def require_inputs(prepared: Prepared, before: "torch.Tensor") -> None:
+    """Raise WrongResult if calls have changed the inputs, and with them the reference."""
+    if not compare(first_reference(prepared), before, prepared.tolerance).fault:
+        return
+    raise WrongResult("its call overwrites its inputs: the reference of them is another one now")
 
 
 def check_renewed(prepared: Prepared, launch_all: Callable[[], object], seed: int) -> Deviation:

@@ -7,7 +7,15 @@ from typing import Any
 
 from attnbench.families import cost
 from attnbench.kernels.base import Backend, Prepared, Refused, Setting
-from attnbench.kernels.check import WrongResult, check, check_again, check_renewed
+from attnbench.kernels.check import (
+    WrongResult,
+    check,
+    check_again,
+    check_renewed,
+    first_reference,
+    require_inputs,
+)
+from attnbench.kernels.own import is_own
 from attnbench.kernels.registry import find
 from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
@@ -18,6 +26,7 @@ from attnbench.running.odd_lengths import check_odd_lengths
 from attnbench.running.plain import bounded, byte_count, error_line, plain_values
 from attnbench.running.regime import regime_of
 from attnbench.running.timers import Timing
+from attnbench.specs.case import Case
 from attnbench.stats.samples import sample_labels
 from attnbench.timing.cache import footprint_ratio, state_reached
 from attnbench.timing.guard import Look, guard_facts
@@ -86,8 +95,12 @@ def _measured(
         _release(machine)
         watch.lap("check_odd_lengths")
     prepared = _prepared(job, backend, machine)
+    before = first_reference(prepared) if _must_keep_inputs(job.case, backend) else None
+    _launch_first(prepared, machine)
     watch.lap("prepare")
     report("measure")
+    if before is not None:
+        require_inputs(prepared, before)
     deviation = check(prepared, job.seed)
     _release(machine)
     watch.lap("check")
@@ -112,14 +125,22 @@ def _measured(
 
 
 def _prepared(job: Job, backend: Backend, machine: Machine) -> Prepared:
-    """The working sets, called once: a first call may compile, which counts as preparation."""
+    """The working sets."""
     hot = job.method.cache == "hot"
     sets = working_sets(job.case, machine, hot=hot, asked=job.num_layers)
     graphs = job.method.timer != "eager"
-    prepared = backend.prepare(job.case, Setting(machine.device, sets, job.seed, graphs))
+    return backend.prepare(job.case, Setting(machine.device, sets, job.seed, graphs))
+
+
+def _must_keep_inputs(case: Case, backend: Backend) -> bool:
+    """Whether calls may write their outputs alone, and who wrote the kernel may not know that."""
+    return is_own(backend) and case.family != "cache-write" and case.scope == "kernel"
+
+
+def _launch_first(prepared: Prepared, machine: Machine) -> None:
+    """Launch set 0: a first call may compile, which counts as preparation."""
     prepared.calls[0]()
     _wait(machine)
-    return prepared
 
 
 def timed(

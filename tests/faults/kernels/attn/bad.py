@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -163,6 +164,28 @@ class AllocatesTooMuch(Naive):
 
         torch.empty(2**50)
         raise AssertionError
+
+
+class Overwrites(Naive):
+    """Each call first zeroes an input, which makes the result easy: attention over nothing."""
+
+    name: ClassVar = "overwrites-queries"
+    target: ClassVar = "queries"
+
+    def prepare(self, case: Case, setting: Setting) -> NaivePrepared:
+        prepared = super().prepare(case, setting)
+        held = getattr(prepared, self.target)
+
+        def zeroing(call: Callable[[], object]) -> Callable[[], object]:
+            return lambda: (held.zero_(), call())[1]
+
+        prepared.calls = [zeroing(call) for call in prepared.calls]
+        return prepared
+
+
+class OverwritesPool(Overwrites):
+    name: ClassVar = "overwrites-pool"
+    target: ClassVar = "pool"
 
 
 class RefusalRaises(Naive):
