@@ -41,10 +41,9 @@ class Server:
         self._run("createdb", "-h", str(self.folder), "-U", "team", name)
         return f"postgresql://team@/{name}?host={self.folder}"
 
-    def sql(self, name: str, statement: str) -> str:
-        """The output of a statement in a database."""
-        where = ("-h", str(self.folder), "-U", "team", "-d", name)
-        return self._run("psql", "-qAtX", *where, "-c", statement).strip()
+    def sql(self, statement: str) -> None:
+        """Run a statement as the administrator."""
+        self._run("psql", "-qX", "-h", str(self.folder), "-U", "team", "postgres", "-c", statement)
 
     def _run(self, program: str, *arguments: str) -> str:
         log = self.folder / f"{program}.log"

@@ -410,8 +410,8 @@ def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path: Path)
         (
             "nosql://user:secret@host/results",
             "nosql://user:***@host/results: SQLAlchemy cannot use nosql here (Can't load plugin: "
-            "sqlalchemy.dialects:nosql); install its driver, e.g. pip install psycopg for "
-            "postgresql://",
+            "sqlalchemy.dialects:nosql); install its driver, e.g. pip install "
+            "'attnbench[postgresql]' for postgresql://",
         ),
     ],
 )

@@ -1,6 +1,11 @@
 """`attnbench db`."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import click
+from tqdm import tqdm
 
 from attnbench.commands.options import db_option
 from attnbench.commands.table import note
@@ -40,7 +45,9 @@ def export(target: str, refs: tuple[str, ...], no_samples: bool, db: str) -> Non
     """
     with Store.open(db, create=False, note=note) as store:
         numbers = run_numbers(store, refs)
-        carried = transfer.export(store, numbers, target, samples=not no_samples)
+        with _bar() as progress:
+            samples = not no_samples
+            carried = transfer.export(store, numbers, target, samples=samples, progress=progress)
     click.echo(f"{without_password(target)}: {transfer_text(carried)}")
 
 
@@ -52,5 +59,19 @@ def merge(others: tuple[str, ...], db: str) -> None:
     for other in others:  # before an empty database is made for what cannot be read
         Store.open(other, create=False, note=note).close()
     with Store.open(db, note=note) as store:
-        for other, carried in zip(others, transfer.merge(store, others), strict=True):
+        for other in others:
+            with _bar() as progress:
+                (carried,) = transfer.merge(store, [other], progress)
             click.echo(f"{without_password(other)}: {transfer_text(carried)}")
+
+
+@contextmanager
+def _bar() -> Iterator[transfer.Progress]:
+    """A progress bar on a terminal."""
+    with tqdm(disable=not sys.stderr.isatty(), leave=False, unit=" outcomes") as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show

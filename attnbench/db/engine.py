@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from json import JSONDecodeError
 from pathlib import Path
+from typing import Literal
 
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.exc import (
@@ -25,6 +26,8 @@ from attnbench.passwords import without_password
 from attnbench.shorten import shorten
 
 BUSY_TIMEOUT = 30.0  # seconds that a transaction waits for another process
+# Of PostgreSQL; "attn" in ASCII and the next, which no other program locks in the same database.
+_LOCKS = {"schema": 0x6174746E, "merge": 0x6174746F}
 
 _EXPECTED = (
     "expected a path or an SQLAlchemy URL, e.g. attnbench.db or postgresql://user@host/attnbench"
@@ -77,7 +80,7 @@ def make_engine(url: URL, *, foreign_keys: bool = True) -> Engine:
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise UsageError(
             f"{describe(url)}: SQLAlchemy cannot use {url.drivername} here ({error}); install its "
-            "driver, e.g. pip install psycopg for postgresql://"
+            "driver, e.g. pip install 'attnbench[postgresql]' for postgresql://"
         ) from None
     except ArgumentError as error:
         raise UsageError(f"{describe(url)} is not a database URL ({error}); {_EXPECTED}") from None
@@ -118,6 +121,15 @@ def _begin_explicitly(engine: Engine, foreign_keys: bool) -> None:
 
     event.listen(engine, "connect", connect)
     event.listen(engine, "begin", begin)
+
+
+def one_at_a_time(connection: Connection, what: Literal["schema", "merge"]) -> None:
+    """Let one process at a time do that in a database, until its transaction ends.
+
+    SQLite's own lock on writing does it; PostgreSQL would let two create the same table or run.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCKS[what]})")
 
 
 def use_write_ahead_log(path: Path) -> None:

@@ -1,10 +1,25 @@
 """Rows shared by many others: each is stored once and found by the hash of its content."""
 
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from attnbench.db.models import Keyed
+from attnbench.db.base import Keyed
+from attnbench.db.models import (
+    CaseRow,
+    EnvironmentRow,
+    MachineRow,
+    MeasurementRow,
+    MethodRow,
+    RunRow,
+    SourceRow,
+)
+from attnbench.db.queries import MAX_VALUES, batched
+
+SharedIds = Mapping[type[Keyed], Mapping[int, int]]  # of each table, ids there to ids here
 
 
 def find_or_add(session: Session, row: Keyed) -> int:
@@ -19,3 +34,38 @@ def find_or_add(session: Session, row: Keyed) -> int:
     except IntegrityError:  # another process was first, on a database that takes many writers
         return session.execute(query).scalar_one()
     return row.id
+
+
+def carry_shared(there: Session, here: Session, run: int) -> SharedIds:
+    """Add the rows that a run refers to from the session `there` to `here`.
+
+    All writers add them in one order, by table and then by key: two that wait for each other's
+    rows would never end.
+    """
+    row = there.get_one(RunRow, run)
+    of_run = MeasurementRow.run == run
+    wanted: dict[type[Keyed], Collection[int]] = {
+        MachineRow: [row.machine_id],
+        EnvironmentRow: [row.environment_id],
+        SourceRow: [row.source_id],
+        CaseRow: there.scalars(select(MeasurementRow.case_id).where(of_run).distinct()).all(),
+        MethodRow: there.scalars(select(MeasurementRow.method_id).where(of_run).distinct()).all(),
+    }
+    return {kind: _carry_rows(there, here, kind, ids) for kind, ids in wanted.items()}
+
+
+def _carry_rows(
+    there: Session, here: Session, kind: type[Keyed], ids: Collection[int]
+) -> dict[int, int]:
+    """The ids here of the rows with these ids there, which are added where they are missing."""
+    found: dict[str, int] = {}
+    for some in batched(sorted(ids), MAX_VALUES):
+        found.update(there.execute(select(kind.key, kind.id).where(kind.id.in_(some))).all())
+    carried = {}
+    for keys in batched(sorted(found), MAX_VALUES):
+        held = dict(here.execute(select(kind.key, kind.id).where(kind.key.in_(keys))).all())
+        for key in keys:
+            if key not in held:
+                held[key] = find_or_add(here, replace(there.get_one(kind, found[key])))
+            carried[found[key]] = held[key]
+    return carried

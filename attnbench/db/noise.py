@@ -9,8 +9,12 @@ from uuid import uuid4
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from attnbench.db.base import Json
 from attnbench.db.database import Database
-from attnbench.db.models import Json, MachineRow, NoiseRow
+from attnbench.db.models import (
+    MachineRow,
+    NoiseRow,
+)
 from attnbench.db.repeats import RepeatedRounds, SessionRow, read_rounds, read_sessions
 
 

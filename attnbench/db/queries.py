@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import CTE, ColumnElement, Select, func, select, tuple_
 from sqlalchemy.orm import Session, defer
@@ -29,7 +29,9 @@ OLDEST_FIRST = (RunRow.started, RunRow.number)
 NEWEST_FIRST = (RunRow.started.desc(), RunRow.number.desc())
 _SERIES = tuple_(MeasurementRow.run, MeasurementRow.case_id, MeasurementRow.method_id)
 # Databases limit the values of one statement, SQLite to 32766.
-_MAX_VALUES = 10_000
+MAX_VALUES = 10_000
+
+T = TypeVar("T")
 
 
 def read_runs(session: Session, *where: ColumnElement[bool]) -> list[Run]:
@@ -111,7 +113,7 @@ def read_seconds(session: Session, cases: Collection[str], machine_model: str) -
 def _cases(session: Session, ids: Collection[int]) -> dict[int, tuple[CaseRow, Case]]:
     return {
         row.id: (row, stored_case(row.key, row.canonical))
-        for some in batched(sorted(ids), _MAX_VALUES)
+        for some in batched(sorted(ids), MAX_VALUES)
         for row in session.scalars(select(CaseRow).where(CaseRow.id.in_(some)))
     }
 
@@ -157,6 +159,6 @@ def _measured(runs: Collection[int]) -> CTE:
     return query.where(MeasurementRow.run.in_(runs)).distinct().cte("measured")
 
 
-def batched(values: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+def batched(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """The values, at most `size` at a time."""
     return (values[start : start + size] for start in range(0, len(values), size))

@@ -6,30 +6,28 @@ from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from statistics import median
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Row
 
+from attnbench.db.base import Json
 from attnbench.db.damage import readable
 from attnbench.db.models import (
     CaseRow,
     EnvironmentRow,
-    Json,
     MachineRow,
     MeasurementRow,
     MethodRow,
     RunRow,
     SourceRow,
 )
+from attnbench.db.view_facts import batch_lengths, machine_peaks
 from attnbench.passwords import without_password
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
-from attnbench.provenance.peaks import peaks
 from attnbench.provenance.source import Source
 from attnbench.records import Measurement, Outcome, Run, RunStatus, Status
-from attnbench.specs.batch import Batch
 from attnbench.specs.case import Case, Value, content_hash
 from attnbench.stats.median import median_interval
 from attnbench.timing.method import Method
@@ -53,19 +51,6 @@ def machine_row(machine: Machine) -> MachineRow:
         facts=facts,
         **machine_peaks(machine),
     )
-
-
-def machine_peaks(machine: Machine) -> dict[str, float | None]:
-    """The columns of a machine's peak rates, byte/s and FLOP/s; None if unknown."""
-    found = {dtype: peaks(machine, dtype) for dtype in ("bf16", "fp32", "fp8")}
-    flops = {dtype: None if p is None else p.flops_per_second for dtype, p in found.items()}
-    known = {dtype: rate if rate and math.isfinite(rate) else None for dtype, rate in flops.items()}
-    return {
-        "bytes_per_second": None if (p := found["bf16"]) is None else p.bytes_per_second,
-        "flops_16_bit": known["bf16"],
-        "flops_fp32": known["fp32"],
-        "flops_fp8": known["fp8"],
-    }
 
 
 def environment_row(environment: Environment) -> EnvironmentRow:
@@ -93,17 +78,6 @@ def case_row(case: Case) -> CaseRow:
     )
 
 
-def batch_lengths(batch: Batch) -> dict[str, int]:
-    """The columns of a batch: requests, tokens, and the longest query and KV length."""
-    return {
-        "num_requests": len(batch),
-        "num_tokens": batch.num_tokens,
-        "num_kv_tokens": batch.num_kv_tokens,
-        "q_len": batch.max_q_len,
-        "kv_len": batch.max_kv_len,
-    }
-
-
 def method_row(method: Method) -> MethodRow:
     """The row of a method."""
     facts = method.as_facts()
@@ -117,7 +91,14 @@ def stored_case(key: str, canonical: Json) -> Case:
 
 
 def measurement_row(
-    outcome: Outcome, *, run: int, case_id: int, method_id: int, round: int, position: int
+    outcome: Outcome,
+    *,
+    uuid: str,
+    run: int,
+    case_id: int,
+    method_id: int,
+    round: int,
+    position: int,
 ) -> MeasurementRow:
     """The row of an outcome stored now, with the median of its samples if it is ok."""
     low = high = centre = None
@@ -126,7 +107,7 @@ def measurement_row(
         if len(outcome.samples) > 1:  # one sample has no interval
             low, high = median_interval(outcome.samples)
     return MeasurementRow(
-        uuid=uuid4().hex,
+        uuid=uuid,
         run=run,
         case_id=case_id,
         method_id=method_id,

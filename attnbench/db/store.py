@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from attnbench.db import rows
+from attnbench.db.base import Json
 from attnbench.db.keyed import find_or_add
 from attnbench.db.models import (
     CaseRow,
     ConclusionRow,
-    Json,
     MachineRow,
     MeasurementRow,
     MethodRow,
@@ -83,25 +82,51 @@ class Store(NoiseDatabase):
             return run.number
 
     def add(
-        self, run: int, case: Case, method: Method, round: int, position: int, outcome: Outcome
+        self,
+        run: int,
+        case: Case,
+        method: Method,
+        round: int,
+        position: int,
+        outcome: Outcome,
+        uuid: str | None = None,
     ) -> int:
-        """Store an outcome with its samples; returns its id."""
-        with self.writing() as session:
-            require_run(session, run)
-            row = rows.measurement_row(
-                outcome,
-                run=run,
-                case_id=find_or_add(session, rows.case_row(case)),
-                method_id=find_or_add(session, rows.method_row(method)),
-                round=round,
-                position=position,
+        """Store an outcome with its samples; returns its id.
+
+        With the same `uuid` it may be stored again: a server may be lost after it has committed
+        and before it says so. Raises AttnbenchError if the run has another outcome in this place.
+        """
+        uuid = uuid or uuid4().hex
+        try:
+            with self.writing() as session:
+                require_run(session, run)
+                row = rows.measurement_row(
+                    outcome,
+                    uuid=uuid,
+                    run=run,
+                    case_id=find_or_add(session, rows.case_row(case)),
+                    method_id=find_or_add(session, rows.method_row(method)),
+                    round=round,
+                    position=position,
+                )
+                session.add(row)
+                session.flush()
+                if outcome.samples:
+                    values = rows.encode_samples(outcome.samples)
+                    session.add(SampleRow(measurement_id=row.id, values=values))
+                return row.id
+        except IntegrityError:
+            return self._require_stored(run, uuid)
+
+    def _require_stored(self, run: int, uuid: str) -> int:
+        """The id of an outcome; AttnbenchError if its place in the run has another."""
+        with self.reading() as session:
+            found = session.scalar(select(MeasurementRow.id).where(MeasurementRow.uuid == uuid))
+        if found is None:
+            raise AttnbenchError(
+                f"run {run} has this outcome already: another attnbench measures it too"
             )
-            session.add(row)
-            _flush_place(session, run)
-            if outcome.samples:
-                values = rows.encode_samples(outcome.samples)
-                session.add(SampleRow(measurement_id=row.id, values=values))
-            return row.id
+        return found
 
     def add_sentinels(self, run: int, moment: str, facts: Mapping[str, float | None]) -> None:
         """Store the sentinels' facts at a moment of a run, "start" or "end".
@@ -236,13 +261,3 @@ class Store(NoiseDatabase):
         """By case key, the mean total seconds of a round in its newest run there."""
         with self.reading() as session:
             return read_seconds(session, cases, machine_model)
-
-
-def _flush_place(session: Session, run: int) -> None:
-    """Write an outcome; AttnbenchError if the run has one of that case, method and round."""
-    try:
-        session.flush()
-    except IntegrityError:
-        raise AttnbenchError(
-            f"run {run} has this outcome already: another attnbench measures it too"
-        ) from None

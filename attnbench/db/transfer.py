@@ -1,29 +1,28 @@
 """Copying runs between databases without duplicates, by UUID."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import insert, select, tuple_
 from sqlalchemy.orm import Session
 
-from attnbench.db.engine import back_up, make_engine, parse_target, sqlite_file
-from attnbench.db.keyed import find_or_add
+from attnbench.db.base import Base
+from attnbench.db.engine import back_up, make_engine, one_at_a_time, parse_target, sqlite_file
+from attnbench.db.keyed import SharedIds, carry_shared
 from attnbench.db.migrations import State, read_state, require_place
 from attnbench.db.models import (
     CaseRow,
     ConclusionRow,
     EnvironmentRow,
-    Keyed,
     MachineRow,
-    MeasurementRow,
     MethodRow,
     NoiseRow,
     RunRow,
-    SampleRow,
     SentinelRow,
     SourceRow,
 )
@@ -32,11 +31,23 @@ from attnbench.db.store import Store
 from attnbench.passwords import without_password
 from attnbench.records import Transfer
 
-_BATCH = 200  # measurements whose samples are in memory at once
+_BATCH = 200  # outcomes that are in memory at once, with their samples
+_OUTCOMES, _SAMPLES = (Base.metadata.tables[name] for name in ("measurement", "sample"))
+
+Progress = Callable[[int, int], None]  # gets the outcomes done, and all of them
+
+
+def _unseen(done: int, total: int) -> None:
+    """Progress that nobody watches."""
 
 
 def export(
-    store: Store, runs: Collection[int], target: str | Path, *, samples: bool = True
+    store: Store,
+    runs: Collection[int],
+    target: str | Path,
+    *,
+    samples: bool = True,
+    progress: Progress = _unseen,
 ) -> Transfer:
     """Copy runs to another database, created if missing; repeated, it adds only what is missing.
 
@@ -44,10 +55,14 @@ def export(
     of all devices is copied too: verdicts depend on it.
     """
     with Store.open(target, revisions=store.revisions) as other:
-        return _carry(store, other, [store.run(number).number for number in runs], samples)
+        return _carry(
+            store, other, [store.run(number).number for number in runs], samples, progress
+        )
 
 
-def merge(store: Store, others: Sequence[str | Path]) -> list[Transfer]:
+def merge(
+    store: Store, others: Sequence[str | Path], progress: Progress = _unseen
+) -> list[Transfer]:
     """Add all runs of other databases; one Transfer for each. The other files do not change.
 
     A run that is already here gets its missing outcomes and keeps its label.
@@ -56,7 +71,7 @@ def merge(store: Store, others: Sequence[str | Path]) -> list[Transfer]:
     for target in others:
         with _opened(target, store) as other:
             numbers = [run.number for run in other.runs()]
-            transfers.append(_carry(other, store, numbers, samples=True))
+            transfers.append(_carry(other, store, numbers, True, progress))
     return transfers
 
 
@@ -78,19 +93,23 @@ def _opened(target: str | Path, store: Store) -> Iterator[Store]:
             yield other
 
 
-def _carry(origin: Store, target: Store, runs: Sequence[int], samples: bool) -> Transfer:
-    numbers, counts = {}, Counter[str]()
+def _carry(
+    origin: Store, target: Store, runs: Sequence[int], samples: bool, progress: Progress
+) -> Transfer:
+    numbers, counts, done = {}, Counter[str](), 0
+    total = sum(sum(run.counts.values()) for run in origin.runs(runs))
     for number in runs:
-        with origin.reading() as there, target.writing() as here:
-            carrier = _Carrier(there, here)
-            run = carrier.carry_run(number)
-            carrier.carry_sentinels(number, run)
-            carrier.carry_conclusion(number, run)
-            ids = carrier.carry_measurements(number, run)
-            if samples:
-                carrier.carry_samples(ids)
-            numbers[number] = run
-            counts += carrier.counts
+        with origin.reading() as there:
+            with target.writing() as here:
+                ids = carry_shared(there, here, number)
+            with target.writing() as here:
+                one_at_a_time(here.connection(), "merge")
+                carrier = _Carrier(there, here, ids)
+                numbers[number] = carrier.carry_run(number)
+                for count in carrier.carry_outcomes(number, samples):
+                    done += count
+                    progress(done, total)
+        counts += carrier.counts
     noise = _carry_noise(origin, target)
     return Transfer(numbers, counts["runs"], counts["measurements"], counts["samples"], noise)
 
@@ -104,37 +123,41 @@ def _carry_noise(origin: Store, target: Store) -> int:
 
 
 class _Carrier:
-    """Copies missing rows from the session `there` to `here`, under new ids."""
+    """Copies missing rows of a run from the session `there` to `here`, under new ids."""
 
-    def __init__(self, there: Session, here: Session) -> None:
-        self._there, self._here = there, here
-        self._ids: dict[tuple[type[Keyed], int], int] = {}
+    def __init__(self, there: Session, here: Session, ids: SharedIds) -> None:
+        self._there, self._here, self._ids = there, here, ids
+        self._run = 0
         self.counts = Counter[str]()
 
     def carry_run(self, number: int) -> int:
-        """Copy the run or update how it ended; returns its number here."""
+        """Copy the run or update how it ended, with all but its outcomes; its number here."""
         run = self._there.get_one(RunRow, number)
         mine = self._here.scalar(select(RunRow).where(RunRow.uuid == run.uuid))
         if mine is None:
             mine = replace(
                 run,
                 argv=[without_password(word) for word in run.argv],
-                machine_id=self._shared(MachineRow, run.machine_id),
-                environment_id=self._shared(EnvironmentRow, run.environment_id),
-                source_id=self._shared(SourceRow, run.source_id),
+                machine_id=self._ids[MachineRow][run.machine_id],
+                environment_id=self._ids[EnvironmentRow][run.environment_id],
+                source_id=self._ids[SourceRow][run.source_id],
             )
             self._here.add(mine)
             self._here.flush()
             self.counts["runs"] += 1
         elif run.finished and (mine.finished is None or mine.finished < run.finished):
             mine.status, mine.finished = run.status, run.finished
+        self._run = mine.number
+        self._carry_sentinels(number)
+        self._carry_conclusion(number)
         return mine.number
 
-    def carry_sentinels(self, number: int, run: int) -> None:
+    def _carry_sentinels(self, number: int) -> None:
         """Copy the sentinels' facts of the run's start and end.
 
         If the run ended at another time here, its end here stays.
         """
+        run = self._run
         mine = self._here.get_one(RunRow, run)
         theirs = self._there.get_one(RunRow, number)
         held = set(self._here.scalars(select(SentinelRow.moment).where(SentinelRow.run == run)))
@@ -142,65 +165,73 @@ class _Carrier:
             if row.moment not in held or mine.finished == theirs.finished:
                 self._here.merge(replace(row, run=run))
 
-    def carry_conclusion(self, number: int, run: int) -> None:
+    def _carry_conclusion(self, number: int) -> None:
         """Copy the conclusion, unless the one here is newer."""
         theirs = self._there.get(ConclusionRow, number)
-        mine = self._here.get(ConclusionRow, run)
+        mine = self._here.get(ConclusionRow, self._run)
         if theirs is not None and (mine is None or mine.created < theirs.created):
-            self._here.merge(replace(theirs, run=run))
+            self._here.merge(replace(theirs, run=self._run))
 
-    def carry_measurements(self, number: int, run: int) -> dict[int, int]:
-        """Copy outcomes; returns ids there to ids here of all that both now have."""
-        theirs, mine = _ids(self._there, number), _ids(self._here, run)
-        missing = [id for uuid, id in theirs.items() if uuid not in mine]
-        new = self._copies(missing, run)
-        self._here.add_all(new.values())
-        self._here.flush()
-        self.counts["measurements"] += len(new)
-        held = {id: mine[uuid] for uuid, id in theirs.items() if uuid in mine}
-        return held | {id: row.id for id, row in new.items()}
+    def carry_outcomes(self, number: int, samples: bool) -> Iterator[int]:
+        """Copy outcomes and perhaps their samples; yields how many it has looked at.
 
-    def _copies(self, ids: Sequence[int], run: int) -> dict[int, MeasurementRow]:
-        """Copies of the rows with these ids, without those whose place is taken here.
+        Few are in memory at once, however many the run has.
+        """
+        query = select(_OUTCOMES.c.id).where(_OUTCOMES.c.run == number).order_by(_OUTCOMES.c.id)
+        for some in batched(self._there.scalars(query).all(), _BATCH):
+            ids = self._carry_batch(some)
+            if samples:
+                self._carry_samples(ids)
+            yield len(some)
+
+    def _carry_batch(self, ids: Sequence[int]) -> dict[int, int]:
+        """Copy those of these outcomes that are missing; ids there to ids here of all both have.
 
         Two copies of a run may have been resumed separately: existing outcomes stay.
         """
-        places = (MeasurementRow.case_id, MeasurementRow.method_id, MeasurementRow.round)
-        here = select(*places).where(MeasurementRow.run == run)
-        taken = set(self._here.execute(here))
-        copies = {}
-        for some in batched(ids, _BATCH):
-            query = select(MeasurementRow).where(MeasurementRow.id.in_(some))
-            for row in self._there.scalars(query):
-                case_id = self._shared(CaseRow, row.case_id)
-                method_id = self._shared(MethodRow, row.method_id)
-                if (case_id, method_id, row.round) not in taken:
-                    copies[row.id] = replace(row, run=run, case_id=case_id, method_id=method_id)
-        return copies
+        query = select(_OUTCOMES).where(_OUTCOMES.c.id.in_(ids)).order_by(_OUTCOMES.c.id)
+        found = [dict(row) for row in self._there.execute(query).mappings()]
+        theirs = {row["uuid"]: row.pop("id") for row in found}
+        held = self._held(theirs)
+        new = [self._here_of(row) for row in found if row["uuid"] not in held]
+        taken = self._taken(new)
+        new = [row for row in new if _place(row) not in taken]
+        if new:
+            self._here.execute(insert(_OUTCOMES), new)
+        self.counts["measurements"] += len(new)
+        held |= self._held([row["uuid"] for row in new])
+        return {theirs[uuid]: id for uuid, id in held.items()}
 
-    def carry_samples(self, ids: Mapping[int, int]) -> None:
+    def _here_of(self, row: dict[str, Any]) -> dict[str, Any]:
+        shared = {
+            "case_id": self._ids[CaseRow][row["case_id"]],
+            "method_id": self._ids[MethodRow][row["method_id"]],
+        }
+        return row | shared | {"run": self._run}
+
+    def _held(self, uuids: Collection[str]) -> dict[str, int]:
+        """The ids here of those outcomes that are here."""
+        query = select(_OUTCOMES.c.uuid, _OUTCOMES.c.id).where(_OUTCOMES.c.uuid.in_(uuids))
+        return dict(self._here.execute(query).all())
+
+    def _taken(self, rows: Sequence[Mapping[str, Any]]) -> set[tuple[int, ...]]:
+        """Which of their places in the run have an outcome here."""
+        place = (_OUTCOMES.c.case_id, _OUTCOMES.c.method_id, _OUTCOMES.c.round)
+        query = select(*place).where(_OUTCOMES.c.run == self._run)
+        query = query.where(tuple_(*place).in_([_place(row) for row in rows]))
+        return {tuple(found) for found in self._here.execute(query)}
+
+    def _carry_samples(self, ids: Mapping[int, int]) -> None:
         """Copy the samples of outcomes that have them there and not here."""
-        for some in batched(sorted(ids), _BATCH):
-            mine = [ids[id] for id in some]
-            query = select(SampleRow.measurement_id).where(SampleRow.measurement_id.in_(mine))
-            stored = set(self._here.scalars(query))
-            wanted = [id for id in some if ids[id] not in stored]
-            for row in self._there.scalars(
-                select(SampleRow).where(SampleRow.measurement_id.in_(wanted))
-            ):
-                self._here.add(replace(row, measurement_id=ids[row.measurement_id]))
-                self.counts["samples"] += 1
-            self._here.flush()
-
-    def _shared(self, kind: type[Keyed], id: int) -> int:
-        """The id here of a row with a key."""
-        if (kind, id) not in self._ids:
-            row = replace(self._there.get_one(kind, id))
-            self._ids[kind, id] = find_or_add(self._here, row)
-        return self._ids[kind, id]
+        column = _SAMPLES.c.measurement_id
+        stored = set(self._here.scalars(select(column).where(column.in_(ids.values()))))
+        wanted = [id for id, mine in ids.items() if mine not in stored]
+        found = self._there.execute(select(_SAMPLES).where(column.in_(wanted))).all()
+        if found:
+            copies = [{"measurement_id": ids[row[0]], "values": row[1]} for row in found]
+            self._here.execute(insert(_SAMPLES), copies)
+        self.counts["samples"] += len(found)
 
 
-def _ids(session: Session, run: int) -> dict[str, int]:
-    """The ids of a run's outcomes by UUID."""
-    query = select(MeasurementRow.uuid, MeasurementRow.id).where(MeasurementRow.run == run)
-    return dict(session.execute(query).all())
+def _place(row: Mapping[str, Any]) -> tuple[int, ...]:
+    return row["case_id"], row["method_id"], row["round"]

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from types import TracebackType
 from typing import Literal, Self
+from uuid import uuid4
 
 from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError, DatabaseUnusable
@@ -44,8 +45,9 @@ class OpenRun:
         trace: TracebackType | None,
     ) -> None:
         self.workers.end()
+        finish = partial(self.store.finish_run, self.run, self._ended)
         try:
-            self.store.finish_run(self.run, self._ended)
+            finish() if error else patiently(finish, self._note)
         except DatabaseUnusable as failure:
             if error is None:
                 raise
@@ -158,9 +160,10 @@ class OpenRun:
     def _stored(self, finished: Finished) -> Finished:
         case, method, round_ = finished.case, finished.method, finished.round
         outcome, position = finished.outcome, finished.position
-        add = self.store.add
+        place = (self.run, case, method, round_, position)
+        uuid = uuid4().hex  # it may be written twice and is stored once
         try:
-            patiently(lambda: add(self.run, case, method, round_, position, outcome), self._note)
+            patiently(lambda: self.store.add(*place, outcome, uuid), self._note)
         except DatabaseUnusable as error:
             raise self._given_up(finished, error) from None
         self.settled.add((case.key, method.key, round_), outcome.status)

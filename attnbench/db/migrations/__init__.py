@@ -27,16 +27,17 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import PrimaryKeyConstraint
 
+from attnbench.db.base import Base
 from attnbench.db.engine import (
     back_up,
     describe,
     make_engine,
+    one_at_a_time,
     parse_target,
     plain_errors,
     sqlite_file,
     use_write_ahead_log,
 )
-from attnbench.db.models import Base
 from attnbench.db.views import create_views, drop_views
 from attnbench.errors import AttnbenchError, UsageError
 
@@ -78,13 +79,17 @@ def open_engine(
     url = parse_target(target)
     require_place(url, create)
     engine = make_engine(url)
-    state = read_state(engine, revisions)
-    if state is State.EMPTY and not create:
-        raise UsageError(f"{describe(url)} holds no results yet; {_how_to_fill(url)}")
-    if state is State.EMPTY:
-        create_schema(engine)
-    if state is State.OLDER:
-        migrate(engine, revisions, note)
+    try:
+        state = read_state(engine, revisions)
+        if state is State.EMPTY and not create:
+            raise UsageError(f"{describe(url)} holds no results yet; {_how_to_fill(url)}")
+        if state is State.EMPTY:
+            create_schema(engine)
+        if state is State.OLDER:
+            migrate(engine, revisions, note)
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
 
 
@@ -100,6 +105,7 @@ def create_schema(engine: Engine) -> None:
         if path := sqlite_file(engine.url):
             use_write_ahead_log(path)
         with engine.execution_options(writes=True).begin() as connection:
+            one_at_a_time(connection, "schema")
             _create_if_empty(connection)
 
 
@@ -120,6 +126,7 @@ def migrate(engine: Engine, revisions: Revisions, note: Callable[[str], None]) -
     migrating = make_engine(engine.url, foreign_keys=False).execution_options(writes=True)
     try:
         with migrating.begin() as connection:
+            one_at_a_time(connection, "schema")
             if _state(connection, revisions) is State.CURRENT:
                 return  # another process was first
             revision = _revision(connection)
@@ -140,13 +147,18 @@ def upgrade(connection: Connection, revisions: Revisions) -> None:
 
     Views are not part of the revisions: they are made anew for the tables as they then are.
     """
+    drop_views(connection)
+    run_revisions(connection, revisions)
+    create_views(connection)
+
+
+def run_revisions(connection: Connection, revisions: Revisions) -> None:
+    """Bring the tables to the newest of these revisions."""
     from alembic import command
 
-    drop_views(connection)
     config = _config(revisions)
     config.attributes["connection"] = connection
     command.upgrade(config, revisions.head)
-    create_views(connection)
 
 
 def holds_results(target: str | Path, revisions: Revisions = REVISIONS) -> bool:
@@ -157,7 +169,10 @@ def holds_results(target: str | Path, revisions: Revisions = REVISIONS) -> bool:
     path = sqlite_file(url)
     if path is not None and not path.exists():
         return False
-    return read_state(engine, revisions) is not State.EMPTY
+    try:
+        return read_state(engine, revisions) is not State.EMPTY
+    finally:
+        engine.dispose()
 
 
 def require_place(url: URL, create: bool) -> None:

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from attnbench.db.rows import batch_lengths, machine_peaks
+from attnbench.db.view_facts import batch_lengths, machine_peaks
 from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import parse_batch_spec
 
