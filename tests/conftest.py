@@ -23,6 +23,8 @@ from attnbench.specs.shape import AttnShape, MlaShape, Shape
 # Before torch is imported, here and in every process that tests start: threads that wait for each
 # other on a busy machine take longer than any pace.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Texts that tests expect are wrapped for a terminal of this width; without it a pipe has no limit.
+os.environ.setdefault("COLUMNS", "80")
 
 OWN_KERNELS = Path(__file__).parent / "own_kernels"
 

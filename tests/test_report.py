@@ -2,9 +2,6 @@
 
 import csv
 import json
-import os
-import sys
-from contextlib import suppress
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -199,34 +196,6 @@ def test_conditions_choose_among_the_rows(rivals: str) -> None:
 
 def test_a_row_can_show_the_key_of_its_case(rivals: str) -> None:
     assert f"\n{attn('q2k').key[:8]}  q2k   sdpa" in report(rivals, "--ids").stdout
-
-
-def through_a_terminal(folder: Path, *words: str) -> tuple[str, str]:
-    """What a terminal of 10 lines shows, and what its pager was given."""
-    pager = folder / "pager"
-    pager.write_text(f"#!/bin/sh\ncat > {folder}/paged\n")
-    pager.chmod(0o755)
-    child, terminal = os.forkpty()
-    if child == 0:
-        os.environ |= {"PAGER": str(pager), "LINES": "10", "COLUMNS": "80", "TERM": "xterm"}
-        os.execv(sys.executable, [sys.executable, "-m", "attnbench", *words])
-    shown = b""
-    with suppress(OSError), os.fdopen(terminal, "rb", buffering=0) as stream:
-        while some := stream.read(4096):
-            shown += some
-    os.waitpid(child, 0)
-    paged = folder / "paged"
-    return shown.decode(), paged.read_text() if paged.exists() else ""
-
-
-def test_what_is_longer_than_the_terminal_is_paged(rivals: str, tmp_path: Path) -> None:
-    table = report(rivals).stdout
-    assert through_a_terminal(tmp_path, "report", "--db", rivals) == ("", table)
-    (tmp_path / "paged").unlink()
-    shown, paged = through_a_terminal(tmp_path, "report", "--db", rivals, "--no-pager")
-    assert (shown.replace("\r\n", "\n"), paged) == (table, "")
-    shown, paged = through_a_terminal(tmp_path, "report", "--db", rivals, "--where", "batch=q1k")
-    assert ("q1k" in shown, paged) == (True, "")
 
 
 def test_markdown_is_a_table_for_a_pull_request(db: str) -> None:

@@ -12,7 +12,7 @@ from attnbench.provenance.machine import Machine
 from attnbench.records import Status
 from attnbench.reporting.pivot import pivot_tables
 from attnbench.reporting.tables import results_table
-from attnbench.reporting.text_table import Column, Style, lists, text_table, words
+from attnbench.reporting.text_table import Column, Style, names, text_table, words
 from attnbench.results.selection import Selection
 from attnbench.shorten import shorten
 from attnbench.specs.case import Layout, Value
@@ -610,36 +610,36 @@ def test_optional_columns_give_way_from_the_last_before_texts_do_and_are_named(
 
 
 def test_different_texts_are_not_shortened_to_the_same() -> None:
-    names = ["flashmla_sparse", "flashattn_mla_sparse"]
+    texts = ["flashmla_sparse", "flashattn_mla_sparse"]
     expected = """\
 fastest        us
 -------------  --
 flashm..parse   9
 flasha..parse  10"""
-    columns = [words("fastest", names), Column("us", ["9", "10"])]
+    columns = [words("fastest", texts), Column("us", ["9", "10"])]
     assert text_table(columns, width=10) == expected
 
 
 @pytest.mark.parametrize(
     ("width", "row"),
     [
-        (30, "64q1.._q2  flashattn_mla  7"),
-        (28, "64q1kv4k_q2  flashattn_mla"),
-        (23, "64q.._q2  flashattn_mla"),
-        (18, "64q.._q2  fla..mla"),
+        (34, "my long label  flashattn_mla     7"),
+        (30, "my l..bel  flashattn_mla     7"),
+        (28, "my long label  flashattn_mla"),
+        (18, "my ..bel  flashattn_mla"),
     ],
 )
-def test_a_spare_column_is_left_out_before_a_name_is_shortened(width: int, row: str) -> None:
+def test_a_spare_column_is_left_out_and_a_name_is_never_shortened(width: int, row: str) -> None:
     columns = [
-        words("spec", ["64q1kv4k_q2"]),
-        replace(words("backend", ["flashattn_mla"]), is_name=True),
+        words("label", ["my long label"]),
+        names("backend", ["flashattn_mla"]),
         Column("GB/s", ["7"], spare=True),
     ]
     assert text_table(columns, width=width).splitlines()[2].split() == row.split()
 
 
 def test_a_list_of_names_stays_whole() -> None:
-    columns = [lists("ties", ["flashinfer; flash"]), words("spec", ["64q1kv4k_q2"])]
+    columns = [names("ties", ["flashinfer; flash"]), words("spec", ["64q1kv4k_q2"])]
     assert text_table(columns, width=20).splitlines()[-1] == "flashinfer; flash  64q.._q2"
 
 

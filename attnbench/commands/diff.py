@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import get_terminal_size
 
 import click
 
+from attnbench.commands import terminal
 from attnbench.commands.diff_options import DiffOptions, show_and_exit
 from attnbench.commands.options import Shown
 from attnbench.commands.output_file import output_file
@@ -96,7 +96,7 @@ def _show_explained(store: Store, found: Diff, case: str, form: str) -> None:
     if form == "json":
         raise UsageError("--explain shows text; use it with --format table or markdown")
     row = find_row(found, case)
-    click.echo(explain_text(found, row, read_samples(store, row), _style(form), _width()))
+    click.echo(explain_text(found, row, read_samples(store, row), _style(form), terminal.width()))
 
 
 def _write_page(store: Store, found: Diff, path: Path) -> None:
@@ -111,15 +111,11 @@ def _write_page(store: Store, found: Diff, path: Path) -> None:
 def _gpus_shown(found: GpuDiff, form: str) -> str:
     if form == "json":
         return gpu_diff_json(found)
-    return gpu_diff_text(found, _style(form), _width())
+    return gpu_diff_text(found, _style(form), terminal.width())
 
 
 def _style(form: str) -> Style:
-    return "markdown" if form == "markdown" else "table"
-
-
-def _width() -> int:
-    return get_terminal_size().columns
+    return "markdown" if form == "markdown" else terminal.style()
 
 
 def _refuse_across_gpus(asked: ComparedRuns, shown: Shown) -> None:

@@ -1,11 +1,11 @@
 """Options for judging and showing a diff, shared by `diff` and `ab`."""
 
 from dataclasses import dataclass
-from shutil import get_terminal_size
 from typing import NoReturn
 
 import click
 
+from attnbench.commands import terminal
 from attnbench.options.kinds import Parsed, one_of
 from attnbench.options.option import one
 from attnbench.reporting.diff_json import diff_json
@@ -51,4 +51,4 @@ def _shown(found: Diff, form: str) -> str:
         return diff_json(found)
     if form == "markdown":
         return diff_markdown(found)
-    return diff_text(found, get_terminal_size().columns)
+    return diff_text(found, terminal.width(), terminal.style())

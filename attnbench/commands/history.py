@@ -1,11 +1,11 @@
 """`attnbench history`."""
 
 from pathlib import Path
-from shutil import get_terminal_size
 from typing import Any
 
 import click
 
+from attnbench.commands import terminal
 from attnbench.commands.options import db_option
 from attnbench.commands.table import note, parsed
 from attnbench.commands.variadic import VariadicCommand
@@ -63,5 +63,4 @@ def command(case: str, where: Any, margin: float, source: Path, db: str) -> None
         steps = all_steps(found, margin)
         plans = {run.number: store.plan(run.number) for run in runs_before_steps(found, steps)}
     named = None if db == "attnbench.db" else db if "://" in db else str(Path(db).absolute())
-    width = get_terminal_size().columns
-    click.echo(history_text(found, steps, plans, db=named, tree=source, width=width))
+    click.echo(history_text(found, steps, plans, db=named, tree=source, width=terminal.width()))

@@ -5,12 +5,12 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from shutil import get_terminal_size
 from typing import NoReturn, TextIO
 
 import click
 from tqdm import tqdm
 
+from attnbench.commands import terminal
 from attnbench.commands.family import family_command
 from attnbench.commands.output_file import output_file
 from attnbench.commands.table import named_options, note, read
@@ -76,6 +76,8 @@ def measure(request: MeasuringRequest) -> NoReturn:
         table = results_table(
             found.measurements,
             found.runs,
+            terminal.style(),
+            terminal.width(),
             sentinels=found.sentinels,
             host=measuring.host,
             budget=budget,
@@ -96,7 +98,7 @@ def show_forecast(request: MeasuringRequest) -> NoReturn:
             "leave one of them out, e.g. attnbench attn --dry-run"
         )
     found = forecast(request.command(command_line()), request.plan_for(note))
-    click.echo(forecast_text(found, get_terminal_size().columns))
+    click.echo(forecast_text(found, terminal.width()))
     raise click.exceptions.Exit(0)
 
 

@@ -8,6 +8,7 @@ from typing import TextIO
 
 import click
 
+from attnbench.commands import terminal
 from attnbench.commands.options import Shown
 from attnbench.commands.output_file import output_file
 from attnbench.commands.table import note, table_command
@@ -18,6 +19,7 @@ from attnbench.options.option import flag, one, several
 from attnbench.reporting.html.report import report_page
 from attnbench.reporting.pivot import METRICS
 from attnbench.reporting.report import Format, View, report_text
+from attnbench.reporting.text_table import UNLIMITED
 from attnbench.results.report import read_report
 from attnbench.results.samples import read_quantiles
 from attnbench.results.where import Condition, parse_condition
@@ -86,7 +88,7 @@ HELP = """Show stored results as tables, Markdown, CSV or JSON.
 
 
 def _run(asked: ReportOptions, shown: Shown) -> None:
-    width, height = get_terminal_size()
+    on_stdout = asked.output.name == "-"
     view = View(
         form=asked.form,
         pivot=asked.pivot,
@@ -94,7 +96,8 @@ def _run(asked: ReportOptions, shown: Shown) -> None:
         best=asked.best,
         host=asked.host,
         ids=asked.ids,
-        width=width,
+        width=terminal.width() if on_stdout else UNLIMITED,
+        is_coloured=on_stdout and terminal.style() == "colour",
     )
     with Store.open(shown.db, create=False, note=note) as store:
         found = read_report(store, asked.refs, asked.where)
@@ -106,10 +109,10 @@ def _run(asked: ReportOptions, shown: Shown) -> None:
             page = report_page(found, quantiles, studies)
             with output_file(shown.html) as file:
                 file.write(page)
-    if asked.output.name == "-" and sys.stdout is None:
+    if on_stdout and sys.stdout is None:
         raise AttnbenchError("standard output is closed; name a file, e.g. --output report.txt")
-    on_terminal = asked.output.name == "-" and sys.stdout.isatty()
-    if on_terminal and not asked.no_pager and text.count("\n") >= height:
+    is_long = text.count("\n") >= get_terminal_size().lines
+    if on_stdout and terminal.is_terminal() and is_long and not asked.no_pager:
         click.echo_via_pager(text)
     else:
         click.echo(text, file=asked.output)

@@ -1,9 +1,8 @@
 """`attnbench runs`."""
 
-from shutil import get_terminal_size
-
 import click
 
+from attnbench.commands import terminal
 from attnbench.commands.options import db_option
 from attnbench.commands.table import note, parsed
 from attnbench.commands.value_types import whole_type
@@ -37,7 +36,7 @@ def command() -> None:
 def list_(db: str) -> None:
     """List all runs, newest first (the default)."""
     with Store.open(db, create=False, note=note) as store:
-        click.echo(runs_table(store.runs(), get_terminal_size().columns))
+        click.echo(runs_table(store.runs(), terminal.width()))
 
 
 @command.command()

@@ -1,10 +1,10 @@
 """`attnbench selfcheck`."""
 
 from dataclasses import dataclass
-from shutil import get_terminal_size
 
 import click
 
+from attnbench.commands import terminal
 from attnbench.commands.measuring import command_line, show_runs
 from attnbench.commands.table import note, table_command
 from attnbench.db.store import Store
@@ -61,7 +61,7 @@ def _run(options: SelfCheckOptions) -> None:
     runs = show_runs(check.outcomes(), len(PAIR) + options.sessions)
     with Store.open(options.db, note=note) as store:
         found = find_and_store(store, [run.run for run in runs])
-    click.echo(selfcheck_text(found, get_terminal_size().columns))
+    click.echo(selfcheck_text(found, terminal.width()))
     raise click.exceptions.Exit(0 if check.succeeded else 1)
 
 

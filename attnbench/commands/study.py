@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
-from shutil import get_terminal_size
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
+from attnbench.commands import terminal
 from attnbench.commands.completion import starting, studies
 from attnbench.commands.measuring import (
     command_line,
@@ -75,7 +75,7 @@ def command() -> None:
 @command.command("list")
 def list_() -> None:
     """List the built-in studies and their questions."""
-    click.echo(studies_table(built_in().values(), get_terminal_size().columns))
+    click.echo(studies_table(built_in().values(), terminal.width()))
 
 
 @command.command()
@@ -116,7 +116,8 @@ def run(
     command = command_of(measuring, "study", command_line(), asked.stored(request.named))
     plan_for = asked.plan_for(lambda cases, machine: plan_of(measuring, cases, machine, note))
     if measuring.dry_run:
-        click.echo(dry_run_text(asked, forecast(command, plan_for), measuring.rounds))
+        foreseen = forecast(command, plan_for)
+        click.echo(dry_run_text(asked, foreseen, measuring.rounds, terminal.width()))
         return
     with session(command, plan_for, note) as opened:
         try:
@@ -160,7 +161,7 @@ def import_(file: Path, output: Any) -> None:
 
 
 def _show(found: Conclusion, plots: Path | None, plot_format: str) -> None:
-    click.echo(conclusion_text(found, width=get_terminal_size().columns))
+    click.echo(conclusion_text(found, width=terminal.width()))
     if plots is not None:
         for path in write_plots(found, plots, plot_format, note):
             click.echo(f"plot: {path}")

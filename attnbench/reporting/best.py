@@ -1,7 +1,6 @@
 """The best implementation of each workload, with ties, and how often each was the best."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from attnbench.analysis.fields import requested
 from attnbench.analysis.ranking import Place, Ranking
@@ -19,7 +18,7 @@ from attnbench.reporting.ranking import (
     workloads,
 )
 from attnbench.reporting.tables import spec_column
-from attnbench.reporting.text_table import WIDTH, Column, Style, items, lists, text_table, words
+from attnbench.reporting.text_table import WIDTH, Column, Style, items, names, text_table
 from attnbench.results.cohort import Cohort, cohorts
 from attnbench.results.noise import NoiseLookup, assumed_noise
 from attnbench.specs.case import WORKLOAD_FIELDS, Case
@@ -63,18 +62,19 @@ def _columns(cohort: Cohort, rankings: Sequence[Ranking]) -> list[Column]:
     tops = [each.best.series for each in rankings]
     unit, times = seconds_column([each.time for each in tops])
     nexts = [each.next for each in rankings]
+    behind = [_name(cohort, each.contender.case) if each else MISSING for each in nexts]
     best = firsts(rankings, lambda each: _name(cohort, each.case))
     columns = [
         spec_column(tops),
         *field_columns(cohort.fields, tops, WORKLOAD_FIELDS),
-        *(_named(header, texts) for header, texts in best.items()),
+        *(names(header, texts, header) for header, texts in best.items()),
         Column(f"latency\n{unit}", times),
         *(c for header, place in BESIDE.items() for c in _beside(header, place, cohort, rankings)),
     ]
     if any(nexts):
         columns += [
-            _named("next", [_name(cohort, e.contender.case) if e else MISSING for e in nexts]),
-            Column("vs\nbest", [place_text(e) if e else MISSING for e in nexts]),
+            names("next", behind, spare=True),
+            Column("vs\nbest", [place_text(e) if e else MISSING for e in nexts], spare=True),
             Column("95 %\ninterval", [interval_text(e) for e in nexts], spare=True),
         ]
     return columns
@@ -84,12 +84,7 @@ def _beside(header: str, place: Place, cohort: Cohort, rankings: Sequence[Rankin
     """The others at a place in each workload; no column if there are none."""
     listed = [ranking.at(place) for ranking in rankings]
     texts = ["; ".join(_name(cohort, each.case) for each in those) for those in listed]
-    return [lists(header, [text or MISSING for text in texts])] if any(texts) else []
-
-
-def _named(header: str, texts: Sequence[str]) -> Column:
-    """A column of names, which are shortened last."""
-    return replace(words(header, texts), is_name=True)
+    return [names(header, [text or MISSING for text in texts], place)] if any(texts) else []
 
 
 def _name(cohort: Cohort, case: Case) -> str:

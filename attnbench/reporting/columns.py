@@ -1,11 +1,10 @@
 """Columns that several tables share."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 
 from attnbench.analysis.fields import Fields, requested
 from attnbench.analysis.series import Series
-from attnbench.reporting.text_table import Column, stacked, words
+from attnbench.reporting.text_table import Column, names, stacked
 from attnbench.specs.case import Value
 from attnbench.units import MISSING
 
@@ -22,5 +21,4 @@ def _column(name: str, ran: Sequence[Mapping[str, Value]]) -> Column:
     values = [each.get(name) for each in ran]
     is_number = all(isinstance(value, int | float | None) for value in values)
     texts = [MISSING if value is None else str(value) for value in values]
-    column = (Column if is_number else words)(stacked(name), texts)
-    return replace(column, is_name=True) if name == "backend" else column
+    return (Column if is_number else names)(stacked(name), texts)

@@ -8,7 +8,16 @@ from attnbench.reporting.columns import field_columns
 from attnbench.reporting.diff_clocks import clock_columns, on_clocks
 from attnbench.reporting.next_step import advice, commands
 from attnbench.reporting.tables import spec_column
-from attnbench.reporting.text_table import WIDTH, Column, Style, heading, items, known, text_table
+from attnbench.reporting.text_table import (
+    WIDTH,
+    Column,
+    Style,
+    heading,
+    items,
+    known,
+    text_table,
+    with_looks,
+)
 from attnbench.results.cohort import Cohort
 from attnbench.results.diff import FAILS, NOW_FAILS, NOW_RUNS, Diff, Row
 from attnbench.results.differences import source_text
@@ -17,11 +26,11 @@ from attnbench.results.suspects import device_ratios, suspects
 from attnbench.units import MISSING, change_in_percent, percent, seconds_column
 
 
-def diff_text(diff: Diff, width: int = WIDTH) -> str:
+def diff_text(diff: Diff, width: int = WIDTH, style: Style = "table") -> str:
     """The whole diff as a terminal's text."""
     blocks = [
         items(header(diff), width=width),
-        *(table(rows, diff, width=width) for rows in by_cohort(diff.rows)),
+        *(table(rows, diff, style, width) for rows in by_cohort(diff.rows)),
         "\n".join([items(summary(diff), width=width), *commands(diff)]),
         items([*failures(diff.rows), *diff.leftovers], width=width),
     ]
@@ -74,8 +83,9 @@ def by_cohort(rows: Sequence[Row]) -> list[list[Row]]:
 
 def table(rows: Sequence[Row], diff: Diff, style: Style = "table", width: int = WIDTH) -> str:
     """Rows of one cohort with its heading."""
-    columns = text_table(verdict_columns(rows, diff), style, width)
-    return f"{heading(cohort_lines(rows, diff), style, width)}\n\n{columns}"
+    columns = with_looks(verdict_columns(rows, diff), [row.verdict for row in rows])
+    lines = heading(cohort_lines(rows, diff), style, width)
+    return f"{lines}\n\n{text_table(columns, style, width)}"
 
 
 def cohort_lines(rows: Sequence[Row], diff: Diff) -> list[str]:
@@ -100,9 +110,11 @@ def verdict_columns(rows: Sequence[Row], diff: Diff) -> list[Column]:
         Column("change\n%", [_change(row) for row in rows]),
         Column("95 % interval\n%", [_interval(row) for row in rows]),
         *clock_columns(rows),
-        *known("finds\n%", [_finds(row) for row in rows]),
-        *known("less\ndevice", list(map(_less_device, rows, device_ratios(diff, rows)))),
-        *known("rounds\nneeded", [_rounds_needed(row) for row in rows]),
+        *known("finds\n%", [_finds(row) for row in rows], optional=True),
+        *known(
+            "less\ndevice", list(map(_less_device, rows, device_ratios(diff, rows))), spare=True
+        ),
+        *known("rounds\nneeded", [_rounds_needed(row) for row in rows], optional=True),
     ]
 
 

@@ -29,6 +29,7 @@ class View:
     host: bool = False  # also the host's cost of a call
     ids: bool = False  # also the key of each case
     width: int = WIDTH
+    is_coloured: bool = False  # with a terminal's colours
 
     def __post_init__(self) -> None:
         if self.metric and not self.pivot:
@@ -55,7 +56,9 @@ class View:
     @property
     def style(self) -> Style:
         """The table style of this format."""
-        return "markdown" if self.form == "markdown" else "table"
+        if self.form == "markdown":
+            return "markdown"
+        return "colour" if self.is_coloured else "table"
 
 
 def report_text(report: Report, view: View) -> str:

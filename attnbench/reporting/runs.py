@@ -28,7 +28,7 @@ def runs_table(runs: Sequence[Run], width: int = WIDTH) -> str:
     where = {"source": [_source(run) for run in listed], "machine": [_machine(r) for r in listed]}
     same = {
         "source": len({(run.commit, run.source["dirty"]) for run in listed}) == 1,
-        "machine": len({run.machine_key for run in listed}) == 1,
+        "machine": len({*where["machine"]}) == 1,
     }
     differing = [name for name in where if not same[name] or len(listed) == 1]
     columns = [

@@ -15,7 +15,16 @@ from attnbench.reporting.conclusions import conclusions
 from attnbench.reporting.headings import heading_with_batch
 from attnbench.reporting.notes import drifts, numbered, row_notes, what_ran
 from attnbench.reporting.ranking import legend, place_text
-from attnbench.reporting.text_table import WIDTH, Column, Style, items, known, text_table, words
+from attnbench.reporting.text_table import (
+    WIDTH,
+    Column,
+    Style,
+    items,
+    known,
+    names,
+    text_table,
+    with_looks,
+)
 from attnbench.results.cohort import NO_SENTINELS, Cohort, SentinelFacts, cohorts
 from attnbench.results.noise import NoiseLookup, assumed_noise
 from attnbench.specs.budget import Budget
@@ -68,7 +77,7 @@ def _section_text(
     if timed:
         marks, notes = numbered(row_notes(cohort))
         columns = [*_ids(timed, ids), *result_columns(cohort, marks, host, budget)]
-        blocks.append(text_table(columns, style, width))
+        blocks.append(text_table(with_looks(columns, _looks(cohort)), style, width))
         lines = [
             *legend(cohort.rankings),
             *cycle_lines(cohort),
@@ -84,6 +93,13 @@ def _section_text(
         blocks.append(items(choice_lines(cohort), style, width))
     blocks.append(items(cohort.failures(), style, width))
     return "\n\n".join(filter(None, blocks))
+
+
+def _looks(cohort: Cohort) -> list[str]:
+    """The place of each row where it matters at a glance: the best, the unclear and the wrong."""
+    places = [standing.place if standing else "" for standing in cohort.standings]
+    shown = [place if place in ("best", "unclear") else "" for place in places]
+    return ["wrong" if wrong else p for wrong, p in zip(cohort.wrong, shown, strict=True)]
 
 
 def result_columns(
@@ -104,12 +120,13 @@ def result_columns(
         *(_host_columns(timed) if host else []),
         *known(*flop_rates, optional=host, spare=True),
         *known(*byte_rates, optional=host, spare=True),
-        *_known("roof", *percent_column(cohort.roofline_fractions)),
+        *_known("roof", *percent_column(cohort.roofline_fractions), spare=True),
         *_known("of\nmeas", *percent_column(cohort.measured_fractions), optional=True),
         *([] if budget is None else [budget_column(budget, [each.time for each in timed])]),
         *_known(
             "memory",
             *bytes_column([_most(each, lambda outcome: outcome.peak_memory) for each in timed]),
+            spare=True,
         ),
     ]
     columns += _against_best(cohort)
@@ -122,7 +139,7 @@ def spec_column(listed: Sequence[Series]) -> Column:
     """The batch of each row; for cache writes the number of tokens."""
     if family_of(listed[0].case).counts_tokens:
         return Column("tokens", [str(each.case.batch.num_tokens) for each in listed])
-    return words("spec", [spec(each.case.batch) for each in listed])
+    return names("spec", [spec(each.case.batch) for each in listed])
 
 
 def _path_columns(listed: Sequence[Series]) -> list[Column]:
@@ -137,14 +154,16 @@ def _path_columns(listed: Sequence[Series]) -> list[Column]:
         return []
     work = [each.timed[0].outcome for each in listed]
     return [
-        Column("decode\nreqs", [str(each.decode_requests) for each in work]),
-        Column("prefill\nreqs", [str(each.prefill_requests) for each in work]),
+        Column("decode\nreqs", [str(each.decode_requests) for each in work], spare=True),
+        Column("prefill\nreqs", [str(each.prefill_requests) for each in work], spare=True),
     ]
 
 
-def _known(name: str, unit: str, texts: Sequence[str], *, optional: bool = False) -> list[Column]:
+def _known(
+    name: str, unit: str, texts: Sequence[str], *, optional: bool = False, spare: bool = False
+) -> list[Column]:
     """A column with its unit under its name; none if all values are unknown."""
-    return known(f"{name}\n{unit}", texts, optional=optional)
+    return known(f"{name}\n{unit}", texts, optional=optional, spare=spare)
 
 
 def _latency_column(cohort: Cohort) -> Column:

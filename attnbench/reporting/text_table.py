@@ -7,12 +7,14 @@ from textwrap import fill
 from typing import Literal
 
 from attnbench.printable import printable
+from attnbench.reporting.colours import coloured
 from attnbench.shorten import shorten
 from attnbench.units import MISSING
 
-Style = Literal["table", "markdown"]
+Style = Literal["table", "colour", "markdown"]  # colour: a table for a terminal with colours
 
 WIDTH = 80  # columns of a terminal of unknown width
+UNLIMITED = 1_000_000  # of a pipe or a file: nothing is left out, shortened or wrapped
 _GAP = "  "
 _LEAST = 8  # characters kept of a shortened text
 
@@ -26,8 +28,8 @@ class Column:
     left: bool = False  # words are aligned left, numbers right
     shrinks: bool = False  # whether its texts may be shortened
     optional: bool = False  # whether it is left out on a narrow terminal
-    spare: bool = False  # whether it is left out before a name is shortened
-    is_name: bool = False  # whether its texts are shortened last
+    spare: bool = False  # whether it is left out too, if that is not enough
+    looks: Sequence[str] = ()  # the place or verdict that colours each text
 
     def __post_init__(self) -> None:
         """Make texts from outside safe to show."""
@@ -51,9 +53,10 @@ class Column:
         """The column with no text longer than `width`."""
         return replace(self, texts=[shorten(text, width) for text in self.texts])
 
-    def set(self, text: str, width: int) -> str:
-        """The text padded to a width."""
-        return text.ljust(width) if self.left else text.rjust(width)
+    def set(self, text: str, width: int, look: str = "") -> str:
+        """The text padded to a width, in the colour of `look`."""
+        gap = " " * (width - len(text))
+        return coloured(text, look) + gap if self.left else gap + coloured(text, look)
 
 
 def words(header: str, texts: Sequence[str]) -> Column:
@@ -61,9 +64,14 @@ def words(header: str, texts: Sequence[str]) -> Column:
     return Column(header, texts, left=True, shrinks=True)
 
 
-def lists(header: str, texts: Sequence[str]) -> Column:
-    """A column of lists of names, never shortened: a shortened list may look like another name."""
-    return Column(header, texts, left=True)
+def names(header: str, texts: Sequence[str], look: str = "", *, spare: bool = False) -> Column:
+    """A column of names, never shortened: a shortened name may look like another."""
+    return Column(header, texts, left=True, spare=spare, looks=[look] * len(texts))
+
+
+def with_looks(columns: Iterable[Column], looks: Sequence[str]) -> list[Column]:
+    """The columns with each row in the colour of its look."""
+    return [replace(column, looks=looks) for column in columns]
 
 
 def known(
@@ -81,8 +89,8 @@ def stacked(name: str) -> str:
 def text_table(columns: Sequence[Column], style: Style = "table", width: int = WIDTH) -> str:
     """The columns, of equal length, side by side.
 
-    On a narrow terminal optional columns are left out, the last one first, and named below; if that
-    is not enough, texts are shortened in the middle, and names only once spare columns are gone.
+    On a narrow terminal optional columns are left out, the last one first, then spare ones, and
+    named below; if that is not enough, words are shortened in the middle, names never.
     """
     if style == "markdown":
         return _markdown(columns)
@@ -90,8 +98,9 @@ def text_table(columns: Sequence[Column], style: Style = "table", width: int = W
     left_out = [" ".join(each.header.split()) for each in columns if each not in kept]
     columns = _fitted(kept, width)
     widths = [column.width for column in columns]
-    lines = [*_header_lines(columns), ["-" * w for w in widths], *_rows(columns)]
+    lines = [*_header_lines(columns), ["-" * w for w in widths]]
     rows = [_GAP.join(map(Column.set, columns, line, widths)).rstrip() for line in lines]
+    rows += _body(columns, widths, is_coloured=style == "colour")
     if left_out:
         rows.append(wrapped(f"a wider terminal also shows: {', '.join(left_out)}", width, "  "))
     return "\n".join(rows)
@@ -134,12 +143,10 @@ def _without_optional(columns: Sequence[Column], width: int) -> list[Column]:
 
 
 def _without_spare(columns: Sequence[Column], width: int) -> list[Column]:
-    """The columns without as many of the last spare ones as necessary to keep names whole."""
+    """The columns without as many of the last spare ones as necessary."""
     kept = list(columns)
-    if not any(each.is_name for each in columns):
-        return kept
     for column in reversed(columns):
-        if sum(each.width if each.is_name else each.least for each in kept) <= _room(kept, width):
+        if sum(each.least for each in kept) <= _room(kept, width):
             break
         if column.spare:
             kept.remove(column)
@@ -152,13 +159,12 @@ def _room(columns: Sequence[Column], width: int) -> int:
 
 
 def _fitted(columns: Sequence[Column], width: int) -> list[Column]:
-    """The columns narrowed, widest first, names last, until all fit or none can be narrower."""
+    """The columns narrowed, widest first, until all fit or none can be narrower."""
     widths, least = [c.width for c in columns], [c.least for c in columns]
     while sum(widths) > _room(columns, width):
         spare = [at for at in range(len(columns)) if widths[at] > least[at]]
         if not spare:
             break
-        spare = [at for at in spare if not columns[at].is_name] or spare
         widths[max(spare, key=widths.__getitem__)] -= 1
     return [column.narrowed(w) for column, w in zip(columns, widths, strict=True)]
 
@@ -167,6 +173,15 @@ def _header_lines(columns: Sequence[Column]) -> list[tuple[str, ...]]:
     """All headers line by line, with the last line of each above its texts."""
     reversed_lines = (column.header.splitlines()[::-1] for column in columns)
     return list(zip_longest(*reversed_lines, fillvalue=""))[::-1]
+
+
+def _body(columns: Sequence[Column], widths: Sequence[int], *, is_coloured: bool) -> list[str]:
+    plain = [""] * len(columns[0].texts)
+    looks = [each.looks if is_coloured and each.looks else plain for each in columns]
+    return [
+        _GAP.join(map(Column.set, columns, texts, widths, shown)).rstrip()
+        for texts, shown in zip(_rows(columns), zip(*looks, strict=True), strict=True)
+    ]
 
 
 def _rows(columns: Sequence[Column]) -> Iterable[tuple[str, ...]]:

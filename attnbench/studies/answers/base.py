@@ -8,7 +8,7 @@ from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.series import Series
 from attnbench.records import Status
 from attnbench.reporting.ranking import BESIDE
-from attnbench.reporting.text_table import Column, lists, stacked, words
+from attnbench.reporting.text_table import Column, names, stacked
 from attnbench.specs.case import Case
 from attnbench.studies.charts import Chart
 
@@ -25,9 +25,9 @@ class Table:
     def text_columns(self) -> list[Column]:
         """Columns of a text table, with names of several words on two lines."""
         return [
-            lists(name, texts)
+            names(name, texts)
             if name in BESIDE
-            else (Column if all(map(_is_number, texts)) else words)(stacked(name), texts)
+            else (Column if all(map(_is_number, texts)) else names)(stacked(name), texts)
             for name, texts in self.columns.items()
         ]
 
@@ -54,15 +54,15 @@ def not_answered(listed: Sequence[Series], what: str = "") -> str | None:
     return f"{about}not answered here: {failed}{'; '.join(list(reasons)[:3])}"
 
 
-def varying(cases: Iterable[Case], names: Iterable[str]) -> list[str]:
+def varying(cases: Iterable[Case], axes: Iterable[str]) -> list[str]:
     """The axes with more than one value in the cases."""
     listed = list(cases)
-    return [name for name in names if len({axis_value(case, name) for case in listed}) > 1]
+    return [name for name in axes if len({axis_value(case, name) for case in listed}) > 1]
 
 
-def describe(case: Case, names: Iterable[str]) -> str:
+def describe(case: Case, axes: Iterable[str]) -> str:
     """The values of some axes: "num_q_heads 16, kv_len 8k"."""
-    return ", ".join(f"{name} {axis_text(case, name)}" for name in names)
+    return ", ".join(f"{name} {axis_text(case, name)}" for name in axes)
 
 
 def cells_text(count: int) -> str:
