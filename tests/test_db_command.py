@@ -1,10 +1,12 @@
 """`attnbench db`: results carried from one database to another."""
 
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+import attnbench
 from attnbench.cli import cli
 from attnbench.db.store import Store
 from tests.stored_results import attn, store_run, timed
@@ -113,3 +115,44 @@ def test_what_cannot_be_carried_is_refused(
     found = db(*options, "--db", here)
     assert found.exit_code == 2
     assert message in found.stderr
+
+
+def test_parquet_files_hold_the_views_of_the_runs(here: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    folder = tmp_path / "new" / "exported"
+    for _ in range(2):  # the second time over the files of the first
+        found = db("export", folder, "--run", "pr", "--parquet", "--db", here)
+        expected = "results.parquet 1 rows, rounds.parquet 2 rows, runs_flat.parquet 1 rows"
+        assert found.stdout == f"{folder}: {expected}\n"
+    assert sorted(path.stem for path in folder.iterdir()) == ["results", "rounds", "runs_flat"]
+    for path in folder.iterdir():
+        loaded = attnbench.load(here, path.stem)
+        of_run = loaded[loaded.run == 2].reset_index(drop=True)
+        read = parquet.read_table(path).to_pandas()
+        assert list(read.columns) == list(of_run.columns)
+        assert (
+            read.astype(object)
+            .where(read.notna(), None)
+            .equals(of_run.astype(object).where(of_run.notna(), None))
+        )
+
+
+def test_parquet_of_more_rows_than_are_in_memory_at_once(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    monkeypatch.setattr("attnbench.db.parquet._ROWS", 1)
+    found = db("export", tmp_path / "out", "--parquet", "--db", here)
+    assert "rounds.parquet 4 rows" in found.stdout
+
+
+def test_parquet_needs_pyarrow_and_a_folder(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = db("export", here, "--parquet", "--db", here)
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert "--parquet writes into a folder" in found.stderr
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    found = db("export", tmp_path / "out", "--parquet", "--db", here)
+    assert found.exit_code == 2
+    assert "pip install 'attnbench[data]'" in found.stderr.replace("\n", " ")

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 from tqdm import tqdm
@@ -11,6 +12,7 @@ from attnbench.commands.options import db_option
 from attnbench.commands.table import note
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.db import transfer
+from attnbench.db.parquet import write_parquet
 from attnbench.db.store import Store
 from attnbench.passwords import without_password
 from attnbench.reporting.runs import transfer_text
@@ -24,11 +26,12 @@ def command() -> None:
     \b
     attnbench db export h200.db --run main --no-samples
     attnbench db merge h200.db h100.db
+    attnbench db export h200 --parquet
     """
 
 
 @command.command(cls=VariadicCommand)
-@click.argument("target", metavar="FILE|URL")
+@click.argument("target", metavar="FILE|URL|FOLDER")
 @click.option(
     "--run",
     "refs",
@@ -37,14 +40,24 @@ def command() -> None:
     help="Runs by number, label, branch, commit, gpu:NAME, or latest.  [default: all]",
 )
 @click.option("--no-samples", is_flag=True, help="Leave out the raw samples, most of the data.")
+@click.option(
+    "--parquet",
+    is_flag=True,
+    help="Write results.parquet, rounds.parquet and runs_flat.parquet into a folder instead.",
+)
 @db_option
-def export(target: str, refs: tuple[str, ...], no_samples: bool, db: str) -> None:
+def export(target: str, refs: tuple[str, ...], no_samples: bool, parquet: bool, db: str) -> None:
     """Copy runs to another database, created if missing.
 
-    Repeated, it adds only what is missing.
+    Repeated, it adds only what is missing. --parquet writes files for pandas and DuckDB, which have
+    no raw samples.
     """
     with Store.open(db, create=False, note=note) as store:
         numbers = run_numbers(store, refs)
+        if parquet:
+            written = write_parquet(store, numbers, Path(target)).items()
+            click.echo(f"{target}: " + ", ".join(f"{name} {rows} rows" for name, rows in written))
+            return
         with _bar() as progress:
             samples = not no_samples
             carried = transfer.export(store, numbers, target, samples=samples, progress=progress)

@@ -1,0 +1,95 @@
+"""Views as Parquet files, for pandas, DuckDB and whatever else reads them."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Boolean, DateTime, Float, Integer, Table, select
+
+from attnbench.db.base import UtcTime
+from attnbench.db.store import Store
+from attnbench.db.views import view_table
+from attnbench.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_OF_RUNS = ("results", "rounds", "runs_flat")  # history goes across runs
+_ROWS = 10_000  # in memory at once
+
+
+def write_parquet(store: Store, runs: Collection[int], folder: Path) -> dict[str, int]:
+    """Write a file for each view with rows of the runs; the number of rows by the file's name.
+
+    Files of the same name are replaced once the new one is whole. Raises UsageError without
+    pyarrow, and for a folder that cannot be made.
+    """
+    try:
+        import pyarrow  # noqa: F401
+    except ModuleNotFoundError:
+        raise UsageError(
+            "--parquet needs pyarrow; install it: pip install 'attnbench[data]'"
+        ) from None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: {error.strerror}; --parquet writes into a folder, e.g. exported/"
+        ) from None
+    return {f"{name}.parquet": _write(store, runs, name, folder) for name in _OF_RUNS}
+
+
+def _write(store: Store, runs: Collection[int], name: str, folder: Path) -> int:
+    from pyarrow.parquet import ParquetWriter
+
+    table = view_table(name, store.engine.dialect.name)
+    schema, count = _schema(table), 0
+    with _replaced(folder / f"{name}.parquet") as path, ParquetWriter(path, schema) as writer:
+        for rows in _rows(store, table, runs):
+            writer.write_batch(_batch(rows, schema))
+            count += len(rows)
+    return count
+
+
+def _rows(store: Store, table: Table, runs: Collection[int]) -> Iterator[list[tuple[object, ...]]]:
+    query = select(table).where(table.c.run.in_(runs)).execution_options(yield_per=_ROWS)
+    with store.reading() as session:
+        for rows in session.execute(query).partitions():
+            yield [tuple(row) for row in rows]
+
+
+def _batch(rows: list[tuple[object, ...]], schema: "pa.Schema") -> "pa.RecordBatch":
+    import pyarrow as pa
+
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(c, field.type) for c, field in zip(columns, schema, strict=True)]
+    return pa.record_batch(arrays, schema)
+
+
+def _schema(table: Table) -> "pa.Schema":
+    """Arrow's types of a view's columns; times are in UTC."""
+    import pyarrow as pa
+
+    types = (
+        (Boolean, pa.bool_()),
+        (Integer, pa.int64()),
+        (Float, pa.float64()),
+        ((DateTime, UtcTime), pa.timestamp("us", "UTC")),
+    )
+
+    def arrow(kind: object) -> "pa.DataType":
+        return next((found for sql, found in types if isinstance(kind, sql)), pa.string())
+
+    return pa.schema([(column.name, arrow(column.type)) for column in table.c])
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[Path]:
+    """A path to write to, which takes the place of `path` if nothing fails."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
