@@ -76,6 +76,20 @@ def test_a_signal_ends_a_run_that_resume_completes(
     assert rows(tmp_path, "select count(*), count(distinct uuid) from measurement") == [(ALL, ALL)]
 
 
+def test_a_comparison_of_builds_that_is_ended_leaves_no_folder_and_two_runs_that_say_so(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    builds = ["--base-env", "SIDE=1", "--head-env", "SIDE=2"]
+    with started(tmp_path, environment, "ab", *builds, "--", *ROUNDS) as process:
+        wait_for_first_outcome(process, tmp_path)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        assert workers_of(process.pid) == []
+    assert process.returncode == 130
+    assert list(tmp_path.glob("attnbench-*")) == []
+    assert {status for (status,) in rows(tmp_path, "select status from run")} == {"interrupted"}
+
+
 def test_a_signal_that_is_ignored_as_by_nohup_ends_nothing(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:

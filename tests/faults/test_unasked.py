@@ -1,10 +1,14 @@
 """Nothing runs, is shown or is overwritten that nobody asked for."""
 
+import os
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from attnbench.cli import cli
 from attnbench.commands.output_file import output_file
 from attnbench.db import transfer
 from attnbench.db.models import RunRow
@@ -14,6 +18,8 @@ from attnbench.passwords import without_password
 from attnbench.provenance.git import ancestry, commits_between, git_state
 from tests.conftest import Attnbench
 from tests.stored_results import CPU, ENVIRONMENT, NO_OPTIONS, PLAN, SOURCE, fill, start
+from tests.test_history import FLAT, SLOW
+from tests.test_history import fill as fill_history
 
 URL = "postgresql://u:s3cr3t@host/db"
 
@@ -117,6 +123,21 @@ def test_a_stored_commit_is_not_an_option_of_git(tree: Path) -> None:
 )
 def test_a_password_is_hidden_and_nothing_else(text: str, shown: str) -> None:
     assert without_password(text) == shown
+
+
+def test_a_bisection_is_quoted_for_the_shell(tmp_path: Path) -> None:
+    """Its script is run with an attnbench that only writes down its words."""
+    db = tmp_path / "a b $(touch run) 'c'.db"
+    fill_history(db, FLAT, FLAT, SLOW, SLOW)
+    found = CliRunner().invoke(cli, ["history", "--db", str(db), "--where", "backend=sdpa"])
+    (line,) = [each for each in found.output.splitlines() if each.startswith("git bisect run ")]
+    program = tmp_path / "attnbench"
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {tmp_path}/words\n')
+    program.chmod(0o755)
+    paths = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(shlex.split(line)[3:], env=paths, cwd=tmp_path, check=False)
+    assert str(db) in (tmp_path / "words").read_text().splitlines()
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_password_is_neither_stored_nor_read_nor_carried_on(tmp_path: Path) -> None:
