@@ -32,14 +32,15 @@ def read_file(path: Path, shape: Shape | None) -> ForeignFile:
 
     Raises UsageError for any other file.
     """
-    tool, reader, rows = _recognised(path)
+    content = _content(path)
+    tool, reader, rows = _recognised(path, content)
     results, dropped = [], defaultdict(list)
     for number, row in enumerate(rows, 1):
         try:
             results.append(reader(row, shape))
         except NotMapped as why:
             dropped[str(why)].append(number)
-    return ForeignFile(tool, results, dropped, sha256(path.read_bytes()).hexdigest())
+    return ForeignFile(tool, results, dropped, sha256(content.encode()).hexdigest())
 
 
 def store_file(
@@ -78,16 +79,19 @@ def _stored(
         source=Source("none"),
     )
     rounds: Counter[tuple[str, str]] = Counter()
-    for position, each in enumerate(file.results):
-        key = each.case.key, each.method.key
-        store.add(run, each.case, each.method, rounds[key], position, each.outcome)
-        rounds[key] += 1
-    store.finish_run(run, RunStatus.FINISHED)
+    try:
+        for position, each in enumerate(file.results):
+            key = each.case.key, each.method.key
+            store.add(run, each.case, each.method, rounds[key], position, each.outcome)
+            rounds[key] += 1
+        store.finish_run(run, RunStatus.FINISHED)
+    except BaseException:  # Ctrl-C too: half a file is not a run
+        store.delete(run)
+        raise
     return run
 
 
-def _recognised(path: Path) -> tuple[str, _Reader, Sequence[Row]]:
-    content = _content(path)
+def _recognised(path: Path, content: str) -> tuple[str, _Reader, Sequence[Row]]:
     if content.lstrip().startswith("["):
         return "vllm", vllm_suite.read_json_row, _json_rows(path, content)
     rows = _csv_rows(path, content)
@@ -102,7 +106,7 @@ def _recognised(path: Path) -> tuple[str, _Reader, Sequence[Row]]:
 def _content(path: Path) -> str:
     """The text of a file, without a byte order mark."""
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             content = file.read(MAX_CHARACTERS + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read ({error}); {_ACCEPTED}") from None

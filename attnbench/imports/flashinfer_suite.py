@@ -14,6 +14,7 @@ from attnbench.imports.result import (
     Row,
     foreign_knobs,
     foreign_method,
+    required,
     seconds_of,
     text,
     timed_outcome,
@@ -61,7 +62,7 @@ def read_csv_row(row: Row, shape: Shape | None) -> ForeignResult:
     try:
         case = Case(
             family="mla" if wrapper == "mla" else "attn",
-            backend=f"flashinfer-{text(row, 'backend')}",
+            backend=f"flashinfer-{required(row, 'backend')}",
             batch=_batch(row),
             shape=_mla_shape(row) if wrapper == "mla" else _attn_shape(row),
             dtype=dtype,

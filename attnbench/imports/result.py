@@ -87,6 +87,13 @@ def text(row: Row, name: str) -> str:
     return "" if value is None else printable(str(value).strip())
 
 
+def required(row: Row, column: str) -> str:
+    """A cell as text; NotMapped if it is empty."""
+    if found := text(row, column):
+        return found
+    raise NotMapped(f"{column} is empty")
+
+
 def whole(row: Row, name: str) -> int:
     """A cell as a whole number from 1 to MAX_SIZE; NotMapped for any other."""
     try:

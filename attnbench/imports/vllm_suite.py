@@ -15,6 +15,7 @@ from attnbench.imports.result import (
     Row,
     foreign_knobs,
     foreign_method,
+    required,
     seconds_of,
     text,
     timed_outcome,
@@ -91,7 +92,7 @@ def _timed(case: Case, method: Method, row: Row, column: str) -> ForeignResult:
 
 
 def _case(config: Row, shape: Shape) -> Case:
-    backend = text(config, "backend")
+    backend = required(config, "backend")
     kv_cache_dtype = text(config, "kv_cache_dtype")
     if kv_cache_dtype not in _KV_CACHE_DTYPES:
         raise NotMapped(f"a KV cache of {kv_cache_dtype} has no counterpart")

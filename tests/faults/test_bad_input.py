@@ -1,10 +1,14 @@
 """Input that cannot be meant is one sentence and status 2, whatever it is."""
 
 import json
+import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 from click import BadParameter
@@ -13,6 +17,7 @@ from click.testing import CliRunner, Result
 from attnbench.cli import cli
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
+from attnbench.imports.file import read_file, store_file
 from attnbench.running.cases import MAX_CASES
 from tests.stored_results import fill, start
 from tests.test_options import plan
@@ -173,6 +178,10 @@ COLUMNS = {
 }
 
 
+def _csv(*rows: dict[str, str]) -> str:
+    return "\n".join([",".join(COLUMNS), *(",".join(row.values()) for row in rows)])
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -185,6 +194,7 @@ COLUMNS = {
         {"num_qo_heads": "1e308"},
         {"median_time": "1e-320"},
         {"median_time": "nan"},
+        {"backend": ""},
     ],
     ids=str,
 )
@@ -192,8 +202,7 @@ def test_a_row_whose_number_cannot_be_meant_is_listed_not_rounded(
     change: dict[str, str], attnbench: Callable[..., Result]
 ) -> None:
     rows = [COLUMNS, COLUMNS | change]
-    lines = [",".join(COLUMNS), *(",".join(row.values()) for row in rows)]
-    Path("foreign.csv").write_text("\n".join(lines), encoding="utf-8-sig")
+    Path("foreign.csv").write_text(_csv(*rows), encoding="utf-8-sig")
     found = attnbench("import", "foreign.csv")
     assert found.exit_code == 0, found.output
     assert next(iter(change)) in " ".join(found.output.split())
@@ -222,6 +231,38 @@ def test_a_text_that_no_database_stores_is_escaped(attnbench: Callable[..., Resu
     Path("foreign.json").write_text(json.dumps([{"config": config, "mean_time": 1e-3}]))
     assert attnbench("import", "foreign.json").exit_code == 0
     assert "\\ud800" in attnbench("report").output
+
+
+def test_a_file_from_a_pipe_is_read_once_and_known_by_its_content(
+    attnbench: Callable[..., Result],
+) -> None:
+    for time in ("0.1", "0.1", "0.2"):
+        row = COLUMNS | {"median_time": time}
+        os.mkfifo("pipe")
+        Thread(target=Path("pipe").write_text, args=[_csv(row)]).start()
+        assert attnbench("import", "pipe").exit_code == 0
+        Path("pipe").unlink()
+    with Store.open("attnbench.db") as store:
+        assert len(store.runs()) == 3  # one was there, and one came twice
+
+
+class Cut(list[Any]):
+    """Rows during which somebody presses Ctrl-C."""
+
+    def __iter__(self) -> Iterator[Any]:
+        yield self[0]
+        raise KeyboardInterrupt
+
+
+@pytest.mark.usefixtures("attnbench")
+def test_half_a_file_is_not_a_run() -> None:
+    Path("foreign.csv").write_text(_csv(COLUMNS))
+    file = read_file(Path("foreign.csv"), None)
+    cut = replace(file, results=Cut(file.results))
+    with Store.open("attnbench.db") as store:
+        with pytest.raises(KeyboardInterrupt):
+            store_file(store, cut, argv=[], label=None, gpu=None)
+        assert [run.number for run in store.runs()] == [1]
 
 
 def test_a_file_without_end_is_refused(attnbench: Callable[..., Result]) -> None:
