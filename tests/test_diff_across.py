@@ -195,3 +195,10 @@ def test_only_fields_of_the_family_are_offered(db: str) -> None:
     assert found.exit_code == 2
     assert "page_order" in found.output
     assert not {"topk_pattern", "projections", "scope_version"} & {*re.split(r"\W+", found.output)}
+
+
+def test_a_label_of_one_side_is_said_of_that_sides_case(db: str) -> None:
+    base = timed(SDPA, *ROUNDS, labels=("clock_moved",))
+    add(db, "one", {SDPA: base, NAIVE: timed(NAIVE, *slower(1.5))})
+    assert "clock_moved only in base: sdpa" in diff(db, "backend").stdout
+    assert "clock_moved only in head: sdpa" in diff(db, "backend=naive:sdpa").stdout

@@ -64,6 +64,16 @@ def test_a_case_is_shown_with_rounds_kernels_and_both_fingerprints(db: str) -> N
     assert re.search(r"^ +Python +3.11.2 +3.11.2$", found.stdout, re.MULTILINE)
 
 
+def test_a_histogram_is_explained_where_there_is_one(db: str, tmp_path: Path) -> None:
+    assert "samples: a histogram" in explain(db, "sdpa q512").stdout
+    other = str(tmp_path / "light.db")
+    arguments = ["db", "export", other, "--run", "base", "head", "--no-samples", "--db", db]
+    assert CliRunner().invoke(cli, arguments).exit_code == 0
+    found = explain(other, "sdpa q512")
+    assert found.exit_code == 0
+    assert "samples: a histogram" not in found.stdout
+
+
 @pytest.mark.parametrize(
     "name",
     [

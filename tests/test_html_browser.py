@@ -4,6 +4,7 @@ import math
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from attnbench.cli import cli
+from attnbench.reporting.html.page import PageData, render
+from attnbench.reporting.html.table import Groups, HtmlTable
+from attnbench.reporting.text_table import Column
 from tests.stored_pages import BACKEND, HOSTILE, store_pages
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -402,3 +406,52 @@ def test_a_phone_scrolls_tables_and_never_the_page(opened: Open, name: str) -> N
     assert run(browser, "return arguments[0].scrollWidth > arguments[0].clientWidth", box)
     for canvas in browser.find_elements(By.CSS_SELECTOR, ".canvas"):
         assert canvas.size["width"] <= 390
+
+
+def large_page(rows: int) -> str:
+    """A page with one table of rows in groups of five."""
+    listed = range(rows)
+    columns = [
+        Column("implementation", [f"backend-{row % 5}" for row in listed], left=True),
+        Column(
+            "vs\nbest", ["best" if row % 5 == 0 else f"{1 + row % 5 / 10:.2f}x" for row in listed]
+        ),
+        *(
+            Column(f"column {n}", [f"{(row * 7919 + n) % rows}" for row in listed])
+            for n in range(9)
+        ),
+    ]
+    table = HtmlTable.of("large", "Results", columns)
+    names = [f"{group}q1kv1k" for group in range(rows // 5)]
+    table = replace(table, groups=Groups(names, names, [row // 5 for row in listed]))
+    part = {
+        "key": "p",
+        "title": "t",
+        "shared": "",
+        "table": table,
+        "changes": None,
+        "samples": None,
+    }
+    texts = ("suspects", "summary", "commands", "leftovers", "fingerprints")
+    values = {"parts": [part], "counts": {}, "sides": {}}
+    return render("diff.html", PageData(tables=[table]), values | dict.fromkeys(texts, ()))
+
+
+def test_ten_thousand_rows_open_and_sort_at_once(browser: Chrome, tmp_path: Path) -> None:
+    """Times are of the browser's own clock, the least of three, since the machine may be busy."""
+    (tmp_path / "large.html").write_text(large_page(10_000))
+    loaded, sorted_in = [], []
+    for _ in range(3):
+        browser.get((tmp_path / "large.html").as_uri())
+        timing = "const t = performance.timing; return t.loadEventEnd - t.navigationStart"
+        loaded.append(run(browser, timing))
+        sort = """const t = performance.now(); tables[0].sortBy(4); document.body.offsetHeight;
+            return performance.now() - t"""
+        sorted_in.append(run(browser, sort))
+    assert min(loaded) < 3000
+    assert min(sorted_in) < 300
+    assert run(browser, "return document.querySelectorAll('tbody tr').length") < 400
+    assert column(browser, "column 2")[0] == "0"
+    run(browser, "tables[0].scroll.scrollTop = 1e9; tables[0].draw()")
+    assert column(browser, "column 2")[-1] == "9999"
+    assert run(browser, "return tables[0].csv(',').split('\\n').length") == 10_001

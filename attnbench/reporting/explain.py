@@ -31,7 +31,14 @@ def explain_text(
         items(_verdict(row), style, width),
         text_table(_rounds(samples, row), style, width),
         items(
-            [_SPARKLINE, *_failures(row), *_ran("base", base), *_ran("head", head)], style, width
+            [
+                *([_SPARKLINE] if any(map(len, samples.values())) else []),
+                *_failures(row),
+                *_ran("base", base),
+                *_ran("head", head),
+            ],
+            style,
+            width,
         ),
         heading(["Where they ran; * marks differences"], style, width),
         text_table(fingerprints(*runs), style, width),

@@ -19,6 +19,7 @@ from attnbench.units import change_in_percent, clock_column
 
 _CASES, _KERNELS = 4, 3  # listed in a line
 _KERNEL_WIDTH = 72
+_IN_BASE = "only in base"  # the end of a text about the base's cases
 
 
 def suspects(diff: Diff) -> list[str]:
@@ -67,7 +68,8 @@ def _grouped(
     found: dict[str, list[Case]] = {}
     for pair in pairs:
         for text in texts_of(pair):
-            found.setdefault(text, []).append(pair.head.case)
+            side = pair.base if text.endswith(_IN_BASE) else pair.head
+            found.setdefault(text, []).append(side.case)
     if not found:
         return []
     describe = diff.describe
@@ -186,7 +188,7 @@ def sm_clock(series: Series) -> float | None:
 def _labels(pair: Pair) -> list[str]:
     before, after = pair.base.labels, pair.head.labels
     return [
-        f"{label} only in {'head' if label in after else 'base'}"
+        f"{label} {'only in head' if label in after else _IN_BASE}"
         for label in Label
         if label.subject in ("device", "launching") and (label in before) != (label in after)
     ]
