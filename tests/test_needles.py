@@ -197,7 +197,7 @@ def test_new_tokens_have_needles_too_and_those_of_the_context_stay() -> None:
     found = row(ready)
     assert sum(each >= 4096 - 200 for each in found.needles) > 3
     found.allowed = attention_tolerance("bf16").relative_l2
-    assert min(map(found.moved, found.needles)) > 10
+    assert min(map(found.moved, found.needles)) > 5
 
 
 def test_a_kernel_that_ignores_sinks_beside_many_keys_is_incorrect() -> None:

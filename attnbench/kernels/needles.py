@@ -45,6 +45,14 @@ class OwnKeys:
     higher: float = 0.0  # than the needles score
     needle_at: "torch.Tensor | None" = None  # int64 [n]: it is the needle at this position
 
+    def turns(self, parity: "torch.Tensor") -> "torch.Tensor":
+        """The queries that are turned to it, bool as `parity` [n, KV heads, k] of their needles."""
+        if self.needle_at is not None:
+            return parity == self.needle_at[:, None, None] % 2
+        if self.there is not None:
+            return self.there[:, None, None].expand_as(parity)
+        return parity >= 0
+
 
 @dataclass(frozen=True, slots=True)
 class Needles:
@@ -52,12 +60,13 @@ class Needles:
 
     `signs` [2, KV heads, d], of even and of odd positions, are 1, -1 or, in dimensions that needles
     do not use, 0. `scale` is that of the scores, `rest` the part of its random key that a needle
-    keeps.
+    keeps, `gain` the size of its value, where that of others is 1.
     """
 
     signs: "torch.Tensor"
     scale: float
     rest: float = REST
+    gain: float = 1.0
 
     @property
     def unit(self) -> "torch.Tensor":
@@ -87,21 +96,61 @@ class Needles:
         `visible` [n] are the numbers of keys that they see. `kinds` int64 [n, heads] mod 4 choose
         the needles and their strength: odd ones are heavy, from 2 on those at odd positions score.
         """
+        import torch
+
         heads = (len(queries), self.signs.shape[1], -1)  # [n, KV heads, queries of each]
         kinds = kinds.view(heads)
         scores = self.scores(visible.float(), own)[0][:, :, None, None]
         wanted = scores[1].where(kinds % 2 == 1, scores[0]) / self.scale
-        even, odd = self.unit[:, :, None, :]  # each [KV heads, 1, d]
         parity = kinds // 2 % 2
-        unit = even.where((parity == 0).unsqueeze(-1), odd)
-        turned = queries.view(*heads, queries.shape[2])
-        turned = turned + (wanted / LENGTH - (turned * unit).sum(-1)).unsqueeze(-1) * unit
-        for each in own * PASSES:
-            change = _toward(turned, unit, each, wanted + each.higher / self.scale)
-            if each.needle_at is not None:
-                change *= (parity == each.needle_at[:, None, None] % 2).unsqueeze(-1)
-            turned = turned + change
-        return turned.reshape(queries.shape)
+        given = queries.view(*heads, queries.shape[2])
+        missing = wanted / LENGTH - _of_parity(self._along(given), parity)
+        if own:
+            shares, keys, along = self._shares(given, parity, missing, wanted, own)
+            missing = missing - (shares * along).sum(-1)
+            given = given + shares @ keys
+        both = torch.stack([missing * (parity == 0), missing * (parity == 1)], dim=-1)
+        return (given + torch.einsum("nhkc,chd->nhkd", both, self.unit)).view(queries.shape)
+
+    def _along(self, vectors: "torch.Tensor") -> "torch.Tensor":
+        """Components [n, KV heads, k, 2] of vectors [n, KV heads, k, d] along both signs."""
+        import torch
+
+        return torch.einsum("nhkd,chd->nhkc", vectors, self.unit)
+
+    def _shares(
+        self,
+        queries: "torch.Tensor",
+        parity: "torch.Tensor",
+        missing: "torch.Tensor",
+        wanted: "torch.Tensor",
+        own: list[OwnKeys],
+    ) -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor]":
+        """The shares [n, KV heads, k, own] of their own keys that turned queries have.
+
+        Also the keys [n, KV heads, own, d], and their components along the signs: only what is
+        orthogonal to those is added, so needles score as before. Own keys that are needles
+        themselves may have little of it: for them nothing changes.
+        """
+        import torch
+
+        keys = torch.stack([each.keys for each in own], dim=2)
+        along = self._along(keys).unbind(-1)  # each [n, KV heads, own]
+        along_own = _of_parity(torch.stack([each.unsqueeze(2) for each in along], -1), parity)
+        products = keys @ keys.transpose(2, 3)
+        size = products.diagonal(dim1=2, dim2=3).unsqueeze(2) - along_own.square()
+        turning = torch.stack([each.turns(parity) for each in own], -1)
+        turning = turning & (size > queries.shape[3] / 4)
+        higher = [math.log(self.gain) * (each.needle_at is None) + each.higher for each in own]
+        wanted = wanted.unsqueeze(-1) + wanted.new_tensor(higher) / self.scale
+        wanted = wanted - queries @ keys.transpose(2, 3) - missing.unsqueeze(-1) * along_own
+        shares = torch.zeros_like(wanted)
+        for at in [*range(len(own))] * PASSES:
+            reached = (shares * products[:, :, None, at]).sum(-1)
+            reached = reached - along_own[..., at] * (shares * along_own).sum(-1)
+            step = (wanted[..., at] - reached) / size[..., at]
+            shares[..., at] += step.where(turning[..., at], 0.0)
+        return shares, keys, along_own
 
     def scores(
         self, visible: "torch.Tensor", own: list[OwnKeys]
@@ -118,28 +167,16 @@ class Needles:
         for _ in range(4):  # to a fixed point
             spread = self.scale**2 * dim + score.square() * (turns / dim + 1 / LENGTH**2)
             spread = spread.clamp(max=MOST_SPREAD)
-            by_norm = math.log(LIGHT) + rest / 2 + spread
+            by_norm = math.log(LIGHT / self.gain) + rest / 2 + spread
             by_weight = math.log(HEAVY) + rest + spread / 2
             score = torch.stack([by_norm[0], torch.maximum(by_norm, by_weight)[1]])
         return score, spread
 
 
-def _toward(
-    queries: "torch.Tensor", unit: "torch.Tensor", own: OwnKeys, wanted: "torch.Tensor"
-) -> "torch.Tensor":
-    """The change of queries [n, KV heads, k, d] by which their own keys score as wanted.
-
-    It is orthogonal to `unit`, so needles score as before. Own keys that are needles themselves
-    have little left there: for them nothing changes.
-    """
-    keys = own.keys.unsqueeze(2)
-    free = keys - (keys * unit).sum(-1, keepdim=True) * unit
-    size = free.square().sum(-1)
-    needle = size < queries.shape[-1] / 4
-    step = (wanted - (queries * keys).sum(-1)) / size.masked_fill(needle, math.inf)
-    if own.there is not None:
-        step = step * own.there[:, None, None]
-    return step.unsqueeze(-1) * free
+def _of_parity(both: "torch.Tensor", parity: "torch.Tensor") -> "torch.Tensor":
+    """Of [..., 2], those of even or of odd positions: parity is [n, KV heads, k]."""
+    even, odd = both.unbind(-1)
+    return even.where(parity.view(*parity.shape, *[1] * (even.dim() - 3)) == 0, odd)
 
 
 def sink_logits(case: Case, dtype: "torch.dtype", generator: "torch.Generator") -> "torch.Tensor":

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import torch
 
 
+SMALLER = 0.5  # needles' values where queries meet up-projected keys; those of others are 1
+
+
 class AimedLatents(AttentionPrepared):
     """Where queries are ordinary, they meet up-projected keys [n, heads, qk], else latents."""
 
@@ -81,8 +84,9 @@ class AimedLatents(AttentionPrepared):
         """Of latents, with signs in the RoPE part alone."""
         from torch.nn.functional import pad
 
+        rest = 1.0 if all(map(self._latent_queries, self.groups)) else SMALLER
         signs = random_signs(1, self.shape.qk_rope_head_dim, generator)
-        return Needles(pad(signs, (self.shape.kv_lora_rank, 0)), self.scale, rest=1.0)
+        return Needles(pad(signs, (self.shape.kv_lora_rank, 0)), self.scale, rest, rest)
 
     def met(self, needles: Needles, group: Group) -> Needles:
         from torch.nn.functional import pad
@@ -113,16 +117,16 @@ class AimedLatents(AttentionPrepared):
         return seen.clamp(max=most) if self._selects(at.group) else seen
 
     def own_keys(self, at: Keys) -> list[OwnKeys]:
-        """Needles too, since the rest of each is as large as another latent and scores at random.
+        """Of the keys that a token selects, the first, the middle and the last.
 
-        Of the keys that a token selects, the first, the middle and the last.
+        For queries in the latent space needles too, since the rest of each scores at random. Other
+        queries are too many: they meet needles whose rest is smaller.
         """
+        own = self._selected(at) if self._selects(at.group) else super().own_keys(at)
+        if not self._latent_queries(at.group):
+            return own
         places = self.needles_in(at.group)[at.sets, at.requests].unbind(1)
-        needles = [OwnKeys(self.met_at(at.beside(each)), needle_at=each) for each in places]
-        return [
-            *(self._selected(at) if self._selects(at.group) else super().own_keys(at)),
-            *needles,
-        ]
+        return [*own, *(OwnKeys(self.met_at(at.beside(each)), needle_at=each) for each in places)]
 
     def _selected(self, at: Keys) -> list[OwnKeys]:
         assert self.topk is not None
