@@ -115,7 +115,7 @@ def found_in(case: Case, machine: Machine, seed: int) -> list[Trial]:
     started = time.perf_counter()
     try:
         with torch.inference_mode():
-            found = list(trials(case, made_ready(case, machine, SETS, seed), seed))
+            found = list(trials(case, lambda: made_ready(case, machine, SETS, seed), seed))
     except Exception as why:  # noqa: BLE001 - a backend may raise anything
         print(f"{name_of(case)}: {type(why).__name__}: {why}"[:300], file=sys.stderr)
         return []

@@ -40,16 +40,13 @@ class Planting:
     known: dict[tuple[Any, Any], Any] = field(default_factory=dict)  # results, until inputs change
 
     @classmethod
-    def of(cls, case: Case, prepared: Prepared, seed: int) -> "Planting":
-        """Raises WrongResult if the honest kernel fails."""
-        seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    def of(cls, case: Case, prepare: Callable[[], Prepared], seed: int) -> "Planting":
+        """Prepares twice, as the honest round leaves other inputs than it began with.
 
-        def expected(sets: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
-            seen.append((sets, rows))
-            return prepared.expected(sets, rows)
-
-        share = one_round(_changed(prepared, {"expected": expected}), seed)
-        return cls(case, prepared, seed, share, seen)
+        Raises WrongResult if the honest kernel fails.
+        """
+        share, compared = _recorded(prepare(), seed)
+        return cls(case, prepare(), seed, share, compared)
 
     def mutant(self, *, output: Output | None = None, calls: Calls | None = None) -> Prepared:
         """The prepared case with another output, or other calls, or both."""
@@ -58,11 +55,11 @@ class Planting:
         mutant = _changed(self.prepared, {"expected": self.expected, "whole": self.whole, **given})
         renew = mutant.renew
 
-        def renewed(seed: int) -> None:
+        def forgetting(seed: int) -> None:
             self.known.clear()
             renew(seed)
 
-        vars(mutant)["renew"] = renewed
+        vars(mutant)["renew"] = forgetting
         return mutant
 
     def change(self, mutant: Prepared) -> float:
@@ -113,9 +110,18 @@ class Planting:
         return torch.cat([rows.flatten() for _, rows in mine]), torch.cat(off)
 
     def finding(self, mutant: Prepared) -> WrongResult | None:
-        """What a round's checks say against the mutant; None if they let it pass."""
+        """What the checks before and after timing say against a mutant; None if they pass it."""
+        return self._said(lambda: checked(mutant, self.seed))
+
+    def later_finding(self, mutant: Prepared) -> WrongResult | None:
+        """What the check with new inputs says, which stay."""
+        if not mutant.renewable:
+            return None
+        return self._said(lambda: renewed(mutant, self.seed))
+
+    def _said(self, check: Callable[[], object]) -> WrongResult | None:
         try:
-            one_round(mutant, self.seed)
+            check()
         except WrongResult as wrong:
             return wrong
         finally:
@@ -125,6 +131,19 @@ class Planting:
                 self.prepared.pool.clear()
                 self.prepared.poisoned.zero_()
         return None
+
+
+def _recorded(
+    prepared: Prepared, seed: int
+) -> "tuple[float, list[tuple[torch.Tensor, torch.Tensor]]]":
+    """A round of the honest kernel: its largest share, and the sets and rows it asked for."""
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def expected(sets: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
+        seen.append((sets, rows))
+        return prepared.expected(sets, rows)
+
+    return one_round(_changed(prepared, {"expected": expected}), seed), seen
 
 
 def _changed(prepared: Prepared, members: dict[str, Any]) -> Prepared:
@@ -140,18 +159,23 @@ def _changed(prepared: Prepared, members: dict[str, Any]) -> Prepared:
 
 
 def one_round(prepared: Prepared, seed: int) -> float:
-    """The checks of one round: of set 0, of all sets, and of all with new inputs.
+    """All checks of a round; returns the largest error over its tolerance. Raises WrongResult."""
+    share = checked(prepared, seed)
+    return max(share, renewed(prepared, seed)) if prepared.renewable else share
 
-    Returns the largest error over its tolerance. Raises WrongResult.
-    """
-    found = [check(prepared, seed)]
+
+def checked(prepared: Prepared, seed: int) -> float:
+    """As before timing and after it: of set 0, then of all sets. Raises WrongResult."""
+    before = check(prepared, seed)
     for index in range(len(prepared.calls)):
         prepared.poison(index)
     _launch_all(prepared)
-    found.append(check_again(prepared, len(prepared.calls), seed))
-    if prepared.renewable:
-        found.append(check_renewed(prepared, lambda: _launch_all(prepared), seed))
-    return max(each.share for each in found)
+    return max(before.share, check_again(prepared, len(prepared.calls), seed).share)
+
+
+def renewed(prepared: Prepared, seed: int) -> float:
+    """With new inputs. Raises WrongResult."""
+    return check_renewed(prepared, lambda: _launch_all(prepared), seed).share
 
 
 def _launch_all(prepared: Prepared) -> None:

@@ -1,6 +1,7 @@
 """A handful of mutants that any machine tries in seconds."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from attnbench.kernels.check import WrongResult
 from attnbench.kernels.mutants.catalogue import FAULTS
@@ -46,6 +47,7 @@ def sampled(machine: Machine) -> Iterator[Trial]:
         case = Case(family, backend, parse_batch_spec(batch), SHAPE, "bf16")
         try:
             with torch.inference_mode():
-                yield from list(trials(case, made_ready(case, machine, SETS, SEED), SEED, faults))
+                prepare = partial(made_ready, case, machine, SETS, SEED)
+                yield from list(trials(case, prepare, SEED, faults))
         except WrongResult as wrong:
             yield Trial(case, HONEST, str(wrong), wrong.share)

@@ -1,7 +1,7 @@
 """Trials: each fault planted in a case, and what the check says."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from attnbench.kernels.base import Prepared, Refused, Setting
@@ -42,19 +42,25 @@ def made_ready(case: Case, machine: Machine, sets: int, seed: int) -> Prepared:
 
 
 def trials(
-    case: Case, prepared: Prepared, seed: int, faults: Iterable[Fault] = FAULTS
+    case: Case, prepare: Callable[[], Prepared], seed: int, faults: Iterable[Fault] = FAULTS
 ) -> Iterator[Trial]:
     """The honest kernel, then each fault that can change the case's result.
 
-    Raises WrongResult if the honest kernel fails its own check.
+    New inputs are tried last, as they stay. Raises WrongResult if the honest kernel fails.
     """
-    planting = Planting.of(case, prepared, seed)
+    planting = Planting.of(case, prepare, seed)
     yield Trial(case, HONEST, None, planting.share)
+    passed = list[tuple[str, Prepared, float]]()
     for fault in faults:
         mutant = fault.plant(planting) if fault.of(case) else None
-        if mutant is not None:
-            found = planting.finding(mutant)
-            if found is None:
-                yield Trial(case, fault.name, None, 0.0, planting.change(mutant))
-            else:
-                yield Trial(case, fault.name, str(found), found.share)
+        if mutant is None:
+            continue
+        if (found := planting.finding(mutant)) is None:
+            passed.append((fault.name, mutant, planting.change(mutant)))
+        else:
+            yield Trial(case, fault.name, str(found), found.share)
+    for name, mutant, change in passed:
+        if (found := planting.later_finding(mutant)) is None:
+            yield Trial(case, name, None, 0.0, change)
+        else:
+            yield Trial(case, name, str(found), found.share)
