@@ -56,6 +56,13 @@ def test_every_outcome_is_stored_before_the_next_is_measured(tmp_path: Path) -> 
             assert run.remaining == 4 - count
 
 
+def test_a_round_takes_no_longer_if_there_are_many(tmp_path: Path) -> None:
+    with measuring(FakeDevice(), Plan(TWO, (ON_CPU,), rounds=10**9), tmp_path) as run:
+        assert run.remaining == 2 * 10**9
+        assert [next(run.round(10**8)).position, next(run.round(1)).position] == [2 * 10**8, 2]
+        assert run.remaining == 2 * 10**9 - 2
+
+
 def test_each_round_has_a_seed_of_its_own_and_all_cases_of_a_round_the_same(
     tmp_path: Path,
 ) -> None:

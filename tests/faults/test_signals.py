@@ -144,6 +144,31 @@ def test_a_file_of_the_working_directory_is_not_run(
     assert found.returncode == 0
 
 
+def test_a_worker_that_is_killed_while_it_starts_is_one_sentence_or_none(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    with started(tmp_path, environment, *WORDS, "--rounds", "1", "--repeats", "3") as process:
+        while not (found := workers_of(process.pid)):
+            assert process.poll() is None
+        os.kill(found[0], signal.SIGKILL)
+        _, stderr = process.communicate(timeout=120)
+    assert process.returncode in {0, 1}
+    assert "Traceback" not in stderr
+    assert (process.returncode == 1) == ("Error: the worker was ended by SIGKILL" in stderr)
+
+
+def test_too_little_memory_to_start_a_worker_is_one_sentence(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    line = ["sh", "-c", 'ulimit -v 600000; exec "$0" -m attnbench "$@"', sys.executable, *WORDS]
+    found = subprocess.run(
+        line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 1
+    assert "Traceback" not in found.stderr
+    assert "Error: the worker ended" in found.stderr
+
+
 def test_a_worker_that_is_killed_costs_one_outcome(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
