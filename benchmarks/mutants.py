@@ -6,6 +6,7 @@ mutant one round's checks: before timing, of all sets, and with new inputs; noth
 
 import argparse
 import json
+import math
 import random
 import sys
 import time
@@ -100,14 +101,16 @@ def measured(asked: argparse.Namespace) -> dict[str, Any]:
     deadline = time.monotonic() + asked.seconds
     while cases and time.monotonic() < deadline:
         case = cases.pop(0)
-        rows += [
-            {"case": name_of(case)}
-            | {n: getattr(t, n) for n in ("fault", "finding", "share", "change")}
-            for t in found_in(case, machine, asked.seed)
-            if t.fault != HONEST
-        ]
+        rows += [row_of(t) for t in found_in(case, machine, asked.seed) if t.fault != HONEST]
     facts = {"machine": machine.as_facts(), "seed": asked.seed, "not_reached": len(cases)}
     return facts | {"trials": rows}
+
+
+def row_of(trial: Trial) -> dict[str, Any]:
+    """A trial as it is written; JSON has no infinity."""
+    numbers = {"share": trial.share, "change": trial.change}
+    finite = {name: each if math.isfinite(each) else None for name, each in numbers.items()}
+    return {"case": name_of(trial.case), "fault": trial.fault, "finding": trial.finding, **finite}
 
 
 def found_in(case: Case, machine: Machine, seed: int) -> list[Trial]:
@@ -132,10 +135,13 @@ def show(facts: dict[str, Any]) -> None:
     print(tabulate(by_fault(rows), headers="keys"))
     passed = [row for row in rows if row["finding"] is None]
     for row in passed:
-        print(
-            f"passed: {row['fault']}: {row['case']} (changes rows by {row['change']:.2g} roundings)"
+        by = (
+            ""
+            if row["change"] is None
+            else f", which changes rows by {row['change']:.2g} roundings"
         )
-    small = sum(row["change"] < 1 for row in passed)
+        print(f"passed: {row['fault']} in {row['case']}{by}")
+    small = sum(row["change"] is not None and row["change"] < 1 for row in passed)
     faults, cases = ({row[name] for row in rows} for name in ("fault", "case"))
     found, rest = len(rows) - len(passed), max(1, len(rows) - small)
     print(
