@@ -113,3 +113,18 @@ def test_a_time_that_cannot_be_is_no_best_value(tmp_path: Path) -> None:
     }
     found = lines(tmp_path, results, H200)
     assert found == [f"x {SPEC}: best splits 2 (1.00 ms); 4 takes 1.10x"]
+
+
+def test_of_a_sweep_of_many_batches_a_table_names_only_their_number(tmp_path: Path) -> None:
+    cases = {
+        mla(f"2q1kv{at}k", "x", num_splits=splits): timed(mla(SPEC), 1e-5, 1e-5)
+        for at in range(1, 15)
+        for splits in (2, 4)
+    }
+    with Store.open(tmp_path / "measured.db") as store:
+        run = store_run(store, cases)
+        (cohort,) = cohorts(store.measurements([run]), {run: store.run(run)})
+    assert choice_lines(cohort, is_short=True) == [
+        "the best splits of each of 14 batches: attnbench report -v"
+    ]
+    assert len(choice_lines(cohort)) == 14

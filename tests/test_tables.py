@@ -1,5 +1,6 @@
 """The tables that people read, letter by letter."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from attnbench.db.store import Store
 from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
 from attnbench.records import Status
+from attnbench.reporting.notes import LETTERS
 from attnbench.reporting.pivot import pivot_tables
 from attnbench.reporting.tables import results_table
 from attnbench.reporting.text_table import Column, Style, names, text_table, words
@@ -53,6 +55,7 @@ class Shown:
         metric: str | None = None,
         sentinels: Sequence[Sentinels] = (),
         host: bool = False,
+        verbose: bool = False,
     ) -> str:
         """`sentinels` of the run's start and of its end."""
         reached = dict(zip(("start", "end"), (s.as_facts() for s in sentinels), strict=False))
@@ -61,7 +64,9 @@ class Shown:
             measurements, runs = store.measurements([run]), {run: store.run(run)}
         if metric:
             return pivot_tables([Selection("", measurements, runs)], "backend", metric, style)
-        return results_table(measurements, runs, style, sentinels={run: reached}, host=host)
+        return results_table(
+            measurements, runs, style, sentinels={run: reached}, host=host, verbose=verbose
+        )
 
 
 @pytest.fixture
@@ -162,7 +167,9 @@ q512           sdpa        7.64  0.4      282   2.74   best    -
 8q1kv1k        naive       4.19  0.4     32.0   16.1  3.42x  0.2
 8q1kv1k        sdpa        1.22  0.4      110   55.0   best    -
 8q1kv1k_2q256  naive       14.4  0.4     84.5   6.16  3.42x  0.2
-8q1kv1k_2q256  sdpa        4.20  0.4      289   21.1   best    -
+8q1kv1k_2q256  sdpa        4.20  0.4      289   21.1   best    -"""
+
+CHOSEN = """
 
 naive chose block_size 16, layout NHD
 sdpa chose sdpa_backend flash, layout dense"""
@@ -171,21 +178,20 @@ GPU_TABLE = """\
 run 1: attn on NVIDIA H200 (SM90); timer cudagraph, cache cold; 3 rounds
 dtype bf16, num_q_heads 32, num_kv_heads 8, head_dim 128
 
-                   latency   +-                  roof  memory     vs    +-
-spec      backend       us    %  TFLOP/s  GB/s      %     MiB   best     %  note
---------  -------  -------  ---  -------  ----  -----  ------  -----  ----  ----
-q8k       sdpa        3010  0.3      183  55.7   17.1    64.0      -     -  1
-64q1kv4k  sdpa        !200  0.0     21.5  5370  109.3       -      -     -  2,3
-8q1kv1k   sdpa        19.0  0.3     7.05  1770      -       -   best     -  3,4
-8q1kv1k   naive       65.0  1.5     2.07   518      -       -  3.41x  17.6  4,5
+                   latency                  roof  memory     vs    +-
+spec      backend       us  TFLOP/s  GB/s      %     MiB   best     %  note
+--------  -------  -------  -------  ----  -----  ------  -----  ----  -----
+q8k       sdpa        3010      183  55.7   17.1    64.0      -     -
+64q1kv4k  sdpa        !200     21.5  5370  109.3       -      -     -  R
+8q1kv1k   sdpa        19.0     7.05  1770      -       -   best     -  1
+8q1kv1k   naive       65.0     2.07   518      -       -  3.41x  17.6  1 2/3
+a wider terminal also shows: +- %, chose
 
 vs best: if rounds failed, over the rounds in which both have a time
-1: sdpa_backend cudnn
-2: above_roofline: less than the least time that this hardware allows, so it is
+R: above_roofline: less than the least time that this hardware allows, so it is
   wrong
-3: sdpa_backend flash
-4: cache mixed, not cold: too few working sets to exceed it
-5: 2 of 3 rounds
+1: cache mixed, not cold: too few working sets to exceed it
+2/3: 2 of 3 rounds
 
 crashed: naive 8q1kv1k: the worker died with signal 11"""
 
@@ -194,19 +200,17 @@ GPU_MARKDOWN = """\
 
 dtype bf16, num_q_heads 32, num_kv_heads 8, head_dim 128
 
-| spec | backend | latency us | +- % | TFLOP/s | GB/s | roof % | memory MiB | vs best | +- % | note |
-| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
-| q8k | sdpa | 3010 | 0.3 | 183 | 55.7 | 17.1 | 64.0 | - | - | 1 |
-| 64q1kv4k | sdpa | !200 | 0.0 | 21.5 | 5370 | 109.3 | - | - | - | 2,3 |
-| 8q1kv1k | sdpa | 19.0 | 0.3 | 7.05 | 1770 | - | - | best | - | 3,4 |
-| 8q1kv1k | naive | 65.0 | 1.5 | 2.07 | 518 | - | - | 3.41x | 17.6 | 4,5 |
+| spec | backend | latency us | +- % | TFLOP/s | GB/s | roof % | memory MiB | chose | vs best | +- % | note |
+| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: | --- |
+| q8k | sdpa | 3010 | 0.3 | 183 | 55.7 | 17.1 | 64.0 | sdpa_backend cudnn | - | - |  |
+| 64q1kv4k | sdpa | !200 | 0.0 | 21.5 | 5370 | 109.3 | - | sdpa_backend flash | - | - | R |
+| 8q1kv1k | sdpa | 19.0 | 0.3 | 7.05 | 1770 | - | - | sdpa_backend flash | best | - | 1 |
+| 8q1kv1k | naive | 65.0 | 1.5 | 2.07 | 518 | - | - | - | 3.41x | 17.6 | 1 2/3 |
 
 - vs best: if rounds failed, over the rounds in which both have a time
-- 1: sdpa_backend cudnn
-- 2: above_roofline: less than the least time that this hardware allows, so it is wrong
-- 3: sdpa_backend flash
-- 4: cache mixed, not cold: too few working sets to exceed it
-- 5: 2 of 3 rounds
+- R: above_roofline: less than the least time that this hardware allows, so it is wrong
+- 1: cache mixed, not cold: too few working sets to exceed it
+- 2/3: 2 of 3 rounds
 
 - crashed: naive 8q1kv1k: the worker died with signal 11"""  # noqa: E501
 
@@ -296,8 +300,7 @@ q512           sdpa        7.64  0.4      282   2.74   93.9   best    -
 8q1kv1k        naive       4.19  0.4     32.0   16.1   80.4  3.42x  0.2
 8q1kv1k        sdpa        1.22  0.4      110   55.0  275.0   best    -
 8q1kv1k_2q256  naive       14.4  0.4     84.5   6.16   30.8  3.42x  0.2
-8q1kv1k_2q256  sdpa        4.20  0.4      289   21.1  105.3   best    -
-"""
+8q1kv1k_2q256  sdpa        4.20  0.4      289   21.1  105.3   best    -"""
 
 LAYOUTS_WITH_SENTINELS = """\
                                             of
@@ -308,14 +311,14 @@ tokens  layout       us    %  GB/s     %     %      best
 """
 
 GPU_TABLE_WITH_HOST_TIMES = """\
-                   latency   +-  enqueue  plan   roof  memory     vs    +-
-spec      backend       us    %       us    us      %     MiB   best     %  note
---------  -------  -------  ---  -------  ----  -----  ------  -----  ----  ----
-q8k       sdpa        3010  0.3     21.0   310   17.1    64.0      -     -  1
-64q1kv4k  sdpa        !200  0.0     21.0     -  109.3       -      -     -  2,3
-8q1kv1k   sdpa        19.0  0.3     21.0     -      -       -   best     -  3,4
-8q1kv1k   naive       65.0  1.5     20.5     -      -       -  3.41x  17.6  4,5
-a wider terminal also shows: TFLOP/s, GB/s
+                   latency  enqueue  plan   roof  memory     vs    +-
+spec      backend       us       us    us      %     MiB   best     %  note
+--------  -------  -------  -------  ----  -----  ------  -----  ----  -----
+q8k       sdpa        3010     21.0   310   17.1    64.0      -     -
+64q1kv4k  sdpa        !200     21.0     -  109.3       -      -     -  R
+8q1kv1k   sdpa        19.0     21.0     -      -       -   best     -  1
+8q1kv1k   naive       65.0     20.5     -      -       -  3.41x  17.6  1 2/3
+a wider terminal also shows: +- %, TFLOP/s, GB/s, chose
 """
 
 PIVOT_TABLE = """\
@@ -376,7 +379,7 @@ def test_beside_sentinels_a_time_is_a_part_of_what_the_device_reached(shown: Sho
 
 def test_the_part_of_what_was_reached_gives_way_where_80_columns_are_short(shown: Shown) -> None:
     assert shown.table(on_a_gpu(), H200, ON_GPU, sentinels=[H200_REACHED]) == GPU_TABLE.replace(
-        "4,5\n", "4,5\na wider terminal also shows: of meas %\n"
+        "+- %, chose", "+- %, of meas %, chose"
     )
     markdown = shown.table(on_a_gpu(), H200, ON_GPU, "markdown", sentinels=[H200_REACHED])
     assert "| roof % | of meas % | memory MiB |" in unpadded(markdown)
@@ -391,7 +394,7 @@ def test_host_times_are_shown_on_request_and_rates_give_way(shown: Shown) -> Non
 
 
 def test_host_times_that_are_not_known_are_not_shown(shown: Shown) -> None:
-    unknown = "\nthe host's time for a call is unknown for these cases"
+    unknown = "\n\nthe host's time for a call is unknown for these cases"
     assert shown.table(on_a_cpu(), host=True, label="main") == CPU_TABLE + unknown
 
 
@@ -505,6 +508,38 @@ def test_each_family_has_a_table_and_unusual_methods_are_told(shown: Shown) -> N
     assert shown.table(two_families(), method=method) == TWO_FAMILIES_TABLE
 
 
+def test_what_backends_chose_is_shown_on_request(shown: Shown) -> None:
+    shorter = shown.table(on_a_cpu(), label="main")
+    assert shown.table(on_a_cpu(), label="main", verbose=True).replace("run 2", "run 1") == (
+        shorter + CHOSEN
+    )
+
+
+@pytest.mark.parametrize(
+    ("slowed", "note", "marked"),
+    [
+        (4, "P: power_limited", 4),
+        (8, "all rows but q1kv9k; q1kv10k: power_limited", 0),
+        (9, "all rows but q1kv10k: power_limited", 0),
+        (10, "all rows: power_limited", 0),
+    ],
+)
+def test_from_four_fifths_of_the_rows_a_note_names_the_others(
+    shown: Shown, slowed: int, note: str, marked: int
+) -> None:
+    cases = [attn(f"q1kv{at + 1}k") for at in range(10)]
+    labels = [("power_limited",)] * slowed + [()] * (10 - slowed)
+    results = {c: timed(c, 1e-3, labels=each) for c, each in zip(cases, labels, strict=True)}
+    table = shown.table(results).replace("sdpa ", "")
+    assert f"\n{note}: the GPU was slowed" in table
+    assert len(re.findall(r" P$", table, re.MULTILINE)) == marked
+
+
+def test_every_label_has_a_letter_of_its_own() -> None:
+    assert {*LETTERS} == {*Label}
+    assert len({*LETTERS.values()}) == len(Label)
+
+
 def test_what_all_rows_have_is_said_once(shown: Shown) -> None:
     results = {
         (case := attn(spec)): timed(case, 1e-3, labels=labels)
@@ -514,9 +549,9 @@ def test_what_all_rows_have_is_said_once(shown: Shown) -> None:
 spec       ms    %  TFLOP/s  GB/s  note
 ----  -------  ---  -------  ----  ----
 q512     1.00  0.1     2.15  21.0
-q1k      1.00  0.1     8.60  41.9  1
+q1k      1.00  0.1     8.60  41.9  G
 
-1: shared_gpu: another process was on the GPU
+G: shared_gpu: another process was on the GPU
 all rows: wide_interval: sampling ended before the median was certain"""
     assert shown.table(results).endswith(expected)
     pivoted = """\

@@ -59,6 +59,11 @@ class ReportOptions:
     best: bool = flag("--best", help="The best backend of each workload, with ties.")
     host: bool = flag("--host", help="Also show the host's time for a call and for planning it.")
     ids: bool = flag("--ids", help="Also show each case's key, for repro and history.")
+    verbose: bool = flag(
+        "--verbose",
+        "-v",
+        help="Also show what each backend chose, and the best value of a knob for every batch.",
+    )
     form: Format = one(
         one_of("table", "markdown", "csv", "json"),
         "--format",
@@ -96,6 +101,7 @@ def _run(asked: ReportOptions, shown: Shown) -> None:
         best=asked.best,
         host=asked.host,
         ids=asked.ids,
+        verbose=asked.verbose,
         width=terminal.width() if on_stdout else UNLIMITED,
         is_coloured=on_stdout and terminal.style() == "colour",
     )

@@ -12,17 +12,19 @@ from attnbench.units import seconds_column, three_digits
 
 # The name of its best value, by knob.
 KNOBS = {"threshold": "threshold", "num_splits": "splits"}
+MOST = 12  # batches whose lines are not too many for a table
 _BEHIND: tuple[Place, ...] = ("slower", "unclear", "untested")
 
 
-def choice_lines(cohort: Cohort) -> list[str]:
-    """For each swept knob the best value per batch, and auto's regret."""
-    return [
-        _line(found, name)
-        for knob, name in KNOBS.items()
-        if any(each.case.knob(knob) is not None for each in cohort.right)
-        for found in optima(cohort.right, knob, cohort.noise_of)
-    ]
+def choice_lines(cohort: Cohort, *, is_short: bool = False) -> list[str]:
+    """For each swept knob the best value per batch, and auto's regret; if short, of few batches."""
+    lines = list[str]()
+    for knob, name in KNOBS.items():
+        if any(each.case.knob(knob) is not None for each in cohort.right):
+            found = [_line(each, name) for each in optima(cohort.right, knob, cohort.noise_of)]
+            more = f"the best {name} of each of {len(found)} batches: attnbench report -v"
+            lines += [more] if is_short and len(found) > MOST else found
+    return lines
 
 
 def setting_text(setting: Setting) -> str:

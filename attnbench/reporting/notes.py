@@ -1,6 +1,7 @@
 """Notes on the times of a table, each given once."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 from attnbench.analysis.fields import unasked
@@ -11,18 +12,46 @@ from attnbench.results.sentinels import moved
 from attnbench.timing.sentinels import DRIFT, Sentinels, drift
 from attnbench.units import seconds_text
 
+_ROUNDS = re.compile(r"(\d+) of (\d+) rounds")
 _LAUNCH = math.log(1.1)  # of an empty kernel: within one process its time moves by less, or jumps
 
 
+# The letter of each label at a row.
+LETTERS: Mapping[str, str] = {
+    Label.WIDE_INTERVAL: "W",
+    Label.OUTLIERS: "O",
+    Label.BIMODAL: "B",
+    Label.SUSTAINED: "S",
+    Label.LAUNCH_BOUND: "L",
+    Label.EAGER_FALLBACK: "E",
+    Label.POWER_LIMITED: "P",
+    Label.THERMAL: "T",
+    Label.CLOCK_MOVED: "C",
+    Label.MEMORY_CLOCK: "M",
+    Label.SHARED_GPU: "G",
+    Label.SAME_INPUTS: "I",
+    Label.ABOVE_ROOFLINE: "R",
+}
+_ALMOST_ALL = 0.8  # of the rows: from here on a note names the others
+_EXCEPTIONS = 5  # that are named at most
+
+
 def row_notes(cohort: Cohort) -> list[list[str]]:
-    """The warnings of each row, and its resolved settings if these differ."""
-    varied = unasked(cohort.timed)
-    notes = []
-    for each, wrong in zip(cohort.timed, cohort.wrong, strict=True):
+    """The warnings of each row."""
+    return [
+        warnings(each, cohort, wrong=wrong)
+        for each, wrong in zip(cohort.timed, cohort.wrong, strict=True)
+    ]
+
+
+def chosen_by_row(timed: Sequence[Series]) -> list[str]:
+    """The settings that each row's backend chose, where it chose differently in others."""
+    varied, texts = unasked(timed), []
+    for each in timed:
         values = varied[each.case.backend]
         chosen = [f"{n} {v}" for n, v in each.resolved.items() if len(values[n]) > 1]
-        notes.append([*warnings(each, cohort, wrong=wrong), *chosen])
-    return notes
+        texts.append(", ".join(chosen))
+    return texts
 
 
 def warnings(series: Series, cohort: Cohort, *, wrong: bool) -> list[str]:
@@ -46,14 +75,42 @@ def shared_by_all(notes: Sequence[Sequence[str]]) -> list[str]:
     return [text for text in notes[0] if all(text in row for row in notes)]
 
 
-def numbered(notes: Sequence[Sequence[str]]) -> tuple[list[str], list[str]]:
-    """The numbers of each row's notes, and a line per note; common notes have no number."""
-    shared = shared_by_all(notes)
-    texts = dict.fromkeys(text for row in notes for text in row if text not in shared)
-    numbers = {text: number for number, text in enumerate(texts, 1)}
-    marks = [",".join(str(numbers[n]) for n in numbers if n in row) for row in notes]
-    lines = [f"{number}: {text}" for text, number in numbers.items()]
-    return marks, [*lines, *(f"all rows: {text}" for text in shared)]
+def marked(cohort: Cohort) -> tuple[list[str], list[str]]:
+    """The marks of each row's notes, and a line per note; a note of almost all rows has no mark."""
+    rows = list(zip(cohort.timed, row_notes(cohort), strict=True))
+    texts = dict.fromkeys(text for _, notes in rows for text in notes)
+    without = {text: [each.case for each, notes in rows if text not in notes] for text in texts}
+    common = [text for text in texts if _is_common(len(without[text]), len(rows))]
+    marks = _marks([text for text in texts if text not in common])
+    lines = [f"{mark}: {text}" for text, mark in marks.items()]
+    describe = cohort.fields.describe
+    lines += [f"{_all_but([describe(case) for case in without[text]])}: {text}" for text in common]
+    return [_joined([marks[text] for text in marks if text in notes]) for _, notes in rows], lines
+
+
+def _is_common(missing: int, rows: int) -> bool:
+    return not missing or (missing <= _EXCEPTIONS and rows - missing >= _ALMOST_ALL * rows)
+
+
+def _all_but(exceptions: Sequence[str]) -> str:
+    return f"all rows but {'; '.join(exceptions)}" if exceptions else "all rows"
+
+
+def _marks(texts: Sequence[str]) -> dict[str, str]:
+    """A label's letter, the rounds of a series that has fewer, or else a number."""
+    marks, number = dict[str, str](), 0
+    for text in texts:
+        rounds = _ROUNDS.fullmatch(text)
+        mark = f"{rounds[1]}/{rounds[2]}" if rounds else LETTERS.get(text.partition(":")[0])
+        number += mark is None
+        marks[text] = mark or str(number)
+    return marks
+
+
+def _joined(marks: Sequence[str]) -> str:
+    """The letters as one word, then the other marks: "PCW 2/3"."""
+    letters = "".join(mark for mark in marks if mark.isalpha())
+    return " ".join(filter(None, [letters, *(mark for mark in marks if not mark.isalpha())]))
 
 
 def what_ran(timed: Sequence[Series]) -> list[str]:

@@ -28,6 +28,7 @@ class View:
     best: bool = False  # the best of each workload instead of all rows
     host: bool = False  # also the host's cost of a call
     ids: bool = False  # also the key of each case
+    verbose: bool = False  # also what each backend chose, and all lines on knobs
     width: int = WIDTH
     is_coloured: bool = False  # with a terminal's colours
 
@@ -83,6 +84,7 @@ def _results(selection: Selection, report: Report, view: View) -> str:
         sentinels=report.sentinels,
         host=view.host,
         ids=view.ids,
+        verbose=view.verbose,
         noise=report.noise,
     )
 

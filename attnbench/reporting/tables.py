@@ -13,7 +13,7 @@ from attnbench.reporting.clocks import cycle_lines
 from attnbench.reporting.columns import field_columns
 from attnbench.reporting.conclusions import conclusions
 from attnbench.reporting.headings import heading_with_batch
-from attnbench.reporting.notes import drifts, numbered, row_notes, what_ran
+from attnbench.reporting.notes import chosen_by_row, drifts, marked, what_ran
 from attnbench.reporting.ranking import legend, place_text
 from attnbench.reporting.text_table import (
     WIDTH,
@@ -55,34 +55,41 @@ def results_table(
     budget: Budget | None = None,
     ids: bool = False,
     noise: NoiseLookup = assumed_noise,
+    verbose: bool = False,
 ) -> str:
     """A table per family, method and machine model, and below it the cases without a time.
 
     `runs` has, by number, at least the measurements' runs, and `sentinels` the facts of their
     devices; `host` adds the host's cost of a call and its plan, `ids` the key of each case, and
     `budget` the part of it that the calls of all layers take; `noise` is used for ties with the
-    best. On a narrow terminal the fraction of measured rates is left out, then the FLOP and byte
-    rates: always next to host times, else before names of backends are shortened. Conclusions over
-    all tables follow them.
+    best; `verbose` adds what each backend chose, and every line on a knob. On a narrow terminal
+    columns are left out and named, the fraction of measured rates first. Conclusions over all
+    tables follow them.
     """
     listed = cohorts(measurements, runs, sentinels, noise)
-    texts = [_section_text(each, style, width, host, ids, budget) for each in listed]
+    texts = [_section_text(each, style, width, host, ids, budget, verbose) for each in listed]
     return "\n\n".join([*texts, *conclusions(listed, style, width)])
 
 
 def _section_text(
-    cohort: Cohort, style: Style, width: int, host: bool, ids: bool, budget: Budget | None
+    cohort: Cohort,
+    style: Style,
+    width: int,
+    host: bool,
+    ids: bool,
+    budget: Budget | None,
+    verbose: bool,
 ) -> str:
     timed, blocks = cohort.timed, [heading_with_batch(cohort, style, width)]
     if timed:
-        marks, notes = numbered(row_notes(cohort))
+        marks, notes = marked(cohort)
         columns = [*_ids(timed, ids), *result_columns(cohort, marks, host, budget)]
         blocks.append(text_table(with_looks(columns, _looks(cohort)), style, width))
         lines = [
             *legend(cohort.rankings),
             *cycle_lines(cohort),
             *notes,
-            *what_ran(timed),
+            *(what_ran(timed) if verbose else []),
             *drifts(cohort.reached),
         ]
         if budget is not None:
@@ -90,7 +97,7 @@ def _section_text(
         if host and not _host_columns(timed):
             lines.append("the host's time for a call is unknown for these cases")
         blocks.append(items(lines, style, width))
-        blocks.append(items(choice_lines(cohort), style, width))
+        blocks.append(items(choice_lines(cohort, is_short=not verbose), style, width))
     blocks.append(items(cohort.failures(), style, width))
     return "\n\n".join(filter(None, blocks))
 
@@ -105,7 +112,7 @@ def _looks(cohort: Cohort) -> list[str]:
 def result_columns(
     cohort: Cohort, marks: Sequence[str], host: bool, budget: Budget | None = None
 ) -> list[Column]:
-    """The columns of rows with a time; `marks` refer to their notes."""
+    """The columns of rows with a time; `marks` stand for their notes."""
     timed = cohort.timed
     flop_rates = flop_rate_column([each.flops_per_second for each in timed])
     byte_rates = byte_rate_column([each.bytes_per_second for each in timed])
@@ -129,7 +136,7 @@ def result_columns(
             spare=True,
         ),
     ]
-    columns += _against_best(cohort)
+    columns += [*_chosen_column(timed), *_against_best(cohort)]
     if any(marks):
         columns.append(Column("note", marks, left=True))
     return columns
@@ -157,6 +164,12 @@ def _path_columns(listed: Sequence[Series]) -> list[Column]:
         Column("decode\nreqs", [str(each.decode_requests) for each in work], spare=True),
         Column("prefill\nreqs", [str(each.prefill_requests) for each in work], spare=True),
     ]
+
+
+def _chosen_column(listed: Sequence[Series]) -> list[Column]:
+    """What backends chose for themselves, if a backend chose differently among the rows."""
+    texts = [text or MISSING for text in chosen_by_row(listed)]
+    return [Column("chose", texts, left=True, optional=True)] if {*texts} != {MISSING} else []
 
 
 def _known(

@@ -23,7 +23,7 @@ from attnbench.reporting.html.table import HtmlTable
 from attnbench.reporting.html.tabs import MeasuresPlot, tabs
 from attnbench.reporting.html.winners import WinnerMap, winner_maps
 from attnbench.reporting.html.workloads import Workload, workloads_of
-from attnbench.reporting.notes import drifts, numbered, row_notes, what_ran
+from attnbench.reporting.notes import drifts, marked, what_ran
 from attnbench.reporting.ranking import counts, legend
 from attnbench.results.cohort import Cohort
 from attnbench.results.report import Report
@@ -146,7 +146,7 @@ def _counts(cohort: Cohort) -> str:
 def _notes(cohort: Cohort) -> list[str]:
     if not cohort.timed:
         return []
-    _, notes = numbered(row_notes(cohort))
+    _, notes = marked(cohort)
     return [
         *legend(cohort.rankings),
         *cycle_lines(cohort),

@@ -10,7 +10,7 @@ from attnbench.reporting.html.sweeps import implementation
 from attnbench.reporting.html.table import Groups, Head, HtmlTable
 from attnbench.reporting.html.tips import tip
 from attnbench.reporting.html.workloads import Workload
-from attnbench.reporting.notes import numbered, row_notes
+from attnbench.reporting.notes import marked
 from attnbench.reporting.ranking import interval_text
 from attnbench.reporting.tables import result_columns
 from attnbench.reporting.text_table import Column, known, words
@@ -42,7 +42,7 @@ def _columns(
     cohort: Cohort, rows: Sequence[Series], standings: Sequence[Standing | None]
 ) -> list[Column]:
     """The implementation, how far it is from the best, then the terminal's other columns."""
-    marks, _ = numbered(row_notes(cohort))
+    marks, _ = marked(cohort)
     found = result_columns(cohort, marks, host=True)
     at = {id(series): number for number, series in enumerate(cohort.timed)}
     order = [at[id(series)] for series in rows]

@@ -25,7 +25,7 @@ _TIPS: Mapping[str, str] = {
     "kcycles": "SM cycles of a call: a time that does not depend on the clock",
     "decode reqs": "Requests on the backend's decode path",
     "prefill reqs": "Requests on the backend's prefill path",
-    "note": "Numbers of the notes below the table",
+    "note": "Letters of the notes below the table",
     "base": "The time before",
     "head": "The time after",
     "change": "The head's time over the base's, as a change",
