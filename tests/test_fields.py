@@ -23,10 +23,10 @@ from attnbench.reporting.tables import results_table
 from attnbench.results.command_line import case_command
 from attnbench.results.selection import Selection
 from attnbench.results.where import matching, parse_condition
-from attnbench.running.finished import Finished
 from attnbench.specs.case import Case, Value, value_text
 from attnbench.studies.analysis import ContrastAnalysis
 from attnbench.studies.answers.contrast import answer
+from attnbench.timing.finished import Finished
 from tests.conftest import small_case
 from tests.stored_results import CPU, ON_CPU, attn, store_run
 

@@ -8,9 +8,9 @@ import pytest
 
 from attnbench.db.store import Store
 from attnbench.records import Outcome, Status
-from attnbench.running.finished import Finished
 from attnbench.running.messages import Job
 from attnbench.running.plan import Limits, Plan
+from attnbench.timing.finished import Finished
 from attnbench.timing.method import Isolation, Method
 from tests.conftest import small_case
 from tests.fake_worker import Does, FakeDevice, measuring, right

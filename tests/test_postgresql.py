@@ -23,6 +23,7 @@ from attnbench.errors import AttnbenchError, UsageError
 from attnbench.records import RunStatus
 from attnbench.running import spool
 from attnbench.specs.case import Case
+from attnbench.timing.finished import Finished
 from tests.fake_worker import FakeDevice, measuring
 from tests.faults.test_lost_results import ALL, PLAN, measure_all
 from tests.postgres_server import Server, running_server
@@ -276,11 +277,13 @@ def test_a_server_that_stays_away_leaves_a_file_that_resume_stores(
 def test_an_outcome_whose_commit_was_not_heard_of_is_stored_once(team: str) -> None:
     with Store.open(team) as store:
         run = start(store)
-        place = (run, attn("q8"), ON_GPU, 0, 0)
-        assert store.add(*place, OK, "1" * 32) == store.add(*place, OK, "1" * 32)
+        finished = [Finished(attn("q8"), ON_GPU, round_, round_, OK) for round_ in range(2)]
+        for _ in range(2):
+            store.add_all(run, finished)
+        assert len(store.measurements([run])) == 2
         with pytest.raises(AttnbenchError, match="another attnbench measures it too"):
-            store.add(*place, OK, "2" * 32)
-        assert len(store.measurements([run])) == 1
+            store.add(run, attn("q8"), ON_GPU, 0, 0, OK)
+        assert len(store.measurements([run])) == 2
 
 
 def test_a_server_that_is_not_there_is_one_sentence_without_the_password(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from attnbench.cli import cli
 from attnbench.records import Outcome, Status
 from attnbench.reporting.progress import TimeLeft
 from attnbench.running import slow
-from attnbench.running.finished import Finished
 from attnbench.running.messages import Job
 from attnbench.running.plan import Plan
 from attnbench.running.slow import said_if_slow
+from attnbench.timing.finished import Finished
 from attnbench.timing.method import Method
 from tests.fake_worker import Does, FakeDevice, measuring, right
 from tests.stored_results import attn

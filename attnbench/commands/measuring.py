@@ -27,12 +27,12 @@ from attnbench.reporting.forecast import forecast_text
 from attnbench.reporting.progress import TimeLeft, outcome_line
 from attnbench.reporting.tables import results_table
 from attnbench.results.report import Report, read_run
-from attnbench.running.finished import Finished
 from attnbench.running.forecast import forecast
 from attnbench.running.measuring import Measuring
 from attnbench.running.open_run import OpenRun
 from attnbench.running.request import MeasuringRequest
 from attnbench.running.session import session
+from attnbench.timing.finished import Finished
 
 # Writes a run as CSV; the store is for its samples.
 CsvWriter = Callable[[Store, Report, TextIO], None]

@@ -17,7 +17,6 @@ from attnbench.db.models import (
     CaseRow,
     EnvironmentRow,
     MachineRow,
-    MeasurementRow,
     MethodRow,
     RunRow,
     SourceRow,
@@ -30,6 +29,7 @@ from attnbench.provenance.source import Source
 from attnbench.records import Measurement, Outcome, Run, RunStatus, Status
 from attnbench.specs.case import Case, Value, content_hash
 from attnbench.stats.median import median_interval
+from attnbench.timing.finished import Finished
 from attnbench.timing.method import Method
 
 _SAMPLE = np.dtype("<f8")
@@ -90,36 +90,30 @@ def stored_case(key: str, canonical: Json) -> Case:
         return Case.from_canonical(dict(canonical))
 
 
-def measurement_row(
-    outcome: Outcome,
-    *,
-    uuid: str,
-    run: int,
-    case_id: int,
-    method_id: int,
-    round: int,
-    position: int,
-) -> MeasurementRow:
-    """The row of an outcome stored now, with the median of its samples if it is ok."""
+def measurement_columns(
+    finished: Finished, run: int, case_id: int, method_id: int
+) -> dict[str, Any]:
+    """The columns of an outcome stored now, with the median of its samples if it is ok."""
+    outcome = finished.outcome
     low = high = centre = None
     if outcome.status is Status.OK and outcome.samples:
         centre = median(outcome.samples)
         if len(outcome.samples) > 1:  # one sample has no interval
             low, high = median_interval(outcome.samples)
-    return MeasurementRow(
-        uuid=uuid,
-        run=run,
-        case_id=case_id,
-        method_id=method_id,
-        round=round,
-        position=position,
-        median=centre,
-        low=low,
-        high=high,
-        num_samples=len(outcome.samples),
-        stored=datetime.now(UTC),
+    return {
+        "uuid": finished.uuid,
+        "run": run,
+        "case_id": case_id,
+        "method_id": method_id,
+        "round": finished.round,
+        "position": finished.position,
+        "median": centre,
+        "low": low,
+        "high": high,
+        "num_samples": len(outcome.samples),
+        "stored": datetime.now(UTC),
         **_columns(outcome),
-    )
+    }
 
 
 def _columns(outcome: Outcome) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from uuid import uuid4
 
 import numpy as np
@@ -10,6 +11,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.exc import IntegrityError
 
 from attnbench.db import rows
+from attnbench.db.adding import add_outcomes, stored_ids
 from attnbench.db.base import Json
 from attnbench.db.keyed import find_or_add
 from attnbench.db.models import (
@@ -38,6 +40,7 @@ from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
 from attnbench.records import Measurement, Outcome, Run, RunStatus, Status
 from attnbench.specs.case import Case
+from attnbench.timing.finished import Finished
 from attnbench.timing.method import Method
 
 _SAMPLES_AT_ONCE = 500  # measurements whose samples are read by one statement
@@ -82,57 +85,40 @@ class Store(NoiseDatabase):
             return run.number
 
     def add(
-        self,
-        run: int,
-        case: Case,
-        method: Method,
-        round: int,
-        position: int,
-        outcome: Outcome,
-        uuid: str | None = None,
+        self, run: int, case: Case, method: Method, round: int, position: int, outcome: Outcome
     ) -> int:
-        """Store an outcome with its samples; returns its id.
+        """Store an outcome with its samples; returns its id."""
+        finished = Finished(case, method, round, position, outcome)
+        self.add_all(run, [finished])
+        with self.reading() as session:
+            return stored_ids(session, [finished])[0]
 
-        With the same `uuid` it may be stored again: a server may be lost after it has committed
-        and before it says so. Raises AttnbenchError if the run has another outcome in this place.
+    def add_all(self, run: int, finished: Sequence[Finished]) -> None:
+        """Store outcomes with their samples, in one transaction: all are stored, or none.
+
+        What is stored already, by its UUID, may be stored again. Raises AttnbenchError if the run
+        has another outcome in the place of one of them.
         """
-        uuid = uuid or uuid4().hex
         try:
             with self.writing() as session:
                 require_run(session, run)
-                row = rows.measurement_row(
-                    outcome,
-                    uuid=uuid,
-                    run=run,
-                    case_id=find_or_add(session, rows.case_row(case)),
-                    method_id=find_or_add(session, rows.method_row(method)),
-                    round=round,
-                    position=position,
-                )
-                session.add(row)
-                session.flush()
-                if outcome.samples:
-                    values = rows.encode_samples(outcome.samples)
-                    session.add(SampleRow(measurement_id=row.id, values=values))
-                return row.id
+                new = add_outcomes(session, run, finished, self._known)
+            self._known.update(new)
         except IntegrityError:
-            return self._require_stored(run, uuid)
-
-    def _require_stored(self, run: int, uuid: str) -> int:
-        """The id of an outcome; AttnbenchError if its place in the run has another."""
-        with self.reading() as session:
-            found = session.scalar(select(MeasurementRow.id).where(MeasurementRow.uuid == uuid))
-        if found is None:
+            with self.reading() as session:
+                if len(stored_ids(session, finished)) == len(finished):
+                    return
             raise AttnbenchError(
                 f"run {run} has this outcome already: another attnbench measures it too"
-            )
-        return found
+            ) from None
+
+    @cached_property
+    def _known(self) -> dict[Case | Method, int]:
+        """Ids of cases and methods that were committed, which nothing deletes."""
+        return {}
 
     def add_sentinels(self, run: int, moment: str, facts: Mapping[str, float | None]) -> None:
-        """Store the sentinels' facts at a moment of a run, "start" or "end".
-
-        A resumed run keeps its first start and takes its last end.
-        """
+        """Store the sentinels' facts of a run's first "start" or its last "end"."""
         with self.writing() as session:
             require_run(session, run)
             row = session.get(SentinelRow, (run, moment))

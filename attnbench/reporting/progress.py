@@ -6,10 +6,10 @@ from statistics import median
 
 from attnbench.analysis.fields import batch_text
 from attnbench.printable import printable
-from attnbench.running.finished import Finished
 from attnbench.specs.case import Case
 from attnbench.specs.shape import DIMS
 from attnbench.stats.median import median_interval
+from attnbench.timing.finished import Finished
 from attnbench.units import minutes_text, seconds_column
 
 _LONG = 10.0  # seconds; less needs no forecast

@@ -11,13 +11,13 @@ from tempfile import TemporaryDirectory
 from attnbench.errors import AttnbenchError, UsageError
 from attnbench.provenance.environment import Environment, kept_variables, read_component
 from attnbench.provenance.machine import Machine
-from attnbench.running.finished import Finished
 from attnbench.running.interleaved import Side, interleaved
 from attnbench.running.open_run import OpenRun
 from attnbench.running.process import Interpreter, WorkerProcess
 from attnbench.running.request import Note, PlanFor
 from attnbench.running.session import Command
 from attnbench.running.workers import WorkerDied, WorkerTimedOut
+from attnbench.timing.finished import Finished
 
 _NEEDED = "Python 3.11 or newer with torch, numpy and nvidia-ml-py"
 

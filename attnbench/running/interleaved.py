@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from attnbench.provenance.machine import Machine
-from attnbench.running.finished import Finished
 from attnbench.running.open_run import OpenRun
 from attnbench.running.plan import Plan
 from attnbench.running.session import Command, hold_device, start_run
 from attnbench.running.workers import StartWorker, Workers
+from attnbench.timing.finished import Finished
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,18 +5,17 @@ from dataclasses import replace
 from functools import cached_property, partial
 from types import TracebackType
 from typing import Literal, Self
-from uuid import uuid4
 
 from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError, DatabaseUnusable
 from attnbench.records import Outcome, RunStatus, Status
-from attnbench.running.finished import Finished
 from attnbench.running.messages import Job
 from attnbench.running.plan import Plan, by_workload
 from attnbench.running.settled import Settled
 from attnbench.running.spool import Spool, patiently
 from attnbench.running.workers import WorkerDied, Workers, WorkerTimedOut
 from attnbench.specs.case import Case
+from attnbench.timing.finished import Finished
 from attnbench.timing.method import Method
 
 
@@ -159,14 +158,11 @@ class OpenRun:
 
     def _stored(self, finished: Finished) -> Finished:
         case, method, round_ = finished.case, finished.method, finished.round
-        outcome, position = finished.outcome, finished.position
-        place = (self.run, case, method, round_, position)
-        uuid = uuid4().hex  # it may be written twice and is stored once
         try:
-            patiently(lambda: self.store.add(*place, outcome, uuid), self._note)
+            patiently(lambda: self.store.add_all(self.run, [finished]), self._note)
         except DatabaseUnusable as error:
             raise self._given_up(finished, error) from None
-        self.settled.add((case.key, method.key, round_), outcome.status)
+        self.settled.add((case.key, method.key, round_), finished.outcome.status)
         return finished
 
     def _given_up(self, finished: Finished, error: DatabaseUnusable) -> AttnbenchError:

@@ -8,7 +8,6 @@ from itertools import chain
 from attnbench.families.family import Family
 from attnbench.provenance.machine import Machine
 from attnbench.running.cases import DEFAULT_TIMER, asked_by_default, batches_of, cases_for
-from attnbench.running.finished import Finished
 from attnbench.running.interleaved import Side, interleaved
 from attnbench.running.measuring import Sampling
 from attnbench.running.open_run import OpenRun
@@ -18,6 +17,7 @@ from attnbench.running.request import PlanFor
 from attnbench.running.session import Command, session
 from attnbench.running.workers import StartWorker
 from attnbench.specs.batch import Batch
+from attnbench.timing.finished import Finished
 from attnbench.timing.method import Method
 
 # Labels of the runs.

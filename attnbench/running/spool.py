@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from attnbench.db.store import Store
 from attnbench.errors import DatabaseUnusable
 from attnbench.records import Outcome, Run, Status
-from attnbench.running.finished import Finished
 from attnbench.specs.case import Case
+from attnbench.timing.finished import Finished
 from attnbench.timing.method import Method
 
 PATIENCE = 600.0  # seconds for which a write is tried again
@@ -75,8 +75,7 @@ class Spool:
         for path in paths:
             found = _finished(json.loads(path.read_text()))
             if (found.case.key, found.method.key, found.round) not in done:
-                at = (found.case, found.method, found.round, found.position)
-                store.add(self.run.number, *at, found.outcome)
+                store.add_all(self.run.number, [found])
             path.unlink()
         return len(paths)
 

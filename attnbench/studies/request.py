@@ -13,7 +13,6 @@ from attnbench.families import FAMILIES
 from attnbench.kernels.registry import find
 from attnbench.options.option import Named, NamedOption, stored, table
 from attnbench.provenance.machine import Machine
-from attnbench.running.finished import Finished
 from attnbench.running.open_run import OpenRun
 from attnbench.running.plan import Plan, by_workload
 from attnbench.specs.case import Case, Value
@@ -24,6 +23,7 @@ from attnbench.studies.product import FIELDS
 from attnbench.studies.search import Search, search_outcomes
 from attnbench.studies.variants import exhaustive, overridden, quick
 from attnbench.studies.yaml_entry import Entry, read_utf8, read_yaml
+from attnbench.timing.finished import Finished
 
 
 @cache

@@ -10,9 +10,9 @@ from attnbench.analysis.estimate import EXACT, Cell, Noise
 from attnbench.analysis.pairing import cell_between
 from attnbench.analysis.series import series_of
 from attnbench.records import Measurement
-from attnbench.running.finished import Finished
 from attnbench.running.open_run import OpenRun
 from attnbench.specs.case import Case, Value
+from attnbench.timing.finished import Finished
 
 Curve = frozenset[tuple[str, Value | None]]  # the fields that are equal along it
 Sides = tuple[Case, Case]  # decode and prefill at one length

@@ -1,6 +1,7 @@
 """Finished: an outcome with its place in a plan."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from uuid import uuid4
 
 from attnbench.records import Outcome
 from attnbench.specs.case import Case
@@ -9,10 +10,15 @@ from attnbench.timing.method import Method
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """One outcome with its place in the plan."""
+    """One outcome with its place in the plan.
+
+    Its UUID lets it be written again, and stored once, if a server was lost before it said that it
+    had stored it.
+    """
 
     case: Case
     method: Method
     round: int
     position: int  # order within the plan
     outcome: Outcome
+    uuid: str = field(default_factory=lambda: uuid4().hex, compare=False)

@@ -1,0 +1,74 @@
+"""Adding outcomes: few statements, however many outcomes there are."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from sqlalchemy import bindparam, insert, select
+from sqlalchemy.orm import Session
+
+from attnbench.db.base import Base, Keyed
+from attnbench.db.keyed import find_or_add
+from attnbench.db.rows import case_row, encode_samples, measurement_columns, method_row
+from attnbench.specs.case import Case
+from attnbench.timing.finished import Finished
+from attnbench.timing.method import Method
+
+Ids = Mapping[Case | Method, int]
+K = TypeVar("K", Case, Method)
+
+_OUTCOMES, _SAMPLES = (Base.metadata.tables[name] for name in ("measurement", "sample"))
+_ADD_SAMPLES = insert(_SAMPLES).from_select(
+    ["measurement_id", "values"],
+    select(_OUTCOMES.c.id, bindparam("samples", type_=_SAMPLES.c["values"].type)).where(
+        _OUTCOMES.c.uuid == bindparam("of")
+    ),
+)
+
+
+def add_outcomes(
+    session: Session, run: int, finished: Sequence[Finished], known: Ids
+) -> dict[Case | Method, int]:
+    """Insert outcomes with their samples; returns the ids of cases and methods that were not known.
+
+    Cases go before methods, each by its key: two writers that wait for each other's rows would
+    never end.
+    """
+    cases, new = _ids(session, [each.case for each in finished], known, case_row)
+    methods, more = _ids(session, [each.method for each in finished], known, method_row)
+    places = zip(finished, cases, methods, strict=True)
+    rows = [measurement_columns(each, run, case, method) for each, case, method in places]
+    samples = [
+        {"of": each.uuid, "samples": encode_samples(each.outcome.samples)}
+        for each in finished
+        if each.outcome.samples
+    ]
+    if rows:
+        session.execute(insert(_OUTCOMES), rows)
+    if samples:
+        session.execute(_ADD_SAMPLES, samples)
+    return new | more
+
+
+def stored_ids(session: Session, finished: Sequence[Finished]) -> Sequence[int]:
+    """The ids of those outcomes that are stored, found by their UUIDs."""
+    uuids = [each.uuid for each in finished]
+    return session.scalars(select(_OUTCOMES.c.id).where(_OUTCOMES.c.uuid.in_(uuids))).all()
+
+
+def _ids(
+    session: Session, wanted: Sequence[K], known: Ids, row: Callable[[K], Keyed]
+) -> tuple[list[int], dict[Case | Method, int]]:
+    """The id of each, and those that were not known, which are added where they are missing.
+
+    Hashing a case of a large batch takes longer than any of its columns: once is enough.
+    """
+    ids = [known.get(each) for each in wanted]
+    unknown = {each for each, id in zip(wanted, ids, strict=True) if id is None}
+    new: dict[Case | Method, int] = {
+        each: find_or_add(session, row(each)) for each in sorted(unknown, key=_key)
+    }
+    return [new[each] if id is None else id for each, id in zip(wanted, ids, strict=True)], new
+
+
+def _key(keyed: Case | Method) -> str:
+    return keyed.key
