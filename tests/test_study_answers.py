@@ -491,6 +491,17 @@ def test_every_kind_of_chart_is_drawn(tmp_path: Path) -> None:
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
 
 
+def test_a_picture_has_the_answer_above_and_its_origin_below(tmp_path: Path) -> None:
+    heat = Heat("B", "x", "y", ["1"], ["3"], [["+9 %"]], [[9.0]], "and regret, %")
+    answer = ["a: not answered here: needs SM100", "b loses 9 %"]
+    found = Conclusion("mine", "x?", [], "run 1", [], answer, [], [], [heat], "run 1: H200, 48ec")
+    (path,) = write_plots(found, tmp_path, "svg", lambda _: None)
+    comments = [line.strip() for line in path.read_text().splitlines() if "<!--" in line]
+    assert "<!-- b loses 9 % -->" in comments
+    assert "<!-- run 1: H200, 48ec -->" in comments
+    assert not any("SM100" in line for line in comments)
+
+
 def test_series_are_tuned_over_the_named_knobs_alone(tmp_path: Path) -> None:
     cases = [
         (attn("8q1kv1k", "sdpa", num_splits=n, threshold=t), 1e-5 * n)

@@ -10,6 +10,7 @@ from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.provenance.machine import Machine
 from attnbench.records import Run
+from attnbench.reporting.origin import origin_text
 from attnbench.reporting.text_table import WIDTH, Style, items, text_table, wrapped
 from attnbench.results.cohort import status_text
 from attnbench.results.noise import Noises
@@ -46,6 +47,7 @@ class Conclusion:
     cells: Sequence[str]  # numbers measured, refused, failed or left out
     tables: Sequence[Table]
     charts: Sequence[Chart]
+    origin: str = ""  # device, commit, versions and day; empty in older databases
 
     @property
     def has_cases(self) -> bool:
@@ -105,6 +107,7 @@ def conclusion_of(store: Store, run: int) -> Conclusion:
         cells=_cells(listed, facts.get("left_out", {})),
         tables=list(found.tables),
         charts=list(found.charts),
+        origin=origin_text(record),
     )
 
 

@@ -3,17 +3,13 @@
 from attnbench.db.store import Store
 from attnbench.records import Measurement
 from attnbench.reporting.html.figures import Json, Plot, PlotChoice, Slots, named_ticks, numbers
-from attnbench.reporting.html.heat import HeatCell, HeatMap
-from attnbench.reporting.html.palette import LIGHT
 from attnbench.reporting.html.studies import StudyPart
 from attnbench.reporting.html.table import HtmlTable
 from attnbench.results.report import Report
 from attnbench.studies.charts import Heat, Lines
 from attnbench.studies.conclusion import Conclusion, conclusion_of
+from attnbench.studies.heat import heat_map
 
-_STRONGEST = 50.0  # percent of change with the strongest colour
-_TINT = 55.0  # percent of the colour there
-_DOUBTS = ("unclear", "tie", "quickest", "only")  # first or last lines of cells that show no winner
 _CAPTION = "Bars are 95 % intervals."
 
 
@@ -75,43 +71,3 @@ def lines_figure(chart: Lines) -> Json:
         "x": {"label": chart.x_label, "log": min(xs, default=0) > 0, "ticks": named_ticks(xs)},
         "y": {"label": chart.y_label, "log": chart.log_y},
     }
-
-
-def heat_map(chart: Heat, slots: Slots) -> HeatMap:
-    """The map with rows from the top: numbers rise downwards, other rows keep their order."""
-    rows = [
-        (name, [_cell(chart, slots, y, x) for x in range(len(chart.xs))])
-        for y, name in enumerate(chart.ys)
-    ]
-    return HeatMap(
-        chart.title,
-        _legend(chart),
-        chart.y_label,
-        chart.x_label,
-        chart.xs,
-        rows if chart.y_label else rows[::-1],
-    )
-
-
-def _legend(chart: Heat) -> str:
-    if chart.named:
-        return "The best, and the next one's time over its. Hatched: none is shown to be the best."
-    return (
-        f"{chart.legend.capitalize()}: blue is less, orange is more, "
-        f"strongest from {_STRONGEST:.0f} % on. Hatched: unclear."
-    )
-
-
-def _cell(chart: Heat, slots: Slots, y: int, x: int) -> HeatCell | None:
-    lines, value = chart.texts[y][x].split("\n"), chart.values[y][x]
-    if not chart.texts[y][x]:
-        return None
-    if value is None or {lines[0], lines[-1]} & {*_DOUBTS}:
-        return HeatCell(lines, "doubt", 0.0)
-    if chart.named:  # a winner
-        slot = slots.get(lines[0], int(value) - 1) % len(LIGHT)
-        return HeatCell(lines, f"slot{slot}", 42.0)
-    if value == 0 or lines[-1] == "same":
-        return HeatCell(lines, "plain", 30.0)
-    part = 12.0 + (_TINT - 12.0) * min(1.0, abs(value) / _STRONGEST)
-    return HeatCell(lines, "more" if value > 0 else "less", round(part, 1))

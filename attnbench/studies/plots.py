@@ -2,25 +2,18 @@
 
 import importlib.util
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
+from textwrap import fill
 
 from attnbench.errors import AttnbenchError
-from attnbench.specs.batch import format_size
-from attnbench.studies.charts import Chart, Heat, Lines, Spot
+from attnbench.studies.answers.base import NOT_ANSWERED
+from attnbench.studies.charts import Chart, Heat
 from attnbench.studies.conclusion import Conclusion
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from attnbench.studies.heat import heat_map
+from attnbench.studies.pictures import draw_heat, draw_lines
 
 MISSING = "plots need matplotlib, which is not installed: pip install 'attnbench[plots]'"
-_MOST_LINES = 12  # with a name in the legend
-_WIDE = 4  # a wider range, as a factor, needs a logarithmic axis
-_COLOURS = 9  # of the map for names, the first of them grey
-_STRONGEST = 50  # percent of change, beyond which colours stay the same
 
 
 def write_plots(
@@ -56,59 +49,19 @@ def _draw(chart: Chart, found: Conclusion, path: Path) -> None:
     size = (8.0, 5.0)
     if isinstance(chart, Heat):
         names = max(map(len, chart.ys), default=0)
-        size = (max(6.0, 3 + 0.06 * names + len(chart.xs)), 2 + 0.5 * len(chart.ys))
+        size = (max(6.0, 3 + 0.06 * names + 1.2 * len(chart.xs)), 2.2 + 0.5 * len(chart.ys))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
-    axes.set(title=chart.title, xlabel=chart.x_label, ylabel=chart.y_label)
     if isinstance(chart, Heat):
-        _draw_heat(axes, chart)
+        draw_heat(axes, heat_map(chart, {}))
     else:
-        _draw_lines(axes, chart)
-    figure.text(0.01, -0.03, found.where, fontsize=7)
+        draw_lines(axes, chart)
+    title = fill(_title(found), round(12 * size[0]))
+    figure.suptitle(title, fontsize=10, ha="left", x=0.01)
+    figure.supxlabel(fill(found.origin or found.where, round(17 * size[0])), fontsize=7)
     figure.savefig(path, dpi=150, bbox_inches="tight")
 
 
-def _draw_lines(axes: "Axes", chart: Lines) -> None:
-    for name, spots in chart.series.items():
-        below, above = _errors(spots)
-        xs, ys = [spot[0] for spot in spots], [spot[1] for spot in spots]
-        axes.errorbar(xs, ys, yerr=[below, above], label=name, marker="o", capsize=3)
-    spots = [spot for listed in chart.series.values() for spot in listed]
-    xs = sorted({spot[0] for spot in spots})
-    if xs and xs[0] > 0:
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(xs, [format_size(round(x)) for x in xs])
-        axes.minorticks_off()
-    ys = [spot[1] for spot in spots]
-    if chart.log_y and ys and max(ys) > _WIDE * min(ys):
-        axes.set_yscale("log", base=2)
-        axes.yaxis.set_major_formatter("{x:g}")
-    axes.grid(alpha=0.3)
-    if 1 < len(chart.series) <= _MOST_LINES:
-        axes.legend(fontsize=7)
-
-
-def _errors(spots: Sequence[Spot]) -> tuple[list[float], list[float]]:
-    """How far the interval reaches below and above each y; 0 without one."""
-    below = [max(0.0, y - low) if low is not None else 0.0 for _, y, low, _ in spots]
-    above = [max(0.0, high - y) if high is not None else 0.0 for _, y, _, high in spots]
-    return below, above
-
-
-def _draw_heat(axes: "Axes", chart: Heat) -> None:
-    missing = float("nan")
-    values = [[missing if v is None else v for v in line] for line in chart.values]
-    colours = "Pastel1_r" if chart.named else "RdYlGn_r"
-    ends = (0, _COLOURS - 1) if chart.named else (-_STRONGEST, _STRONGEST)
-    image = axes.imshow(
-        values, aspect="auto", origin="lower", cmap=colours, vmin=ends[0], vmax=ends[1]
-    )
-    axes.set_xticks(range(len(chart.xs)), chart.xs)
-    axes.set_yticks(range(len(chart.ys)), chart.ys)
-    for y, line in enumerate(chart.texts):
-        for x, text in enumerate(line):
-            red, green, blue, shown = image.to_rgba(np.array([values[y][x]]))[0]
-            is_dark = shown and 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
-            ink = "white" if is_dark else "black"
-            axes.text(x, y, text, ha="center", va="center", fontsize=7, color=ink)
-    axes.set_title(f"{chart.title}\n({chart.legend})", fontsize=9)
+def _title(found: Conclusion) -> str:
+    """The first sentence that answers the question; the question without one."""
+    return next((line for line in found.answer if NOT_ANSWERED not in line), found.question)

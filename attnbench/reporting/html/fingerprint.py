@@ -8,12 +8,12 @@ from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.records import Run
 from attnbench.reporting.doctor import environment_facts, machine_facts
+from attnbench.reporting.origin import origin_text
 from attnbench.results.differences import source_text
 from attnbench.timing.sentinels import Sentinels
 from attnbench.units import byte_rate_column, flop_rate_column, seconds_column
 
 Facts = Sequence[tuple[str, str]]
-_NAMED = ("torch", "vllm", "flashinfer-python")  # versions in the footer of a picture
 Reached = Mapping[str, Mapping[str, float | None]]
 
 
@@ -46,17 +46,9 @@ def fingerprint(run: Run, reached: Reached) -> Fingerprint:
         f"run {run.number}{label}",
         f"{source_text(run.source)}, {run.started:%Y-%m-%d %H:%M} UTC",
         shlex.join(run.argv),
-        _footer(run),
+        origin_text(run),
         [each for each in known if each[1]],
     )
-
-
-def _footer(run: Run) -> str:
-    commit = str(run.source["commit"] or "")[:10]
-    listed = environment_facts(Environment.from_facts(run.environment))
-    versions = [f"{name} {value}" for name, value in listed if name in _NAMED and value]
-    found = [run.machine_name, commit, *versions, f"{run.started:%Y-%m-%d}"]
-    return f"run {run.number}: {', '.join(filter(None, found))}"
 
 
 def _run(run: Run) -> Facts:

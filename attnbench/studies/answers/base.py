@@ -13,6 +13,7 @@ from attnbench.specs.case import Case
 from attnbench.studies.charts import Chart
 
 NoiseOf = Callable[[Cell], Noise]
+NOT_ANSWERED = "not answered here: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,10 @@ def not_answered(listed: Sequence[Series], what: str = "") -> str | None:
     about = f"{what}: " if what else ""
     reasons = dict.fromkeys(m.outcome.reason for each in listed for m in each.failures)
     if not reasons:
-        return f"{about}not answered here: nothing was measured"
+        return f"{about}{NOT_ANSWERED}nothing was measured"
     statuses = {m.status for each in listed for m in each.failures}
     failed = "" if statuses == {Status.REFUSED} else "every case failed: "
-    return f"{about}not answered here: {failed}{'; '.join(list(reasons)[:3])}"
+    return f"{about}{NOT_ANSWERED}{failed}{'; '.join(list(reasons)[:3])}"
 
 
 def varying(cases: Iterable[Case], axes: Iterable[str]) -> list[str]:

@@ -1,0 +1,122 @@
+"""Charts drawn with matplotlib, in the colours, dashes and hatches of the pages."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from attnbench.reporting.html.heat import HeatCell, HeatMap
+from attnbench.reporting.html.palette import INK, LIGHT, PANEL
+from attnbench.specs.batch import format_size
+from attnbench.studies.charts import Lines, Spot
+from attnbench.studies.heat import STRONGEST, TINTS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_WIDE = 4  # a wider range, as a factor, needs a logarithmic axis
+_DASHES = ("-", "--", ":", "-.", (0, (12, 4)), (0, (5, 2)), (0, (1, 2)), (0, (10, 3, 2, 3)))
+_MARKERS = "osD^vPX*"
+_LESS, _MORE = LIGHT[0], LIGHT[1]
+
+
+def draw_lines(axes: "Axes", chart: Lines) -> None:
+    """Series with the intervals of their points."""
+    for slot, (name, spots) in enumerate(chart.series.items()):
+        below, above = _errors(spots)
+        axes.errorbar(
+            [spot[0] for spot in spots],
+            [spot[1] for spot in spots],
+            yerr=[below, above],
+            label=name or chart.title,
+            color=LIGHT[slot % len(LIGHT)],
+            linestyle=_DASHES[slot % len(_DASHES)],
+            marker=_MARKERS[slot % len(_MARKERS)],
+            capsize=3,
+        )
+    spots = [spot for listed in chart.series.values() for spot in listed]
+    _scale_x(axes, sorted({spot[0] for spot in spots}))
+    if chart.log_y:
+        _scale_y(axes, [spot[1] for spot in spots])
+    axes.set(xlabel=chart.x_label, ylabel=chart.y_label)
+    axes.set_title(chart.title, fontsize=9)
+    axes.grid(alpha=0.3)
+    if chart.series:
+        axes.legend(fontsize=7)
+
+
+def _scale_x(axes: "Axes", xs: Sequence[float]) -> None:
+    if xs and xs[0] > 0:
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(xs, [format_size(round(x)) for x in xs])
+        axes.minorticks_off()
+
+
+def _scale_y(axes: "Axes", ys: Sequence[float]) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    if ys and max(ys) > _WIDE * min(ys):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter("{x:g}")
+
+
+def _errors(spots: Sequence[Spot]) -> tuple[list[float], list[float]]:
+    """How far the interval reaches below and above each y; 0 without one."""
+    below = [max(0.0, y - low) if low is not None else 0.0 for _, y, low, _ in spots]
+    above = [max(0.0, high - y) if high is not None else 0.0 for _, y, _, high in spots]
+    return below, above
+
+
+def draw_heat(axes: "Axes", chart: HeatMap) -> None:
+    """The map as on a page, with a scale if its colours are numbers."""
+    from matplotlib.patches import Rectangle
+
+    cells = [cell for _, row in chart.rows for cell in row]
+    for y, (_, row) in enumerate(chart.rows):
+        for x, cell in enumerate(row):
+            if cell is not None:
+                hatch = "////" if cell.style == "doubt" else None
+                place = (x - 0.5, y - 0.5)
+                axes.add_patch(Rectangle(place, 1, 1, fc=_fill(cell), ec="#d0d3d7", hatch=hatch))
+                text = "\n".join(cell.lines)
+                box = (
+                    {"facecolor": PANEL["light"], "edgecolor": "none", "pad": 1} if hatch else None
+                )
+                axes.text(
+                    x, y, text, bbox=box, ha="center", va="center", fontsize=7, color=INK["light"]
+                )
+    axes.set(xlim=(-0.5, len(chart.columns) - 0.5), ylim=(len(chart.rows) - 0.5, -0.5))
+    axes.set_xticks(range(len(chart.columns)), chart.columns)
+    axes.set_yticks(range(len(chart.rows)), [name for name, _ in chart.rows])
+    axes.set(xlabel=chart.column_name, ylabel=chart.row_name)
+    axes.set_title(f"{chart.title}\n{chart.legend}", fontsize=8)
+    if any(cell and cell.style in ("more", "less") for cell in cells):
+        _scale(axes)
+
+
+def _fill(cell: HeatCell) -> str:
+    own = {"more": _MORE, "less": _LESS, "plain": "#dfe2e6"}.get(cell.style)
+    if cell.style.startswith("slot"):
+        own = LIGHT[int(cell.style.removeprefix("slot"))]
+    return _mixed(own, cell.part) if own else PANEL["light"]
+
+
+def _mixed(colour: str, part: float) -> str:
+    """A colour on white, as the style sheet mixes it; `part` in percent."""
+    levels = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+    return "#" + "".join(f"{round(255 + (level - 255) * part / 100):02x}" for level in levels)
+
+
+def _scale(axes: "Axes") -> None:
+    """The bar of colours of changes."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+
+    weakest, strongest = TINTS
+    ends = [(_LESS, strongest), (_LESS, weakest), (_MORE, weakest), (_MORE, strongest)]
+    colours = [_mixed(colour, part) for colour, part in ends]
+    steps = list(zip((0.0, 0.5, 0.5, 1.0), colours, strict=True))
+    scale = ScalarMappable(
+        Normalize(-STRONGEST, STRONGEST), LinearSegmentedColormap.from_list("changes", steps)
+    )
+    axes.figure.colorbar(scale, ax=axes, label="%", extend="both", shrink=0.8)
