@@ -131,8 +131,8 @@ def writable(path: Path) -> Path:
     folder = path.parent
     try:
         is_there = path.exists()
-    except OSError as error:  # such as a name that is too long
-        raise UsageError(f"{path}: {error.strerror}; name another file") from None
+    except (OSError, ValueError) as error:  # such as a name that is too long
+        raise UsageError(f"{path}: {error}; name another file") from None
     if not folder.is_dir():
         raise UsageError(f"{folder} does not exist; create it first: mkdir -p {folder}")
     if path.is_dir() or not os.access(path if is_there else folder, os.W_OK):

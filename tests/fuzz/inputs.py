@@ -41,7 +41,13 @@ ODD = [*NUMBERS, *WORDS, *SYNTAX]
 
 def odd_text() -> st.SearchStrategy[str]:
     """A value that somebody might type, or nobody."""
-    return st.one_of(st.sampled_from(ODD), st.text(max_size=12), st.integers().map(str))
+    any_text = st.one_of(st.sampled_from(ODD), st.text(max_size=12), st.integers().map(str))
+    return any_text.map(typed)
+
+
+def typed(text: str) -> str:
+    """The text as a command line can have it: without NUL."""
+    return text.replace("\0", "")
 
 
 @st.composite

@@ -11,7 +11,7 @@ from attnbench.families import FAMILIES
 from attnbench.options.option import Option, table
 from attnbench.running.measuring import Measuring
 from tests.fuzz.command import assert_sentence
-from tests.fuzz.inputs import NUMBERS, edited, fuzz, odd_text
+from tests.fuzz.inputs import NUMBERS, edited, fuzz, odd_text, typed
 from tests.test_options import CPU, plan, words
 
 Line = list[str]
@@ -22,7 +22,7 @@ def _value(option: Option) -> st.SearchStrategy[str]:
     right = [*map(str, words(option))] if not option.flag else ["x"]
     return st.one_of(
         st.sampled_from(right), edited(right, NUMBERS), st.sampled_from(NUMBERS), odd_text()
-    )
+    ).map(typed)
 
 
 def _words_of(option: Option) -> st.SearchStrategy[Line]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from attnbench.db.store import Store
 from tests.fuzz.command import run
-from tests.fuzz.inputs import NUMBERS, ODD, edited, fuzz, odd_text
+from tests.fuzz.inputs import NUMBERS, ODD, edited, fuzz, odd_text, typed
 from tests.stored_results import CPU, H200, attn, store_run, timed
 
 REFS = ["latest", "run:1", "label:main", "gpu:H200", "branch:trunk", "commit:aaaaaaa", "2"]
@@ -18,6 +18,7 @@ ANY = odd_text()
 
 def _option(name: str, right: list[str]) -> st.SearchStrategy[list[str]]:
     value = st.one_of(st.sampled_from(right), edited(right, ODD), st.sampled_from(NUMBERS), ANY)
+    value = value.map(typed)
     return st.lists(value, min_size=1, max_size=2).map(lambda values: [name, *values])
 
 
