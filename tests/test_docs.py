@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from attnbench._version import __version__
 from attnbench.cli import cli
 from attnbench.labels import Label
+from attnbench.reporting.notes import LETTERS
 from attnbench.studies.request import load_study
 from scripts import cli_reference, examples, registry_tables
 from tests import markdown
@@ -204,7 +205,7 @@ def test_every_command_of_a_block_is_parsed() -> None:
 
 
 def test_the_guide_explains_every_label() -> None:
-    rows = {f"| `{each}` | {each.meaning} |" for each in Label}
+    rows = {f"| `{each}` | {LETTERS[each]} | {each.meaning} |" for each in Label}
     assert rows <= set(PAGES["docs/guide/read-a-table.md"].splitlines())
 
 

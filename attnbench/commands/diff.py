@@ -72,7 +72,7 @@ HELP = """Compare two sets of runs: what got slower, what did not.
 def _run(asked: ComparedRuns, judged: DiffOptions, shown: Shown) -> None:
     with Store.open(shown.db, create=False, note=note) as store:
         if is_across_gpus(asked.base, asked.head):
-            _refuse_across_gpus(asked, shown)
+            _refuse_across_gpus(asked, judged, shown)
             compared = diff_gpus(store, asked.base, asked.head, pool=asked.pool)
             click.echo(_gpus_shown(compared, judged.form))
             return
@@ -118,8 +118,13 @@ def _style(form: str) -> Style:
     return "markdown" if form == "markdown" else terminal.style()
 
 
-def _refuse_across_gpus(asked: ComparedRuns, shown: Shown) -> None:
-    given = {"--across": asked.across, "--explain": asked.explain, "--html": shown.html}
+def _refuse_across_gpus(asked: ComparedRuns, judged: DiffOptions, shown: Shown) -> None:
+    given = {
+        "--across": asked.across,
+        "--explain": asked.explain,
+        "--html": shown.html,
+        "--page": judged.page,
+    }
     if name := next((name for name, value in given.items() if value is not None), None):
         raise UsageError(
             f"{name} does not apply to two GPU models; name runs of one, e.g. --base 1 --head 2"

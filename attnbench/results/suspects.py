@@ -19,6 +19,7 @@ from attnbench.units import change_in_percent, clock_column
 
 _CASES, _KERNELS = 4, 3  # listed in a line
 _KERNEL_WIDTH = 72
+KERNEL_CHANGED = "kernel changed: "  # the start of its lines
 _IN_BASE = "only in base"  # the end of a text about the base's cases
 
 
@@ -95,7 +96,7 @@ def _kernels(pair: Pair) -> list[str]:
     short = {name: _short(name) for name in (*gone, *new)}
     if {short[name] for name in gone} & {short[name] for name in new}:
         short = {name: shorten(name, _KERNEL_WIDTH) for name in short}
-    return [f"kernel changed: {_names(short, gone)} -> {_names(short, new)}"]
+    return [f"{KERNEL_CHANGED}{_names(short, gone)} -> {_names(short, new)}"]
 
 
 def _short(name: str) -> str:
