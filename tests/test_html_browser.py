@@ -185,6 +185,16 @@ def test_a_workload_folds_and_unfolds(opened: Open) -> None:
     assert len(column(browser, "implementation")) == 24
 
 
+def test_paper_has_all_rows_and_the_screen_has_its_folds_again(opened: Open) -> None:
+    browser = opened("report")
+    click(browser, "button.fold")
+    assert column(browser, "implementation") == []
+    run(browser, "dispatchEvent(new Event('beforeprint'))")
+    assert len(column(browser, "implementation")) == 24
+    run(browser, "dispatchEvent(new Event('afterprint'))")
+    assert column(browser, "implementation") == []
+
+
 def test_rows_without_a_number_stand_last(opened: Open) -> None:
     browser = opened("report")
     for _ in ("up", "down"):

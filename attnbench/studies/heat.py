@@ -10,7 +10,7 @@ from attnbench.studies.charts import Heat
 STRONGEST: Final = 50.0  # percent of change with the strongest colour
 TINTS: Final = (12.0, 55.0)  # percent of the colour in the weakest and the strongest
 _WINNER = 42.0  # percent of a winner's colour
-_DOUBTS = ("unclear", "tie", "quickest", "only")  # first or last lines of cells that show no winner
+_DOUBTS = ("unclear", "quickest", "only")  # first or last lines of cells that show no winner
 
 
 def heat_map(chart: Heat, slots: Mapping[str, int]) -> HeatMap:
@@ -32,7 +32,10 @@ def heat_map(chart: Heat, slots: Mapping[str, int]) -> HeatMap:
 
 def _legend(chart: Heat) -> str:
     if chart.named:
-        return "The best, and the next one's time over its. Hatched: none is shown to be the best."
+        return (
+            "The best, and the next one's time over its. Stripes: a tie. "
+            "Hatched: none is shown to be the best."
+        )
     meaning = chart.legend.removeprefix("and ")
     return (
         f"{meaning[0].upper()}{meaning[1:]}: blue is less, orange is more, "
@@ -46,6 +49,10 @@ def _cell(chart: Heat, slots: Mapping[str, int], y: int, x: int) -> HeatCell | N
         return None
     if value is None or {lines[0], lines[-1]} & {*_DOUBTS}:
         return HeatCell(lines, "doubt", 0.0)
+    if lines[0] == "tie":
+        return HeatCell(
+            lines, "tied", 0.0, [slots[n] % len(LIGHT) for n in lines[1:] if n in slots]
+        )
     if chart.named:  # a winner
         slot = slots.get(lines[0], int(value) - 1) % len(LIGHT)
         return HeatCell(lines, f"slot{slot}", _WINNER)

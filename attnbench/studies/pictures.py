@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _WIDE = 4  # a wider range, as a factor, needs a logarithmic axis
 _DASHES = ("-", "--", ":", "-.", (0, (12, 4)), (0, (5, 2)), (0, (1, 2)), (0, (10, 3, 2, 3)))
 _MARKERS = "osD^vPX*"
+_HATCHES = {"doubt": "////", "tied": "||"}
 _LESS, _MORE = LIGHT[0], LIGHT[1]
 
 
@@ -75,7 +76,7 @@ def draw_heat(axes: "Axes", chart: HeatMap) -> None:
     for y, (_, row) in enumerate(chart.rows):
         for x, cell in enumerate(row):
             if cell is not None:
-                hatch = "////" if cell.style == "doubt" else None
+                hatch = _HATCHES.get(cell.style)
                 place = (x - 0.5, y - 0.5)
                 axes.add_patch(Rectangle(place, 1, 1, fc=_fill(cell), ec="#d0d3d7", hatch=hatch))
                 text = "\n".join(cell.lines)

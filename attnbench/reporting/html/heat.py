@@ -11,6 +11,7 @@ class HeatCell:
     lines: Sequence[str]
     style: str
     part: float
+    slots: Sequence[int] = ()  # the colours of stripes
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,8 +77,9 @@ for (const button of document.querySelectorAll("button.copy-command")) {
 
 /* Paper shows all plots, and rows of tables that are not too long. */
 const PRINTED = 3000;
+const printed = () => tables.filter((table) => table.count <= PRINTED);
 addEventListener("beforeprint", () => {
   for (const drawing of drawings.values()) drawing.draw();
-  for (const table of tables) if (table.items.length <= PRINTED) table.draw(true);
+  for (const table of printed()) table.print(true);
 });
-addEventListener("afterprint", () => tables.forEach((table) => { table.first = undefined; table.draw(); }));
+addEventListener("afterprint", () => printed().forEach((table) => table.print(false)));

@@ -183,6 +183,14 @@ class Table {
     this.box.querySelector("table").ariaRowCount = count;
   }
 
+  /* Paper has no folds and no scrolling. */
+  print(begins) {
+    if (begins) this.screen = { folded: this.folded, toggled: this.toggled };
+    Object.assign(this, begins ? { folded: false, toggled: new Set() } : this.screen);
+    this.arrange();
+    if (begins) this.draw(true);
+  }
+
   measured() {
     this.body.replaceChildren(this.items[0].group === undefined ? this.row(0) : this.head(this.items[0]));
     return this.body.firstChild.getBoundingClientRect().height || 30;
