@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from attnbench.cli import cli
-from attnbench.commands.measuring import read_request
+from attnbench.commands.family_request import read_request
 from attnbench.commands.table import TableOption
 from attnbench.errors import UsageError
 from attnbench.families import FAMILIES, SUITE_KNOBS

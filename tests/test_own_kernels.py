@@ -133,8 +133,8 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         find("attn", "flashy")
     names = [backend.name for backend in backends("attn")]
     assert str(caught.value) == (
-        f"no attn backend is called 'flashy'; expected one of {', '.join(names)}, or all, "
-        f"e.g. --backend {names[0]}"
+        "no attn backend is called 'flashy' (did you mean flash?); expected one of "
+        f"{', '.join(names)}, or all, e.g. --backend {names[0]}"
     )
 
 

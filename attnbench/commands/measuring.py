@@ -11,9 +11,8 @@ import click
 from tqdm import tqdm
 
 from attnbench.commands import terminal
-from attnbench.commands.family import family_command
 from attnbench.commands.output_file import output_file
-from attnbench.commands.table import named_options, note, read
+from attnbench.commands.table import named_options, note
 from attnbench.compat.trtllm_csv import write_trtllm_csv
 from attnbench.db.store import Store
 from attnbench.errors import INTERRUPTED, UsageError
@@ -36,15 +35,6 @@ from attnbench.timing.finished import Finished
 
 # Writes a run as CSV; the store is for its samples.
 CsvWriter = Callable[[Store, Report, TextIO], None]
-
-
-def read_request(family: Family, name: str, words: Sequence[str]) -> MeasuringRequest:
-    """The request of a family's command line; messages use `name`."""
-    parent = click.get_current_context()
-    ctx = family_command(family).make_context(name, list(words), parent=parent)
-    options, measuring = read(family.options, ctx.params), read(Measuring, ctx.params)
-    note_own_problems(family)
-    return MeasuringRequest(family, options, measuring, named_options(ctx, words))
 
 
 def run_family(family: Family, options: FamilyOptions, measuring: Measuring) -> NoReturn:

@@ -9,10 +9,10 @@ from click.shell_completion import CompletionItem
 
 from attnbench.commands import terminal
 from attnbench.commands.completion import starting, studies
+from attnbench.commands.family_request import read_request
 from attnbench.commands.measuring import (
     command_line,
     end_interrupted,
-    read_request,
     show_outcomes,
     write_csv_files,
     write_json_file,
