@@ -212,6 +212,7 @@ def test_rows_without_a_number_stand_last(opened: Open) -> None:
         ("backend=sdpa kv_len>=2k", 8),
         ("num_requests<4 kv_len!=1024", 8),
         ("backend~^sd", 12),
+        ("latency_us<20", 2),
         (" ", 24),
     ],
 )
@@ -262,6 +263,18 @@ def test_a_table_is_copied_as_it_is_shown(opened: Open) -> None:
     lines = text.splitlines()
     assert lines[0].startswith("workload,implementation,vs best,95 % interval,latency us,")
     assert [line.split(",")[0] for line in lines[1:]] == [f"{n}q1kv4k" for n in ("", 2, 4, 8)]
+
+
+@NAMES
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_to_complain_about(opened: Open, name: str, theme: str) -> None:
+    axe = pytest.importorskip("axe_core_python")
+    browser = opened(name, theme=theme)
+    for figure in figures(browser):
+        drawn(browser, figure)
+    run(browser, (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
+    check = "axe.run().then((found) => arguments[0](found.violations.map((each) => each.id)))"
+    assert browser.execute_async_script(check) == []
 
 
 def test_my_shape_is_answered(opened: Open) -> None:

@@ -13,7 +13,8 @@ class Table {
     Object.assign(this, { heads, groups, count, tables: data.tables[this.key] });
     this.texts = columns.map((column) => unpacked(column.texts));
     this.orders = columns.map((column) => column.orders && unpacked(column.orders));
-    this.facts = Object.fromEntries(Object.entries(facts ?? {}).map(([name, column]) => [name, unpacked(column)]));
+    const named = heads.map(({ text }, at) => [text.replace(/\W+/g, "_").replace(/^_|_$/g, ""), this.orders[at] ?? this.texts[at]]);
+    this.facts = Object.fromEntries([...named, ...Object.entries(facts ?? {}).map(([name, column]) => [name, unpacked(column)])]);
     this.groupOf = groups ? unpacked(groups.of) : null;
     this.haystacks = [];
     this.scroll = box.querySelector(".scroll");
