@@ -9,9 +9,9 @@ from attnbench.analysis.steps import Step
 from attnbench.records import Run
 from attnbench.reporting.tables import ID_DIGITS
 from attnbench.reporting.text_table import WIDTH, Column, heading, items, text_table, words
-from attnbench.results.bisection import COMMIT_DIGITS, bisection, distance, sides
+from attnbench.results.bisection import bisection, distance, sides
 from attnbench.results.differences import differences
-from attnbench.results.history import History, Version
+from attnbench.results.history import History
 from attnbench.units import MISSING, change_in_percent, percent, percent_column, seconds_column
 
 _PLOT = 24  # characters from the shortest to the longest time
@@ -35,7 +35,7 @@ def history_text(
         blocks = [_heading(history, width), _table(history, found, width)]
         blocks.append(items(_notes(history, found), width=width))
         for step in found:
-            lines = _step_lines(history, step, tree)
+            lines = step_lines(history, step, tree)
             blocks.append(items(lines, width=width))
             blocks.append(bisection(history, step, plans, db, tree))
         texts.append("\n\n".join(filter(None, blocks)))
@@ -61,7 +61,7 @@ def _table(history: History, steps: Sequence[Step], width: int) -> str:
     axis_unit, (low, high) = seconds_column(_axis(history))
     by_place = {step.at: f"{change_in_percent(step.ratio)} %" for step in steps}
     columns = [
-        Column("version", [_name(each) for each in versions], left=True),
+        Column("version", history.names, left=True),
         Column("measured, UTC", [f"{v.runs[0].started:%Y-%m-%d %H:%M}" for v in versions]),
         words("label", [each.runs[-1].label or MISSING for each in versions]),
         Column("runs", [str(len(each.runs)) for each in versions]),
@@ -88,12 +88,6 @@ def _dots(history: History) -> list[str]:
     return [f"|{' ' * round(place * (_PLOT - 2))}*" for place in places]
 
 
-def _name(version: Version) -> str:
-    if version.commit is None:
-        return f"run {version.runs[0].number}"
-    return version.commit[:COMMIT_DIGITS] + ("*" if version.runs[0].source["dirty"] else "")
-
-
 def _notes(history: History, steps: Sequence[Step]) -> list[str]:
     lines = []
     if any(each.runs[0].source["dirty"] for each in history.versions if each.commit):
@@ -112,15 +106,17 @@ def _notes(history: History, steps: Sequence[Step]) -> list[str]:
     return lines
 
 
-def _step_lines(history: History, step: Step, tree: Path | None) -> list[str]:
+def step_lines(history: History, step: Step, tree: Path | None) -> list[str]:
+    """A step in words: how much, where, and the differences between both sides."""
     before, after = sides(history, step)
+    old, new = history.names[step.at - 1 : step.at + 1]
     verb = "slower" if step.ratio > 1 else "faster"
     low, high = change_in_percent(step.low), change_in_percent(step.high)
     subject = after.runs[0].source["subject"]
-    named = f'{_name(after)} "{subject}"' if subject else _name(after)
+    named = f'{new} "{subject}"' if subject else new
     lines = [
         f"{verb} by {change_in_percent(step.ratio)} % (95 % interval {low} to {high}) at {named}; "
-        f"before it {_name(before)}"
+        f"before it {old}"
     ]
     if step.sessions == 1:
         lines.append("one session shows it so far: measure this version again before a bisection")

@@ -9,8 +9,7 @@ from attnbench.errors import UsageError
 from attnbench.provenance.git import commits_between, is_hash
 from attnbench.results.command_line import case_command
 from attnbench.results.history import History, Version
-
-COMMIT_DIGITS = 9  # shown of a commit
+from attnbench.results.versions import COMMIT_DIGITS
 
 
 def sides(history: History, step: Step) -> tuple[Version, Version]:

@@ -19,6 +19,7 @@ from attnbench.errors import UsageError
 from attnbench.provenance.git import ancestry
 from attnbench.records import Measurement, Run, Status
 from attnbench.results.noise import Noises
+from attnbench.results.versions import in_order_of_release, state_of, version_names
 from attnbench.results.where import Condition, case_facts, matching
 from attnbench.specs.case import Case
 from attnbench.specs.shape import DIMS
@@ -57,7 +58,7 @@ class History:
 
     versions: Sequence[Version]
     noise: Noise
-    by_ancestry: bool  # whether the order is git's; else it is that of measuring
+    by_ancestry: bool  # whether the order is that of the code; else it is that of measuring
 
     @property
     def series(self) -> Series:
@@ -68,6 +69,11 @@ class History:
     def case(self) -> Case:
         """The measured case."""
         return self.series.case
+
+    @cached_property
+    def names(self) -> list[str]:
+        """A name of each version: its commit, or its release."""
+        return version_names([each.runs[0] for each in self.versions])
 
     @cached_property
     def track(self) -> Track:
@@ -155,16 +161,14 @@ def _history(
     groups: dict[object, list[tuple[Run, Series]]] = defaultdict(list)
     for series in listed:
         run = runs[series.first.run]
-        groups[_state(run)].append((run, series))
+        groups[state_of(run)].append((run, series))
     versions = [
         Version(tuple(run for run, _ in pairs), tuple(series for _, series in pairs))
         for pairs in groups.values()
     ]
-    order = _ancestry(versions, tree)
-    if order is not None:
-        versions.sort(key=lambda each: order[each.commit or ""])  # stable: ties stay as measured
+    ordered = _ordered(versions, tree)
     first = listed[0].first
-    stratum = duration_stratum(versions[0].time)
+    stratum = duration_stratum((ordered or versions)[0].time)
     noise = noises.between(
         first.machine_key,
         first.machine_model,
@@ -172,12 +176,15 @@ def _history(
         stratum,
         regime=listed[0].regime,
     )
-    return History(versions, noise, by_ancestry=order is not None)
+    return History(ordered or versions, noise, by_ancestry=ordered is not None)
 
 
-def _state(run: Run) -> object:
-    """The key of a run's version; a run without a commit is its own version."""
-    return (run.commit, run.source["dirty"]) if run.commit else run.number
+def _ordered(versions: Sequence[Version], tree: Path | None) -> list[Version] | None:
+    """The versions by ancestry or release, those that tie as measured; None if unknown."""
+    if places := in_order_of_release([each.runs[0] for each in versions]):
+        return [versions[place] for place in places]
+    order = _ancestry(versions, tree)
+    return None if order is None else sorted(versions, key=lambda each: order[each.commit or ""])
 
 
 def _ancestry(versions: Iterable[Version], tree: Path | None) -> dict[str, int] | None:
