@@ -478,3 +478,24 @@ def test_ten_thousand_rows_open_and_sort_at_once(browser: Chrome, tmp_path: Path
     run(browser, "tables[0].scroll.scrollTop = 1e9; tables[0].draw()")
     assert column(browser, "column 2")[-1] == "9999"
     assert run(browser, "return tables[0].csv(',').split('\\n').length") == 10_001
+
+
+def test_a_site_opens_from_a_disk_without_errors_or_requests(
+    browser: Chrome, tmp_path: Path
+) -> None:
+    store_pages(tmp_path / "pages.db")
+    words = ["site", str(tmp_path / "site"), "--db", str(tmp_path / "pages.db")]
+    assert CliRunner().invoke(cli, words).exit_code == 0
+    names = ["index.html", "regressions.html", "gpus.html", "list/nvidia-h200-attn.html"]
+    cases = sorted(f"case/{each.name}" for each in (tmp_path / "site" / "case").glob("*.html"))
+    complaints(browser)
+    for name in [*names, cases[0]]:
+        browser.get((tmp_path / "site" / name).as_uri())
+        fetched = "return performance.getEntriesByType('resource').map((each) => each.name)"
+        assert all(url.startswith("file:") for url in run(browser, fetched)), name
+        assert complaints(browser) == [], name
+    drawn(browser, figures(browser)[0])
+    assert len(column(browser, "version")) == 1
+    browser.get((tmp_path / "site" / names[-1]).as_uri())
+    browser.find_element(By.CSS_SELECTOR, "tbody th a").click()
+    assert "/case/" in browser.current_url

@@ -12,6 +12,7 @@ COMMANDS = {name: family.summary for name, family in FAMILIES.items()} | {
     "diff": "Compare two sets of runs: what got slower, what did not.",
     "ab": "Measure two builds alternately on one device, and compare them.",
     "history": "Show cases over commits, and where their times changed.",
+    "site": "Write a static site over all runs: cases over commits and releases, regressions.",
     "repro": "Show the command that measured a stored result, and what differs here.",
     "import": "Import results of other tools, such as vLLM's benchmark suite.",
     "runs": "List, relabel and delete stored runs.",

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import select
 
 from attnbench.db.models import CaseRow, MeasurementRow
-from attnbench.db.queries import read_measurements
+from attnbench.db.queries import MAX_VALUES, batched, read_measurements
 from attnbench.db.rows import stored_case
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
@@ -35,6 +35,17 @@ def measurements_of(store: Store, cases: Collection[str]) -> list[Measurement]:
         ids = session.scalars(query).all()
         runs = select(MeasurementRow.run).where(MeasurementRow.case_id.in_(ids)).distinct()
         return read_measurements(session, session.scalars(runs).all(), pool=True, cases=ids)
+
+
+def cases_of(store: Store, runs: Collection[int]) -> set[str]:
+    """The keys of the cases that the runs measured."""
+    query = select(CaseRow.key).join_from(MeasurementRow, CaseRow)
+    with store.reading() as session:
+        return {
+            key
+            for some in batched(sorted(runs), MAX_VALUES)
+            for key in session.scalars(query.where(MeasurementRow.run.in_(some)).distinct())
+        }
 
 
 def find_measurement(store: Store, prefix: str) -> Measurement | None:

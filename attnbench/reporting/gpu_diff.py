@@ -19,25 +19,44 @@ def gpu_diff_text(diff: GpuDiff, style: Style = "table", width: int = WIDTH) -> 
     """A table per family and method, then the means and the cases that were not compared."""
     base, head = diff.machines
     title = f"time on {head.label} over time on {base.label}; no verdict on the code"
-    groups: dict[tuple[str, str], list[GpuRow]] = {}
-    for row in diff.rows:
-        groups.setdefault((row.pair.base.case.family, row.pair.base.key[1]), []).append(row)
     blocks = [
         heading([title], style, width),
-        *(_table(rows, diff, style, width) for rows in groups.values()),
-        items(_summary(diff), style, width),
+        *(_table(rows, diff, style, width) for rows in by_method(diff)),
+        items([*means(diff.rows), *not_compared(diff)], style, width),
     ]
     return "\n\n".join(blocks)
 
 
 def _table(rows: Sequence[GpuRow], diff: GpuDiff, style: Style, width: int) -> str:
+    lines = cohort_lines(rows, diff)
+    return (
+        f"{heading(lines, style, width)}\n\n{text_table(ratio_columns(rows, diff), style, width)}"
+    )
+
+
+def by_method(diff: GpuDiff) -> list[list[GpuRow]]:
+    """The rows grouped for tables: by family and method."""
+    groups: dict[tuple[str, str], list[GpuRow]] = {}
+    for row in diff.rows:
+        groups.setdefault((row.pair.base.case.family, row.pair.base.key[1]), []).append(row)
+    return list(groups.values())
+
+
+def cohort_lines(rows: Sequence[GpuRow], diff: GpuDiff) -> list[str]:
+    """The facts that all rows of a table share."""
     base = Cohort([row.pair.base for row in rows], diff.base.runs)
     head = Cohort([row.pair.head for row in rows], diff.head.runs)
     method = method_text(head.series[0].first.method)
     rounds = f"{base.rounds} and {head.rounds} rounds"
-    lines = [f"{head.series[0].case.family}; {method}; {rounds}", head.shared]
-    unit, texts = seconds_column([each.time for each in (*base.series, *head.series)])
-    columns = [
+    return [f"{head.series[0].case.family}; {method}; {rounds}", head.shared]
+
+
+def ratio_columns(rows: Sequence[GpuRow], diff: GpuDiff) -> list[Column]:
+    """The times of each row, their ratio and the foreseen one."""
+    head = Cohort([row.pair.head for row in rows], diff.head.runs)
+    times = [row.pair.base.time for row in rows] + [each.time for each in head.series]
+    unit, texts = seconds_column(times)
+    return [
         spec_column(head.series),
         *field_columns(head.fields, head.series),
         Column(f"base\n{unit}", texts[: len(rows)]),
@@ -49,7 +68,6 @@ def _table(rows: Sequence[GpuRow], diff: GpuDiff, style: Style, width: int) -> s
         Column("base\nroof %", percent_column([row.fractions[0] for row in rows])[1]),
         Column("head\nroof %", percent_column([row.fractions[1] for row in rows])[1]),
     ]
-    return f"{heading(lines, style, width)}\n\n{text_table(columns, style, width)}"
 
 
 def _interval(found: Comparison) -> str:
@@ -62,21 +80,27 @@ def _ratio(value: float | None) -> str:
     return MISSING if value is None else three_digits(value)
 
 
-def _summary(diff: GpuDiff) -> list[str]:
+def means(listed: Sequence[GpuRow]) -> list[str]:
+    """The mean ratio of the cases with each bound, beside the foreseen one."""
     lines = []
-    for bound in dict.fromkeys(row.bound for row in diff.rows):
-        rows = [row for row in diff.rows if row.bound == bound]
+    for bound in dict.fromkeys(row.bound for row in listed):
+        rows = [row for row in listed if row.bound == bound]
         ratio = three_digits(geometric_mean(row.comparison.ratio for row in rows))
         foreseen = [row.foreseen for row in rows if row.foreseen is not None]
         of = f"{len(rows)} case{'s' if len(rows) > 1 else ''}"
         what = f"bound by {bound}" if foreseen else "with unknown bound"
         beside = f", foreseen {three_digits(geometric_mean(foreseen))}" if foreseen else ""
         lines.append(f"geometric mean of {of} {what}: time ratio {ratio}{beside}")
-    if any(row.foreseen is None for row in diff.rows):
+    if any(row.foreseen is None for row in listed):
         lines.append("foreseen: unknown, as the peaks of a device are")
+    return lines
+
+
+def not_compared(diff: GpuDiff) -> list[str]:
+    """The cases without a ratio, and why."""
     describe = Fields.of([each.pair.base.case for each in diff.rows]).describe
     left = [(pair.base.case, text) for pair, text in diff.pairing.mismatches]
-    lines += [f"not comparable, {text}: {describe(case)}" for case, text in left]
+    lines = [f"not comparable, {text}: {describe(case)}" for case, text in left]
     for side, series in (("base", diff.pairing.only_base), ("head", diff.pairing.only_head)):
         if series:
             lines.append(f"only in {side}: {len(series)} case{'s' if len(series) > 1 else ''}")

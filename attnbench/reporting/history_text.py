@@ -33,7 +33,7 @@ def history_text(
     texts = []
     for history, found in zip(listed, steps, strict=True):
         blocks = [_heading(history, width), _table(history, found, width)]
-        blocks.append(items(_notes(history, found), width=width))
+        blocks.append(items(history_notes(history, found), width=width))
         for step in found:
             lines = step_lines(history, step, tree)
             blocks.append(items(lines, width=width))
@@ -56,9 +56,17 @@ def _heading(history: History, width: int) -> str:
 
 
 def _table(history: History, steps: Sequence[Step], width: int) -> str:
+    axis_unit, (low, high) = seconds_column(_axis(history))
+    plot = Column(f"{low} to {high} {axis_unit}".rjust(_PLOT), _dots(history), left=True)
+    columns = history_columns(history, steps)
+    at = len(columns) - bool(steps)
+    return text_table([*columns[:at], plot, *columns[at:]], width=width)
+
+
+def history_columns(history: History, steps: Sequence[Step]) -> list[Column]:
+    """A row per version; the steps come last, if there are any."""
     versions = history.versions
     unit, times = seconds_column([each.time for each in versions])
-    axis_unit, (low, high) = seconds_column(_axis(history))
     by_place = {step.at: f"{change_in_percent(step.ratio)} %" for step in steps}
     columns = [
         Column("version", history.names, left=True),
@@ -67,12 +75,11 @@ def _table(history: History, steps: Sequence[Step], width: int) -> str:
         Column("runs", [str(len(each.runs)) for each in versions]),
         Column(f"latency\n{unit}", times),
         Column("+-\n%", percent_column([each.series[-1].spread for each in versions])[1]),
-        Column(f"{low} to {high} {axis_unit}".rjust(_PLOT), _dots(history), left=True),
     ]
     if steps:
         places = range(len(versions))
         columns.append(Column("step", [by_place.get(at, "") for at in places], left=True))
-    return text_table(columns, width=width)
+    return columns
 
 
 def _axis(history: History) -> tuple[float, float]:
@@ -88,7 +95,8 @@ def _dots(history: History) -> list[str]:
     return [f"|{' ' * round(place * (_PLOT - 2))}*" for place in places]
 
 
-def _notes(history: History, steps: Sequence[Step]) -> list[str]:
+def history_notes(history: History, steps: Sequence[Step]) -> list[str]:
+    """What a reader of the table must know."""
     lines = []
     if any(each.runs[0].source["dirty"] for each in history.versions if each.commit):
         lines.append("*: with uncommitted changes")

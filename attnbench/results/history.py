@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -118,6 +118,23 @@ def histories(
             f"{asked}: no such case has a measurement with a time; `attnbench report --ids` shows "
             "keys, `attnbench report --format csv` fields"
         )
+    return _grouped(found, runs, Noises(store), tree)
+
+
+def histories_of(
+    store: Store,
+    cases: Collection[str],
+    runs: Mapping[int, Run],
+    noises: Noises,
+    tree: Path | None = None,
+) -> list[History]:
+    """The histories of the cases with these keys, as far as they have times."""
+    return _grouped(_right(measurements_of(store, cases)), runs, noises, tree)
+
+
+def _grouped(
+    found: Sequence[Measurement], runs: Mapping[int, Run], noises: Noises, tree: Path | None
+) -> list[History]:
     by_run: dict[int, list[Measurement]] = defaultdict(list)
     for each in found:
         by_run[each.run].append(each)
@@ -125,7 +142,6 @@ def histories(
     for listed in by_run.values():
         for series in series_of(listed):
             groups[series.key, series.regime].append(series)
-    noises = Noises(store)
     return [_history(noises, listed, runs, tree) for listed in groups.values()]
 
 

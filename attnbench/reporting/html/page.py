@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
 from typing import Any
@@ -36,18 +37,30 @@ class PageData:
         }
 
 
-def require_extra() -> None:
+def require_extra(asked: str = "--html") -> None:
     """Raise UsageError if the packages for pages are not installed."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise UsageError(
-            f"--html needs {' and '.join(missing)}, from the extra html; install it, e.g. "
+            f"{asked} needs {' and '.join(missing)}, from the extra html; install it, e.g. "
             "pip install 'attnbench[html]'"
         )
 
 
 def render(template: str, data: PageData, values: Mapping[str, object]) -> str:
     """The page of a template in `templates`; values are text, never markup."""
+    return markup(
+        template, {**values, "data": data.as_json(), "style": style(), "script": script()}
+    )
+
+
+def markup(template: str, values: Mapping[str, object]) -> str:
+    """The text of a template in `templates`; values are text, never markup."""
+    return str(_environment().get_template(template).render(values, version=__version__))
+
+
+@cache
+def _environment() -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -58,9 +71,7 @@ def render(template: str, data: PageData, values: Mapping[str, object]) -> str:
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    return environment.get_template(template).render(
-        values, data=data.as_json(), version=__version__, style=style(), script=script()
-    )
+    return environment
 
 
 def style() -> str:

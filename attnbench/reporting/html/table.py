@@ -54,6 +54,8 @@ class HtmlTable:
     # The choice in the plot of samples, by row.
     samples: Sequence[int | None] = ()
     samples_plot: str = ""  # the key of that plot
+    links: Sequence[str] = ()  # of each row's first cell
+    sparks: Sequence[str] = ()  # a path in a box 100 wide and 20 high, by row
 
     @classmethod
     def of(
@@ -88,6 +90,8 @@ class HtmlTable:
             "intervals": _intervals_data(self.intervals),
             "samples": list(self.samples) or None,
             "samples_plot": self.samples_plot,
+            "links": list(self.links) or None,
+            "sparks": list(self.sparks) or None,
         }
 
 

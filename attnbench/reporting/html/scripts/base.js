@@ -1,7 +1,7 @@
 "use strict";
 
-/* The page's data, and the small tools that all other scripts use. */
-const data = JSON.parse(document.getElementById("data").textContent);
+/* The page's data, in it or in a file beside it, and the small tools that all other scripts use. */
+const data = globalThis.attnbenchData ?? JSON.parse(document.getElementById("data").textContent);
 const SVG = "http://www.w3.org/2000/svg";
 
 /* An element with attributes and children; texts stay texts, never markup. */

@@ -218,10 +218,12 @@ class Table {
       const cell = element(at ? "td" : "th", { class: head.left ? "word" : null, scope: at ? null : "row" });
       const text = this.texts[at][row];
       if (this.tables.kinds.includes(text)) cell.dataset.kind = text.replaceAll(" ", "-");
-      cell.append(...(head.interval ? this.bar(row, text) : [text]));
+      const link = !at && this.tables.links?.[row];
+      cell.append(...(link ? [element("a", { href: link }, text)] : head.interval ? this.bar(row, text) : [text]));
       made.append(cell);
     });
     if (this.groups) made.append(element("td", { class: "workload word" }, this.groups.names[this.groupOf[row]]));
+    if (this.tables.sparks) made.append(element("td", { class: "last" }, sparkline(this.tables.sparks[row])));
     if (this.tables.samples) made.append(this.samples(row));
     return made;
   }
@@ -251,6 +253,10 @@ class Table {
     const listed = this.rows.map((row) => [this.groups.names[this.groupOf[row]], ...line(row)]);
     return [["workload", ...heads], ...listed].map((cells) => cells.map(quoted).join(separator)).join("\n");
   }
+}
+
+function sparkline(path) {
+  return shape("svg", { class: "spark", viewBox: "-2 -1 104 22", preserveAspectRatio: "none", "aria-hidden": "true" }, shape("path", { d: path }));
 }
 
 /* Numbers that order texts as a reader would. */
