@@ -25,6 +25,7 @@ from attnbench.reporting.html.winners import winner_maps
 from attnbench.reporting.html.workloads import workloads_of
 from attnbench.results.cohort import cohorts
 from attnbench.specs.case import Case
+from attnbench.specs.shape import AttnShape, MlaShape
 from tests.stored_pages import BACKEND, HOSTILE, LENGTHS, REACHED, SIZES, decodes, store_pages
 from tests.stored_results import (
     H200,
@@ -198,6 +199,20 @@ def test_rows_stand_by_workload_with_the_best_first(report: Parsed) -> None:
     assert columns["vs best"][:2] == ["best", "1.30x"]
     assert re.fullmatch(r"1\.\d\d to 1\.\d\d", columns["95 % interval"][1])
     assert table["intervals"]["low"][1] < 1.3 < table["intervals"]["high"][1]
+
+
+def test_what_a_workload_or_an_implementation_names_has_no_column(tmp_path: Path) -> None:
+    cases = [
+        replace(mla("q4kv1k", num_splits=splits), shape=MlaShape(heads))
+        for heads in (16, 32)
+        for splits in (1, 2)
+    ]
+    with Store.open(tmp_path / "results.db") as store:
+        store_run(store, {case: timed(case, 1e-3) for case in cases})
+    page = Parsed(written(tmp_path / "results.db", "report"))
+    assert not {"num q heads", "num splits", "spec"} & {*page.columns()}
+    names = page.data["tables"]["part0-table"]["groups"]["names"]
+    assert names == ["q4kv1k, num_q_heads 16", "q4kv1k, num_q_heads 32"]
 
 
 def test_conditions_of_a_page_have_the_fields_of_where(report: Parsed) -> None:
@@ -448,6 +463,22 @@ def test_every_workload_of_a_run_is_on_a_map(tmp_path: Path) -> None:
     squares = [each for m in found for _, line in m.rows for each in line if each]
     assert sorted(each.workload for each in squares) == list(range(len(specs)))
     assert {m.label.split(",")[0] for m in found} == {"decode", "prefill", "extend", "mixed"}
+
+
+def test_a_map_is_of_batches_and_there_is_one_for_each_number_of_heads(tmp_path: Path) -> None:
+    cases = [
+        replace(attn(f"{size}q1kv{kv}k", name), shape=AttnShape(heads))
+        for size in (1, 2)
+        for kv in (1, 2)
+        for heads in (8, 16, 32)
+        for name in ("a", "b")
+    ]
+    with Store.open(tmp_path / "results.db") as store:
+        number = store_run(store, {case: timed(case, 1e-3, 1e-3) for case in cases})
+        (cohort,) = cohorts(store.measurements([number]), {number: store.run(number)})
+    found = winner_maps(workloads_of(cohort), cohort.fields, {"a": 0, "b": 1})
+    assert [each.label for each in found] == [f"decode, num_q_heads {n}" for n in (8, 16, 32)]
+    assert {(each.row_name, each.column_name) for each in found} == {("batch size", "kv_len")}
 
 
 def test_lines_over_a_knob_are_told_apart(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from attnbench.reporting.html.workloads import Workload
 from attnbench.reporting.notes import marked
 from attnbench.reporting.ranking import interval_text
 from attnbench.reporting.tables import result_columns
-from attnbench.reporting.text_table import Column, known, words
+from attnbench.reporting.text_table import Column, known, stacked, words
 from attnbench.results.cohort import Cohort
 from attnbench.results.where import case_facts, run_facts
 
@@ -46,18 +46,14 @@ def _columns(
     found = result_columns(cohort, marks, host=True)
     at = {id(series): number for number, series in enumerate(cohort.timed)}
     order = [at[id(series)] for series in rows]
-    fields = {"spec", "tokens", *(name.replace("_", "\n") for name in cohort.fields.varying)}
+    elsewhere = {"spec", "tokens", *map(stacked, cohort.fields.varying)}
     own = [replace(c, texts=[c.texts[n] for n in order]) for c in found]
     against = next((n for n, c in enumerate(own) if c.header == _VS_BEST), len(own))
-    rest = [c for c in own[:against] if c.header not in fields and _stacked(c) not in fields]
+    rest = [column for column in own[:against] if column.header not in elsewhere]
     notes = [c for c in own[against:] if c.header == "note"]
     names = words("implementation", [implementation(each.case, cohort.fields) for each in rows])
     ranked = [] if against == len(own) else [own[against], *_intervals(standings)]
     return [names, *ranked, *rest, *notes]
-
-
-def _stacked(column: Column) -> str:
-    return column.header.replace("\n", "_")
 
 
 def _intervals(standings: Sequence[Standing | None]) -> list[Column]:

@@ -17,7 +17,7 @@ from attnbench.reporting.html.sweeps import (
     varying_dims,
 )
 from attnbench.reporting.html.workloads import Workload
-from attnbench.specs.case import Value
+from attnbench.specs.case import WORKLOAD_FIELDS, Value
 
 _KINDS = ("decode", "prefill", "extend", "mixed", "cache write")
 
@@ -73,6 +73,8 @@ def _of_kind(kind: str, placed: Sequence[_Placed]) -> list[WinnerMap]:
 def _axes(placed: Sequence[_Placed], shown: set[str]) -> list[tuple[Axes, str]]:
     """The pairs of axes, each with the length that it makes redundant."""
     names = sorted(n for n in shown if n != "context" and _numeric(n, placed))
+    of_batch = [name for name in names if name not in WORKLOAD_FIELDS]
+    names = of_batch if len(of_batch) > 1 else names
     pairs: list[Axes] = [*combinations(names, 2), *(("", name) for name in names)]
     return [(pair, hidden) for pair in pairs for hidden in _hidden(*pair)]
 
