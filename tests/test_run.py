@@ -298,21 +298,37 @@ def test_doctor_lists_the_machine_and_every_backend(attnbench: Attnbench) -> Non
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
 
 
-def test_doctor_gives_a_reason_once_for_all_backends_of_a_family_that_share_it() -> None:
+def test_doctor_fits_one_screen_and_begins_with_a_verdict(attnbench: Attnbench) -> None:
+    lines = attnbench("doctor", "--device", "cpu").stdout.splitlines()
+    assert lines[0].startswith("this machine can measure: attn naive, sdpa; mla torch-absorbed")
+    assert len(lines) <= 24
+
+
+def test_doctor_gives_a_reason_once_for_all_backends_that_share_it() -> None:
     states = [
         ("attn", "flash", "needs a GPU"),
         ("attn", "sdpa", None),
-        ("mla", "flash", "no"),
+        ("mla", "triton_mla", "no"),
+        ("mla", "flashmla", "needs a GPU"),
         ("attn", "flex", "needs a GPU"),
     ]
     found = Examination(None, None, Source("none"), tuple(states), None)
-    text = doctor_text(found)
-    assert text.endswith("""\
-family  backends     state
-------  -----------  -----------
-attn    flash, flex  needs a GPU
-attn    sdpa         ok
-mla     flash        no""")
+    assert (
+        doctor_text(found)
+        == """\
+this machine can measure: attn sdpa
+3 backends cannot run: needs a GPU: attn flash, flex; mla flashmla
+1 backend cannot run: no: mla triton_mla
+
+code under test: none"""
+    )
+
+
+def test_doctor_says_that_its_worker_failed() -> None:
+    found = Examination(None, None, Source("none"), (("attn", "sdpa", "not asked"),), "signal 11")
+    assert doctor_text(found).splitlines()[0] == (
+        "this machine can measure: nothing: the worker that looks at the device failed:"
+    )
 
 
 @pytest.mark.parametrize("form", ["json", "table"])

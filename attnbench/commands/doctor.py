@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from attnbench.commands import terminal
 from attnbench.commands.options import device_option
 from attnbench.reporting.doctor import doctor_text
 from attnbench.reporting.mutants import mutants_text, right
@@ -19,12 +20,12 @@ from attnbench.running.this_machine import examine
     help="Plant faults in kernels of PyTorch and see that the check finds them; status 1 if not.",
 )
 def command(device: str, check: bool) -> None:
-    """Show this machine, and which backends can run here.
+    """Show what this machine can measure, and why other backends cannot run here.
 
-    For a backend that cannot run, the reason is shown.
+    The machine, the software and the code under test follow.
     """
     if not check:
-        click.echo(doctor_text(examine(device)))
+        click.echo(doctor_text(examine(device), terminal.width()))
         return
     with WorkerProcess.start(device) as worker:
         trials = worker.plant_faults()

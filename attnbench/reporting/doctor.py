@@ -1,70 +1,70 @@
 """`doctor` as text."""
 
 from collections.abc import Sequence
-from itertools import zip_longest
 
 from attnbench.families import FAMILIES
 from attnbench.kernels.registry import own_problems
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
-from attnbench.provenance.source import Source
-from attnbench.reporting.text_table import WIDTH, Column, items, text_table, wrapped
+from attnbench.reporting.text_table import WIDTH, items
 from attnbench.running.this_machine import Examination
 from attnbench.units import bytes_text, clock_text
 
 
-def doctor_text(found: Examination) -> str:
-    """The machine, the software, the code under test, and each backend's state."""
-    parts = []
-    if found.failure is not None:
-        parts.append(f"The worker that looks at the device failed: {found.failure}")
-    if found.machine is not None:
-        parts.append(_section("machine", machine_facts(found.machine)))
-    if found.environment is not None:
-        parts.append(_section("software", environment_facts(found.environment)))
-    source = found.source
-    commit = (
-        f"{source.branch or 'detached'} @ {(source.commit or '')[:12]}" if source.commit else ""
-    )
-    dirty = f" (dirty: {source.dirty})" if source.dirty else ""
-    parts.append(
-        _section("code under test", [("from", _origin(source)), ("commit", commit + dirty)])
-    )
-    parts.append(_states(found.backends))
-    if problems := [each for family in FAMILIES for each in own_problems(family)]:
-        parts.append(items(list(dict.fromkeys(problems))))
-    return "\n\n".join(parts)
-
-
-def _origin(source: Source) -> str:
-    return "no git tree here" if source.origin == "none" else source.origin
-
-
-def _section(title: str, facts: list[tuple[str, str]]) -> str:
-    shown = [(name, value) for name, value in facts if value]
-    longest = max(len(name) for name, _ in shown)
-    return "\n".join([title, *(f"  {name:<{longest}}  {value}" for name, value in shown)])
-
-
-def _states(backends: Sequence[tuple[str, str, str | None]]) -> str:
-    """A row for all backends of a family in one state: ok, or why they cannot run; wrapped."""
-    alike: dict[tuple[str, str], list[str]] = {}
-    for family, name, why in backends:
-        alike.setdefault((family, why or "ok"), []).append(name)
-    room = WIDTH - 4 - max(len(family) for family, _, _ in backends)
-    rows = [
-        row
-        for (family, state), names in alike.items()
-        for row in zip_longest(
-            [family],
-            wrapped(", ".join(names), room // 2).splitlines(),
-            wrapped(state, room - room // 2).splitlines(),
-            fillvalue="",
-        )
+def doctor_text(found: Examination, width: int = WIDTH) -> str:
+    """A verdict on what can be measured here, the refusals, and where it would be measured."""
+    blocks = [
+        [_verdict(found), *_refusals(found.backends)],
+        _where(found),
+        list(dict.fromkeys(each for family in FAMILIES for each in own_problems(family))),
     ]
-    headers = ("family", "backends", "state")
-    columns = zip(headers, zip(*rows, strict=True), strict=True)
-    return text_table([Column(header, texts, left=True) for header, texts in columns])
+    return "\n\n".join(items(lines, width=width) for lines in blocks if lines)
+
+
+def _verdict(found: Examination) -> str:
+    can = _by_family([(family, name) for family, name, why in found.backends if why is None])
+    if found.failure is not None:
+        can = f"nothing: the worker that looks at the device failed: {found.failure}"
+    return f"this machine can measure: {can or 'nothing'}"
+
+
+def _refusals(backends: Sequence[tuple[str, str, str | None]]) -> list[str]:
+    """A line for each reason, with the backends that cannot run for it."""
+    alike: dict[str, list[tuple[str, str]]] = {}
+    for family, name, why in backends:
+        if why is not None:
+            alike.setdefault(why, []).append((family, name))
+    return [
+        f"{len(those)} backend{'s' * (len(those) != 1)} cannot run: {why}: {_by_family(those)}"
+        for why, those in alike.items()
+    ]
+
+
+def _by_family(backends: Sequence[tuple[str, str]]) -> str:
+    """The names below their family's: "attn naive, sdpa; cache-write torch"."""
+    families: dict[str, list[str]] = {}
+    for family, name in backends:
+        families.setdefault(family, []).append(name)
+    return "; ".join(f"{family} {', '.join(listed)}" for family, listed in families.items())
+
+
+def _where(found: Examination) -> list[str]:
+    """The machine, the software and the code under test, a line each."""
+    source = found.source
+    at = f"{source.branch or 'detached'} @ {(source.commit or '')[:12]}" if source.commit else ""
+    dirty = f"dirty: {source.dirty}" if source.dirty else ""
+    lines = [f"code under test: {'; '.join(filter(None, [source.origin, at, dirty]))}"]
+    if found.environment is not None:
+        lines.insert(0, _line("software", environment_facts(found.environment)))
+    if found.machine is not None:
+        lines.insert(0, _line("machine", machine_facts(found.machine)))
+    return lines
+
+
+def _line(title: str, facts: Sequence[tuple[str, str]]) -> str:
+    """All known facts; the device needs no name."""
+    texts = [value if name == "device" else f"{name} {value}" for name, value in facts if value]
+    return f"{title}: {'; '.join(texts)}"
 
 
 def machine_facts(machine: Machine) -> list[tuple[str, str]]:
