@@ -143,10 +143,25 @@ def test_timers_are_compared_across_methods(tmp_path: Path) -> None:
     [
         ("slower", "HND takes 1.100x the time of NHD (95 % interval 1.080 to 1.120; 4 cases,"),
         ("same", "HND and NHD take the same time in the mean, 1.100x (95 % interval"),
-        ("unclear", "HND against NHD is unclear, at 1.100x (95 % interval"),
     ],
 )
-def test_the_verdict_is_told_in_words(verdict: Verdict, text: str) -> None:
+def test_a_shown_verdict_is_in_words(verdict: Verdict, text: str) -> None:
     contrast = Contrast(4, 1.1, 1.08, 1.12, 1.0, 1.2, verdict)
     assert contrast_text("NHD", "HND", contrast).startswith(text)
     assert contrast_text("NHD", "HND", contrast).endswith("1.00x to 1.20x)")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (0.97, 1.05, "HND against NHD is unclear, at 1.008x ("),
+        (1.005, 1.012, "HND differs from NHD by +0.5 to +1.2 %, which may or may not exceed the"),
+        (0.985, 0.995, "HND differs from NHD by -1.5 to -0.5 %, which may or may not exceed the"),
+        (None, None, "HND against NHD is unclear, at 1.008x (no interval"),
+    ],
+)
+def test_what_is_unclear_is_whether_they_differ_or_whether_it_matters(
+    low: float | None, high: float | None, text: str
+) -> None:
+    contrast = Contrast(4, 1.008, low, high, 0.9, 1.2, "unclear")
+    assert contrast_text("NHD", "HND", contrast).startswith(text)

@@ -205,7 +205,7 @@ def test_every_command_of_a_block_is_parsed() -> None:
 
 
 def test_the_guide_explains_every_label() -> None:
-    rows = {f"| `{each}` | {LETTERS[each]} | {each.meaning} |" for each in Label}
+    rows = {f"| `{each}` | {each.meaning} | {LETTERS[each]} |" for each in Label}
     assert rows <= set(PAGES["docs/guide/read-a-table.md"].splitlines())
 
 

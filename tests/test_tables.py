@@ -10,6 +10,7 @@ import pytest
 from attnbench.db.store import Store
 from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
+from attnbench.reasons import in_short
 from attnbench.records import Status
 from attnbench.reporting.notes import LETTERS
 from attnbench.reporting.pivot import pivot_tables
@@ -533,6 +534,40 @@ def test_from_four_fifths_of_the_rows_a_note_names_the_others(
     table = shown.table(results).replace("sdpa ", "")
     assert f"\n{note}: the GPU was slowed" in table
     assert len(re.findall(r" P$", table, re.MULTILINE)) == marked
+
+
+@pytest.mark.parametrize(("wobble", "is_line"), [(1.0, True), (1.05, True), (1.5, False)])
+def test_a_line_that_misses_a_size_by_over_a_tenth_is_not_shown(
+    shown: Shown, wobble: float, is_line: bool
+) -> None:
+    sizes = (1, 16, 256, 1024, 4096, 16384, 65536)
+    results = {
+        (case := cache_write(size, "NHD")): timed(
+            case, *[(2e-6 + 5e-9 * size) * (wobble if size == 1024 else 1)] * 3
+        )
+        for size in sizes
+    }
+    table = shown.table(results, H200, ON_GPU)
+    assert ("time = fixed + tokens x slope" in table) == is_line
+    assert ("time is not fixed + tokens x slope in 1 of 1 sweeps" in table) == (not is_line)
+
+
+def test_out_of_memory_is_one_line(shown: Shown) -> None:
+    paragraph = (
+        "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 139.81 GiB "
+        "of which 3.10 GiB is free. Including non-PyTorch memory, this process has 136.70 GiB "
+        "memory in use. Of the allocated memory 130.00 GiB is allocated by PyTorch, and 5.00 GiB "
+        "is reserved by PyTorch but unallocated. If reserved but unallocated memory is large try "
+        "setting PYTORCH_ALLOC_CONF=expandable_segments:True to avoid fragmentation."
+    )
+    results = {attn("q512"): failed(Status.OOM, paragraph)}
+    last = "out-of-memory: sdpa q512: CUDA out of memory: 20.00 GiB asked for, 3.10 of\n"
+    assert shown.table(results).endswith(f"{last}  139.81 GiB free")
+
+
+@pytest.mark.parametrize("reason", ["CUDA out of memory", "out of memory", "", "signal 9"])
+def test_other_reasons_are_shown_as_they_are(reason: str) -> None:
+    assert in_short(reason) == reason
 
 
 def test_every_label_has_a_letter_of_its_own() -> None:

@@ -84,7 +84,11 @@ def unasked(listed: Sequence[Series]) -> dict[str, dict[str, list[Value]]]:
 def method_text(method: Mapping[str, Value]) -> str:
     """The timer and the cache state asked for, and all else that is not at its default."""
     usual = Method.from_facts({name: method[name] for name in ("timer", "cache")}).as_facts()
-    others = [f"{name} {value}" for name, value in method.items() if usual.get(name) != value]
+    others = [
+        f"method {value} (now {usual[name]})" if name == "version" else f"{name} {value}"
+        for name, value in method.items()
+        if usual.get(name) != value
+    ]
     return ", ".join([f"timer {method['timer']}", f"cache {method['cache']}", *others])
 
 

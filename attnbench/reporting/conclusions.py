@@ -6,13 +6,16 @@ from attnbench.analysis.contrast import Contrast, contrasts, facts
 from attnbench.analysis.fields import Fields
 from attnbench.analysis.fixed_cost import FixedCost, fixed_cost
 from attnbench.analysis.series import Series
+from attnbench.analysis.verdict import MARGIN
 from attnbench.families import family_of
 from attnbench.families.family import Baseline
 from attnbench.reporting.columns import field_columns
 from attnbench.reporting.text_table import Column, Style, items, text_table
 from attnbench.results.cohort import Cohort
 from attnbench.specs.case import Value
-from attnbench.units import percent_column, seconds_column, three_digits
+from attnbench.units import change_in_percent, percent, percent_column, seconds_column, three_digits
+
+_MOST_MISSED = 0.1  # of a time, by a line that is worth showing
 
 
 def conclusions(listed: Sequence[Cohort], style: Style, width: int) -> list[str]:
@@ -56,9 +59,19 @@ def contrast_text(base: str, head: str, contrast: Contrast) -> str:
     ratio = f"{contrast.ratio:.3f}x"
     finding = {
         "same": f"{head} and {base} take the same time in the mean, {ratio}",
-        "unclear": f"{head} against {base} is unclear, at {ratio}",
+        "unclear": _unclear(base, head, contrast),
     }.get(contrast.verdict, f"{head} takes {ratio} the time of {base}")
     return f"{finding} ({_certainty(contrast)})"
+
+
+def _unclear(base: str, head: str, contrast: Contrast) -> str:
+    """Whether they differ is open, or only whether by more than the margin."""
+    low, high = contrast.low, contrast.high
+    if low is None or high is None or low <= 1 <= high:
+        return f"{head} against {base} is unclear, at {contrast.ratio:.3f}x"
+    by = f"{change_in_percent(low)} to {change_in_percent(high)} %"
+    margin = percent(MARGIN)
+    return f"{head} differs from {base} by {by}, which may or may not exceed the margin of {margin}"
 
 
 def _named(field: str, value: Value) -> str:
@@ -78,7 +91,7 @@ def _certainty(contrast: Contrast) -> str:
 
 
 def _fixed_costs(listed: Sequence[Series], style: Style, width: int) -> list[str]:
-    """A table with a row per sweep over sizes; none without sweeps."""
+    """A table with a row per sweep that a line fits, and the number of others; none without."""
     sweeps: dict[frozenset[tuple[str, Value]], list[Series]] = {}
     for series in listed:
         by_name = facts(series)
@@ -86,13 +99,23 @@ def _fixed_costs(listed: Sequence[Series], style: Style, width: int) -> list[str
         for name in ("batch", "cache state"):
             by_name.pop(name)
         sweeps.setdefault(frozenset(by_name.items()), []).append(series)
-    found = [(sweep[0], fit) for sweep in sweeps.values() if (fit := _fitted(sweep)) is not None]
-    if not found:
-        return []
+    fitted = [(sweep[0], fit) for sweep in sweeps.values() if (fit := _fitted(sweep)) is not None]
+    straight = [(first, fit) for first, fit in fitted if fit.worst <= _MOST_MISSED]
+    blocks = [_fit_table(straight, style, width)] if straight else []
+    if bent := len(fitted) - len(straight):
+        line = (
+            f"time is not fixed + tokens x slope in {bent} of {len(fitted)} sweeps: a size is over "
+            f"{percent(_MOST_MISSED)} off the line"
+        )
+        blocks.append(items([line], style, width))
+    return blocks
+
+
+def _fit_table(found: Sequence[tuple[Series, FixedCost]], style: Style, width: int) -> str:
     firsts, fits = [first for first, _ in found], [fit for _, fit in found]
     columns = [*field_columns(Fields.of([each.case for each in firsts]), firsts), *_timers(firsts)]
     table = text_table([*columns, *_fit_columns(fits)], style, width)
-    return [f"time = fixed + tokens x slope, with half the 95 % interval of each\n\n{table}"]
+    return f"time = fixed + tokens x slope, with half the 95 % interval of each\n\n{table}"
 
 
 def _fitted(sweep: Sequence[Series]) -> FixedCost | None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from attnbench.analysis.compare import geometric_mean_ratio
+from attnbench.analysis.verdict import Comparison
 from attnbench.records import RunStatus
 from attnbench.reporting.columns import field_columns
 from attnbench.reporting.diff_clocks import clock_columns, on_clocks
@@ -167,12 +168,23 @@ def summary(diff: Diff) -> list[str]:
             "no interval: a single round shows no spread, and too few similar cases have one to "
             "borrow"
         )
+    if any(_is_beyond(each, diff.margin) for each in found if each.verdict == "unclear"):
+        lines.append(
+            "unclear beyond the margin: an interval is of one case by itself, and among "
+            f"{len(found)} cases chance alone gives some like it"
+        )
     if any(each.verdict == "same" for each in found):
         lines.append("finds: the smallest change that would have been found four times in five")
     if partial := sum(map(_is_partial, diff.rows)):
         cases = "1 case" if partial == 1 else f"{partial} cases"
         lines.append(f"change of {cases}: over the rounds in which both sides have a time")
     return [*lines, *_noise(diff), *advice(diff)]
+
+
+def _is_beyond(found: Comparison, margin: float) -> bool:
+    if found.low is None or found.high is None:
+        return False
+    return found.low > 1 + margin or found.high < 1 / (1 + margin)
 
 
 def _is_partial(row: Row) -> bool:

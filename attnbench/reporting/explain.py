@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnbench.analysis.series import Series
+from attnbench.reasons import in_short
 from attnbench.records import Measurement
 from attnbench.reporting.fingerprints import fingerprints
 from attnbench.reporting.text_table import WIDTH, Column, Style, heading, items, known, text_table
@@ -122,7 +123,7 @@ def _bars(counts: NDArray[np.int64]) -> str:
 
 def _failures(row: Row) -> list[str]:
     return [
-        f"{side} round {each.round + 1}: {each.status}: {each.outcome.reason}"
+        f"{side} round {each.round + 1}: {each.status}: {in_short(each.outcome.reason)}"
         for side, series in (("base", row.pair.base), ("head", row.pair.head))
         for each in series.failures
     ]

@@ -63,8 +63,8 @@ def ratio_columns(rows: Sequence[GpuRow], diff: GpuDiff) -> list[Column]:
         Column(f"head\n{unit}", texts[len(rows) :]),
         Column("time\nratio", [three_digits(row.comparison.ratio) for row in rows]),
         Column("95 %\ninterval", [_interval(row.comparison) for row in rows], optional=True),
-        Column("fore-\nseen", [_ratio(row.foreseen) for row in rows]),
-        Column("bound\nby", [row.bound for row in rows], left=True),
+        Column("foreseen", [_ratio(row.foreseen) for row in rows]),
+        Column("bound by", [row.bound for row in rows], left=True),
         Column("base\nroof %", percent_column([row.fractions[0] for row in rows])[1]),
         Column("head\nroof %", percent_column([row.fractions[1] for row in rows])[1]),
     ]

@@ -6,6 +6,7 @@ from statistics import median
 
 from attnbench.analysis.fields import batch_text
 from attnbench.printable import printable
+from attnbench.reasons import in_short
 from attnbench.specs.case import Case
 from attnbench.specs.shape import DIMS
 from attnbench.stats.median import median_interval
@@ -39,7 +40,7 @@ def outcome_line(finished: Finished) -> str:
     case, outcome = finished.case, finished.outcome
     what = f"round {finished.round + 1}  {case.backend} {batch_text(case)} {asked_text(case)}"
     if not outcome.samples:
-        return f"{what}  {outcome.status}: {printable(outcome.reason)}"
+        return f"{what}  {outcome.status}: {printable(in_short(outcome.reason))}"
     time = median(outcome.samples)
     low, high = median_interval(outcome.samples)
     unit, (text,) = seconds_column([time])

@@ -12,6 +12,7 @@ from attnbench.analysis.series import Series, series_of
 from attnbench.analysis.tuning import Contender
 from attnbench.families import family_of
 from attnbench.provenance.machine import Machine
+from attnbench.reasons import in_short
 from attnbench.records import Measurement, Run, Status
 from attnbench.results.noise import NoiseLookup, assumed_noise
 from attnbench.specs.case import Case
@@ -147,7 +148,8 @@ class Cohort:
         cases: dict[tuple[str, str], dict[str, Case]] = {}
         for series in self.series:
             for each in series.failures:
-                met = cases.setdefault((status_text(each, series), each.outcome.reason), {})
+                why = status_text(each, series), in_short(each.outcome.reason)
+                met = cases.setdefault(why, {})
                 met[each.case_key] = each.case
         return [
             f"{status}: {self._who(list(met.values()))}: {reason}"

@@ -9,6 +9,7 @@ from attnbench.analysis.series import Series, series_of
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.provenance.machine import Machine
+from attnbench.reasons import in_short
 from attnbench.records import Run
 from attnbench.reporting.origin import origin_text
 from attnbench.reporting.text_table import WIDTH, Style, items, text_table, wrapped
@@ -168,7 +169,7 @@ def _cells(listed: Sequence[Series], left_out: Mapping[str, int]) -> list[str]:
     failures: dict[tuple[str, str], list[Series]] = {}
     for series in listed:
         for each in series.failures:
-            failed = status_text(each, series), each.outcome.reason
+            failed = status_text(each, series), in_short(each.outcome.reason)
             failures.setdefault(failed, []).append(series)
     for (status, reason), met in failures.items():
         backends = ", ".join(dict.fromkeys(each.case.backend for each in met))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from attnbench.analysis.axes import axis_text, axis_value
 from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.series import Series
+from attnbench.reasons import in_short
 from attnbench.records import Status
 from attnbench.reporting.ranking import BESIDE
 from attnbench.reporting.text_table import Column, names, stacked
@@ -47,7 +48,7 @@ def not_answered(listed: Sequence[Series], what: str = "") -> str | None:
     if any(each.time is not None for each in listed):
         return None
     about = f"{what}: " if what else ""
-    reasons = dict.fromkeys(m.outcome.reason for each in listed for m in each.failures)
+    reasons = dict.fromkeys(in_short(m.outcome.reason) for each in listed for m in each.failures)
     if not reasons:
         return f"{about}{NOT_ANSWERED}nothing was measured"
     statuses = {m.status for each in listed for m in each.failures}
