@@ -62,7 +62,7 @@ def test_a_workflow_gates_pull_requests_on_a_gpu_runner(name: str) -> None:
 def test_a_slower_pull_request_fails_and_its_comment_says_so(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    for label, pace in (("main", "2"), ("pr-7", "250")):
+    for label, pace in (("main", "2"), ("pr-7", "60")):
         done = run(
             tmp_path, environment, script("attnbench", "Measure"), LABEL=label, PACED_MS=pace
         )
