@@ -6,8 +6,8 @@ from itertools import product
 
 from attnbench.errors import UsageError
 from attnbench.specs.batch import Batch, Request
-from attnbench.specs.sweep import MAX_EXPANDED, MAX_TOTAL_REQUESTS
 
+MAX_PROMPTS = 50_000  # of all batches of a command; each has a length of its own
 DEFAULT_BATCH_SIZES, DEFAULT_MAX_LENS = (1, 8), (1024, 8192)
 
 
@@ -18,14 +18,13 @@ def prompt_batches(
 
     `fixed`: all have the longest length. `random`: one has, and the others are uniform from 1, as
     in vLLM's benchmark of TRT-LLM; drawn from `seed` again for each batch, so a batch does
-    not depend on the others. Raises UsageError for over MAX_EXPANDED batches or
-    MAX_TOTAL_REQUESTS requests.
+    not depend on the others. Raises UsageError for over MAX_PROMPTS requests.
     """
     sizes, lens = list(batch_sizes), list(max_lens)
-    if len(sizes) * len(lens) > MAX_EXPANDED or sum(sizes) * len(lens) > MAX_TOTAL_REQUESTS:
+    if (total := sum(sizes) * len(lens)) > MAX_PROMPTS:
         raise UsageError(
-            f"{len(sizes)} batch sizes with {len(lens)} lengths each are over {MAX_EXPANDED} "
-            f"batches or {MAX_TOTAL_REQUESTS} requests; ask for fewer, e.g. --batch-sizes 1..64:x2"
+            f"{len(sizes)} batch sizes with {len(lens)} lengths each are {total} requests; up to "
+            f"{MAX_PROMPTS} are accepted, e.g. --batch-sizes 1..64:x2"
         )
     return [
         Batch(tuple(Request(n, n) for n in _lengths(size, longest, lengths, seed)))

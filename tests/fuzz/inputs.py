@@ -1,6 +1,7 @@
 """Inputs for fuzzing: right texts with edits, and the examples that each run tries."""
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -46,8 +47,8 @@ def odd_text() -> st.SearchStrategy[str]:
 
 
 def typed(text: str) -> str:
-    """The text as a command line can have it: without NUL."""
-    return text.replace("\0", "")
+    """The text as a command line can have it: without NUL, and surrogates for bytes alone."""
+    return re.sub("[\0\ud800-\udc7f\udd00-\udfff]", "", text)
 
 
 @st.composite
