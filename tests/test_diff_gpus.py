@@ -144,3 +144,13 @@ def test_a_case_may_call_for_load_on_one_of_the_gpus_alone(db: str) -> None:
     found = diff(db, "--format", "json")
     assert found.exit_code == 0, found.output
     assert len(json.loads(found.stdout)["cells"]) == 1
+
+
+def test_a_page_has_two_gpus_side_by_side(db: str, tmp_path: Path) -> None:
+    measure(db, 1e-3, 400e-6, H100)
+    measure(db, 1e-3, 400e-6, H200)
+    assert diff(db, "--html", str(tmp_path / "gpus.html")).exit_code == 0
+    page = (tmp_path / "gpus.html").read_text()
+    assert "<h1>NVIDIA H200 against NVIDIA H100 80GB HBM3</h1>" in page
+    assert "geometric mean of" in page
+    assert "Measured and foreseen ratio" in page

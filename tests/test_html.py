@@ -238,7 +238,9 @@ def test_a_report_ends_with_where_its_numbers_come_from(report: Parsed) -> None:
 
 
 def test_a_diff_begins_with_its_verdicts(diff: Parsed) -> None:
-    assert diff.all("h1") == ["24 slower"]
+    (sentence,) = diff.all("h1")
+    assert sentence.startswith("24 of 24 cases slower, most of all ")
+    assert sentence.endswith(" by +10.0 %, +10.0 % in the geometric mean.")
     assert diff.all("title") == ["24 slower - attnbench diff"]
     assert "geometric mean of the 24 cases with a time on both sides: +10.0 %" in diff.all("li")
     assert diff.all("summary") == ['base: run 1 "base"', f'head: run 2 "{HOSTILE}"']

@@ -455,8 +455,8 @@ def large_page(rows: int) -> str:
         "changes": None,
         "samples": None,
     }
-    texts = ("suspects", "summary", "commands", "leftovers", "fingerprints")
-    values = {"parts": [part], "counts": {}, "sides": {}}
+    texts = ("kernels", "suspects", "summary", "commands", "leftovers", "fingerprints")
+    values = {"parts": [part], "counts": {}, "sides": {}, "sentence": ""}
     return render("diff.html", PageData(tables=[table]), values | dict.fromkeys(texts, ()))
 
 

@@ -17,6 +17,7 @@ from attnbench.options.option import flag, one
 from attnbench.reporting.explain import explain_text
 from attnbench.reporting.gpu_diff import gpu_diff_json, gpu_diff_text
 from attnbench.reporting.html.diff import diff_page
+from attnbench.reporting.html.gpu_diff import gpu_page
 from attnbench.reporting.text_table import Style
 from attnbench.results.diff import Diff, diff
 from attnbench.results.explain import find_row, read_samples
@@ -72,8 +73,10 @@ HELP = """Compare two sets of runs: what got slower, what did not.
 def _run(asked: ComparedRuns, judged: DiffOptions, shown: Shown) -> None:
     with Store.open(shown.db, create=False, note=note) as store:
         if is_across_gpus(asked.base, asked.head):
-            _refuse_across_gpus(asked, judged, shown)
+            _refuse_across_gpus(asked, judged)
             compared = diff_gpus(store, asked.base, asked.head, pool=asked.pool)
+            if shown.html:
+                _write_gpus(store, compared, shown.html)
             click.echo(_gpus_shown(compared, judged.form))
             return
         found = diff(
@@ -108,6 +111,13 @@ def _write_page(store: Store, found: Diff, path: Path) -> None:
         file.write(page)
 
 
+def _write_gpus(store: Store, found: GpuDiff, path: Path) -> None:
+    sentinels = read_sentinels(store, {*found.base.runs, *found.head.runs})
+    page = gpu_page(found, sentinels)
+    with output_file(path) as file:
+        file.write(page)
+
+
 def _gpus_shown(found: GpuDiff, form: str) -> str:
     if form == "json":
         return gpu_diff_json(found)
@@ -118,11 +128,10 @@ def _style(form: str) -> Style:
     return "markdown" if form == "markdown" else terminal.style()
 
 
-def _refuse_across_gpus(asked: ComparedRuns, judged: DiffOptions, shown: Shown) -> None:
+def _refuse_across_gpus(asked: ComparedRuns, judged: DiffOptions) -> None:
     given = {
         "--across": asked.across,
         "--explain": asked.explain,
-        "--html": shown.html,
         "--page": judged.page,
     }
     if name := next((name for name, value in given.items() if value is not None), None):

@@ -29,15 +29,14 @@ from attnbench.site.build import build_site
 )
 @db_option
 def command(folder: Path, margin: float, source: Path, db: str) -> None:
-    """Write a static site of all runs into a folder, or bring one up to date.
+    """Write a static site over all runs: cases over commits and releases, regressions.
 
-    It has a page per case over commits and releases, a list of steps with a feed, and GPU against
-    GPU. Open FOLDER/index.html, or publish the folder. Again on the same folder, it computes only
-    the cases of new runs.
+    It also has a feed of the regressions, and GPU against GPU. Open FOLDER/index.html, or publish
+    the folder. Called again, it computes only the cases of new runs.
 
     \b
     attnbench site public
-    attnbench site public --db nightly.db --source ~/vllm
+    attnbench site public --db nightly.db --margin 2%
     """
     with Store.open(db, create=False, note=note) as store:
         built = build_site(store, folder, margin, source)

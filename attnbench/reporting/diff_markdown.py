@@ -3,15 +3,15 @@
 import re
 from collections.abc import Sequence
 
-from attnbench.analysis.compare import geometric_mean_ratio
+from attnbench.reporting.diff_sentence import change_text, diff_sentence
 from attnbench.reporting.diff_text import by_cohort, failures, header, summary, table
 from attnbench.reporting.interval_bar import interval_bars
 from attnbench.reporting.next_step import commands
 from attnbench.reporting.text_table import Column, items, known, names, text_table
-from attnbench.results.diff import FAILING, FAILS, NOW_FAILS, Diff, Row
+from attnbench.results.diff import FAILING, FAILS, Diff, Row
 from attnbench.results.selection import newest
 from attnbench.results.suspects import KERNEL_CHANGED, suspects
-from attnbench.units import MISSING, change_in_percent, seconds_column
+from attnbench.units import MISSING, seconds_column
 
 # GitHub refuses a comment of more than 65536 characters.
 _MOST = 60_000
@@ -29,7 +29,7 @@ def diff_markdown(diff: Diff, page: str | None = None) -> str:
     judged = "\n\n".join(filter(None, [_listed(summary(diff)), _settling(diff)]))
     blocks = [
         f"### attnbench: {_title(diff)}",
-        _plain(_sentence(diff, losers)),
+        _plain(diff_sentence(diff)),
         _plain(_worst(losers[:_WORST], diff)) if losers else "",
         _listed([*changed[:_WORST], *failures(diff.rows), *diff.leftovers]),
         f"[The whole comparison]({page})" if page else "",
@@ -46,20 +46,6 @@ def _title(diff: Diff) -> str:
     return _plain(f"{counted} ({base} to {head})")
 
 
-def _sentence(diff: Diff, losers: Sequence[Row]) -> str:
-    """How many cases got worse, which one most, and the mean."""
-    slower = [row for row in losers if row.verdict == "slower" and row.comparison]
-    count, failing = len(diff.rows), sum(row.verdict == NOW_FAILS for row in losers)
-    parts = [f"{len(slower) or 'None'} of {count} case{'s' * (count != 1)} slower"]
-    if slower and (worst := max(slower, key=_ratio)).comparison:
-        parts.append(f"most of all {diff.describe(worst.pair.head.case)} by {_change(worst)} %")
-    parts += [f"{failing} now failing"] if failing else []
-    parts += [f"{diff.counts['unclear']} unclear"] if "unclear" in diff.counts else []
-    if found := diff.comparisons:
-        parts.append(f"{change_in_percent(geometric_mean_ratio(found))} % in the geometric mean")
-    return f"{', '.join(parts)}."
-
-
 def _worst(rows: Sequence[Row], diff: Diff) -> str:
     """The worst cases, each with its interval as a bar."""
     sides = [row.pair.base.time for row in rows], [row.pair.head.time for row in rows]
@@ -70,20 +56,12 @@ def _worst(rows: Sequence[Row], diff: Diff) -> str:
         names("case", [diff.describe(row.pair.head.case) for row in rows]),
         Column(f"base\n{unit}", times[: len(rows)]),
         Column(f"head\n{unit}", times[len(rows) :]),
-        *known("change\n%", [_change(row) for row in rows]),
+        *known("change\n%", [change_text(row) for row in rows]),
     ]
     if any(bars):
         shown = [f"`{bar}`" if bar else MISSING for bar in bars]
         columns.append(Column("95 % interval", shown, left=True))
     return text_table(columns, "markdown")
-
-
-def _ratio(row: Row) -> float:
-    return row.comparison.ratio if row.comparison else 0.0
-
-
-def _change(row: Row) -> str:
-    return change_in_percent(row.comparison.ratio) if row.comparison else MISSING
 
 
 def _settling(diff: Diff) -> str:

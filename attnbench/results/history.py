@@ -34,7 +34,7 @@ _ASKED = {"family", "backend", "batch", "dtype", "kv_cache_dtype", "scope", *DIM
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Version:
     """One state of the code with the runs that measured it, at least one, oldest first."""
 
@@ -46,7 +46,7 @@ class Version:
         """The full hash; None if the code under test was not in a git tree."""
         return self.runs[0].commit
 
-    @property
+    @cached_property
     def time(self) -> float:
         """The geometric mean over the runs, seconds per call."""
         return geometric_mean(each.time for each in self.series if each.time)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from attnbench.analysis.fields import batch_text
+from attnbench.reporting.diff_sentence import diff_sentence
 from attnbench.reporting.diff_text import (
     beside_times,
     by_cohort,
@@ -23,6 +24,7 @@ from attnbench.reporting.next_step import commands
 from attnbench.results.cohort import SentinelFacts
 from attnbench.results.diff import FAILING, VERDICTS, Diff, Row
 from attnbench.results.samples import Quantiles
+from attnbench.results.suspects import KERNEL_CHANGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +51,17 @@ def diff_page(diff: Diff, quantiles: Quantiles, sentinels: SentinelFacts) -> str
         for side, selection in sides.items()
         for found in (fingerprint(run, sentinels[number]) for number, run in selection.runs.items())
     ]
+    suspects = beside_times(diff)
+    kernels = [line for line in suspects if line.startswith(KERNEL_CHANGED)]
     values = {
+        "sentence": diff_sentence(diff),
+        "kernels": kernels,
         "parts": parts,
         "fingerprints": prints,
         "sides": {side: side_text(selection) for side, selection in sides.items()},
         "counts": diff.counts,
         "alarming": FAILING["slower"],
-        "suspects": beside_times(diff),
+        "suspects": [line for line in suspects if line not in kernels],
         "summary": summary(diff),
         "commands": commands(diff),
         "leftovers": [*failures(diff.rows), *diff.leftovers],

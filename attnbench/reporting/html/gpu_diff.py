@@ -12,7 +12,10 @@ from attnbench.reporting.gpu_diff import (
     ratio_columns,
 )
 from attnbench.reporting.html.figures import Json, Plot, PlotChoice, numbers, rows_of
+from attnbench.reporting.html.fingerprint import fingerprint
+from attnbench.reporting.html.page import PageData, render, require_extra
 from attnbench.reporting.html.table import HtmlTable, batch_orders
+from attnbench.results.cohort import SentinelFacts
 from attnbench.results.gpu_diff import GpuDiff, GpuRow
 
 _MOST_ROWS = 60  # drawn: those that fall furthest behind the prediction
@@ -29,6 +32,21 @@ class GpuPart:
     plot: Plot
     table: HtmlTable
     notes: Sequence[str]
+
+
+def gpu_page(diff: GpuDiff, sentinels: SentinelFacts) -> str:
+    """The page of two GPUs; UsageError without the extra html."""
+    require_extra()
+    base, head = diff.machines
+    parts = gpu_parts(diff, "pair")
+    runs = {**diff.base.runs, **diff.head.runs}
+    values = {
+        "title": f"{head.name} against {base.name}",
+        "parts": parts,
+        "fingerprints": [fingerprint(run, sentinels[number]) for number, run in runs.items()],
+    }
+    data = PageData([part.plot for part in parts], [part.table for part in parts])
+    return render("gpus.html", data, values)
 
 
 def gpu_parts(diff: GpuDiff, key: str) -> list[GpuPart]:
