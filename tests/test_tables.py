@@ -708,6 +708,16 @@ def test_a_spare_column_is_left_out_and_a_name_is_never_shortened(width: int, ro
     assert text_table(columns, width=width).splitlines()[2].split() == row.split()
 
 
+def test_of_the_columns_left_out_those_return_that_fit_beside_the_others() -> None:
+    columns = [
+        names("best", ["flash"]),
+        names("unclear", ["flashinfer-fa2; flashinfer"], spare=True),
+        names("next", ["triton"], spare=True),
+    ]
+    shown = text_table(columns, width=30).splitlines()
+    assert shown[2:] == ["flash  triton", "a wider terminal also shows:", "  unclear"]
+
+
 def test_a_list_of_names_stays_whole() -> None:
     columns = [names("ties", ["flashinfer; flash"]), words("spec", ["64q1kv4k_q2"])]
     assert text_table(columns, width=20).splitlines()[-1] == "flashinfer; flash  64q.._q2"

@@ -84,7 +84,8 @@ def _beside(header: str, place: Place, cohort: Cohort, rankings: Sequence[Rankin
     """The others at a place in each workload; no column if there are none."""
     listed = [ranking.at(place) for ranking in rankings]
     texts = ["; ".join(_name(cohort, each.case) for each in those) for those in listed]
-    return [names(header, [text or MISSING for text in texts], place)] if any(texts) else []
+    shown = [text or MISSING for text in texts]
+    return [names(header, shown, place, spare=True)] if any(texts) else []
 
 
 def _name(cohort: Cohort, case: Case) -> str:

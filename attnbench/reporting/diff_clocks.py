@@ -10,8 +10,8 @@ from attnbench.units import MISSING, change_in_percent
 def clock_columns(rows: Sequence[Row]) -> list[Column]:
     """The change in cycles, and the verdict by time beside the row's own; none if all are empty."""
     return [
-        *known("cycles\n%", [_cycles(row) for row in rows]),
-        *known("by\ntime", [_by_time(row) for row in rows]),
+        *known("cycles\n%", [_cycles(row) for row in rows], spare=True),
+        *known("by\ntime", [_by_time(row) for row in rows], spare=True),
     ]
 
 

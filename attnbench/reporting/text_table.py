@@ -143,14 +143,22 @@ def _without_optional(columns: Sequence[Column], width: int) -> list[Column]:
 
 
 def _without_spare(columns: Sequence[Column], width: int) -> list[Column]:
-    """The columns without as many of the last spare ones as necessary."""
+    """The columns without the last spare ones, as far as they do not fit beside the others."""
     kept = list(columns)
     for column in reversed(columns):
-        if sum(each.least for each in kept) <= _room(kept, width):
+        if _fits(kept, width):
             break
         if column.spare:
             kept.remove(column)
+    for column in columns:
+        again = [each for each in columns if each in kept or each is column]
+        if column.spare and column not in kept and _fits(again, width):
+            kept = again
     return kept
+
+
+def _fits(columns: Sequence[Column], width: int) -> bool:
+    return sum(each.least for each in columns) <= _room(columns, width)
 
 
 def _room(columns: Sequence[Column], width: int) -> int:

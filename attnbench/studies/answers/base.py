@@ -13,6 +13,8 @@ from attnbench.reporting.text_table import Column, names, stacked
 from attnbench.specs.case import Case
 from attnbench.studies.charts import Chart
 
+# Columns that are left out on a narrow terminal.
+_BESIDE = (*BESIDE, "next", "vs best")
 NoiseOf = Callable[[Cell], Noise]
 NOT_ANSWERED = "not answered here: "
 
@@ -27,8 +29,8 @@ class Table:
     def text_columns(self) -> list[Column]:
         """Columns of a text table, with names of several words on two lines."""
         return [
-            names(name, texts)
-            if name in BESIDE
+            names(name, texts, spare=True)
+            if name in _BESIDE
             else (Column if all(map(_is_number, texts)) else names)(stacked(name), texts)
             for name, texts in self.columns.items()
         ]
