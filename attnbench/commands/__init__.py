@@ -6,6 +6,7 @@ The summaries are here, so `attnbench --help` imports none of the commands.
 from attnbench.families import FAMILIES
 
 COMMANDS = {name: family.summary for name, family in FAMILIES.items()} | {
+    "traffic": "Reduce a trace of requests to a few batches that stand for all of its steps.",
     "study": "Answer a question with a sweep and a conclusion.",
     "selfcheck": "Measure equal code against itself: the noise that diff judges by.",
     "report": "Show stored results as tables, Markdown, CSV or JSON.",

@@ -1,0 +1,85 @@
+"""The table of a trace's representative batches."""
+
+from collections.abc import Sequence
+
+from attnbench.reporting.text_table import Column, Style, known, names, text_table, words, wrapped
+from attnbench.traffic.graphs import padded_to
+from attnbench.traffic.reduction import Reduction
+from attnbench.traffic.summary import Summary
+from attnbench.units import MISSING, percent
+
+TARGET = 0.02  # most that the weighted time may differ from that of all steps
+
+
+def traffic_text(summary: Summary, style: Style, width: int) -> str:
+    """Where the steps come from, the batches, and what they lose."""
+    sentences = [_origin(summary), _model(summary)]
+    head = "\n".join(wrapped(each, width) for each in sentences)
+    notes = [
+        _loss(summary.reduction),
+        "Steps is a batch's weight: the steps for which it stands, with decodes, context tokens, "
+        "new prefill tokens and keys per new token in these ranges.",
+        "Padded to: the requests of the CUDA graph in which vLLM runs a batch of decodes; attn and "
+        "mla pad it so themselves unless --no-pad is given.",
+    ]
+    foot = "\n".join(wrapped(each, width) for each in notes)
+    return f"{head}\n\n{_table(summary, style, width)}\n\n{foot}"
+
+
+def _table(summary: Summary, style: Style, width: int) -> str:
+    batches = summary.reduction.batches
+    sizes = [padded_to(each.batch, summary.sizes) for each in batches]
+    columns = [
+        names("kind", [each.kind for each in batches]),
+        Column("steps", [str(each.weight) for each in batches]),
+        Column("time %", [f"{100 * each.share:.2f}" for each in batches]),
+        *known("decodes", _ranges([each.decodes for each in batches])),
+        *known("context", _ranges([each.context for each in batches])),
+        *known("new", _ranges([each.new for each in batches])),
+        *known("keys", _ranges([each.keys for each in batches]), optional=True),
+        *known("padded to", [str(size or MISSING) for size in sizes]),
+        words("batch", [str(each.batch) for each in batches]),
+    ]
+    return text_table(columns, style, width)
+
+
+def _ranges(ends: Sequence[tuple[int, int]]) -> list[str]:
+    return [str(low) if low == high else f"{low}..{high}" for low, high in ends]
+
+
+def _origin(summary: Summary) -> str:
+    origin, steps = summary.origin, summary.reduction.num_steps
+    if not origin.requests:
+        return f"{steps} steps as served, from {summary.asked.trace.name}."
+    left_out = f" ({origin.without_output} without output left out)"
+    return (
+        f"{origin.requests} requests of {summary.asked.trace.name}"
+        f"{left_out if origin.without_output else ''} at {origin.rate:.3g} per second, "
+        f"{percent(origin.cached)} of prompt tokens cached: {steps} steps in {origin.seconds:.0f} "
+        f"s, busy {percent(origin.busy / origin.seconds)}, {origin.mean_decodes:.1f} decodes a "
+        f"step on average, {origin.preemptions} preemptions."
+    )
+
+
+def _model(summary: Summary) -> str:
+    asked, limits = summary.asked, summary.limits
+    spec = f", {limits.spec_tokens} speculative tokens, each accepted at {limits.acceptance:g}"
+    return (
+        f"By a model of vLLM's scheduler, not a measurement: {asked.model}, TP {asked.tp}, "
+        f"{asked.gpu}; steps last as their roofline says; at most {limits.max_num_seqs} sequences, "
+        f"{limits.max_num_batched_tokens} tokens a step, {limits.kv_tokens} tokens of KV cache"
+        f"{spec if limits.spec_tokens else ''}."
+        if summary.origin.requests
+        else f"Times are rooflines of attention: {asked.model}, TP {asked.tp}, {asked.gpu}."
+    )
+
+
+def _loss(reduction: Reduction) -> str:
+    is_met = abs(reduction.loss) <= TARGET
+    return (
+        f"{len(reduction.batches)} batches for {reduction.num_steps} steps: their weighted "
+        f"roofline time of attention is {100 * reduction.loss:+z.2f} % off that of all steps "
+        f"(target within {percent(TARGET)}: {'met' if is_met else 'missed, ask for more batches'})."
+        f" Had each been drawn at random from the steps for which it stands, 95 % of draws would "
+        f"be within ±{100 * reduction.margin:.2f} %."
+    )

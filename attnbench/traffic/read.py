@@ -1,0 +1,67 @@
+"""A trace of whatever known format: its requests, or its batches as served."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from attnbench.errors import UsageError
+from attnbench.traffic.csv_traces import read_csv
+from attnbench.traffic.json_traces import json_lines, read_bench_serve, read_mooncake, read_served
+from attnbench.traffic.requests import Requests, TracedRequest
+from attnbench.traffic.schedule import Schedule
+from attnbench.traffic.trace_line import ACCEPTED, fail_at
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Requests in order of arrival; those without output, such as failed ones, are only counted."""
+
+    requests: Requests
+    without_output: int = 0
+
+
+def read_trace(path: Path) -> Trace | Schedule:
+    """The requests of a trace, or the steps of a log of served batches.
+
+    Raises UsageError, which names file, line and what is accepted, for anything else.
+    """
+    lines = _lines(path)
+    first = next((line for line in lines if line.strip()), "")
+    rows = _json_rows(path, lines) if first.lstrip()[:1] == "{" else list(read_csv(path, lines))
+    if isinstance(rows, Schedule):
+        return rows
+    kept = [row for row in rows if row.output_tokens]
+    if not kept:
+        fail_at(path, len(lines) or 1, "there is no request with output")
+    return Trace(Requests.of(kept), len(rows) - len(kept))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read ({error}); {ACCEPTED}") from None
+    if not any(line.strip() for line in lines):
+        fail_at(path, 1, "the file is empty")
+    return lines
+
+
+def _json_rows(path: Path, lines: Sequence[str]) -> list[TracedRequest] | Schedule:
+    if (result := _whole_object(lines)) is not None and "input_lens" in result:
+        return list(read_bench_serve(path, result))
+    listed = list(json_lines(path, lines))
+    if {"timestamp", "input_length", "output_length"} <= set(listed[0].fields):
+        return list(read_mooncake(listed))
+    if not {"new", "total"} <= set(listed[0].fields):
+        listed[0].fail(f"keys that no known trace has: {','.join(listed[0].fields)[:100]}")
+    return Schedule.of_batches(list(read_served(listed)))
+
+
+def _whole_object(lines: Sequence[str]) -> dict[str, object] | None:
+    """The file as one JSON object; None if it is not one."""
+    try:
+        found = json.loads("\n".join(lines))
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

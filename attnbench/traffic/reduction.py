@@ -1,0 +1,141 @@
+"""A few batches that stand for all steps, by strata of what costs attention its time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from attnbench.specs.batch import Batch
+from attnbench.traffic.requests import Floats, Ints
+from attnbench.traffic.schedule import Schedule
+from attnbench.traffic.server import Server
+
+StepKind = Literal["decode", "mixed", "prefill"]
+STEP_KINDS: tuple[StepKind, ...] = ("decode", "mixed", "prefill")
+Z_95 = 1.96
+_CUTS = tuple(part / 8 for part in range(1, 8))  # quantiles at which a stratum may be split
+_SHOWN = 20_000  # steps of a stratum that decide where it is split
+_TIME_COUNTS = 100.0  # in the distance of a step from its stratum's means
+
+
+@dataclass(frozen=True, slots=True)
+class Representative:
+    """A step's batch, and the stratum for which it stands; ranges include both ends."""
+
+    batch: Batch
+    kind: StepKind
+    weight: int  # steps of the stratum
+    share: float  # of the attention time of all steps
+    decodes: tuple[int, int]
+    context: tuple[int, int]  # cached tokens that all requests read
+    new: tuple[int, int]  # prefill tokens
+    keys: tuple[int, int]  # that a prefill token sees, its mean rounded down
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """The batches, and what is lost by them, as fractions of all steps' attention time.
+
+    `margin`: the weighted time would err by at most that (95 %) if each batch were drawn at random
+    from its stratum, so it bounds the loss for kernels whose times vary as the roofline does.
+    """
+
+    batches: Sequence[Representative]
+    num_steps: int
+    loss: float
+    margin: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """Columns by step: what cuts strata, and the roofline time."""
+
+    features: Floats  # [steps, 4]: decodes, context, new prefill tokens, mean keys of these
+    seconds: Floats
+
+    def spread(self, steps: Ints) -> float:
+        """The stratum's part of the error: its steps times their deviation, in seconds."""
+        return float(len(steps) * self.seconds[steps].std())
+
+
+def reduce_steps(schedule: Schedule, server: Server, most: int) -> Reduction:
+    """At most `most` batches; fewer if steps are alike. There is at least one of each kind of step.
+
+    Strata start as the kinds of steps. The one with the largest spread is split by the feature and
+    quantile that reduce it most, until there are `most`. A stratum's batch is the step nearest to
+    its means.
+    """
+    decode, prefill = schedule.work(decode=True), schedule.work(decode=False)
+    context = decode.kv_tokens - decode.tokens + prefill.kv_tokens - prefill.tokens
+    keys = prefill.sums[:, 0] / np.maximum(prefill.tokens, 1)
+    features = np.stack([decode.requests, context, prefill.tokens, keys], axis=1)
+    steps = _Steps(features, server.attention_seconds(decode, prefill))
+    strata = _split([each for _, each in _kinds(features)], steps, most)
+    total = float(steps.seconds.sum())
+    chosen = [_nearest(each, steps) for each in strata]
+    weighted = sum(len(s) * steps.seconds[at] for s, at in zip(strata, chosen, strict=True))
+    error = float(np.sqrt(sum(steps.spread(each) ** 2 for each in strata)))
+    batches = [
+        _representative(schedule.batch(at), stratum, steps)
+        for stratum, at in zip(strata, chosen, strict=True)
+    ]
+    batches.sort(key=lambda each: (STEP_KINDS.index(each.kind), each.context))
+    loss = float(weighted) / total - 1
+    return Reduction(batches, schedule.num_steps, loss, Z_95 * error / total)
+
+
+def _kinds(features: Floats) -> Iterator[tuple[StepKind, Ints]]:
+    """The steps of each kind that occurs."""
+    has_decodes, has_new = features[:, 0] > 0, features[:, 2] > 0
+    masks = (has_decodes & ~has_new, has_decodes & has_new, ~has_decodes)
+    for kind, mask in zip(STEP_KINDS, masks, strict=True):
+        if mask.any():
+            yield kind, np.flatnonzero(mask)
+
+
+def _split(strata: list[Ints], steps: _Steps, most: int) -> list[Ints]:
+    spreads = [steps.spread(each) for each in strata]
+    while len(strata) < most and max(spreads) > 0:
+        at = int(np.argmax(spreads))
+        halves = _halves(strata[at], steps)
+        if halves is None:
+            spreads[at] = 0.0  # alike in all features
+            continue
+        strata[at : at + 1] = halves
+        spreads[at : at + 1] = [steps.spread(each) for each in halves]
+    return strata
+
+
+def _halves(stratum: Ints, steps: _Steps) -> list[Ints] | None:
+    """The best cut; None if the steps have equal features."""
+    some = stratum[:: 1 + len(stratum) // _SHOWN]
+    best: tuple[float, int, float] | None = None
+    for feature, values in enumerate(steps.features[some].T):
+        for cut in {float(each) for each in np.quantile(values, _CUTS, method="lower")}:
+            low = values <= cut
+            if low.all():
+                continue
+            spread = steps.spread(some[low]) + steps.spread(some[~low])
+            best = min(best or (np.inf, 0, 0.0), (spread, feature, cut))
+    if best is None:
+        return None
+    low = steps.features[stratum, best[1]] <= best[2]
+    return [stratum[low], stratum[~low]]
+
+
+def _nearest(stratum: Ints, steps: _Steps) -> int:
+    """The step nearest to the means of its stratum, by relative distance."""
+    columns = np.column_stack([steps.features[stratum], steps.seconds[stratum]])
+    means = columns.mean(axis=0)
+    distance = np.abs(columns - means) / np.maximum(means, 1e-30)
+    return int(stratum[np.argmin(distance @ [1.0, 1.0, 1.0, 1.0, _TIME_COUNTS])])
+
+
+def _representative(batch: Batch, stratum: Ints, steps: _Steps) -> Representative:
+    features = steps.features[stratum]
+    ends = zip(features.min(axis=0), features.max(axis=0), strict=True)
+    ranges = [(int(low), int(high)) for low, high in ends]
+    ((kind, _),) = _kinds(features)
+    share = float(steps.seconds[stratum].sum() / steps.seconds.sum())
+    return Representative(batch, kind, len(stratum), share, *ranges)

@@ -1,0 +1,127 @@
+"""A model of a server's time and memory: rooflines, not measurements."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from attnbench.errors import UsageError
+from attnbench.specs.batch import Batch, Request
+from attnbench.specs.case import Case
+from attnbench.specs.cost import Cost, attention_cost, cached_row_bytes, latent_cost
+from attnbench.specs.shape import MLA_MODELS, MODEL_LAYERS, Shape, attn_shape, mla_shape
+from attnbench.traffic.requests import Floats
+from attnbench.traffic.schedule import Schedule, Work
+
+MEMORY_UTILIZATION = 0.92  # vLLM's gpu_memory_utilization
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """Data-sheet rates: dense bf16 FLOP/s, byte/s and bytes of memory; vLLM's limits for it."""
+
+    flops_per_second: float
+    bytes_per_second: float
+    memory: float
+    max_num_batched_tokens: int = 8192
+    max_num_seqs: int = 1024
+
+
+GPUS = {
+    "h200": Gpu(989e12, 4.8e12, 141e9),
+    "h100": Gpu(989e12, 3.35e12, 80e9),
+    "b200": Gpu(2250e12, 8e12, 180e9),
+    "a100": Gpu(312e12, 2.039e12, 80e9, max_num_batched_tokens=2048, max_num_seqs=256),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A model's parameters, those that one token uses, and bytes of each as released."""
+
+    parameters: float
+    active: float
+    width: float = 2.0
+
+    def touched(self, tokens: Floats) -> Floats:
+        """Bytes of the parameters that any of `tokens` uses; experts are drawn independently."""
+        return self.parameters * self.width * (1 - (1 - self.active / self.parameters) ** tokens)
+
+
+# Of the published model cards.
+MODEL_WEIGHTS = {
+    "llama3-8b": Weights(8.03e9, 8.03e9),
+    "llama3-70b": Weights(70.6e9, 70.6e9),
+    "llama3-405b": Weights(405.9e9, 405.9e9),
+    "qwen3-8b": Weights(8.2e9, 8.2e9),
+    "qwen3-32b": Weights(32.8e9, 32.8e9),
+    "gpt-oss-120b": Weights(116.8e9, 5.1e9, 0.53),
+    "deepseek-v2": Weights(236e9, 21e9),
+    "deepseek-v2-lite": Weights(15.7e9, 2.4e9),
+    "deepseek-v3": Weights(671e9, 37e9, 1.0),
+    "kimi-k2": Weights(1000e9, 32e9, 1.0),
+    "glm-5": Weights(744e9, 40e9),
+}
+
+
+class Server:
+    """One of `tp` ranks that serves a model.
+
+    Raises UsageError for ranks that do not divide the heads.
+    """
+
+    def __init__(self, model: str, tp: int, gpu: str) -> None:
+        self.model, self.tp, self.gpu = model, tp, GPUS[gpu]
+        self.shape: Shape
+        self.shape = mla_shape(model, tp) if model in MLA_MODELS else attn_shape(model, tp)
+        self.layers, self.weights = MODEL_LAYERS[model], MODEL_WEIGHTS[model]
+        self._decode, self._prefill = self._terms(decode=True), self._terms(decode=False)
+
+    def kv_tokens(self) -> int:
+        """Tokens that the KV cache holds; UsageError if the weights leave none."""
+        weights = self.weights.parameters * self.weights.width / self.tp
+        row = self.layers * cached_row_bytes(self._case(Request(1, 1)))
+        tokens = int((MEMORY_UTILIZATION * self.gpu.memory - weights) / row)
+        if tokens < 1:
+            raise UsageError(
+                f"--model {self.model}: {weights / 1e9:.0f} GB of weights on each of --tp "
+                f"{self.tp} ranks leave no memory for the KV cache; accepted are more ranks, e.g. "
+                f"--tp {2 * self.tp}, or the size of the cache, e.g. --kv-tokens 500000"
+            )
+        return tokens
+
+    def attention_seconds(self, decode: Work, prefill: Work) -> Floats:
+        """The roofline of one layer's attention by step."""
+        flops, moved = (decode.sums @ self._decode + prefill.sums @ self._prefill).T
+        compute, memory = flops / self.gpu.flops_per_second, moved / self.gpu.bytes_per_second
+        seconds: Floats = np.maximum(compute, memory)
+        return seconds
+
+    def step_seconds(self, decode: Work, prefill: Work) -> Floats:
+        """Attention of all layers, and the roofline of everything else, by step."""
+        tokens = decode.tokens + prefill.tokens
+        compute = 2 * self.weights.active * tokens / self.gpu.flops_per_second
+        memory = self.weights.touched(tokens) / self.gpu.bytes_per_second
+        attention = self.layers * self.attention_seconds(decode, prefill)
+        return attention + np.maximum(compute, memory) / self.tp
+
+    def attention_of(self, schedule: Schedule) -> Floats:
+        """Seconds of one layer's attention in each step of a schedule."""
+        return self.attention_seconds(schedule.work(decode=True), schedule.work(decode=False))
+
+    def _terms(self, *, decode: bool) -> Floats:
+        """FLOP and bytes of each pair, token and KV token: float64 [3, 2].
+
+        specs/cost.py is linear in the three, so three requests give them.
+        """
+        probes = {(1, 1): (1, 1, 1), (1, 2): (2, 1, 2), (2, 2): (3, 2, 2)}
+        costs = [self._cost(Request(*lengths), decode=decode) for lengths in probes]
+        sums = np.array(list(probes.values()), dtype=np.float64)
+        return np.linalg.solve(sums, np.array([(each.flops, each.bytes) for each in costs]))
+
+    def _cost(self, request: Request, *, decode: bool) -> Cost:
+        cost = latent_cost if self.model in MLA_MODELS else attention_cost
+        return cost(self._case(request), int(decode))
+
+    def _case(self, request: Request) -> Case:
+        family = "mla" if self.model in MLA_MODELS else "attn"
+        return Case(family, "roofline", Batch((request,)), self.shape, "bf16")

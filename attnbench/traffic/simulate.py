@@ -1,0 +1,243 @@
+"""Continuous batching as vLLM's scheduler does it: decodes first, prefills in chunks.
+
+First come, first served. Decodes are scheduled first; then the prompt that was cut continues, then
+waiting requests are admitted while sequences, tokens and KV blocks allow. A request is admitted if
+all of its prompt fits in the free blocks (scheduler_reserve_full_isl). If decodes run out of
+blocks, the request admitted last loses its own and is computed again, its output too. A cached
+prefix is context without work, and takes blocks as if it were not shared.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from attnbench.errors import UsageError
+from attnbench.traffic.requests import Floats, Ints, Requests
+from attnbench.traffic.running import Running
+from attnbench.traffic.schedule import Schedule, Work
+from attnbench.traffic.server import Server
+from attnbench.traffic.spans import Spans
+
+BLOCK = 16  # tokens, vLLM's default
+_NO_WORK = Work(np.zeros(1), np.zeros((1, 3)))
+_MOST_AT_ONCE = 512  # decode steps
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """The server's limits; `acceptance` is of each speculative token after accepted ones."""
+
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    kv_tokens: int
+    spec_tokens: int = 0
+    acceptance: float = 0.0
+
+    def __post_init__(self) -> None:
+        needed = self.max_num_seqs * (1 + self.spec_tokens)
+        if self.max_num_batched_tokens < needed:
+            raise UsageError(
+                f"--max-num-batched-tokens {self.max_num_batched_tokens} is less than the {needed} "
+                f"tokens of --max-num-seqs {self.max_num_seqs} decodes; at least that is accepted, "
+                f"e.g. --max-num-batched-tokens {needed}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The steps, when each begins, and how often a request lost its blocks."""
+
+    schedule: Schedule
+    starts: Floats  # seconds [steps]
+    preemptions: int
+
+
+def simulate(requests: Requests, limits: ServerLimits, server: Server, seed: int = 0) -> Served:
+    """Serve all requests to their end; the seed decides which speculative tokens are accepted.
+
+    Raises UsageError for a request that the KV cache cannot hold.
+    """
+    longest = int((requests.prompt + requests.output).max()) + limits.spec_tokens
+    if _blocks(longest) > limits.kv_tokens // BLOCK:
+        raise UsageError(
+            f"--kv-tokens {limits.kv_tokens} cannot hold a request of {longest} tokens; accepted "
+            f"are values from {_blocks(longest) * BLOCK}, or a larger --tp"
+        )
+    scheduler = _Scheduler(requests, limits, server, seed)
+    while scheduler.is_busy:
+        scheduler.advance()
+    starts = np.concatenate(scheduler.starts)
+    return Served(scheduler.spans.schedule(len(starts)), starts, scheduler.preemptions)
+
+
+def _blocks(tokens: int) -> int:
+    return -(-tokens // BLOCK)
+
+
+@dataclass(slots=True)
+class _Prompt:
+    """A prompt that is computed in chunks; its blocks are its own from the start."""
+
+    request: int
+    computed: int
+    goal: int
+
+
+class _Scheduler:
+    """The state between two steps."""
+
+    def __init__(self, requests: Requests, limits: ServerLimits, server: Server, seed: int) -> None:
+        self.requests, self.limits, self.server = requests, limits, server
+        self.draw = np.random.default_rng(seed)
+        self.arrival: list[float] = requests.arrival.tolist()
+        self.clock, self.last, self.step, self.preemptions = 0.0, 1e-3, 0, 0
+        self.starts: list[Floats] = []
+        self.spans = Spans()
+        self.running = Running(self.spans)  # decodes, by admission
+        self.prompt: _Prompt | None = None  # admitted last, not computed to its end
+        self.left = requests.output.copy()  # tokens to generate
+        self.preempted: deque[int] = deque()
+        self.arrived = 0  # requests before this one were admitted once
+        self.capacity = limits.kv_tokens // BLOCK
+
+    @property
+    def is_busy(self) -> bool:
+        waiting = self.preempted or self.arrived < len(self.arrival)
+        return bool(waiting or self.prompt or len(self.running))
+
+    def advance(self) -> None:
+        """One step, or several of the same decodes; without work, wait for a request."""
+        preempted = self._make_room()
+        decodes = len(self.running)
+        ended = self._chunks(may_admit=not preempted)
+        if not decodes and not self._chunk_work:
+            self.clock = self.arrival[self.arrived]
+            return
+        alone = not preempted and not self._chunk_work and not self.limits.spec_tokens
+        steps = self._pass(self._seconds(self._most_steps() if alone else 1, decodes))
+        if decodes:
+            self._generate(steps)
+        self.step += steps
+        self._join(ended)
+
+    def _pass(self, seconds: Floats) -> int:
+        """Let steps pass until a request arrives that may be admitted; returns their number."""
+        ends = self.clock + seconds.cumsum()
+        steps = len(ends)
+        if self._head() is None and self.arrived < len(self.arrival):
+            steps = min(steps, 1 + int(ends.searchsorted(self.arrival[self.arrived])))
+        self.starts.append(np.concatenate([[self.clock], ends[: steps - 1]]))
+        self.clock, self.last = float(ends[steps - 1]), float(seconds[steps - 1])
+        return steps
+
+    def _head(self) -> int | None:
+        """The request to be admitted next, if it has arrived."""
+        if self.preempted:
+            return self.preempted[0]
+        at = self.arrived
+        return at if at < len(self.arrival) and self.arrival[at] <= self.clock else None
+
+    def _needed(self, steps: int = 1) -> int:
+        """Blocks of all admitted requests after so many steps."""
+        grown = self.running.kv + (steps + self.limits.spec_tokens)
+        prompt = _blocks(self.prompt.goal) if self.prompt else 0
+        return int((-(-grown // BLOCK)).sum()) + prompt
+
+    def _make_room(self) -> bool:
+        """Preempt the requests admitted last until the decodes have blocks."""
+        before = self.preemptions
+        while self._needed() > self.capacity:
+            if self.prompt:
+                request, self.prompt = self.prompt.request, None
+            else:
+                request = self.running.drop_last(self.step)
+            self.preempted.appendleft(request)
+            self.preemptions += 1
+        return self.preemptions > before
+
+    def _chunks(self, *, may_admit: bool) -> list[_Prompt]:
+        """Schedule the chunks of this step; returns the prompts that end with it."""
+        budget = self.limits.max_num_batched_tokens
+        budget -= len(self.running) * (1 + self.limits.spec_tokens)
+        self._chunk_work: list[tuple[int, int]] = []
+        ended: list[_Prompt] = []
+        while budget:
+            if self.prompt is None and may_admit:
+                self.prompt = self._admit(len(self.running) + len(ended), ended)
+            if (prompt := self.prompt) is None:
+                break
+            q = min(budget, prompt.goal - prompt.computed)
+            prompt.computed += q
+            budget -= q
+            self._chunk_work.append((q, prompt.computed))
+            self.spans.add_chunk(prompt.request, self.step, q, prompt.computed)
+            if prompt.computed == prompt.goal:
+                ended.append(prompt)
+                self.prompt = None
+        return ended
+
+    def _admit(self, admitted: int, ended: list[_Prompt]) -> _Prompt | None:
+        head = self._head()
+        if head is None or admitted >= self.limits.max_num_seqs:
+            return None
+        goal = int(self.requests.prompt[head] + self.requests.output[head] - self.left[head])
+        held = self._needed() + sum(_blocks(each.goal) for each in ended)
+        if held + _blocks(goal) > self.capacity:
+            return None
+        if self.preempted:
+            self.preempted.popleft()
+        else:
+            self.arrived += 1
+        return _Prompt(head, min(int(self.requests.cached[head]), goal - 1), goal)
+
+    def _most_steps(self) -> int:
+        """Steps until a decode ends or the blocks run out, and few past the next arrival."""
+        most = min(_MOST_AT_ONCE, int(self.left[self.running.ids].min()))
+        if self._head() is None and self.arrived < len(self.arrival):
+            until = (self.arrival[self.arrived] - self.clock) / self.last
+            most = min(most, 2 + int(min(until, _MOST_AT_ONCE)))
+        if self._needed(most) <= self.capacity:
+            return most
+        fits, too_many = 1, most  # one step fits: room was made
+        while too_many - fits > 1:
+            middle = (fits + too_many) // 2
+            if self._needed(middle) <= self.capacity:
+                fits = middle
+            else:
+                too_many = middle
+        return fits
+
+    def _seconds(self, steps: int, decodes: int) -> Floats:
+        """Seconds of each of the next steps."""
+        q = 1 + self.limits.spec_tokens
+        kv = int(self.running.kv.sum()) + decodes * q
+        pairs = q * kv - decodes * (q * (q - 1) // 2)
+        first = np.array([[pairs, decodes * q, kv]], dtype=np.float64)
+        growth = np.array([decodes * q, 0.0, decodes])
+        decode = Work(np.full(1, decodes), first + np.arange(steps)[:, None] * growth)
+        return self.server.step_seconds(
+            decode, self._chunk_sums() if self._chunk_work else _NO_WORK
+        )
+
+    def _chunk_sums(self) -> Work:
+        """The prefill chunks of the next step."""
+        sums = [(q * kv - q * (q - 1) // 2, q, kv) for q, kv in self._chunk_work]
+        listed = np.array(sums, dtype=np.float64).sum(axis=0, keepdims=True)
+        return Work(np.full(1, len(sums)), listed)
+
+    def _generate(self, steps: int) -> None:
+        """Tokens of the decodes; those that have all of theirs leave."""
+        ids, spec = self.running.ids, self.limits.spec_tokens
+        count: Ints = np.full(len(ids), steps)
+        if spec:
+            accepted = self.draw.random((len(ids), spec)) < self.limits.acceptance
+            count = np.minimum(1 + accepted.cumprod(axis=1).sum(axis=1), self.left[ids])
+        self.left[ids] -= count
+        self.running.grow(self.step, steps, 1 + spec, count, self.left[ids] == 0)
+
+    def _join(self, ended: list[_Prompt]) -> None:
+        """The end of a prompt is its first new token; more are decoded."""
+        for prompt in ended:
+            self.left[prompt.request] -= 1
+        self.running.join([(p.request, p.goal) for p in ended if self.left[p.request]], self.step)

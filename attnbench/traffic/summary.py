@@ -1,0 +1,103 @@
+"""A trace to its representative batches, by the options of `attnbench traffic`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from attnbench.errors import UsageError
+from attnbench.traffic.graphs import captured_sizes
+from attnbench.traffic.read import Trace, read_trace
+from attnbench.traffic.reduction import Reduction, reduce_steps
+from attnbench.traffic.schedule import Schedule
+from attnbench.traffic.server import Server
+from attnbench.traffic.simulate import ServerLimits, simulate
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What is to be found; None is vLLM's default on the GPU, or the trace's own rate."""
+
+    trace: Path
+    model: str
+    tp: int
+    gpu: str
+    batches: int
+    rate: float | None = None
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    kv_tokens: int | None = None
+    spec_tokens: int = 0
+    acceptance: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the steps come from: a simulation, or a log if there are no requests."""
+
+    requests: int = 0
+    without_output: int = 0
+    rate: float = 0.0
+    seconds: float = 0.0  # simulated
+    busy: float = 0.0  # of these, spent in steps
+    mean_decodes: float = 0.0  # by step
+    preemptions: int = 0
+    cached: float = 0.0  # part of all prompt tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """All that `attnbench traffic` shows."""
+
+    asked: Traffic
+    limits: ServerLimits
+    sizes: list[int]
+    origin: Origin
+    reduction: Reduction
+
+
+def summarize(asked: Traffic) -> Summary:
+    """Read, simulate and reduce; UsageError for anything that does not fit together."""
+    if asked.spec_tokens and not asked.acceptance:
+        raise UsageError("--spec-tokens needs --acceptance, e.g. --acceptance 0.7")
+    server = Server(asked.model, asked.tp, asked.gpu)
+    found = read_trace(asked.trace)
+    limits = _limits(asked, server)
+    if isinstance(found, Schedule):
+        if asked.rate:
+            raise UsageError("--rate does not apply to a log of served batches; leave it out")
+        schedule, origin = found, Origin()
+    else:
+        schedule, origin = _simulated(found, asked, limits, server)
+    reduction = reduce_steps(schedule, server, asked.batches)
+    return Summary(asked, limits, captured_sizes(limits), origin, reduction)
+
+
+def _limits(asked: Traffic, server: Server) -> ServerLimits:
+    return ServerLimits(
+        max_num_seqs=asked.max_num_seqs or server.gpu.max_num_seqs,
+        max_num_batched_tokens=asked.max_num_batched_tokens or server.gpu.max_num_batched_tokens,
+        kv_tokens=asked.kv_tokens or server.kv_tokens(),
+        spec_tokens=asked.spec_tokens,
+        acceptance=asked.acceptance,
+    )
+
+
+def _simulated(
+    trace: Trace, asked: Traffic, limits: ServerLimits, server: Server
+) -> tuple[Schedule, Origin]:
+    requests = trace.requests if asked.rate is None else trace.requests.at_rate(asked.rate)
+    served = simulate(requests, limits, server, asked.seed)
+    work = [served.schedule.work(decode=decode) for decode in (True, False)]
+    seconds = server.step_seconds(*work)
+    return served.schedule, Origin(
+        requests=len(requests),
+        without_output=trace.without_output,
+        rate=requests.rate,
+        seconds=float(served.starts[-1] + seconds[-1]),
+        busy=float(seconds.sum()),
+        mean_decodes=float(np.mean(work[0].requests)),
+        preemptions=served.preemptions,
+        cached=float(requests.cached.sum() / requests.prompt.sum()),
+    )

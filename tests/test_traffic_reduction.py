@@ -1,0 +1,85 @@
+"""Few batches for many steps: weights, losses, padding."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attnbench.specs.batch import parse_batch_spec
+from attnbench.traffic.graphs import captured_sizes, padded_to
+from attnbench.traffic.read import Trace, read_trace
+from attnbench.traffic.reduction import reduce_steps
+from attnbench.traffic.schedule import Schedule
+from attnbench.traffic.server import Server
+from attnbench.traffic.simulate import ServerLimits, simulate
+
+DATA = Path(__file__).parent / "data" / "traces"
+SERVER = Server("llama3-8b", 1, "h200")
+
+
+def schedule(*specs: str) -> Schedule:
+    batches = [parse_batch_spec(spec) for spec in specs]
+    return Schedule.of_batches([[(r.q_len, r.kv_len) for r in batch] for batch in batches])
+
+
+def test_steps_that_are_alike_lose_nothing() -> None:
+    found = reduce_steps(schedule(*["8q1kv1k"] * 9, *["64q1kv4k"] * 3), SERVER, 24)
+    assert [(str(each.batch), each.weight) for each in found.batches] == [
+        ("8q1kv1k", 9),
+        ("64q1kv4k", 3),
+    ]
+    assert (found.loss, found.margin) == pytest.approx((0, 0))
+
+
+def test_each_kind_of_step_keeps_a_batch() -> None:
+    steps = schedule(*["8q1kv1k"] * 900, "8q1kv1k_q100", "q7", "q8kv20")
+    found = reduce_steps(steps, SERVER, 1)
+    kinds = [(each.kind, each.weight) for each in found.batches]
+    assert kinds == [("decode", 900), ("mixed", 1), ("prefill", 2)]
+
+
+def test_the_loss_is_that_of_the_weighted_time() -> None:
+    steps = schedule("q1kv1k", "q1kv2k", "q1kv9k")
+    seconds = SERVER.attention_of(steps)
+    found = reduce_steps(steps, SERVER, 1)
+    assert [str(each.batch) for each in found.batches] == ["q1kv2k"]
+    assert found.loss == pytest.approx(3 * seconds[1] / seconds.sum() - 1)
+    assert found.margin == pytest.approx(1.96 * 3 * seconds.std() / seconds.sum())
+
+
+@pytest.mark.parametrize("name", [path.name for path in sorted(DATA.glob("*_?00.*"))])
+def test_24_batches_of_a_published_trace_lose_under_2_percent(name: str) -> None:
+    trace = read_trace(DATA / name)
+    assert isinstance(trace, Trace)
+    limits = ServerLimits(1024, 8192, SERVER.kv_tokens())
+    steps = simulate(trace.requests, limits, SERVER).schedule
+    few, many = (reduce_steps(steps, SERVER, most) for most in (24, 240))
+    assert len(few.batches) == 24
+    assert abs(few.loss) < 0.02
+    assert many.margin < few.margin
+    assert sum(each.weight for each in few.batches) == steps.num_steps
+    assert sum(each.share for each in few.batches) == pytest.approx(1)
+
+
+def test_a_batch_lies_in_the_ranges_of_its_stratum() -> None:
+    rng = np.random.default_rng(1)
+    specs = [f"{rng.integers(1, 9)}q1kv{rng.integers(1, 5000)}_q50" for _ in range(200)]
+    for each in reduce_steps(schedule(*specs), SERVER, 10).batches:
+        batch = each.batch
+        decodes, context = len(batch) - 1, batch.num_kv_tokens - batch.num_tokens
+        assert each.decodes[0] <= decodes <= each.decodes[1]
+        assert each.context[0] <= context <= each.context[1]
+        assert each.new == (50, 50)
+
+
+@pytest.mark.parametrize(
+    ("spec", "padded"),
+    [("3q1kv1k", 4), ("9q1kv1k", 16), ("257q1kv1k", 272), ("513q1kv1k", None), ("q2kv9", None)],
+)
+def test_decodes_are_padded_to_captured_sizes(spec: str, padded: int | None) -> None:
+    sizes = captured_sizes(ServerLimits(1024, 8192, 16384))
+    assert padded_to(parse_batch_spec(spec), sizes) == padded
+
+
+def test_graphs_are_no_larger_than_twice_the_sequences() -> None:
+    assert captured_sizes(ServerLimits(4, 8192, 16384)) == [1, 2, 4, 8]
