@@ -1,12 +1,14 @@
 """Versions of the code under test: commits, or releases of the packages with the kernels."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attnbench.records import Run
 
 COMMIT_DIGITS = 9  # shown of a commit
+_DIRTY_DIGITS = 4  # of the hash of uncommitted changes
 # Packages whose kernels are measured, then those that they build on.
 _MEASURED = ("vllm", "flashinfer-python")
 _BELOW = ("torch", "triton")
@@ -37,11 +39,17 @@ def release_of(run: Run) -> Release:
 def version_names(runs: Sequence[Run]) -> list[str]:
     """A name for the version of each run: a short commit, a release or the run's number.
 
-    A release is named by its first package, and by the others in which releases differ.
+    A release is named by its first package, and by the others in which releases differ. A commit
+    with several states of uncommitted changes has the first digits of their hash, too.
     """
     releases = [release for run in runs if (release := release_of(run))]
     kept = _telling(releases)
-    return [_name(run, kept) for run in runs]
+    names = [_name(run, kept) for run in runs]
+    shared = {name for name, count in Counter(names).items() if count > 1}
+    return [
+        f"{name}{str(run.source['dirty'] or '')[:_DIRTY_DIGITS]}" if name in shared else name
+        for name, run in zip(names, runs, strict=True)
+    ]
 
 
 def in_order_of_release(runs: Sequence[Run]) -> list[int] | None:

@@ -98,7 +98,8 @@ def _feed_entry(made: Xml.Element, each: Change) -> None:
     _add(made, "title", f"{title}: {change_in_percent(step.ratio)} % at {step.version}")
     _add(made, "updated", step.started)
     _add(made, "link", href=f"case/{entry.page}.html")
-    about = f"95 % interval {_interval(step)} %; before it {step.before}; {entry.method}"
+    shown = "one session so far" if step.sessions == 1 else f"{step.sessions} sessions"
+    about = f"95 % interval {_interval(step)} %, {shown}; before it {step.before}; {entry.method}"
     _add(made, "summary", about)
 
 
