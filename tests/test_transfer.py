@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from attnbench.db import transfer
 from attnbench.db.migrations import REVISIONS, Revisions
 from attnbench.db.store import Store
 from attnbench.db.transfer import export, merge
@@ -60,6 +61,17 @@ def state(folder: Path) -> dict[str, str]:
 def test_an_export_holds_the_runs_whole(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "export.db"
     assert export(store, [2, 1], path) == Transfer({2: 1, 1: 2}, runs=2, measurements=3, samples=2)
+    with Store.open(path, create=False) as exported:
+        assert content(exported) == content(store)
+
+
+def test_an_export_goes_on_in_small_batches_and_says_how_far_it_is(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "_BATCH", 1)
+    path, seen = tmp_path / "export.db", list[tuple[int, int]]()
+    export(store, [1, 2], path, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
     with Store.open(path, create=False) as exported:
         assert content(exported) == content(store)
 
