@@ -213,6 +213,7 @@ def test_rows_without_a_number_stand_last(opened: Open) -> None:
         ("num_requests<4 kv_len!=1024", 8),
         ("backend~^sd", 12),
         ("latency_us<20", 2),
+        ("kv_len<=2k kv_len>1024", 8),
         (" ", 24),
     ],
 )
@@ -244,7 +245,8 @@ def test_a_column_can_be_limited(opened: Open) -> None:
 def test_the_address_holds_the_view(opened: Open, browser: Chrome) -> None:
     opened("report")
     browser.find_element(By.CSS_SELECTOR, "input[type=search]").send_keys("kv_len=2k")
-    button(browser, "latency").click()
+    for _ in ("up", "down"):
+        button(browser, "latency").click()
     click(browser, "[role=tab]", 1)
     texts, address = column(browser, "latency"), browser.current_url
     browser.get("about:blank")
@@ -406,10 +408,36 @@ def test_points_stand_where_the_ticks_say_whatever_happens(opened: Open, name: s
     check_scales(browser)
     size = {"width": 500, "height": 844, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    canvas = browser.find_element(By.CSS_SELECTOR, ".canvas svg")
     wait = WebDriverWait(browser, PATIENCE)
-    wait.until(lambda _: canvas.size["width"] < 500)
+    drawn_for = "return document.querySelector('.canvas svg').viewBox.baseVal.width"
+    wait.until(lambda _: run(browser, drawn_for) < 500)
     check_scales(browser)
+
+
+@pytest.mark.parametrize("width", [200, 300, 700, 1600])
+@pytest.mark.parametrize("log", [True, False])
+@pytest.mark.parametrize(
+    ("low", "high"), [(1, 1.02), (9.7, 10.4), (1, 9), (0.5, 5000), (1e-3, 1e6), (900, 40_000)]
+)
+def test_ticks_are_few_enough_to_read_and_more_than_one(
+    opened: Open, low: float, high: float, log: bool, width: int
+) -> None:
+    script = """const [low, high, width, log] = arguments;
+        const scale = scaleOf({ log }, [low, high], 0, width);
+        return scale.ticks.map(([value, text]) => [scale.at(value), text]);"""
+    ticks = run(opened("report"), script, low, high, width, log)
+    assert len(ticks) > 1
+    ends = [(at - 3.4 * len(text), at + 3.4 * len(text)) for at, text in ticks]
+    assert all(end < start for (_, end), (start, _) in pairwise(ends))
+    assert len({text for _, text in ticks}) == len(ticks)
+
+
+def test_a_plot_with_a_row_per_case_names_them(opened: Open) -> None:
+    browser = opened("diff")
+    figure = drawn(browser, browser.find_element(By.ID, "part0-changes"))
+    names = [each.text for each in figure.find_elements(By.CSS_SELECTOR, ".ytick")]
+    assert len(names) == 24
+    assert any(name.startswith("sdpa 8q1kv4k") for name in names)
 
 
 def test_a_phone_shows_how_far_each_row_is_from_the_best(opened: Open) -> None:
