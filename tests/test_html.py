@@ -18,6 +18,7 @@ from attnbench.cli import cli
 from attnbench.db.store import Store
 from attnbench.records import Status
 from attnbench.reporting.html import page as page_module
+from attnbench.reporting.html.answer import answer
 from attnbench.reporting.html.figures import named_ticks
 from attnbench.reporting.html.packed import packed, unpacked
 from attnbench.reporting.html.sweeps import batch_dims, dims_text, sweeps
@@ -481,6 +482,32 @@ def test_a_map_is_of_batches_and_there_is_one_for_each_number_of_heads(tmp_path:
     found = winner_maps(workloads_of(cohort), cohort.fields, {"a": 0, "b": 1})
     assert [each.label for each in found] == [f"decode, num_q_heads {n}" for n in (8, 16, 32)]
     assert {(each.row_name, each.column_name) for each in found} == {("batch size", "kv_len")}
+
+
+@pytest.mark.parametrize(
+    ("won", "text"),
+    [
+        ((1, 2), "Decode: a in 2 of 4 (batch size up to 2)"),
+        ((4, 8), "Decode: a in 2 of 4 (batch size from 4)"),
+        ((1, 4), "Decode: a in 2 of 4, "),
+        ((2, 8), "Decode: a in 2 of 4, "),
+        ((1, 2, 4, 8), "Decode: a in 4 of 4, "),
+    ],
+)
+def test_an_answer_names_a_range_where_one_holds_all_wins_and_nothing_else(
+    tmp_path: Path, won: Sequence[int], text: str
+) -> None:
+    results = {}
+    for size in (1, 2, 4, 8):
+        for name, factor in (("a", 1.0), ("b", 1.5 if size in won else 0.5)):
+            case = attn(f"{size}q1kv1k", name)
+            rounds = (1, 1.001, 0.999)
+            results[case] = timed(case, *(factor * 1e-3 * wobble for wobble in rounds))
+    with Store.open(tmp_path / "results.db") as store:
+        number = store_run(store, results)
+        (cohort,) = cohorts(store.measurements([number]), {number: store.run(number)})
+    (sentence,) = answer(workloads_of(cohort), cohort.fields)
+    assert sentence.startswith(text)
 
 
 def test_lines_over_a_knob_are_told_apart(tmp_path: Path) -> None:
