@@ -36,6 +36,15 @@ def test_no_other_way_to_cut_costs_less(seed: int) -> None:
     n = int(random.integers(5, 11))
     levels = np.cumsum(random.random(n) < 0.3) * random.normal(0, 4)
     x, w = random.normal(0, SD, n) + levels, random.choice([1, 1, 1, 2], n).astype(np.float64)
+    assert_least(x, w)
+
+
+def test_a_start_stays_until_the_one_that_beats_it_may_end() -> None:
+    x = np.array([-0.86, 0.21, 0.46, 0.56, -0.44, -1.93, 1.45]) * SD / np.sqrt(0.05)
+    assert_least(x, np.ones(len(x)))
+
+
+def assert_least(x: Logs, w: Logs) -> None:
     found = segment(x, w, SD**2)
     costs = {tuple(ends): cost for cost, ends in ways(x, w, found.kept.astype(np.float64))}
     assert costs[found.ends] <= min(costs.values()) + 1e-6
