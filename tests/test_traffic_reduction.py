@@ -74,7 +74,14 @@ def test_a_batch_lies_in_the_ranges_of_its_stratum() -> None:
 
 @pytest.mark.parametrize(
     ("spec", "padded"),
-    [("3q1kv1k", 4), ("9q1kv1k", 16), ("257q1kv1k", 272), ("513q1kv1k", None), ("q2kv9", None)],
+    [
+        ("3q1kv1k", 4),
+        ("8q1kv1k", 8),
+        ("9q1kv1k", 16),
+        ("257q1kv1k", 272),
+        ("513q1kv1k", None),
+        ("q2kv9", None),
+    ],
 )
 def test_decodes_are_padded_to_captured_sizes(spec: str, padded: int | None) -> None:
     sizes = captured_sizes(ServerLimits(1024, 8192, 16384))

@@ -73,6 +73,21 @@ def test_the_last_request_loses_its_blocks_and_is_computed_again() -> None:
     assert found.preemptions == 1
 
 
+def test_preempted_requests_come_back_in_their_order() -> None:
+    """The last one alone would fit beside the first, but waits for the one before it."""
+    found = served([(0, 15, 4), (0, 15, 3), (0, 14, 3)], replace(PLENTY, kv_tokens=48))
+    assert batches(found) == ["q14_2q15", "q1kv15_2q1kv16", "q1kv17", "q1kv18", "q16_q17"]
+    assert found.preemptions == 2
+
+
+def test_a_step_that_preempts_admits_nothing() -> None:
+    """Without room for its speculative tokens a request needs one block, which is free at once."""
+    limits = replace(PLENTY, kv_tokens=48, spec_tokens=2, acceptance=1e-9)
+    found = served([(0, 13, 4), (0, 13, 3)], limits)
+    assert batches(found) == ["2q13", "2q3kv16", "q3kv17", "q3kv18_q15"]
+    assert found.preemptions == 1
+
+
 def test_a_prompt_is_admitted_once_all_of_it_fits() -> None:
     found = served([(0, 16, 3), (0, 33, 1)], replace(PLENTY, kv_tokens=48))
     assert batches(found) == ["q16", "q1kv17", "q1kv18", "q33"]

@@ -20,6 +20,6 @@ def study_yaml(reduction: Reduction, trace: str, model: str, tp: int) -> str:
         "    batch:",
     ]
     for each in reduction.batches:
-        about = f"{each.kind}: {each.weight} steps, {100 * each.share:.2f} % of attention time"
+        about = f"{each.kind}, weight {each.weight}: {100 * each.share:.2f} % of attention time"
         lines += [f"      # {about}", f"      - {each.batch}"]
     return "\n".join(lines) + "\n"
