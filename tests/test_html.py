@@ -487,11 +487,11 @@ def test_a_map_is_of_batches_and_there_is_one_for_each_number_of_heads(tmp_path:
 @pytest.mark.parametrize(
     ("won", "text"),
     [
-        ((1, 2), "Decode: a in 2 of 4 (batch size up to 2)"),
-        ((4, 8), "Decode: a in 2 of 4 (batch size from 4)"),
-        ((1, 4), "Decode: a in 2 of 4, "),
-        ((2, 8), "Decode: a in 2 of 4, "),
-        ((1, 2, 4, 8), "Decode: a in 4 of 4, "),
+        ((1, 2), "a in 2 of 4 (batch size up to 2)"),
+        ((4, 8), "a in 2 of 4 (batch size from 4)"),
+        ((1, 4), "a in 2 of 4, "),
+        ((2, 8), "a in 2 of 4, "),
+        ((1, 2, 4, 8), "a in 4 of 4, "),
     ],
 )
 def test_an_answer_names_a_range_where_one_holds_all_wins_and_nothing_else(
@@ -507,7 +507,7 @@ def test_an_answer_names_a_range_where_one_holds_all_wins_and_nothing_else(
         number = store_run(store, results)
         (cohort,) = cohorts(store.measurements([number]), {number: store.run(number)})
     (sentence,) = answer(workloads_of(cohort), cohort.fields)
-    assert sentence.startswith(text)
+    assert text in sentence
 
 
 def test_lines_over_a_knob_are_told_apart(tmp_path: Path) -> None:
