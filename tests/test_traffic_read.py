@@ -167,7 +167,7 @@ def test_the_command_ends_in_batches_that_a_study_takes(attnbench: Attnbench) ->
         (["--model", "llama3-70b", "--gpu", "a100"], "accepted are more ranks, e.g. --tp 2"),
         (["--max-num-batched-tokens", "512"], "e.g. --max-num-batched-tokens 1024"),
         (["--kv-tokens", "64"], "--kv-tokens 64 cannot hold a request of"),
-        (["--acceptance", "1.5"], "1.5 is not above 0 and at most 1"),
+        (["--acceptance", "1.5"], "'1.5' is not a number above 0 and at most 1"),
     ],
 )
 def test_limits_that_do_not_fit_are_refused(

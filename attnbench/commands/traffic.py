@@ -20,7 +20,7 @@ from attnbench.traffic.summary import Traffic, summarize
 
 def _fraction(value: float) -> float:
     if not 0 < value <= 1:
-        raise UsageError(f"{value:g} is not above 0 and at most 1, e.g. 0.7")
+        raise UsageError(f"'{value:g}' is not a number above 0 and at most 1, e.g. 0.7")
     return value
 
 
