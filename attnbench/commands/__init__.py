@@ -18,5 +18,5 @@ COMMANDS = {name: family.summary for name, family in FAMILIES.items()} | {
     "import": "Import results of other tools, such as vLLM's benchmark suite.",
     "runs": "List, relabel and delete stored runs.",
     "db": "Copy results between databases.",
-    "doctor": "Show this machine, and which backends can run here.",
+    "doctor": "Show what this machine can measure, and why other backends cannot run here.",
 }

@@ -16,12 +16,12 @@ from attnbench.reporting.html.page import require_extra
 from attnbench.results.history import History, histories_of
 from attnbench.results.noise import Noises
 from attnbench.site.case_page import Found, page_name, write_case
-from attnbench.site.entry import Entry
+from attnbench.site.entry import SiteEntry
 from attnbench.site.files import Files
 from attnbench.site.gpus import write_gpus
 from attnbench.site.overview import families, list_name, write_list, write_overview
 from attnbench.site.regressions import changes, write_regressions
-from attnbench.site.state import FILE, CaseState, State, mark
+from attnbench.site.state import FILE, CaseState, SiteState, mark
 
 _AT_ONCE = 20  # cases whose measurements are in memory together
 
@@ -42,7 +42,7 @@ def build_site(store: Store, folder: Path, margin: float, tree: Path | None) -> 
     Raises UsageError for a folder with other files, and for a database without times.
     """
     require_extra("attnbench site")
-    old, runs = State.read(folder, margin), store.runs()
+    old, runs = SiteState.read(folder, margin), store.runs()
     stale = cases_of(store, old.changed(runs)) | old.orphaned(runs)
     site = _Site(store, Files(folder), margin, tree, {run.number: run for run in runs})
     fresh = {
@@ -52,7 +52,7 @@ def build_site(store: Store, folder: Path, margin: float, tree: Path | None) -> 
     cases = {key: each for key, each in sorted({**kept, **fresh}.items()) if each.entries}
     if not cases:
         raise UsageError("no run has a time yet, so there is nothing to show; measure something")
-    new = State(margin, {str(run.number): mark(run) for run in runs}, cases)
+    new = SiteState(margin, {str(run.number): mark(run) for run in runs}, cases)
     if stale or not old.runs:
         site.lists(new)
     for name in _pages(old) - _pages(new):
@@ -62,7 +62,7 @@ def build_site(store: Store, folder: Path, margin: float, tree: Path | None) -> 
     return Built(len(cases), len(stale), site.files.written)
 
 
-def _pages(state: State) -> set[str]:
+def _pages(state: SiteState) -> set[str]:
     entries = [entry for each in state.cases.values() for entry in each.entries]
     return {f"case/{entry.page}" for entry in entries} | {
         list_name(entry.gpu, entry.family) for entry in entries
@@ -95,13 +95,13 @@ class _Site:
         for history, own in zip(listed, steps, strict=True):
             name = page_name(key, history.series.first.machine_name)
             pages[name] = [*pages[name], (history, own)]
-            entries.append(Entry.of(history, own, name))
+            entries.append(SiteEntry.of(history, own, name))
         for name, found in pages.items():
             write_case(self.files, name, found, plans, self.tree)
         numbers = {run.number for each in listed for v in each.versions for run in v.runs}
         return CaseState(sorted(numbers), entries)
 
-    def lists(self, state: State) -> None:
+    def lists(self, state: SiteState) -> None:
         """Write the pages that show many cases."""
         entries = [entry for each in state.cases.values() for entry in each.entries]
         found = families(entries)

@@ -29,7 +29,7 @@ class StepEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class SiteEntry:
     """One history in brief; a page holds those of a case on GPUs of one name."""
 
     page: str  # the file's name without its suffix

@@ -8,12 +8,12 @@ from attnbench.reporting.html.page import PageData
 from attnbench.reporting.html.table import HtmlTable
 from attnbench.reporting.text_table import Column
 from attnbench.site.case_page import slug
-from attnbench.site.entry import Entry, StepEntry
+from attnbench.site.entry import SiteEntry, StepEntry
 from attnbench.site.files import Files
 from attnbench.site.sparkline import sparkline, together
 from attnbench.units import MISSING, change_in_percent, seconds_text
 
-Families = Mapping[tuple[str, str], Sequence[Entry]]  # by GPU and family
+Families = Mapping[tuple[str, str], Sequence[SiteEntry]]  # by GPU and family
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class Tile:
     last: str  # the last step
 
 
-def families(entries: Sequence[Entry]) -> Families:
+def families(entries: Sequence[SiteEntry]) -> Families:
     """The entries by GPU and family, both in alphabetical order."""
-    found: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    found: dict[tuple[str, str], list[SiteEntry]] = defaultdict(list)
     for entry in entries:
         found[entry.gpu, entry.family].append(entry)
     return dict(sorted(found.items()))
@@ -49,7 +49,7 @@ def write_overview(files: Files, found: Families, runs: int, regressions: int) -
     files.page("index", "site_index.html", PageData(), values)
 
 
-def _tile(gpu: str, family: str, entries: Sequence[Entry]) -> Tile:
+def _tile(gpu: str, family: str, entries: Sequence[SiteEntry]) -> Tile:
     steps = [step for entry in entries for step in entry.steps]
     newest = max(steps, key=lambda step: step.started, default=None)
     last = f"last step {step_text(newest)}" if newest else "no step"
@@ -63,7 +63,7 @@ def step_text(step: StepEntry) -> str:
     return f"{change_in_percent(step.ratio)} % at {step.version}, {step.started[:10]}"
 
 
-def write_list(files: Files, gpu: str, family: str, entries: Sequence[Entry]) -> None:
+def write_list(files: Files, gpu: str, family: str, entries: Sequence[SiteEntry]) -> None:
     """Write the list of a family's cases on a GPU."""
     listed = sorted(entries, key=lambda each: (each.fields["backend"] != "", each.sizes, each.page))
     table = HtmlTable.of("cases", "Cases", _columns(listed), _orders(listed))
@@ -77,7 +77,7 @@ def write_list(files: Files, gpu: str, family: str, entries: Sequence[Entry]) ->
     files.page(list_name(gpu, family), "site_list.html", PageData(tables=[table]), values)
 
 
-def _columns(listed: Sequence[Entry]) -> list[Column]:
+def _columns(listed: Sequence[SiteEntry]) -> list[Column]:
     lasts = [each.steps[-1] if each.steps else None for each in listed]
     changes = [f"{change_in_percent(each.ratio)}" if each else MISSING for each in lasts]
     return [
@@ -94,7 +94,7 @@ def _columns(listed: Sequence[Entry]) -> list[Column]:
     ]
 
 
-def _orders(listed: Sequence[Entry]) -> Mapping[str, Sequence[float | None]]:
+def _orders(listed: Sequence[SiteEntry]) -> Mapping[str, Sequence[float | None]]:
     ranks = {size: float(at) for at, size in enumerate(sorted({each.sizes for each in listed}))}
     return {
         "case": [ranks[each.sizes] for each in listed],
@@ -102,29 +102,29 @@ def _orders(listed: Sequence[Entry]) -> Mapping[str, Sequence[float | None]]:
     }
 
 
-def _facts(listed: Sequence[Entry]) -> dict[str, Sequence[str | float | None]]:
+def _facts(listed: Sequence[SiteEntry]) -> dict[str, Sequence[str | float | None]]:
     """The values that the table's filter knows, by field."""
     names = dict.fromkeys(name for each in listed for name in each.fields)
     return {name: [_value(each, name) for each in listed] for name in names}
 
 
-def _value(entry: Entry, name: str) -> str | float | None:
+def _value(entry: SiteEntry, name: str) -> str | float | None:
     value = entry.fields.get(name)
     return value if value is None or isinstance(value, int | float) else str(value)
 
 
-def varying(listed: Sequence[Entry]) -> list[str]:
+def varying(listed: Sequence[SiteEntry]) -> list[str]:
     """The fields in which the entries differ, then the method."""
     names = dict.fromkeys(name for each in listed for name in each.fields)
     found = [name for name in names if len({_text(each, name) for each in listed}) > 1]
     return [*found, *(["method"] if len({each.method for each in listed}) > 1 else [])]
 
 
-def _shared(listed: Sequence[Entry]) -> str:
+def _shared(listed: Sequence[SiteEntry]) -> str:
     different = varying(listed)
     own = [f"{n} {v}" for n, v in listed[0].fields.items() if n not in different]
     return ", ".join([*own, *([listed[0].method] if "method" not in different else [])])
 
 
-def _text(entry: Entry, name: str) -> str:
+def _text(entry: SiteEntry, name: str) -> str:
     return entry.method if name == "method" else str(entry.fields.get(name, MISSING))

@@ -8,7 +8,7 @@ from attnbench.reporting.html.page import PageData
 from attnbench.reporting.html.table import HtmlTable
 from attnbench.reporting.text_table import Column
 from attnbench.site.case_page import slug
-from attnbench.site.entry import Entry, StepEntry
+from attnbench.site.entry import SiteEntry, StepEntry
 from attnbench.site.files import Files
 from attnbench.stats.multiplicity import benjamini_hochberg
 from attnbench.units import change_in_percent
@@ -22,11 +22,11 @@ _ATOM = "http://www.w3.org/2005/Atom"
 class Change:
     """A step with its case."""
 
-    entry: Entry
+    entry: SiteEntry
     step: StepEntry
 
 
-def changes(entries: Sequence[Entry]) -> list[Change]:
+def changes(entries: Sequence[SiteEntry]) -> list[Change]:
     """The steps that hold among those of all cases, newest first.
 
     A step in a case's page was tested among that case's; of many cases a few would be chance.

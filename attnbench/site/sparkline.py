@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from math import exp, log
 from statistics import fmean
 
-from attnbench.site.entry import Entry
+from attnbench.site.entry import SiteEntry
 
 _LEAST = 0.05  # of the scale, relative, so noise looks like noise
 _POINTS = 60
@@ -22,7 +22,7 @@ def sparkline(values: Sequence[float]) -> str:
     return f"M{'L'.join(points)}"
 
 
-def together(entries: Sequence[Entry]) -> list[float]:
+def together(entries: Sequence[SiteEntry]) -> list[float]:
     """The geometric mean of the cases' times over each one's first, at some moments in order."""
     moments = sorted({started for entry in entries for started, _ in entry.points})
     kept = set(moments[:: max(1, len(moments) // _POINTS)]) | set(moments[-1:])

@@ -9,7 +9,7 @@ from typing import Self
 from attnbench._version import __version__
 from attnbench.errors import UsageError
 from attnbench.records import Run
-from attnbench.site.entry import Entry
+from attnbench.site.entry import SiteEntry
 
 FILE = "state.json"
 _FORMAT = 1
@@ -20,11 +20,11 @@ class CaseState:
     """A case that a site shows."""
 
     runs: Sequence[int]  # that measured it
-    entries: Sequence[Entry]
+    entries: Sequence[SiteEntry]
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class SiteState:
     """The runs and cases of a site."""
 
     margin: float
@@ -45,7 +45,7 @@ class State:
         if facts["made"] != _made(margin):
             return cls(margin)
         cases = {
-            key: CaseState(each["runs"], list(map(Entry.from_facts, each["entries"])))
+            key: CaseState(each["runs"], list(map(SiteEntry.from_facts, each["entries"])))
             for key, each in facts["cases"].items()
         }
         return cls(margin, facts["runs"], cases)
