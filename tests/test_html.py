@@ -22,8 +22,10 @@ from attnbench.reporting.html.answer import answer
 from attnbench.reporting.html.figures import named_ticks
 from attnbench.reporting.html.packed import packed, unpacked
 from attnbench.reporting.html.sweeps import batch_dims, dims_text, sweeps
+from attnbench.reporting.html.table import HtmlTable
 from attnbench.reporting.html.winners import winner_maps
 from attnbench.reporting.html.workloads import workloads_of
+from attnbench.reporting.text_table import Column
 from attnbench.results.cohort import cohorts
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape, MlaShape
@@ -548,3 +550,11 @@ def test_a_named_axis_has_a_tick_for_each_value() -> None:
 )
 def test_a_packed_column_has_the_values_it_had(values: list[str | float | None]) -> None:
     assert unpacked(json.loads(json.dumps(packed(values)))) == values
+
+
+def test_dates_are_sorted_as_a_whole_and_not_by_their_year() -> None:
+    columns = [
+        Column("measured, UTC", ["2026-11-21 15:34", "2026-11-21 15:15"]),
+        Column("latency\nus", ["12.5", "9.00"]),
+    ]
+    assert HtmlTable.of("versions", "Versions", columns).orders == [None, [12.5, 9.0]]

@@ -166,3 +166,12 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     assert found.exit_code == 2
     assert "name a new or empty folder" in found.stderr
     assert [each.name for each in (tmp_path / "public").iterdir()] == ["thesis.tex"]
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    measure(tmp_path / "s.db", "a", FAST)
+    (tmp_path / "public").write_text("x")
+    args = ["site", str(tmp_path / "public" / "deeper"), "--db", str(tmp_path / "s.db")]
+    found = CliRunner().invoke(cli, args)
+    assert found.exit_code == 2
+    assert "public cannot be written" in " ".join(found.stderr.split())

@@ -6,13 +6,16 @@ import click
 
 from attnbench.commands.options import db_option
 from attnbench.commands.table import note, parsed
+from attnbench.commands.value_types import may_be_made
 from attnbench.db.store import Store
 from attnbench.results.diff import parse_margin
 from attnbench.site.build import build_site
 
 
 @click.command("site")
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.argument(
+    "folder", type=click.Path(path_type=Path, file_okay=False), callback=parsed(may_be_made)
+)
 @click.option(
     "--margin",
     default="1%",

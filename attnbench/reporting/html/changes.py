@@ -25,7 +25,7 @@ def changes_plot(rows: Sequence[Row], describe: Callable[[Case], str], key: str)
     if not compared:
         return None
     figure = _by_row if len(compared) <= _MOST_ROWS else _by_time
-    caption = "Bars are 95 % intervals of the change. Above 0 % the head is slower."
+    caption = "Bars are 95 % intervals of the change. Right of 0 % the head is slower."
     return Plot(key, "Changes", caption, [PlotChoice("", figure(compared, describe))])
 
 

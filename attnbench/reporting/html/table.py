@@ -12,6 +12,7 @@ from attnbench.reporting.text_table import Column
 from attnbench.results.diff import VERDICTS
 
 _NUMBER = re.compile(r"[!+>]*(-?\d+(?:\.\d+)?)")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 # Words in columns of numbers.
 _WORDS = {"best": 1.0, "quickest": 1.0, "tie": 1.0, "same work": 1.0, "unclear": 1.0}
 _KINDS = (*_WORDS, *VERDICTS)  # cells with a style of their own
@@ -123,7 +124,9 @@ def _intervals_data(intervals: Sequence[tuple[float, float] | None]) -> dict[str
 def _orders(column: Column, given: Sequence[float | None] | None) -> Sequence[float | None] | None:
     if given is not None:
         return given
-    return None if column.left else [_order(text) for text in column.texts]
+    if column.left or any(_DATE.match(text) for text in column.texts):
+        return None
+    return [_order(text) for text in column.texts]
 
 
 def _order(text: str) -> float | None:
