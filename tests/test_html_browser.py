@@ -19,10 +19,12 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from attnbench.cli import cli
+from attnbench.db.store import Store
 from attnbench.reporting.html.page import PageData, render
 from attnbench.reporting.html.table import Groups, HtmlTable
 from attnbench.reporting.text_table import Column
 from tests.stored_pages import BACKEND, HOSTILE, store_pages
+from tests.stored_results import attn, store_run, timed
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
@@ -289,6 +291,16 @@ def test_my_shape_is_answered(opened: Open) -> None:
     result = picker.find_element(By.CSS_SELECTOR, ".result").text
     assert f"{BACKEND}, next 1.25x (nearest measured: 8q1kv4k)" in result
     assert re.search(r"sdpa 264 us 1\.25x \[1\.\d+ to 1\.\d+\]", result.replace("\n", " "))
+
+
+def test_my_shape_begins_with_a_measured_one(browser: Chrome, tmp_path: Path) -> None:
+    cases = [attn(batch, b) for batch in ("q16kv1040", "q32kv1056", "4q16kv4k") for b in "ab"]
+    with Store.open(tmp_path / "results.db") as store:
+        store_run(store, {case: timed(case, 1e-3, 1.01e-3, 1.02e-3) for case in cases})
+    files = ["--db", str(tmp_path / "results.db"), "--html", str(tmp_path / "page.html")]
+    assert CliRunner().invoke(cli, ["report", *files]).exit_code == 0
+    browser.get((tmp_path / "page.html").as_uri())
+    assert "(measured: " in browser.find_element(By.CSS_SELECTOR, ".picker .result").text
 
 
 def test_another_view_draws_another_plot(opened: Open) -> None:

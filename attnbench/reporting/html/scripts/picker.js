@@ -17,15 +17,16 @@ class Picker {
     return this.listed.filter((each) => each.kind === this.kind.value);
   }
 
-  /* A field a quantity of this kind of batch, with the measured values as suggestions. */
+  /* A field a quantity of this kind of batch, with the measured values as suggestions; at first those of a measured shape. */
   offer(asked) {
     const known = (name) => new Set(this.shapes.map((each) => each.dims[name]));
     const names = [...new Set(this.shapes.flatMap((each) => Object.keys(each.dims)))].filter((name) => known(name).size > 1);
+    const middle = this.shapes[Math.floor(this.shapes.length / 2)];
     this.fields.replaceChildren(...names.map((name) => {
       const values = [...new Set(this.shapes.map((each) => each.dims[name]).filter((value) => value !== undefined))];
       const field = values.every((value) => typeof value === "number") ? this.number(name, values) : this.choice(values);
       field.dataset.name = name;
-      field.value = asked.get(name) ?? sizeText(values[Math.floor(values.length / 2)]);
+      field.value = asked.get(name) ?? sizeText(middle.dims[name] ?? values[0]);
       field.addEventListener("input", () => this.answer());
       return element("label", {}, name, field);
     }));
