@@ -67,7 +67,8 @@ FA2, FA3 = "void flash::fwd_kernel<128, bf16>(Params)", "void cutlass::device_ke
     ("before", "after", "line"),
     [
         ((FA2,), (FA3,), "flash::fwd_kernel -> cutlass::device_kernel"),
-        ((FA2,), (FA2, FA3), "none -> cutlass::device_kernel"),
+        ((FA2,), (FA2, FA3), "cutlass::device_kernel added"),
+        ((FA2, FA3), (FA2,), "cutlass::device_kernel gone"),
         (
             ("k<1>",),
             ("k<2>",),

@@ -96,6 +96,8 @@ def _kernels(pair: Pair) -> list[str]:
     short = {name: _short(name) for name in (*gone, *new)}
     if {short[name] for name in gone} & {short[name] for name in new}:
         short = {name: shorten(name, _KERNEL_WIDTH) for name in short}
+    if not gone or not new:
+        return [f"{KERNEL_CHANGED}{_names(short, gone or new)} {'added' if new else 'gone'}"]
     return [f"{KERNEL_CHANGED}{_names(short, gone)} -> {_names(short, new)}"]
 
 
@@ -108,7 +110,7 @@ def _short(name: str) -> str:
 def _names(short: Mapping[str, str], names: Sequence[str]) -> str:
     texts = list(dict.fromkeys(short[name] for name in names))
     more = [f"{len(texts) - _KERNELS} more"] if len(texts) > _KERNELS else []
-    return ", ".join([*texts[:_KERNELS], *more]) or "none"
+    return ", ".join([*texts[:_KERNELS], *more])
 
 
 def _ran(pair: Pair) -> list[str]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from attnbench.analysis.fields import batch_text, method_text, requested
 from attnbench.analysis.steps import Step
+from attnbench.results.differences import differences
 from attnbench.results.history import History
 from attnbench.specs.case import Value
 
@@ -26,6 +27,7 @@ class StepEntry:
     high: float
     q: float  # among the steps of its case
     sessions: int
+    differs: Sequence[str]  # between the runs before and after, the source included
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,6 @@ def started_of(history: History, at: int) -> str:
 def _step(history: History, step: Step) -> StepEntry:
     before, version = history.names[step.at - 1 : step.at + 1]
     started = started_of(history, step.at)
-    return StepEntry(
-        version, before, started, step.ratio, step.low, step.high, step.q, step.sessions
-    )
+    sides = history.versions[step.at - 1].runs[-1], history.versions[step.at].runs[0]
+    figures = (step.ratio, step.low, step.high, step.q, step.sessions)
+    return StepEntry(version, before, started, *figures, differences(*sides))

@@ -50,9 +50,9 @@ def write_overview(files: Files, found: Families, runs: int, regressions: int) -
 
 
 def _tile(gpu: str, family: str, entries: Sequence[SiteEntry]) -> Tile:
-    steps = [step for entry in entries for step in entry.steps]
-    newest = max(steps, key=lambda step: step.started, default=None)
-    last = f"last step {step_text(newest)}" if newest else "no step"
+    steps = [(step, entry.title) for entry in entries for step in entry.steps]
+    newest = max(steps, key=lambda each: each[0].started, default=None)
+    last = f"last step: {newest[1]} {step_text(newest[0])}" if newest else "no step"
     cases = len({entry.page for entry in entries})
     line = sparkline(together([entry for entry in entries if len(entry.points) > 1]))
     return Tile(family, f"{list_name(gpu, family)}.html", cases, line, last)
@@ -66,7 +66,7 @@ def step_text(step: StepEntry) -> str:
 def write_list(files: Files, gpu: str, family: str, entries: Sequence[SiteEntry]) -> None:
     """Write the list of a family's cases on a GPU."""
     listed = sorted(entries, key=lambda each: (each.fields["backend"] != "", each.sizes, each.page))
-    table = HtmlTable.of("cases", "Cases", _columns(listed), _orders(listed))
+    table = HtmlTable.of("cases", "Cases, by method", _columns(listed), _orders(listed))
     table = replace(
         table,
         facts=_facts(listed),

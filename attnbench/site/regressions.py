@@ -65,6 +65,7 @@ def _table(key: str, caption: str, listed: Sequence[Change]) -> HtmlTable:
         Column("change\n%", [change_in_percent(step.ratio) for step in steps]),
         Column("95 % interval\n%", [_interval(step) for step in steps]),
         Column("sessions", [str(step.sessions) for step in steps]),
+        Column("differs", ["; ".join(step.differs) for step in steps], left=True),
     ]
     links = [f"case/{each.entry.page}.html" for each in listed]
     return replace(HtmlTable.of(key, caption, columns), links=links)
@@ -100,7 +101,7 @@ def _feed_entry(made: Xml.Element, each: Change) -> None:
     _add(made, "link", href=f"case/{entry.page}.html")
     shown = "one session so far" if step.sessions == 1 else f"{step.sessions} sessions"
     about = f"95 % interval {_interval(step)} %, {shown}; before it {step.before}; {entry.method}"
-    _add(made, "summary", about)
+    _add(made, "summary", "; ".join([about, *(f"differs: {text}" for text in step.differs)]))
 
 
 def _add(parent: Xml.Element, name: str, text: str | None = None, **facts: str) -> Xml.Element:
