@@ -42,7 +42,7 @@ def test_two_environments_are_measured_in_turns_and_a_slowdown_is_found(
     slow = tmp_path / "slow" / "attn"
     slow.mkdir(parents=True)
     source = (OWN_KERNELS / "attn" / "faulty.py").read_text()
-    (slow / "faulty.py").write_text(source.replace('"PACED_MS", "2"', '"PACED_MS", "150"'))
+    (slow / "faulty.py").write_text(source.replace('"PACED_MS", "2"', '"PACED_MS", "40"'))
     done = attnbench(
         *["ab", "--base-python", pythons[0], "--head-python", pythons[1]],
         *["--head-env", f"ATTNBENCH_KERNELS={slow.parent}", "--head-label", "slow"],

@@ -157,7 +157,7 @@ def test_free_memory_of_a_cpu_is_what_the_system_could_give() -> None:
 def test_the_command_refuses_what_cannot_fit_and_goes_on(attnbench: Attnbench) -> None:
     done = attnbench(
         "prefill-trtllm",
-        *[*QUICK, "--backend", "torch", "--batch-sizes", "100000", "--seq-lens", "64k"],
+        *[*QUICK, "--backend", "torch", "--batch-sizes", "50000", "--seq-lens", "128k"],
         *["--lengths", "fixed"],
     )
     assert done.returncode == 0, done.stderr

@@ -240,7 +240,7 @@ def test_dry_run_measures_nothing(attnbench: Attnbench, tmp_path: Path) -> None:
         ),
         (
             ["attn", "--backend", "flashy"],
-            "Error: no attn backend is called 'flashy'; expected one of",
+            "Error: no attn backend is called 'flashy' (did you mean flash?); expected one of",
         ),
         (
             ["attn", "--device", "tpu"],

@@ -8,7 +8,8 @@ def open_closed_streams() -> None:
     """Open what is closed on /dev/null.
 
     Otherwise Python has no stream there, and the first file that is opened, such as the database,
-    takes its descriptor and receives what libraries print.
+    takes its descriptor and receives what libraries print. `sys.stdout` stays None, by which
+    `report` knows that its table would be lost.
     """
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -18,5 +19,5 @@ def open_closed_streams() -> None:
             if opened != descriptor:
                 os.dup2(opened, descriptor)
                 os.close(opened)
-        if getattr(sys, name) is None:
+        if name != "stdout" and getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(descriptor, "r" if descriptor == 0 else "w"))

@@ -80,7 +80,8 @@ class Scanner:
         if self.position < self.end:
             character = quoted(self.text[self.position])
             read = quoted(self.text[self.start : self.position])
-            several = self.text[self.position] in " ,\n"
+            left = self.text[self.position : self.end]
+            several = left[0] in " ,\n" and left[1:].lstrip()[:1].isalnum()
             hint = "; several specs are separate words" if several else ""
             self.fail(f"unexpected {character} after {read}{hint}")
 
