@@ -16,7 +16,7 @@ from attnbench.analysis.fields import Fields
 from attnbench.analysis.series import series_of
 from attnbench.cli import cli
 from attnbench.db.store import Store
-from attnbench.records import Status
+from attnbench.records import Outcome, Status
 from attnbench.reporting.html import page as page_module
 from attnbench.reporting.html.answer import answer
 from attnbench.reporting.html.figures import named_ticks
@@ -180,6 +180,20 @@ def test_a_report_holds_the_terminals_table(db: Path, report: Parsed) -> None:
     # The page has backend and threshold in one column, since both choose the implementation.
     assert {*row} - texts <= {"torch-absorbed", "1", "64"}
     assert "torch-absorbed, threshold 1" in texts
+
+
+@pytest.mark.parametrize(
+    ("times", "lead"), [((1.001,), ", level"), ((1.001, 1.2), ", up to 1.20x ahead")]
+)
+def test_a_lead_of_nothing_is_none(tmp_path: Path, times: Sequence[float], lead: str) -> None:
+    path, outcomes = tmp_path / "a.db", dict[Case, Sequence[Outcome]]()
+    for at, slower in enumerate(times):
+        fast, slow = attn(f"q{at + 1}k"), attn(f"q{at + 1}k", "naive")
+        outcomes |= {fast: timed(fast, 1e-3), slow: timed(slow, slower * 1e-3)}
+    with Store.open(path) as store:
+        store_run(store, outcomes)
+    page = Parsed(written(path, "report"))
+    assert any(text.startswith("Prefill") and lead in text for text in page.all("li"))
 
 
 def test_a_report_begins_with_who_won_where_and_by_how_much(report: Parsed) -> None:

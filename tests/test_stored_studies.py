@@ -4,8 +4,10 @@ import lzma
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import delete
 
+from attnbench.cli import cli
 from attnbench.db.models import MeasurementRow
 from attnbench.db.store import Store
 from attnbench.reporting.html.crossover import crossover_plot
@@ -90,6 +92,8 @@ def test_a_conclusion_of_nothing_replaces_none(stored: Path, tmp_path: Path) -> 
             session.execute(delete(MeasurementRow))
         assert conclude(store, 3).cells[0] == "0 of 0 cases have a time"
         assert store.conclusion(3) == before
+    done = CliRunner().invoke(cli, ["study", "conclude", "3", "--db", str(path)])
+    assert done.exit_code == 1
 
 
 def test_maps_of_a_study_hatch_what_is_not_shown(stored: Path) -> None:

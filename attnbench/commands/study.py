@@ -140,7 +140,9 @@ def run(
 def conclude_(run: int, plots: Path | None, plot_format: str, db: str) -> None:
     """Compute a run's conclusion again from stored results, and store it."""
     with Store.open(db, create=False, note=note) as store:
-        _show(conclude(store, run), plots, plot_format)
+        found = conclude(store, run)
+    _show(found, plots, plot_format)
+    raise click.exceptions.Exit(0 if found.has_cases else 1)
 
 
 @command.command("import")

@@ -82,15 +82,15 @@ def _columns(listed: Sequence[SiteEntry]) -> list[Column]:
     changes = [f"{change_in_percent(each.ratio)}" if each else MISSING for each in lasts]
     return [
         Column("case", [each.title for each in listed], left=True),
-        Column("versions", [str(each.versions) for each in listed]),
-        Column("newest", [seconds_text(each.latest) for each in listed]),
-        Column("last step\n%", changes),
-        Column("at", [each.version if each else "" for each in lasts], left=True),
         *(
             Column(name, [_text(each, name) for each in listed], left=True)
             for name in varying(listed)
             if name != "backend"
         ),
+        Column("versions", [str(each.versions) for each in listed]),
+        Column("newest", [seconds_text(each.latest) for each in listed]),
+        Column("last step\n%", changes),
+        Column("at", [each.version if each else "" for each in lasts], left=True),
     ]
 
 

@@ -10,6 +10,7 @@ from attnbench.reporting.html.workloads import Workload
 from attnbench.units import three_digits
 
 _FEW = 3  # winners that a sentence names
+_LEVEL = "1.00"  # a ratio of times that is no lead
 _LEAST = 2  # workloads that a range describes
 _OTHERS: Mapping[Outcome, str] = {
     "tied": "tied in",
@@ -60,6 +61,10 @@ def _leads(found: Sequence[Ranking]) -> str:
     if not ratios:
         return ""
     low, high = three_digits(min(ratios)), three_digits(max(ratios))
+    if high == _LEVEL:
+        return ", level"
+    if low == _LEVEL:
+        return f", up to {high}x ahead"
     return f", {low}x ahead" if low == high else f", {low}x to {high}x ahead"
 
 
