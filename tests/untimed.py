@@ -33,4 +33,4 @@ def untimed(ready: Prepared) -> None:
         check(ready, seed=1)
         timing = Timing(StillClock(ready))
         timed(ready, timing, every_set, 2, unseen, Stopwatch())
-        renewed(ready, timing, 2, Stopwatch())
+        renewed(ready, timing, len(ready.calls), 2, Stopwatch())

@@ -66,17 +66,18 @@ def require_inputs(prepared: Prepared, before: "torch.Tensor") -> None:
     raise WrongResult("its call overwrites its inputs: the reference of them is another one now")
 
 
-def check_renewed(prepared: Prepared, launch_all: Callable[[], object], seed: int) -> Deviation:
-    """Change every set's inputs in place and launch them again: the results must be new ones.
+def check_renewed(
+    prepared: Prepared, launch: Callable[[], object], sets: int, seed: int
+) -> Deviation:
+    """Change the inputs in place and launch the first `sets` again: the results must be new ones.
 
-    `launch_all` launches each set by what was timed, a graph or single calls. A kernel that copies
-    results kept from earlier calls fails here.
+    `launch` launches them by what was timed, a graph or single calls. A kernel that copies results
+    kept from earlier calls fails here.
     """
     prepared.renew(seed + FRESH)
-    sets = len(prepared.calls)
     for index in range(sets):
         prepared.poison(index)
-    launch_all()
+    launch()
     when = "launched again with new inputs"
     return _check_sets(prepared, BLOCKS_RENEWED, sets, 2 * seed + 1, when)
 

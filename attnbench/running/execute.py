@@ -117,7 +117,7 @@ def _measured(
     )
     outcome = _with_samples(outcome, samples, timing, watch)
     if prepared.renewable:
-        renewed(prepared, timing, job.seed, watch)
+        renewed(prepared, timing, launched_sets(prepared, timing, samples), job.seed, watch)
     else:
         outcome = replace(outcome, labels=(*outcome.labels, Label.SAME_INPUTS))
     outcome = replace(outcome, durations=watch.durations)
@@ -155,15 +155,20 @@ def timed(
     watch.lap("poison")
     samples = measure(timing.clock, method, time.perf_counter, look)
     watch.lap("time")
-    launched = samples.warmup_calls + len(samples.values) * timing.clock.calls_per_sample
-    check_again(prepared, min(launched, len(prepared.calls)), seed)
+    check_again(prepared, launched_sets(prepared, timing, samples), seed)
     watch.lap("check_again")
     return samples
 
 
-def renewed(prepared: Prepared, timing: Timing, seed: int, watch: Stopwatch) -> None:
+def launched_sets(prepared: Prepared, timing: Timing, samples: Samples) -> int:
+    """The number of working sets that timing reached, the first ones."""
+    launched = samples.warmup_calls + len(samples.values) * timing.clock.calls_per_sample
+    return min(launched, len(prepared.calls))
+
+
+def renewed(prepared: Prepared, timing: Timing, sets: int, seed: int, watch: Stopwatch) -> None:
     """A check of what was timed with new inputs; after its stamps are read, as it adds some."""
-    check_renewed(prepared, lambda: timing.launch_all(prepared), seed)
+    check_renewed(prepared, lambda: timing.launch_again(prepared, sets), sets, seed)
     watch.lap("check_renewed")
 
 

@@ -47,12 +47,12 @@ class Timing:
         resolved = {"timer": "eager", "not_captured": why}
         return cls(_single_launches(prepared, machine, stamps), stamps, why, resolved)
 
-    def launch_all(self, prepared: Prepared) -> None:
-        """Launch every set once more by what was timed: the graph, or single calls."""
+    def launch_again(self, prepared: Prepared, sets: int) -> None:
+        """Launch the first `sets` again by what was timed: the graph of all, or single calls."""
         if isinstance(self.clock, GraphClock):
             self.clock.replay()
             return
-        for call in prepared.calls:
+        for call in prepared.calls[:sets]:
             call()
 
     def sm_clock_facts(self, num_samples: int) -> dict[str, float]:

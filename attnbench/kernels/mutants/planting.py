@@ -175,7 +175,7 @@ def checked(prepared: Prepared, seed: int) -> float:
 
 def renewed(prepared: Prepared, seed: int) -> float:
     """With new inputs. Raises WrongResult."""
-    return check_renewed(prepared, lambda: _launch_all(prepared), seed).share
+    return check_renewed(prepared, lambda: _launch_all(prepared), len(prepared.calls), seed).share
 
 
 def _launch_all(prepared: Prepared) -> None:
