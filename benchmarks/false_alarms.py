@@ -6,14 +6,12 @@ backend and dtype. `--part 0/4` takes every fourth case, so a process for each G
 """
 
 import argparse
-import json
 import random
 import sys
-import time
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
+import shares
 import torch
 from tabulate import tabulate
 
@@ -58,30 +56,16 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--random", type=int, default=200, help="random shapes")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--part", default="0/1", help="which of how many shares of the cases")
-    parser.add_argument("--seconds", type=float, default=1e9, help="begin no case after that")
-    parser.add_argument("--merge", type=Path, nargs="+", help="files of parts, to print together")
-    parser.add_argument("--output", type=Path, help="write every check here, as JSON")
-    asked = parser.parse_args()
-    if asked.merge:
-        parts = [json.loads(path.read_text()) for path in asked.merge if path.exists()]
-        facts = parts[0] | {"checks": [row for part in parts for row in part["checks"]]}
-        facts |= {"not_reached": sum(part["not_reached"] for part in parts)}
-    else:
-        facts = measured(asked)
-    show(facts)
-    if asked.output is not None:
-        asked.output.write_text(json.dumps(facts, indent=1))
+    shares.add_options(parser)
+    shares.run(parser.parse_args(), measured, show, "checks")
 
 
 def measured(asked: argparse.Namespace) -> dict[str, Any]:
     """The checks of a share of the cases, as far as the time goes."""
     machine = read_machine(resolve_device(asked.device))
-    which, parts = map(int, asked.part.split("/"))
-    cases = all_cases(machine, asked.random)[which::parts]
-    deadline, rows = time.monotonic() + asked.seconds, list[dict[str, Any]]()
-    while cases and time.monotonic() < deadline:
-        rows += checks(cases.pop(0), machine, asked.seeds)
+    cases, rows = shares.share(all_cases(machine, asked.random), asked), list[dict[str, Any]]()
+    for case in shares.in_time(cases, asked):
+        rows += checks(case, machine, asked.seeds)
     return {"machine": machine.as_facts(), "not_reached": len(cases), "checks": rows}
 
 

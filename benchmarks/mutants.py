@@ -5,15 +5,14 @@ mutant one round's checks: before timing, of all sets, and with new inputs; noth
 """
 
 import argparse
-import json
 import math
 import random
 import sys
 import time
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
+import shares
 import torch
 from tabulate import tabulate
 
@@ -77,30 +76,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--part", default="0/1", help="which of how many shares of the cases")
-    parser.add_argument("--seconds", type=float, default=1e9, help="begin no case after that")
-    parser.add_argument("--merge", type=Path, nargs="+", help="files of parts, to print together")
-    parser.add_argument("--output", type=Path, help="write every trial here, as JSON")
-    asked = parser.parse_args()
-    if asked.merge:
-        parts = [json.loads(path.read_text()) for path in asked.merge if path.exists()]
-        facts = parts[0] | {"trials": [row for part in parts for row in part["trials"]]}
-        facts |= {"not_reached": sum(part["not_reached"] for part in parts)}
-    else:
-        facts = measured(asked)
-    show(facts)
-    if asked.output is not None:
-        asked.output.write_text(json.dumps(facts, indent=1))
+    shares.add_options(parser)
+    shares.run(parser.parse_args(), measured, show, "trials")
 
 
 def measured(asked: argparse.Namespace) -> dict[str, Any]:
     """All trials of a share of the cases, as far as the time goes."""
     machine = read_machine(resolve_device(asked.device))
-    which, parts = map(int, asked.part.split("/"))
-    cases, rows = all_cases(machine)[which::parts], list[dict[str, Any]]()
-    deadline = time.monotonic() + asked.seconds
-    while cases and time.monotonic() < deadline:
-        case = cases.pop(0)
+    cases, rows = shares.share(all_cases(machine), asked), list[dict[str, Any]]()
+    for case in shares.in_time(cases, asked):
         rows += [row_of(t) for t in found_in(case, machine, asked.seed) if t.fault != HONEST]
     facts = {"machine": machine.as_facts(), "seed": asked.seed, "not_reached": len(cases)}
     return facts | {"trials": rows}

@@ -40,7 +40,7 @@ def test_each_kind_of_step_keeps_a_batch() -> None:
 
 def test_the_loss_is_that_of_the_weighted_time() -> None:
     steps = schedule("q1kv1k", "q1kv2k", "q1kv9k")
-    seconds = SERVER.attention_of(steps)
+    seconds = SERVER.attention_seconds(steps.work(decode=True), steps.work(decode=False))
     found = reduce_steps(steps, SERVER, 1)
     assert [str(each.batch) for each in found.batches] == ["q1kv2k"]
     assert found.loss == pytest.approx(3 * seconds[1] / seconds.sum() - 1)

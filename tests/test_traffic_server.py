@@ -28,7 +28,7 @@ def test_a_decode_reads_all_weights_of_a_dense_model_once(tp: int) -> None:
     server = Server("llama3-70b", tp, "h200")
     one = Schedule.of_batches([[(1, 1)]])
     seconds = server.step_seconds(one.work(decode=True), one.work(decode=False))
-    attention = 80 * server.attention_of(one)
+    attention = 80 * server.attention_seconds(one.work(decode=True), one.work(decode=False))
     assert (seconds - attention)[0] == pytest.approx(2 * 70.6e9 / tp / 4.8e12)
 
 

@@ -219,4 +219,6 @@ def test_attention_takes_the_roofline_of_its_cost(
     case = Case("mla" if model == "deepseek-v3" else "attn", "any", batch, server.shape, "bf16")
     work, gpu = cost(case, len(decodes)), GPUS["h100"]
     floor = max(work.flops / gpu.flops_per_second, work.bytes / gpu.bytes_per_second)
-    assert server.attention_of(schedule)[0] == pytest.approx(floor)
+    assert server.attention_seconds(schedule.work(decode=True), schedule.work(decode=False))[
+        0
+    ] == pytest.approx(floor)

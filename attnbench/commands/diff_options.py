@@ -7,13 +7,14 @@ from typing import NoReturn
 import click
 
 from attnbench.commands import terminal
+from attnbench.commands.margin import MarginOption
 from attnbench.errors import UsageError
 from attnbench.options.kinds import Parsed, one_of
-from attnbench.options.option import one
+from attnbench.options.option import one, shared
 from attnbench.reporting.diff_json import diff_json
 from attnbench.reporting.diff_markdown import diff_markdown
 from attnbench.reporting.diff_text import diff_text
-from attnbench.results.diff import FAILING, Diff, parse_margin
+from attnbench.results.diff import FAILING, Diff
 
 
 def _address(text: str) -> str:
@@ -29,13 +30,7 @@ def _address(text: str) -> str:
 class DiffOptions:
     """The options that `diff` and `ab` share."""
 
-    margin: float = one(
-        Parsed(parse_margin),
-        "--margin",
-        default="1%",
-        metavar="PERCENT",
-        help="Changes of a time up to this do not matter.",
-    )
+    margin: float = shared(MarginOption, "margin")
     fail_on: str = one(
         one_of(*FAILING),
         "--fail-on",

@@ -6,13 +6,13 @@ from typing import Any
 import click
 
 from attnbench.commands import terminal
-from attnbench.commands.options import db_option
+from attnbench.commands.margin import margin_option
+from attnbench.commands.options import db_option, source_option
 from attnbench.commands.table import note, parsed
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.reporting.history_text import history_text, runs_before_steps
-from attnbench.results.diff import parse_margin
 from attnbench.results.history import all_steps, histories
 from attnbench.results.where import parse_condition
 
@@ -28,20 +28,8 @@ from attnbench.results.where import parse_condition
     callback=parsed(lambda texts: [parse_condition(text) for text in texts]),
     help="Cases that meet all conditions: any field, one of = != < <= > >= ~, a value.",
 )
-@click.option(
-    "--margin",
-    default="1%",
-    show_default=True,
-    callback=parsed(parse_margin),
-    metavar="PERCENT",
-    help="Changes of a time up to this do not matter.",
-)
-@click.option(
-    "--source",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    default=".",
-    help="Git tree with the order of commits.  [default: the working directory]",
-)
+@margin_option
+@source_option
 @db_option
 def command(case: str, where: Any, margin: float, source: Path, db: str) -> None:
     """Show cases over commits, and where their times changed.

@@ -22,6 +22,12 @@ def decorator(option: Option, field: str) -> Callable[[F], F]:
 
 db_option = decorator(table(Stored)["db"], "db")
 device_option = decorator(table(OnDevice)["device"], "device")
+source_option = click.option(
+    "--source",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=".",
+    help="Git tree with the order of commits.  [default: the working directory]",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from attnbench.commands.options import db_option
+from attnbench.commands.margin import margin_option
+from attnbench.commands.options import db_option, source_option
 from attnbench.commands.table import note, parsed
 from attnbench.commands.value_types import may_be_made
 from attnbench.db.store import Store
-from attnbench.results.diff import parse_margin
 from attnbench.site.build import build_site
 
 
@@ -16,20 +16,8 @@ from attnbench.site.build import build_site
 @click.argument(
     "folder", type=click.Path(path_type=Path, file_okay=False), callback=parsed(may_be_made)
 )
-@click.option(
-    "--margin",
-    default="1%",
-    show_default=True,
-    callback=parsed(parse_margin),
-    metavar="PERCENT",
-    help="Changes of a time up to this do not matter.",
-)
-@click.option(
-    "--source",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    default=".",
-    help="Git tree with the order of commits.  [default: the working directory]",
-)
+@margin_option
+@source_option
 @db_option
 def command(folder: Path, margin: float, source: Path, db: str) -> None:
     """Write a static site over all runs: cases over commits and releases, regressions.

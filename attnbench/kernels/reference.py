@@ -46,13 +46,19 @@ def attend(
     `sinks` [n] are logits that add to the softmax's sum but have no value (gpt-oss,
     arXiv:2508.10925).
     """
+    visible = visible_keys(keys, seen, window)
+    return attend_to(visible, query, keys, values, scale, softcap=softcap, sinks=sinks)
+
+
+def visible_keys(keys: "torch.Tensor", seen: "torch.Tensor", window: int | None) -> "torch.Tensor":
+    """Which of the keys [n, k, d] each row sees: bool [n, k], or [n, m, k] for `seen` [n, m]."""
     import torch
 
     places = torch.arange(keys.shape[1], device=keys.device)
     visible = places < seen[..., None]
     if window is not None:
         visible &= places >= seen[..., None] - window
-    return attend_to(visible, query, keys, values, scale, softcap=softcap, sinks=sinks)
+    return visible
 
 
 def attend_to(

@@ -50,10 +50,10 @@ def _ranges(ends: Sequence[tuple[int, int]]) -> list[str]:
 def _origin(summary: Summary) -> str:
     origin, steps = summary.origin, summary.reduction.num_steps
     if not origin.requests:
-        return f"{steps} steps as served, from {summary.asked.trace.name}."
+        return f"{steps} steps as served, from {summary.trace}."
     left_out = f" ({origin.without_output} without output left out)"
     return (
-        f"{origin.requests} requests of {summary.asked.trace.name}"
+        f"{origin.requests} requests of {summary.trace}"
         f"{left_out if origin.without_output else ''} at {origin.rate:.3g} per second, "
         f"{percent(origin.cached)} of prompt tokens cached: {steps} steps in {origin.seconds:.0f} "
         f"s, busy {percent(origin.busy / origin.seconds)}, {origin.mean_decodes:.1f} decodes a "

@@ -10,7 +10,7 @@ from attnbench.specs.case import Case
 from attnbench.specs.cost import Cost, attention_cost, cached_row_bytes, latent_cost
 from attnbench.specs.shape import MLA_MODELS, MODEL_LAYERS, Shape, attn_shape, mla_shape
 from attnbench.traffic.requests import Floats
-from attnbench.traffic.schedule import Schedule, Work
+from attnbench.traffic.schedule import Work
 
 MEMORY_UTILIZATION = 0.92  # vLLM's gpu_memory_utilization
 
@@ -103,10 +103,6 @@ class Server:
         memory = self.weights.touched(tokens) / self.gpu.bytes_per_second
         attention = self.layers * self.attention_seconds(decode, prefill)
         return attention + np.maximum(compute, memory) / self.tp
-
-    def attention_of(self, schedule: Schedule) -> Floats:
-        """Seconds of one layer's attention in each step of a schedule."""
-        return self.attention_seconds(schedule.work(decode=True), schedule.work(decode=False))
 
     def _terms(self, *, decode: bool) -> Floats:
         """FLOP and bytes of each pair, token and KV token: float64 [3, 2].

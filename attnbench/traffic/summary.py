@@ -7,29 +7,12 @@ import numpy as np
 
 from attnbench.errors import UsageError
 from attnbench.traffic.graphs import captured_sizes
+from attnbench.traffic.options import TrafficOptions
 from attnbench.traffic.read import Trace, read_trace
 from attnbench.traffic.reduction import Reduction, reduce_steps
 from attnbench.traffic.schedule import Schedule
 from attnbench.traffic.server import Server
 from attnbench.traffic.simulate import ServerLimits, simulate
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """What is to be found; None is vLLM's default on the GPU, or the trace's own rate."""
-
-    trace: Path
-    model: str
-    tp: int
-    gpu: str
-    batches: int
-    rate: float | None = None
-    max_num_seqs: int | None = None
-    max_num_batched_tokens: int | None = None
-    kv_tokens: int | None = None
-    spec_tokens: int = 0
-    acceptance: float = 0.0
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +33,20 @@ class Origin:
 class Summary:
     """All that `attnbench traffic` shows."""
 
-    asked: Traffic
+    trace: str  # the file's name
+    asked: TrafficOptions
     limits: ServerLimits
     sizes: list[int]
     origin: Origin
     reduction: Reduction
 
 
-def summarize(asked: Traffic) -> Summary:
+def summarize(trace: Path, asked: TrafficOptions) -> Summary:
     """Read, simulate and reduce; UsageError for anything that does not fit together."""
     if asked.spec_tokens and not asked.acceptance:
         raise UsageError("--spec-tokens needs --acceptance, e.g. --acceptance 0.7")
     server = Server(asked.model, asked.tp, asked.gpu)
-    found = read_trace(asked.trace)
+    found = read_trace(trace)
     limits = _limits(asked, server)
     if isinstance(found, Schedule):
         if asked.rate:
@@ -71,21 +55,21 @@ def summarize(asked: Traffic) -> Summary:
     else:
         schedule, origin = _simulated(found, asked, limits, server)
     reduction = reduce_steps(schedule, server, asked.batches)
-    return Summary(asked, limits, captured_sizes(limits), origin, reduction)
+    return Summary(trace.name, asked, limits, captured_sizes(limits), origin, reduction)
 
 
-def _limits(asked: Traffic, server: Server) -> ServerLimits:
+def _limits(asked: TrafficOptions, server: Server) -> ServerLimits:
     return ServerLimits(
         max_num_seqs=asked.max_num_seqs or server.gpu.max_num_seqs,
         max_num_batched_tokens=asked.max_num_batched_tokens or server.gpu.max_num_batched_tokens,
         kv_tokens=asked.kv_tokens or server.kv_tokens(),
         spec_tokens=asked.spec_tokens,
-        acceptance=asked.acceptance,
+        acceptance=asked.acceptance or 0.0,
     )
 
 
 def _simulated(
-    trace: Trace, asked: Traffic, limits: ServerLimits, server: Server
+    trace: Trace, asked: TrafficOptions, limits: ServerLimits, server: Server
 ) -> tuple[Schedule, Origin]:
     requests = trace.requests if asked.rate is None else trace.requests.at_rate(asked.rate)
     served = simulate(requests, limits, server, asked.seed)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from attnbench.kernels.base import Prepared
 from attnbench.kernels.mutants.fault import Plant
 from attnbench.kernels.mutants.planting import Planting
-from attnbench.kernels.reference import AttentionPrepared, attend, attend_to
+from attnbench.kernels.reference import AttentionPrepared, attend, attend_to, visible_keys
 
 if TYPE_CHECKING:
     import torch
@@ -64,9 +64,7 @@ def seeing(sees: Sees, where: Where | None = None) -> Plant:
         import torch
 
         places = torch.arange(keys.shape[1], device=keys.device)
-        newest = seen[..., None]
-        visible = (places < newest) & (places >= newest - (window or keys.shape[1]))
-        visible = sees(visible, places, newest)
+        visible = sees(visible_keys(keys, seen, window), places, seen[..., None])
         return attend_to(visible, query, keys.nan_to_num(), values.nan_to_num(), scale, **more)
 
     return computed_with(lambda prepared: setattr(prepared, "attend", wrong), where)

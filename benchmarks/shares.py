@@ -1,0 +1,53 @@
+"""A benchmark whose cases are shared by several processes, a GPU each, and merged afterwards."""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from attnbench.specs.case import Case
+
+Facts = dict[str, Any]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of a share: which part, how long, and where the results go."""
+    parser.add_argument("--part", default="0/1", help="which of how many shares of the cases")
+    parser.add_argument("--seconds", type=float, default=1e9, help="begin no case after that")
+    parser.add_argument("--merge", type=Path, nargs="+", help="files of parts, to print together")
+    parser.add_argument("--output", type=Path, help="write all results here, as JSON")
+
+
+def run(
+    asked: argparse.Namespace,
+    measured: Callable[[argparse.Namespace], Facts],
+    show: Callable[[Facts], None],
+    rows: str,
+) -> None:
+    """Measure a share, or merge the rows of some, of that name; then show and write them."""
+    facts = merged(asked.merge, rows) if asked.merge else measured(asked)
+    show(facts)
+    if asked.output is not None:
+        asked.output.write_text(json.dumps(facts, indent=1))
+
+
+def merged(paths: list[Path], rows: str) -> Facts:
+    """The facts of the first file, with the rows of all."""
+    parts = [json.loads(path.read_text()) for path in paths if path.exists()]
+    facts: Facts = parts[0] | {rows: [row for part in parts for row in part[rows]]}
+    return facts | {"not_reached": sum(part["not_reached"] for part in parts)}
+
+
+def share(cases: list[Case], asked: argparse.Namespace) -> list[Case]:
+    """This process's part of the cases."""
+    which, parts = map(int, asked.part.split("/"))
+    return cases[which::parts]
+
+
+def in_time(cases: list[Case], asked: argparse.Namespace) -> Iterator[Case]:
+    """Take cases from the list until the time is over; it keeps those that are not reached."""
+    deadline = time.monotonic() + asked.seconds
+    while cases and time.monotonic() < deadline:
+        yield cases.pop(0)
