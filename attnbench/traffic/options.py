@@ -7,7 +7,8 @@ from attnbench.errors import UsageError
 from attnbench.families.options import Common
 from attnbench.options.kinds import FilePath, Number, Whole, one_of
 from attnbench.options.option import one, shared
-from attnbench.traffic.server import GPUS, MODEL_WEIGHTS
+from attnbench.traffic.server import GPUS
+from attnbench.traffic.weights import MODEL_WEIGHTS
 
 
 def _fraction(value: float) -> float:

@@ -11,13 +11,16 @@ from attnbench.specs.cost import Cost, attention_cost, cached_row_bytes, latent_
 from attnbench.specs.shape import MLA_MODELS, MODEL_LAYERS, Shape, attn_shape, mla_shape
 from attnbench.traffic.requests import Floats
 from attnbench.traffic.schedule import Work
+from attnbench.traffic.weights import MODEL_WEIGHTS
 
-MEMORY_UTILIZATION = 0.92  # vLLM's gpu_memory_utilization
+# vLLM's gpu_memory_utilization. GPUs hold some 7 % more bytes than data sheets say, and activations
+# and CUDA graphs, which are not counted here, need about as much.
+MEMORY_UTILIZATION = 0.92
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """Data-sheet rates: dense bf16 FLOP/s, byte/s and bytes of memory; vLLM's limits for it."""
+    """Data-sheet rates: dense bf16 FLOP/s, byte/s and bytes; the limits of vLLM's API server."""
 
     flops_per_second: float
     bytes_per_second: float
@@ -31,35 +34,6 @@ GPUS = {
     "h100": Gpu(989e12, 3.35e12, 80e9),
     "b200": Gpu(2250e12, 8e12, 180e9),
     "a100": Gpu(312e12, 2.039e12, 80e9, max_num_batched_tokens=2048, max_num_seqs=256),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """A model's parameters, those that one token uses, and bytes of each as released."""
-
-    parameters: float
-    active: float
-    width: float = 2.0
-
-    def touched(self, tokens: Floats) -> Floats:
-        """Bytes of the parameters that any of `tokens` uses; experts are drawn independently."""
-        return self.parameters * self.width * (1 - (1 - self.active / self.parameters) ** tokens)
-
-
-# Of the published model cards.
-MODEL_WEIGHTS = {
-    "llama3-8b": Weights(8.03e9, 8.03e9),
-    "llama3-70b": Weights(70.6e9, 70.6e9),
-    "llama3-405b": Weights(405.9e9, 405.9e9),
-    "qwen3-8b": Weights(8.2e9, 8.2e9),
-    "qwen3-32b": Weights(32.8e9, 32.8e9),
-    "gpt-oss-120b": Weights(116.8e9, 5.1e9, 0.53),
-    "deepseek-v2": Weights(236e9, 21e9),
-    "deepseek-v2-lite": Weights(15.7e9, 2.4e9),
-    "deepseek-v3": Weights(671e9, 37e9, 1.0),
-    "kimi-k2": Weights(1000e9, 32e9, 1.0),
-    "glm-5": Weights(744e9, 40e9),
 }
 
 
@@ -78,7 +52,7 @@ class Server:
 
     def kv_tokens(self) -> int:
         """Tokens that the KV cache holds; UsageError if the weights leave none."""
-        weights = self.weights.parameters * self.weights.width / self.tp
+        weights = self.weights.bytes / self.tp
         row = self.layers * cached_row_bytes(self._case(Request(1, 1)))
         tokens = int((MEMORY_UTILIZATION * self.gpu.memory - weights) / row)
         if tokens < 1:
