@@ -78,16 +78,18 @@ def shorter(prepared: Any, index: int) -> Iterator[None]:
 
 
 def tensors_named(held: Any, names: tuple[str, ...]) -> "list[torch.Tensor]":
-    """The distinct tensors of those names in vLLM's metadata, which is nested two deep."""
+    """The distinct tensors of those names in vLLM's metadata and its parts, not in theirs.
+
+    Deeper down there may be a kernel's own objects, which refer to each other.
+    """
     import torch
 
+    parts = [each for each in vars(held).values() if hasattr(each, "__dict__")] if held else []
     found: dict[int, torch.Tensor] = {}
-    for name, value in getattr(held, "__dict__", {}).items():
-        if isinstance(value, torch.Tensor):
-            if name in names:
-                found[value.data_ptr()] = value
-        elif type(value).__module__.startswith("vllm"):
-            found |= {each.data_ptr(): each for each in tensors_named(value, names)}
+    for part in (held, *parts):
+        given = getattr(part, "__dict__", {})
+        tensors = [given[name] for name in names if isinstance(given.get(name), torch.Tensor)]
+        found |= {each.data_ptr(): each for each in tensors}
     return list(found.values())
 
 

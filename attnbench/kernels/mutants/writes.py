@@ -189,18 +189,28 @@ def kept(planting: Planting) -> Prepared | None:
     return planting.mutant(calls=[partial(call, i) for i in range(len(honest.calls))])
 
 
+def _where_to(prepared: CacheWrite) -> "list[torch.Tensor]":
+    """All that a call may read to find the slots."""
+    requests = prepared.requests
+    of_requests = (requests.positions, requests.pages, requests.last_lengths) if requests else ()
+    return [prepared.slots.mapping, *(each for sets in of_requests for each in sets)]
+
+
 def old_slots(planting: Planting) -> Prepared | None:
     """The slots of the first call are written for ever."""
+    import torch
+
     honest = planting.prepared
     if not isinstance(honest, CacheWrite):
         return None
-    slots = honest.slots.mapping.clone()
+    places = _where_to(honest)
+    first = [each.clone() for each in places]
 
     def call(index: int) -> None:
-        now = honest.slots.mapping.clone()
-        honest.slots.mapping.copy_(slots)
+        now = [each.clone() for each in places]
+        torch._foreach_copy_(places, first)
         honest.calls[index]()
-        honest.slots.mapping.copy_(now)
+        torch._foreach_copy_(places, now)
 
     return planting.mutant(calls=[partial(call, i) for i in range(len(honest.calls))])
 
