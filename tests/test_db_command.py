@@ -1,6 +1,8 @@
 """`attnbench db`: results carried from one database to another."""
 
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -103,7 +105,8 @@ def test_noise_that_came_is_told(here: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["merge", "none.db"], "none.db does not exist"),
+        (["merge", "none.db"], "none.db does not exist; expected a database to merge"),
+        (["merge", "empty.db"], "empty.db holds no results to merge"),
         (["merge"], "Missing argument 'OTHER...'"),
         (["export", "copy.db", "--run", "nightly"], "nightly: no run"),
     ],
@@ -112,9 +115,21 @@ def test_what_cannot_be_carried_is_refused(
     here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("empty.db").touch()
     found = db(*options, "--db", here)
     assert found.exit_code == 2
     assert message in found.stderr
+
+
+def test_a_merge_leaves_a_file_of_an_older_schema_as_it_was(here: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old" / "a.db"
+    old.parent.mkdir()
+    with closing(sqlite3.connect(old)) as connection:
+        connection.executescript((Path(__file__).parent / "data/results_0001.sql").read_text())
+    before = old.read_bytes()
+    assert db("merge", old, "--db", here).exit_code == 0
+    assert old.read_bytes() == before
+    assert list(old.parent.iterdir()) == [old]
 
 
 def test_parquet_files_hold_the_views_of_the_runs(here: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from attnbench.commands.options import db_option
 from attnbench.commands.table import note
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.db import transfer
+from attnbench.db.origin import check_origin
 from attnbench.db.parquet import write_parquet
 from attnbench.db.store import Store
 from attnbench.passwords import without_password
@@ -70,7 +71,7 @@ def export(target: str, refs: tuple[str, ...], no_samples: bool, parquet: bool, 
 def merge(others: tuple[str, ...], db: str) -> None:
     """Add all runs of other databases, without duplicates."""
     for other in others:  # before an empty database is made for what cannot be read
-        Store.open(other, create=False, note=note).close()
+        check_origin(other)
     with Store.open(db, note=note) as store:
         for other in others:
             with _bar() as progress:

@@ -2,19 +2,16 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from sqlalchemy import insert, select, tuple_
 from sqlalchemy.orm import Session
 
 from attnbench.db.base import Base
-from attnbench.db.engine import back_up, make_engine, one_at_a_time, parse_target, sqlite_file
+from attnbench.db.engine import one_at_a_time
 from attnbench.db.keyed import SharedIds, carry_shared
-from attnbench.db.migrations import State, read_state, require_place
 from attnbench.db.models import (
     CaseRow,
     ConclusionRow,
@@ -26,6 +23,7 @@ from attnbench.db.models import (
     SentinelRow,
     SourceRow,
 )
+from attnbench.db.origin import opened
 from attnbench.db.queries import batched
 from attnbench.db.store import Store
 from attnbench.passwords import without_password
@@ -69,28 +67,10 @@ def merge(
     """
     transfers = []
     for target in others:
-        with _opened(target, store) as other:
+        with opened(target, store) as other:
             numbers = [run.number for run in other.runs()]
             transfers.append(_carry(other, store, numbers, True, progress))
     return transfers
-
-
-@contextmanager
-def _opened(target: str | Path, store: Store) -> Iterator[Store]:
-    """The other database, or a migrated copy if it is a file of an older schema."""
-    url = parse_target(target)
-    require_place(url, create=False)
-    engine = make_engine(url)
-    path = sqlite_file(url) if read_state(engine, store.revisions) is State.OLDER else None
-    engine.dispose()
-    with TemporaryDirectory() as folder:
-        if path:
-            target = Path(folder, path.name)
-            back_up(path, target)
-        with Store.open(
-            target, create=False, note=lambda _: None, revisions=store.revisions
-        ) as other:
-            yield other
 
 
 def _carry(
