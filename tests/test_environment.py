@@ -2,7 +2,9 @@
 
 import importlib.metadata
 import json
+import os
 import platform
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import attnbench
 from attnbench.provenance.environment import (
     Component,
     Environment,
@@ -19,6 +22,9 @@ from attnbench.provenance.environment import (
     read_environment,
 )
 from attnbench.provenance.packages import editable_directory, recorded_commit
+from tests.test_source import git
+
+PACKAGE = Path(attnbench.__file__).parent
 
 TORCH_COMMIT = "70d99e998b4955e0049d13a98d77ae1b14db1f45"
 RELEASED = Environment(
@@ -127,13 +133,32 @@ def test_credentials_in_a_url_are_not_kept() -> None:
 def test_the_local_environment_is_read() -> None:
     environment = read_environment()
     assert environment.python == platform.python_version()
-    for name in ("torch", "numpy", "nvidia-ml-py", "attnbench"):
+    for name in ("torch", "numpy", "nvidia-ml-py"):
         assert environment.components[name].version == importlib.metadata.version(name)
     torch = environment.components["torch"]
     assert torch.commit is not None
     assert len(torch.commit) == 40
     assert Environment.from_facts(json.loads(json.dumps(environment.as_facts()))) == environment
     assert environment == read_environment()
+
+
+def test_the_attnbench_that_runs_is_recorded_not_the_installed_one(tmp_path: Path) -> None:
+    shutil.copytree(PACKAGE, tmp_path / "attnbench", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "attnbench" / "_version.py").write_text('__version__ = "9.9"')
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--quiet", "--message", "Mine")
+    script = "from attnbench.provenance.environment import own_component; print(own_component())"
+    printed = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    head = git(tmp_path, "rev-parse", "HEAD")
+    assert printed.stdout == f"{Component('9.9', head, None)}\n"
 
 
 def test_versions_and_commits_are_read_without_importing_the_packages() -> None:

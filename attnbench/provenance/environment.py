@@ -4,8 +4,10 @@ import os
 import platform
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
+from attnbench._version import __version__
 from attnbench.provenance import JSON
 from attnbench.provenance.git import git_state, without_credentials
 from attnbench.provenance.packages import editable_directory, installed, recorded_commit
@@ -18,7 +20,6 @@ _COMPONENTS = (
     "flashinfer-python",
     "numpy",
     "nvidia-ml-py",
-    "attnbench",
 )
 _VARIABLES = (
     "VLLM_",
@@ -98,7 +99,7 @@ def read_environment() -> Environment:
         python=platform.python_version(),
         cuda=torch.version.cuda,
         cudnn=torch.backends.cudnn.version(),
-        components={name: component for name, component in found.items() if component},
+        components={**{n: each for n, each in found.items() if each}, "attnbench": own_component()},
         variables=kept_variables(os.environ),
     )
 
@@ -125,6 +126,15 @@ def read_component(name: str) -> Component | None:
     if directory and (state := git_state(directory)):
         return Component(distribution.version, state.commit, state.dirty)
     return Component(distribution.version, recorded_commit(name))
+
+
+def own_component() -> Component:
+    """The attnbench that runs, which PYTHONPATH may make another than the installed one."""
+    folder = Path(__file__).resolve().parents[2]
+    state = git_state(folder)
+    if state and Path(state.path) == folder:
+        return Component(__version__, state.commit, state.dirty)
+    return Component(__version__, recorded_commit("attnbench"))
 
 
 def _component_changes(

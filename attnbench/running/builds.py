@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from attnbench.errors import AttnbenchError, UsageError
-from attnbench.provenance.environment import Environment, kept_variables, read_component
+from attnbench.provenance.environment import Environment, kept_variables, own_component
 from attnbench.provenance.machine import Machine
 from attnbench.running.interleaved import Side, interleaved
 from attnbench.running.open_run import OpenRun
@@ -48,12 +48,10 @@ class Build:
 
     def _recorded(self, environment: Environment) -> Environment:
         """The worker's environment, with the attnbench that runs and every given variable."""
-        own = read_component("attnbench")
-        others = {n: c for n, c in environment.components.items() if n != "attnbench"}
         variables = kept_variables(self.variables, self.variables)
         return replace(
             environment,
-            components=others | ({"attnbench": own} if own else {}),
+            components={**environment.components, "attnbench": own_component()},
             variables=dict(sorted({**environment.variables, **variables}.items())),
         )
 
