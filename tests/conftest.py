@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -25,6 +26,9 @@ from attnbench.specs.shape import AttnShape, MlaShape, Shape
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Texts that tests expect are wrapped for a terminal of this width; without it a pipe has no limit.
 os.environ.setdefault("COLUMNS", "80")
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
 
 OWN_KERNELS = Path(__file__).parent / "own_kernels"
 
@@ -51,6 +55,15 @@ def _gpu() -> bool:
     import torch
 
     return bool(torch.cuda.is_available())
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Chrome]":
+    """A Chromium for the tests of a module."""
+    from tests.chromium import chromium
+
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 @pytest.fixture

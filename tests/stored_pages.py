@@ -5,15 +5,29 @@ from pathlib import Path
 
 from attnbench.db.store import Store
 from attnbench.provenance.environment import Component
+from attnbench.provenance.machine import Machine
 from attnbench.records import Outcome
 from attnbench.specs.case import Case
 from attnbench.timing.sentinels import Sentinels
-from tests.stored_results import ENVIRONMENT, H200, attn, mla, store_run, timed
+from tests.stored_results import (
+    ENVIRONMENT,
+    H100,
+    H200,
+    ON_GPU,
+    SOURCE,
+    attn,
+    mla,
+    store_run,
+    timed,
+)
 
 HOSTILE = '</script><script>alert("1")</script><b>bold</b>'
 BACKEND = "<i>own</i></script>"  # files of kernels may have such names
 REACHED = Sentinels(4.2e12, 4.3e12, 780e12, 0.5e-6, 2.7e-6)
 OLDER = replace(ENVIRONMENT, components={"torch": Component("2.10.0")})
+# Cases of a site, and their times.
+CASE, OTHER = attn("8q1kv1k", dtype="bf16"), attn("q512", "naive", dtype="bf16")
+FAST, SLOW = 1e-3, 1.2e-3
 SIZES, LENGTHS = (1, 2, 4, 8), ("1k", "2k", "4k")
 
 
@@ -55,3 +69,19 @@ def store_pages(path: Path) -> None:
             run = store_run(store, decodes(factor), label=label, machine=H200, environment=ran)
             store.add_sentinels(run, "start", REACHED.as_facts())
         store_run(store, thresholds(), label="paths", machine=H200)
+
+
+def store_commit(path: Path, letter: str, time: float, machine: Machine = H200) -> None:
+    """A run of a commit: CASE takes this time, OTHER always the same."""
+    source = replace(SOURCE, commit=letter * 40, subject=f"Commit {letter}")
+    rounds = timed(CASE, time, 1.001 * time, 0.999 * time)
+    results = {CASE: rounds, OTHER: timed(OTHER, FAST, FAST, FAST)}
+    with Store.open(path) as store:
+        store_run(store, results, machine=machine, method=ON_GPU, source=source)
+
+
+def store_commits(path: Path) -> None:
+    """Four commits on an H200, CASE 20 % slower from the third on, and the last on an H100."""
+    for letter, time in zip("abcd", (FAST, FAST, SLOW, SLOW), strict=True):
+        store_commit(path, letter, time)
+    store_commit(path, "d", 1.1 * SLOW, H100)

@@ -2,8 +2,7 @@
 
 import math
 import re
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,11 +10,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from attnbench.cli import cli
@@ -23,39 +20,28 @@ from attnbench.db.store import Store
 from attnbench.reporting.html.page import PageData, render
 from attnbench.reporting.html.table import Groups, HtmlTable
 from attnbench.reporting.text_table import Column
+from tests.chromium import (
+    IN_CHROMIUM,
+    PAPER,
+    PATIENCE,
+    axe_complaints,
+    button,
+    click,
+    column,
+    complaints,
+    drawn,
+    figures,
+    on_paper,
+    run,
+    set_theme,
+    show,
+)
 from tests.stored_pages import BACKEND, HOSTILE, store_pages
 from tests.stored_results import attn, store_run, timed
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-DRIVER = shutil.which("chromedriver")
-FLAGS = """
---headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-dev-shm-usage
---disable-background-networking --disable-component-update --disable-sync
-"""
-PATIENCE = 120  # seconds; a busy machine draws slowly
-
-pytestmark = [
-    pytest.mark.html,
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER),
-        reason="needs Chromium and its driver, e.g. apt-get install chromium chromium-driver",
-    ),
-]
+pytestmark = IN_CHROMIUM
 
 Open = Callable[..., Chrome]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    options = ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = Chrome(options=options, service=Service(DRIVER))
-    driver.set_script_timeout(PATIENCE)
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")
@@ -75,62 +61,10 @@ def opened(browser: Chrome, pages: dict[str, Path]) -> Open:
     """Open a page anew, 1280 pixels wide in a light theme if nothing else is said."""
 
     def open_page(name: str, *, width: int = 1280, theme: str = "light") -> Chrome:
-        size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        set_theme(browser, theme)
-        complaints(browser)
-        browser.get(pages[name].as_uri())
+        show(browser, pages[name], width=width, theme=theme)
         return browser
 
     return open_page
-
-
-def set_theme(browser: Chrome, theme: str) -> None:
-    features = [{"name": "prefers-color-scheme", "value": theme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-
-
-def run(browser: Chrome, script: str, *args: object) -> Any:
-    return browser.execute_script(script, *args)
-
-
-def complaints(browser: Chrome) -> list[Any]:
-    """What the console has said since the last time."""
-    return list(browser.get_log("browser"))  # type: ignore[no-untyped-call]
-
-
-def figures(browser: Chrome) -> list[WebElement]:
-    return browser.find_elements(By.CSS_SELECTOR, "figure.plot")
-
-
-def drawn(browser: Chrome, figure: WebElement) -> WebElement:
-    """The figure once it was scrolled to and shows lines or points."""
-    run(browser, "arguments[0].scrollIntoView({block: 'center'})", figure)
-    marks = ".point, .line"
-    wait = WebDriverWait(browser, PATIENCE)
-    wait.until(lambda _: figure.find_elements(By.CSS_SELECTOR, marks))
-    return figure
-
-
-def column(browser: Chrome, head: str) -> list[str]:
-    """The texts of a column of the first table that are shown, from the top."""
-    table = browser.find_element(By.CSS_SELECTOR, "table.sortable")
-    heads = [each.text for each in table.find_elements(By.CSS_SELECTOR, "thead th")]
-    at = next(i for i, text in enumerate(heads) if text.startswith(head))
-    texts = """return [...arguments[0].querySelectorAll('tbody tr:not(.group):not(.space)')]
-        .map((row) => row.cells[arguments[1]].textContent)"""
-    return [str(text) for text in run(browser, texts, table, at)]
-
-
-def button(browser: Chrome, head: str) -> WebElement:
-    """The button in the head of a column of the first table."""
-    table = browser.find_element(By.CSS_SELECTOR, "table.sortable")
-    buttons = table.find_elements(By.CSS_SELECTOR, "thead button")
-    return next(each for each in buttons if each.text.startswith(head))
-
-
-def click(browser: Chrome, selector: str, which: int = 0) -> None:
-    run(browser, "document.querySelectorAll(arguments[0])[arguments[1]].click()", selector, which)
 
 
 NAMES = pytest.mark.parametrize("name", ["report", "diff"])
@@ -272,13 +206,10 @@ def test_a_table_is_copied_as_it_is_shown(opened: Open) -> None:
 @NAMES
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_to_complain_about(opened: Open, name: str, theme: str) -> None:
-    axe = pytest.importorskip("axe_core_python")
     browser = opened(name, theme=theme)
     for figure in figures(browser):
         drawn(browser, figure)
-    run(browser, (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
-    check = "axe.run().then((found) => arguments[0](found.violations.map((each) => each.id)))"
-    assert browser.execute_async_script(check) == []
+    assert axe_complaints(browser) == []
 
 
 def test_my_shape_is_answered(opened: Open) -> None:
@@ -471,6 +402,11 @@ def test_a_phone_scrolls_tables_and_never_the_page(opened: Open, name: str) -> N
         assert canvas.size["width"] <= 390
 
 
+@NAMES
+def test_nothing_is_cut_off_on_paper(opened: Open, name: str) -> None:
+    assert on_paper(opened(name)) <= PAPER
+
+
 def large_page(rows: int) -> str:
     """A page with one table of rows in groups of five."""
     listed = range(rows)
@@ -518,24 +454,3 @@ def test_ten_thousand_rows_open_and_sort_at_once(browser: Chrome, tmp_path: Path
     run(browser, "tables[0].scroll.scrollTop = 1e9; tables[0].draw()")
     assert column(browser, "column 2")[-1] == "9999"
     assert run(browser, "return tables[0].csv(',').split('\\n').length") == 10_001
-
-
-def test_a_site_opens_from_a_disk_without_errors_or_requests(
-    browser: Chrome, tmp_path: Path
-) -> None:
-    store_pages(tmp_path / "pages.db")
-    words = ["site", str(tmp_path / "site"), "--db", str(tmp_path / "pages.db")]
-    assert CliRunner().invoke(cli, words).exit_code == 0
-    names = ["index.html", "regressions.html", "gpus.html", "list/nvidia-h200-attn.html"]
-    cases = sorted(f"case/{each.name}" for each in (tmp_path / "site" / "case").glob("*.html"))
-    complaints(browser)
-    for name in [*names, cases[0]]:
-        browser.get((tmp_path / "site" / name).as_uri())
-        fetched = "return performance.getEntriesByType('resource').map((each) => each.name)"
-        assert all(url.startswith("file:") for url in run(browser, fetched)), name
-        assert complaints(browser) == [], name
-    drawn(browser, figures(browser)[0])
-    assert len(column(browser, "version")) == 1
-    browser.get((tmp_path / "site" / names[-1]).as_uri())
-    browser.find_element(By.CSS_SELECTOR, "tbody th a").click()
-    assert "/case/" in browser.current_url

@@ -12,22 +12,11 @@ from click.testing import CliRunner, Result
 from attnbench.cli import cli
 from attnbench.db.store import Store
 from attnbench.provenance.environment import Component, Environment
-from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
-from tests.stored_results import H100, H200, ON_GPU, SOURCE, attn, store_run, timed
+from tests.stored_pages import CASE, FAST, OTHER, SLOW, store_commit, store_commits
+from tests.stored_results import H200, ON_GPU, SOURCE, store_run, timed
 
-CASE, OTHER = attn("8q1kv1k", dtype="bf16"), attn("q512", "naive", dtype="bf16")
-FAST, SLOW = 1e-3, 1.2e-3
 ATOM = {"a": "http://www.w3.org/2005/Atom"}
-
-
-def measure(path: Path, letter: str, time: float, machine: Machine = H200) -> None:
-    """A run of a commit: CASE takes this time, OTHER always the same."""
-    source = replace(SOURCE, commit=letter * 40, subject=f"Commit {letter}")
-    rounds = timed(CASE, time, 1.001 * time, 0.999 * time)
-    results = {CASE: rounds, OTHER: timed(OTHER, FAST, FAST, FAST)}
-    with Store.open(path) as store:
-        store_run(store, results, machine=machine, method=ON_GPU, source=source)
 
 
 def release(path: Path, version: str, time: float) -> None:
@@ -59,9 +48,7 @@ def page_of(folder: Path, start: str = CASE.key) -> str:
 def filled(tmp_path: Path) -> Path:
     (tmp_path / "public").mkdir()
     (tmp_path / "public" / ".git").write_text("gitdir: as git worktree add leaves it")
-    for letter, time in zip("abcd", (FAST, FAST, SLOW, SLOW), strict=True):
-        measure(tmp_path / "s.db", letter, time)
-    measure(tmp_path / "s.db", "d", 1.1 * SLOW, H100)
+    store_commits(tmp_path / "s.db")
     found = build(tmp_path / "s.db")
     assert found.exit_code == 0, found.output
     assert "2 cases, 2 computed" in found.output
@@ -124,7 +111,7 @@ def test_a_new_run_rewrites_only_its_cases_and_the_lists(filled: Path) -> None:
 
 def test_a_site_brought_up_to_date_equals_a_new_one(filled: Path) -> None:
     path = filled.parent / "s.db"
-    measure(path, "e", FAST)
+    store_commit(path, "e", FAST)
     build(path)
     anew = CliRunner().invoke(cli, ["site", str(filled.parent / "anew"), "--db", str(path)])
     assert anew.exit_code == 0, anew.output
@@ -160,7 +147,7 @@ def test_releases_have_names_and_the_order_of_their_versions(tmp_path: Path) -> 
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
-    measure(tmp_path / "s.db", "a", FAST)
+    store_commit(tmp_path / "s.db", "a", FAST)
     (tmp_path / "public").mkdir()
     (tmp_path / "public" / "thesis.tex").write_text("x")
     found = build(tmp_path / "s.db")
@@ -170,7 +157,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
-    measure(tmp_path / "s.db", "a", FAST)
+    store_commit(tmp_path / "s.db", "a", FAST)
     (tmp_path / "public").write_text("x")
     args = ["site", str(tmp_path / "public" / "deeper"), "--db", str(tmp_path / "s.db")]
     found = CliRunner().invoke(cli, args)

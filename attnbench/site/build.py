@@ -19,6 +19,7 @@ from attnbench.site.case_page import Found, page_name, write_case
 from attnbench.site.entry import SiteEntry
 from attnbench.site.files import Files
 from attnbench.site.gpus import write_gpus
+from attnbench.site.names import names_of
 from attnbench.site.overview import families, list_name, write_list, write_overview
 from attnbench.site.regressions import changes, write_regressions
 from attnbench.site.state import FILE, CaseState, SiteState, mark
@@ -108,7 +109,8 @@ class _Site:
         for (gpu, family), listed in found.items():
             write_list(self.files, gpu, family, listed)
         steps = changes(entries)
-        write_regressions(self.files, steps)
+        names = names_of(entries)
+        write_regressions(self.files, steps, names)
         slower = sum(each.step.ratio > 1 for each in steps)
-        write_overview(self.files, found, len(self.runs), slower)
+        write_overview(self.files, found, len(self.runs), slower, names)
         write_gpus(self.files, self.store, list({gpu for gpu, _ in found}))

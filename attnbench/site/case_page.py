@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from attnbench.analysis.fields import batch_text, method_text, requested
+from attnbench.analysis.fields import Fields, batch_text, method_text
 from attnbench.analysis.steps import Step
 from attnbench.records import Run
 from attnbench.reporting.history_text import history_columns, history_notes, step_lines
@@ -44,7 +44,7 @@ def slug(text: str) -> str:
 def write_case(files: Files, name: str, found: Found, plans: Plans, tree: Path | None) -> None:
     """Write the page of histories of one case; `plans` by run, of the first runs after steps."""
     first = found[0][0]
-    about = [f"{n} {v}" for n, v in requested(first.case).items() if n != "backend"]
+    about = [f"{n} {v}" for n, v in Fields.of([first.case]).constant.items() if n != "backend"]
     parts = [_part(at, *each, plans, tree) for at, each in enumerate(found)]
     plot = _plot([history for history, _ in found], [steps for _, steps in found])
     values = {

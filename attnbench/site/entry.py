@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from attnbench.analysis.fields import batch_text, method_text, requested
+from attnbench.analysis.fields import Fields, batch_text, method_text, requested
 from attnbench.analysis.steps import Step
 from attnbench.results.differences import differences
 from attnbench.results.history import History
@@ -40,6 +40,7 @@ class SiteEntry:
     batch: str
     sizes: tuple[int, int, int]  # requests, tokens and KV tokens of the batch
     fields: Mapping[str, Value]  # requested, by name
+    set_fields: Sequence[str]  # names of those that are not at their default
     method: str
     versions: int
     latest: float  # seconds per call of the newest version
@@ -59,6 +60,7 @@ class SiteEntry:
             batch_text(case),
             (len(case.batch), case.batch.num_tokens, case.batch.num_kv_tokens),
             requested(case),
+            list(Fields.of([case]).constant),
             method_text(first.method),
             len(listed),
             listed[-1][1],

@@ -10,6 +10,7 @@ from attnbench.reporting.text_table import Column
 from attnbench.site.case_page import slug
 from attnbench.site.entry import SiteEntry, StepEntry
 from attnbench.site.files import Files
+from attnbench.site.names import Names, value_text, varying
 from attnbench.site.sparkline import sparkline, together
 from attnbench.units import MISSING, change_in_percent, seconds_text
 
@@ -40,19 +41,22 @@ def list_name(gpu: str, family: str) -> str:
     return f"list/{slug(gpu)}-{slug(family)}"
 
 
-def write_overview(files: Files, found: Families, runs: int, regressions: int) -> None:
+def write_overview(
+    files: Files, found: Families, runs: int, regressions: int, names: Names
+) -> None:
     """Write the first page."""
     gpus: dict[str, list[Tile]] = defaultdict(list)
     for (gpu, family), entries in found.items():
-        gpus[gpu].append(_tile(gpu, family, entries))
+        gpus[gpu].append(_tile(gpu, family, entries, names))
     values = {"gpus": gpus, "runs": runs, "regressions": regressions}
     files.page("index", "site_index.html", PageData(), values)
 
 
-def _tile(gpu: str, family: str, entries: Sequence[SiteEntry]) -> Tile:
-    steps = [(step, entry.title) for entry in entries for step in entry.steps]
-    newest = max(steps, key=lambda each: each[0].started, default=None)
-    last = f"last step: {newest[1]} {step_text(newest[0])}" if newest else "no step"
+def _tile(gpu: str, family: str, entries: Sequence[SiteEntry], names: Names) -> Tile:
+    steps = [(step, entry) for entry in entries for step in entry.steps]
+    newest, entry = max(steps, key=lambda each: each[0].started, default=(None, entries[0]))
+    name = names[entry.page, entry.method]
+    last = f"last step: {name} {step_text(newest)}" if newest else "no step"
     cases = len({entry.page for entry in entries})
     line = sparkline(together([entry for entry in entries if len(entry.points) > 1]))
     return Tile(family, f"{list_name(gpu, family)}.html", cases, line, last)
@@ -82,15 +86,15 @@ def _columns(listed: Sequence[SiteEntry]) -> list[Column]:
     changes = [f"{change_in_percent(each.ratio)}" if each else MISSING for each in lasts]
     return [
         Column("case", [each.title for each in listed], left=True),
-        *(
-            Column(name, [_text(each, name) for each in listed], left=True)
-            for name in varying(listed)
-            if name != "backend"
-        ),
-        Column("versions", [str(each.versions) for each in listed]),
         Column("newest", [seconds_text(each.latest) for each in listed]),
         Column("last step\n%", changes),
         Column("at", [each.version if each else "" for each in lasts], left=True),
+        Column("versions", [str(each.versions) for each in listed]),
+        *(
+            Column(name, [value_text(each, name) for each in listed], left=True)
+            for name in varying(listed)
+            if name != "backend"
+        ),
     ]
 
 
@@ -113,18 +117,9 @@ def _value(entry: SiteEntry, name: str) -> str | float | None:
     return value if value is None or isinstance(value, int | float) else str(value)
 
 
-def varying(listed: Sequence[SiteEntry]) -> list[str]:
-    """The fields in which the entries differ, then the method."""
-    names = dict.fromkeys(name for each in listed for name in each.fields)
-    found = [name for name in names if len({_text(each, name) for each in listed}) > 1]
-    return [*found, *(["method"] if len({each.method for each in listed}) > 1 else [])]
-
-
 def _shared(listed: Sequence[SiteEntry]) -> str:
     different = varying(listed)
-    own = [f"{n} {v}" for n, v in listed[0].fields.items() if n not in different]
-    return ", ".join([*own, *([listed[0].method] if "method" not in different else [])])
-
-
-def _text(entry: SiteEntry, name: str) -> str:
-    return entry.method if name == "method" else str(entry.fields.get(name, MISSING))
+    first = listed[0]
+    kept = [name for name in first.set_fields if name not in different]
+    own = [f"{name} {first.fields[name]}" for name in kept]
+    return ", ".join([*own, *([first.method] if "method" not in different else [])])

@@ -10,11 +10,13 @@ from attnbench.reporting.text_table import Column
 from attnbench.site.case_page import slug
 from attnbench.site.entry import SiteEntry, StepEntry
 from attnbench.site.files import Files
+from attnbench.site.names import Names
 from attnbench.stats.multiplicity import benjamini_hochberg
 from attnbench.units import change_in_percent
 
 _ALPHA = 0.05
 _FED = 50  # entries of the feed
+_BRIEF = 40  # characters of a difference that a row shows whole
 _ATOM = "http://www.w3.org/2005/Atom"
 
 
@@ -37,12 +39,12 @@ def changes(entries: Sequence[SiteEntry]) -> list[Change]:
     return sorted(kept, key=lambda each: (each.step.started, each.step.ratio), reverse=True)
 
 
-def write_regressions(files: Files, found: Sequence[Change]) -> None:
+def write_regressions(files: Files, found: Sequence[Change], names: Names) -> None:
     """Write the page and the feed."""
     slower = [each for each in found if each.step.ratio > 1]
     faster = [each for each in found if each.step.ratio < 1]
     tables = [
-        _table(key, caption, listed)
+        _table(key, caption, listed, names)
         for key, caption, listed in (
             ("slower", "Slower", slower),
             ("faster", "Faster", faster),
@@ -51,31 +53,43 @@ def write_regressions(files: Files, found: Sequence[Change]) -> None:
     ]
     values = {"tables": tables, "slower": len(slower), "faster": len(faster)}
     files.page("regressions", "site_regressions.html", PageData(tables=tables), values)
-    files.write("feed.xml", feed(slower))
+    files.write("feed.xml", feed(slower, names))
 
 
-def _table(key: str, caption: str, listed: Sequence[Change]) -> HtmlTable:
+def _table(key: str, caption: str, listed: Sequence[Change], names: Names) -> HtmlTable:
     steps = [each.step for each in listed]
     columns = [
-        Column("case", [f"{e.entry.family} {e.entry.title}" for e in listed], left=True),
-        Column("gpu", [each.entry.gpu for each in listed], left=True),
+        Column("case", [_name(each.entry, names) for each in listed], left=True),
+        Column("change\n%", [change_in_percent(step.ratio) for step in steps]),
+        Column("95 % interval\n%", [_interval(step) for step in steps]),
         Column("since", [step.started[:10] for step in steps], left=True),
         Column("version", [step.version for step in steps], left=True),
         Column("before", [step.before for step in steps], left=True),
-        Column("change\n%", [change_in_percent(step.ratio) for step in steps]),
-        Column("95 % interval\n%", [_interval(step) for step in steps]),
         Column("sessions", [str(step.sessions) for step in steps]),
-        Column("differs", ["; ".join(step.differs) for step in steps], left=True),
+        Column("gpu", [each.entry.gpu for each in listed], left=True),
+        Column("differs", ["; ".join(map(_brief, step.differs)) for step in steps], left=True),
     ]
     links = [f"case/{each.entry.page}.html" for each in listed]
     return replace(HtmlTable.of(key, caption, columns), links=links)
+
+
+def _name(entry: SiteEntry, names: Names) -> str:
+    return f"{entry.family} {names[entry.page, entry.method]}"
 
 
 def _interval(step: StepEntry) -> str:
     return f"{change_in_percent(step.low)} to {change_in_percent(step.high)}"
 
 
-def feed(slower: Sequence[Change]) -> str:
+def _brief(difference: str) -> str:
+    """The difference without long values, such as hashes, which the case's page has."""
+    if len(difference) <= _BRIEF or " -> " not in difference:
+        return difference
+    name, colon, _ = difference.partition(": ")
+    return name if colon else difference.split(" -> ", maxsplit=1)[0].rpartition(" ")[0]
+
+
+def feed(slower: Sequence[Change], names: Names) -> str:
     """An Atom feed of the newest slower steps; its links are relative to its own place."""
     Xml.register_namespace("", _ATOM)
     root = Xml.Element(f"{{{_ATOM}}}feed")
@@ -87,15 +101,15 @@ def feed(slower: Sequence[Change]) -> str:
     _add(root, "link", rel="self", href="feed.xml")
     _add(root, "link", href="regressions.html")
     for each in slower[:_FED]:
-        _feed_entry(_add(root, "entry"), each)
+        _feed_entry(_add(root, "entry"), each, names)
     Xml.indent(root, " ")
     return Xml.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _feed_entry(made: Xml.Element, each: Change) -> None:
+def _feed_entry(made: Xml.Element, each: Change, names: Names) -> None:
     entry, step = each.entry, each.step
     _add(made, "id", f"urn:attnbench:{entry.page}:{slug(entry.method)}:{slug(step.version)}")
-    title = f"{entry.family} {entry.title} on {entry.gpu}"
+    title = f"{_name(entry, names)} on {entry.gpu}"
     _add(made, "title", f"{title}: {change_in_percent(step.ratio)} % at {step.version}")
     _add(made, "updated", step.started)
     _add(made, "link", href=f"case/{entry.page}.html")

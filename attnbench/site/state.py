@@ -12,7 +12,7 @@ from attnbench.records import Run
 from attnbench.site.entry import SiteEntry
 
 FILE = "state.json"
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)

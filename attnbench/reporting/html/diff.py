@@ -26,6 +26,8 @@ from attnbench.results.diff import FAILING, VERDICTS, Diff, Row
 from attnbench.results.samples import Quantiles
 from attnbench.results.suspects import KERNEL_CHANGED
 
+_FIRST = ("verdict", "change\n%", "95 % interval\n%")
+
 
 @dataclass(frozen=True, slots=True)
 class DiffPart:
@@ -87,7 +89,8 @@ def _table(rows: Sequence[Row], diff: Diff, samples: SamplesPlot, key: str) -> H
         **batch_orders([row.pair.head for row in rows]),
         "verdict": [float(VERDICTS.index(row.verdict)) for row in rows],
     }
-    columns = verdict_columns(rows, diff)
+    # A narrow screen shows the first columns: the verdict and the change, then of which case.
+    columns = sorted(verdict_columns(rows, diff), key=lambda column: column.header not in _FIRST)
     table = HtmlTable.of(f"{key}-table", "Verdicts, losers first", columns, orders)
     return table.with_samples(samples.choices, f"{key}-samples") if samples.plot else table
 

@@ -23,6 +23,7 @@ class Table {
     this.output = box.querySelector("output");
     this.limits = this.heads.map(() => "");
     this.toggled = new Set();
+    box.classList.toggle("few", this.count <= ALL);  /* rows may have several lines */
     this.dressHead();
     this.readAddress();
     this.listen();
