@@ -180,6 +180,7 @@ def test_every_field_of_a_method_makes_another_method() -> None:
         {"regime": "sustained"},
         {"regime": "auto"},
         {"eager_fallback": True},
+        {"between": "layer"},
     ]
     keys = {Method(**({"timer": "cpu"} | change)).key for change in changes}  # type: ignore[arg-type]
     assert len(keys | {Method("cpu").key}) == len(changes) + 1

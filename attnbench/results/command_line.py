@@ -11,7 +11,10 @@ from attnbench.running.measuring import Measuring
 from attnbench.specs.case import Case
 
 # The facts of a method and a plan that options set.
-_METHOD = ("timer", "cache", "samples", "warmup_calls", "regime", "isolate", "eager_fallback")
+_METHOD = (
+    *("timer", "cache", "samples", "warmup_calls", "regime", "isolate", "eager_fallback"),
+    "between",
+)
 _PLAN = ("rounds", "seed", "num_layers", "profile_memory", "host")
 
 

@@ -31,6 +31,7 @@ from attnbench.stats.samples import sample_labels
 from attnbench.timing.cache import footprint_ratio, state_reached
 from attnbench.timing.guard import Look, guard_facts
 from attnbench.timing.host import enqueue_seconds, plan_seconds
+from attnbench.timing.layer import products_of
 from attnbench.timing.measure import Samples, measure
 from attnbench.timing.method import Method
 
@@ -75,7 +76,8 @@ def _measured_unless_refused(
 ) -> Outcome:
     backend = find(job.case.family, job.case.backend)
     reason = backend.refusal(job.case, machine)
-    if reason := reason or memory_refusal(job.case, machine, job.num_layers or 1):
+    between, sets = job.method.between, job.num_layers or 1
+    if reason := reason or memory_refusal(job.case, machine, sets, between):
         return Outcome(Status.REFUSED, bounded(reason))
     return _measured(job, backend, machine, look, report)
 
@@ -105,7 +107,8 @@ def _measured(
     _release(machine)
     watch.lap("check")
     peak = peak_memory(prepared, machine) if job.profile_memory else None
-    timing = Timing.of(job.method, prepared, machine)
+    layer = products_of(job.case, machine.device) if job.method.between == "layer" else None
+    timing = Timing.of(job.method, prepared, machine, layer)
     method = replace(job.method, regime=regime_of(job.method, job.case, machine))
     samples = timed(prepared, timing, method, job.seed, look, watch)
     outcome = replace(
@@ -127,7 +130,8 @@ def _measured(
 def _prepared(job: Job, backend: Backend, machine: Machine) -> Prepared:
     """The working sets."""
     hot = job.method.cache == "hot"
-    sets = working_sets(job.case, machine, hot=hot, asked=job.num_layers)
+    between = job.method.between
+    sets = working_sets(job.case, machine, hot=hot, asked=job.num_layers, between=between)
     graphs = job.method.timer != "eager"
     return backend.prepare(job.case, Setting(machine.device, sets, job.seed, graphs))
 

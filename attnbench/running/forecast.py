@@ -15,6 +15,7 @@ from attnbench.running.session import Command
 from attnbench.running.workers import WorkerDied, WorkerTimedOut
 from attnbench.specs.case import Case
 from attnbench.timing.measure import SUSTAINED_LOAD
+from attnbench.timing.method import Between
 
 # Of a round without a stored one: seconds for a short call (an H200 took 0.1 to 0.8,
 # docs/lab/measurements.md), and FLOP/s and byte/s, by which a call is long. Orders of magnitude.
@@ -72,8 +73,10 @@ def _foreseen(
 ) -> Foreseen:
     hot = all(method.cache == "hot" for method in plan.methods)
     free = machine.memory_bytes or 0  # of a GPU; nothing else runs there by then
-    sets = working_sets(case, machine, hot=hot, asked=plan.num_layers, free=free)
-    memory = int(sum(memory_of(case, sets, machine).values()))
+    layer = any(method.between == "layer" for method in plan.methods)
+    between: Between = "layer" if layer else "nothing"
+    sets = working_sets(case, machine, hot=hot, asked=plan.num_layers, free=free, between=between)
+    memory = int(sum(memory_of(case, sets, machine, between).values()))
     seconds = spent.get(case.key, _seconds_a_round(case, plan, machine))
     too_long = case.key not in spent and seconds > plan.limits.measure
     rounds, seconds = (1, plan.limits.measure) if too_long else (plan.rounds, seconds)

@@ -9,7 +9,7 @@ from attnbench.options.kinds import FilePath, Folder, Number, Parsed, Text, Whol
 from attnbench.options.option import flag, one, several
 from attnbench.run_label import parse_label
 from attnbench.running.device import DEVICE_NAME
-from attnbench.timing.method import CacheAsked, Isolation, Regime, Timer
+from attnbench.timing.method import Between, CacheAsked, Isolation, Regime, Timer
 
 SHORTEST, LONGEST = (
     1e-3,
@@ -153,6 +153,15 @@ class Measuring(Sampling):
         heading="Timing",
         help="sustained puts a second of load first, for the power to settle; burst puts none, "
         "auto where a call has at least 25 us of work for the GPU.",
+    )
+    between: tuple[Between, ...] = several(
+        one_of(*get_args(Between)),
+        "--between",
+        metavar="nothing|layer...",
+        heading="Timing",
+        help="layer puts a decoder layer's matrix products between the calls of a graph, so a call "
+        "finds its code out of the caches as in a server, and takes their time off.  "
+        "[default: nothing]",
     )
     isolate: Isolation = one(
         one_of(*get_args(Isolation)),

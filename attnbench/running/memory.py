@@ -8,7 +8,9 @@ from attnbench.families import cost
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
+from attnbench.specs.layer import layer_bytes
 from attnbench.timing.cache import MOST_SETS, sets_for
+from attnbench.timing.method import Between
 from attnbench.units import bytes_text
 
 MEMINFO = Path("/proc/meminfo")
@@ -17,22 +19,30 @@ GPU_SHARE = 0.4  # of the free memory, for working sets
 NAMED = 0.01  # of all bytes; a refusal names parts above it
 
 
-def memory_of(case: Case, sets: int, machine: Machine) -> Mapping[str, float]:
-    """Bytes of this many working sets by content, including shared tensors."""
+def memory_of(
+    case: Case, sets: int, machine: Machine, between: Between = "nothing"
+) -> Mapping[str, float]:
+    """Bytes of this many working sets by content, including shared tensors.
+
+    With a layer between the calls, those of its products too.
+    """
+    layer = {"layer between": float(layer_bytes(case))} if between == "layer" else {}
     backend = find(case.family, case.backend)
     if (said := backend.memory(case, sets, machine)) is not None:
-        return said
+        return {**said, **layer}
     whole = replace(case, window=None, index_topk=None)
     terms = cost(whole, backend.num_decode(case)).byte_terms
-    return {name: sets * size for name, size in terms.items()}
+    return {name: sets * size for name, size in terms.items()} | layer
 
 
-def memory_refusal(case: Case, machine: Machine, sets: int = 1) -> str | None:
+def memory_refusal(
+    case: Case, machine: Machine, sets: int = 1, between: Between = "nothing"
+) -> str | None:
     """A sentence if this many working sets exceed the free memory.
 
     A kernel that allocates more while it runs may still run out of memory.
     """
-    terms, free = memory_of(case, sets, machine), free_memory(machine)
+    terms, free = memory_of(case, sets, machine, between), free_memory(machine)
     needed = sum(terms.values())
     if free is None or needed <= free:
         return None
@@ -52,6 +62,7 @@ def working_sets(
     hot: bool = False,
     asked: int | None = None,
     free: int | None = None,
+    between: Between = "nothing",
 ) -> int:
     """The number of sets that keeps the cache cold and fits in memory; one if hot, or as asked.
 
@@ -60,20 +71,21 @@ def working_sets(
     touched = cost(case, find(case.family, case.backend).num_decode(case)).bytes
     if asked is not None or hot:
         return sets_for(touched, machine.l2_bytes, 1, hot=hot, asked=asked)
-    most = _most_that_fit(case, machine, free_memory(machine) if free is None else free)
+    room = free_memory(machine) if free is None else free
+    most = _most_that_fit(case, machine, room, between)
     return sets_for(touched, machine.l2_bytes, most)
 
 
-def _most_that_fit(case: Case, machine: Machine, free: int | None) -> int:
+def _most_that_fit(case: Case, machine: Machine, free: int | None, between: Between) -> int:
     """The most working sets whose own memory is a fair part of the free memory; at least one."""
-    shared = sum(memory_of(case, 0, machine).values())
+    shared = sum(memory_of(case, 0, machine, between).values())
     room = CPU_GROWTH if machine.kind == "cpu" else GPU_SHARE * (free or 0)
     if free is not None:
         room = min(room, free - shared)
     low, high = 1, MOST_SETS
     while low < high:
         middle = (low + high + 1) // 2
-        fits = sum(memory_of(case, middle, machine).values()) - shared <= room
+        fits = sum(memory_of(case, middle, machine, between).values()) - shared <= room
         low, high = (middle, high) if fits else (low, middle - 1)
     return low
 

@@ -13,7 +13,7 @@ from attnbench.running.measuring import Measuring
 from attnbench.running.plan import Limits, Plan
 from attnbench.running.session import Command
 from attnbench.specs.case import Case
-from attnbench.timing.method import CacheAsked, Method, Timer
+from attnbench.timing.method import Between, CacheAsked, Method, Timer
 
 Note = Callable[[str], None]
 PlanFor = Callable[[Machine], Plan]
@@ -54,6 +54,11 @@ def plan_of(measuring: Measuring, cases: Sequence[Case], machine: Machine, note:
     if measuring.timer and machine.kind == "cpu":
         modes = " ".join(measuring.timer)
         note(f"--mode {modes} does not apply to a CPU, whose calls are timed one by one")
+    if "layer" in measuring.between:
+        if machine.kind == "cpu":
+            note("--between layer does not apply to a CPU, whose calls are timed one by one")
+        else:
+            _check_layer(measuring, cases)
     if measuring.profile_memory and machine.kind == "cpu":
         note("--profile-memory: PyTorch does not count memory on a CPU, so it stays empty")
     return Plan(
@@ -68,8 +73,24 @@ def plan_of(measuring: Measuring, cases: Sequence[Case], machine: Machine, note:
     )
 
 
+def _check_layer(measuring: Measuring, cases: Sequence[Case]) -> None:
+    """Refuse options that a layer between the calls would make false."""
+    conflicts = {
+        "--mode " + " ".join(measuring.timer): set(measuring.timer) - {"cudagraph"},
+        "--eager-fallback": measuring.eager_fallback,
+        f"--cache {measuring.cache}": measuring.cache != "cold",
+        "--inputs hot": any(case.inputs == "hot" for case in cases),
+    }
+    if named := next((option for option, conflict in conflicts.items() if conflict), None):
+        raise UsageError(
+            f"{named} with --between layer: the layer stands between the calls of a CUDA graph and "
+            "leaves nothing in the L2; accepted are --mode cudagraph, --cache cold and, for "
+            "cache-write, --inputs cold, e.g. --between layer --cache cold"
+        )
+
+
 def _methods(measuring: Measuring, machine: Machine) -> tuple[Method, ...]:
-    """A method per cache state and timer."""
+    """A method per cache state, timer and what stands between calls."""
     both: tuple[CacheAsked, ...] = ("cold", "hot")
     caches = both if measuring.cache == "both" else (measuring.cache,)
     return tuple(
@@ -81,10 +102,18 @@ def _methods(measuring: Measuring, machine: Machine) -> tuple[Method, ...]:
             regime=measuring.regime,
             isolate=measuring.isolate,
             eager_fallback=measuring.eager_fallback,
+            between=between,
         )
         for cache in caches
         for timer in _timers(measuring, machine)
+        for between in _betweens(measuring, timer)
     )
+
+
+def _betweens(measuring: Measuring, timer: Timer) -> tuple[Between, ...]:
+    """What stands between calls; beside a graph CUPTI times calls alone."""
+    asked = measuring.between or ("nothing",)
+    return tuple(dict.fromkeys(asked)) if timer == "cudagraph" else ("nothing",)
 
 
 def _timers(measuring: Measuring, machine: Machine) -> tuple[Timer, ...]:

@@ -1,6 +1,6 @@
 """The clock of a method for a prepared case."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Self
@@ -12,6 +12,7 @@ from attnbench.specs.case import Value
 from attnbench.timing.cpu import CpuClock
 from attnbench.timing.cuda import EagerClock, GraphClock
 from attnbench.timing.cupti import KernelClock
+from attnbench.timing.layer import LayerClock
 from attnbench.timing.measure import Clock
 from attnbench.timing.method import Method
 from attnbench.timing.sm_clock import SmClock, sm_clock
@@ -29,8 +30,17 @@ class Timing:
     resolved: Mapping[str, Value] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, method: Method, prepared: Prepared, machine: Machine) -> Self:
-        """The method's clock; another only if the method allows it, and never silently."""
+    def of(
+        cls,
+        method: Method,
+        prepared: Prepared,
+        machine: Machine,
+        between: Callable[[], object] | None = None,
+    ) -> Self:
+        """The method's clock; another only if the method allows it, and never silently.
+
+        `between` is put before each call of a graph, and its time taken off.
+        """
         if machine.kind == "cpu":
             return cls(CpuClock(prepared.calls))
         if method.timer == "kernel":
@@ -38,6 +48,8 @@ class Timing:
         stamps = sm_clock(machine.device)
         if method.timer == "eager":
             return cls(_single_launches(prepared, machine, stamps), stamps)
+        if between is not None:
+            return cls(LayerClock.of(prepared.calls, between, machine.device, stamps), stamps)
         try:
             return cls(GraphClock(prepared.calls, machine.device, stamps), stamps)
         except RuntimeError as error:
@@ -49,7 +61,7 @@ class Timing:
 
     def launch_again(self, prepared: Prepared, sets: int) -> None:
         """Launch the first `sets` again by what was timed: the graph of all, or single calls."""
-        if isinstance(self.clock, GraphClock):
+        if isinstance(self.clock, GraphClock | LayerClock):
             self.clock.replay()
             return
         for call in prepared.calls[:sets]:
@@ -72,7 +84,8 @@ class Timing:
     @property
     def kernels(self) -> tuple[str, ...]:
         """Names of a call's kernels, if the clock knows them."""
-        return self.clock.kernels if isinstance(self.clock, KernelClock | GraphClock) else ()
+        clock = self.clock
+        return clock.kernels if isinstance(clock, KernelClock | GraphClock | LayerClock) else ()
 
     def kernel_seconds(self, num_samples: int) -> float | None:
         """The kernels' own time in a call, without the gaps between them: the samples' median."""

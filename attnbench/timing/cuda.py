@@ -11,7 +11,7 @@ from itertools import cycle, islice
 
 from attnbench.labels import Label
 from attnbench.timing.activity import traced
-from attnbench.timing.graph_kernels import kernel_names
+from attnbench.timing.graph_kernels import kernel_names, nodes_per_call
 from attnbench.timing.sm_clock import SmClock
 from attnbench.timing.streams import use_streams
 
@@ -96,10 +96,12 @@ class GraphClock:
         calls: Sequence[Callable[[], object]],
         device: str,
         sm_clock: SmClock | None = None,
+        calls_per_sample: int | None = None,
     ) -> None:
         import torch
 
-        self.calls_per_sample = calls_in_graph(len(calls), _seconds_of(calls[0], device))
+        seconds = _seconds_of(calls[0], device)
+        self.calls_per_sample = calls_per_sample or calls_in_graph(len(calls), seconds)
         self._spin, self._ahead = Spin(device, GRAPH_LAUNCH), 0.0
         self._start = torch.cuda.Event(enable_timing=True, external=True)
         self._end = torch.cuda.Event(enable_timing=True, external=True)
@@ -119,7 +121,17 @@ class GraphClock:
     @cached_property
     def kernels(self) -> tuple[str, ...]:
         """Names of a call's kernels."""
-        return kernel_names(self._graph.raw_cuda_graph(), self.calls_per_sample, self._own)
+        return self.kernels_after(0)
+
+    def kernels_after(self, nodes: int) -> tuple[str, ...]:
+        """Names of a call's kernels behind its first `nodes` nodes."""
+        graph = self._graph.raw_cuda_graph()
+        return kernel_names(graph, self.calls_per_sample, self._own, nodes)
+
+    @property
+    def nodes_per_call(self) -> int:
+        """Kernels, copies and fills of a call; 0 if the driver cannot list them."""
+        return nodes_per_call(self._graph.raw_cuda_graph(), self.calls_per_sample, self._own)
 
     def replay(self) -> None:
         """Enqueue the graph once, all sets at least once in it."""

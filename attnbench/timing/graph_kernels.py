@@ -10,25 +10,42 @@ from typing import Any
 OLDEST_DRIVER = 12030  # that knows the names of functions: CUDA 12.3
 
 
-def kernel_names(graph: int, calls: int, own: int) -> tuple[str, ...]:
+def kernel_names(graph: int, calls: int, own: int, skipped: int = 0) -> tuple[str, ...]:
     """Names of the kernels of the first of `calls` equal calls, in alphabetical order.
 
-    `graph` is a cudaGraph_t whose first and last `own` nodes are not of a call. Copies and fills
-    are not kernels. Empty if cuda-bindings, which comes with torch for CUDA from 2.11 on, is not
-    installed, or if the driver is too old to know names.
+    `graph` is a cudaGraph_t whose first and last `own` nodes are not of a call; the first `skipped`
+    nodes of the call are left out. Copies and fills are not kernels. Empty if cuda-bindings, which
+    comes with torch for CUDA from 2.11 on, is not installed, or if the driver is too old to know
+    names.
     """
+    if (driver := _driver()) is None:
+        return ()
+    of_calls = _nodes(driver, graph)[own:-own]
+    names = {_name(driver, node) for node in of_calls[skipped : -(-len(of_calls) // calls)]}
+    return tuple(sorted(name for name in names if name))
+
+
+def nodes_per_call(graph: int, calls: int, own: int) -> int:
+    """The nodes of each of `calls` equal calls; 0 where `kernel_names` knows no names."""
+    driver = _driver()
+    return 0 if driver is None else len(_nodes(driver, graph)[own:-own]) // calls
+
+
+def _driver() -> Any:
+    """The driver's bindings, None if they cannot tell names."""
     try:
         from cuda.bindings import driver
     except ImportError:
-        return ()
-    if _answer(driver.cuDriverGetVersion()) < OLDEST_DRIVER:
-        return ()
+        return None
+    return driver if _answer(driver.cuDriverGetVersion()) >= OLDEST_DRIVER else None
+
+
+def _nodes(driver: Any, graph: int) -> Any:
+    """All nodes of a graph, in the order of capture."""
     handle = driver.CUgraph(graph)
     _, count = _answer(driver.cuGraphGetNodes(handle))
     nodes, _ = _answer(driver.cuGraphGetNodes(handle, count))
-    of_calls = nodes[own:-own]
-    names = {_name(driver, node) for node in of_calls[: -(-len(of_calls) // calls)]}
-    return tuple(sorted(name for name in names if name))
+    return nodes
 
 
 def _name(driver: Any, node: Any) -> str | None:

@@ -14,9 +14,11 @@ from attnbench.timing.cuda import EagerClock, GraphClock
 from attnbench.timing.cupti import KernelClock, call_profiler
 from attnbench.timing.guard import GpuGuard, guard_facts
 from attnbench.timing.host import enqueue_seconds
+from attnbench.timing.layer import LayerClock, products_of
 from attnbench.timing.measure import Clock
 from attnbench.timing.sentinels import measure_sentinels
 from attnbench.timing.sm_clock import sm_clock
+from tests.conftest import small_case
 
 pytestmark = pytest.mark.gpu
 
@@ -132,6 +134,15 @@ def test_each_replay_of_a_graph_is_stamped_from_its_first_call_to_its_last() -> 
     found = stamps.clocks()
     assert len(found) >= 8  # another SM may take the second stamp of a pair
     assert all(0.2e9 < hertz < 4e9 for hertz in found)
+
+
+def test_products_between_calls_are_in_neither_the_time_nor_the_names_of_a_call(
+    spin_seconds: float,
+) -> None:
+    products = products_of(small_case("attn", dtype="bf16"), DEVICE)
+    clock = LayerClock.of([spin], products, DEVICE, sm_clock(DEVICE))
+    assert sampled(clock) == pytest.approx(spin_seconds, rel=0.01)
+    assert clock.kernels == GraphClock([spin], DEVICE).kernels
 
 
 def own_and_behind_a_spin(kernels: int) -> tuple[float, float]:

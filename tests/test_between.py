@@ -1,0 +1,183 @@
+"""A decoder layer's products between calls: which they are, their memory, and the clock."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from random import Random
+from statistics import median
+from typing import cast
+
+import pytest
+from click import Context
+
+from attnbench.cli import cli
+from attnbench.commands.family_request import read_request
+from attnbench.errors import UsageError
+from attnbench.families import FAMILIES
+from attnbench.labels import Label
+from attnbench.provenance.machine import Machine
+from attnbench.results.command_line import case_command
+from attnbench.running.memory import memory_of, memory_refusal, working_sets
+from attnbench.running.plan import Plan
+from attnbench.specs.case import Case
+from attnbench.specs.layer import layer_bytes, layer_products
+from attnbench.specs.shape import AttnShape, MlaShape, Shape
+from attnbench.stats.median import median_interval
+from attnbench.timing.cuda import GraphClock
+from attnbench.timing.layer import LayerClock, products_of
+from attnbench.timing.measure import measure
+from attnbench.timing.method import Method
+from tests.conftest import small_case
+from tests.held import held_bytes
+from tests.stored_results import CPU, H200, attn
+
+US = 1e-6
+
+
+class NoisyGraph:
+    """Replays of a known mean and spread; time passes by them."""
+
+    def __init__(self, mean: float, sd: float, seed: int, label: Label | None = None) -> None:
+        self.calls_per_sample, self.time, self._random = 10, 0.0, Random(seed)
+        self._mean, self._sd = mean, sd
+        self.labels = () if label is None else (label,)
+
+    def sample(self) -> float:
+        self.time += self._mean * self.calls_per_sample
+        return self._random.gauss(self._mean, self._sd)
+
+
+def clock_of(both: NoisyGraph, alone: NoisyGraph) -> LayerClock:
+    return LayerClock(cast(GraphClock, both), cast(GraphClock, alone))
+
+
+def differences(sd: float, seed: int = 0) -> Iterator[tuple[float, ...]]:
+    """The samples of many rounds of a call of 40 us behind 100 us of products."""
+    for round_ in range(seed, seed + 100):
+        both, alone = NoisyGraph(140 * US, sd, 2 * round_), NoisyGraph(100 * US, sd, 2 * round_ + 1)
+        clock = clock_of(both, alone)
+        method = Method("cudagraph", samples=60)
+        yield measure(clock, method, lambda b=both, a=alone: b.time + a.time).values  # type: ignore[misc]
+
+
+def test_a_sample_is_what_a_call_adds_to_the_products() -> None:
+    assert clock_of(NoisyGraph(140 * US, 0, 0), NoisyGraph(100 * US, 0, 0)).sample() == (
+        pytest.approx(40 * US)
+    )
+
+
+def test_the_interval_is_that_of_the_difference() -> None:
+    intervals = [median_interval(samples) for samples in differences(sd=US)]
+    covered = sum(low <= 40 * US <= high for low, high in intervals)
+    assert covered >= 90
+    half = median((high - low) / 2 for low, high in intervals)
+    expected = 1.96 * math.sqrt(math.pi / 2 * (1 + 1) / 60) * US  # of a median of 60, both noises
+    assert 0.9 * expected < half < 1.4 * expected
+
+
+def test_a_caveat_of_either_graph_is_one_of_the_time() -> None:
+    fine, bound = NoisyGraph(US, 0, 0), NoisyGraph(US, 0, 0, Label.LAUNCH_BOUND)
+    assert clock_of(fine, fine).labels == ()
+    assert clock_of(fine, bound).labels == clock_of(bound, bound).labels == ("launch_bound",)
+
+
+@pytest.mark.parametrize(
+    ("shape", "weights"),
+    [
+        (AttnShape(32, 8, 128), 218_103_808),  # Llama-3-8B's layer without norms
+        (AttnShape(8, 1, 128), 4096 * (8 + 2 + 8) * 128 + 3 * 4096 * 14336),
+        (MlaShape(128), 4096 * 2112 + 1536 * 24576 + 16384 * 4096 + 3 * 4096 * 14336),
+    ],
+)
+def test_the_products_have_the_weights_of_a_layer(shape: Shape, weights: int) -> None:
+    assert sum(inputs * outputs for inputs, outputs in layer_products(shape)) == weights
+
+
+@pytest.mark.parametrize("family", ["attn", "mla", "cache-write"])
+def test_the_products_hold_what_was_foreseen_and_allocate_nothing(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, width in {"HIDDEN": 64, "MLP": 96, "Q_LORA": 32}.items():
+        monkeypatch.setattr(f"attnbench.specs.layer.{name}", width)
+    case = small_case(family)
+    products = products_of(case, "cpu")
+    assert held_bytes(products) == layer_bytes(case)
+    products()
+    assert held_bytes(products) == layer_bytes(case)
+
+
+def test_a_layer_counts_as_memory_that_sets_cannot_have() -> None:
+    case = attn("64q1kv128k", "flash", "bf16")
+    sets = [sum(memory_of(case, n, H200, "layer").values()) for n in (0, 1, 2)]
+    plain = [sum(memory_of(case, n, H200).values()) for n in (0, 1, 2)]
+    assert [with_it - without for with_it, without in zip(sets, plain, strict=True)] == (
+        [layer_bytes(case)] * 3
+    )
+
+
+def test_a_layer_takes_the_place_of_working_sets_where_memory_is_short() -> None:
+    case = attn("8q1kv1k", "naive", "bf16")
+    gpu = replace(H200, l2_bytes=60 * 2**20)
+    shared, one = (sum(memory_of(case, sets, gpu, "layer").values()) for sets in (0, 1))
+    free = int(shared + 2.5 * (one - shared))
+    assert working_sets(case, gpu, free=free, between="layer") == 2
+    assert working_sets(case, gpu, free=free) > 2
+
+
+def test_a_layer_that_does_not_fit_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("attnbench.running.memory.free_memory", lambda machine: 100_000_000)
+    case = small_case("attn", "naive")
+    assert memory_refusal(case, CPU) is None
+    assert "layer between" in str(memory_refusal(case, CPU, 1, "layer"))
+
+
+def plan(family: str, *words: str, machine: Machine = H200) -> tuple[Plan, list[str]]:
+    notes, command = list[str](), cli.get_command(Context(cli), family)
+    assert command is not None
+    with Context(command):
+        request = read_request(FAMILIES[family], family, words)
+    return request.plan_for(notes.append)(machine), notes
+
+
+def test_calls_are_timed_with_and_without_a_layer_by_one_command() -> None:
+    found, notes = plan("attn", "--between", "nothing", "layer", "--verify-timer")
+    assert [(each.timer, each.between) for each in found.methods] == [
+        ("cudagraph", "nothing"),
+        ("cudagraph", "layer"),
+        ("kernel", "nothing"),
+    ]
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    ("words", "conflict"),
+    [
+        ("attn --mode eager", "--mode eager"),
+        ("attn --mode cudagraph kernel", "--mode cudagraph kernel"),
+        ("attn --eager-fallback", "--eager-fallback"),
+        ("mla --cache both", "--cache both"),
+        ("cache-write", "--inputs hot"),
+        ("cache-write --inputs cold hot", "--inputs hot"),
+    ],
+)
+def test_what_a_layer_would_make_false_is_refused(words: str, conflict: str) -> None:
+    family, *others = words.split()
+    with pytest.raises(UsageError, match=f"^{conflict} with --between layer: the layer"):
+        plan(family, "--between", "layer", *others)
+
+
+def test_cold_inputs_go_with_a_layer() -> None:
+    found, _ = plan("cache-write", "--between", "layer", "--inputs", "cold")
+    assert {each.between for each in found.methods} == {"layer"}
+
+
+def test_a_cpu_has_no_layer_and_says_so() -> None:
+    found, notes = plan("attn", "--between", "layer", machine=CPU)
+    assert [each.between for each in found.methods] == ["nothing"]
+    assert notes == ["--between layer does not apply to a CPU, whose calls are timed one by one"]
+
+
+def test_a_row_with_a_layer_is_measured_again_with_one() -> None:
+    case: Case = attn("8q1kv1k", "flash", "bf16")
+    words = case_command(case, Method("cudagraph", between="layer").as_facts(), {})
+    assert "--between layer" in " ".join(words)
