@@ -3,8 +3,8 @@
 Needs an NVIDIA GPU, vLLM and FlashInfer (--device cpu tries the script alone). Each run has a fresh
 worker, all cases of its kind, and some of them again with a known share of extra work:
 `separate_verdicts.py` judges the runs two by two, and those cases in place of the plain ones.
-Kind "equal" are 41 cases of 2 us to 10 ms at three rounds, "limited" those at the power limit at
-five. A run that would not end in time is not begun. One process a GPU, each with its own database.
+Kind "equal" are 41 cases of 2 us to 10 ms at three rounds, "quick" 20 of them, "limited" those at
+the power limit at five, "plain" the same without extra work. A run that would not end in time is not begun. One process a GPU, each with its own database.
 """
 
 import argparse
@@ -23,7 +23,9 @@ from attnbench.specs.case import Case
 from attnbench.timing.method import Method
 
 KERNELS = Path(__file__).parent / "planted_kernels"
-ROUNDS = {"equal": 3, "limited": 5}
+ROUNDS = {"equal": 3, "quick": 3, "limited": 5, "plain": 5}
+# Of sampling in a round; those at the power limit use all of it.
+SECONDS = {"equal": 1.0, "quick": 1.0, "limited": 0.5, "plain": 0.5}
 KINDS = "equal equal limited limited limited equal"
 # By kind the backends of each list of batches.
 Cells = dict[str, list[tuple[str, str]]]
@@ -37,17 +39,24 @@ ON_GPU: Cells = {
         ("triton", "q16k"),
         ("planted3-flash planted5-flash planted3-sdpa planted5-sdpa", PLANTED),
     ],
+    "quick": [
+        ("flash triton flashinfer sdpa", "q1kv256 4q1kv1k 16q16kv1k q512"),
+        ("flash sdpa", "q4k 16q1kv32k"),
+    ],
     "limited": [("flash sdpa planted3-flash planted3-sdpa", LIMITED)],
+    "plain": [("flash sdpa", LIMITED)],
 }
 ON_CPU: Cells = {
     "equal": [
         ("sdpa naive", "q1kv256 q1kv512 2q1kv512 4q1kv512 q16 q32 q64 2q32"),
         ("planted3-sdpa planted5-sdpa", "4q1kv512 q64 q32"),
     ],
+    "quick": [("sdpa naive", "q1kv256 q32")],
     "limited": [("sdpa planted3-sdpa", "q64 q32")],
+    "plain": [("sdpa", "q64 q32")],
 }
 # What a run takes at most before one has shown it, seconds.
-FIRST_GUESS = {"equal": 110.0, "limited": 110.0}
+FIRST_GUESS = {"equal": 110.0, "quick": 40.0, "limited": 75.0, "plain": 45.0}
 
 
 def main() -> None:
@@ -87,7 +96,8 @@ def plan(machine: Machine, kind: str, number: int) -> Plan:
     """All cells of the kind; every second pair of runs has them in the reverse order."""
     cases = by_workload(list(cells(machine, kind)))
     cases = cases[::-1] if number % 4 > 1 else cases
-    return Plan(cases, (Method(DEFAULT_TIMER[machine.kind]),), rounds=ROUNDS[kind])
+    method = Method(DEFAULT_TIMER[machine.kind], time_budget=SECONDS[kind])
+    return Plan(cases, (method,), rounds=ROUNDS[kind])
 
 
 def cells(machine: Machine, kind: str) -> Iterator[Case]:
