@@ -2,8 +2,9 @@
 
 Each pair of runs of a kind goes through `diff` in a database of its own, as a fresh one that holds
 nothing else, and again beside all other runs, as their history. `slower` and `faster` are false
-there. Then the cases with extra work take the place of the plain ones in the second run, as a
-commit would have made them: how many of them are found, and how many of the others are false.
+there. The files may be of several machines, days and commits of attnbench. Then the cases with
+extra work take the place of the plain ones in the second run, as a commit would have made them: how
+many of them are found, and how many of the others are false.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean, stdev
@@ -25,11 +27,16 @@ from attnbench.analysis.series import Series, series_of
 from attnbench.db.store import Store
 from attnbench.db.transfer import export, merge
 from attnbench.labels import Label
+from attnbench.records import Run
 from attnbench.results.diff import Row, diff
 
 Key = tuple[str, str]  # backend and batch
 VERDICTS = ("same", "unclear", "slower", "faster")
-KINDS = ("equal", "limited")
+# The kind of run whose diffs a run takes part in, by its own; and those with extra work.
+KINDS = {"equal": "equal", "quick": "quick", "limited": "limited", "plain": "limited"}
+PLANTED = ("equal", "limited")
+# Runs on one card that are further apart are of another session with the machine.
+ONE_SESSION = timedelta(minutes=15)
 
 
 @dataclass
@@ -60,18 +67,29 @@ class Tally:
 
 @dataclass(frozen=True)
 class Campaign:
-    """All runs in one database, by kind, with their cards."""
+    """All finished runs in one database."""
 
     store: Store
-    runs: dict[str, list[int]]
-    cards: dict[int, str]
+    runs: dict[int, Run]
+
+    def of(self, kind: str) -> list[int]:
+        """The numbers of the runs that take part in diffs of the kind."""
+        return [number for number, run in self.runs.items() if KINDS[kind_of(run)] == kind]
 
     def pairs(self, kind: str) -> Iterator[tuple[int, int, str]]:
-        """Two runs of a kind, in both orders, and whether one card had both."""
-        for base, head in combinations(self.runs[kind], 2):
-            where = "one card" if self.cards[base] == self.cards[head] else "two cards"
+        """Two runs of a kind, in both orders, and where they ran."""
+        for base, head in combinations(self.of(kind), 2):
+            where = self.where(base, head)
             yield base, head, where
             yield head, base, where
+
+    def where(self, *numbers: int) -> str:
+        """Whether two runs had one card, and whether in one session."""
+        base, head = (self.runs[number] for number in numbers)
+        if base.machine_key != head.machine_key:
+            return "two cards"
+        apart = abs(base.started - head.started) > ONE_SESSION
+        return "one card, apart" if apart else "one card"
 
 
 def main() -> None:
@@ -96,24 +114,37 @@ def judged(files: Sequence[Path], folder: Path) -> dict[str, list[dict[str, Any]
         # The runs' environments differ by CUDA_VISIBLE_DEVICES alone, which names the card.
         db.execute("UPDATE run SET environment_id = (SELECT MIN(id) FROM environment)")
     with Store.open(path) as store:
-        runs = defaultdict[str, list[int]](list)
-        cards = {}
-        for run in store.runs():
-            if run.finished is not None and run.label is not None:
-                runs[run.label.split("-")[0]].append(run.number)
-                cards[run.number] = run.machine_key
-        campaign = Campaign(store, {kind: sorted(runs[kind]) for kind in KINDS}, cards)
+        runs = sorted(store.runs(), key=lambda run: run.number)
+        runs = [run for run in runs if run.finished is not None and kind_of(run) in KINDS]
+        campaign = Campaign(store, {run.number: run for run in runs})
         return {
+            "pairs of quick runs": quick_pairs(campaign, folder),
             "equal code": equal_code(campaign, folder),
             "planted": planted(campaign, folder),
             "spread between runs": spreads(campaign),
         }
 
 
+def kind_of(run: Run) -> str:
+    """As separate_runs.py named it."""
+    return (run.label or "").split("-")[0]
+
+
+def quick_pairs(campaign: Campaign, folder: Path) -> list[dict[str, Any]]:
+    """A row a pair of runs, each judged as in a fresh database."""
+    rows = []
+    for base, head, where in campaign.pairs("quick"):
+        tally = Tally()
+        path = database(campaign, folder, "quick", base, head, history=False)
+        tally.add(diffed(path, base, head))
+        rows.append({"base": base, "head": head, "cards": where, **tally.as_row()})
+    return rows
+
+
 def equal_code(campaign: Campaign, folder: Path) -> list[dict[str, Any]]:
     """By kind, history, cards and power limit."""
     found = defaultdict[tuple[str, ...], Tally](Tally)
-    for kind in KINDS:
+    for kind in dict.fromkeys(KINDS.values()):
         for history in (False, True):
             for base, head, where in campaign.pairs(kind):
                 path = database(campaign, folder, kind, base, head, history=history)
@@ -138,6 +169,8 @@ def planted(campaign: Campaign, folder: Path) -> list[dict[str, Any]]:
     ):
         for history in (False, True):
             for base, head, where in campaign.pairs(kind):
+                if kind_of(campaign.runs[head]) not in PLANTED:
+                    continue
                 path = database(campaign, folder, kind, base, head, history=history)
                 replace_planted(path, base, head, share=share, backends=backends)
                 rows = diffed(path, base, head)
@@ -154,7 +187,7 @@ def planted(campaign: Campaign, folder: Path) -> list[dict[str, Any]]:
 def spreads(campaign: Campaign) -> list[dict[str, Any]]:
     """How far the runs of a case at the power limit are apart, in time and in cycles."""
     cells = defaultdict[Key, list[Series]](list)
-    for run in campaign.runs["limited"]:
+    for run in campaign.of("limited"):
         for each in series_of(campaign.store.measurements([run])):
             cells[each.case.backend, str(each.case.batch)].append(each)
     return [
@@ -195,7 +228,7 @@ def database(
     """A copy with the two runs, and the others of the kind if they are history."""
     path = folder / "pair.db"
     path.unlink(missing_ok=True)
-    others = campaign.runs[kind] if history else []
+    others = campaign.of(kind) if history else []
     chosen = list(dict.fromkeys((base, head, *others)))
     numbers = export(campaign.store, chosen, path, samples=False).numbers
     with sqlite3.connect(path) as db:
