@@ -4,8 +4,8 @@ Needs an NVIDIA GPU, vLLM and FlashInfer (--device cpu tries the script alone). 
 worker, all cases of its kind, and some of them again with a known share of extra work:
 `separate_verdicts.py` judges the runs two by two, and those cases in place of the plain ones.
 Kind "equal" are 41 cases of 2 us to 10 ms at three rounds, "quick" 20 of them, "limited" those at
-the power limit at five, "plain" the same without extra work. A run that would not end in time is not
-begun. One process a GPU, each with its own database.
+the power limit at five, "plain" the same without extra work. A run that would not end in time is
+not begun. One process a GPU, each with its own database.
 """
 
 import argparse
