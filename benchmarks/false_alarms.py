@@ -9,6 +9,7 @@ import argparse
 import random
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 import shares
@@ -28,6 +29,7 @@ from attnbench.specs.case import Case
 
 SETS = 3
 SLOW_TO_COMPILE = ("flex",)  # for each shape
+COMPILED = ("flashinfer", "trtllm", "fa2", "fa3")  # in their names; for each kind of shape
 ATTN = (
     "q512 q2k 3q300kv777 8q1kv1k 64q1kv4k q1kv128k 16q4kv1k 16q16kv1k q512kv8k 2q2k_32q1kv1k "
     "q1kv1019 33q1kv1021 4q4kv16395"
@@ -60,35 +62,39 @@ def main() -> None:
     shares.run(parser.parse_args(), measured, show, "checks")
 
 
-def measured(asked: argparse.Namespace) -> dict[str, Any]:
-    """The checks of a share of the cases, as far as the time goes."""
+def measured(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The checks of a share of the cases, more after each, as far as the time goes.
+
+    All cases are tried with the first seed, then with the next.
+    """
     machine = read_machine(resolve_device(asked.device))
-    cases, rows = shares.share(all_cases(machine, asked.random), asked), list[dict[str, Any]]()
-    for case in shares.in_time(cases, asked):
-        rows += checks(case, machine, asked.seeds)
-    return {"machine": machine.as_facts(), "not_reached": len(cases), "checks": rows}
+    cases = [(case, seed) for seed in asked.seeds for case in all_cases(machine, asked.random)]
+    left, rows = shares.share(cases, asked), list[dict[str, Any]]()
+    facts = {"machine": machine.as_facts(), "checks": rows}
+    yield facts | {"not_reached": len(left)}
+    for case, seed in shares.in_time(left, asked):
+        if (found := checked(case, machine, seed)) is not None:
+            rows.append(found)
+        yield facts | {"not_reached": len(left)}
 
 
-def checks(case: Case, machine: Machine, seeds: list[int]) -> list[dict[str, Any]]:
-    """For each seed the largest error over its tolerance; none where the case cannot run."""
-    found = list[dict[str, Any]]()
-    for seed in seeds:
-        fault = None
-        try:
-            with torch.inference_mode():
-                share = one_round(made_ready(case, machine, SETS, seed), seed)
-        except Refused:
-            break
-        except WrongResult as wrong:
-            share, fault = wrong.share, str(wrong)
-        except Exception as error:  # noqa: BLE001 - a backend may raise anything
-            print(f"{described(case)}: {type(error).__name__}: {error}"[:300], file=sys.stderr)
-            break
-        dtypes = "/".join([case.dtype, case.query_dtype, case.kv_cache_dtype, case.output_dtype])
-        name = f"{case.family} {case.backend}"
-        which = {"backend": name, "dtypes": dtypes, "scope": case.scope, "case": described(case)}
-        found.append(which | {"seed": seed, "share": share, "fault": fault})
-    return found
+def checked(case: Case, machine: Machine, seed: int) -> dict[str, Any] | None:
+    """The largest error over its tolerance; None where the case cannot run."""
+    fault = None
+    try:
+        with torch.inference_mode():
+            share = one_round(made_ready(case, machine, SETS, seed), seed)
+    except Refused:
+        return None
+    except WrongResult as wrong:
+        share, fault = wrong.share, str(wrong)
+    except Exception as error:  # noqa: BLE001 - a backend may raise anything
+        print(f"{described(case)}: {type(error).__name__}: {error}"[:300], file=sys.stderr)
+        return None
+    dtypes = "/".join([case.dtype, case.query_dtype, case.kv_cache_dtype, case.output_dtype])
+    name = f"{case.family} {case.backend}"
+    which = {"backend": name, "dtypes": dtypes, "scope": case.scope, "case": described(case)}
+    return which | {"seed": seed, "share": share, "fault": fault}
 
 
 def show(facts: dict[str, Any]) -> None:
@@ -112,7 +118,12 @@ def all_cases(machine: Machine, count: int) -> list[Case]:
     found = [case for shape in shapes for case in _cases(machine, *shape)]
     cases = list(dict.fromkeys(found))
     random.Random(0).shuffle(cases)  # so a run that ends early has tried all kinds
-    return cases
+    return sorted(cases, key=may_compile)
+
+
+def may_compile(case: Case) -> bool:
+    """Whether a first call may run a compiler for a minute."""
+    return case.family != "cache-write" and any(name in case.backend for name in COMPILED)
 
 
 def _cases(machine: Machine, family: str, batches: str, options: dict[str, Any]) -> list[Case]:

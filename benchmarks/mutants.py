@@ -10,6 +10,7 @@ import random
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 import shares
@@ -80,14 +81,15 @@ def main() -> None:
     shares.run(parser.parse_args(), measured, show, "trials")
 
 
-def measured(asked: argparse.Namespace) -> dict[str, Any]:
-    """All trials of a share of the cases, as far as the time goes."""
+def measured(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The trials of a share of the cases, more after each case, as far as the time goes."""
     machine = read_machine(resolve_device(asked.device))
     cases, rows = shares.share(all_cases(machine), asked), list[dict[str, Any]]()
+    facts = {"machine": machine.as_facts(), "seed": asked.seed, "trials": rows}
+    yield facts | {"not_reached": len(cases)}
     for case in shares.in_time(cases, asked):
         rows += [row_of(t) for t in found_in(case, machine, asked.seed) if t.fault != HONEST]
-    facts = {"machine": machine.as_facts(), "seed": asked.seed, "not_reached": len(cases)}
-    return facts | {"trials": rows}
+        yield facts | {"not_reached": len(cases)}
 
 
 def row_of(trial: Trial) -> dict[str, Any]:

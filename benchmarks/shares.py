@@ -5,11 +5,10 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
-
-from attnbench.specs.case import Case
+from typing import Any, TypeVar
 
 Facts = dict[str, Any]
+T = TypeVar("T")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -22,15 +21,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(
     asked: argparse.Namespace,
-    measured: Callable[[argparse.Namespace], Facts],
+    measured: Callable[[argparse.Namespace], Iterator[Facts]],
     show: Callable[[Facts], None],
     rows: str,
 ) -> None:
-    """Measure a share, or merge the rows of some, of that name; then show and write them."""
-    facts = merged(asked.merge, rows) if asked.merge else measured(asked)
+    """Measure a share, or merge the rows of some, of that name; then show them.
+
+    They are written as far as they go, so a run that is killed loses only its last case.
+    """
+    facts: Facts = {}
+    for facts in (merged(asked.merge, rows),) if asked.merge else measured(asked):
+        if asked.output is not None:
+            asked.output.write_text(json.dumps(facts, indent=1))
     show(facts)
-    if asked.output is not None:
-        asked.output.write_text(json.dumps(facts, indent=1))
 
 
 def merged(paths: list[Path], rows: str) -> Facts:
@@ -40,13 +43,13 @@ def merged(paths: list[Path], rows: str) -> Facts:
     return facts | {"not_reached": sum(part["not_reached"] for part in parts)}
 
 
-def share(cases: list[Case], asked: argparse.Namespace) -> list[Case]:
+def share(cases: list[T], asked: argparse.Namespace) -> list[T]:
     """This process's part of the cases."""
     which, parts = map(int, asked.part.split("/"))
     return cases[which::parts]
 
 
-def in_time(cases: list[Case], asked: argparse.Namespace) -> Iterator[Case]:
+def in_time(cases: list[T], asked: argparse.Namespace) -> Iterator[T]:
     """Take cases from the list until the time is over; it keeps those that are not reached."""
     deadline = time.monotonic() + asked.seconds
     while cases and time.monotonic() < deadline:
