@@ -194,6 +194,23 @@ def test_conditions_choose_among_the_rows(rivals: str) -> None:
     assert {each["batch_spec"] for each in records} == {"q1k", "2q1k"}
 
 
+@pytest.mark.parametrize("shown", [[], ["--best"]])
+def test_conditions_leave_a_row_as_it_is(tmp_path: Path, shown: list[str]) -> None:
+    """All rows' rounds say how much times vary, whichever rows are asked for."""
+    results = {}
+    for size in range(1, 21):
+        for backend, time in (("sdpa", 1e-3), ("naive", 2e-3)):
+            case, wobble = attn(f"{size}q1kv1k", backend), time * (1 + size % 5)
+            results[case] = timed(case, time, time * (1 + wobble), time)
+    with Store.open(tmp_path / "report.db") as store:
+        store_run(store, results)
+    path, asked = str(tmp_path / "report.db"), ["--where", "num_requests<=3"]
+    whole, part = (report(path, *shown, *where).stdout for where in ([], asked))
+    found = [line.split() for line in part.splitlines() if "q1kv1k" in line]
+    assert len(found) == (3 if shown else 6)
+    assert found == [line.split() for line in whole.splitlines() if "q1kv1k" in line][: len(found)]
+
+
 def test_a_row_can_show_the_key_of_its_case(rivals: str) -> None:
     assert f"\n{attn('q2k').key[:8]}  q2k   sdpa" in report(rivals, "--ids").stdout
 

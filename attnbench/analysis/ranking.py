@@ -107,12 +107,22 @@ class Ranking:
         return [each.contender for each in self.standings if each.place in places]
 
 
-def rank(contenders: Iterable[Contender], noise: NoiseOf) -> list[Ranking]:
-    """The ranking of each workload, in the order of its first contender."""
+def rank(
+    contenders: Iterable[Contender], noise: NoiseOf, beside: Iterable[Contender] = ()
+) -> list[Ranking]:
+    """The ranking of each workload, in the order of its first contender.
+
+    Those `beside` are tested with them, in workloads of their own, and not returned.
+    """
+    groups = _by_workload(contenders)
+    return rank_groups([*groups, *_by_workload(beside)], noise)[: len(groups)]
+
+
+def _by_workload(contenders: Iterable[Contender]) -> list[list[Contender]]:
     groups: dict[object, list[Contender]] = {}
     for each in contenders:
         groups.setdefault(_workload(each.series), []).append(each)
-    return rank_groups(list(groups.values()), noise)
+    return list(groups.values())
 
 
 def rank_groups(groups: Sequence[Sequence[Contender]], noise: NoiseOf) -> list[Ranking]:

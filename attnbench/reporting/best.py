@@ -32,13 +32,15 @@ def best_tables(
     width: int = WIDTH,
     *,
     noise: NoiseLookup = assumed_noise,
+    others: Iterable[Measurement] = (),
 ) -> str:
     """A table per family, method and machine model with a row per workload.
 
     Next to the best are those that tie with it, the unclear ones, and the fastest of the slower
-    ones with the 95 % interval of its time over the best's.
+    ones with the 95 % interval of its time over the best's. `others` are measurements of the same
+    runs that are not shown, whose rounds tell about noise too.
     """
-    listed = cohorts(measurements, runs, noise=noise)
+    listed = cohorts(measurements, runs, noise=noise, others=others)
     return "\n\n".join(_section_text(each, style, width) for each in listed)
 
 

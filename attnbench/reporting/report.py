@@ -75,7 +75,14 @@ def report_text(report: Report, view: View) -> str:
 def _results(selection: Selection, report: Report, view: View) -> str:
     measurements, runs = selection.measurements, selection.runs
     if view.best:
-        return best_tables(measurements, runs, view.style, view.width, noise=report.noise)
+        return best_tables(
+            measurements,
+            runs,
+            view.style,
+            view.width,
+            noise=report.noise,
+            others=selection.others,
+        )
     return results_table(
         measurements,
         runs,
@@ -86,6 +93,7 @@ def _results(selection: Selection, report: Report, view: View) -> str:
         ids=view.ids,
         verbose=view.verbose,
         noise=report.noise,
+        others=selection.others,
     )
 
 

@@ -55,6 +55,7 @@ def results_table(
     budget: Budget | None = None,
     ids: bool = False,
     noise: NoiseLookup = assumed_noise,
+    others: Iterable[Measurement] = (),
     verbose: bool = False,
 ) -> str:
     """A table per family, method and machine model, and below it the cases without a time.
@@ -62,11 +63,11 @@ def results_table(
     `runs` has, by number, at least the measurements' runs, and `sentinels` the facts of their
     devices; `host` adds the host's cost of a call and its plan, `ids` the key of each case, and
     `budget` the part of it that the calls of all layers take; `noise` is used for ties with the
-    best; `verbose` adds what each backend chose, and every line on a knob. On a narrow terminal
-    columns are left out and named, the fraction of measured rates first. Conclusions over all
-    tables follow them.
+    best, and so are `others`, measurements of the runs that are not shown; `verbose` adds what each
+    backend chose, and every line on a knob. On a narrow terminal columns are left out and named,
+    the fraction of measured rates first. Conclusions over all tables follow them.
     """
-    listed = cohorts(measurements, runs, sentinels, noise)
+    listed = cohorts(measurements, runs, sentinels, noise, others)
     texts = [_section_text(each, style, width, host, ids, budget, verbose) for each in listed]
     return "\n\n".join([*texts, *conclusions(listed, style, width)])
 

@@ -31,6 +31,7 @@ class Cohort:
     all_runs: Mapping[int, Run]
     all_sentinels: SentinelFacts = field(default_factory=dict)
     noise: NoiseLookup = assumed_noise
+    others: Sequence[Series] = ()  # not shown; intervals borrow the spread of their rounds too
 
     @cached_property
     def timed(self) -> list[Series]:
@@ -65,8 +66,11 @@ class Cohort:
     @cached_property
     def wrong(self) -> list[bool]:
         """Whether each row has an impossible time."""
+        return list(map(self._is_wrong, self.timed))
+
+    def _is_wrong(self, series: Series) -> bool:
         reached = [each for moments in self.reached.values() for each in moments.values()]
-        return [is_above_roofline(each, self.machine, reached) for each in self.timed]
+        return is_above_roofline(series, self.machine, reached)
 
     @cached_property
     def right(self) -> list[Series]:
@@ -75,8 +79,14 @@ class Cohort:
 
     @cached_property
     def rankings(self) -> list[Ranking]:
-        """Each workload's possible rows against its best, in the order of their first."""
-        return rank(map(Contender.of, self.right), self.noise_of)
+        """Each workload's possible rows against its best, in the order of their first.
+
+        They are tested together with the other series, so a row's interval stays what it is when
+        fewer are shown.
+        """
+        others = [each for each in self.others if each.time is not None]
+        beside = [Contender.of(each) for each in others if not self._is_wrong(each)]
+        return rank(map(Contender.of, self.right), self.noise_of, beside)
 
     @cached_property
     def standings(self) -> list[Standing | None]:
@@ -176,10 +186,22 @@ def cohorts(
     runs: Mapping[int, Run],
     sentinels: SentinelFacts = NO_SENTINELS,
     noise: NoiseLookup = assumed_noise,
+    others: Iterable[Measurement] = (),
 ) -> list[Cohort]:
-    """The measurements by family, method and machine model, in the order of their first."""
+    """The measurements by family, method and machine model, in the order of their first.
+
+    `others` are of the same runs, but not shown.
+    """
+    beside = _grouped(others)
+    return [
+        Cohort(listed, runs, sentinels, noise, beside.get(key, ()))
+        for key, listed in _grouped(measurements).items()
+    ]
+
+
+def _grouped(measurements: Iterable[Measurement]) -> dict[tuple[str, str, str], list[Series]]:
     groups: dict[tuple[str, str, str], list[Series]] = {}
     for series in series_of(measurements):
         _, method, machine = series.key
         groups.setdefault((series.case.family, method, machine), []).append(series)
-    return [Cohort(listed, runs, sentinels, noise) for listed in groups.values()]
+    return groups

@@ -32,7 +32,8 @@ class Report:
 
     def cohorts_of(self, selection: Selection) -> list[Cohort]:
         """The cohorts of one selection."""
-        return cohorts(selection.measurements, selection.runs, self.sentinels, self.noise)
+        measurements, runs = selection.measurements, selection.runs
+        return cohorts(measurements, runs, self.sentinels, self.noise, selection.others)
 
 
 def read_report(store: Store, refs: Sequence[str] = (), where: Sequence[Condition] = ()) -> Report:

@@ -17,6 +17,7 @@ class Selection:
     ref: str
     measurements: Sequence[Measurement]
     runs: Mapping[int, Run]  # of the measurements, oldest first
+    others: Sequence[Measurement] = ()  # of the ref, that do not meet the conditions
 
 
 def select(
@@ -36,7 +37,9 @@ def select(
             "measurement; `attnbench runs` lists runs with their outcomes"
         )
     runs = {run.number: run for run in store.runs({each.run for each in measurements})}
-    return Selection(ref, matching(measurements, runs, where), runs)
+    chosen = matching(measurements, runs, where)
+    uuids = {each.uuid for each in chosen}
+    return Selection(ref, chosen, runs, [each for each in measurements if each.uuid not in uuids])
 
 
 def run_numbers(store: Store, refs: Sequence[str]) -> list[int]:
