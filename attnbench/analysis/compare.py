@@ -35,9 +35,15 @@ def compare(
     margin and hold the false discovery rate over all cells at 5 %, a single finding at 3 %; same
     asks for equivalence at 5 % (two one-sided tests).
     """
-    limit = _limit(margin)
     estimates = estimate_all(cells, list(map(noise, cells)))
-    return _judged(cells, estimates, [None] * len(cells), limit)
+    return compare_estimates([cell.key for cell in cells], estimates, margin)
+
+
+def compare_estimates(
+    keys: Sequence[str], estimates: Sequence[Estimate], margin: float = MARGIN
+) -> list[Comparison]:
+    """The verdict on each estimate, in order, as `compare` gives it."""
+    return _judged(keys, estimates, [None] * len(keys), _limit(margin))
 
 
 def compare_sides(
@@ -61,7 +67,7 @@ def compare_sides(
         for at, estimate in zip(apart, wider, strict=True):
             estimates[at] = estimate
     shifts = [shift if at in apart else None for at in range(len(cells))]
-    found = _judged(cells, estimates, shifts, limit)
+    found = _judged([cell.key for cell in cells], estimates, shifts, limit)
     return Compared(found, shift, more_scatter)
 
 
@@ -75,7 +81,7 @@ def _limit(margin: float) -> float:
 
 
 def _judged(
-    cells: Sequence[Cell],
+    keys: Sequence[str],
     estimates: Sequence[Estimate],
     shifts: Sequence[Shift | None],
     limit: float,
@@ -89,7 +95,7 @@ def _judged(
     alone = not findings and len(q_values) > 1
     level = (_ALONE if alone else ALPHA) * min(1.0, (findings + 1) / max(1, len(q_values)))
     tests = {at: Tested(p_values[at], q, level, shifts[at]) for at, q in q_values.items()}
-    return [judge(cell.key, near[at], limit, tests.get(at)) for at, cell in enumerate(cells)]
+    return [judge(key, near[at], limit, tests.get(at)) for at, key in enumerate(keys)]
 
 
 def _adjusted(p_values: Sequence[float]) -> list[float]:

@@ -1,5 +1,7 @@
 """`attnbench study`."""
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from attnbench.commands.measuring import (
     write_json_file,
 )
 from attnbench.commands.options import db_option
-from attnbench.commands.table import note, parsed
+from attnbench.commands.table import GroupedCommand, note, options_of, parsed, read
 from attnbench.commands.value_types import OutputFile, may_be_made, whole_type
 from attnbench.compat.suite_config import imported
 from attnbench.db.store import Store
@@ -28,10 +30,13 @@ from attnbench.running.forecast import forecast
 from attnbench.running.request import command_of, plan_of
 from attnbench.running.session import session
 from attnbench.studies.conclusion import Conclusion, conclude, conclusion_text
+from attnbench.studies.file import Study
+from attnbench.studies.from_trace import study_of_trace, words_of_trace
 from attnbench.studies.listing import dry_run_text, studies_table
 from attnbench.studies.plots import write_plots
 from attnbench.studies.request import StudyRequest, built_in, load_study, outcomes_of
 from attnbench.studies.yaml_entry import read_utf8
+from attnbench.traffic.options import TrafficOptions
 
 _plots_option = click.option(
     "--plots",
@@ -42,6 +47,9 @@ _plots_option = click.option(
 )
 _plot_format_option = click.option(
     "--plot-format", type=click.Choice(["png", "svg"]), default="png", show_default=True
+)
+_family_options = click.argument(
+    "family_options", nargs=-1, type=click.UNPROCESSED, metavar="[FAMILY OPTIONS]..."
 )
 
 
@@ -67,6 +75,7 @@ def command() -> None:
     attnbench study list                            the built-in questions
     attnbench study reorder-threshold               measure and conclude
     attnbench study numsplits --backend flashattn_mla --rounds 5
+    attnbench study traffic --trace requests.csv    which backend for that traffic
     attnbench study my-study.yaml --dry-run
     attnbench study conclude 12                     again, from stored results
     """
@@ -91,7 +100,7 @@ def show(name: str) -> None:
 @click.option("--exhaustive", is_flag=True, help="Every cell of the file.")
 @_plots_option
 @_plot_format_option
-@click.argument("family_options", nargs=-1, type=click.UNPROCESSED, metavar="[FAMILY OPTIONS]...")
+@_family_options
 def run(
     name: str,
     quick: bool,
@@ -109,7 +118,57 @@ def run(
     """
     if quick and exhaustive:
         raise click.UsageError("--quick thins the sweep and --exhaustive widens it; give one")
-    study = load_study(name)
+    study, again = load_study(name), ["study", name]
+    _measure(study, again, family_options, plots, plot_format, quick=quick, exhaustive=exhaustive)
+
+
+@command.command(cls=GroupedCommand, context_settings={"ignore_unknown_options": True})
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    required=True,
+    metavar="FILE",
+    help="A trace as `attnbench traffic` reads it.",
+)
+@_plots_option
+@_plot_format_option
+@_family_options
+def traffic(
+    trace: Path,
+    plots: Path | None,
+    plot_format: str,
+    family_options: tuple[str, ...],
+    **given: Any,
+) -> None:
+    """Reduce a trace to batches, measure them, and say which backend is best for it.
+
+    The options of the family's own command are options here too: --backend, --scope, --rounds,
+    --dry-run, --resume, --db, and so on; the family is that of --model. `attnbench traffic` shows
+    the batches.
+
+    \b
+    attnbench study traffic --trace requests.csv --model llama3-70b --tp 8
+    attnbench study traffic --trace requests.csv --rate 20 --backend flash triton --scope layer
+    """
+    options = read(TrafficOptions, given)
+    study, again = study_of_trace(trace, options), ["study", *words_of_trace(trace, options)]
+    _measure(study, again, family_options, plots, plot_format)
+
+
+traffic.params = [*options_of(TrafficOptions), *traffic.params]
+
+
+def _measure(
+    study: Study,
+    again: Sequence[str],
+    family_options: tuple[str, ...],
+    plots: Path | None,
+    plot_format: str,
+    *,
+    quick: bool = False,
+    exhaustive: bool = False,
+) -> None:
+    """Measure and conclude; the words `again` ask for the study."""
     request = read_request(FAMILIES[study.family], f"study {study.name}", family_options)
     asked = StudyRequest.of(study, request.named, is_quick=quick, is_exhaustive=exhaustive)
     measuring = replace(request.measuring, rounds=asked.rounds(request.named))
@@ -123,7 +182,7 @@ def run(
         try:
             show_outcomes(opened, outcomes_of(opened))
         except KeyboardInterrupt:
-            end_interrupted(opened, f"study {name}", command.db)
+            end_interrupted(opened, shlex.join(again), command.db)
         _show(conclude(opened.store, opened.run), plots, plot_format)
         if measuring.output_csv or measuring.output_json:
             found = read_run(opened.store, opened.run)

@@ -8,17 +8,17 @@ from attnbench.commands import terminal
 from attnbench.commands.output_file import output_file
 from attnbench.commands.table import table_command
 from attnbench.reporting.traffic import traffic_text
-from attnbench.traffic.options import TrafficOptions
+from attnbench.traffic.options import TrafficCommand
 from attnbench.traffic.study_file import study_yaml
 from attnbench.traffic.summary import summarize
 
 
-def _run(options: TrafficOptions, trace: Path) -> None:
+def _run(options: TrafficCommand, trace: Path) -> None:
     """Find the batches and show them."""
     summary = summarize(trace, options)
     if options.study:
         with output_file(options.study) as file:
-            file.write(study_yaml(summary.reduction, trace.name, options.model, options.tp))
+            file.write(study_yaml(summary))
     click.echo(traffic_text(summary, terminal.style(), terminal.width()))
 
 
@@ -30,11 +30,11 @@ HELP = """Reduce a trace of requests to a few batches that stand for all of its 
 
     \b
     attnbench traffic requests.csv --model llama3-70b --tp 8
-    attnbench traffic requests.csv --rate 20 --study traffic.yaml
-    attnbench study traffic.yaml --backend flash triton
+    attnbench traffic requests.csv --rate 20 --study requests.yaml
+    attnbench study traffic --trace requests.csv --backend flash triton
     """
 
 _TRACE = click.Argument(
     ["trace"], type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="TRACE"
 )
-command = table_command("traffic", TrafficOptions, help=HELP, run=_run, params=[_TRACE])
+command = table_command("traffic", TrafficCommand, help=HELP, run=_run, params=[_TRACE])

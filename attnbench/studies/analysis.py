@@ -1,8 +1,9 @@
-"""How a study's answer is found: one of five analyses with its settings."""
+"""How a study's answer is found: one of six analyses with its settings."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from attnbench.studies.traffic import TrafficAnalysis, read_traffic
 from attnbench.studies.yaml_entry import Entry
 
 
@@ -72,7 +73,14 @@ class GrowthAnalysis:
         return (self.over,)
 
 
-Analysis = CrossoverAnalysis | OptimumAnalysis | ContrastAnalysis | WinnerAnalysis | GrowthAnalysis
+Analysis = (
+    CrossoverAnalysis
+    | OptimumAnalysis
+    | ContrastAnalysis
+    | WinnerAnalysis
+    | GrowthAnalysis
+    | TrafficAnalysis
+)
 
 
 def read_analysis(entry: Entry) -> Analysis:
@@ -145,4 +153,5 @@ _READERS: Mapping[str, Callable[[Entry], Analysis]] = {
     "contrast": _contrast,
     "winner": _winner,
     "growth": _growth,
+    "traffic": read_traffic,
 }

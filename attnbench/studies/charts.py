@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 Spot = tuple[float, float, float | None, float | None]  # x, y, and the interval of y
+RowSpot = tuple[int, float, float | None, float | None]  # the row's place, x, and its interval
+WIDE: Final = 4  # a wider range, as a factor, needs a logarithmic axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,18 @@ class Heat:
     kind: Literal["heat"] = "heat"
 
 
-Chart = Lines | Heat
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Series of numbers with intervals, each number in a named row; the first row is on top."""
+
+    title: str
+    x_label: str
+    rows: Sequence[str]
+    series: Mapping[str, Sequence[RowSpot]]
+    kind: Literal["rows"] = "rows"
+
+
+Chart = Lines | Heat | Rows
 
 
 def as_facts(chart: Chart) -> dict[str, Any]:
@@ -45,4 +58,11 @@ def as_facts(chart: Chart) -> dict[str, Any]:
 
 def from_facts(facts: Mapping[str, Any]) -> Chart:
     """The inverse of `as_facts`."""
-    return Heat(**facts) if facts["kind"] == "heat" else Lines(**facts)
+    kinds: Mapping[str, type[Chart]] = {"heat": Heat, "lines": Lines, "rows": Rows}
+    return kinds[facts["kind"]](**facts)
+
+
+def is_wide(chart: Rows) -> bool:
+    """Whether its numbers, all above 0, need a logarithmic axis."""
+    found = [spot[1] for spots in chart.series.values() for spot in spots]
+    return bool(found) and max(found) > WIDE * min(found)

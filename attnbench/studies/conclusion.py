@@ -23,12 +23,13 @@ from attnbench.studies.analysis import (
     OptimumAnalysis,
     WinnerAnalysis,
 )
-from attnbench.studies.answers import contrast, crossover, growth, optimum, winner
+from attnbench.studies.answers import contrast, crossover, growth, optimum, traffic, winner
 from attnbench.studies.answers.base import Answer, NoiseOf, Table
 from attnbench.studies.charts import Chart, as_facts, from_facts
 from attnbench.studies.file import Study
 from attnbench.studies.request import study_of_plan
 from attnbench.studies.search import of_method
+from attnbench.studies.traffic import TrafficAnalysis
 from attnbench.timing.sentinels import Sentinels
 
 _EXAMPLES = 3  # cases named by a doubt
@@ -138,6 +139,8 @@ def _answer(listed: Sequence[Series], study: Study, noise: NoiseOf) -> Answer:
         return contrast.answer(listed, asked, noise)
     if isinstance(asked, WinnerAnalysis):
         return winner.answer(listed, asked, noise)
+    if isinstance(asked, TrafficAnalysis):
+        return traffic.answer(listed, asked, noise)
     assert isinstance(asked, GrowthAnalysis)
     return growth.answer(listed, asked)
 

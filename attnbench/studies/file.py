@@ -32,6 +32,7 @@ from attnbench.studies.product import (
     read_knobs,
     read_product,
 )
+from attnbench.studies.traffic import TrafficAnalysis
 from attnbench.studies.yaml_entry import Entry, read_yaml
 
 _STUDY_KEYS = ("question", "aliases", "family", "rounds", "limits", "answer", "sweep", "exhaustive")
@@ -79,6 +80,8 @@ def read_study(text: str, name: str, file: str, families: Collection[str]) -> St
         keys["family"].fail(f"no family is called '{family}'; known are {', '.join(families)}")
     sweep = tuple(read_product(item) for item in keys["sweep"].items())
     analysis = read_analysis(keys["answer"])
+    if isinstance(analysis, TrafficAnalysis):
+        sweep = analysis.with_batches(keys["sweep"], sweep)
     _check_swept(keys["answer"], analysis.swept, sweep)
     wide = _read_exhaustive(keys["exhaustive"], sweep) if "exhaustive" in keys else (sweep, None)
     limits = _read_limits(keys.get("limits"))

@@ -2,11 +2,19 @@
 
 from attnbench.db.store import Store
 from attnbench.records import Measurement
-from attnbench.reporting.html.figures import Json, Plot, PlotChoice, Slots, named_ticks, numbers
+from attnbench.reporting.html.figures import (
+    Json,
+    Plot,
+    PlotChoice,
+    Slots,
+    named_ticks,
+    numbers,
+    rows_of,
+)
 from attnbench.reporting.html.studies import StudyPart
 from attnbench.reporting.html.table import HtmlTable
 from attnbench.results.report import Report
-from attnbench.studies.charts import Heat, Lines
+from attnbench.studies.charts import Heat, Lines, Rows, is_wide
 from attnbench.studies.conclusion import Conclusion, conclusion_of
 from attnbench.studies.heat import heat_map
 
@@ -29,7 +37,11 @@ def _backend(measurement: Measurement) -> str:
 
 
 def _part(found: Conclusion, key: str, slots: Slots) -> StudyPart:
-    lines = [chart for chart in found.charts if isinstance(chart, Lines)]
+    figures = [
+        (chart.title, rows_figure(chart, slots) if isinstance(chart, Rows) else lines_figure(chart))
+        for chart in found.charts
+        if not isinstance(chart, Heat)
+    ]
     return StudyPart(
         key,
         name=found.study,
@@ -40,8 +52,8 @@ def _part(found: Conclusion, key: str, slots: Slots) -> StudyPart:
         cells=found.cells,
         maps=[heat_map(chart, slots) for chart in found.charts if isinstance(chart, Heat)],
         plots=[
-            Plot(f"{key}-plot{at}", chart.title, _CAPTION, [PlotChoice("", lines_figure(chart))])
-            for at, chart in enumerate(lines)
+            Plot(f"{key}-plot{at}", title, _CAPTION, [PlotChoice("", figure)])
+            for at, (title, figure) in enumerate(figures)
         ],
         tables=[
             HtmlTable.of(f"{key}-table{at}", table.heading, table.text_columns())
@@ -71,3 +83,22 @@ def lines_figure(chart: Lines) -> Json:
         "x": {"label": chart.x_label, "log": min(xs, default=0) > 0, "ticks": named_ticks(xs)},
         "y": {"label": chart.y_label, "log": chart.log_y},
     }
+
+
+def rows_figure(chart: Rows, slots: Slots) -> Json:
+    """The figure of numbers in named rows; series in `slots` have those colours."""
+    series = [
+        {
+            "name": name,
+            "slot": slots.get(name, slot),
+            "x": numbers(spot[1] for spot in spots),
+            "y": [spot[0] for spot in spots],
+            "low": numbers(spot[2] for spot in spots),
+            "high": numbers(spot[3] for spot in spots),
+            "across": True,
+        }
+        for slot, (name, spots) in enumerate(chart.series.items())
+    ]
+    return {"series": series, "x": {"label": chart.x_label, "log": is_wide(chart)}} | rows_of(
+        chart.rows
+    )

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 from attnbench.reporting.html.heat import HeatCell, HeatMap
 from attnbench.reporting.html.palette import INK, LIGHT, PANEL
 from attnbench.specs.batch import format_size
-from attnbench.studies.charts import Lines, Spot
+from attnbench.studies.charts import WIDE, Lines, Rows, RowSpot, Spot, is_wide
 from attnbench.studies.heat import STRONGEST, TINTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
-_WIDE = 4  # a wider range, as a factor, needs a logarithmic axis
 _DASHES = ("-", "--", ":", "-.", (0, (12, 4)), (0, (5, 2)), (0, (1, 2)), (0, (10, 3, 2, 3)))
 _MARKERS = "osD^vPX*"
 _HATCHES = {"doubt": "////", "tied": "||"}
@@ -52,16 +52,46 @@ def _scale_x(axes: "Axes", xs: Sequence[float]) -> None:
 
 
 def _scale_y(axes: "Axes", ys: Sequence[float]) -> None:
+    if ys and max(ys) > WIDE * min(ys):
+        axes.set_yscale("log")
+        _plain_ticks(axes.yaxis, (1.0, 1.5, 2.0, 3.0, 5.0, 7.0))
+
+
+def _plain_ticks(axis: "Axis", digits: Sequence[float]) -> None:
+    """Plain numbers that begin with these digits, in place of powers of ten."""
     from matplotlib.ticker import LogLocator, NullLocator
 
-    if ys and max(ys) > _WIDE * min(ys):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter("{x:g}")
+    axis.set_major_locator(LogLocator(subs=digits))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter("{x:g}")
 
 
-def _errors(spots: Sequence[Spot]) -> tuple[list[float], list[float]]:
+def draw_rows(axes: "Axes", chart: Rows) -> None:
+    """Numbers in named rows, with their intervals; the series of a row lie a little apart."""
+    count = max(1, len(chart.series))
+    for slot, (name, spots) in enumerate(chart.series.items()):
+        axes.errorbar(
+            [spot[1] for spot in spots],
+            [spot[0] + 0.5 * ((slot + 0.5) / count - 0.5) for spot in spots],
+            xerr=_errors(spots),
+            label=name,
+            color=LIGHT[slot % len(LIGHT)],
+            linestyle="none",
+            marker=_MARKERS[slot % len(_MARKERS)],
+            markersize=5,
+            capsize=2,
+        )
+    axes.set_yticks(range(len(chart.rows)), chart.rows, fontsize=8)
+    axes.set(xlabel=chart.x_label, ylim=(len(chart.rows) - 0.5, -0.5))
+    if is_wide(chart):
+        axes.set_xscale("log")
+        _plain_ticks(axes.xaxis, (1.0, 3.0))
+    axes.set_title(chart.title, fontsize=9)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7)
+
+
+def _errors(spots: Sequence[Spot | RowSpot]) -> tuple[list[float], list[float]]:
     """How far the interval reaches below and above each y; 0 without one."""
     below = [max(0.0, y - low) if low is not None else 0.0 for _, y, low, _ in spots]
     above = [max(0.0, high - y) if high is not None else 0.0 for _, y, _, high in spots]

@@ -8,10 +8,10 @@ from textwrap import fill
 
 from attnbench.errors import AttnbenchError
 from attnbench.studies.answers.base import NOT_ANSWERED
-from attnbench.studies.charts import Chart, Heat
+from attnbench.studies.charts import Chart, Heat, Rows
 from attnbench.studies.conclusion import Conclusion
 from attnbench.studies.heat import heat_map
-from attnbench.studies.pictures import draw_heat, draw_lines
+from attnbench.studies.pictures import draw_heat, draw_lines, draw_rows
 
 MISSING = "plots need matplotlib, which is not installed: pip install 'attnbench[plots]'"
 
@@ -50,10 +50,14 @@ def _draw(chart: Chart, found: Conclusion, path: Path) -> None:
     if isinstance(chart, Heat):
         names = max(map(len, chart.ys), default=0)
         size = (max(6.0, 3 + 0.06 * names + 1.2 * len(chart.xs)), 2.2 + 0.5 * len(chart.ys))
+    if isinstance(chart, Rows):
+        size = (9.0, 2.0 + 0.28 * len(chart.rows))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     if isinstance(chart, Heat):
         draw_heat(axes, heat_map(chart, {}))
+    elif isinstance(chart, Rows):
+        draw_rows(axes, chart)
     else:
         draw_lines(axes, chart)
     title = fill(_title(found), round(12 * size[0]))

@@ -21,9 +21,12 @@ from attnbench.studies.cases import cells_of
 from attnbench.studies.file import Study, read_study, require_known
 from attnbench.studies.product import FIELDS
 from attnbench.studies.search import Search, search_outcomes
+from attnbench.studies.traffic import TrafficAnalysis
 from attnbench.studies.variants import exhaustive, overridden, quick
 from attnbench.studies.yaml_entry import Entry, read_utf8, read_yaml
 from attnbench.timing.finished import Finished
+
+_OF_TRACE = ("batch", "model", "tp")
 
 
 @cache
@@ -209,6 +212,12 @@ def _values(study: Study, field: str, named: NamedOption) -> list[Value]:
     together = {family.together.name} if family.together else set[str]()
     if not (named.option.knob or field in {*FIELDS, *swept, *together, "backend", "batch"}):
         raise UsageError(f"{named.typed} sets nothing that a study sweeps; leave it out")
+    if field in _OF_TRACE and isinstance(study.analysis, TrafficAnalysis):
+        raise UsageError(
+            f"{named.typed}: the batches of {study.name} are those of a trace as one model serves "
+            "it; leave it out, or ask for another study, e.g. attnbench study traffic --trace "
+            "requests.csv --model llama3-70b --tp 8"
+        )
     if field == "threshold" and isinstance(study.analysis, CrossoverAnalysis):
         raise UsageError(f"{named.typed}: {study.name} chooses the thresholds itself; leave it out")
     plain = named.plain

@@ -12,6 +12,7 @@ from attnbench.specs.case import Value
 from attnbench.studies.analysis import ContrastAnalysis, CrossoverAnalysis
 from attnbench.studies.file import Study
 from attnbench.studies.product import FIELDS, VARIABLES, Product
+from attnbench.studies.traffic import TrafficAnalysis
 
 Overrides = Mapping[str, Sequence[Value]]  # by field, knob, "backend" or "batch"
 T = TypeVar("T")
@@ -25,8 +26,14 @@ def exhaustive(study: Study) -> Study:
 def quick(study: Study) -> Study:
     """A pilot: of more than three values only the first, the middle and the last.
 
-    The lengths of a crossover search stay, since it visits few of them.
+    The lengths of a crossover search stay, since it visits few of them. UsageError for the batches
+    of a trace.
     """
+    if isinstance(study.analysis, TrafficAnalysis):
+        raise UsageError(
+            "--quick leaves batches out, and those of a trace are summed; ask for one round of "
+            "all instead, e.g. --rounds 1"
+        )
     kept = {"q_len"} if isinstance(study.analysis, CrossoverAnalysis) else set()
     return replace(study, sweep=tuple(_thinned(product, kept) for product in study.sweep))
 

@@ -1,4 +1,4 @@
-"""The options of `attnbench traffic`; None is vLLM's default on the GPU, or the trace's rate."""
+"""From a trace to batches, as options; None is vLLM's default on the GPU, or the trace's rate."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ def _fraction(value: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class TrafficOptions:
-    """The options of `attnbench traffic`."""
+    """The options that say how a trace becomes batches."""
 
     batches: int = one(
         Whole(most=1000),
@@ -97,6 +97,12 @@ class TrafficOptions:
         heading="Data",
         help="Decides which speculative tokens are accepted.",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrafficCommand(TrafficOptions):
+    """The same, and the file to write."""
+
     study: Path | None = one(
         FilePath(),
         "--study",

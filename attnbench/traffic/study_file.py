@@ -2,24 +2,34 @@
 
 import json
 
-from attnbench.specs.shape import MLA_MODELS
-from attnbench.traffic.reduction import Reduction
+from attnbench.specs.shape import MLA_MODELS, MODEL_LAYERS
+from attnbench.traffic.summary import Summary
 
 
-def study_yaml(reduction: Reduction, trace: str, model: str, tp: int) -> str:
-    """A file for `attnbench study`: all backends over the batches, with weights as comments."""
-    count, question = len(reduction.batches), f"Which backend is best for the traffic of {trace}?"
+def study_yaml(summary: Summary) -> str:
+    """A file for `attnbench study`: all backends over the batches, with the steps of each."""
+    asked, origin, reduction = summary.asked, summary.origin, summary.reduction
+    question = f"Which backend is best for the traffic of {summary.trace} on {asked.model}?"
+    is_mla = asked.model in MLA_MODELS
     lines = [
-        f"# {count} batches for {reduction.num_steps} steps of {json.dumps(trace)}.",
         f"question: {json.dumps(question)}",
-        f"family: {'mla' if model in MLA_MODELS else 'attn'}",
-        "answer: {winner: {}}",
-        "sweep:",
-        f"  - model: {model}",
-        f"    tp: {tp}",
-        "    batch:",
+        f"family: {'mla' if is_mla else 'attn'}",
+        "answer:",
+        "  traffic:",
+        f"    trace: {json.dumps(summary.trace)}",
+        f"    requests: {origin.requests}",
+        f"    tokens: {origin.tokens}",
+        f"    counted: {origin.counted}",
+        f"    layers: {MODEL_LAYERS[asked.model]}",
+        f"    loss: {reduction.loss:.6f}",
+        f"    margin: {reduction.margin:.6f}",
+        "    batches:",
     ]
     for each in reduction.batches:
-        about = f"{each.kind}, weight {each.weight}: {100 * each.share:.2f} % of attention time"
-        lines += [f"      # {about}", f"      - {each.batch}"]
+        lines.append(f"      # {100 * each.share:.2f} % of the rooflines of all steps")
+        lines.append(f"      - {{kind: {each.kind}, steps: {each.weight}, batch: {each.batch}}}")
+    lines += ["sweep:", f"  - model: {asked.model}", f"    tp: {asked.tp}"]
+    if is_mla:
+        # The decode and the prefill path do equal work only there.
+        lines.append("    scope: layer")
     return "\n".join(lines) + "\n"

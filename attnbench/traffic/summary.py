@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from attnbench.traffic.simulate import ServerLimits, simulate
 class Origin:
     """Where the steps come from: a simulation, or a log if there are no requests."""
 
+    tokens: int  # of the kind `counted`
+    counted: Literal["output tokens", "new tokens"]  # a log does not tell outputs from prompts
     requests: int = 0
     without_output: int = 0
     rate: float = 0.0
@@ -51,7 +54,7 @@ def summarize(trace: Path, asked: TrafficOptions) -> Summary:
     if isinstance(found, Schedule):
         if asked.rate:
             raise UsageError("--rate does not apply to a log of served batches; leave it out")
-        schedule, origin = found, Origin()
+        schedule, origin = found, Origin(int(found.q @ found.steps), "new tokens")
     else:
         schedule, origin = _simulated(found, asked, limits, server)
     reduction = reduce_steps(schedule, server, asked.batches)
@@ -76,6 +79,8 @@ def _simulated(
     work = [served.schedule.work(decode=decode) for decode in (True, False)]
     seconds = server.step_seconds(*work)
     return served.schedule, Origin(
+        tokens=int(requests.output.sum()),
+        counted="output tokens",
         requests=len(requests),
         without_output=trace.without_output,
         rate=requests.rate,

@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 
 from attnbench.analysis.axes import axis_text, axis_value
 from attnbench.analysis.estimate import Cell, Noise
+from attnbench.analysis.ranking import Ranking
 from attnbench.analysis.series import Series
 from attnbench.reasons import in_short
 from attnbench.records import Status
-from attnbench.reporting.ranking import BESIDE
+from attnbench.reporting.ranking import BESIDE, firsts, place_text
 from attnbench.reporting.text_table import Column, names, stacked
 from attnbench.specs.case import Case
 from attnbench.studies.charts import Chart
+from attnbench.units import MISSING
 
 # Columns that are left out on a narrow terminal.
 _BESIDE = (*BESIDE, "next", "vs best")
@@ -56,6 +58,20 @@ def not_answered(listed: Sequence[Series], what: str = "") -> str | None:
     statuses = {m.status for each in listed for m in each.failures}
     failed = "" if statuses == {Status.REFUSED} else "every case failed: "
     return f"{about}{NOT_ANSWERED}{failed}{'; '.join(list(reasons)[:3])}"
+
+
+def place_columns(
+    rankings: Sequence[Ranking], times: Mapping[str, Sequence[str]]
+) -> dict[str, Sequence[str]]:
+    """The best of each workload, its time, those beside it, and the next slower one."""
+    columns: dict[str, Sequence[str]] = {**firsts(rankings, lambda each: each.name), **times}
+    for header, place in BESIDE.items():
+        beside = ["; ".join(c.name for c in each.at(place)) or MISSING for each in rankings]
+        if {*beside} - {MISSING}:
+            columns[header] = beside
+    columns["next"] = [each.next.contender.name if each.next else MISSING for each in rankings]
+    columns["vs best"] = [place_text(each.next) if each.next else MISSING for each in rankings]
+    return columns
 
 
 def varying(cases: Iterable[Case], axes: Iterable[str]) -> list[str]:

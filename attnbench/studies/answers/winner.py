@@ -7,12 +7,20 @@ from attnbench.analysis.fields import batch_text
 from attnbench.analysis.ranking import Ranking, rank
 from attnbench.analysis.series import Series
 from attnbench.analysis.tuning import tuned
-from attnbench.reporting.ranking import BESIDE, counts, firsts, legend, place_text, workloads
+from attnbench.reporting.ranking import counts, legend, place_text, workloads
 from attnbench.specs.case import Case
 from attnbench.studies.analysis import WinnerAnalysis
-from attnbench.studies.answers.base import Answer, NoiseOf, Table, describe, not_answered, varying
+from attnbench.studies.answers.base import (
+    Answer,
+    NoiseOf,
+    Table,
+    describe,
+    not_answered,
+    place_columns,
+    varying,
+)
 from attnbench.studies.charts import Chart, Heat
-from attnbench.units import MISSING, seconds_column
+from attnbench.units import seconds_column
 
 
 def answer(listed: Sequence[Series], asked: WinnerAnalysis, noise: NoiseOf) -> Answer:
@@ -40,17 +48,10 @@ def _never_ran(listed: Sequence[Series]) -> list[str]:
 def _table(rankings: Sequence[Ranking]) -> Table:
     cases = [each.best.case for each in rankings]
     unit, times = seconds_column([each.best.seconds for each in rankings])
-    columns = {"spec": [batch_text(case) for case in cases]}
+    columns: dict[str, Sequence[str]] = {"spec": [batch_text(case) for case in cases]}
     for name in _axes(cases):
         columns[name.replace("_", " ")] = [axis_text(case, name) for case in cases]
-    columns |= firsts(rankings, lambda each: each.name)
-    columns[unit] = times
-    for header, place in BESIDE.items():
-        names = ["; ".join(c.name for c in each.at(place)) or MISSING for each in rankings]
-        if {*names} - {MISSING}:
-            columns[header] = names
-    columns["next"] = [each.next.contender.name if each.next else MISSING for each in rankings]
-    columns["vs best"] = [place_text(each.next) if each.next else MISSING for each in rankings]
+    columns |= place_columns(rankings, {unit: times})
     return Table("The best of each workload, and the next slower one", columns)
 
 

@@ -1,0 +1,72 @@
+"""The steps of a trace as parts of a sum, each with the times of all backends."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+from attnbench.analysis.policy import Choice, Part, Single, choices, singles
+from attnbench.analysis.series import Series
+from attnbench.analysis.tuning import Contender
+from attnbench.studies.traffic import TrafficAnalysis
+
+Names = Mapping[int, str]  # of contenders, by id of the series
+
+
+@dataclass(frozen=True)
+class Service:
+    """One workload. A part's time is in seconds of all layers per million tokens."""
+
+    title: str  # what tells it from the study's other workloads; usually empty
+    asked: TrafficAnalysis
+    series: Mapping[str, Mapping[str, Series]]  # by contender and batch
+    parts: Sequence[Part]  # one for each stratum
+
+    @classmethod
+    def of(cls, title: str, listed: Sequence[Series], asked: TrafficAnalysis) -> Self:
+        """The service whose batches these series have measured."""
+        found: dict[str, dict[str, Series]] = {}
+        for each, name in zip(listed, _names(listed), strict=True):
+            found.setdefault(name, {})[str(each.case.batch)] = each
+        scale = asked.layers * 1e6 / asked.tokens
+        parts = [
+            Part(
+                stratum.kind,
+                scale * stratum.steps,
+                {n: by[stratum.batch].times for n, by in found.items() if stratum.batch in by},
+            )
+            for stratum in asked.strata
+        ]
+        return cls(title, asked, found, parts)
+
+    @property
+    def names(self) -> list[str]:
+        """All contenders."""
+        return list(self.series)
+
+    @cached_property
+    def ranked(self) -> list[Single]:
+        """The contenders that have a time of every batch, from fast to slow."""
+        return singles(self.parts, self.names)
+
+    @cached_property
+    def chosen(self) -> list[Choice]:
+        """The best of each kind of step; none without a contender for all of them."""
+        return choices(self.parts, self.names, self.ranked[0].name) if self.ranked else []
+
+    def missing(self, name: str) -> list[int]:
+        """The places of the strata of which a contender has no time."""
+        return [at for at, part in enumerate(self.parts) if not part.times.get(name)]
+
+
+def _names(listed: Sequence[Series]) -> list[str]:
+    """Backends, with their settings where several of one differ in them."""
+    names = [Contender.of(each).name for each in listed]
+    backends = Counter(
+        dict(zip(names, (each.case.backend for each in listed), strict=True)).values()
+    )
+    return [
+        name if backends[each.case.backend] > 1 else each.case.backend
+        for name, each in zip(names, listed, strict=True)
+    ]
