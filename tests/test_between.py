@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 from statistics import median
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -14,11 +17,15 @@ from attnbench.cli import cli
 from attnbench.commands.family_request import read_request
 from attnbench.errors import UsageError
 from attnbench.families import FAMILIES
+from attnbench.kernels.base import Prepared
 from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
 from attnbench.results.command_line import case_command
+from attnbench.running.forecast import forecast
 from attnbench.running.memory import memory_of, memory_refusal, working_sets
 from attnbench.running.plan import Plan
+from attnbench.running.session import Command
+from attnbench.running.timers import Timing
 from attnbench.specs.case import Case
 from attnbench.specs.layer import layer_bytes, layer_products
 from attnbench.specs.shape import AttnShape, MlaShape, Shape
@@ -28,10 +35,12 @@ from attnbench.timing.layer import LayerClock, products_of
 from attnbench.timing.measure import measure
 from attnbench.timing.method import Method
 from tests.conftest import small_case
+from tests.fake_worker import FakeDevice
 from tests.held import held_bytes
 from tests.stored_results import CPU, H200, attn
 
 US = 1e-6
+PLAIN = Method("cudagraph")
 
 
 class NoisyGraph:
@@ -41,10 +50,14 @@ class NoisyGraph:
         self.calls_per_sample, self.time, self._random = 10, 0.0, Random(seed)
         self._mean, self._sd = mean, sd
         self.labels = () if label is None else (label,)
+        self.replays = 0
 
     def sample(self) -> float:
         self.time += self._mean * self.calls_per_sample
         return self._random.gauss(self._mean, self._sd)
+
+    def replay(self) -> None:
+        self.replays += 1
 
 
 def clock_of(both: NoisyGraph, alone: NoisyGraph) -> LayerClock:
@@ -129,6 +142,25 @@ def test_a_layer_that_does_not_fit_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     case = small_case("attn", "naive")
     assert memory_refusal(case, CPU) is None
     assert "layer between" in str(memory_refusal(case, CPU, 1, "layer"))
+
+
+def test_a_forecast_counts_the_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = FakeDevice(machine=H200)
+    workers = SimpleNamespace(start=lambda device: nullcontext(gpu.start(device)))
+    monkeypatch.setattr("attnbench.running.forecast.WorkerProcess", workers)
+    command = Command("attn", (), {}, "cuda", str(tmp_path / "new.db"))
+    case = attn("8q1kv1k", "flash", "bf16")
+    without, with_it = (
+        forecast(command, lambda _, m=methods: Plan((case,), m)).cases[0].memory  # type: ignore[misc]
+        for methods in ((PLAIN,), (PLAIN, replace(PLAIN, between="layer")))
+    )
+    assert with_it - without == layer_bytes(case)
+
+
+def test_new_inputs_are_tried_in_the_graph_of_the_calls() -> None:
+    both, alone = NoisyGraph(US, 0, 0), NoisyGraph(US, 0, 0)
+    Timing(clock_of(both, alone)).launch_again(cast(Prepared, None), sets=3)
+    assert (both.replays, alone.replays) == (1, 0)
 
 
 def plan(family: str, *words: str, machine: Machine = H200) -> tuple[Plan, list[str]]:
