@@ -20,9 +20,9 @@ from attnbench.kernels.cache_write_base.pool import Pool
 from attnbench.kernels.cache_write_base.prepared import CacheWrite
 from attnbench.kernels.cache_write_base.slots import PADDING, draw_slots
 from attnbench.kernels.check import WrongResult
+from attnbench.kernels.deviation import compare
 from attnbench.kernels.inputs import seeded
 from attnbench.kernels.registry import find
-from attnbench.kernels.tolerance import compare
 from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case, Layout, Value

@@ -11,10 +11,11 @@ import torch
 from attnbench.kernels.attn.naive import Naive
 from attnbench.kernels.base import Prepared, Setting
 from attnbench.kernels.check import WrongResult, check, check_again
+from attnbench.kernels.deviation import compare
 from attnbench.kernels.inputs import UNUSED_ENTRY, page_tables, seeded
 from attnbench.kernels.reference import attend
 from attnbench.kernels.registry import find
-from attnbench.kernels.tolerance import BY_DTYPE, EXACT, compare
+from attnbench.kernels.tolerance import BY_DTYPE, EXACT
 from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case

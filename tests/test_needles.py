@@ -10,12 +10,12 @@ import torch
 
 from attnbench.kernels.base import Setting
 from attnbench.kernels.check import WrongResult, check
+from attnbench.kernels.deviation import compare
 from attnbench.kernels.groups import Keys
 from attnbench.kernels.inputs import raw
 from attnbench.kernels.paged import PagedPrepared
 from attnbench.kernels.registry import find
 from attnbench.kernels.tolerance import attention as attention_tolerance
-from attnbench.kernels.tolerance import compare
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape, MlaShape

@@ -1,5 +1,6 @@
 """The tolerances against a kernel that rounds as honest ones do, and one that rounds too much."""
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,8 +8,9 @@ import pytest
 import torch
 
 from attnbench.kernels import nvfp4
+from attnbench.kernels.deviation import compare
 from attnbench.kernels.inputs import torch_dtype
-from attnbench.kernels.tolerance import Tolerance, attention, compare
+from attnbench.kernels.tolerance import Tolerance, attention, rounding_error, too_small
 from attnbench.kernels.vllm.forward import computes_in_fp8
 
 ROWS, DIM = 400, 128
@@ -68,6 +70,20 @@ def test_an_honest_kernel_takes_a_third_to_a_half_of_its_tolerance(
     assert 0.33 < of_allowed(num_keys, weights, output, allowed) < 0.55
 
 
+@pytest.mark.parametrize("largest", [4.0, 5.0, 6.0])
+def test_small_weights_in_unscaled_e4m3_err_as_foreseen(largest: float) -> None:
+    """The largest weight is that of a key without a value, so all others make up the row."""
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn((ROWS, 1024), generator=generator).clamp(max=largest)
+    values = torch.randn((1024, DIM), generator=generator)
+    weights = (scores - largest).exp()
+    expected = weights @ values
+    error = (rounded(weights, "fp8") - weights) @ values
+    found = float((error.norm(dim=1) / expected.norm(dim=1)).square().mean().sqrt())
+    foreseen = math.hypot(too_small(largest, spread=1.0), rounding_error("fp8"))
+    assert 0.75 < found / foreseen < 1.05
+
+
 @pytest.mark.parametrize("num_keys", [16, 1024])
 def test_a_kernel_that_rounds_weights_to_fp8_over_a_bf16_cache_is_refused(num_keys: int) -> None:
     assert of_allowed(num_keys, "fp8", "bf16", attention("bf16")) > 2
@@ -99,6 +115,16 @@ def test_a_scale_that_is_off_in_every_row_is_found_though_each_is_near(
     found = compare(scale * expected + error, expected, allowed).fault
     assert found is not None
     assert "in scale, all in one direction" in found
+
+
+def test_the_scale_of_one_row_is_found_though_its_error_is_allowed() -> None:
+    expected = torch.randn((64, DIM), generator=torch.Generator().manual_seed(0))
+    allowed, scales = attention("bf16", weights="fp8"), torch.ones(64, 1)
+    scales[5] = 1.045
+    assert compare(scales * expected, expected, allowed).fault is None
+    scales[5] = 1.05
+    found = compare(scales * expected, expected, allowed).fault
+    assert found == "a row's scale is off by 0.05; 0.047 is allowed"
 
 
 FP8, BF16 = torch.float8_e4m3fn, torch.bfloat16

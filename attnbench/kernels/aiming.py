@@ -1,13 +1,15 @@
 """Needles in a prepared case: its keys at their places, its queries turned to them."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from attnbench.kernels.groups import Group, Keys
 from attnbench.kernels.inputs import LARGE, raw, seeded
-from attnbench.kernels.needles import HIGHER, Needles, OwnKeys, places, random_signs
-from attnbench.kernels.tolerance import LARGE_SCORE
+from attnbench.kernels.needles import HIGHER, REST, Needles, OwnKeys, places, random_signs
+from attnbench.kernels.tolerance import LARGE_SCORE, too_small
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape
 
@@ -128,16 +130,39 @@ class Aimed(ABC):
 
     def largest_score(self) -> float:
         """Of the scores that matter in a row, some needles' and some others'."""
-        import torch
-
         if self.needle_seed is None:
             return LARGE_SCORE
+        *kinds, _ = self._scores()
+        return max(score + 2 * math.sqrt(spread) for score, spread in kinds)
+
+    def weights_too_small(self) -> float:
+        """How far e4m3 puts a row off where a kernel's largest weight is 1, relative to its size.
+
+        Only rows of light needles matter: beside heavy ones other keys hardly count.
+        """
+        (light, spread), _, seen = self._scores()
+        random = NormalDist().inv_cdf(seen / (seen + 1)) * math.sqrt(spread)
+        needles = light + 2 * REST * math.sqrt(spread)
+        sinks = getattr(self, "sinks", None)
+        return too_small(max(random, needles, 0.0 if sinks is None else float(sinks.max())), spread)
+
+    def _scores(self) -> tuple[tuple[float, float], tuple[float, float], int]:
+        """Of the last token, for light and for heavy needles: their score, others' variance.
+
+        And the number of keys that it sees. Without needles their score is 0.
+        """
+        import torch
+
         group = max(self.groups, key=lambda group: group.kv_len)
         first = torch.zeros(1, dtype=torch.int64, device=self.device)
         at = Keys(group, first, first, first + group.kv_len - 1)
+        seen = self.visible(at)
+        if self.needle_seed is None:
+            return (0.0, 1.0), (0.0, 1.0), int(seen)
         needles = self.met(self.needles(seeded(self.device, self.needle_seed)), group)
-        score, spread = needles.scores(self.visible(at).float(), self.own_keys(at))
-        return float((score + 2 * spread.sqrt()).max())
+        found = needles.scores(seen.float(), self.own_keys(at))
+        light, heavy = torch.stack(found, -1).squeeze(1).tolist()  # each [2 strengths, 1]
+        return tuple(light), tuple(heavy), int(seen)
 
     def needles_in(self, group: Group) -> "torch.Tensor":
         """The positions of a group's needles: int64 [sets, count, needles]."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from attnbench.kernels.base import Prepared
-from attnbench.kernels.tolerance import Deviation, compare
+from attnbench.kernels.deviation import Deviation, compare
 
 if TYPE_CHECKING:
     import torch

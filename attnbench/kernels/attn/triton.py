@@ -2,7 +2,11 @@
 
 from typing import Any, ClassVar
 
+from attnbench.kernels.base import Setting
+from attnbench.kernels.tolerance import attention
 from attnbench.kernels.vllm.attention import VllmAttention
+from attnbench.kernels.vllm.attention_prepared import VllmPrepared
+from attnbench.kernels.vllm.forward import computes_in_fp8
 from attnbench.specs.case import Case, Value
 
 
@@ -18,6 +22,14 @@ class TritonAttention(VllmAttention):
     features: ClassVar = frozenset({"window", "softcap", "sinks"})
     kv_cache_dtypes: ClassVar = ("auto", "fp8", "fp8_e4m3")
     nan_tails: ClassVar = True  # loads are masked by the length
+
+    def prepare(self, case: Case, setting: Setting) -> VllmPrepared:
+        """Its weights are rounded to e4m3 unscaled, the largest as 1 (triton_unified_attention)."""
+        ready = super().prepare(case, setting)
+        if computes_in_fp8(ready.layer, ready.metadata):
+            small = ready.weights_too_small()
+            ready.tolerance = attention(case.dtype, weights="fp8", small=small)
+        return ready
 
     def verify(self, case: Case, layer: Any, builder: Any, metadata: Any) -> dict[str, Value]:
         return {"split_below_requests": metadata.seq_threshold_3D}
