@@ -14,7 +14,7 @@ from attnbench._version import __version__
 from attnbench.commands import COMMANDS
 from attnbench.commands.interrupts import end_as_ctrl_c_does
 from attnbench.commands.streams import open_closed_streams
-from attnbench.errors import INTERNAL, INTERRUPTED, AttnbenchError
+from attnbench.errors import INTERNAL, INTERRUPTED, AttnbenchError, UsageError
 from attnbench.families import FAMILIES
 from attnbench.printable import printable
 
@@ -62,6 +62,7 @@ class LazyGroup(click.Group):
         """Run the command; an error that a user can fix becomes one message and an exit status."""
         try:
             with printable_errors():
+                require_working_directory()
                 return super().invoke(ctx)
         except AttnbenchError as error:
             click.echo(f"Error: {printable(str(error), keep=chr(10))}", err=True)
@@ -75,6 +76,16 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt:  # Click would turn it into Abort, with status 1
             click.echo("\ninterrupted", err=True)
             ctx.exit(INTERRUPTED)
+
+
+def require_working_directory() -> None:
+    """Raise UsageError if the working directory is gone: no relative path means anything there."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UsageError(
+            "the working directory was deleted; change to another, e.g. cd ~"
+        ) from None
 
 
 @contextmanager

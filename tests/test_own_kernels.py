@@ -106,6 +106,15 @@ def test_a_kernel_that_is_not_measured_is_named_with_the_reason(
     backends.cache_clear()
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "attn").mkdir()
+    os.mkfifo(tmp_path / "attn" / "mine.py")
+    monkeypatch.setenv("ATTNBENCH_KERNELS", str(tmp_path))
+    backends.cache_clear()
+    assert "/attn/mine.py: OSError: not a regular file" in own_problems("attn")[0]
+    backends.cache_clear()
+
+
 def test_the_command_and_doctor_name_it_and_the_others_are_measured(
     tmp_path: Path,
 ) -> None:

@@ -8,6 +8,8 @@ from typing import TextIO
 
 from attnbench.errors import AttnbenchError
 
+_SQLITE = b"SQLite format 3\0"
+
 
 @contextmanager
 def output_file(path: Path) -> Iterator[TextIO]:
@@ -15,6 +17,8 @@ def output_file(path: Path) -> Iterator[TextIO]:
 
     Raises AttnbenchError if it cannot be written; `path` is then unchanged.
     """
+    if is_database(path):
+        raise AttnbenchError(f"{path} is a database, and stays as it is; name another file")
     try:
         if path.exists() and not (path.is_file() and os.access(path.resolve().parent, os.W_OK)):
             with path.open("w", newline="", encoding="utf-8") as file:
@@ -24,6 +28,17 @@ def output_file(path: Path) -> Iterator[TextIO]:
                 yield file
     except OSError as error:
         raise AttnbenchError(f"{path} could not be written: {error.strerror or error}") from error
+
+
+def is_database(path: Path) -> bool:
+    """Whether it is an SQLite file, which no table or page may replace."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except OSError:
+        return False
 
 
 @contextmanager

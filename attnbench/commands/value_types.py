@@ -11,6 +11,7 @@ from typing import Any
 import click
 from click.types import FloatParamType, IntParamType
 
+from attnbench.commands.output_file import is_database
 from attnbench.errors import UsageError
 from attnbench.options.kinds import (
     Choice,
@@ -137,6 +138,8 @@ def writable(path: Path) -> Path:
         raise UsageError(f"{folder} does not exist; create it first: mkdir -p {folder}")
     if path.is_dir() or not os.access(path if is_there else folder, os.W_OK):
         raise UsageError(f"{path} cannot be written; name another file, e.g. results.csv")
+    if is_database(path):
+        raise UsageError(f"{path} is a database; name another file, e.g. results.csv")
     return path
 
 

@@ -94,6 +94,8 @@ def _loaded(folder: Path) -> _Loaded:
 
 
 def _module(name: str, path: Path) -> ModuleType:
+    if not path.is_file():  # reading a pipe may never end
+        raise OSError("not a regular file")
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

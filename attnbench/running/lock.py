@@ -34,8 +34,9 @@ def device_lock(machine: Machine, *, wait: bool, note: Callable[[str], None]) ->
 
 
 def _name(machine: Machine) -> str:
-    of_tests = os.environ.get(VARIABLE, "")
-    digest = sha256(f"{machine.key} {of_tests}".encode()).hexdigest() if of_tests else machine.key
+    of_tests = os.fsencode(os.environ.get(VARIABLE, ""))
+    mixed = f"{machine.key} ".encode() + of_tests
+    digest = sha256(mixed).hexdigest() if of_tests else machine.key
     return f"\0attnbench-{digest[:16]}"
 
 

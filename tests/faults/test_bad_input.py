@@ -92,6 +92,16 @@ def test_what_no_run_and_no_file_can_be_is_refused(
     assert "Error: " in refused(attnbench(*words))
 
 
+@pytest.mark.parametrize("command", ["report", "attn", "doctor"])
+def test_a_working_directory_that_was_deleted_is_said(
+    command: str, attnbench: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert "the working directory was deleted; change to another" in refused(attnbench(command))
+
+
 def test_the_number_of_a_run_to_resume_is_bounded(attnbench: Callable[..., Result]) -> None:
     found = refused(attnbench("attn", "--device", "cpu", "--resume", HUGE, "--wait"))
     assert f"--resume '{HUGE}' is not a run number" in found

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from attnbench.errors import AttnbenchError
+from attnbench.running import lock
 from attnbench.running.lock import device_lock
 from tests.stored_results import CPU, H200
 
@@ -68,6 +69,14 @@ def test_another_user_excludes_this_one_and_a_killed_holder_leaves_nothing() -> 
     other.join()
     with device_lock(CPU, wait=False, note=note):
         pass
+
+
+def test_a_name_for_tests_may_have_any_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(lock.VARIABLE, "\udcff\n" + "x" * 500)
+    with device_lock(CPU, wait=False, note=note):
+        monkeypatch.setenv(lock.VARIABLE, "other")
+        with device_lock(CPU, wait=False, note=note):
+            pass
 
 
 def test_the_temporary_folder_does_not_decide_the_lock(

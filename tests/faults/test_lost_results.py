@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from attnbench.cli import cli
+from attnbench.commands.output_file import output_file
 from attnbench.db import engine
 from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError, DatabaseLost, UsageError
@@ -21,6 +24,7 @@ from attnbench.running.workers import NoWorker, WorkerDied
 from attnbench.timing.method import Method
 from tests.conftest import Attnbench, small_case
 from tests.fake_worker import Does, FakeDevice, FakeWorker, measuring
+from tests.stored_results import fill, start
 
 pytestmark = pytest.mark.usefixtures("own_lock")
 
@@ -220,6 +224,38 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(
     assert f"{option}: " in found.stderr.replace("'", "")
     assert "missing does not exist" in found.stderr
     assert not (tmp_path / "attnbench.db").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "attn --device cpu --output-csv attnbench.db",
+        "attn --device cpu --output-json link",
+        "report --output attnbench.db",
+        "report --html ./attnbench.db",
+        "diff --base 1 --head 1 --across backend --html attnbench.db",
+    ],
+)
+def test_a_table_or_page_never_replaces_a_database(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Store.open("attnbench.db") as store:
+        fill(store, start(store))
+    Path("link").symlink_to("attnbench.db")
+    found = CliRunner().invoke(cli, words.split())
+    assert found.exit_code == 2
+    assert "is a database; name another file" in found.stderr
+    assert outcomes(Path("attnbench.db")) > 0
+
+
+def test_a_database_that_was_made_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "new.db") as store:
+        fill(store, start(store))
+    refused = pytest.raises(AttnbenchError, match="is a database, and stays as it is")
+    with refused, output_file(tmp_path / "new.db"):
+        pass
+    assert outcomes(tmp_path / "new.db") > 0
 
 
 def test_a_run_that_is_measured_twice_at_once_is_an_error(tmp_path: Path) -> None:
