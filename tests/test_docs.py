@@ -16,6 +16,7 @@ from attnbench._version import __version__
 from attnbench.cli import cli
 from attnbench.labels import Label
 from attnbench.reporting.notes import LETTERS
+from attnbench.specs.shape import MLA_MODELS
 from attnbench.studies.request import load_study
 from scripts import cli_reference, examples, registry_tables
 from tests import markdown
@@ -98,8 +99,15 @@ def handed_on(ctx: click.Context) -> list[str]:
         if parameter.nargs == -1 and parameter.type is click.UNPROCESSED:
             words = list(ctx.params[parameter.name or ""])
             is_study = "study" in ctx.command_path
-            return [load_study(ctx.params["name"]).family, *words] if is_study else words
+            return [studied_family(ctx), *words] if is_study else words
     return []
+
+
+def studied_family(ctx: click.Context) -> str:
+    """The family of a study by name, or of the model that serves a trace."""
+    if (name := ctx.params.get("name")) is not None:
+        return load_study(name).family
+    return "mla" if ctx.params["model"] in MLA_MODELS else "attn"
 
 
 @pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
