@@ -36,9 +36,25 @@ def _release(name: str, found: Mapping[str, Mapping[str, Outcomes]]) -> str:
         *(f"| {entry} | {' | '.join(map(_cell, row))} |" for entry, row in by_entry.items()),
         "\nWhy not:\n",
         *_reasons(by_entry),
+        *_selected(found.get("selected", {})),
         f"\nNot offered: {', '.join(found['not offered'])}.\n",
     ]
     return "\n".join(lines)
+
+
+def _selected(found: Mapping[str, Mapping[str, object]]) -> list[str]:
+    """The entry that vLLM's selector takes for each case, which is what `auto` stands for."""
+    if not found:
+        return []
+    return [
+        "\nTaken by vLLM's selector, which `auto` stands for:\n",
+        f"| case | {' | '.join(_GPUS)} |",
+        f"| --- |{' --- |' * len(_GPUS)}",
+        *(
+            f"| {case} | {' | '.join(str(found[gpu][case]) for gpu in _GPUS)} |"
+            for case in found[_GPUS[0]]
+        ),
+    ]
 
 
 def _cell(outcomes: Outcomes) -> str:

@@ -80,10 +80,11 @@ class FakeWorker:
         self.jobs: list[Job] = []
         self.limits: list[Limits] = []
 
-    def probe(self, cases: Sequence[Case]) -> Sequence[str | None]:
+    def probe(self, cases: Sequence[Case]) -> Sequence[Outcome | None]:
         assert self.healthy
         self.probed += cases
-        return [self._does(case).refuses for case in cases]
+        refusals = [self._does(case).refuses for case in cases]
+        return [Outcome(Status.REFUSED, why) if why else None for why in refusals]
 
     def sentinels(self, limit: float) -> Mapping[str, float | None]:
         assert self.healthy

@@ -128,6 +128,10 @@ class Backend(ABC):
         """
         return None
 
+    def stands_for(self, case: Case) -> Case | None:
+        """Another backend's case that this one would run in its name; known once it was asked."""
+        return None
+
     def num_decode(self, case: Case) -> int:
         """The number of requests on the decode path; they come first in execution order."""
         return sum(request.is_decode for request in case.batch)

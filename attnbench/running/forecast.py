@@ -1,6 +1,6 @@
 """`--dry-run`: the cases, those refused here, the expected memory and time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from attnbench.db.migrations import holds_results
@@ -56,7 +56,8 @@ def forecast(command: Command, plan_for: Callable[[Machine], Plan]) -> Forecast:
     try:
         with WorkerProcess.start(command.device) as worker:
             machine, plan = worker.machine, plan_for(worker.machine)
-            refusals: Sequence[str | None] = worker.probe(plan.cases)
+            outcomes = worker.probe(plan.cases)
+            refusals = [None if each is None else each.reason for each in outcomes]
             unasked = None
     except (WorkerDied, WorkerTimedOut) as error:
         machine = _guessed(command.device)

@@ -29,16 +29,16 @@ class Declined:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Asks which of these cases cannot run."""
+    """Asks which of these cases cannot run, or are measured as another of them."""
 
     cases: tuple[Case, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """A sentence for each probed case that cannot run, None for the others."""
+    """The outcome of each probed case that is not to be run, None for the others."""
 
-    reasons: tuple[str | None, ...]
+    outcomes: tuple[Outcome | None, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,13 +108,13 @@ class WorkerProcess:
     def __exit__(self, *_: object) -> None:
         self.end()
 
-    def probe(self, cases: Sequence[Case]) -> Sequence[str | None]:
-        """Why each case cannot run here, None if it can."""
+    def probe(self, cases: Sequence[Case]) -> Sequence[Outcome | None]:
+        """The outcome of each case that is not to be run here, None for the others."""
         self._send(Probe(tuple(cases)))
         reply = self._receive("start", START_LIMIT)
         if not isinstance(reply, Refusals):
             raise self._unexpected()
-        return reply.reasons
+        return reply.outcomes
 
     def sentinels(self, limit: float) -> Mapping[str, float | None]:
         """The sentinels' facts, measured now within `limit` seconds."""

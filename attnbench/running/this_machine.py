@@ -9,6 +9,7 @@ from attnbench.kernels.registry import backends
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source, read_source
+from attnbench.records import Outcome
 from attnbench.running.cases import asked_by_default, cases_for
 from attnbench.running.process import WorkerProcess
 from attnbench.running.workers import (
@@ -66,14 +67,18 @@ def examine(device: str, start: StartWorker = WorkerProcess.start) -> Examinatio
         return Examination(None, None, source, found, str(error))
 
 
+def _reason(outcome: Outcome | None) -> str | None:
+    """Why a case cannot run; one that is measured as another backend's can."""
+    return None if outcome is None or "selected" in outcome.resolved else outcome.reason
+
+
 def _refusals(workers: Workers, family: Family) -> list[tuple[str, str | None]]:
     """Each backend, and why it cannot run any of the family's default cases; None if it can."""
     cases = cases_for(asked_by_default(family), workers.machine.kind)
     refused = workers.refused(cases)
     refusals: dict[str, list[str | None]] = {}
     for case in cases:
-        why = refused[case].reason if case in refused else None
-        refusals.setdefault(case.backend, []).append(why)
+        refusals.setdefault(case.backend, []).append(_reason(refused.get(case)))
     return [
         (name, None if None in refusals[name] else refusals[name][0]) for name in sorted(refusals)
     ]

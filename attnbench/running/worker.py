@@ -22,7 +22,6 @@ from attnbench.running.channel import Channel, ChannelClosed
 from attnbench.running.device import resolve_device
 from attnbench.running.execute import execute
 from attnbench.running.left_behind import process_state
-from attnbench.running.memory import memory_refusal
 from attnbench.running.messages import (
     Declined,
     Done,
@@ -35,7 +34,7 @@ from attnbench.running.messages import (
     Probe,
     Refusals,
 )
-from attnbench.specs.case import Case
+from attnbench.running.refusals import refusals
 from attnbench.timing.guard import GpuGuard, Look, unseen
 from attnbench.timing.sentinels import measure_sentinels
 
@@ -66,8 +65,7 @@ def main(words: Sequence[str]) -> None:
         except ChannelClosed:
             return
         if isinstance(message, Probe):
-            reasons = tuple(_refusal(case, machine) for case in message.cases)
-            connection.send(Refusals(reasons))
+            connection.send(Refusals(refusals(message.cases, machine)))
         elif isinstance(message, MeasureSentinels):
             connection.send(measure_sentinels(machine.device).as_facts())
         elif isinstance(message, PlantFaults):
@@ -100,15 +98,6 @@ def _require_torch() -> None:
             f"attnbench measures with torch, which {sys.executable} does not have; install it "
             "with pip install 'attnbench[cpu]', or 'attnbench[gpu]' for vLLM and FlashInfer too"
         )
-
-
-def _refusal(case: Case, machine: Machine) -> str | None:
-    """Why the case cannot run; if asking raises, its job asks again and fails."""
-    try:
-        refusal = find(case.family, case.backend).refusal(case, machine)
-        return refusal or memory_refusal(case, machine)
-    except Exception:  # noqa: BLE001 - a backend may raise anything
-        return None
 
 
 def _healthy(machine: Machine) -> bool:

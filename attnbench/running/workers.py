@@ -48,8 +48,8 @@ class Worker(Protocol):
     traced: bool  # whether it has had a job that traces
     phase: str  # of the job that it runs: prepare or measure
 
-    def probe(self, cases: Sequence[Case]) -> Sequence[str | None]:
-        """Why each case cannot run here, None if it can."""
+    def probe(self, cases: Sequence[Case]) -> Sequence[Outcome | None]:
+        """The outcome of each case that is not to be run here, None for the others."""
 
     def sentinels(self, limit: float) -> Mapping[str, float | None]:
         """The sentinels' facts, measured now within `limit` seconds."""
@@ -128,7 +128,7 @@ class Workers:
         return self.worker()
 
     def refused(self, cases: Sequence[Case]) -> dict[Case, Outcome]:
-        """The cases that cannot run here, each with the outcome that says why.
+        """The cases that are not to be run here, each with the outcome that says why.
 
         A backend whose answer ends the worker costs only its own cases.
         """
@@ -144,10 +144,8 @@ class Workers:
     def _answers(self, cases: Sequence[Case]) -> dict[Case, Outcome]:
         worker = self.worker()
         with self._said(f"asking which of {len(cases)} cases can run here"):
-            reasons = zip(cases, worker.probe(cases), strict=True)
-        return {
-            case: Outcome(Status.REFUSED, reason) for case, reason in reasons if reason is not None
-        }
+            outcomes = zip(cases, worker.probe(cases), strict=True)
+        return {case: outcome for case, outcome in outcomes if outcome is not None}
 
     def sentinels(self, limit: float) -> Mapping[str, float | None]:
         """The sentinels' facts, measured now in a worker without CUPTI."""

@@ -15,10 +15,11 @@ from attnbench.kernels.vllm.registry import (
     backend_class,
     complaints,
 )
+from attnbench.kernels.vllm.selector import selected
 from attnbench.kernels.vllm.startup import activate
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
-from attnbench.specs.shape import AttnShape, MlaShape
+from attnbench.specs.shape import ATTN_MODELS, AttnShape, MlaShape, Shape
 from tests.contracts.faked_device import GPU
 from tests.contracts.no_kernels import NoKernels
 
@@ -32,6 +33,23 @@ BATCHES = {
     "long": "q2500",
 }
 SERVER = (("max_model_len", 4096),)
+# Cases that vLLM's selector is asked about, on the page of releases.
+QUESTIONS: dict[str, tuple[Shape, dict[str, Any]]] = {
+    "Llama": (ATTN_MODELS["llama3-8b"], {}),
+    "Llama, fp8 cache": (ATTN_MODELS["llama3-8b"], {"kv_cache_dtype": "fp8"}),
+    "Llama, pages of 128": (ATTN_MODELS["llama3-8b"], {"block_size": 128}),
+    "window": (ATTN_MODELS["llama3-8b"], {"window": 128}),
+    "sinks and a window": (AttnShape(64, 8, 64), {"sinks": True, "window": 128}),
+    "heads of 256": (AttnShape(16, 8, 256), {}),
+    "DeepSeek": (MlaShape(128), {}),
+    "DeepSeek, 16 heads": (MlaShape(16), {}),
+    "DeepSeek, fp8 cache": (MlaShape(128), {"kv_cache_dtype": "fp8"}),
+    "DeepSeek, top 2048": (MlaShape(128), {"index_topk": 2048}),
+    "DeepSeek, top 2048, fp8 cache": (
+        MlaShape(128),
+        {"index_topk": 2048, "kv_cache_dtype": "fp8_ds_mla"},
+    ),
+}
 VllmBackend = VllmAttention | VllmMlaBackend
 
 
@@ -81,6 +99,21 @@ def vllms_complaints(backend: VllmBackend, case: Case) -> list[str]:
         has_sliding_window=case.window is not None,
     )
     return complaints(cls, asked, GPU.machine)
+
+
+def question(name: str) -> Case:
+    """The case of a question to vLLM's selector."""
+    shape, fields = QUESTIONS[name]
+    family = "mla" if isinstance(shape, MlaShape) else "attn"
+    return Case(family, "auto", parse_batch_spec("4q1kv100"), shape, "bf16", **fields)
+
+
+def chosen(name: str) -> str:
+    """The entry that vLLM's selector takes, or "none"."""
+    try:
+        return selected(question(name))
+    except Refused:
+        return "none"
 
 
 def surveyed(left_out: NoKernels) -> dict[str, dict[str, list[str]]]:

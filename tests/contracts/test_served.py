@@ -16,6 +16,7 @@ from attnbench.kernels.registry import backends, find
 from attnbench.kernels.vllm.attention_prepared import VllmPrepared
 from attnbench.kernels.vllm.config import LayerConfig, vllm_config
 from attnbench.kernels.vllm.flashinfer_decode import CUBINS_VARIABLE, decide_as_served
+from attnbench.kernels.vllm.mla_backend import VllmMlaBackend
 from attnbench.kernels.vllm.mla_prepared import VllmMlaPrepared
 from attnbench.kernels.vllm.registry import (
     USUAL_BLOCK_SIZE,
@@ -173,7 +174,7 @@ def test_xqa_takes_queries_of_the_models_dtype_over_an_fp8_cache() -> None:
     assert ready.resolved["kv_cache_dtype"] == "float8_e4m3fn"
 
 
-MLA = [each.name for each in backends("mla") if each.module == "vllm"]
+MLA = [each.name for each in backends("mla") if isinstance(each, VllmMlaBackend)]
 
 
 @pytest.mark.parametrize("name", MLA)

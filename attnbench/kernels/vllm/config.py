@@ -31,7 +31,7 @@ class LayerConfig:
     shape: Shape
     dtype: str
     batch: Batch
-    block_size: int
+    block_size: int | None  # None where no user chose one
     max_model_len: int | None = None  # of the server; None for one just above the batch's
     kv_cache_dtype: str = "auto"
     graphs: bool = True  # graphs captured as in production; builders choose split counts by it
@@ -64,7 +64,7 @@ def vllm_config(wanted: LayerConfig) -> "VllmConfig":
     return VllmConfig(
         model_config=model,
         cache_config=CacheConfig(
-            block_size=wanted.block_size,
+            **({} if wanted.block_size is None else {"block_size": wanted.block_size}),
             cache_dtype=wanted.kv_cache_dtype,
             enable_prefix_caching=False,
         ),

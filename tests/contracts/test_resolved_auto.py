@@ -1,0 +1,108 @@
+"""`auto` asks vLLM's selector what vLLM's own layers ask it, and gets what they get."""
+
+import json
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+import torch
+from vllm.model_executor.layers.attention import attention, mla_attention
+
+from attnbench.kernels.base import Refused, Setting
+from attnbench.kernels.registry import find
+from attnbench.kernels.vllm.attention_layer import attention_layer
+from attnbench.kernels.vllm.config import LayerConfig, vllm_config
+from attnbench.kernels.vllm.mla_layer import mla_layers
+from attnbench.kernels.vllm.selector import arguments, selected
+from attnbench.kernels.vllm.startup import activate, start
+from attnbench.specs.case import Case
+from attnbench.specs.shape import AttnShape
+from scripts.registry_tables import SURVEY
+from tests.contracts.driven import QUESTIONS, chosen, question
+from tests.contracts.faked_device import GENERATION, GPU
+from tests.contracts.no_kernels import NoKernels
+
+SURVEYED = json.loads(SURVEY.read_text()).get(version("vllm"), {}).get("selected", {})
+
+
+class Asked(Exception):
+    """Ends the making of a layer once it has asked."""
+
+
+def asked_by_the_layer(case: Case, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What vLLM's layer of the case passes to the selector, by name."""
+    from inspect import signature
+
+    from vllm.v1.attention.selector import get_attn_backend
+
+    heard: dict[str, Any] = {}
+
+    def hear(*given: Any, **named: Any) -> None:
+        heard.update(signature(get_attn_backend).bind(*given, **named).arguments)
+        raise Asked
+
+    latent = case.family == "mla"
+    module: Any = mla_attention if latent else attention
+    monkeypatch.setattr(module, "get_attn_backend", hear)
+    config = vllm_config(LayerConfig(case.shape, "bf16", case.batch, case.block_size))
+    config.cache_config.cache_dtype = case.kv_cache_dtype
+    activate(config)
+    start("cpu")
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)  # as vLLM does while it makes a model
+    try:
+        with pytest.raises(Asked):
+            if latent:
+                weights = torch.zeros(case.shape.num_q_heads, 256, 512)
+                topk = None if case.index_topk is None else torch.zeros(1, dtype=torch.int32)
+                mla_layers(None, config, case.shape, [weights], topk)  # type: ignore[arg-type]
+            else:
+                sinks = torch.zeros(case.shape.num_q_heads) if case.sinks else None
+                attention_layer(None, config, case, case.window, sinks, "cpu")
+    finally:
+        torch.set_default_dtype(usual)
+    return heard
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_the_selector_is_asked_as_vllms_layer_asks_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = question(name)
+    heard = asked_by_the_layer(case, monkeypatch)
+    ours = {name: value for name, value in arguments(case).items() if name in heard}
+    assert heard == ours
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_auto_is_what_the_page_says_of_this_release(name: str) -> None:
+    if GENERATION not in SURVEYED:
+        pytest.skip("a release that the page does not have")
+    assert chosen(name) == SURVEYED[GENERATION][name], "run: make registry"
+
+
+def test_a_page_size_counts_only_if_the_user_chose_it() -> None:
+    plain = question("Llama")
+    for block_size, expected in ((None, None), (64, 64)):
+        layer = LayerConfig(plain.shape, "bf16", plain.batch, block_size)
+        cache = vllm_config(layer).cache_config
+        assert (cache.block_size if cache.user_specified_block_size else None) == expected
+
+
+def test_auto_runs_what_it_stands_for_and_says_so(left_out: NoKernels) -> None:
+    case, auto = question("Llama"), find("attn", "auto")
+    assert auto.refusal(case, GPU.machine) is None
+    twin = auto.stands_for(case)
+    assert twin is not None
+    assert find("attn", twin.backend).name == find("attn", selected(case)).name
+    with torch.inference_mode():
+        ready = auto.prepare(case, Setting("cpu", 2, seed=0))
+        left_out.launch(ready.calls)
+    assert ready.resolved["selected"] == twin.backend
+
+
+def test_where_vllm_finds_none_auto_says_its_reasons() -> None:
+    odd = Case("attn", "auto", question("Llama").batch, AttnShape(4, 2, 12), "bf16", sinks=True)
+    with pytest.raises(Refused, match="vLLM's selector finds no backend for this case: .*FLASH"):
+        selected(odd)
+    assert "finds no backend" in str(find("attn", "auto").refusal(odd, GPU.machine))
