@@ -252,7 +252,7 @@ def test_every_built_in_study_can_be_foreseen_without_a_gpu(
     plan = plan_for(worker.machine)
     refusals = worker.probe(plan.cases)
     foreseen = [
-        Foreseen(case, why and why.reason, 1, 2**20, 1.0, stored=False, too_long=False)
+        Foreseen(case, why.reason if why else None, 1, 2**20, 1.0, stored=False, too_long=False)
         for case, why in zip(plan.cases, refusals, strict=True)
     ]
     text = dry_run_text(asked, Forecast(worker.machine, plan, tuple(foreseen), None), 3)

@@ -1,12 +1,15 @@
 """`auto` asks vLLM's selector what vLLM's own layers ask it, and gets what they get."""
 
 import json
+from collections.abc import Iterator
 from importlib.metadata import version
-from typing import Any
+from inspect import signature
+from typing import Any, cast
 
 import pytest
 import torch
 from vllm.model_executor.layers.attention import attention, mla_attention
+from vllm.v1.attention.selector import get_attn_backend
 
 from attnbench.kernels.base import Refused, Setting
 from attnbench.kernels.registry import find
@@ -16,7 +19,7 @@ from attnbench.kernels.vllm.mla_layer import mla_layers
 from attnbench.kernels.vllm.selector import arguments, selected
 from attnbench.kernels.vllm.startup import activate, start
 from attnbench.specs.case import Case
-from attnbench.specs.shape import AttnShape
+from attnbench.specs.shape import AttnShape, MlaShape
 from scripts.registry_tables import SURVEY
 from tests.contracts.driven import QUESTIONS, chosen, question
 from tests.contracts.faked_device import GENERATION, GPU
@@ -29,49 +32,46 @@ class Asked(Exception):
     """Ends the making of a layer once it has asked."""
 
 
-def asked_by_the_layer(case: Case, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What vLLM's layer of the case passes to the selector, by name."""
-    from inspect import signature
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """What vLLM's layers pass to the selector, by name; that ends them.
 
-    from vllm.v1.attention.selector import get_attn_backend
-
-    heard: dict[str, Any] = {}
+    While vLLM makes a model, the model's dtype is the default.
+    """
+    found: dict[str, Any] = {}
 
     def hear(*given: Any, **named: Any) -> None:
-        heard.update(signature(get_attn_backend).bind(*given, **named).arguments)
+        found.update(signature(get_attn_backend).bind(*given, **named).arguments)
         raise Asked
 
-    latent = case.family == "mla"
-    module: Any = mla_attention if latent else attention
-    monkeypatch.setattr(module, "get_attn_backend", hear)
+    for module in (attention, mla_attention):
+        monkeypatch.setattr(module, "get_attn_backend", hear)
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    yield found
+    torch.set_default_dtype(usual)
+
+
+def make_layer(case: Case) -> None:
+    """As vLLM makes a layer of a model."""
     config = vllm_config(LayerConfig(case.shape, "bf16", case.batch, case.block_size))
     config.cache_config.cache_dtype = case.kv_cache_dtype
     activate(config)
     start("cpu")
-    usual = torch.get_default_dtype()
-    torch.set_default_dtype(torch.bfloat16)  # as vLLM does while it makes a model
-    try:
-        with pytest.raises(Asked):
-            if latent:
-                weights = torch.zeros(case.shape.num_q_heads, 256, 512)
-                topk = None if case.index_topk is None else torch.zeros(1, dtype=torch.int32)
-                mla_layers(None, config, case.shape, [weights], topk)  # type: ignore[arg-type]
-            else:
-                sinks = torch.zeros(case.shape.num_q_heads) if case.sinks else None
-                attention_layer(None, config, case, case.window, sinks, "cpu")
-    finally:
-        torch.set_default_dtype(usual)
-    return heard
+    heads, none = case.shape.num_q_heads, cast(Any, None)
+    if isinstance(case.shape, MlaShape):
+        topk = None if case.index_topk is None else torch.zeros(1, dtype=torch.int32)
+        mla_layers(none, config, case.shape, [torch.zeros(heads, 256, 512)], topk)
+    sinks = torch.zeros(heads) if case.sinks else None
+    attention_layer(none, config, case, case.window, sinks, "cpu")
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
-def test_the_selector_is_asked_as_vllms_layer_asks_it(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_selector_is_asked_as_vllms_layer_asks_it(name: str, heard: dict[str, Any]) -> None:
     case = question(name)
-    heard = asked_by_the_layer(case, monkeypatch)
-    ours = {name: value for name, value in arguments(case).items() if name in heard}
-    assert heard == ours
+    with pytest.raises(Asked):
+        make_layer(case)
+    assert heard == {name: value for name, value in arguments(case).items() if name in heard}
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
@@ -103,6 +103,6 @@ def test_auto_runs_what_it_stands_for_and_says_so(left_out: NoKernels) -> None:
 
 def test_where_vllm_finds_none_auto_says_its_reasons() -> None:
     odd = Case("attn", "auto", question("Llama").batch, AttnShape(4, 2, 12), "bf16", sinks=True)
-    with pytest.raises(Refused, match="vLLM's selector finds no backend for this case: .*FLASH"):
+    with pytest.raises(Refused, match=r"vLLM's selector finds no backend for this case: .*FLASH"):
         selected(odd)
     assert "finds no backend" in str(find("attn", "auto").refusal(odd, GPU.machine))
