@@ -1,6 +1,7 @@
 """The pages of `report --html` and `diff --html`, without a browser: what they hold."""
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -287,6 +288,22 @@ def test_the_ratio_to_the_best_has_its_interval(report: Parsed) -> None:
     assert rows["ratio"][:2] == [1, pytest.approx(1.3, rel=1e-3)]
     assert rows["ratio_low"][0] is None
     assert rows["ratio_low"][1] < 1.3 < rows["ratio_high"][1]
+
+
+def test_a_change_of_the_best_is_marked_with_its_interval(report: Parsed) -> None:
+    """One is 1.3 times as slow at 2 requests and 0.8 times at 4: they meet between the two."""
+    sweep = report.data["sections"]["part0-plots"]["sweeps"][0]
+    (mark,) = sweep["marks"]
+    assert (mark["name"], mark["low"], mark["high"]) == (BACKEND, 2, 4)
+    assert mark["x"] == pytest.approx(2 * 2 ** (math.log(1.3) / math.log(1.3 / 0.8)), rel=0.01)
+
+
+def test_a_mark_and_a_study_name_the_same_crossover(report: Parsed) -> None:
+    (mark,) = report.data["sections"]["part1-plots"]["sweeps"][0]["marks"]
+    ((figure,),) = (f for key, f in report.figures.items() if key.endswith("crossover"))
+    assert figure["title"] == "prefill beats decode from 10 [4, 16] on"
+    found = [(each["x"], each["low"], each["high"]) for each in (mark, *figure["marks"])]
+    assert found[0] == found[1] == (pytest.approx(10, abs=0.5), 4, 16)
 
 
 def test_limits_of_the_machine_bound_the_roofline(report: Parsed) -> None:

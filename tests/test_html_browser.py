@@ -402,6 +402,35 @@ def test_a_phone_scrolls_tables_and_never_the_page(opened: Open, name: str) -> N
         assert canvas.size["width"] <= 390
 
 
+@pytest.mark.parametrize("width", [390, 1400])
+def test_a_crossover_is_marked_where_its_interval_is(opened: Open, width: int) -> None:
+    browser = opened("report", width=width)
+    figure = drawn(browser, browser.find_element(By.ID, "part0-plots"))
+    mark = figure.find_element(By.CSS_SELECTOR, ".crossover")
+    ticks = {tick.text: tick.rect for tick in figure.find_elements(By.CSS_SELECTOR, ".xtick")}
+    band = mark.find_element(By.CSS_SELECTOR, ".between").rect
+    ends = [ticks[text]["x"] + ticks[text]["width"] / 2 for text in ("2", "4")]
+    assert [band["x"], band["x"] + band["width"]] == pytest.approx(ends, abs=2)
+    words = mark.find_element(By.TAG_NAME, "text")
+    assert re.fullmatch(r"2\.\d+ \[2, 4\]", words.text.removeprefix(f"{BACKEND} from "))
+    canvas = figure.find_element(By.CLASS_NAME, "canvas").rect
+    assert canvas["x"] <= words.rect["x"]
+    assert words.rect["x"] + words.rect["width"] <= canvas["x"] + canvas["width"]
+
+
+def test_a_value_beyond_what_was_measured_is_an_arrow_without_a_line(opened: Open) -> None:
+    browser = opened("report")
+    script = """const ends = { low: [2, 3, 5], high: [4, 5, null] };
+        const series = { name: "a", slot: 0, x: [1, 2, 4], y: [3, 4, 5], ...ends, line: true };
+        const canvas = document.querySelector(".canvas");
+        plot(canvas, { x: { label: "" }, y: { label: "" }, series: [series] });
+        return [".line", ".bars"].map((each) => canvas.querySelector(each).getAttribute("d"));"""
+    line, bars = run(browser, script)
+    assert line.count("L") == 1  # between the two that are known
+    assert bars.count("H") == 0
+    assert re.findall(r"v(-?\d+)l", bars) == ["-24"]
+
+
 @NAMES
 def test_nothing_is_cut_off_on_paper(opened: Open, name: str) -> None:
     assert on_paper(opened(name)) <= PAPER

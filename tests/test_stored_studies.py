@@ -12,7 +12,7 @@ from attnbench.db.models import MeasurementRow
 from attnbench.db.store import Store
 from attnbench.reporting.html.crossover import crossover_plot
 from attnbench.results.report import read_report
-from attnbench.studies.charts import Heat
+from attnbench.studies.charts import Heat, Lines, is_open
 from attnbench.studies.conclusion import conclude
 from attnbench.studies.page import study_parts
 
@@ -58,6 +58,15 @@ def test_a_page_and_a_study_name_the_same_crossovers(stored: Path, name: str, ru
     titles = [choice.figure["title"] for choice in plot.choices]
     assert len(titles) == 16
     assert [title for title in titles if title not in answer] == []
+
+
+def test_a_curve_that_ends_before_its_crossover_stands_as_an_open_end(stored: Path) -> None:
+    with Store.open(stored / NEW) as store:
+        (chart,) = conclude(store, 1).charts
+    assert isinstance(chart, Lines)
+    *others, last = chart.series["flashmla, num_q_heads 128, context 1k"]
+    assert [is_open(spot) for spot in others] == [False] * 4
+    assert last == (256, 64, 64, None)  # "decode wins up to 64, the last length measured"
 
 
 STORED = [(OLD, run) for run in (*range(1, 11), 38)] + [(NEW, run) for run in range(1, 7)]

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-Spot = tuple[float, float, float | None, float | None]  # x, y, and the interval of y
+# x, y, and the interval of y: with one end only, the true y lies beyond the other.
+Spot = tuple[float, float, float | None, float | None]
 RowSpot = tuple[int, float, float | None, float | None]  # the row's place, x, and its interval
 WIDE: Final = 4  # a wider range, as a factor, needs a logarithmic axis
 
@@ -66,3 +67,8 @@ def is_wide(chart: Rows) -> bool:
     """Whether its numbers, all above 0, need a logarithmic axis."""
     found = [spot[1] for spots in chart.series.values() for spot in spots]
     return bool(found) and max(found) > WIDE * min(found)
+
+
+def is_open(spot: Spot) -> bool:
+    """Whether only one end of its interval is known."""
+    return (spot[2] is None) != (spot[3] is None)

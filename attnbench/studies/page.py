@@ -14,7 +14,7 @@ from attnbench.reporting.html.figures import (
 from attnbench.reporting.html.studies import StudyPart
 from attnbench.reporting.html.table import HtmlTable
 from attnbench.results.report import Report
-from attnbench.studies.charts import Heat, Lines, Rows, is_wide
+from attnbench.studies.charts import Heat, Lines, Rows, is_open, is_wide
 from attnbench.studies.conclusion import Conclusion, conclusion_of
 from attnbench.studies.heat import heat_map
 
@@ -37,11 +37,7 @@ def _backend(measurement: Measurement) -> str:
 
 
 def _part(found: Conclusion, key: str, slots: Slots) -> StudyPart:
-    figures = [
-        (chart.title, rows_figure(chart, slots) if isinstance(chart, Rows) else lines_figure(chart))
-        for chart in found.charts
-        if not isinstance(chart, Heat)
-    ]
+    drawn = [chart for chart in found.charts if not isinstance(chart, Heat)]
     return StudyPart(
         key,
         name=found.study,
@@ -51,16 +47,21 @@ def _part(found: Conclusion, key: str, slots: Slots) -> StudyPart:
         doubts=found.doubts,
         cells=found.cells,
         maps=[heat_map(chart, slots) for chart in found.charts if isinstance(chart, Heat)],
-        plots=[
-            Plot(f"{key}-plot{at}", title, _CAPTION, [PlotChoice("", figure)])
-            for at, (title, figure) in enumerate(figures)
-        ],
+        plots=[_plot(f"{key}-plot{at}", chart, slots) for at, chart in enumerate(drawn)],
         tables=[
             HtmlTable.of(f"{key}-table{at}", table.heading, table.text_columns())
             for at, table in enumerate(found.tables)
             if any(table.columns.values())
         ],
     )
+
+
+def _plot(key: str, chart: Lines | Rows, slots: Slots) -> Plot:
+    if isinstance(chart, Rows):
+        return Plot(key, chart.title, _CAPTION, [PlotChoice("", rows_figure(chart, slots))])
+    arrows = any(is_open(spot) for listed in chart.series.values() for spot in listed)
+    caption = f"{_CAPTION} An arrow: beyond what was measured." if arrows else _CAPTION
+    return Plot(key, chart.title, caption, [PlotChoice("", lines_figure(chart))])
 
 
 def lines_figure(chart: Lines) -> Json:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from attnbench.reporting.html.heat import HeatCell, HeatMap
 from attnbench.reporting.html.palette import INK, LIGHT, PANEL
 from attnbench.specs.batch import format_size
-from attnbench.studies.charts import WIDE, Lines, Rows, RowSpot, Spot, is_wide
+from attnbench.studies.charts import WIDE, Lines, Rows, RowSpot, Spot, is_open, is_wide
 from attnbench.studies.heat import STRONGEST, TINTS
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _DASHES = ("-", "--", ":", "-.", (0, (12, 4)), (0, (5, 2)), (0, (1, 2)), (0, (10, 3, 2, 3)))
 _MARKERS = "osD^vPX*"
+_ARROW = 24  # points
 _HATCHES = {"doubt": "////", "tied": "||"}
 _LESS, _MORE = LIGHT[0], LIGHT[1]
 
@@ -22,17 +23,28 @@ _LESS, _MORE = LIGHT[0], LIGHT[1]
 def draw_lines(axes: "Axes", chart: Lines) -> None:
     """Series with the intervals of their points."""
     for slot, (name, spots) in enumerate(chart.series.items()):
-        below, above = _errors(spots)
+        known = [spot for spot in spots if not is_open(spot)]
+        below, above = _errors(known)
+        colour, marker = LIGHT[slot % len(LIGHT)], _MARKERS[slot % len(_MARKERS)]
         axes.errorbar(
-            [spot[0] for spot in spots],
-            [spot[1] for spot in spots],
+            [spot[0] for spot in known],
+            [spot[1] for spot in known],
             yerr=[below, above],
             label=name or chart.title,
-            color=LIGHT[slot % len(LIGHT)],
+            color=colour,
             linestyle=_DASHES[slot % len(_DASHES)],
-            marker=_MARKERS[slot % len(_MARKERS)],
+            marker=marker,
             capsize=3,
         )
+        for x, y, _, high in filter(is_open, spots):
+            axes.plot([x], [y], color=colour, marker=marker)
+            axes.annotate(
+                "",
+                (x, y),
+                (0, _ARROW if high is None else -_ARROW),
+                textcoords="offset points",
+                arrowprops={"arrowstyle": "<-", "color": colour},
+            )
     spots = [spot for listed in chart.series.values() for spot in listed]
     _scale_x(axes, sorted({spot[0] for spot in spots}))
     if chart.log_y:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal
 
-from attnbench.analysis.crossover import Rounds, find_crossover, points_of
+from attnbench.analysis.crossover import Crossover, Rounds, find_crossover, points_of
 from attnbench.analysis.fields import Fields
 from attnbench.analysis.pairing import cell_between
 from attnbench.analysis.series import Series
@@ -14,6 +14,7 @@ from attnbench.reporting.html.figures import (
     Plot,
     PlotChoice,
     axis_along,
+    crossover_mark,
     in_unit,
     line,
 )
@@ -22,6 +23,7 @@ from attnbench.results.cohort import Cohort
 
 Path = Literal["decode", "prefill"]
 _PATHS: tuple[Path, ...] = ("decode", "prefill")
+_PREFILL = _PATHS.index("prefill")
 _LEAST = 2  # lengths with times of both paths
 
 Places = dict[float, dict[Path, Series]]
@@ -65,16 +67,13 @@ def _by_path(sweep: Sweep, fields: Fields) -> dict[str, Places]:
     return found
 
 
-def _findings(cohort: Cohort, curves: Sequence[Places]) -> list[str]:
+def _findings(cohort: Cohort, curves: Sequence[Places]) -> list[Crossover | None]:
     """Crossovers as in a study of these lengths: curves are judged together, by common rounds."""
     points = points_of(
         {at: _sides(places) for at, places in enumerate(curves)},
         lambda cell: cohort.noise_of(cohort.timed[0], cell),
     )
-    return [
-        crossover_text(find_crossover(each)) if each else "no length has rounds of both"
-        for each in points.values()
-    ]
+    return [find_crossover(each) if each else None for each in points.values()]
 
 
 def _sides(places: Places) -> dict[int, tuple[Rounds, Rounds]]:
@@ -86,14 +85,17 @@ def _sides(places: Places) -> dict[int, tuple[Rounds, Rounds]]:
     return {x: (cell.base, cell.head) for x, cell in cells.items() if cell.paired}
 
 
-def _figure(places: Places, finding: str) -> Json:
+def _figure(places: Places, found: Crossover | None) -> Json:
     lines = {
         path: [(p, paths[path]) for p, paths in sorted(places.items()) if path in paths]
         for path in _PATHS
     }
     unit, size = in_unit([series.time or 0.0 for points in lines.values() for _, series in points])
     return {
-        "title": finding,
+        "title": crossover_text(found) if found else "no length has rounds of both",
+        "marks": [crossover_mark(found, "prefill path", _PREFILL)]
+        if found and found.estimate
+        else [],
         "series": [
             line(f"{path} path", slot, points, size)
             for slot, (path, points) in enumerate(lines.items())

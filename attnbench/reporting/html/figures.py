@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from attnbench.analysis.crossover import Crossover
 from attnbench.analysis.fields import batch_text
 from attnbench.analysis.series import Series
 from attnbench.reporting.html.packed import rounded
@@ -88,6 +89,11 @@ def line(name: str, slot: int, points: Sequence[tuple[float, Series]], size: flo
         "line": True,
         "notes": [note_on(series) for _, series in points],
     }
+
+
+def crossover_mark(found: Crossover, name: str, slot: int) -> Json:
+    """A crossover as a figure marks it: `name` is the faster one from there on."""
+    return {"name": name, "slot": slot, "x": found.estimate, "low": found.low, "high": found.high}
 
 
 def note_on(series: Series) -> str:

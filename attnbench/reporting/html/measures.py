@@ -10,7 +10,8 @@ from typing import Any
 from attnbench.analysis.fields import Fields
 from attnbench.analysis.ranking import Standing
 from attnbench.analysis.series import Series
-from attnbench.reporting.html.figures import in_unit, named_ticks, numbers
+from attnbench.reporting.html.crossings import Crossing, crossings
+from attnbench.reporting.html.figures import Json, crossover_mark, in_unit, named_ticks, numbers
 from attnbench.reporting.html.packed import packed
 from attnbench.reporting.html.roofline import Rates
 from attnbench.reporting.html.sweeps import Sweep, dims_text, implementation, sweeps
@@ -39,6 +40,7 @@ def measures(
     rows = [series for each in ranked for series in each.rows]
     numbered = {id(series): row for row, series in enumerate(rows)}
     unit, size = in_unit([series.time or 0.0 for series in rows])
+    found = sweeps(rows, cohort.fields)
     return {
         "unit": unit,
         "names": names,
@@ -46,7 +48,8 @@ def measures(
         "rows": {name: packed(c) for name, c in _columns(cohort, ranked, names, size).items()}
         | _rates_columns(rates, rows),
         "sweeps": [
-            _sweep(each, cohort.fields, names, numbered) for each in sweeps(rows, cohort.fields)
+            _sweep(each, cohort.fields, names, numbered) | {"marks": _marks(crossed, names)}
+            for each, crossed in zip(found, crossings(cohort, found), strict=True)
         ],
         "rates": rates and rates.axes,
     }
@@ -110,3 +113,8 @@ def _sweep(
             for at, (name, points) in enumerate(lines.items())
         ],
     }
+
+
+def _marks(found: Sequence[Crossing], names: Sequence[str]) -> list[Json]:
+    """The crossings as a figure marks them, in the colour of who takes over."""
+    return [crossover_mark(each.found, each.name, names.index(each.name)) for each in found]

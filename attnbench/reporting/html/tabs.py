@@ -7,6 +7,11 @@ from typing import Any
 from attnbench.reporting.html.packed import unpacked
 from attnbench.reporting.html.roofline import Rates
 
+_MARKS = (
+    "Dashed: the best changes there, by a line between the measured sizes; shaded: from the last "
+    "size at which the former is shown to win to the first of the latter."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Tab:
@@ -41,7 +46,9 @@ def tabs(data: Mapping[str, Any], rates: Rates | None) -> list[Tab]:
     found = []
     if _is_known(rows["ratio"]):
         bands = " Bands are 95 % intervals." if _is_known(rows["ratio_low"]) else ""
-        caption = f"Time over the best's of the same workload: 1 is the best.{bands}"
+        crossed = any(sweep["marks"] for sweep in data["sweeps"])
+        marks = f" {_MARKS}" if crossed else ""
+        caption = f"Time over the best's of the same workload: 1 is the best.{bands}{marks}"
         found.append(Tab("ratio", "Ratio to the best", caption))
     found.append(Tab("time", "Latency", "Bars are the range of the rounds' medians."))
     if _is_known(rows["roof"]):

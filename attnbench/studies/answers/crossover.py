@@ -152,9 +152,9 @@ def _lost(
 def _chart(found: dict[Curve, Crossover], cases: dict[Curve, Case], axes: Sequence[str]) -> Lines:
     series: dict[str, list[Spot]] = {}
     for curve, each in found.items():
-        if each.estimate is not None:
+        if (y := _height(each)) is not None:
             x = float(axis_value(cases[curve], "batch_size") or 0)
-            spot = (x, each.estimate, _float(each.low), _float(each.high))
+            spot = (x, y, _float(each.low), _float(each.high))
             series.setdefault(_name(cases[curve], axes), []).append(spot)
     return Lines(
         "From which query length on prefill beats decode",
@@ -163,6 +163,13 @@ def _chart(found: dict[Curve, Crossover], cases: dict[Curve, Case], axes: Sequen
         {name: sorted(spots) for name, spots in series.items()},
         log_y=True,
     )
+
+
+def _height(found: Crossover) -> float | None:
+    """The crossover, or the only end that is known."""
+    if found.kind in ("beyond", "below"):
+        return _float(found.high if found.low is None else found.low)
+    return found.estimate
 
 
 def _float(value: int | None) -> float | None:

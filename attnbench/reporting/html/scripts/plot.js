@@ -1,7 +1,8 @@
 /* Plots as SVG. A figure is
    { x, y: { label, log, ticks, range, rows }, title, height, zero: "x" or "y",
      series: [{ name, slot | kind | roof, x, y, low, high, across, line, band, notes }] }.
-   low and high bound y, or x with `across`; `rows` names the places 0, 1, ... of y from the top. */
+   low and high bound y, or x with `across`; `rows` names the places 0, 1, ... of y from the top.
+   marks: [{ name, slot, x, low, high }] are crossovers, with the interval in which they lie. */
 const SYMBOLS = [
   "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0Z", "M-3.6,-3.6H3.6V3.6H-3.6Z", "M0,-5L5,0L0,5L-5,0Z", "M0,-5L4.8,3.6H-4.8Z",
   "M0,5L4.8,-3.6H-4.8Z", "M-1.5,-4.5h3v3h3v3h-3v3h-3v-3h-3v-3h3Z", "M-4.6,-2.5L-2.5,-4.6L0,-2.1L2.5,-4.6L4.6,-2.5L2.1,0L4.6,2.5L2.5,4.6L0,2.1L-2.5,4.6L-4.6,2.5L-2.1,0Z",
@@ -9,6 +10,7 @@ const SYMBOLS = [
 ];
 const DASHES = ["", "8 4", "2 3", "8 3 2 3", "12 4", "5 2", "1 2", "10 3 2 3 2 3"];
 const KINDS = { slower: 3, faster: 4, unclear: 2, same: 0 };
+const LINE = 15;  /* pixels of a line of words about a crossover */
 const SINGLE = 2000;  /* with more points, each series is one path */
 
 const slotOf = (series) => series.slot === undefined ? 0 : series.slot % 8;
@@ -25,9 +27,11 @@ function plot(canvas, figure, hidden = new Set()) {
   const width = Math.max(canvas.clientWidth, 280);
   const height = figure.height ?? (width < 500 ? 300 : 360);
   const shown = figure.series.filter((series) => !hidden.has(series.name));
-  const frame = frameOf(figure, shown, width, height);
+  const crossed = (figure.marks ?? []).filter(({ name }) => !hidden.has(name));
+  const frame = frameOf(figure, shown, width, height, crossed.length * LINE);
   const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, width: "100%", class: "drawing", "aria-hidden": "true" });
   svg.append(...axesOf(figure, frame));
+  svg.append(...crossed.map((mark, at) => crossoverOf(mark, at, frame)));
   const many = shown.reduce((sum, series) => sum + series.x.length, 0) > SINGLE;
   const marks = shape("svg", { x: frame.left - 6, y: frame.top - 6, width: frame.right - frame.left + 12, height: frame.bottom - frame.top + 12,
     viewBox: `${frame.left - 6} ${frame.top - 6} ${frame.right - frame.left + 12} ${frame.bottom - frame.top + 12}` });
@@ -38,24 +42,24 @@ function plot(canvas, figure, hidden = new Set()) {
   svg.addEventListener("pointerleave", () => { tip.hidden = true; });
 }
 
-function frameOf(figure, shown, width, height) {
+function frameOf(figure, shown, width, height, strip) {
   const xs = shown.flatMap((s) => s.across ? [...s.x, ...(s.low ?? []), ...(s.high ?? [])] : s.x);
   const ys = shown.flatMap((s) => s.across ? s.y : [...s.y, ...(s.low ?? []), ...(s.high ?? [])]);
   const rows = figure.y.rows;
-  const top = 12 + (figure.title ? 20 : 0) + (figure.y.label ? 16 : 0);
+  const top = 12 + (figure.title ? 20 : 0) + (figure.y.label ? 16 : 0) + strip;
   const bottom = height - 44;
   const y = rows
     ? { at: (row) => top + (bottom - top) * (row + 0.5) / rows.length, ticks: rows.map((text, row) => [row, text]), log: false }
     : scaleOf(figure.y, ys, bottom, top);
   const longest = Math.max(0, ...y.ticks.map(([, text]) => text.length * CHARACTER));
   const left = Math.min(longest, width * 0.45) + 14;
-  return { left, right: width - 14, top, bottom, width, height, y, x: scaleOf(figure.x, xs, left + 8, width - 22) };
+  return { left, right: width - 14, top, bottom, width, height, strip, y, x: scaleOf(figure.x, xs, left + 8, width - 22) };
 }
 
-function axesOf(figure, { left, right, top, bottom, x, y }) {
+function axesOf(figure, { left, right, top, bottom, strip, x, y }) {
   const made = [];
-  if (figure.title) made.push(shape("text", { x: 4, y: 16, class: "title" }, figure.title));
-  if (figure.y.label) made.push(shape("text", { x: 4, y: top - 10, class: "label ylabel" }, figure.y.label));
+  if (figure.title) made.push(shape("text", { x: 4, y: 16, class: "title", style: `font-size: ${Math.min(14, (right + 10) / figure.title.length / 0.56).toFixed(1)}px` }, figure.title));
+  if (figure.y.label) made.push(shape("text", { x: 4, y: top - strip - 10, class: "label ylabel" }, figure.y.label));
   for (const [value, text] of x.ticks) {
     const at = x.at(value);
     made.push(shape("path", { d: `M${at},${top}V${bottom}`, class: "grid" }));
@@ -80,13 +84,25 @@ function marksOf(series, frame, many) {
   const places = series.x.map((x, at) => [frame.x.at(x), frame.y.at(series.y[at])]);
   if (series.band) group.append(shape("path", { d: bandOf(series, frame), class: "band" }));
   if (series.line || series.roof) {
-    const path = places.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join("L");
+    const path = places.filter((_, at) => !isOpen(series, at)).map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join("L");
     group.append(shape("path", { d: `M${path}`, class: "line", "stroke-dasharray": dashOf(series) }));
   }
-  if (series.low && !(many && series.kind === "same")) group.append(shape("path", { d: barsOf(series, frame), class: "bars" }));
+  if (series.low && !(many && series.kind === "same")) group.append(shape("path", { d: barsOf(series, frame) + arrowsOf(series, frame, places), class: "bars" }));
   if (series.roof) group.append(shape("text", { ...roofEnd(places, frame), class: "rooftext", "text-anchor": "end" }, series.name));
   else if (!series.plain) group.append(...(many ? [cloud(places)] : points(series, places)));
   return group;
+}
+
+/* A crossover: a band from the last place before it to the first after, a line, and words above. */
+function crossoverOf({ name, slot, x, low, high }, at, { x: across, left, right, top, bottom, strip }) {
+  const place = across.at(x);
+  const words = `${name} from ${threeDigits(x)} [${sizeText(low)}, ${sizeText(high)}]`;
+  const fits = place + words.length * CHARACTER + 6 < right;
+  const y = top - strip + LINE * at + 11;
+  return shape("g", { class: `crossover slot${slot % 8}`, "data-x": x, "data-low": low, "data-high": high },
+    shape("path", { d: `M${across.at(low)},${top}V${bottom}H${across.at(high)}V${top}Z`, class: "between" }),
+    shape("path", { d: `M${place},${y - 9}V${bottom}`, class: "line", "stroke-dasharray": "3 3" }),
+    shape("text", { x: fits ? place + 6 : Math.max(place - 6, left + words.length * CHARACTER), y, "text-anchor": fits ? "start" : "end" }, words));
 }
 
 function points(series, places) {
@@ -103,6 +119,17 @@ function cloud(places) {
 function roofEnd(places, { right, top }) {
   const [x, y] = places.at(-1);
   return { x: Math.min(x, right), y: Math.max(y - 5, top - 2) };
+}
+
+/* Whether only one end of an interval is known: the value is at least, or at most, this. */
+const isOpen = ({ low, high }, at) => Boolean(low) && (low[at] === null) !== (high[at] === null);
+
+function arrowsOf(series, frame, places) {
+  return places.map(([x, y], at) => {
+    if (!isOpen(series, at)) return "";
+    const by = series.high[at] === null ? -1 : 1;
+    return `M${x.toFixed(1)},${y.toFixed(1)}v${by * 24}l-5,${-by * 7}m5,${by * 7}l5,${-by * 7}`;
+  }).join("");
 }
 
 function barsOf({ x, y, low, high, across }, frame) {

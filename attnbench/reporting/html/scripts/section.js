@@ -78,14 +78,14 @@ class Section {
     return `${this.workloads[workload[row]]}: ${threeDigits(time[row])} ${this.unit}${beside}${part}`;
   }
 
-  sweepFigure({ axis, ticks, lines }, metric) {
+  sweepFigure({ axis, ticks, lines, marks }, metric) {
     const series = lines.map(([name, slot, places, rows]) => {
       const known = rows.map((row, at) => [row, places[at]]).filter(([row]) => this.rows[metric][row] !== null);
       const made = this.series(name, slot, known.map(([row]) => row), metric, known.map(([, place]) => place), true);
       return { ...made, line: true, band: metric === "ratio" };
     }).filter((each) => each.x.length);
     const positive = series.every((each) => each.x.every((x) => x > 0));
-    return { x: { label: axis, log: positive, ticks }, y: { label: this.label(metric), log: METRICS[metric].log }, series };
+    return { x: { label: axis, log: positive, ticks }, y: { label: this.label(metric), log: METRICS[metric].log }, series, marks: metric === "roof" ? [] : marks };
   }
 
   rowsFigure(metric) {
