@@ -76,6 +76,9 @@ class Measurement:
     low: float | None  # 95 % interval of the median
     high: float | None
     num_samples: int
+    device: str = ""  # of the card that measured it: cuda:0, cpu
+    gpu_uuid: str | None = None
+    hostname: str = ""
 
     @property
     def status(self) -> Status:

@@ -111,6 +111,9 @@ class FakeWorker:
     def end(self) -> None:
         self.healthy, self.ended = False, True
 
+    def kill(self) -> None:
+        self.healthy = False
+
     def _does(self, case: Case) -> Does:
         return self._on.does.get(case.backend, Does())
 
@@ -124,7 +127,7 @@ class FakeWorker:
 def command(folder: Path, **fields: Any) -> Command:
     """`attnbench attn`, whose database is in that folder."""
     usual: dict[str, Any] = {"name": "attn", "argv": ["attnbench", "attn"], "options": {}}
-    return Command(**usual | {"device": "auto", "db": str(folder / "attnbench.db")} | fields)
+    return Command(**usual | {"devices": ["auto"], "db": str(folder / "attnbench.db")} | fields)
 
 
 def measuring(

@@ -181,8 +181,8 @@ def test_cases_that_are_added_join_the_plan_and_the_refused(tmp_path: Path) -> N
     sdpa, flash = TWO[1], small_case(backend="flash")
     with measuring(device, Plan((ONE,), (ON_CPU,), 1), tmp_path) as run:
         list(run.begin())
-        assert told(run.add_cases([ONE, sdpa, flash])) == ["flash 0: refused"]
-        assert told(run.round(0, {sdpa})) == ["sdpa 0: ok"]
+        assert told(run.follow(run.add_cases([ONE, sdpa, flash]))) == ["flash 0: refused"]
+        assert told(run.follow(run.turns(0, {sdpa}))) == ["sdpa 0: ok"]
         assert told(run.round(0)) == ["naive 0: ok"]
         stored = Plan.from_facts(run.store.plan(run.run))
     assert stored == replace(run.plan, cases=(ONE, sdpa, flash))

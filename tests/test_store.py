@@ -230,14 +230,14 @@ def test_the_latest_unfinished_run_is_of_its_command_and_machine(store: Store) -
     store.finish_run(other, RunStatus.FINISHED)
     start(store, command="mla")
     start(store, machine=H100)
-    found = store.latest_unfinished("attn", H200.key)
+    found = store.latest_unfinished("attn", [H200.key])
     assert found is not None
     assert (found.number, found.status) == (interrupted, RunStatus.INTERRUPTED)
     store.finish_run(interrupted, RunStatus.FINISHED)
-    found = store.latest_unfinished("attn", H200.key)
+    found = store.latest_unfinished("attn", [H200.key])
     assert found is not None
     assert (found.number, found.status, found.finished) == (killed, RunStatus.RUNNING, None)
-    assert store.latest_unfinished("cache-write", H200.key) is None
+    assert store.latest_unfinished("cache-write", [H200.key]) is None
 
 
 def test_a_resumed_run_is_running_again(store: Store) -> None:

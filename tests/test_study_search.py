@@ -9,13 +9,15 @@ import pytest
 from attnbench.families import FAMILIES
 from attnbench.provenance.machine import Machine
 from attnbench.records import Outcome, Status
+from attnbench.running import dealer
 from attnbench.running.messages import Job
 from attnbench.running.open_run import OpenRun
 from attnbench.running.plan import Plan
 from attnbench.specs.case import Case
 from attnbench.studies.conclusion import Conclusion, conclude
+from attnbench.studies.deck import study_deck
 from attnbench.studies.file import read_study
-from attnbench.studies.request import StudyRequest, outcomes_of
+from attnbench.studies.request import StudyRequest
 from attnbench.studies.search import is_decode
 from attnbench.timing.method import Method
 from tests.fake_worker import Does, FakeDevice, measuring
@@ -65,7 +67,7 @@ def measured(
     asked = plan(is_exhaustive=is_exhaustive)
     with measuring(device, asked, folder, name="study", resume=resume) as run:
         with suppress(KeyboardInterrupt):
-            list(outcomes_of(run))
+            list(dealer.measured(run, study_deck(run), print))
         return lengths(run), conclude(run.store, run.run)
 
 

@@ -35,6 +35,11 @@ _FOLLOWS: Mapping[str, Sequence[tuple[str, ...]]] = {
 }
 
 
+def following(field: str) -> set[str]:
+    """The fields that may differ too between cases that are compared across a field."""
+    return {name for names in _FOLLOWS.get(field, ()) for name in names}
+
+
 @dataclass(frozen=True, slots=True)
 class Contrasted:
     """A pair that differs in only one field, with the rounds of both."""

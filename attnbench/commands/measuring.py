@@ -23,9 +23,11 @@ from attnbench.passwords import without_password
 from attnbench.records import Status
 from attnbench.reporting.export import write_csv, write_json
 from attnbench.reporting.forecast import forecast_text
-from attnbench.reporting.progress import TimeLeft, outcome_line
+from attnbench.reporting.progress import TimeLeft, cards_text, outcome_line, where_text
 from attnbench.reporting.tables import results_table
 from attnbench.results.report import Report, read_run
+from attnbench.running.dealer import measured
+from attnbench.running.deck import deck_of
 from attnbench.running.forecast import forecast
 from attnbench.running.measuring import Measuring
 from attnbench.running.open_run import OpenRun
@@ -59,7 +61,7 @@ def measure(request: MeasuringRequest) -> NoReturn:
         show_forecast(request)
     with session(command, plan_for, note) as run:
         try:
-            show_outcomes(run, run.outcomes())
+            show_outcomes(run, measured(run, deck_of(run), note))
         except KeyboardInterrupt:
             end_interrupted(run, command.name, command.db)
         found = read_run(run.store, run.run)
@@ -110,12 +112,16 @@ def end_interrupted(run: OpenRun, command: str, db: str) -> NoReturn:
 
 def show_outcomes(run: OpenRun, outcomes: Iterable[Finished]) -> None:
     """One line per outcome and, on a terminal, a bar with the time left; all on stderr."""
-    click.echo(f"run {run.run} on {run.machine.label}", err=True)
-    left = TimeLeft()
+    names = [card.name for card in run.cards]
+    click.echo(f"run {run.run} on {where_text(run.machine, names)}", err=True)
+    left, cards = TimeLeft(), dict.fromkeys(names, 0)
     with tqdm(total=run.remaining, disable=not sys.stderr.isatty(), leave=False) as bar:
         for finished in outcomes:
             if finished.outcome.status is not Status.REFUSED:
                 bar.update()
+                if finished.card:
+                    cards[finished.card] += 1
+                    bar.set_postfix_str(cards_text(cards))
                 tqdm.write(outcome_line(finished), file=sys.stderr)
                 # A study's search measures no more than it needs of what is left.
                 text = left.after(finished, lambda: run.remaining)

@@ -10,7 +10,8 @@ import click
 from attnbench.commands.table import settings
 from attnbench.options.kinds import FilePath
 from attnbench.options.option import Option, one, shared, table
-from attnbench.running.measuring import OnDevice, Stored
+from attnbench.running.device_options import OnDevice
+from attnbench.running.measuring import Stored
 
 F = TypeVar("F", bound=Callable[..., Any])
 

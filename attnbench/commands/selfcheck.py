@@ -14,6 +14,7 @@ from attnbench.options.kinds import Whole, one_of
 from attnbench.options.option import one, several, shared
 from attnbench.reporting.selfcheck import selfcheck_text
 from attnbench.results.selfcheck import find_and_store
+from attnbench.running.device_options import OnDevice
 from attnbench.running.measuring import Sampling
 from attnbench.running.selfcheck import PAIR, SelfCheck, plan_of_families
 from attnbench.running.session import Command
@@ -21,7 +22,7 @@ from attnbench.specs.batch import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelfCheckOptions(Sampling):
+class SelfCheckOptions(Sampling, OnDevice):
     """The options of `attnbench selfcheck`."""
 
     family: tuple[str, ...] = several(
@@ -51,7 +52,7 @@ def _run(options: SelfCheckOptions) -> None:
         name="selfcheck",
         argv=command_line(),
         options={},
-        device=options.device,
+        devices=[options.device],
         db=options.db,
         wait=options.wait,
     )

@@ -26,15 +26,17 @@ from attnbench.compat.suite_config import imported
 from attnbench.db.store import Store
 from attnbench.families import FAMILIES
 from attnbench.results.report import read_run
+from attnbench.running.dealer import measured
 from attnbench.running.forecast import forecast
 from attnbench.running.request import command_of, plan_of
 from attnbench.running.session import session
 from attnbench.studies.conclusion import Conclusion, conclude, conclusion_text
+from attnbench.studies.deck import study_deck
 from attnbench.studies.file import Study
 from attnbench.studies.from_trace import study_of_trace, words_of_trace
 from attnbench.studies.listing import dry_run_text, studies_table
 from attnbench.studies.plots import write_plots
-from attnbench.studies.request import StudyRequest, built_in, load_study, outcomes_of
+from attnbench.studies.request import StudyRequest, built_in, load_study
 from attnbench.studies.yaml_entry import read_utf8
 from attnbench.traffic.options import TrafficOptions
 
@@ -180,7 +182,7 @@ def _measure(
         return
     with session(command, plan_for, note) as opened:
         try:
-            show_outcomes(opened, outcomes_of(opened))
+            show_outcomes(opened, measured(opened, study_deck(opened), note))
         except KeyboardInterrupt:
             end_interrupted(opened, shlex.join(again), command.db)
         _show(conclude(opened.store, opened.run), plots, plot_format)

@@ -8,13 +8,21 @@ from sqlalchemy.orm import Session
 
 from attnbench.db.base import Base, Keyed
 from attnbench.db.keyed import find_or_add
-from attnbench.db.rows import case_row, encode_samples, measurement_columns, method_row
+from attnbench.db.rows import (
+    case_row,
+    encode_samples,
+    machine_row,
+    measurement_columns,
+    method_row,
+)
+from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
 from attnbench.timing.finished import Finished
 from attnbench.timing.method import Method
 
-Ids = Mapping[Case | Method, int]
-K = TypeVar("K", Case, Method)
+Shared = Case | Method | Machine
+Ids = Mapping[Shared, int]
+K = TypeVar("K", Case, Method, Machine)
 
 _OUTCOMES, _SAMPLES = (Base.metadata.tables[name] for name in ("measurement", "sample"))
 _ADD_SAMPLES = insert(_SAMPLES).from_select(
@@ -27,16 +35,22 @@ _ADD_SAMPLES = insert(_SAMPLES).from_select(
 
 def add_outcomes(
     session: Session, run: int, finished: Sequence[Finished], known: Ids
-) -> dict[Case | Method, int]:
-    """Insert outcomes with their samples; returns the ids of cases and methods that were not known.
+) -> dict[Shared, int]:
+    """Insert outcomes with their samples; returns the ids of shared rows that were not known.
 
-    Cases go before methods, each by its key: two writers that wait for each other's rows would
-    never end.
+    Machines go before cases, those before methods, each by its key: two writers that wait for each
+    other's rows would never end.
     """
+    cards = [each.machine for each in finished if each.machine is not None]
+    ids, of_cards = _ids(session, cards, known, machine_row)
+    card_ids: dict[Machine | None, int | None] = {None: None}
+    card_ids.update(zip(cards, ids, strict=True))
     cases, new = _ids(session, [each.case for each in finished], known, case_row)
     methods, more = _ids(session, [each.method for each in finished], known, method_row)
-    places = zip(finished, cases, methods, strict=True)
-    rows = [measurement_columns(each, run, case, method) for each, case, method in places]
+    rows = [
+        measurement_columns(each, run, case, method, card_ids[each.machine])
+        for each, case, method in zip(finished, cases, methods, strict=True)
+    ]
     samples = [
         {"of": each.uuid, "samples": encode_samples(each.outcome.samples)}
         for each in finished
@@ -46,7 +60,7 @@ def add_outcomes(
         session.execute(insert(_OUTCOMES), rows)
     if samples:
         session.execute(_ADD_SAMPLES, samples)
-    return new | more
+    return of_cards | new | more
 
 
 def stored_ids(session: Session, finished: Sequence[Finished]) -> Sequence[int]:
@@ -57,18 +71,18 @@ def stored_ids(session: Session, finished: Sequence[Finished]) -> Sequence[int]:
 
 def _ids(
     session: Session, wanted: Sequence[K], known: Ids, row: Callable[[K], Keyed]
-) -> tuple[list[int], dict[Case | Method, int]]:
+) -> tuple[list[int], dict[Shared, int]]:
     """The id of each, and those that were not known, which are added where they are missing.
 
     Hashing a case of a large batch takes longer than any of its columns: once is enough.
     """
     ids = [known.get(each) for each in wanted]
     unknown = {each for each, id in zip(wanted, ids, strict=True) if id is None}
-    new: dict[Case | Method, int] = {
+    new: dict[Shared, int] = {
         each: find_or_add(session, row(each)) for each in sorted(unknown, key=_key)
     }
     return [new[each] if id is None else id for each, id in zip(wanted, ids, strict=True)], new
 
 
-def _key(keyed: Case | Method) -> str:
+def _key(keyed: Shared) -> str:
     return keyed.key

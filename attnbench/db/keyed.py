@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from attnbench.db.base import Keyed
 from attnbench.db.models import (
@@ -43,15 +44,20 @@ def carry_shared(there: Session, here: Session, run: int) -> SharedIds:
     rows would never end.
     """
     row = there.get_one(RunRow, run)
-    of_run = MeasurementRow.run == run
     wanted: dict[type[Keyed], Collection[int]] = {
-        MachineRow: [row.machine_id],
+        MachineRow: {row.machine_id, *_used(there, run, MeasurementRow.machine_id)},
         EnvironmentRow: [row.environment_id],
         SourceRow: [row.source_id],
-        CaseRow: there.scalars(select(MeasurementRow.case_id).where(of_run).distinct()).all(),
-        MethodRow: there.scalars(select(MeasurementRow.method_id).where(of_run).distinct()).all(),
+        CaseRow: _used(there, run, MeasurementRow.case_id),
+        MethodRow: _used(there, run, MeasurementRow.method_id),
     }
     return {kind: _carry_rows(there, here, kind, ids) for kind, ids in wanted.items()}
+
+
+def _used(session: Session, run: int, column: InstrumentedAttribute[Any]) -> Collection[int]:
+    """The ids in a column of the run's outcomes, each once."""
+    query = select(column).where(MeasurementRow.run == run, column.is_not(None)).distinct()
+    return session.scalars(query).all()
 
 
 def _carry_rows(

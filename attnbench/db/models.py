@@ -158,6 +158,9 @@ class MeasurementRow(Base):
     kernel_seconds: Mapped[float | None]
     enqueue_seconds: Mapped[float | None]
     plan_seconds: Mapped[float | None]
+    # The row of the card, if another than the run's machine. SQLite could add a foreign key only by
+    # copying the table, and no machine is ever deleted.
+    machine_id: Mapped[int | None]
 
 
 class SampleRow(Base):

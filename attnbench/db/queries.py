@@ -82,7 +82,8 @@ def read_measurements(
     Unless pooled, only the newest run counts among those that measured the same case with the same
     method on the same machine model.
     """
-    machines = _machines(session, runs)
+    machines = {row.id: row for row in session.scalars(select(MachineRow))}
+    of_runs = _of_runs(session, runs)
     methods = {row.id: row for row in session.scalars(select(MethodRow))}
     wanted = _wanted(runs, pool)
     if cases is not None:
@@ -90,7 +91,12 @@ def read_measurements(
     found = session.execute(wanted).all()
     decoded = _cases(session, {row.case_id for row in found})
     return [
-        measurement(row, decoded[row.case_id], methods[row.method_id], machines[row.run])
+        measurement(
+            row,
+            decoded[row.case_id],
+            methods[row.method_id],
+            machines[row.machine_id or of_runs[row.run]],
+        )
         for row in found
     ]
 
@@ -118,9 +124,10 @@ def _cases(session: Session, ids: Collection[int]) -> dict[int, tuple[CaseRow, C
     }
 
 
-def _machines(session: Session, runs: Collection[int]) -> dict[int, MachineRow]:
-    query = select(RunRow.number, MachineRow).join_from(RunRow, MachineRow)
-    return dict(session.execute(query.where(RunRow.number.in_(runs))).all())
+def _of_runs(session: Session, runs: Collection[int]) -> dict[int, int]:
+    """The id of each run's own machine."""
+    query = select(RunRow.number, RunRow.machine_id).where(RunRow.number.in_(runs))
+    return dict(session.execute(query).all())
 
 
 def _wanted(runs: Collection[int], pool: bool) -> Select[*tuple[Any, ...]]:

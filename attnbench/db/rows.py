@@ -91,7 +91,7 @@ def stored_case(key: str, canonical: Json) -> Case:
 
 
 def measurement_columns(
-    finished: Finished, run: int, case_id: int, method_id: int
+    finished: Finished, run: int, case_id: int, method_id: int, machine_id: int | None
 ) -> dict[str, Any]:
     """The columns of an outcome stored now, with the median of its samples if it is ok."""
     outcome = finished.outcome
@@ -105,6 +105,7 @@ def measurement_columns(
         "run": run,
         "case_id": case_id,
         "method_id": method_id,
+        "machine_id": machine_id,
         "round": finished.round,
         "position": finished.position,
         "median": centre,
@@ -151,6 +152,9 @@ def measurement(
         low=row.low if is_time else None,
         high=row.high if is_time else None,
         num_samples=row.num_samples,
+        device=str(machine.facts.get("device", "")),
+        gpu_uuid=machine.gpu_uuid,
+        hostname=machine.hostname,
     )
 
 

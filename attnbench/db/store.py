@@ -7,24 +7,21 @@ from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from attnbench.db import rows
-from attnbench.db.adding import add_outcomes, stored_ids
+from attnbench.db.adding import Shared, add_outcomes, stored_ids
 from attnbench.db.base import Json
 from attnbench.db.keyed import find_or_add
 from attnbench.db.models import (
-    CaseRow,
     ConclusionRow,
     MachineRow,
     MeasurementRow,
-    MethodRow,
     RunRow,
     SampleRow,
     SentinelRow,
 )
-from attnbench.db.noise import NoiseDatabase
 from attnbench.db.queries import (
     NEWEST_FIRST,
     batched,
@@ -33,6 +30,7 @@ from attnbench.db.queries import (
     read_seconds,
     require_run,
 )
+from attnbench.db.unfinished import UnfinishedDatabase
 from attnbench.errors import AttnbenchError
 from attnbench.passwords import without_password
 from attnbench.provenance.environment import Environment
@@ -46,7 +44,7 @@ from attnbench.timing.method import Method
 _SAMPLES_AT_ONCE = 500  # measurements whose samples are read by one statement
 
 
-class Store(NoiseDatabase):
+class Store(UnfinishedDatabase):
     """Results. Every method is one transaction: a kill at any time leaves complete rows.
 
     Runs are named by their number in this database; UsageError for an unknown one.
@@ -113,8 +111,8 @@ class Store(NoiseDatabase):
             ) from None
 
     @cached_property
-    def _known(self) -> dict[Case | Method, int]:
-        """Ids of cases and methods that were committed, which nothing deletes."""
+    def _known(self) -> dict[Shared, int]:
+        """Ids of cases, methods and machines that were committed, which nothing deletes."""
         return {}
 
     def add_sentinels(self, run: int, moment: str, facts: Mapping[str, float | None]) -> None:
@@ -128,9 +126,10 @@ class Store(NoiseDatabase):
                 row.facts = dict(facts)
 
     def replan(self, run: int, plan: Json) -> None:
-        """Replace a run's plan."""
+        """Change a run's plan; what is stored beside it stays."""
         with self.writing() as session:
-            require_run(session, run).plan = plan
+            row = require_run(session, run)
+            row.plan = {**row.plan, **plan}
 
     def conclude(self, run: int, facts: Json) -> None:
         """Store the conclusion of a study's run, replacing an earlier one."""
@@ -162,20 +161,6 @@ class Store(NoiseDatabase):
         with self.writing() as session:
             session.delete(require_run(session, run))
 
-    def done(self, run: int) -> set[tuple[str, str, int, Status]]:
-        """The stored outcomes of a run: case key, method key, round and status."""
-        query = (
-            select(CaseRow.key, MethodRow.key, MeasurementRow.round, MeasurementRow.status)
-            .join_from(MeasurementRow, CaseRow, MeasurementRow.case_id == CaseRow.id)
-            .join(MethodRow, MeasurementRow.method_id == MethodRow.id)
-            .where(MeasurementRow.run == run)
-        )
-        with self.reading() as session:
-            return {
-                (case, method, round_, Status(status))
-                for case, method, round_, status in session.execute(query)
-            }
-
     def runs(self, numbers: Collection[int] | None = None) -> list[Run]:
         """All runs, or those of these numbers, oldest first."""
         where = [] if numbers is None else [RunRow.number.in_(numbers)]
@@ -200,9 +185,18 @@ class Store(NoiseDatabase):
         )
         return self._newest_run(ok.exists())
 
-    def latest_unfinished(self, command: str, machine_key: str) -> Run | None:
-        """The newest run of a command on a machine that was killed, interrupted or still runs."""
-        here = select(MachineRow.id).where(MachineRow.machine_key == machine_key)
+    def latest_unfinished(
+        self, command: str, machines: Collection[str] = (), *, hostname: str = ""
+    ) -> Run | None:
+        """The newest run of a command that was killed, interrupted or still runs.
+
+        Its own machine is one of these by its key, or of that host.
+        """
+        is_here = or_(
+            MachineRow.machine_key.in_(machines),
+            and_(MachineRow.hostname == hostname, MachineRow.hostname != ""),
+        )
+        here = select(MachineRow.id).where(is_here)
         unfinished = RunRow.status != RunStatus.FINISHED
         return self._newest_run(RunRow.command == command, unfinished, RunRow.machine_id.in_(here))
 

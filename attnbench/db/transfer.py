@@ -186,6 +186,7 @@ class _Carrier:
         shared = {
             "case_id": self._ids[CaseRow][row["case_id"]],
             "method_id": self._ids[MethodRow][row["method_id"]],
+            "machine_id": row["machine_id"] and self._ids[MachineRow][row["machine_id"]],
         }
         return row | shared | {"run": self._run}
 

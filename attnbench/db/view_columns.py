@@ -112,13 +112,13 @@ def method_columns() -> list[Column]:
     return [method.key.label("method_key"), method.timer, method.cache]
 
 
-def with_origin(outcomes: FromClause, run_number: Column, case: Column, how: Column) -> FromClause:
+def with_origin(outcomes: FromClause) -> FromClause:
     """Outcomes, or groups of them, joined with their run, code, machine, case and method."""
-    joined = outcomes.join(RunRow, run_number == run.number)
-    joined = joined.join(CaseRow, case == cases.id).join(MethodRow, how == method.id)
-    return joined.join(MachineRow, run.machine_id == machine.id).join(
-        SourceRow, run.source_id == source.id
-    )
+    of = outcomes.c
+    joined = outcomes.join(RunRow, of.run == run.number).join(CaseRow, of.case_id == cases.id)
+    joined = joined.join(MethodRow, of.method_id == method.id)
+    card = func.coalesce(of.machine_id, run.machine_id)
+    return joined.join(MachineRow, card == machine.id).join(SourceRow, run.source_id == source.id)
 
 
 def geometric_mean(values: Column) -> Column:

@@ -78,7 +78,7 @@ def _timed(dialect: str) -> Subquery:
             case((wrong, 1), else_=0).label("impossible"),
             case((split, group.c.decode_requests)).label("split"),
         )
-        .select_from(with_origin(group, group.c.run, group.c.case_id, group.c.method_id))
+        .select_from(with_origin(group))
         .subquery("timed")
     )
 
@@ -101,6 +101,7 @@ def _groups() -> Subquery:
     return (
         select(
             *identity,
+            func.max(outcome.machine_id).label("machine_id"),
             func.count(TIME).label("rounds"),
             number(outcome.status != Status.OK).label("failed"),
             number(outcome.status == Status.INCORRECT).label("incorrect"),

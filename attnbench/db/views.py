@@ -77,7 +77,6 @@ def _create(name: str, dialect: str) -> CreateView:
 
 def _rounds(dialect: str) -> Select[Any]:
     """A row per outcome."""
-    stored = MeasurementRow.__table__
     return select(
         *run_columns(),
         *case_columns(dialect),
@@ -103,7 +102,7 @@ def _rounds(dialect: str) -> Select[Any]:
         outcome.peak_memory.label("peak_memory_bytes"),
         outcome.stored,
         outcome.uuid,
-    ).select_from(with_origin(stored, outcome.run, outcome.case_id, outcome.method_id))
+    ).select_from(with_origin(MeasurementRow.__table__))
 
 
 def _runs_flat(_: str) -> Select[Any]:

@@ -118,8 +118,8 @@ def _origin(m: Measurement, run: Run) -> Record:
         "commit": run.commit,
         "dirty": run.source["dirty"],
         "machine": m.machine_name,
-        "gpu_uuid": run.machine["gpu_uuid"],
-        "hostname": run.machine["hostname"],
+        "gpu_uuid": m.gpu_uuid,
+        "hostname": m.hostname,
         "driver": run.machine["driver"],
         **{
             column: components[name].version if name in components else None

@@ -1,11 +1,12 @@
 """One line per outcome, while a run goes on."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 from attnbench.analysis.fields import batch_text
 from attnbench.printable import printable
+from attnbench.provenance.machine import Machine
 from attnbench.reasons import in_short
 from attnbench.specs.case import Case
 from attnbench.specs.shape import DIMS
@@ -38,7 +39,8 @@ class TimeLeft:
 def outcome_line(finished: Finished) -> str:
     """The case, the round, and the time or why there is none."""
     case, outcome = finished.case, finished.outcome
-    what = f"round {finished.round + 1}  {case.backend} {batch_text(case)} {asked_text(case)}"
+    card = f"{finished.card}  " if finished.card else ""
+    what = f"{card}round {finished.round + 1}  {case.backend} {batch_text(case)} {asked_text(case)}"
     if not outcome.samples:
         return f"{what}  {outcome.status}: {printable(in_short(outcome.reason))}"
     time = median(outcome.samples)
@@ -58,3 +60,15 @@ def asked_text(case: Case) -> str:
         f"{name}={value}" if name != "dtype" else str(value)
         for name, value in {**said, **dict(case.knobs)}.items()
     )
+
+
+def where_text(machine: Machine, cards: Sequence[str]) -> str:
+    """The machine, and the names of the cards if several share a run."""
+    if not cards:
+        return machine.label
+    return f"{len(cards)} x {machine.label}: {', '.join(cards)}"
+
+
+def cards_text(measured: Mapping[str, int]) -> str:
+    """How many outcomes each card has given."""
+    return ", ".join(f"{name} {count}" for name, count in measured.items())

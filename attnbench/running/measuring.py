@@ -8,23 +8,13 @@ from attnbench.errors import UsageError
 from attnbench.options.kinds import FilePath, Folder, Number, Parsed, Text, Whole, one_of
 from attnbench.options.option import flag, one, several
 from attnbench.run_label import parse_label
-from attnbench.running.device import DEVICE_NAME
+from attnbench.running.device_options import OnDevices
 from attnbench.timing.method import Between, CacheAsked, Isolation, Regime, Timer
 
 SHORTEST, LONGEST = (
     1e-3,
     1e6,
 )  # seconds of a time limit; the system's own calls wait no longer than some 1e9
-
-
-def check_device_name(asked: str) -> str:
-    """`asked`, if it is a valid device name; checked without torch."""
-    if DEVICE_NAME.fullmatch(asked):
-        return asked
-    raise UsageError(
-        f"--device '{asked}' is not a device; accepted are auto, cpu, cuda and cuda:N, "
-        "e.g. --device cuda:0"
-    )
 
 
 def positive_seconds(value: float) -> float:
@@ -54,21 +44,7 @@ class Stored:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnDevice:
-    """The option of the device."""
-
-    device: str = one(
-        Parsed(check_device_name),
-        "--device",
-        default="auto",
-        metavar="auto|cpu|cuda[:N]",
-        heading="Run",
-        help="auto is the first GPU, else the CPU.",
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sampling(Stored, OnDevice):
+class Sampling(Stored):
     """Rounds, samples and limits of any command that measures."""
 
     rounds: int = one(
@@ -113,7 +89,7 @@ class Sampling(Stored, OnDevice):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measuring(Sampling):
+class Measuring(Sampling, OnDevices):
     """How a family's cases are measured, stored and written."""
 
     timer: tuple[Timer, ...] = several(

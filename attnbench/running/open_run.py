@@ -1,6 +1,6 @@
 """A stored run while it is measured."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from types import TracebackType
@@ -9,8 +9,10 @@ from typing import Literal, Self
 from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError, DatabaseUnusable
 from attnbench.records import Outcome, RunStatus, Status
-from attnbench.running.messages import Job
+from attnbench.running.card import Awaited, Card
+from attnbench.running.messages import Job, Probe
 from attnbench.running.plan import Plan, by_workload
+from attnbench.running.script import Known, Renew, Script, Turn, next_ask
 from attnbench.running.settled import Settled
 from attnbench.running.spool import Spool, patiently
 from attnbench.running.workers import WorkerDied, Workers, WorkerTimedOut
@@ -20,18 +22,26 @@ from attnbench.timing.method import Method
 
 
 class OpenRun:
-    """Measures `begin`, every `round`, `finish`; each outcome is stored before it is yielded.
+    """Measures `begin`, scripts, `finish`; each outcome is stored before it is yielded.
 
     A context manager: leaving it before `finish` marks the run as interrupted.
     """
 
     def __init__(
-        self, store: Store, run: int, plan: Plan, workers: Workers, note: Callable[[str], None]
+        self,
+        store: Store,
+        run: int,
+        plan: Plan,
+        workers: Workers | Awaited,
+        note: Callable[[str], None],
+        cards: Sequence[Card] = (),
     ) -> None:
         self.store, self.run, self.plan, self.workers = store, run, plan, workers
         self.machine = workers.machine
+        self.cards = cards  # that share it, if there are several; the first also stands for all
         self.settled = Settled(store.done(run))
-        self._note, self._spool = note, Spool(store.file, store.run(run))
+        self._record = store.run(run)
+        self._note, self._spool = note, Spool(store.file, self._record)
         self._ended = RunStatus.INTERRUPTED
 
     def __enter__(self) -> Self:
@@ -80,39 +90,62 @@ class OpenRun:
         return statuses[Status.OK] > 0 and not set(statuses) - {Status.OK, Status.REFUSED}
 
     def outcomes(self) -> Iterator[Finished]:
-        """Measure what is left."""
+        """Measure what is left, on the run's own device."""
         yield from self.begin()
-        for round_ in range(self.plan.rounds):
-            yield from self.round(round_)
+        yield from self.follow(self.sweep(self.plan.cases))
         self.finish()
 
     def begin(self) -> Iterator[Finished]:
         """Store the sentinels, then yield the cases that cannot run here."""
         if "start" not in self.store.sentinels(self.run):
             self._add_sentinels("start")
-        yield from self._refusals(self.refused)
+        yield from self.follow(self._refusals(self.refused))
 
-    def round(self, round_: int, only: Collection[Case] | None = None) -> Iterator[Finished]:
-        """Measure the rest of a round, without cases that have failed or cannot run.
+    def round(self, round_: int) -> Iterator[Finished]:
+        """Measure the rest of a round."""
+        yield from self.follow(self.turns(round_, self.plan.cases))
 
-        `only` are the cases that take part, by default all. If the methods isolate rounds, all but
-        the first start in a fresh worker.
+    def follow(self, script: Script) -> Iterator[Finished]:
+        """Do what a script asks for, one after another."""
+        answer: object = None
+        while (ask := next_ask(script, answer)) is not None:
+            answer = None
+            match ask:
+                case Turn():
+                    outcome = self.workers.outcome(self.job(ask), self.plan.limits)
+                    yield self.stored(ask, outcome)
+                case Known(turn, outcome):
+                    yield self.stored(turn, outcome)
+                case Renew():
+                    self.workers.end()
+                case Probe(cases):
+                    answer = self.workers.refused(cases)
+
+    def sweep(self, cases: Collection[Case]) -> Script:
+        """Measure what is left of these cases, round by round."""
+        for round_ in range(self.plan.rounds):
+            yield from self.turns(round_, cases)
+
+    def turns(self, round_: int, cases: Collection[Case]) -> Script:
+        """Measure the rest of a round of these cases, without those that failed or cannot run.
+
+        If the methods isolate rounds, all but the first start in a fresh worker.
         """
         if round_ > 0 and any(method.isolate == "rounds" for method in self.plan.methods):
-            self.workers.end()
-        for position, case, method in self._left(round_):
-            if only is None or case in only:
-                outcome = self.workers.outcome(self._job(case, method, round_), self.plan.limits)
-                yield self._stored(Finished(case, method, round_, position, outcome))
+            yield Renew()
+        only = frozenset(cases)
+        for position, case, method in self.plan.order(round_):
+            if case in only and self._is_left(case, method, round_):
+                yield Turn(case, method, round_, position)
 
-    def add_cases(self, cases: Sequence[Case]) -> Iterator[Finished]:
-        """Add cases to the plan; yields those that cannot run here."""
+    def add_cases(self, cases: Sequence[Case]) -> Script:
+        """Add cases to the plan, and store those that cannot run here."""
         known = set(self.plan.cases)
         new = [case for case in dict.fromkeys(cases) if case not in known]
         if new:
+            refused = yield Probe(tuple(new))
             self.plan = replace(self.plan, cases=by_workload([*self.plan.cases, *new]))
             patiently(lambda: self.store.replan(self.run, self.plan.as_facts()), self._note)
-            refused = self.workers.refused(new)
             self.refused.update(refused)
             yield from self._refusals(refused)
 
@@ -121,30 +154,35 @@ class OpenRun:
         self._add_sentinels("end")
         self._ended = RunStatus.FINISHED
 
-    def _left(self, round_: int) -> Iterator[tuple[int, Case, Method]]:
-        """The rest of a round, with positions in the plan."""
-        for position, case, method in self.plan.order(round_):
-            if case not in self.refused and (case.key, method.key, round_) not in self.settled:
-                yield position, case, method
+    def forget(self, cases: Collection[Case]) -> None:
+        """Delete the outcomes of these cases: they begin again."""
+        keys = [case.key for case in cases if case not in self.refused]
+        patiently(lambda: self.store.forget(self.run, keys), self._note)
+        self.settled = Settled(self.store.done(self.run))
 
-    def _job(self, case: Case, method: Method, round_: int) -> Job:
+    def _is_left(self, case: Case, method: Method, round_: int) -> bool:
+        place = (case.key, method.key, round_)
+        return case not in self.refused and place not in self.settled
+
+    def job(self, turn: Turn) -> Job:
+        """What a worker does for a place of the plan."""
         plan = self.plan
         return Job(
-            case,
-            method,
-            seed=plan.seed + round_,
+            turn.case,
+            turn.method,
+            seed=plan.seed + turn.round,
             num_layers=plan.num_layers,
             profile_memory=plan.profile_memory,
             host=plan.host,
-            first=round_ == 0,
+            first=turn.round == 0,
         )
 
-    def _refusals(self, refused: Iterable[Case]) -> Iterator[Finished]:
+    def _refusals(self, refused: Mapping[Case, Outcome]) -> Script:
         """The cases that cannot run here, each once, with the first method."""
         method = self.plan.methods[0]
         for position, case in enumerate(refused):
             if (case.key, method.key, 0) not in self.settled:
-                yield self._stored(Finished(case, method, 0, position, self.refused[case]))
+                yield Known(Turn(case, method, 0, position), refused[case])
 
     def _add_sentinels(self, moment: Literal["start", "end"]) -> None:
         """Store the sentinels; a failure costs no outcome, only the worker."""
@@ -156,13 +194,17 @@ class OpenRun:
             add = self.store.add_sentinels
             patiently(lambda: add(self.run, moment, facts), self._note)
 
-    def _stored(self, finished: Finished) -> Finished:
-        case, method, round_ = finished.case, finished.method, finished.round
+    def stored(self, turn: Turn, outcome: Outcome, card: Card | None = None) -> Finished:
+        """Store an outcome at once, with its card if several share the run."""
+        finished = Finished(turn.case, turn.method, turn.round, turn.position, outcome)
+        if card is not None:
+            other = card.machine.key != self._record.machine_key
+            finished = replace(finished, machine=card.machine if other else None, card=card.name)
         try:
             patiently(lambda: self.store.add_all(self.run, [finished]), self._note)
         except DatabaseUnusable as error:
             raise self._given_up(finished, error) from None
-        self.settled.add((case.key, method.key, round_), finished.outcome.status)
+        self.settled.add((turn.case.key, turn.method.key, turn.round), outcome.status)
         return finished
 
     def _given_up(self, finished: Finished, error: DatabaseUnusable) -> AttnbenchError:

@@ -153,12 +153,17 @@ class WorkerProcess:
         self.healthy = False
         self._channel.close()
         if self._process.returncode is None:  # not waited for, so its number is still its own
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            self.kill()
             end_marked(self._mark)
             with suppress(subprocess.TimeoutExpired):  # a driver may hold it in the kernel
                 self._process.wait(_END_LIMIT)
         self._log.close()
+
+    def kill(self) -> None:
+        """Kill the worker, from any thread; whoever waits for it raises WorkerDied and ends it."""
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def _send(self, message: Any) -> None:
         try:

@@ -133,7 +133,7 @@ def command_of(
         name=name,
         argv=argv,
         options=options,
-        device=measuring.device,
+        devices=measuring.device,
         db=measuring.db,
         label=measuring.label,
         source=measuring.source,

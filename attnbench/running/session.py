@@ -1,10 +1,11 @@
-"""The session of a measuring command: a worker, the device's lock, a stored run."""
+"""The session of a measuring command: its devices, their locks, a stored run."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 from attnbench.db.store import Store
@@ -13,12 +14,15 @@ from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source, read_source
 from attnbench.records import Run, RunStatus
+from attnbench.running.card import Awaited
+from attnbench.running.cards import local_cards
+from attnbench.running.devices import ALL, local_devices
 from attnbench.running.lock import device_lock
 from attnbench.running.open_run import OpenRun
 from attnbench.running.plan import Plan
 from attnbench.running.process import WorkerProcess
 from attnbench.running.spool import Spool
-from attnbench.running.workers import StartWorker, Worker, Workers
+from attnbench.running.workers import Place, StartWorker, Workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +32,22 @@ class Command:
     name: str  # attn, mla, cache-write
     argv: Sequence[str]
     options: Mapping[str, Any]  # options named on the command line, JSON
-    device: str
+    devices: Sequence[str]  # as --device names them
     db: str
     label: str | None = None
     source: Path | None = None
     wait: bool = False
     resume: str | None = None  # a run's number, or latest
+
+    @property
+    def device(self) -> str:
+        """Its only device; UsageError if it has several."""
+        if len(self.devices) > 1 or ALL in self.devices:
+            raise UsageError(
+                f"--device {' '.join(self.devices)}: {self.name} measures on one device, e.g. "
+                f"--device {'cpu' if 'cpu' in self.devices else 'cuda:0'}"
+            )
+        return self.devices[0]
 
 
 @contextmanager
@@ -43,18 +57,51 @@ def session(
     note: Callable[[str], None],
     start: StartWorker = WorkerProcess.start,
 ) -> Iterator[OpenRun]:
-    """The run of one command, new or resumed, with its store and workers."""
-    with hold_device(command, start, note) as (store, workers):
-        if command.resume is None:
-            plan = plan_for(workers.machine)
-            run = start_run(store, command, plan, workers.worker())
-        else:
-            run = _resumed(store, command, workers.worker())
-            if kept := Spool(store.file, store.run(run)).restore(store):
-                note(f"run {run}: stored what was kept when the database failed ({kept} outcomes)")
-            plan = Plan.from_facts(store.plan(run))
-        with OpenRun(store, run, plan, workers, note) as opened:
-            yield opened
+    """The run of one command, new or resumed, with its store and devices."""
+    with Store.open(command.db, note=note) as store:
+        devices = local_devices(_asked_devices(store, command))
+        if len(devices) == 1:
+            alone = replace(command, devices=[devices[0].device])
+            start = devices[0].start if devices[0].variables else start
+            with _locked(alone, start, note) as workers:
+                run, plan = _begun(store, command, plan_for, [workers.worker()], note)
+                with OpenRun(store, run, plan, workers, note) as opened:
+                    yield opened
+            return
+        leave_busy = ALL in command.devices
+        with local_cards(devices, note, wait=command.wait, leave_busy=leave_busy) as cards:
+            run, plan = _begun(store, command, plan_for, cards, note)
+            with OpenRun(store, run, plan, Awaited(cards[0]), note, cards) as opened:
+                yield opened
+
+
+def _begun(
+    store: Store,
+    command: Command,
+    plan_for: Callable[[Machine], Plan],
+    places: Sequence[Place],
+    note: Callable[[str], None],
+) -> tuple[int, Plan]:
+    """The run of the command, new or resumed, and its plan."""
+    if command.resume is None:
+        plan = plan_for(places[0].machine)
+        return start_run(store, command, plan, places[0]), plan
+    run = _resumed(store, command, places)
+    if kept := Spool(store.file, store.run(run)).restore(store):
+        note(f"run {run}: stored what was kept when the database failed ({kept} outcomes)")
+    return run, Plan.from_facts(store.plan(run))
+
+
+def _asked_devices(store: Store, command: Command) -> Sequence[str]:
+    """The devices of the command line; a run of several is resumed on the same ones."""
+    if command.resume is None or tuple(command.devices) != ("auto",):
+        return command.devices
+    if command.resume == "latest":
+        run = store.latest_unfinished(command.name, hostname=gethostname())
+    else:
+        run = _named_run(store, command)
+    devices = store.plan(run.number).get("devices", ()) if run else ()
+    return devices if len(devices) > 1 or ALL in devices else command.devices
 
 
 @contextmanager
@@ -62,38 +109,43 @@ def hold_device(
     command: Command, start: StartWorker, note: Callable[[str], None]
 ) -> Iterator[tuple[Store, Workers]]:
     """The open database, and workers on a device locked against other commands."""
-    with (
-        Store.open(command.db, note=note) as store,
-        Workers(start, command.device, note) as workers,
-        device_lock(workers.machine, wait=command.wait, note=note),
-    ):
+    with Store.open(command.db, note=note) as store, _locked(command, start, note) as workers:
         yield store, workers
 
 
-def start_run(store: Store, command: Command, plan: Plan, worker: Worker) -> int:
+@contextmanager
+def _locked(command: Command, start: StartWorker, note: Callable[[str], None]) -> Iterator[Workers]:
+    with (
+        Workers(start, command.device, note) as workers,
+        device_lock(workers.machine, wait=command.wait, note=note),
+    ):
+        yield workers
+
+
+def start_run(store: Store, command: Command, plan: Plan, worker: Place) -> int:
     """Store a run that begins now; returns its number."""
     return store.start_run(
         command=command.name,
         argv=command.argv,
         label=command.label,
         options=command.options,
-        # Beside the plan: where `ab` could measure this side again.
-        plan={**plan.as_facts(), "python": worker.python},
+        # Beside the plan: where `ab` could measure this side again, and a resumed run goes on.
+        plan={**plan.as_facts(), "python": worker.python, "devices": list(command.devices)},
         machine=worker.machine,
         environment=worker.environment,
         source=_source(command, worker),
     )
 
 
-def _source(command: Command, worker: Worker) -> Source:
+def _source(command: Command, worker: Place) -> Source:
     """The code under test: the command's, else the checkout that the worker's environment uses."""
     named = command.source is not None
     return read_source(command.source) if named or not worker.source else worker.source
 
 
-def _resumed(store: Store, command: Command, worker: Worker) -> int:
+def _resumed(store: Store, command: Command, places: Sequence[Place]) -> int:
     """Resume a stored run, if the command, hardware and software are the same."""
-    run = _run_to_resume(store, command, worker.machine)
+    run = _run_to_resume(store, command, {place.machine.key for place in places})
     for name, given in command.options.items():
         if run.options.get(name) != given:
             raise UsageError(
@@ -102,7 +154,7 @@ def _resumed(store: Store, command: Command, worker: Worker) -> int:
                 f"{given}; leave the option out, e.g. attnbench {run.command} --resume "
                 f"{run.number}"
             )
-    if changed := _changes(run, worker, _source(command, worker)):
+    if changed := _changes(store, run, places, _source(command, places[0])):
         raise UsageError(
             f"run {run.number} cannot be resumed, since its machine, software or code has changed "
             f"({'; '.join(changed)}); start a new run without --resume"
@@ -111,16 +163,21 @@ def _resumed(store: Store, command: Command, worker: Worker) -> int:
     return run.number
 
 
-def _run_to_resume(store: Store, command: Command, machine: Machine) -> Run:
-    asked = command.resume
-    if asked == "latest":
-        run = store.latest_unfinished(command.name, machine.key)
+def _run_to_resume(store: Store, command: Command, machines: Collection[str]) -> Run:
+    if command.resume == "latest":
+        run = store.latest_unfinished(command.name, machines)
         if run is None:
             raise UsageError(
                 f"--resume: {command.db} has no unfinished {command.name} run of this machine; "
                 "`attnbench runs` lists all"
             )
         return run
+    return _named_run(store, command)
+
+
+def _named_run(store: Store, command: Command) -> Run:
+    """The run to resume that the command names by its number."""
+    asked = command.resume
     if not re.fullmatch("[0-9]{1,9}", str(asked)):
         raise UsageError(
             f"--resume '{asked}' is not a run number; expected a number that `attnbench runs` "
@@ -135,11 +192,16 @@ def _run_to_resume(store: Store, command: Command, machine: Machine) -> Run:
     return run
 
 
-def _changes(run: Run, worker: Worker, source: Source) -> list[str]:
-    """Changes in hardware, software and code under test since the run began."""
-    changed = Environment.from_facts(run.environment).differences(worker.environment)
-    if run.machine_key != worker.machine.key:
-        changed.append(f"{Machine.from_facts(run.machine).label} -> {worker.machine.label}")
+def _changes(store: Store, run: Run, places: Sequence[Place], source: Source) -> list[str]:
+    """Changes in hardware, software and code under test since the run began.
+
+    One card of several is enough, with others of its model.
+    """
+    machine = places[0].machine
+    changed = Environment.from_facts(run.environment).differences(places[0].environment)
+    known = {run.machine_key, *store.cards(run.number).values()}
+    if known.isdisjoint(place.machine.key for place in places):
+        changed.append(f"{Machine.from_facts(run.machine).label} -> {machine.label}")
     if (run.source["commit"], run.source["dirty"]) != (source.commit, source.dirty):
         changed.append("the code under test")
     return changed

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from attnbench.db.store import Store
 from attnbench.errors import DatabaseUnusable
+from attnbench.provenance.machine import Machine
 from attnbench.records import Outcome, Run, Status
 from attnbench.specs.case import Case
 from attnbench.timing.finished import Finished
@@ -107,6 +108,7 @@ def _facts(finished: Finished) -> dict[str, Any]:
         "round": finished.round,
         "position": finished.position,
         "outcome": asdict(finished.outcome),
+        "machine": finished.machine and finished.machine.as_facts(),
     }
 
 
@@ -119,4 +121,5 @@ def _finished(facts: dict[str, Any]) -> Finished:
         facts["round"],
         facts["position"],
         Outcome(**outcome | listed | {"status": Status(outcome["status"])}),
+        Machine.from_facts(facts["machine"]) if facts.get("machine") else None,
     )

@@ -1,9 +1,9 @@
 """Workers on one device, one at a time; a fresh one takes the place of one that ended."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
+from threading import Event
 from typing import Protocol, Self
 
 from attnbench.analysis.fields import batch_text
@@ -34,16 +34,21 @@ class NoWorker(AttnbenchError):
     """No worker could be started for a while, although one ran before."""
 
 
-class Worker(Protocol):
-    """Runs jobs on a device, one after another, outside the calling process.
-
-    `probe`, `sentinels` and `run` raise WorkerDied or WorkerTimedOut; then it has ended.
-    """
+class Place(Protocol):
+    """Where outcomes are measured."""
 
     machine: Machine
     python: str  # the path of its interpreter
     environment: Environment
     source: Source | None  # of a library that its environment runs from a checkout
+
+
+class Worker(Place, Protocol):
+    """Runs jobs on a device, one after another, outside the calling process.
+
+    `probe`, `sentinels` and `run` raise WorkerDied or WorkerTimedOut; then it has ended.
+    """
+
     healthy: bool  # whether it can take another job
     traced: bool  # whether it has had a job that traces
     phase: str  # of the job that it runs: prepare or measure
@@ -59,6 +64,9 @@ class Worker(Protocol):
 
     def end(self) -> None:
         """End it and all processes it started, even while it works."""
+
+    def kill(self) -> None:
+        """Kill its process, from any thread; what waits for it then raises WorkerDied."""
 
 
 StartWorker = Callable[[str], Worker]  # on the device of that name
@@ -76,6 +84,7 @@ class Workers:
         self._start, self._device, self._note = start, device, note
         self._worker: Worker | None = None
         self._ran = False
+        self._stopped = Event()
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +112,8 @@ class Workers:
                 return self._one()
             except (WorkerDied, WorkerTimedOut) as error:
                 failure = error
-                time.sleep(pause)
+                if self._stopped.wait(pause):
+                    break
         raise NoWorker(
             f"no worker starts ({len(PAUSES)} tries): {failure}. "
             "`attnbench doctor` shows what this machine lacks"
@@ -162,6 +172,14 @@ class Workers:
                 return worker.run(job, limits)
         except (WorkerDied, WorkerTimedOut) as error:
             return _failure(error)
+
+    def stop(self) -> bool:
+        """Kill the live worker, from any thread, and start no other; whether there was one."""
+        self._stopped.set()
+        worker = self._worker
+        if worker is not None:
+            worker.kill()
+        return worker is not None
 
     def end(self) -> None:
         """End the live worker, if any; the next request starts another."""

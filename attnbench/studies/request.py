@@ -1,6 +1,6 @@
 """Requests for a study, which comes from the package, a file, or the plan of a stored run."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -13,18 +13,16 @@ from attnbench.families import FAMILIES
 from attnbench.kernels.registry import find
 from attnbench.options.option import Named, NamedOption, stored, table
 from attnbench.provenance.machine import Machine
-from attnbench.running.open_run import OpenRun
 from attnbench.running.plan import Plan, by_workload
 from attnbench.specs.case import Case, Value
 from attnbench.studies.analysis import CrossoverAnalysis
 from attnbench.studies.cases import cells_of
 from attnbench.studies.file import Study, read_study, require_known
 from attnbench.studies.product import FIELDS
-from attnbench.studies.search import Search, search_outcomes
+from attnbench.studies.search import Search
 from attnbench.studies.traffic import TrafficAnalysis
 from attnbench.studies.variants import exhaustive, overridden, quick
 from attnbench.studies.yaml_entry import Entry, read_utf8, read_yaml
-from attnbench.timing.finished import Finished
 
 _OF_TRACE = ("batch", "model", "tp")
 
@@ -191,18 +189,6 @@ def search_of(
     if is_exhaustive or not isinstance(study.analysis, CrossoverAnalysis):
         return None
     return Search(cases, rounds, study.analysis.resolution)
-
-
-def outcomes_of(run: OpenRun) -> Iterator[Finished]:
-    """Measure what a study's run has left, new or resumed."""
-    facts = run.plan.study
-    assert facts is not None
-    study, _ = study_of_plan(facts)
-    search = None
-    if isinstance(study.analysis, CrossoverAnalysis):
-        cases = cells_of(study, run.machine.kind).cases
-        search = search_of(study, cases, run.plan.rounds, is_exhaustive=facts["is_exhaustive"])
-    yield from run.outcomes() if search is None else search_outcomes(run, search)
 
 
 def _values(study: Study, field: str, named: NamedOption) -> list[Value]:

@@ -1,7 +1,7 @@
 """Measuring a study step by step, as the search for crossovers asks for cases."""
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from attnbench.analysis.axes import axis_value
@@ -11,8 +11,8 @@ from attnbench.analysis.pairing import cell_between
 from attnbench.analysis.series import series_of
 from attnbench.records import Measurement
 from attnbench.running.open_run import OpenRun
+from attnbench.running.script import Script, counted
 from attnbench.specs.case import Case, Value
-from attnbench.timing.finished import Finished
 
 Curve = frozenset[tuple[str, Value | None]]  # the fields that are equal along it
 Sides = tuple[Case, Case]  # decode and prefill at one length
@@ -116,18 +116,16 @@ def of_method(measurements: Iterable[Measurement], key: str) -> list[Measurement
     return [each for each in measurements if each.method_key == key]
 
 
-def search_outcomes(run: OpenRun, search: Search) -> Iterator[Finished]:
-    """Measure step by step until the search asks for nothing more.
+def search_script(run: OpenRun, search: Search) -> Script:
+    """Measure step by step until the search asks for nothing more that can be measured.
 
     It uses only the plan's first method.
     """
-    yield from run.begin()
     first = run.plan.methods[0].key
     while wanted := search.wanted(of_method(run.store.measurements([run.run]), first)):
-        before = run.settled.statuses.total()
-        yield from run.add_cases([case for case, _ in wanted])
+        asked = [(yield from counted(run.add_cases([case for case, _ in wanted])))]
         for round_ in range(max(rounds for _, rounds in wanted)):
-            yield from run.round(round_, {case for case, rounds in wanted if rounds > round_})
-        if run.settled.statuses.total() == before:
-            break  # nothing it asks for can be measured
-    run.finish()
+            cases = {case for case, rounds in wanted if rounds > round_}
+            asked.append((yield from counted(run.turns(round_, cases))))
+        if not any(asked):
+            break

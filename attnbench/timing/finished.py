@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from uuid import uuid4
 
+from attnbench.provenance.machine import Machine
 from attnbench.records import Outcome
 from attnbench.specs.case import Case
 from attnbench.timing.method import Method
@@ -21,4 +22,6 @@ class Finished:
     round: int
     position: int  # order within the plan
     outcome: Outcome
+    machine: Machine | None = None  # of its card, if another than the run's
+    card: str = ""  # its name, if several share the run
     uuid: str = field(default_factory=lambda: uuid4().hex, compare=False)

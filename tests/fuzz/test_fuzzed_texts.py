@@ -8,7 +8,7 @@ from attnbench.db.engine import parse_target
 from attnbench.errors import UsageError
 from attnbench.results.where import parse_condition
 from attnbench.run_label import parse_label
-from attnbench.running.measuring import check_device_name
+from attnbench.running.device_options import check_device_name
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.budget import duration
 from attnbench.specs.sweep import expand_sweep, expand_values

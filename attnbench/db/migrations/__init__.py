@@ -61,7 +61,7 @@ class Revisions:
     head: str
 
 
-REVISIONS = Revisions(Path(__file__).parent / "versions", "0004")
+REVISIONS = Revisions(Path(__file__).parent / "versions", "0005")
 
 
 class State(Enum):

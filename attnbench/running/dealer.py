@@ -1,0 +1,184 @@
+"""Dealing a run out to several cards, each of which gets more as soon as it is free.
+
+All decisions, and all writing, happen here, in one thread; cards only answer. A card gets several
+groups at once and measures their rounds as a run of its own would; the less is left, the fewer it
+gets.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from typing import Any
+
+from attnbench.errors import AttnbenchError
+from attnbench.records import Outcome, Status
+from attnbench.running.card import Card, CardLost
+from attnbench.running.deck import Deck, Group
+from attnbench.running.messages import Probe
+from attnbench.running.open_run import OpenRun
+from attnbench.running.script import Known, Renew, Script, Turn, next_ask
+from attnbench.timing.finished import Finished
+
+# A card gets this part of its share of what is left. Where each round takes fresh workers, which
+# start slowly, it gets its whole share.
+_PART = 0.5
+_MOST_LOSSES = 2  # cards that a case may cost before it counts as crashed
+
+
+def measured(run: OpenRun, deck: Deck, note: Callable[[str], None]) -> Iterator[Finished]:
+    """Measure what a run has left, on its own device or dealt out to its cards."""
+    yield from run.begin()
+    if run.cards:
+        yield from Dealer(run, deck, note).outcomes()
+    else:
+        yield from run.follow(deck.script(run, deck.cases))
+    run.finish()
+
+
+@dataclass
+class Hand:
+    """The groups that a card measures now."""
+
+    card: Card
+    groups: Sequence[Group]
+    script: Script
+    ask: Turn | Probe | None = None  # that it waits for
+    again: Turn | None = None  # the last whose worker died, and which got a second try
+
+
+class Dealer:
+    """Deals the groups of a deck out to a run's cards.
+
+    A case whose worker dies gets a second try, in a fresh worker of its card. The groups of a card
+    that is lost begin again on the others; a case that costs a second card has crashed.
+    """
+
+    def __init__(self, run: OpenRun, deck: Deck, note: Callable[[str], None]) -> None:
+        self._run, self._deck, self._note = run, deck, note
+        self._cards = list(run.cards)
+        self._pile: list[Group] = []
+        self._begun: dict[str, list[Group]] = {}  # groups that only this machine may go on with
+        self._waiting: dict[Future[Any], Hand] = {}
+        self._losses = Counter[str]()  # cards that a case has cost, by its key
+        self._lost: list[str] = []
+
+    def outcomes(self) -> Iterator[Finished]:
+        """Measure all groups; AttnbenchError if no card is left for them."""
+        self._sort()
+        yield from self._deal()
+        while self._waiting:
+            done, _ = wait(self._waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield from self._answered(self._waiting.pop(future), future)
+            yield from self._deal()
+        if self._pile:
+            raise AttnbenchError(
+                f"no card is left ({'; '.join(self._lost)}); --resume {self._run.run} measures "
+                "the rest"
+            )
+
+    def _sort(self) -> None:
+        """Give groups that were begun back to their machine; without it they begin again."""
+        here = {card.machine.key for card in self._cards}
+        of_case = self._run.store.cards(self._run.run)
+        for group in filter(self._is_left, self._deck.groups):
+            cases = [case.key for case in group if case not in self._run.refused]
+            on = {of_case[key] for key in cases if key in of_case}
+            if len(on) == 1 and on <= here:
+                self._begun.setdefault(on.pop(), []).append(group)
+            else:
+                self._begin_again([group] if on else [])
+                self._pile.append(group)
+
+    def _is_left(self, group: Group) -> bool:
+        """Whether its script has anything to do."""
+        asks = self._deck.script(self._run, group)
+        return any(not isinstance(ask, Renew) for ask in asks)
+
+    def _begin_again(self, groups: Sequence[Group]) -> None:
+        """Delete what was measured of these groups."""
+        if groups:
+            self._run.forget([case for group in groups for case in group])
+
+    def _deal(self) -> Iterator[Finished]:
+        """Give every free card its next groups."""
+        for card in self._cards:
+            while self._is_free(card) and (groups := self._take(card)):
+                cases = [case for group in groups for case in group]
+                hand = Hand(card, groups, self._deck.script(self._run, cases))
+                yield from self._go_on(hand, None)
+
+    def _is_free(self, card: Card) -> bool:
+        return all(hand.card is not card for hand in self._waiting.values())
+
+    def _take(self, card: Card) -> list[Group]:
+        """The next groups for a card: those that it has begun, then some of the pile."""
+        key = card.machine.key
+        pile, sharers = self._pile, len(self._cards)
+        if begun := self._begun.get(key):
+            pile, sharers = begun, sum(each.machine.key == key for each in self._cards)
+        methods = self._run.plan.methods
+        slow_turns = any(each.traces or each.isolate == "rounds" for each in methods)
+        count = math.ceil(len(pile) / sharers * (1 if slow_turns else _PART))
+        taken, pile[:count] = pile[:count], []
+        return taken
+
+    def _go_on(self, hand: Hand, answer: object) -> Iterator[Finished]:
+        """Follow a hand's script until its card has something to do, or the hand is done."""
+        while (ask := next_ask(hand.script, answer)) is not None:
+            answer = None
+            match ask:
+                case Known(turn, outcome):
+                    yield self._run.stored(turn, outcome)
+                case Renew():
+                    hand.card.renew()
+                case Turn() | Probe():
+                    self._ask(hand, ask)
+                    return
+
+    def _ask(self, hand: Hand, ask: Turn | Probe) -> None:
+        hand.ask, card, run = ask, hand.card, self._run
+        if isinstance(ask, Turn):
+            self._waiting[card.outcome(run.job(ask), run.plan.limits)] = hand
+        else:
+            self._waiting[card.refused(ask.cases)] = hand
+
+    def _answered(self, hand: Hand, future: Future[Any]) -> Iterator[Finished]:
+        ask = hand.ask
+        try:
+            answer = future.result()
+        except CardLost as error:
+            yield from self._lose(hand, str(error))
+            return
+        if isinstance(ask, Turn):
+            if answer.status is Status.CRASHED and hand.again != ask:
+                self._note(f"{hand.card.name}: {answer.reason}; its case gets a second try")
+                hand.again = ask
+                self._ask(hand, ask)
+                return
+            yield self._run.stored(ask, answer, hand.card)
+            answer = None
+        yield from self._go_on(hand, answer)
+
+    def _lose(self, hand: Hand, why: str) -> Iterator[Finished]:
+        """Go on without a card; what it has begun begins again elsewhere."""
+        self._cards.remove(hand.card)
+        self._lost.append(f"{hand.card.name}: {why}")
+        self._note(f"{hand.card.name} is lost, and what it has begun begins again: {why}")
+        hand.script.close()
+        groups = [group for group in hand.groups if self._is_left(group)]
+        if hand.card.machine.key not in {card.machine.key for card in self._cards}:
+            groups += self._begun.pop(hand.card.machine.key, [])
+        self._begin_again(groups)
+        self._pile[:0] = groups
+        if isinstance(hand.ask, Turn):
+            yield from self._blamed(hand, hand.ask, why)
+
+    def _blamed(self, hand: Hand, turn: Turn, why: str) -> Iterator[Finished]:
+        """The case that a card was lost with has crashed if another card was lost with it too."""
+        self._losses[turn.case.key] += 1
+        if self._losses[turn.case.key] >= _MOST_LOSSES:
+            reason = f"{_MOST_LOSSES} cards were lost while they measured it; the last: {why}"
+            yield self._run.stored(turn, Outcome(Status.CRASHED, reason), hand.card)

@@ -1,0 +1,217 @@
+"""How a run is dealt out to several cards: what stays together, and what a lost one costs."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from attnbench.db.store import Store
+from attnbench.errors import AttnbenchError
+from attnbench.records import Outcome, Status
+from attnbench.running import workers
+from attnbench.running.card import Awaited
+from attnbench.running.dealer import measured
+from attnbench.running.deck import deck_of
+from attnbench.running.local_card import LocalCard
+from attnbench.running.messages import Job
+from attnbench.running.open_run import OpenRun
+from attnbench.running.plan import Plan
+from attnbench.running.session import start_run
+from attnbench.running.workers import WorkerDied
+from attnbench.timing.method import Method
+from tests.conftest import small_case
+from tests.fake_worker import Does, FakeDevice, FakeWorker, command, right
+from tests.stored_results import H200
+
+PLAN = Plan(
+    tuple(
+        small_case(spec=spec, backend=name)
+        for spec in ("q1kv8", "q2", "q3", "q4", "q5", "q6")
+        for name in ("naive", "sdpa")
+    ),
+    (Method("cudagraph"),),
+    rounds=3,
+)
+
+
+@dataclass
+class FakeCard(FakeDevice):
+    """A device whose workers start only so often."""
+
+    starts: int = 1000
+
+    def start(self, device: str) -> FakeWorker:
+        if len(self.workers) >= self.starts:
+            raise WorkerDied("the GPU has fallen off the bus")
+        return super().start(device)
+
+
+def cards(*does: Mapping[str, Does], starts: int = 1000) -> list[FakeCard]:
+    """Cards of one model; only the first has few starts."""
+    machines = [replace(H200, gpu_uuid=f"GPU-{at}", device=f"cuda:{at}") for at in range(len(does))]
+    found = [FakeCard(each, machine) for each, machine in zip(does, machines, strict=True)]
+    found[0].starts = starts
+    return found
+
+
+@contextmanager
+def crew(
+    folder: Path, devices: list[FakeCard], run: int | None = None, plan: Plan = PLAN
+) -> Iterator[OpenRun]:
+    """A run, new or resumed, on these cards."""
+    with Store.open(folder / "attnbench.db") as store, ExitStack() as stack:
+        found = []
+        for device in devices:
+            card = LocalCard(device.machine.device, "auto", device.start, device.notes.append)
+            stack.callback(card.close)
+            card.greet().result()
+            found.append(card)
+        run = run or start_run(store, command(folder), plan, found[0])
+        with OpenRun(store, run, plan, Awaited(found[0]), print, found) as opened:
+            yield opened
+
+
+def deal(
+    folder: Path, devices: list[FakeCard], run: int | None = None, plan: Plan = PLAN
+) -> list[str]:
+    """Measure what is left; the notes."""
+    notes = list[str]()
+    with crew(folder, devices, run, plan) as opened:
+        list(measured(opened, deck_of(opened), notes.append))
+    return notes
+
+
+def stored(folder: Path) -> dict[tuple[str, str, int], tuple[str | None, Status]]:
+    """The card and status of every place of the plan; fails if one is stored twice."""
+    with Store.open(folder / "attnbench.db", create=False) as store:
+        found = store.measurements([1])
+    places = {(str(m.case.batch), m.case.backend, m.round): (m.gpu_uuid, m.status) for m in found}
+    assert len(places) == len(found)
+    return places
+
+
+def cards_of_workloads(folder: Path) -> dict[str, set[str | None]]:
+    found = defaultdict[str, set[str | None]](set)
+    for (batch, _, _), (card, _) in stored(folder).items():
+        found[batch].add(card)
+    return found
+
+
+def test_every_place_is_measured_once_and_a_workload_on_one_card(tmp_path: Path) -> None:
+    devices = cards({}, {}, {})
+    deal(tmp_path, devices)
+    assert len(stored(tmp_path)) == 6 * 2 * 3
+    assert all(len(on) == 1 for on in cards_of_workloads(tmp_path).values())
+    assert all(device.jobs for device in devices)
+
+
+def test_a_card_measures_its_workloads_as_a_run_of_its_own_would(tmp_path: Path) -> None:
+    devices = cards({}, {})
+    deal(tmp_path, devices)
+    orders = defaultdict[str, list[str]](list)
+    for device in devices:
+        for job in device.jobs:
+            orders[str(job.case.batch)].append(f"{job.case.backend} {job.seed}")
+    abba = ["naive 0", "sdpa 0", "sdpa 1", "naive 1", "naive 2", "sdpa 2"]
+    assert list(orders.values()) == [abba] * 6
+    first = [str(job.case.batch) for job in devices[0].jobs[:4]]
+    assert len(set(first)) == 2  # a round goes over all workloads of a hand
+
+
+def test_a_worker_that_dies_once_costs_nothing(tmp_path: Path) -> None:
+    devices = cards({}, {})
+    died = list[Job]()
+
+    def once(job: Job) -> Outcome:
+        if not died:
+            died.append(job)
+            devices[0].workers[-1].end()
+            raise WorkerDied("the worker was ended by SIGKILL")
+        return right(job)
+
+    devices[0].does = {"naive": Does(once)}
+    (note,) = deal(tmp_path, devices)
+    assert note == "cuda:0: the worker was ended by SIGKILL; its case gets a second try"
+    assert {status for _, status in stored(tmp_path).values()} == {Status.OK}
+    assert len(stored(tmp_path)) == 36
+
+
+def test_a_case_that_always_ends_its_worker_has_crashed(tmp_path: Path) -> None:
+    devices = cards({"sdpa": Does(dies="SIGSEGV")}, {"sdpa": Does(dies="SIGSEGV")})
+    deal(tmp_path, devices)
+    statuses = Counter(status for _, status in stored(tmp_path).values())
+    assert statuses == {Status.OK: 18, Status.CRASHED: 6}  # further rounds are not tried
+    assert sum(job.case.backend == "sdpa" for d in devices for job in d.jobs) == 12
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "PAUSES", (0.0,))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_the_workloads_of_a_lost_card_begin_again_on_another(tmp_path: Path) -> None:
+    lost = {"sdpa": Does(dies="Xid 79")}
+    notes = deal(tmp_path, cards(lost, {}, starts=1))
+    assert [note for note in notes if "is lost" in note] == [
+        "cuda:0 is lost, and what it has begun begins again: no worker starts (1 tries): the GPU "
+        "has fallen off the bus. `attnbench doctor` shows what this machine lacks"
+    ]
+    assert {status for _, status in stored(tmp_path).values()} == {Status.OK}
+    assert len(stored(tmp_path)) == 36
+    assert set.union(*cards_of_workloads(tmp_path).values()) == {"GPU-1"}
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_case_that_costs_two_cards_has_crashed(tmp_path: Path) -> None:
+    deadly = {"sdpa": Does(dies="Xid 79")}
+    devices = cards(deadly, deadly, {})
+    devices[0].starts = devices[1].starts = 1
+    deal(tmp_path, devices, plan=replace(PLAN, cases=PLAN.cases[:2]))
+    assert {(name, round_): found for (_, name, round_), found in stored(tmp_path).items()} == {
+        ("sdpa", 0): ("GPU-1", Status.CRASHED),
+        **{("naive", round_): ("GPU-2", Status.OK) for round_ in range(3)},
+    }
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_run_that_loses_all_cards_is_resumed_where_it_was(tmp_path: Path) -> None:
+    devices = cards({}, {})
+    for device in devices:
+        device.starts, device.does = 1, {"sdpa": Does(spoils=True)}
+    with pytest.raises(AttnbenchError, match=r"no card is left \(cuda:.*--resume 1"):
+        deal(tmp_path, devices)
+    fresh = cards({}, {})
+    deal(tmp_path, fresh, run=1)
+    assert len(stored(tmp_path)) == 36
+    assert all(len(on) == 1 for on in cards_of_workloads(tmp_path).values())
+
+
+def interrupted(folder: Path, devices: list[FakeCard], after: int) -> None:
+    """A run of which so many outcomes were stored."""
+    with suppress(KeyboardInterrupt), crew(folder, devices) as run:
+        for count, _ in enumerate(measured(run, deck_of(run), print), 1):
+            if count == after:
+                raise KeyboardInterrupt
+
+
+def test_a_resumed_workload_goes_on_on_its_card(tmp_path: Path) -> None:
+    interrupted(tmp_path, cards({}, {}), after=10)
+    before = stored(tmp_path)
+    devices = cards({}, {})
+    deal(tmp_path, devices, run=1)
+    after = stored(tmp_path)
+    assert len(after) == 36
+    assert {place: after[place] for place in before} == before
+    assert sum(len(device.jobs) for device in devices) == 36 - len(before)
+    assert all(len(on) == 1 for on in cards_of_workloads(tmp_path).values())
+
+
+def test_a_workload_whose_card_is_not_there_on_resume_begins_again(tmp_path: Path) -> None:
+    interrupted(tmp_path, cards({}, {}), after=10)
+    deal(tmp_path, cards({}, {})[1:], run=1)
+    assert len(stored(tmp_path)) == 36
+    assert all(len(on) == 1 for on in cards_of_workloads(tmp_path).values())
