@@ -52,6 +52,11 @@ class Prepared(ABC):
     def poison(self, index: int) -> None:
         """Fill the output of set `index` with values that no correct result contains."""
 
+    def poison_first(self, sets: int) -> None:
+        """Poison the outputs of so many sets."""
+        for index in range(sets):
+            self.poison(index)
+
     @abstractmethod
     def output(self, index: int) -> "torch.Tensor":
         """The output of set `index`, [rows, width]; NaN where nothing was written."""

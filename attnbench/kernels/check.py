@@ -8,6 +8,8 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from attnbench.kernels.base import Prepared
 from attnbench.kernels.deviation import Deviation, compare
 
@@ -75,8 +77,7 @@ def check_renewed(
     kept from earlier calls fails here.
     """
     prepared.renew(seed + FRESH)
-    for index in range(sets):
-        prepared.poison(index)
+    prepared.poison_first(sets)
     launch()
     when = "launched again with new inputs"
     return _check_sets(prepared, BLOCKS_RENEWED, sets, 2 * seed + 1, when)
@@ -130,8 +131,8 @@ def _spread(
 
     rows = prepared.spread(max(count, launched), seed)
     sets = (torch.arange(len(rows)) + seed) % launched
-    once = dict(zip(zip(sets.tolist(), rows[:, 0].tolist(), strict=True), rows, strict=True))
-    return torch.tensor([index for index, _ in once]), torch.stack(list(once.values()))
+    _, once = np.unique(rows[:, 0].numpy() * launched + sets.numpy(), return_index=True)
+    return sets[once], rows[once]
 
 
 def _require_written(output: "torch.Tensor") -> None:

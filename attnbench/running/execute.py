@@ -20,6 +20,7 @@ from attnbench.kernels.registry import find
 from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
 from attnbench.records import Outcome, Status
+from attnbench.running.allocator import FOR_CHECKS, peak_memory, release
 from attnbench.running.memory import memory_refusal, working_sets
 from attnbench.running.messages import Job
 from attnbench.running.odd_lengths import check_odd_lengths
@@ -94,7 +95,7 @@ def _measured(
     if job.first:
         graphs = job.method.timer != "eager"
         check_odd_lengths(job.case, backend, machine.device, job.seed, graphs=graphs)
-        _release(machine)
+        release(machine)
         watch.lap("check_odd_lengths")
     prepared = _prepared(job, backend, machine)
     before = first_reference(prepared) if _must_keep_inputs(job.case, backend) else None
@@ -104,7 +105,7 @@ def _measured(
     if before is not None:
         require_inputs(prepared, before)
     deviation = check(prepared, job.seed)
-    _release(machine)
+    release(machine, FOR_CHECKS)  # a captured graph has memory of its own
     watch.lap("check")
     peak = peak_memory(prepared, machine) if job.profile_memory else None
     layer = products_of(job.case, machine.device) if job.method.between == "layer" else None
@@ -154,8 +155,7 @@ def timed(
     if timing.stamps is not None:
         timing.stamps.start()
     watch.lap("capture")
-    for index in range(len(prepared.calls)):
-        prepared.poison(index)
+    prepared.poison_first(len(prepared.calls))
     watch.lap("poison")
     samples = measure(timing.clock, method, time.perf_counter, look)
     watch.lap("time")
@@ -238,26 +238,3 @@ def _wait(machine: Machine) -> None:
         import torch
 
         torch.cuda.synchronize(machine.device)
-
-
-def _release(machine: Machine) -> None:
-    """Free the reference's memory: otherwise capturing would, and count it as timing."""
-    if machine.kind == "cuda":
-        import torch
-
-        torch.cuda.empty_cache()
-
-
-def peak_memory(prepared: Prepared, machine: Machine) -> int | None:
-    """Peak bytes that one call allocates besides its inputs and outputs.
-
-    None if torch does not count. An output that a call allocates replaces its last one.
-    """
-    if machine.kind == "cpu":
-        return None
-    import torch
-
-    before = torch.cuda.memory_allocated(machine.device)
-    torch.cuda.reset_peak_memory_stats(machine.device)
-    prepared.calls[0]()
-    return int(torch.cuda.max_memory_allocated(machine.device) - before)
