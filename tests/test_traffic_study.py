@@ -132,6 +132,42 @@ def test_a_backend_without_a_batch_has_no_total_but_may_be_best_of_a_kind(tmp_pa
     assert found.tables[0].columns["backend"] == ["a"]
 
 
+@pytest.mark.parametrize(
+    ("taken", "said"),
+    [
+        ("a", "vLLM takes a by itself (auto), the best single backend"),
+        ("b", "vLLM takes b by itself (auto): +100.0 % [+99."),
+        ("c", "vLLM takes c by itself (auto), which has no total here"),
+    ],
+)
+def test_auto_is_told_by_the_backend_that_it_stands_for(
+    taken: str, said: str, tmp_path: Path
+) -> None:
+    batches = all_three(1e-5, 1e-4, 1e-3)
+    results: dict[Case, list[Outcome]] = {}
+    for batch, seconds in batches.items():
+        for name, factor in (("a", 1), ("b", 2)):
+            results[attn(batch, name)] = timed(attn(batch, name), *around(factor * seconds))
+        reason = f"is {taken} here, which this run measures"
+        twin = Outcome(Status.REFUSED, reason, resolved={"selected": taken})
+        results[attn(batch, "auto")] = [twin]
+    found = answer(series_of(measured(tmp_path, results)), analysis(), NOISE)
+    assert found.lines[1].startswith(said)
+    assert found.tables[0].columns["backend"] == ["a", "b"]
+    assert not any(line.startswith("auto: no total") for line in found.lines)
+
+
+def test_auto_that_was_measured_itself_is_a_contender(tmp_path: Path) -> None:
+    results: dict[Case, list[Outcome]] = {}
+    for batch, seconds in all_three(1e-5, 1e-4, 1e-3).items():
+        results[attn(batch, "a")] = timed(attn(batch, "a"), *around(seconds))
+        auto = timed(attn(batch, "auto"), *around(2 * seconds), resolved={"selected": "c"})
+        results[attn(batch, "auto")] = auto
+    found = answer(series_of(measured(tmp_path, results)), analysis(), NOISE)
+    assert found.lines[1].startswith("vLLM takes c by itself (auto): +100.0 % [+99.")
+    assert found.tables[0].columns["backend"] == ["a", "auto"]
+
+
 def test_without_a_complete_backend_the_kinds_are_told_alone(tmp_path: Path) -> None:
     times = {"a": {DECODE: 1e-5, MIXED: 1e-4}, "b": {PREFILL: 1e-3}}
     found = concluded(tmp_path, times)

@@ -22,10 +22,16 @@ class Service:
     asked: TrafficAnalysis
     series: Mapping[str, Mapping[str, Series]]  # by contender and batch
     parts: Sequence[Part]  # one for each stratum
+    taken: str | None = None  # the backend that vLLM takes by itself, if the study asked for it
 
     @classmethod
     def of(cls, title: str, listed: Sequence[Series], asked: TrafficAnalysis) -> Self:
-        """The service whose batches these series have measured."""
+        """The service whose batches these series have measured.
+
+        A series that is measured as another backend's is no contender of its own.
+        """
+        taken = next(filter(None, map(_selected, listed)), None)
+        listed = [each for each in listed if each.timed or not _selected(each)]
         found: dict[str, dict[str, Series]] = {}
         for each, name in zip(listed, _names(listed), strict=True):
             found.setdefault(name, {})[str(each.case.batch)] = each
@@ -38,7 +44,13 @@ class Service:
             )
             for stratum in asked.strata
         ]
-        return cls(title, asked, found, parts)
+        return cls(title, asked, found, parts, taken)
+
+    @property
+    def automatic(self) -> Single | None:
+        """The sum of what vLLM takes by itself: of auto, or of the backend that it stands for."""
+        by_name = {each.name: each for each in self.ranked}
+        return by_name.get("auto") or by_name.get(self.taken or "")
 
     @property
     def names(self) -> list[str]:
@@ -58,6 +70,11 @@ class Service:
     def missing(self, name: str) -> list[int]:
         """The places of the strata of which a contender has no time."""
         return [at for at, part in enumerate(self.parts) if not part.times.get(name)]
+
+
+def _selected(series: Series) -> str | None:
+    """The backend that a series of `auto` stands for."""
+    return str(series.first.outcome.resolved.get("selected", "")) or None
 
 
 def _names(listed: Sequence[Series]) -> list[str]:

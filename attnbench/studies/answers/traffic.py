@@ -42,7 +42,13 @@ def answer(listed: Sequence[Series], asked: TrafficAnalysis, noise: NoiseOf) -> 
 def _lines(service: Service) -> list[str]:
     lines = [*_incomplete(service)]
     if service.ranked:
-        lines = [_single(service), *_policy(service), _where(service), *lines]
+        lines = [
+            _single(service),
+            *_automatic(service),
+            *_policy(service),
+            _where(service),
+            *lines,
+        ]
     else:
         lines = [*_by_kind_alone(service), *lines]
     return [f"{service.title}: {line}" if service.title else line for line in lines]
@@ -81,6 +87,19 @@ def _with_interval(single: Single, factor: float) -> str:
         return f"{text} (one round: no interval)"
     low, high = (seconds_text(factor * end) for end in single.sum.interval)
     return f"{text} [{low}, {high}]"
+
+
+def _automatic(service: Service) -> list[str]:
+    """What vLLM's own choice costs against the best single backend."""
+    if service.taken is None:
+        return []
+    name = f"vLLM takes {service.taken} by itself (auto)"
+    if (found := service.automatic) is None:
+        return [f"{name}, which has no total here"]
+    best = service.ranked[0].name
+    if found.comparison is None:
+        return [f"{name}, the best single backend" if len(service.ranked) > 1 else name]
+    return [f"{name}: {change_with_interval(found.comparison)} attention time against {best}"]
 
 
 def _policy(service: Service) -> list[str]:
