@@ -16,11 +16,10 @@ def forecast_text(found: Forecast, width: int = WIDTH) -> str:
     if found.unasked:
         lines.append(f"Could not determine what can run here: {found.unasked}")
     lines += [wrapped(line, width, "  ") for line in _refusals(found.cases)]
-    total = sum(each.seconds for each in runnable)
     rounds = found.plan.rounds
     last = (
-        f"{len(runnable)} of {len(found.cases)} cases can run on {found.machine.label}; "
-        f"{rounds} round{'s' * (rounds != 1)} of each, ~{minutes_text(total)} in total. "
+        f"{len(runnable)} of {len(found.cases)} cases can run on {found.where}; "
+        f"{rounds} round{'s' * (rounds != 1)} of each, ~{minutes_text(found.seconds)} in total. "
         "Nothing was measured."
     )
     lines.append(wrapped(last, width))

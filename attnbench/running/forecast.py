@@ -7,9 +7,9 @@ from attnbench.db.migrations import holds_results
 from attnbench.db.store import Store
 from attnbench.families import cost
 from attnbench.provenance.machine import Machine, gpus_seen_by_nvml
+from attnbench.running.devices import local_devices
 from attnbench.running.memory import memory_of, working_sets
 from attnbench.running.plan import Plan
-from attnbench.running.process import WorkerProcess
 from attnbench.running.regime import regime_of
 from attnbench.running.session import Command
 from attnbench.running.workers import WorkerDied, WorkerTimedOut
@@ -45,6 +45,19 @@ class Forecast:
     plan: Plan
     cases: tuple[Foreseen, ...]
     unasked: str | None  # why no worker could say what can run
+    num_cards: int = 1  # that share the run
+
+    @property
+    def where(self) -> str:
+        """The machine, with the number of cards if there are several."""
+        return (
+            f"{self.num_cards} x {self.machine.label}" if self.num_cards > 1 else self.machine.label
+        )
+
+    @property
+    def seconds(self) -> float:
+        """Of all cases, shared evenly by the cards."""
+        return sum(each.seconds for each in self.cases if each.refusal is None) / self.num_cards
 
 
 def forecast(command: Command, plan_for: Callable[[Machine], Plan]) -> Forecast:
@@ -53,20 +66,21 @@ def forecast(command: Command, plan_for: Callable[[Machine], Plan]) -> Forecast:
     Raises UsageError for a database that the command could not open or create.
     """
     has_results = holds_results(command.db)
+    first, *others = local_devices(command.devices)
     try:
-        with WorkerProcess.start(command.device) as worker:
+        with first.start(first.device) as worker:
             machine, plan = worker.machine, plan_for(worker.machine)
             outcomes = worker.probe(plan.cases)
             refusals = [None if each is None else each.reason for each in outcomes]
             unasked = None
     except (WorkerDied, WorkerTimedOut) as error:
-        machine = _guessed(command.device)
+        machine = _guessed(first.device)
         plan, unasked = plan_for(machine), str(error)
         refusals = [None] * len(plan.cases)
     spent = _stored_seconds(command.db, plan, machine) if has_results else {}
     pairs = zip(plan.cases, refusals, strict=True)
     foreseen = tuple(_foreseen(case, why, plan, machine, spent) for case, why in pairs)
-    return Forecast(machine, plan, foreseen, unasked)
+    return Forecast(machine, plan, foreseen, unasked, 1 + len(others))
 
 
 def _foreseen(

@@ -35,8 +35,8 @@ def dry_run_text(asked: StudyRequest, found: Forecast, rounds: int, width: int =
         lines.append(f"could not determine what can run here: {found.unasked}")
     lines += [f"refused: {text}" for text in _refusals(found)]
     lines += [f"left out: {count}: {reason}" for reason, count in cells.left_out.items()]
-    seconds = sum(each.seconds for each in runnable)
-    count = f"{len(runnable)} of {len(found.cases)} cases can run on {found.machine.label}"
+    seconds = found.seconds
+    count = f"{len(runnable)} of {len(found.cases)} cases can run on {found.where}"
     if search is not None:
         share = search.expected / max(1, len(found.cases))
         seconds *= share / rounds
