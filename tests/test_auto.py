@@ -1,12 +1,24 @@
 """`auto`: what vLLM takes by itself, measured once, and what it loses against the best."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from attnbench.analysis.estimate import EXACT
+from attnbench.analysis.series import series_of
+from attnbench.db.store import Store
 from attnbench.kernels.registry import find
+from attnbench.records import Outcome, Status
+from attnbench.reporting.best import best_tables
+from attnbench.specs.case import Case
+from attnbench.studies.analysis import WinnerAnalysis
+from attnbench.studies.answers.winner import answer
+from attnbench.studies.charts import Heat
+from attnbench.studies.heat import heat_map
 from tests.conftest import SMALL, Attnbench, small_case
-from tests.stored_results import CPU, H200
+from tests.stored_results import CPU, H200, attn, measured, store_run, timed
+from tests.test_study_answers import rounds
 
 STANDS_FOR_NAIVE = '''
 """A backend that stands for another, as auto does where vLLM is."""
@@ -40,3 +52,61 @@ def test_a_backend_that_stands_for_another_is_measured_as_that_one(
     assert "refused: chosen q8: is naive here, which this run measures" in both.stdout
     alone = attnbench(*words, ATTNBENCH_KERNELS=str(tmp_path))
     assert "is naive here" not in alone.stdout
+
+
+BATCHES = {"1q1kv1k": 1.0, "8q1kv1k": 1.2, "64q1kv1k": 0.8}  # flash's time over triton's
+
+
+def results(auto: Callable[[str], list[Outcome]]) -> dict[Case, list[Outcome]]:
+    """Two backends and auto, in three rounds of each batch."""
+    found = {}
+    for at, (spec, ratio) in enumerate(BATCHES.items()):
+        found[attn(spec, "flash")] = timed(attn(spec, "flash"), *rounds(ratio * 1e-5, 1e-3, at))
+        found[attn(spec, "triton")] = timed(attn(spec, "triton"), *rounds(1e-5, 1e-3, at + 9))
+        found[attn(spec, "auto")] = auto(spec)
+    return found
+
+
+def is_flash(_: str) -> list[Outcome]:
+    reason = "is flash here, which this run measures"
+    return [Outcome(Status.REFUSED, reason, resolved={"selected": "flash"})]
+
+
+def ran_as_flash(spec: str) -> list[Outcome]:
+    return timed(attn(spec, "auto"), *rounds(1.5e-5, 1e-3), resolved={"selected": "flash"})
+
+
+def test_a_winner_map_says_what_auto_loses(tmp_path: Path) -> None:
+    series = series_of(measured(tmp_path, results(is_flash)))
+    found = answer(series, WinnerAnalysis(map=("batch_size", "kv_len")), lambda _: EXACT)
+    text = "\n".join(found.lines)
+    assert "auto, which vLLM takes by itself, is flash in 3" in text
+    assert "auto is slower than the best outside noise in 1 of 3; its regret is +6." in text
+    assert "auto loses most at 8q1kv1k: +2" in text
+    assert "not answered" not in text
+    table = found.tables[0].columns
+    assert list(table["auto is"]) == ["flash"] * 3
+    assert table["auto's regret"][0].startswith(("none", "+0.", "unclear"))
+    assert table["auto's regret"][1].startswith("+2")
+    assert table["auto's regret"][2] == "none"
+    (chart,) = found.charts
+    assert isinstance(chart, Heat)
+    losing = [text for row in chart.texts for text in row if "auto +" in text]
+    assert len(losing) == 1
+    assert losing[0].startswith("triton\n1.2")
+    assert "auto: the loss of vLLM's own choice." in heat_map(chart, {}).legend
+
+
+def test_auto_that_was_measured_itself_is_a_row_like_others(tmp_path: Path) -> None:
+    series = series_of(measured(tmp_path, results(ran_as_flash)))
+    found = answer(series, WinnerAnalysis(), lambda _: EXACT)
+    assert "auto is slower than the best outside noise in 3 of 3" in "\n".join(found.lines)
+    assert list(found.tables[0].columns["auto is"]) == ["flash"] * 3
+
+
+def test_the_best_of_a_report_say_what_auto_loses(tmp_path: Path) -> None:
+    with Store.open(str(tmp_path / "a.db")) as store:
+        run = store_run(store, results(is_flash))
+        text = best_tables(store.measurements([run]), {run: store.run(run)}, width=200)
+    assert "auto, which vLLM takes by itself, is flash in 3" in text
+    assert "auto's regret" in text

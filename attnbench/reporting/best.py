@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from attnbench.analysis.auto import choices
 from attnbench.analysis.fields import requested
 from attnbench.analysis.ranking import Place, Ranking
 from attnbench.records import Measurement, Run
+from attnbench.reporting.auto import choice_columns, choice_lines
 from attnbench.reporting.clocks import cycle_lines
 from attnbench.reporting.columns import field_columns
 from attnbench.reporting.headings import cohort_heading
@@ -51,6 +53,7 @@ def _section_text(cohort: Cohort, style: Style, width: int) -> str:
         blocks.append(text_table(_columns(cohort, compared), style, width))
     lines = [
         *counts(compared, lambda each: _name(cohort, each.case)),
+        *choice_lines(choices(compared, cohort.series, cohort.noise_of)),
         *legend(compared),
         *cycle_lines(cohort),
     ]
@@ -79,7 +82,8 @@ def _columns(cohort: Cohort, rankings: Sequence[Ranking]) -> list[Column]:
             Column("vs\nbest", [place_text(e) if e else MISSING for e in nexts], spare=True),
             Column("95 %\ninterval", [interval_text(e) for e in nexts], spare=True),
         ]
-    return columns
+    taken = choice_columns(choices(rankings, cohort.series, cohort.noise_of))
+    return [*columns, *(names(header, texts, spare=True) for header, texts in taken.items())]
 
 
 def _beside(header: str, place: Place, cohort: Cohort, rankings: Sequence[Ranking]) -> list[Column]:

@@ -32,9 +32,12 @@ def heat_map(chart: Heat, slots: Mapping[str, int]) -> HeatMap:
 
 def _legend(chart: Heat) -> str:
     if chart.named:
+        auto = any("\nauto +" in text for row in chart.texts for text in row)
         return (
             "The best, and the next one's time over its. Stripes: a tie. "
             "Hatched: none is shown to be the best."
+            + " auto: the loss of vLLM's own choice."
+            * auto
         )
     meaning = chart.legend.removeprefix("and ")
     return (

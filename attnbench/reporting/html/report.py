@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from attnbench.analysis.auto import choices
 from attnbench.analysis.fields import batch_text
+from attnbench.reporting.auto import choice_lines
 from attnbench.reporting.clocks import cycle_lines
 from attnbench.reporting.html.answer import answer
 from attnbench.reporting.html.crossover import crossover_plot
@@ -99,6 +101,7 @@ def _part(cohort: Cohort, quantiles: Quantiles, key: str) -> ReportPart:
         findings=[
             _counts(cohort),
             *counts(cohort.rankings, lambda c: implementation(c.case, fields)),
+            *choice_lines(choices(cohort.rankings, cohort.series, cohort.noise_of)),
         ],
         names=names,
         maps=[] if _is_a_search(cohort, names) else winner_maps(workloads, fields, slots),

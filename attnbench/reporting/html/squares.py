@@ -28,13 +28,16 @@ class Square:
     workload: int  # its number
 
 
-def square_of(ranking: Ranking, fields: Fields, slots: Slots, workload: int) -> Square:
-    """The square of a workload."""
+def square_of(
+    ranking: Ranking, fields: Fields, slots: Slots, workload: int, auto: str = ""
+) -> Square:
+    """The square of a workload; `auto` says what vLLM's own choice loses."""
     winner, detail = _texts(ranking, fields)
     among = [implementation(c.case, fields) for c in ranking.at("best", "tie", "quickest", "alone")]
     colours = [slots.get(name, 0) % _NUM_SLOTS for name in among]
     behind = interval_text(ranking.next)
     sentence = finding(ranking, fields) + (f" [{behind}]" if behind != MISSING else "")
+    sentence = "; ".join(filter(None, (sentence, auto)))
     return Square(winner, detail, _style(ranking, colours), colours, sentence, workload)
 
 

@@ -51,7 +51,7 @@ def winner_maps(workloads: Sequence[Workload], fields: Fields, slots: Slots) -> 
     by_kind: dict[str, list[_Placed]] = defaultdict(list)
     for at, each in enumerate(workloads):
         if each.ranking:
-            square = square_of(each.ranking, fields, slots, at)
+            square = square_of(each.ranking, fields, slots, at, each.auto)
             dims = dims_of(each.rows[0].case, fields)
             by_kind[each.kind].append(_Placed(dims, square, each.name))
     return [found for kind in _KINDS if kind in by_kind for found in _of_kind(kind, by_kind[kind])]

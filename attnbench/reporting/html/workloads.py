@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from attnbench.analysis.auto import choices
 from attnbench.analysis.fields import Fields
 from attnbench.analysis.ranking import Ranking, Standing
 from attnbench.analysis.series import Series
 from attnbench.families import family_of
+from attnbench.reporting.auto import loss_in_short
 from attnbench.reporting.html.sweeps import implementation, workload_text
 from attnbench.results.cohort import Cohort
 from attnbench.specs.batch import Kind
@@ -24,11 +26,16 @@ class Workload:
     standings: Sequence[Standing | None]
     ranking: Ranking | None
     finding: str
+    auto: str = ""  # what vLLM's own choice loses, if that is shown
 
 
 def workloads_of(cohort: Cohort) -> list[Workload]:
     """All rows of a cohort by workload, in the order of the rankings."""
-    found = [_workload(each, cohort.fields) for each in cohort.rankings]
+    autos = map(loss_in_short, choices(cohort.rankings, cohort.series, cohort.noise_of))
+    found = [
+        replace(_workload(each, cohort.fields), auto=auto)
+        for each, auto in zip(cohort.rankings, autos, strict=True)
+    ]
     named = _told_apart(found)
     wrong = [each for each, is_wrong in zip(cohort.timed, cohort.wrong, strict=True) if is_wrong]
     return [*named, *(_impossible(each, cohort.fields) for each in wrong)]

@@ -9,6 +9,7 @@ from attnbench.analysis.ranking import Ranking
 from attnbench.analysis.series import Series
 from attnbench.reasons import in_short
 from attnbench.records import Status
+from attnbench.reporting.auto import REGRET, SELECTED
 from attnbench.reporting.ranking import BESIDE, firsts, place_text
 from attnbench.reporting.text_table import Column, names, stacked
 from attnbench.specs.case import Case
@@ -16,7 +17,7 @@ from attnbench.studies.charts import Chart
 from attnbench.units import MISSING
 
 # Columns that are left out on a narrow terminal.
-_BESIDE = (*BESIDE, "next", "vs best")
+_BESIDE = (*BESIDE, "next", "vs best", SELECTED, REGRET)
 NoiseOf = Callable[[Cell], Noise]
 NOT_ANSWERED = "not answered here: "
 

@@ -1,12 +1,14 @@
 """The best backend of each shape, with ties."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from attnbench.analysis.auto import Choice, choices, stands_for_another
 from attnbench.analysis.axes import axis_text, axis_value
 from attnbench.analysis.fields import batch_text
 from attnbench.analysis.ranking import Ranking, rank
 from attnbench.analysis.series import Series
 from attnbench.analysis.tuning import tuned
+from attnbench.reporting.auto import choice_columns, choice_lines, loss_in_short
 from attnbench.reporting.ranking import counts, legend, place_text, workloads
 from attnbench.specs.case import Case
 from attnbench.studies.analysis import WinnerAnalysis
@@ -28,16 +30,21 @@ def answer(listed: Sequence[Series], asked: WinnerAnalysis, noise: NoiseOf) -> A
     if sentence := not_answered(listed):
         return Answer([sentence])
     rankings = rank(tuned(listed, asked.tune), lambda _, cell: noise(cell))
-    lines = [*counts(rankings, lambda each: each.case.backend), *_never_ran(listed)]
+    autos = choices(rankings, listed, lambda _, cell: noise(cell))
+    lines = [*counts(rankings, lambda each: each.case.backend), *choice_lines(autos)]
+    lines += _never_ran(listed)
     if alone := sum(each.outcome == "alone" for each in rankings):
         lines.append(f"{alone} of {workloads(len(rankings))} ran with one backend only")
     compared = [each for each in rankings if each.outcome != "alone"]
-    tables = [_table(compared)] if compared else []
-    return Answer([*lines, *legend(rankings)], tables, _maps(rankings, asked))
+    beside = [a for r, a in zip(rankings, autos, strict=True) if r.outcome != "alone"]
+    tables = [_table(compared, beside)] if compared else []
+    losses = {id(r): loss_in_short(a) for r, a in zip(rankings, autos, strict=True)}
+    return Answer([*lines, *legend(rankings)], tables, _maps(rankings, losses, asked))
 
 
 def _never_ran(listed: Sequence[Series]) -> list[str]:
-    backends = dict.fromkeys(each.case.backend for each in listed)
+    apart = [each for each in listed if not stands_for_another(each)]
+    backends = dict.fromkeys(each.case.backend for each in apart)
     sentences = (
         not_answered([each for each in listed if each.case.backend == name], name)
         for name in backends
@@ -45,13 +52,13 @@ def _never_ran(listed: Sequence[Series]) -> list[str]:
     return [sentence for sentence in sentences if sentence]
 
 
-def _table(rankings: Sequence[Ranking]) -> Table:
+def _table(rankings: Sequence[Ranking], autos: Sequence[Choice | None]) -> Table:
     cases = [each.best.case for each in rankings]
     unit, times = seconds_column([each.best.seconds for each in rankings])
     columns: dict[str, Sequence[str]] = {"spec": [batch_text(case) for case in cases]}
     for name in _axes(cases):
         columns[name.replace("_", " ")] = [axis_text(case, name) for case in cases]
-    columns |= place_columns(rankings, {unit: times})
+    columns |= place_columns(rankings, {unit: times}) | choice_columns(autos)
     return Table("The best of each workload, and the next slower one", columns)
 
 
@@ -60,8 +67,10 @@ def _axes(cases: Sequence[Case]) -> list[str]:
     return varying(cases, [name for name in names if name not in ("batch", "family")])
 
 
-def _maps(rankings: Sequence[Ranking], asked: WinnerAnalysis) -> list[Chart]:
-    """A map per combination of values that are on neither axis."""
+def _maps(
+    rankings: Sequence[Ranking], losses: Mapping[int, str], asked: WinnerAnalysis
+) -> list[Chart]:
+    """A map per combination of values that are on neither axis; `losses` are auto's."""
     rows, columns = asked.map
     cases = [each.best.case for each in rankings]
     axes = [*_axes(cases), *varying(cases, ("q_len", "batch_size", "kv_len"))]
@@ -70,7 +79,10 @@ def _maps(rankings: Sequence[Ranking], asked: WinnerAnalysis) -> list[Chart]:
     for each in rankings:
         groups.setdefault(_title(each.best.case, rest), []).append(each)
     names = sorted({each.best.case.backend for each in rankings if each.outcome == "won"})
-    return [_map(title, group, rows, columns, names) for title, group in groups.items()]
+    texts = {
+        id(each): "\n".join(filter(None, (_short(each), losses[id(each)]))) for each in rankings
+    }
+    return [_map(title, group, asked.map, texts, names) for title, group in groups.items()]
 
 
 def _title(case: Case, axes: Sequence[str]) -> str:
@@ -82,9 +94,13 @@ def _title(case: Case, axes: Sequence[str]) -> str:
 
 
 def _map(
-    title: str, group: Sequence[Ranking], rows: str, columns: str, names: Sequence[str]
+    title: str,
+    group: Sequence[Ranking],
+    axes: tuple[str, str],
+    texts: Mapping[int, str],
+    names: Sequence[str],
 ) -> Heat:
-    cases = [each.best.case for each in group]
+    (rows, columns), cases = axes, [each.best.case for each in group]
     xs, ys = _values(cases, columns), _values(cases, rows)
     cells = {(axis_text(e.best.case, rows), axis_text(e.best.case, columns)): e for e in group}
     found = [[cells.get((y, x)) for x in xs] for y in ys]
@@ -94,7 +110,7 @@ def _map(
         rows.replace("_", " "),
         xs,
         ys,
-        [[_short(each) if each else "" for each in line] for line in found],
+        [[texts[id(each)] if each else "" for each in line] for line in found],
         [[_colour(each, names) if each else None for each in line] for line in found],
         "and the next one's time over its; grey: none is shown to be the best",
         named=True,
