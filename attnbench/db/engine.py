@@ -45,12 +45,19 @@ def parse_target(target: str | Path) -> URL:
             raise UsageError(
                 f"{without_password(str(target))} is not a database URL; {_EXPECTED}"
             ) from None
-    in_memory = url.database in {None, "", ":memory:"} and not url.host
-    if url.get_backend_name() == "sqlite" and in_memory:
+    if url.get_backend_name() == "sqlite" and _in_memory(url):
         raise UsageError(
             f"--db '{target}' does not name a file, so results would be lost; {_EXPECTED}"
         )
     return url
+
+
+def _in_memory(url: URL) -> bool:
+    """Whether an SQLite URL names no file."""
+    if "uri" in url.query:
+        of_memory = {("mode", "memory"), ("vfs", "memdb")} & set(url.query.items())
+        return bool(of_memory) or ":memory:" in str(url.database)
+    return url.database in {None, "", ":memory:"} and not url.host
 
 
 def describe(url: URL) -> str:
@@ -59,11 +66,10 @@ def describe(url: URL) -> str:
 
 
 def sqlite_file(url: URL) -> Path | None:
-    """The file of an SQLite URL; None for one in memory, a file: URI, and any other database."""
-    database = url.database or ":memory:"
-    if url.get_backend_name() != "sqlite" or database.startswith((":memory:", "file:")):
+    """The file of an SQLite URL; None for a file: URI and any other database."""
+    if url.get_backend_name() != "sqlite" or "uri" in url.query or not url.database:
         return None
-    return Path(database)
+    return Path(url.database)
 
 
 def make_engine(url: URL, *, foreign_keys: bool = True) -> Engine:

@@ -202,10 +202,26 @@ def test_a_run_ends_unfinished_if_no_worker_starts_and_resume_measures_the_rest(
     assert resume(device, tmp_path, tmp_path / "attnbench.db") == ALL - stored
 
 
-@pytest.mark.parametrize("target", ["", ":memory:", "sqlite://", "sqlite:///:memory:"])
+IN_MEMORY = ["", ":memory:", "sqlite://", "sqlite:///:memory:"]
+IN_MEMORY += [f"sqlite:///file:{each}&uri=true" for each in (":memory:?x=y", "a?mode=memory")]
+IN_MEMORY += ["sqlite:///file:/a?vfs=memdb&uri=true"]
+
+
+@pytest.mark.parametrize("target", IN_MEMORY)
 def test_a_database_in_memory_is_refused(target: str) -> None:
     with pytest.raises(UsageError, match="does not name a file, so results would be lost"):
         Store.open(target)
+
+
+def test_a_path_that_reads_like_a_uri_is_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"^file:a\.db does not exist"):
+        Store.open("file:a.db", create=False)
+    assert list(tmp_path.iterdir()) == []
+    with Store.open("file:a.db"):
+        assert Path("file:a.db").exists()
 
 
 @pytest.mark.parametrize("target", ["sqlite://x.db", "postgresql://u:secret@h:port/db"])
