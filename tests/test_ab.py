@@ -2,9 +2,12 @@
 
 import json
 import os
+import signal
+import sqlite3
 import subprocess
 import sys
 import sysconfig
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,25 @@ import pytest
 from attnbench.db.store import Store
 from attnbench.records import RunStatus
 from attnbench.results.noise import turns_of
-from tests.conftest import OWN_KERNELS, SMALL, Attnbench
+from tests.conftest import OWN_KERNELS, SMALL, Attnbench, started
+
+
+def db_count(folder: Path) -> int:
+    """Outcomes that are stored."""
+    try:
+        with closing(sqlite3.connect(folder / "attnbench.db")) as connection:
+            (count,) = connection.execute("select count(*) from measurement").fetchone()
+    except sqlite3.OperationalError:
+        return 0
+    return int(count)
+
+
+def samples_of_rounds(folder: Path, before: int) -> list[tuple[str, float]]:
+    """The outcomes of the first rounds, by UUID with their time."""
+    query = f"select uuid, median from measurement where round < {before} order by uuid"
+    with closing(sqlite3.connect(folder / "attnbench.db")) as connection:
+        return connection.execute(query).fetchall()
+
 
 PACED = ["attn", "--backend", "paced", "--batch-specs", "q8", *SMALL, "--repeats", "5"]
 
@@ -146,7 +167,7 @@ def test_two_devices_are_refused(attnbench: Attnbench, tmp_path: Path) -> None:
         (["--head-env", "X", "--", "attn"], "'X' is not NAME=VALUE"),
         (["--", "report"], "ab measures with attn, mla, cache-write"),
         (["--"], "Missing argument"),
-        (["--", "attn", "--resume"], "--resume applies to one run, and ab makes two"),
+        (["--", "attn", "--resume"], "has no unfinished ab run of this machine"),
         (["--", "attn", "--label", "x"], "--label applies to one run, and ab makes two"),
         (["--", "attn", "--nonsense"], "No such option"),
     ],
@@ -157,6 +178,26 @@ def test_what_is_asked_wrongly_is_a_usage_error(
     done = attnbench("ab", *arguments)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
+
+
+def test_an_interrupted_comparison_goes_on_with_the_round_that_was_interrupted(
+    tmp_path: Path, environment: dict[str, str], attnbench: Attnbench
+) -> None:
+    words = ["ab", "--head-env", "PACED_MS=3", "--margin", "1000%", "--", *PACED, "--rounds", "4"]
+    with started(tmp_path, environment, *words) as process:
+        while db_count(tmp_path) < 5:  # of eight: the third round has begun
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr.endswith("continue with the same command and --resume as its last word\n")
+    kept = samples_of_rounds(tmp_path, 2)
+    done = attnbench(*words, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert 'base: run 1 "base"' in done.stdout
+    assert "rounds were interleaved and are compared pair by pair" in done.stdout
+    assert db_count(tmp_path) == 8
+    assert samples_of_rounds(tmp_path, 2) == kept
 
 
 def test_a_dry_run_measures_nothing(attnbench: Attnbench, tmp_path: Path) -> None:

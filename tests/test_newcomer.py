@@ -150,7 +150,6 @@ def test_options_after_a_studys_name_take_precedence_over_its_file() -> None:
         ("attn --output-csv -", "standard output has the table; name a file"),
         ("attn --cache hot --num-layers 3", "--cache hot repeats one; leave one of them out"),
         ("study numsplits --plots /etc/passwd/x", "/etc/passwd cannot be written; name another"),
-        ("ab -- attn --resume", "an interrupted pair is measured again"),
         ("ab -- attn --label x", "name them with --base-label and --head-label"),
         ("atn", "No such command 'atn'. Did you mean attn?"),
         ("study reorder", "(did you mean reorder-threshold?)"),

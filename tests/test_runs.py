@@ -52,7 +52,7 @@ run      started, UTC  command      label       source       machine      ok/all
   1  2026-07-01 12:30  attn         main        trunk..aaaa  Intel..ores     2/3
 
 *: with uncommitted changes
-!: interrupted; --resume NUMBER continues it, except ab and selfcheck
+!: interrupted; --resume NUMBER continues it, except selfcheck
 """
 
 

@@ -99,6 +99,7 @@ HELP = """Measure two builds alternately on one device, and compare them.
     attnbench ab --base-python vllm-main/bin/python --head-python vllm-pr/bin/python \\
         -- mla --backend flashmla --rounds 5
     attnbench ab --head-env VLLM_FLASH_ATTN_VERSION=2 -- attn --backend flash
+    attnbench ab --head-env VLLM_FLASH_ATTN_VERSION=2 -- attn --resume
     """
 
 
@@ -115,7 +116,8 @@ def _run(sides: Sides, options: DiffOptions, measured: Sequence[str]) -> None:
     builds = sides.builds()
     argv = without_secrets(command_line(), builds)
     command = replace(request.command(argv), name="ab")
-    runs = show_runs(alternately(command, builds, request.plan_for(note), note), 2)
+    outcomes = alternately(command, builds, request.plan_for(note), note)
+    runs = show_runs(outcomes, 2, _RESUME)
     with Store.open(command.db, create=False, note=note) as store:
         found = diff(store, *(f"run:{run.run}" for run in runs), margin=options.margin)
     show_and_exit(found, options)
@@ -129,10 +131,10 @@ def _refuse_of_one_run(request: MeasuringRequest) -> None:
             )
 
 
+_RESUME = "continue with the same command and --resume as its last word"
 _EXPORT = "export them with `attnbench report`"
 _INSTEAD = {
     "label": "name them with --base-label and --head-label",
-    "resume": "an interrupted pair is measured again, since its rounds belong together",
     "output-csv": _EXPORT,
     "output-json": _EXPORT,
     "save-csv": _EXPORT,

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NoReturn, TextIO
@@ -129,23 +129,33 @@ def show_outcomes(run: OpenRun, outcomes: Iterable[Finished]) -> None:
                     note(text)
 
 
-def show_runs(outcomes: Generator[tuple[OpenRun, Finished]], num_runs: int) -> list[OpenRun]:
-    """One line per outcome on stderr; returns the runs in the order of their start."""
-    runs, left, measured = dict[int, OpenRun](), TimeLeft(), 0
+def show_runs(
+    outcomes: Generator[tuple[OpenRun, Finished]], num_runs: int, advice: str = ""
+) -> list[OpenRun]:
+    """One line per outcome on stderr; returns the runs in the order of their numbers.
+
+    `advice` follows what is said after Ctrl-C.
+    """
+    runs, left = dict[int, OpenRun](), TimeLeft()
     with closing(outcomes):
         try:
             for run, finished in outcomes:
                 runs[run.run] = run
                 click.echo(f"run {run.run} {outcome_line(finished)}", err=True)
-                measured += finished.outcome.status is not Status.REFUSED
-                remaining = num_runs * run.planned - measured
-                if text := left.after(finished, lambda: remaining):  # noqa: B023 - called at once
+                if text := left.after(finished, lambda: _remaining(runs.values(), num_runs)):
                     note(text)
         except KeyboardInterrupt:
             stored = ", ".join(map(str, runs)) or "none"
-            click.echo(f"\ninterrupted; runs with results so far: {stored}", err=True)
+            text = f"\ninterrupted; runs with results so far: {stored}\n{advice}"
+            click.echo(text.rstrip(), err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
-    return list(runs.values())
+    return [runs[number] for number in sorted(runs)]
+
+
+def _remaining(begun: Collection[OpenRun], num_runs: int) -> int:
+    """Outcomes that all runs still have to give, if no case fails; they are of equal plans."""
+    later = (num_runs - len(begun)) * max(run.planned for run in begun)
+    return later + sum(run.remaining for run in begun)
 
 
 def write_json_file(report: Report, path: Path | None) -> None:

@@ -49,3 +49,9 @@ class UnfinishedDatabase(NoiseDatabase):
                     MeasurementRow.run == run, MeasurementRow.case_id.in_(named)
                 )
             )
+
+    def forget_rounds(self, runs: Collection[int], first: int) -> None:
+        """Delete the outcomes of these runs from round `first` on."""
+        later = MeasurementRow.run.in_(runs), MeasurementRow.round >= first
+        with self.writing() as session:
+            session.execute(delete(MeasurementRow).where(*later))

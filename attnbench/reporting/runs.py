@@ -11,7 +11,7 @@ from attnbench.units import MISSING
 _UNFINISHED = {RunStatus.INTERRUPTED: "!", RunStatus.RUNNING: "~"}
 _MARKS = {
     "*": "with uncommitted changes",
-    "!": "interrupted; --resume NUMBER continues it, except ab and selfcheck",
+    "!": "interrupted; --resume NUMBER continues it, except selfcheck",
     "~": "still running, or killed",
 }
 

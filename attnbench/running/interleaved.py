@@ -1,14 +1,25 @@
 """Interleaved runs: they alternate on one device, so its drift affects all alike."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
+from attnbench.db.store import Store
+from attnbench.errors import UsageError
 from attnbench.provenance.machine import Machine
+from attnbench.records import Run, RunStatus, Status
 from attnbench.running.open_run import OpenRun
 from attnbench.running.plan import Plan
-from attnbench.running.session import Command, hold_device, start_run
+from attnbench.running.session import (
+    Command,
+    check_unchanged,
+    hold_device,
+    restore_kept,
+    run_to_resume,
+    start_run,
+)
+from attnbench.running.settled import Settled
 from attnbench.running.workers import StartWorker, Workers
 from attnbench.timing.finished import Finished
 
@@ -30,21 +41,88 @@ def interleaved(
     """Measure a run per side; yields outcomes with their run. Runs begin in the sides' order.
 
     Each turn has a fresh worker, and only one is alive at a time. The runs' plans share a mark, by
-    which `diff` pairs their rounds.
+    which `diff` pairs their rounds. A resumed command begins with the round that was interrupted.
     """
     with hold_device(command, sides[0].start, note) as (store, first), ExitStack() as stack:
-        plan = replace(plan_for(first.machine), interleaved=uuid4().hex)
-        device = first.machine.device
-        runs = list[OpenRun]()
+        if command.resume is None:
+            begun = Begun(replace(plan_for(first.machine), interleaved=uuid4().hex))
+        else:
+            begun = resumed(store, command, sides, first, note)
+        plan, runs = begun.plan, dict[int, OpenRun]()
         for round_, at in turns(plan.rounds, len(sides)):
-            if round_ == 0:
-                workers = first if at == 0 else Workers(sides[at].start, device, note)
+            if round_ < begun.rounds:
+                continue
+            if at not in runs:
+                workers = first if at == 0 else Workers(sides[at].start, first.machine.device, note)
                 labelled = replace(command, label=sides[at].label)
-                number = start_run(store, labelled, plan, workers.worker())
+                number = begun.number(at) or start_run(store, labelled, plan, workers.worker())
                 run = OpenRun(store, number, plan, workers, note)
-                runs.append(stack.enter_context(run))
+                runs[at] = stack.enter_context(run)
             for finished in _turn(runs[at], round_):
                 yield runs[at], finished
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What stands of a comparison when it begins or goes on."""
+
+    plan: Plan
+    runs: tuple[int, ...] = ()  # their numbers, in the sides' order
+    rounds: int = 0  # that all sides have whole
+
+    def number(self, side: int) -> int | None:
+        """The number of a side's run, None if it has yet to begin."""
+        return self.runs[side] if self.runs else None
+
+
+def resumed(
+    store: Store,
+    command: Command,
+    sides: Sequence[Side],
+    first: Workers,
+    note: Callable[[str], None],
+) -> Begun:
+    """The comparison to go on with, without the round that was interrupted.
+
+    The halves of that round would lie apart in time, and its pairs would compare two days: all
+    sides measure it again. Raises UsageError if a side has no run, or has changed.
+    """
+    asked = run_to_resume(store, command, {first.machine.key})
+    plan = Plan.from_facts(store.plan(asked.number))
+    runs = [each for each in store.runs() if _mark(store, each) == plan.interleaved]
+    if len(runs) < len(sides):
+        raise UsageError(
+            f"run {asked.number} was interrupted before the other side began, so there is nothing "
+            "to go on with; leave out --resume"
+        )
+    first.end()
+    for run, side in zip(runs, sides, strict=True):
+        with Workers(side.start, first.machine.device, note) as workers:
+            check_unchanged(store, run, command, [workers.worker()])
+    for run in runs:
+        restore_kept(store, run, note)
+        store.finish_run(run.number, RunStatus.RUNNING)
+    numbers = tuple(run.number for run in runs)
+    rounds = min(plan.rounds - 1, *(_whole_rounds(plan, store.done(run)) for run in numbers))
+    store.forget_rounds(numbers, rounds)
+    return Begun(plan, numbers, rounds)
+
+
+def _whole_rounds(plan: Plan, done: Collection[tuple[str, str, int, Status]]) -> int:
+    """How many rounds have nothing left to measure, by the stored outcomes."""
+    settled = Settled(done)
+    refused = {case for case, _, _, status in done if status is Status.REFUSED}
+    for round_ in range(plan.rounds):
+        for _, case, method in plan.order(round_):
+            if case.key not in refused and (case.key, method.key, round_) not in settled:
+                return round_
+    return plan.rounds
+
+
+def _mark(store: Store, run: Run) -> str | None:
+    """The mark that a run shares with those it was interleaved with."""
+    found: str | None = store.plan(run.number).get("interleaved")
+    return found
 
 
 def _turn(run: OpenRun, round_: int) -> Iterator[Finished]:

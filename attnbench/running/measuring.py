@@ -192,7 +192,6 @@ class Measuring(Sampling, OnDevices):
         bare="latest",
         metavar="[RUN]",
         heading="Run",
-        of_one_run=True,
         free_on_resume=True,
         help="Continue an interrupted run: the latest, or the one of that number.",
     )

@@ -86,10 +86,17 @@ def _begun(
     if command.resume is None:
         plan = plan_for(places[0].machine)
         return start_run(store, command, plan, places[0]), plan
-    run = _resumed(store, command, places)
-    if kept := Spool(store.file, store.run(run)).restore(store):
-        note(f"run {run}: stored what was kept when the database failed ({kept} outcomes)")
-    return run, Plan.from_facts(store.plan(run))
+    run = run_to_resume(store, command, {place.machine.key for place in places})
+    check_unchanged(store, run, command, places)
+    restore_kept(store, run, note)
+    store.finish_run(run.number, RunStatus.RUNNING)
+    return run.number, Plan.from_facts(store.plan(run.number))
+
+
+def restore_kept(store: Store, run: Run, note: Callable[[str], None]) -> None:
+    """Store the outcomes of a run that were kept in files, if there are any."""
+    if kept := Spool(store.file, run).restore(store):
+        note(f"run {run.number}: stored what was kept when the database failed ({kept} outcomes)")
 
 
 def _asked_devices(store: Store, command: Command) -> Sequence[str]:
@@ -143,9 +150,8 @@ def _source(command: Command, worker: Place) -> Source:
     return read_source(command.source) if named or not worker.source else worker.source
 
 
-def _resumed(store: Store, command: Command, places: Sequence[Place]) -> int:
-    """Resume a stored run, if the command, hardware and software are the same."""
-    run = _run_to_resume(store, command, {place.machine.key for place in places})
+def check_unchanged(store: Store, run: Run, command: Command, places: Sequence[Place]) -> None:
+    """Raise UsageError unless a run can go on with this command, hardware and software."""
     for name, given in command.options.items():
         if run.options.get(name) != given:
             raise UsageError(
@@ -159,11 +165,10 @@ def _resumed(store: Store, command: Command, places: Sequence[Place]) -> int:
             f"run {run.number} cannot be resumed, since its machine, software or code has changed "
             f"({'; '.join(changed)}); start a new run without --resume"
         )
-    store.finish_run(run.number, RunStatus.RUNNING)
-    return run.number
 
 
-def _run_to_resume(store: Store, command: Command, machines: Collection[str]) -> Run:
+def run_to_resume(store: Store, command: Command, machines: Collection[str]) -> Run:
+    """The unfinished run that the command's --resume names; UsageError if there is none."""
     if command.resume == "latest":
         run = store.latest_unfinished(command.name, machines)
         if run is None:
