@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from attnbench.analysis.series import series_of
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.families import FAMILIES
-from attnbench.records import Outcome, Status
+from attnbench.records import Outcome, RunStatus, Status
 from attnbench.specs.case import Case
 from attnbench.studies.answers.base import Answer
 from attnbench.studies.answers.traffic import answer
@@ -118,6 +119,17 @@ def test_a_policy_is_not_advised_for_less_than_the_margin(
     found = concluded(tmp_path, times)
     assert said in found.lines[1]
     assert "worth having, as it is within 1 %" in found.lines[1] or decode == 1e-5
+
+
+def test_a_policy_keeps_the_single_backend_where_another_is_hardly_faster(tmp_path: Path) -> None:
+    times = {
+        "a": all_three(1e-5, 1e-4, 1e-3),
+        "b": all_three(0.5e-5, 2e-4, 2e-3),
+        "c": all_three(5e-5, 0.995e-4, 2e-3),
+    }
+    found = concluded(tmp_path, times)
+    assert found.lines[1].startswith("best by kind of step: b for decode, a for mixed, a for pref")
+    assert found.tables[1].columns["best"] == ["b", "c", "a"]
 
 
 def test_a_backend_without_a_batch_has_no_total_but_may_be_best_of_a_kind(tmp_path: Path) -> None:
@@ -312,7 +324,10 @@ def test_a_study_of_a_trace_holds_its_steps_and_tokens() -> None:
 
 
 def test_mla_is_studied_at_scope_layer_where_its_paths_do_equal_work() -> None:
-    cases = cells_of(of_trace(model="deepseek-v3", tp=8), "cuda").cases
+    study = of_trace(model="deepseek-v3", tp=8)
+    (product,) = study.sweep
+    one = replace(study, sweep=(replace(product, backends=("flashmla",)),))
+    cases = cells_of(one, "cuda").cases
     assert {(case.family, case.scope) for case in cases} == {("mla", "layer")}
 
 
@@ -350,6 +365,13 @@ def test_the_command_measures_concludes_and_refuses_to_mix_batches(
     assert "Kinds of steps; time is sdpa's" in found.stdout
     again = attnbench("study", "conclude", "1")
     assert again.stdout == found.stdout
+    with Store.open(tmp_path / "attnbench.db", create=False) as store:
+        store.finish_run(1, RunStatus.INTERRUPTED)
+    other = attnbench(*asked, *few, "--rounds", "2", "--batches", "3", "--resume")
+    assert other.returncode == 2
+    assert "that had --trace few.csv in 4 batches, " in other.stderr
+    resumed = attnbench(*asked, *few, "--rounds", "2", "--resume")
+    assert (resumed.returncode, resumed.stdout) == (0, found.stdout)
     refused = attnbench(*asked, *few, "--batch-specs", "q1")
     assert refused.returncode == 2
     assert "--batch-specs: the batches of traffic-few-llama3-8b are those of a trace" in (

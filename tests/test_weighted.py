@@ -92,6 +92,11 @@ def test_a_choice_by_kind_takes_also_one_that_lacks_another_kind() -> None:
     assert found.verdict == "faster"
 
 
+def test_one_that_failed_in_a_round_is_not_chosen() -> None:
+    parts = [part("decode", 1, a=(1.0, 1.001, 1.0), b=(0.5, 0.501)), part("mixed", 1, a=(1, 1, 1))]
+    assert [each.name for each in choices(parts, ["a", "b"], "a")] == ["a", "a"]
+
+
 def test_no_gain_is_seen_where_backends_differ_by_noise_alone() -> None:
     draw = np.random.default_rng(5)
     ratios, worth = [], 0

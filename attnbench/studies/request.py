@@ -147,7 +147,11 @@ class StudyRequest:
 
     def stored(self, named: Named) -> dict[str, object]:
         """JSON of all that a resumed run must share."""
-        return stored(named) | {"study": self.study.name, **self.choices}
+        facts = stored(named) | {"study": self.study.name, **self.choices}
+        if isinstance(self.study.analysis, TrafficAnalysis):
+            # Options of a trace make its batches, so those say whether they were the same.
+            facts["trace"] = f"{self.study.analysis.trace} in {self.study.analysis.digest}"
+        return facts
 
     @property
     def changes(self) -> list[str]:

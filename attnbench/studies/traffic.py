@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from attnbench.specs.batch import BatchSpecError, parse_batch_spec
+from attnbench.specs.case import content_hash
 from attnbench.studies.product import Product
 from attnbench.studies.yaml_entry import Entry
 from attnbench.traffic.reduction import STEP_KINDS, StepKind
@@ -40,6 +41,12 @@ class TrafficAnalysis:
     def swept(self) -> tuple[str, ...]:
         """The names of which the sweep needs two values."""
         return ()
+
+    @property
+    def digest(self) -> str:
+        """A text that tells these batches and weights from others."""
+        listed = {f"{at}": f"{each.steps} {each.batch}" for at, each in enumerate(self.strata)}
+        return f"{len(self.strata)} batches, {content_hash(dict(listed))[:8]}"
 
     def with_batches(self, entry: Entry, sweep: Sequence[Product]) -> tuple[Product, ...]:
         """The sweep over these batches; UsageError if it has others."""
