@@ -120,6 +120,7 @@ def _measured(
         peak_memory=peak,
     )
     outcome = _with_samples(outcome, samples, timing, watch)
+    watch.lap("facts")
     if prepared.renewable:
         renewed(prepared, timing, launched_sets(prepared, timing, samples), job.seed, watch)
     else:
