@@ -17,7 +17,8 @@ from attnbench.specs.batch import (
 from attnbench.specs.scanner import MAX_SIZE
 
 ACCEPTED = (
-    "accepted: [COUNT]qLEN[kvLEN], sizes with k or m, segments joined by '_', e.g. 2q2k_32q1kv1k"
+    "accepted: [COUNT]qLEN[kvLEN[~SPREAD]], sizes with k or m, segments joined by '_', "
+    "e.g. 2q2k_32q1kv1k"
 )
 
 
@@ -36,7 +37,8 @@ def batches() -> st.SearchStrategy[Batch]:
 
 def near_specs() -> st.SearchStrategy[str]:
     """Text made of the grammar's own parts, valid or not, and of what looks like them."""
-    part = st.sampled_from([*"qskvmKQ_.0123456789{},:\n \u212a٣²", "kv", "spec", "chunk", "00"])
+    words = ("kv", "spec", "~sorted", "chunk", "00")
+    part = st.sampled_from([*"qskvmKQ_.0123456789{},:~\n \u212a٣²", *words])
     return st.lists(part, max_size=12).map("".join)
 
 
@@ -210,6 +212,24 @@ REFUSALS = [
         "over 1000000 requests in one batch",
         "9" * 90 + "...",
         "^",
+    ),
+    *(
+        (
+            f"4q1kv1k~{word}",
+            f"'4q1kv1k~{word}'",
+            "'~' should be followed by lognormal, sorted or onelong",
+            f"4q1kv1k~{word}",
+            "        ^",
+        )
+        for word in ("", "even")
+    ),
+    ("2q1kv2m~sorted", "'2q1kv2m~sorted'", "a mean over 1m", "2q1kv2m~sorted", "     ^"),
+    (
+        "4q1k~sorted",
+        "'4q1k~sorted'",
+        "unexpected '~' after '4q1k'",
+        "4q1k~sorted",
+        "    ^",
     ),
     ("q" + "9" * 5000, f"'q{'9' * 36}...'", "a size over 1024m", f"q{'9' * 89}...", " ^"),
     (

@@ -185,7 +185,7 @@ def test_an_expanded_spec_that_is_no_batch_names_its_sweep() -> None:
         "tokens too",
         "  8q1kv1k_q4kv2",
         "              ^",
-        "accepted: [COUNT]qLEN[kvLEN], sizes with k or m, segments joined by '_', "
+        "accepted: [COUNT]qLEN[kvLEN[~SPREAD]], sizes with k or m, segments joined by '_', "
         "e.g. 2q2k_32q1kv1k",
         "expanded from '8q1kv1k_q{1,4}kv2'",
     ]

@@ -139,11 +139,18 @@ def contrast_asked(
         tuned([each for each in listed if axis_text(each.case, field) == value], tune)
         for value in values
     )
-    pairs = [each for each in _contrasted(_partners(base, head, field)) if each.cell.paired]
-    found = compare([each.cell for each in pairs], noise)
+    return judged(_partners(base, head, field), noise)
+
+
+def judged(
+    pairs: Iterable[tuple[Contender, Contender]], noise: Callable[[Cell], Noise]
+) -> list[Judged]:
+    """Each pair that shares rounds, head over base, with its verdict."""
+    paired = [each for each in _contrasted(pairs) if each.cell.paired]
+    found = compare([each.cell for each in paired], noise)
     return [
         Judged(each.base, each.head, each.cell, each.estimate, comparison)
-        for each, comparison in zip(pairs, found, strict=True)
+        for each, comparison in zip(paired, found, strict=True)
     ]
 
 

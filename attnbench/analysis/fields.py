@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from attnbench.analysis.ragged import shape_of
 from attnbench.analysis.series import Series
 from attnbench.families import family_of
 from attnbench.specs.batch import Batch
@@ -54,7 +55,9 @@ def batch_text(case: Case) -> str:
 
 
 def spec(batch: Batch) -> str:
-    """The canonical spec; for many different requests their number and the longest."""
+    """The canonical spec, or that of ragged lengths; else the requests' number and the longest."""
+    if (known := shape_of(batch)) and known[1]:
+        return known[0].spec(known[1])
     if len(batch.groups()) <= MOST_LENGTHS:
         return str(batch)
     longest = max(batch, key=lambda request: (request.kv_len, request.q_len))

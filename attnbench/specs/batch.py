@@ -145,7 +145,9 @@ def parse_batch_spec(text: str, note: Callable[[str], None] | None = None) -> Ba
     BatchSpecError, whose message points at the character.
     """
     segments = read_segments(text)
-    batch = _repeat_each((s.count, Request(s.q_len, s.kv_len)) for s in segments)
+    batch = _repeat_each(
+        (count, Request(q_len, kv_len)) for s in segments for count, q_len, kv_len in s.lengths()
+    )
     forms = {segment.form for segment in segments}
     if note and forms != {"q"}:
         dropped = " (a chunk size changes nothing and is dropped)" if "chunk" in forms else ""

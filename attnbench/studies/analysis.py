@@ -61,6 +61,16 @@ class WinnerAnalysis:
 
 
 @dataclass(frozen=True, slots=True)
+class RaggedAnalysis:
+    """The cost of requests of different lengths, against equal ones with the same total."""
+
+    @property
+    def swept(self) -> tuple[str, ...]:
+        """The names of which the sweep needs two values."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
 class GrowthAnalysis:
     """How time grows with a length, and the time of all layers of a model."""
 
@@ -78,6 +88,7 @@ Analysis = (
     | OptimumAnalysis
     | ContrastAnalysis
     | WinnerAnalysis
+    | RaggedAnalysis
     | GrowthAnalysis
     | TrafficAnalysis
 )
@@ -128,6 +139,11 @@ def _winner(entry: Entry) -> Analysis:
     return WinnerAnalysis(plain.tune, _two(keys["map"])) if "map" in keys else plain
 
 
+def _ragged(entry: Entry) -> Analysis:
+    entry.mapping([])
+    return RaggedAnalysis()
+
+
 def _growth(entry: Entry) -> Analysis:
     keys = entry.mapping(["over", "layers"])
     layers = keys["layers"].value() if "layers" in keys else 1
@@ -152,6 +168,7 @@ _READERS: Mapping[str, Callable[[Entry], Analysis]] = {
     "optimum": _optimum,
     "contrast": _contrast,
     "winner": _winner,
+    "ragged": _ragged,
     "growth": _growth,
     "traffic": read_traffic,
 }

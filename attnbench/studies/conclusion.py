@@ -21,9 +21,10 @@ from attnbench.studies.analysis import (
     CrossoverAnalysis,
     GrowthAnalysis,
     OptimumAnalysis,
+    RaggedAnalysis,
     WinnerAnalysis,
 )
-from attnbench.studies.answers import contrast, crossover, growth, optimum, traffic, winner
+from attnbench.studies.answers import contrast, crossover, growth, optimum, ragged, traffic, winner
 from attnbench.studies.answers.base import Answer, NoiseOf, Table
 from attnbench.studies.charts import Chart, as_facts, from_facts
 from attnbench.studies.file import Study
@@ -131,8 +132,9 @@ def conclusion_text(found: Conclusion, style: Style = "table", width: int = WIDT
 
 def _answer(listed: Sequence[Series], study: Study, noise: NoiseOf) -> Answer:
     asked = study.analysis
-    if isinstance(asked, CrossoverAnalysis):
-        return crossover.answer(listed, noise)
+    if isinstance(asked, CrossoverAnalysis | RaggedAnalysis):
+        answer = crossover.answer if isinstance(asked, CrossoverAnalysis) else ragged.answer
+        return answer(listed, noise)
     if isinstance(asked, OptimumAnalysis):
         return optimum.answer(listed, asked, noise)
     if isinstance(asked, ContrastAnalysis):
