@@ -539,7 +539,7 @@ def test_an_answer_names_a_range_where_one_holds_all_wins_and_nothing_else(
     with Store.open(tmp_path / "results.db") as store:
         number = store_run(store, results)
         (cohort,) = cohorts(store.measurements([number]), {number: store.run(number)})
-    (sentence,) = answer(workloads_of(cohort), cohort.fields)
+    (sentence,) = answer(cohort.rankings, cohort.fields, lambda each: each.case.backend)
     assert text in sentence
 
 

@@ -114,4 +114,6 @@ def test_maps_of_a_study_hatch_what_is_not_shown(stored: Path) -> None:
     assert {style for lines, style in texts.items() if "unclear" in lines} == {"doubt"}
     assert {style for lines, style in texts.items() if lines[0].startswith("+5")} == {"more"}
     assert {style for lines, style in texts.items() if lines[0].startswith("-5")} == {"less"}
-    assert [name for name, _ in heat.rows] == list(reversed(chart.ys))
+    assert [name for name, _ in heat.rows] == list(chart.ys)
+    assert heat.row_name == "backend, decode_kernel, q_len, kv_len"
+    assert chart.ys[0] == "flash, auto, 1, 1k"

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,9 @@ from attnbench.db.store import Store
 from attnbench.db.transfer import export
 from attnbench.errors import AttnbenchError, UsageError
 from attnbench.records import Outcome, Status
+from attnbench.reporting.html.palette import LIGHT, TINTS
 from attnbench.reporting.ranking import change_with_interval
+from attnbench.results.report import read_report
 from attnbench.specs.case import Case
 from attnbench.studies.analysis import ContrastAnalysis, OptimumAnalysis, WinnerAnalysis
 from attnbench.studies.answers.contrast import answer as contrast_answer
@@ -28,6 +31,8 @@ from attnbench.studies.answers.optimum import answer as optimum_answer
 from attnbench.studies.answers.winner import answer as winner_answer
 from attnbench.studies.charts import Heat, Lines
 from attnbench.studies.conclusion import Conclusion, conclude, conclusion_text
+from attnbench.studies.heat import TIE
+from attnbench.studies.page import study_parts
 from attnbench.studies.plots import MISSING, write_plots
 from attnbench.timing.method import Method
 from tests.stored_results import (
@@ -189,7 +194,7 @@ def test_a_winner_shares_its_place_with_what_noise_cannot_tell_from_it(tmp_path:
         for backend, seconds in (("naive", 3e-5), ("sdpa", 2e-5), ("flash", 2.002e-5))
     ]
     found = winner_answer(listed(tmp_path, of_each(cases)), WinnerAnalysis(), NOISE)
-    assert found.lines[0] == "best of 12 workloads: flash tied in 12; sdpa tied in 12"
+    assert found.lines[0] == "Decode: tied in 12 (flash, sdpa)."
     (table,) = found.tables
     assert {*table.columns["best"], *table.columns["ties"]} == {"sdpa", "flash"}
     assert {*table.columns["next"]} == {"naive"}
@@ -200,8 +205,10 @@ def test_a_backend_that_ran_alone_wins_nothing(tmp_path: Path) -> None:
     cases = [(attn(spec), 1e-4) for spec in (*both, *alone)]
     cases += [(attn(spec, "naive"), 2e-4) for spec in both]
     found = winner_answer(listed(tmp_path, of_each(cases)), WinnerAnalysis(), NOISE)
-    assert "best of 2 workloads: sdpa in 2" in found.lines
-    assert "2 of 4 workloads ran with one backend only" in found.lines
+    assert found.lines[0] == (
+        "Prefill: sdpa in 2 of 4 (q_len up to 32), 1.99x to 2.00x ahead; "
+        "one implementation only in 2."
+    )
     (table,) = found.tables
     assert table.columns["spec"] == list(both)
     maps = [chart for chart in found.charts if isinstance(chart, Heat)]
@@ -214,10 +221,10 @@ def test_rounds_that_do_not_agree_leave_the_winner_unclear(tmp_path: Path) -> No
     times = ((1e-4, 2e-5, 9e-5), (2e-5, 2e-5, 2e-5))
     results = {case: timed(case, *each) for case, each in zip(cases, times, strict=True)}
     found = winner_answer(listed(tmp_path, results), WinnerAnalysis(), NOISE)
-    assert found.lines[0] == "best of 1 workload: naive unclear in 1; sdpa unclear in 1"
+    assert found.lines[0] == "Decode: unclear in 1 (naive, sdpa)."
     (chart,) = found.charts
     assert isinstance(chart, Heat)
-    assert (chart.texts, chart.values) == ([["unclear\nsdpa\nnaive"]], [[0]])
+    assert (chart.texts, chart.values) == ([["unclear\nsdpa\nnaive"]], [[1]])
 
 
 def test_a_contender_that_was_wrong_in_one_round_cannot_win(tmp_path: Path) -> None:
@@ -228,8 +235,8 @@ def test_a_contender_that_was_wrong_in_one_round_cannot_win(tmp_path: Path) -> N
     }
     found = winner_answer(listed(tmp_path, results), WinnerAnalysis(), NOISE)
     assert list(found.lines) == [
+        "Prefill: 1 workload of one implementation, so nothing to compare.",
         "sdpa: not answered here: every case failed: off",
-        "1 of 1 workload ran with one backend only",
     ]
 
 
@@ -241,13 +248,14 @@ def test_single_rounds_are_quickest_and_no_wins(tmp_path: Path) -> None:
         listed(tmp_path, results), WinnerAnalysis(("batch_size", "kv_len")), NOISE
     )
     assert found.lines[:2] == [
-        "best of 1 workload: sdpa in 1",
-        "quickest in single rounds of 1 workload: sdpa in 1",
+        "Decode: sdpa quickest in single rounds of 1 of 1, 1.50x ahead.",
+        "Prefill: sdpa in 1 of 1, 1.25x ahead.",
     ]
     single, replicated = found.charts
     assert isinstance(single, Heat)
     assert isinstance(replicated, Heat)
-    assert (single.values, replicated.values) == ([[0]], [[1]])
+    assert single.values == [[1]]
+    assert replicated.values[0][0] == pytest.approx(1.25, rel=0.01)
     assert single.texts == [["quickest\nsdpa\n1.50x"]]
 
 
@@ -433,7 +441,7 @@ def test_nothing_but_refusals_is_no_answer(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        ("winner: {}", "best of 3 workloads: sdpa in 3"),
+        ("winner: {}", "Prefill: sdpa in 3 of 3, 2.00x ahead."),
         ("growth: {layers: 32}", "sdpa: 32 layers take 96.0 ms at q2k; from 1k to 2k it grows as"),
     ],
 )
@@ -489,6 +497,38 @@ def test_every_kind_of_chart_is_drawn(tmp_path: Path) -> None:
     paths = write_plots(found, tmp_path, "png", lambda _: None)
     assert [path.name for path in paths] == ["mine-1-a.png", "mine-2-b.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
+
+
+def test_a_picture_and_a_page_colour_a_winner_alike(tmp_path: Path) -> None:
+    """By the place of its first case, and the stronger, the larger its lead; ties are striped."""
+    results = of_each(
+        [
+            (attn(spec, backend), seconds)
+            for spec, times in (
+                ("q1kv1k", (3e-5, 1.5e-5, 1e-5)),
+                ("q1kv2k", (3e-5, 1.03e-5, 1e-5)),
+                ("q1kv4k", (3e-5, 1e-5, 1e-5)),
+            )
+            for backend, seconds in zip(("naive", "sdpa", "flash"), times, strict=True)
+        ]
+    )
+    text = "question: x\nfamily: attn\nanswer: {winner: {}}\nsweep:\n- {kv_len: [1k, 2k, 4k]}\n"
+    with Store.open(tmp_path / "results.db") as store:
+        run = run_of(store, text, results)
+        found = conclude(store, run)
+        (part,) = study_parts(store, read_report(store, [str(run)]))
+    ((_, cells),) = part.maps[0].rows
+    styles = [(each.style, sorted(each.slots)) for each in cells if each]
+    assert styles == [("slot2 strength2", []), ("slot2 strength0", []), ("tied", [1, 2])]
+    (path,) = write_plots(found, tmp_path, "svg", lambda _: None)
+    drawn = set(re.findall(r"fill: (#[0-9a-f]{6})", path.read_text()))
+    mixes = [(2, TINTS["light"][2]), (2, TINTS["light"][0]), (2, TIE / 100), (1, TIE / 100)]
+    assert {mixed(LIGHT[slot], part) for slot, part in mixes} <= drawn
+
+
+def mixed(colour: str, part: float) -> str:
+    levels = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+    return "#" + "".join(f"{round(255 - (255 - level) * part):02x}" for level in levels)
 
 
 def test_a_picture_has_the_answer_above_and_its_origin_below(tmp_path: Path) -> None:

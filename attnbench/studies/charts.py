@@ -32,9 +32,9 @@ class Heat:
     xs: Sequence[str]
     ys: Sequence[str]
     texts: Sequence[Sequence[str]]  # [y][x]
-    values: Sequence[Sequence[float | None]]  # [y][x], the colour: percent of change
+    values: Sequence[Sequence[float | None]]  # [y][x], the colour: percent of change, or the lead
     legend: str  # the meaning of the colour
-    named: bool = False  # the numbers stand for names, without order
+    named: bool = False  # texts begin with a winner, and numbers are its lead
     kind: Literal["heat"] = "heat"
 
 

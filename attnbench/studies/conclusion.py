@@ -51,6 +51,12 @@ class Conclusion:
     tables: Sequence[Table]
     charts: Sequence[Chart]
     origin: str = ""  # device, commit, versions and day; empty in older databases
+    backends: Sequence[str] = ()  # with a time, in the order of their colours
+
+    @property
+    def slots(self) -> dict[str, int]:
+        """The number of each backend's colour: as on the rest of a page, by its first case."""
+        return {name: slot for slot, name in enumerate(self.backends)}
 
     @property
     def has_cases(self) -> bool:
@@ -111,6 +117,7 @@ def conclusion_of(store: Store, run: int) -> Conclusion:
         tables=list(found.tables),
         charts=list(found.charts),
         origin=origin_text(record),
+        backends=list(dict.fromkeys(s.case.backend for s in listed if s.time is not None)),
     )
 
 

@@ -5,18 +5,20 @@ from typing import Final
 
 from attnbench.reporting.html.heat import HeatCell, HeatMap
 from attnbench.reporting.html.palette import LIGHT
+from attnbench.reporting.html.palette import TINTS as LEADS
+from attnbench.reporting.html.squares import strength_of
 from attnbench.studies.charts import Heat
 
 STRONGEST: Final = 50.0  # percent of change with the strongest colour
 TINTS: Final = (12.0, 55.0)  # percent of the colour in the weakest and the strongest
-_WINNER = 42.0  # percent of a winner's colour
+TIE: Final = 26.0  # percent of each colour of a tie, as in page.css
 _DOUBTS = ("unclear", "quickest", "only")  # first or last lines of cells that show no winner
 
 
 def heat_map(chart: Heat, slots: Mapping[str, int]) -> HeatMap:
     """The map with rows from the top: numbers rise downwards, other rows keep their order.
 
-    `slots` has the colours of winners; without one a winner has the chart's number.
+    `slots` has the colours of winners.
     """
     across = range(len(chart.xs))
     rows = [(name, [_cell(chart, slots, y, x) for x in across]) for y, name in enumerate(chart.ys)]
@@ -34,8 +36,8 @@ def _legend(chart: Heat) -> str:
     if chart.named:
         auto = any("\nauto +" in text for row in chart.texts for text in row)
         return (
-            "The best, and the next one's time over its. Stripes: a tie. "
-            "Hatched: none is shown to be the best."
+            "The best, and the next one's time over its: the stronger the colour, the larger the "
+            "lead. Stripes: a tie. Hatched: none is shown to be the best."
             + " auto: the loss of vLLM's own choice."
             * auto
         )
@@ -57,8 +59,10 @@ def _cell(chart: Heat, slots: Mapping[str, int], y: int, x: int) -> HeatCell | N
             lines, "tied", 0.0, [slots[n] % len(LIGHT) for n in lines[1:] if n in slots]
         )
     if chart.named:  # a winner
-        slot = slots.get(lines[0], int(value) - 1) % len(LIGHT)
-        return HeatCell(lines, f"slot{slot}", _WINNER)
+        strength = strength_of(value)
+        part = 100 * LEADS["light"][strength]
+        slot = slots.get(lines[0], 0) % len(LIGHT)
+        return HeatCell(lines, f"slot{slot} strength{strength}", part)
     if value == 0 or lines[-1] == "same":
         return HeatCell(lines, "plain", 30.0)
     weakest, strongest = TINTS

@@ -1,7 +1,6 @@
 """A study's part of a page: the very conclusion that the terminal prints, with maps and plots."""
 
 from attnbench.db.store import Store
-from attnbench.records import Measurement
 from attnbench.reporting.html.figures import (
     Json,
     Plot,
@@ -23,31 +22,25 @@ _CAPTION = "Bars are 95 % intervals."
 
 def study_parts(store: Store, report: Report) -> list[StudyPart]:
     """The studies among a report's runs, each concluded from its stored results."""
-    # As on the rest of the page, backends have colours in the order of their first cases.
-    slots = {name: at for at, name in enumerate(dict.fromkeys(map(_backend, report.measurements)))}
     return [
-        _part(conclusion_of(store, run), f"study{run}", slots)
-        for run in report.runs
-        if store.plan(run).get("study")
+        _part(conclusion_of(store, run), run) for run in report.runs if store.plan(run).get("study")
     ]
 
 
-def _backend(measurement: Measurement) -> str:
-    return measurement.case.backend
-
-
-def _part(found: Conclusion, key: str, slots: Slots) -> StudyPart:
+def _part(found: Conclusion, run: int) -> StudyPart:
+    key = f"study{run}"
     drawn = [chart for chart in found.charts if not isinstance(chart, Heat)]
     return StudyPart(
         key,
+        run,
         name=found.study,
         question=found.question,
         where=[found.where, *found.asked],
         answer=found.answer,
         doubts=found.doubts,
         cells=found.cells,
-        maps=[heat_map(chart, slots) for chart in found.charts if isinstance(chart, Heat)],
-        plots=[_plot(f"{key}-plot{at}", chart, slots) for at, chart in enumerate(drawn)],
+        maps=[heat_map(chart, found.slots) for chart in found.charts if isinstance(chart, Heat)],
+        plots=[_plot(f"{key}-plot{at}", chart, found.slots) for at, chart in enumerate(drawn)],
         tables=[
             HtmlTable.of(f"{key}-table{at}", table.heading, table.text_columns())
             for at, table in enumerate(found.tables)

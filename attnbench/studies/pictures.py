@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from attnbench.reporting.html.figures import Slots
 from attnbench.reporting.html.heat import HeatCell, HeatMap
 from attnbench.reporting.html.palette import INK, LIGHT, PANEL
 from attnbench.specs.batch import format_size
 from attnbench.studies.charts import WIDE, Lines, Rows, RowSpot, Spot, is_open, is_wide
-from attnbench.studies.heat import STRONGEST, TINTS
+from attnbench.studies.heat import STRONGEST, TIE, TINTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _DASHES = ("-", "--", ":", "-.", (0, (12, 4)), (0, (5, 2)), (0, (1, 2)), (0, (10, 3, 2, 3)))
 _MARKERS = "osD^vPX*"
 _ARROW = 24  # points
-_HATCHES = {"doubt": "////", "tied": "||"}
+_STRIPES = 3  # of each colour of a tie
 _LESS, _MORE = LIGHT[0], LIGHT[1]
 
 
@@ -78,13 +79,17 @@ def _plain_ticks(axis: "Axis", digits: Sequence[float]) -> None:
     axis.set_major_formatter("{x:g}")
 
 
-def draw_rows(axes: "Axes", chart: Rows) -> None:
-    """Numbers in named rows, with their intervals; the series of a row lie a little apart."""
+def draw_rows(axes: "Axes", chart: Rows, slots: Slots) -> None:
+    """Numbers in named rows, with their intervals; the series of a row lie a little apart.
+
+    Series in `slots` have those colours.
+    """
     count = max(1, len(chart.series))
-    for slot, (name, spots) in enumerate(chart.series.items()):
+    for at, (name, spots) in enumerate(chart.series.items()):
+        slot = slots.get(name, at)
         axes.errorbar(
             [spot[1] for spot in spots],
-            [spot[0] + 0.5 * ((slot + 0.5) / count - 0.5) for spot in spots],
+            [spot[0] + 0.5 * ((at + 0.5) / count - 0.5) for spot in spots],
             xerr=_errors(spots),
             label=name,
             color=LIGHT[slot % len(LIGHT)],
@@ -118,15 +123,22 @@ def draw_heat(axes: "Axes", chart: HeatMap) -> None:
     for y, (_, row) in enumerate(chart.rows):
         for x, cell in enumerate(row):
             if cell is not None:
-                hatch = _HATCHES.get(cell.style)
-                place = (x - 0.5, y - 0.5)
-                axes.add_patch(Rectangle(place, 1, 1, fc=_fill(cell), ec="#d0d3d7", hatch=hatch))
-                text = "\n".join(cell.lines)
-                box = (
-                    {"facecolor": PANEL["light"], "edgecolor": "none", "pad": 1} if hatch else None
+                hatch = "////" if cell.style == "doubt" else None
+                for left, width, colour in _stripes(cell):
+                    axes.add_patch(Rectangle((x - 0.5 + left, y - 0.5), width, 1, fc=colour))
+                axes.add_patch(
+                    Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, ec="#d0d3d7", hatch=hatch)
                 )
+                box = {"facecolor": PANEL["light"], "edgecolor": "none", "pad": 1}
                 axes.text(
-                    x, y, text, bbox=box, ha="center", va="center", fontsize=7, color=INK["light"]
+                    x,
+                    y,
+                    "\n".join(cell.lines),
+                    bbox=box if hatch else None,
+                    ha="center",
+                    va="center",
+                    fontsize=7,
+                    color=INK["light"],
                 )
     axes.set(xlim=(-0.5, len(chart.columns) - 0.5), ylim=(len(chart.rows) - 0.5, -0.5))
     axes.set_xticks(range(len(chart.columns)), chart.columns)
@@ -137,10 +149,19 @@ def draw_heat(axes: "Axes", chart: HeatMap) -> None:
         _scale(axes)
 
 
+def _stripes(cell: HeatCell) -> list[tuple[float, float, str]]:
+    """The left end, the width and the colour of each stripe of a cell; one without a tie."""
+    slots = list(cell.slots) * _STRIPES
+    if not slots:
+        return [(0.0, 1.0, _fill(cell))]
+    width = 1 / len(slots)
+    return [(at * width, width, _mixed(LIGHT[slot], TIE)) for at, slot in enumerate(slots)]
+
+
 def _fill(cell: HeatCell) -> str:
     own = {"more": _MORE, "less": _LESS, "plain": "#dfe2e6"}.get(cell.style)
     if cell.style.startswith("slot"):
-        own = LIGHT[int(cell.style.removeprefix("slot"))]
+        own = LIGHT[int(cell.style.split()[0].removeprefix("slot"))]
     return _mixed(own, cell.part) if own else PANEL["light"]
 
 

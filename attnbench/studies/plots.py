@@ -55,9 +55,9 @@ def _draw(chart: Chart, found: Conclusion, path: Path) -> None:
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     if isinstance(chart, Heat):
-        draw_heat(axes, heat_map(chart, {}))
+        draw_heat(axes, heat_map(chart, found.slots))
     elif isinstance(chart, Rows):
-        draw_rows(axes, chart)
+        draw_rows(axes, chart, found.slots)
     else:
         draw_lines(axes, chart)
     title = fill(_title(found), round(12 * size[0]))

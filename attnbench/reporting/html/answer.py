@@ -1,15 +1,16 @@
-"""The answer of a report in a sentence per kind of batch: who is best, where, by how much."""
+"""The answer of results in a sentence per kind of batch: who is best, where, by how much."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from attnbench.analysis.fields import Fields
 from attnbench.analysis.ranking import Outcome, Ranking
-from attnbench.reporting.html.sweeps import Dims, dims_of, implementation, size_text
-from attnbench.reporting.html.workloads import Workload
+from attnbench.reporting.html.sweeps import Dims, dims_of, size_text
+from attnbench.reporting.html.workloads import kind_of
+from attnbench.reporting.ranking import Name
 from attnbench.units import three_digits
 
-_FEW = 3  # winners that a sentence names
+_FEW = 3  # winners that a sentence names, or one more if that is all
 _LEVEL = "1.00"  # a ratio of times that is no lead
 _LEAST = 2  # workloads that a range describes
 _OTHERS: Mapping[Outcome, str] = {
@@ -19,40 +20,45 @@ _OTHERS: Mapping[Outcome, str] = {
 }
 
 
-def answer(workloads: Sequence[Workload], fields: Fields) -> list[str]:
+def answer(rankings: Sequence[Ranking], fields: Fields, name: Name) -> list[str]:
     """A sentence per kind of batch, the kind with the most workloads first."""
     by_kind: dict[str, list[Ranking]] = defaultdict(list)
-    for each in workloads:
-        if each.ranking:
-            by_kind[each.kind].append(each.ranking)
+    for each in rankings:
+        by_kind[kind_of(each.best.series)].append(each)
     listed = sorted(by_kind.items(), key=lambda item: -len(item[1]))
-    return [f"{kind.capitalize()}: {_sentence(found, fields)}." for kind, found in listed]
+    return [f"{kind.capitalize()}: {_sentence(found, fields, name)}." for kind, found in listed]
 
 
-def _sentence(rankings: Sequence[Ranking], fields: Fields) -> str:
+def _sentence(rankings: Sequence[Ranking], fields: Fields, name: Name) -> str:
     count = len(rankings)
     if all(each.outcome == "alone" for each in rankings):
         return f"{count} workload{'s' * (count != 1)} of one implementation, so nothing to compare"
-    parts = [*_winners(rankings, fields, "won"), *_winners(rankings, fields, "untested")]
+    parts = [
+        *_winners(rankings, fields, "won", name),
+        *_winners(rankings, fields, "untested", name),
+    ]
     for outcome, words in _OTHERS.items():
         if number := sum(each.outcome == outcome for each in rankings):
-            parts.append(f"{words} {number}{_among(rankings, outcome, fields)}")
+            parts.append(f"{words} {number}{_among(rankings, outcome, name)}")
     return "; ".join(parts)
 
 
-def _winners(rankings: Sequence[Ranking], fields: Fields, outcome: Outcome) -> list[str]:
+def _winners(
+    rankings: Sequence[Ranking], fields: Fields, outcome: Outcome, name: Name
+) -> list[str]:
     """The implementations that win most, each with its part, its range and its leads."""
     won: dict[str, list[Ranking]] = defaultdict(list)
     for each in rankings:
         if each.outcome == outcome:
-            won[implementation(each.best.case, fields)].append(each)
+            won[name(each.best)].append(each)
     listed = sorted(won.items(), key=lambda item: -len(item[1]))
+    shown = _FEW if len(listed) > _FEW + 1 else len(listed)
     texts = [
-        f"{name} {'quickest in single rounds of' if outcome == 'untested' else 'in'} "
+        f"{who} {'quickest in single rounds of' if outcome == 'untested' else 'in'} "
         f"{len(found)} of {len(rankings)}{_where(found, rankings, fields)}{_leads(found)}"
-        for name, found in listed[:_FEW]
+        for who, found in listed[:shown]
     ]
-    rest = sum(len(found) for _, found in listed[_FEW:])
+    rest = sum(len(found) for _, found in listed[shown:])
     return [*texts, f"others in {rest}"] if rest else texts
 
 
@@ -91,10 +97,10 @@ def _range(name: str, inside: Sequence[Dims], outside: Sequence[Dims]) -> str:
     return f"{name} from {size_text(min(mine))}" if min(mine) > max(theirs) else ""
 
 
-def _among(rankings: Sequence[Ranking], outcome: Outcome, fields: Fields) -> str:
+def _among(rankings: Sequence[Ranking], outcome: Outcome, name: Name) -> str:
     """Those who share the best place in all workloads of an outcome, if they are the same."""
     names = {
-        tuple(sorted(implementation(c.case, fields) for c in each.at("best", "tie", "unclear")))
+        tuple(sorted({name(c) for c in each.at("best", "tie", "unclear")}))
         for each in rankings
         if each.outcome == outcome
     }

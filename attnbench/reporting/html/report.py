@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from attnbench.analysis.auto import choices
-from attnbench.analysis.fields import batch_text
+from attnbench.analysis.fields import Fields, batch_text
 from attnbench.reporting.auto import choice_lines
 from attnbench.reporting.clocks import cycle_lines
 from attnbench.reporting.html.answer import answer
@@ -26,7 +26,7 @@ from attnbench.reporting.html.tabs import MeasuresPlot, tabs
 from attnbench.reporting.html.winners import WinnerMap, winner_maps
 from attnbench.reporting.html.workloads import Workload, workloads_of
 from attnbench.reporting.notes import drifts, marked, what_ran
-from attnbench.reporting.ranking import counts, legend
+from attnbench.reporting.ranking import Name, counts, legend
 from attnbench.results.cohort import Cohort
 from attnbench.results.report import Report
 from attnbench.results.samples import Quantiles
@@ -37,6 +37,7 @@ class ReportPart:
     """The part of a page about one family, method and machine model."""
 
     key: str  # unique in the page
+    study: str  # the key of the study that has its answer and maps, if any
     title: str
     shared: str
     answer: Sequence[str]
@@ -62,7 +63,8 @@ def report_page(report: Report, quantiles: Quantiles, studies: Sequence[StudyPar
     """The page of a report, and of the studies among its runs; UsageError without the extra."""
     require_extra()
     listed = [cohort for each in report.selections for cohort in report.cohorts_of(each)]
-    parts = [_part(cohort, quantiles, f"part{at}") for at, cohort in enumerate(listed)]
+    concluded = {study.run: study.key for study in studies if study.maps}
+    parts = [_part(cohort, quantiles, f"part{at}", concluded) for at, cohort in enumerate(listed)]
     prints = [fingerprint(run, report.sentinels[number]) for number, run in report.runs.items()]
     data = PageData(
         plots=[
@@ -80,11 +82,12 @@ def report_page(report: Report, quantiles: Quantiles, studies: Sequence[StudyPar
     return render("report.html", data, values)
 
 
-def _part(cohort: Cohort, quantiles: Quantiles, key: str) -> ReportPart:
+def _part(
+    cohort: Cohort, quantiles: Quantiles, key: str, concluded: Mapping[int, str]
+) -> ReportPart:
     fields, workloads = cohort.fields, workloads_of(cohort) if cohort.timed else []
     rows = [series for each in workloads for series in each.rows]
     names = list(dict.fromkeys(implementation(each.case, fields) for each in cohort.timed))
-    slots = {name: slot for slot, name in enumerate(names)}
     listed = [
         SampledCase(batch_text(each.case), fields.describe(each.case), {"": each}) for each in rows
     ]
@@ -93,18 +96,22 @@ def _part(cohort: Cohort, quantiles: Quantiles, key: str) -> ReportPart:
     if table and samples.plot:
         table = table.with_samples(samples.choices, samples.plot.key)
     crossover = crossover_plot(cohort, cohort.right, f"{key}-crossover") if rows else None
+    study = _study_of(cohort, concluded)
+    is_told = bool(study) or _is_a_search(cohort, names)
+    answers, maps = ([], []) if is_told else _answer(cohort, workloads, names)
     return ReportPart(
         key,
+        study,
         title=cohort.subject,
         shared=_shared(cohort),
-        answer=[] if _is_a_search(cohort, names) else answer(workloads, fields),
+        answer=answers,
         findings=[
             _counts(cohort),
-            *counts(cohort.rankings, lambda c: implementation(c.case, fields)),
+            *counts(cohort.rankings, _named(fields)),
             *choice_lines(choices(cohort.rankings, cohort.series, cohort.noise_of)),
         ],
         names=names,
-        maps=[] if _is_a_search(cohort, names) else winner_maps(workloads, fields, slots),
+        maps=maps,
         kinds=kinds(workloads),
         shapes=picker(workloads, fields),
         measures=_measures(cohort, workloads, names, key) if cohort.right else None,
@@ -114,6 +121,24 @@ def _part(cohort: Cohort, quantiles: Quantiles, key: str) -> ReportPart:
         notes=_notes(cohort),
         failures=cohort.failures(),
     )
+
+
+def _study_of(cohort: Cohort, concluded: Mapping[int, str]) -> str:
+    """The study, by run, that concludes all runs of the cohort; empty without one."""
+    found = {concluded.get(number, "") for each in cohort.series for number in each.runs}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _answer(
+    cohort: Cohort, workloads: Sequence[Workload], names: Sequence[str]
+) -> tuple[list[str], list[WinnerMap]]:
+    slots = {name: slot for slot, name in enumerate(names)}
+    maps = winner_maps(workloads, cohort.fields, slots)
+    return answer(cohort.rankings, cohort.fields, _named(cohort.fields)), maps
+
+
+def _named(fields: Fields) -> Name:
+    return lambda contender: implementation(contender.case, fields)
 
 
 def _is_a_search(cohort: Cohort, names: Sequence[str]) -> bool:

@@ -47,7 +47,7 @@ def _texts(ranking: Ranking, fields: Fields) -> tuple[str, str]:
         among = [implementation(c.case, fields) for c in ranking.at("best", "tie", "unclear")]
         is_tie = ranking.outcome == "tied"
         return ("tie", " = ".join(among)) if is_tie else ("unclear", " or ".join(among))
-    lead = f"{three_digits(_lead(ranking))}x" if ranking.next else ""
+    lead = f"{three_digits(lead_of(ranking))}x" if ranking.next else ""
     if ranking.outcome == "untested":
         return name, f"quickest, {lead}"
     return name, lead or "only one"
@@ -55,12 +55,16 @@ def _texts(ranking: Ranking, fields: Fields) -> tuple[str, str]:
 
 def _style(ranking: Ranking, colours: Sequence[int]) -> str:
     if ranking.outcome == "won":
-        strength = sum(_lead(ranking) > limit for limit in _STRENGTHS)
-        return f"won slot{colours[0]} strength{strength}"
+        return f"won slot{colours[0]} strength{strength_of(lead_of(ranking))}"
     return {"tied": "tied", "unclear": "doubt"}.get(ranking.outcome, f"doubt slot{colours[0]}")
 
 
-def _lead(ranking: Ranking) -> float:
+def strength_of(lead: float) -> int:
+    """The strength of a colour that stands for a lead, from 0."""
+    return sum(lead > limit for limit in _STRENGTHS)
+
+
+def lead_of(ranking: Ranking) -> float:
     """How many times the winner's time the next one takes."""
     found = ranking.next and ranking.next.comparison
     return found.ratio if found else 1.0

@@ -13,6 +13,7 @@ class StudyPart:
     """A study's conclusion, from the same data as the terminal's."""
 
     key: str  # unique in the page
+    run: int
     name: str
     question: str
     where: Sequence[str]

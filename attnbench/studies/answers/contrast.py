@@ -130,19 +130,19 @@ def _chart(title: str, cells: Sequence[Judged], asked: ContrastAnalysis) -> Heat
     found: dict[str, dict[Value | None, Judged]] = {}
     for each in cells:
         case = each.base.case
-        row, x = describe(case, axes), axis_value(case, along)
+        row, x = ", ".join(axis_text(case, name) for name in axes), axis_value(case, along)
         if x in found.get(row, {}):  # mixed batches may have their largest in common
             row = f"{row}, {batch_text(case)}".removeprefix(", ")
         found.setdefault(row, {})[x] = each
     across = {axis_value(case, along): axis_text(case, along) for case in cases}
     xs = sorted(across, key=lambda x: float(x or 0))
-    grid = [[line.get(x) for x in xs] for line in reversed(found.values())]
+    grid = [[line.get(x) for x in xs] for line in found.values()]
     return Heat(
         title,
-        along.replace("_", " "),
-        "",
+        along,
+        ", ".join(axes),
         [across[x] for x in xs],
-        list(reversed(found)),
+        list(found),
         [[_change(each) for each in line] for line in grid],
         [[100 * (each.comparison.ratio - 1) if each else None for each in line] for line in grid],
         "change of the time, %",

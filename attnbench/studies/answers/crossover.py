@@ -158,7 +158,7 @@ def _chart(found: dict[Curve, Crossover], cases: dict[Curve, Case], axes: Sequen
             series.setdefault(_name(cases[curve], axes), []).append(spot)
     return Lines(
         "From which query length on prefill beats decode",
-        "batch size",
+        "batch_size",
         "new tokens a request",
         {name: sorted(spots) for name, spots in series.items()},
         log_y=True,

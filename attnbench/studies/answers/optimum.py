@@ -133,8 +133,8 @@ def _map(title: str, group: Sequence[Optimum], asked: OptimumAnalysis) -> Heat:
     found = [[cells.get((size, length)) for length in lengths] for size in sizes]
     return Heat(
         f"Best {asked.knob}: {title}",
-        "kv len",
-        "batch size",
+        "kv_len",
+        "batch_size",
         [named[length] for length in lengths],
         [str(size) for size in sizes],
         [[_best(each) for each in line] for line in found],

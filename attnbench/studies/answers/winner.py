@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 
 from attnbench.analysis.auto import Choice, choices, stands_for_another
 from attnbench.analysis.axes import axis_text, axis_value
-from attnbench.analysis.fields import batch_text
+from attnbench.analysis.fields import Fields, batch_text
 from attnbench.analysis.ranking import Ranking, rank
 from attnbench.analysis.series import Series
 from attnbench.analysis.tuning import tuned
 from attnbench.reporting.auto import choice_columns, choice_lines, loss_in_short
-from attnbench.reporting.ranking import counts, legend, place_text, workloads
+from attnbench.reporting.html.answer import answer as sentences
+from attnbench.reporting.html.squares import lead_of
+from attnbench.reporting.ranking import legend, place_text
 from attnbench.specs.case import Case
 from attnbench.studies.analysis import WinnerAnalysis
 from attnbench.studies.answers.base import (
@@ -26,15 +28,14 @@ from attnbench.units import seconds_column
 
 
 def answer(listed: Sequence[Series], asked: WinnerAnalysis, noise: NoiseOf) -> Answer:
-    """How often each backend is the best, a row per workload, a map per shape."""
+    """Which backend is the best where and by how much, a row per workload, a map per shape."""
     if sentence := not_answered(listed):
         return Answer([sentence])
     rankings = rank(tuned(listed, asked.tune), lambda _, cell: noise(cell))
     autos = choices(rankings, listed, lambda _, cell: noise(cell))
-    lines = [*counts(rankings, lambda each: each.case.backend), *choice_lines(autos)]
+    fields = Fields.of([each.best.series.case for each in rankings])
+    lines = [*sentences(rankings, fields, lambda each: each.case.backend), *choice_lines(autos)]
     lines += _never_ran(listed)
-    if alone := sum(each.outcome == "alone" for each in rankings):
-        lines.append(f"{alone} of {workloads(len(rankings))} ran with one backend only")
     compared = [each for each in rankings if each.outcome != "alone"]
     beside = [a for r, a in zip(rankings, autos, strict=True) if r.outcome != "alone"]
     tables = [_table(compared, beside)] if compared else []
@@ -78,11 +79,10 @@ def _maps(
     groups: dict[str, list[Ranking]] = {}
     for each in rankings:
         groups.setdefault(_title(each.best.case, rest), []).append(each)
-    names = sorted({each.best.case.backend for each in rankings if each.outcome == "won"})
     texts = {
         id(each): "\n".join(filter(None, (_short(each), losses[id(each)]))) for each in rankings
     }
-    return [_map(title, group, asked.map, texts, names) for title, group in groups.items()]
+    return [_map(title, group, asked.map, texts) for title, group in groups.items()]
 
 
 def _title(case: Case, axes: Sequence[str]) -> str:
@@ -94,11 +94,7 @@ def _title(case: Case, axes: Sequence[str]) -> str:
 
 
 def _map(
-    title: str,
-    group: Sequence[Ranking],
-    axes: tuple[str, str],
-    texts: Mapping[int, str],
-    names: Sequence[str],
+    title: str, group: Sequence[Ranking], axes: tuple[str, str], texts: Mapping[int, str]
 ) -> Heat:
     (rows, columns), cases = axes, [each.best.case for each in group]
     xs, ys = _values(cases, columns), _values(cases, rows)
@@ -106,20 +102,20 @@ def _map(
     found = [[cells.get((y, x)) for x in xs] for y in ys]
     return Heat(
         "Best backend" + (f": {title}" if title else ""),
-        columns.replace("_", " "),
-        rows.replace("_", " "),
+        columns,
+        rows,
         xs,
         ys,
         [[texts[id(each)] if each else "" for each in line] for line in found],
-        [[_colour(each, names) if each else None for each in line] for line in found],
+        [[_lead(each) if each else None for each in line] for line in found],
         "and the next one's time over its; grey: none is shown to be the best",
         named=True,
     )
 
 
-def _colour(ranking: Ranking, names: Sequence[str]) -> int:
-    """A number per backend that wins somewhere, and one for cells without a winner."""
-    return 1 + names.index(ranking.best.case.backend) if ranking.outcome == "won" else 0
+def _lead(ranking: Ranking) -> float:
+    """The next one's time over the winner's; 1 without a winner."""
+    return lead_of(ranking) if ranking.outcome == "won" else 1.0
 
 
 def _short(ranking: Ranking) -> str:
