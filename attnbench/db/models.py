@@ -13,6 +13,7 @@ from sqlalchemy import (
     LargeBinary,
     String,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -119,6 +120,14 @@ class MeasurementRow(Base):
         Index("ix_measurement_run_status", "run", "status"),
         # For the runs that measured a case.
         Index("ix_measurement_case_id", "case_id", "method_id", "run"),
+        # For the other cards of a run; most runs have none.
+        Index(
+            "ix_measurement_card",
+            "run",
+            "machine_id",
+            sqlite_where=text("machine_id IS NOT NULL"),
+            postgresql_where=text("machine_id IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)

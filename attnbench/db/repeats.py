@@ -2,10 +2,10 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from attnbench.db.models import CaseRow, MachineRow, MeasurementRow, MethodRow, RunRow
@@ -17,7 +17,7 @@ _MOST_RUNS = 60
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """A run that may be compared with others of its kind."""
+    """A run, or a card's part of it, that may be compared with others of its kind."""
 
     run: int
     command: str
@@ -51,7 +51,7 @@ class RepeatedRounds:
 
 
 def read_sessions(session: Session, machine_model: str) -> list[SessionRow]:
-    """The newest runs on cards of that model."""
+    """The newest runs on cards of that model, each of their cards by itself."""
     query = (
         select(
             RunRow.number,
@@ -67,15 +67,38 @@ def read_sessions(session: Session, machine_model: str) -> list[SessionRow]:
         .order_by(RunRow.started.desc(), RunRow.number.desc())
         .limit(_MOST_RUNS)
     )
-    return [SessionRow(*row) for row in session.execute(query)]
+    runs = [SessionRow(*row) for row in session.execute(query)]
+    others = _other_cards(session, [row.run for row in runs])
+    return [each for row in runs for each in (row, *_parts(row, others[row.run]))]
+
+
+def _other_cards(session: Session, runs: Collection[int]) -> dict[int, dict[int, str]]:
+    """By run, the ids and keys of the machines that shared it, without its own."""
+    query = (
+        select(MeasurementRow.run, MeasurementRow.machine_id, MachineRow.machine_key)
+        .join(MachineRow, MeasurementRow.machine_id == MachineRow.id)
+        .where(MeasurementRow.run.in_(runs), MeasurementRow.machine_id.is_not(None))
+        .distinct()
+    )
+    found: dict[int, dict[int, str]] = defaultdict(dict)
+    for run, machine, key in session.execute(query):
+        assert machine is not None
+        found[run][machine] = key
+    return found
+
+
+def _parts(row: SessionRow, cards: Mapping[int, str]) -> Iterator[SessionRow]:
+    return (replace(row, machine=machine, card=key) for machine, key in cards.items())
 
 
 def read_rounds(session: Session, rows: Collection[SessionRow]) -> Iterator[RepeatedRounds]:
     """All that has a time in these runs."""
-    by_run = {row.run: row for row in rows}
+    by_place = {(row.run, row.machine): row for row in rows}
+    card = func.coalesce(MeasurementRow.machine_id, RunRow.machine_id)
     query = (
         select(
             MeasurementRow.run,
+            card,
             CaseRow.family,
             CaseRow.key,
             MethodRow.key,
@@ -83,15 +106,17 @@ def read_rounds(session: Session, rows: Collection[SessionRow]) -> Iterator[Repe
             MeasurementRow.labels,
             MeasurementRow.median,
         )
+        .join(RunRow, MeasurementRow.run == RunRow.number)
         .join(CaseRow, MeasurementRow.case_id == CaseRow.id)
         .join(MethodRow, MeasurementRow.method_id == MethodRow.id)
-        .where(MeasurementRow.run.in_(by_run), MeasurementRow.median > 0)
+        .where(MeasurementRow.run.in_({row.run for row in rows}), MeasurementRow.median > 0)
         .where(MeasurementRow.median < math.inf)
         .order_by(MeasurementRow.run, MeasurementRow.round)
     )
-    rounds: dict[tuple[int, str, str, str, str], list[float]] = defaultdict(list)
-    for run, family, case, method, facts, labels, median in session.execute(query):
+    rounds: dict[tuple[SessionRow, str, str, str, str], list[float]] = defaultdict(list)
+    for run, machine, family, case, method, facts, labels, median in session.execute(query):
         assert median is not None
-        rounds[run, family, case, method, regime_of(facts, labels)].append(median)
-    for (run, family, case, method, regime), medians in rounds.items():
-        yield RepeatedRounds(by_run[run], family, case, method, regime, tuple(medians))
+        if row := by_place.get((run, machine)):
+            rounds[row, family, case, method, regime_of(facts, labels)].append(median)
+    for (row, family, case, method, regime), medians in rounds.items():
+        yield RepeatedRounds(row, family, case, method, regime, tuple(medians))

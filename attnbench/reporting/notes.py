@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from attnbench.analysis.fields import unasked
 from attnbench.analysis.series import Series
 from attnbench.labels import Label, explained
+from attnbench.results.cards import split_workloads
 from attnbench.results.cohort import Cohort
 from attnbench.results.sentinels import moved
 from attnbench.timing.sentinels import DRIFT, Sentinels, drift
@@ -41,6 +42,22 @@ def row_notes(cohort: Cohort) -> list[list[str]]:
     return [
         warnings(each, cohort, wrong=wrong)
         for each, wrong in zip(cohort.timed, cohort.wrong, strict=True)
+    ]
+
+
+def cards_note(cohort: Cohort) -> list[str]:
+    """That cards of one model share the table, and whether rows of one workload are of several."""
+    if not cohort.cards:
+        return []
+    names, split = ", ".join(cohort.cards.values()), split_workloads(cohort.timed)
+    if not split:
+        return [
+            f"{len(cohort.cards)} cards of this model share the table ({names}); each workload "
+            "was measured on one"
+        ]
+    return [
+        f"{len(cohort.cards)} cards of this model share the table ({names}); the rows of "
+        f"{split} workload{'s' * (split > 1)} are of several, so a difference may be the card's"
     ]
 
 

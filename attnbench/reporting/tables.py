@@ -13,7 +13,7 @@ from attnbench.reporting.clocks import cycle_lines
 from attnbench.reporting.columns import field_columns
 from attnbench.reporting.conclusions import conclusions
 from attnbench.reporting.headings import heading_with_batch
-from attnbench.reporting.notes import chosen_by_row, drifts, marked, what_ran
+from attnbench.reporting.notes import cards_note, chosen_by_row, drifts, marked, what_ran
 from attnbench.reporting.ranking import legend, place_text
 from attnbench.reporting.text_table import (
     WIDTH,
@@ -25,6 +25,7 @@ from attnbench.reporting.text_table import (
     text_table,
     with_looks,
 )
+from attnbench.results.cards import card_of
 from attnbench.results.cohort import NO_SENTINELS, Cohort, SentinelFacts, cohorts
 from attnbench.results.noise import NoiseLookup, assumed_noise
 from attnbench.specs.budget import Budget
@@ -92,6 +93,7 @@ def _section_text(
             *notes,
             *(what_ran(timed) if verbose else []),
             *drifts(cohort.reached),
+            *cards_note(cohort),
         ]
         if budget is not None:
             lines.append(budget_note(budget))
@@ -120,6 +122,7 @@ def result_columns(
     columns = [
         *([] if cohort.one_batch else [spec_column(timed)]),
         *field_columns(cohort.fields, timed),
+        *_card_column(cohort),
         *_path_columns(timed),
         _latency_column(cohort),
         # Half the time's own interval; rows are ranked by the interval against the best.
@@ -165,6 +168,13 @@ def _path_columns(listed: Sequence[Series]) -> list[Column]:
         Column("decode\nreqs", [str(each.decode_requests) for each in work], spare=True),
         Column("prefill\nreqs", [str(each.prefill_requests) for each in work], spare=True),
     ]
+
+
+def _card_column(cohort: Cohort) -> list[Column]:
+    """The card of each row, if several measured them."""
+    if not cohort.cards:
+        return []
+    return [Column("card", [card_of(each, cohort.cards) for each in cohort.timed], left=True)]
 
 
 def _chosen_column(listed: Sequence[Series]) -> list[Column]:

@@ -14,6 +14,7 @@ from attnbench.families import family_of
 from attnbench.provenance.machine import Machine
 from attnbench.reasons import in_short
 from attnbench.records import Measurement, Run, Status
+from attnbench.results.cards import card_names
 from attnbench.results.noise import NoiseLookup, assumed_noise
 from attnbench.specs.case import Case
 from attnbench.timing.sentinels import Sentinels
@@ -47,6 +48,11 @@ class Cohort:
     def machine(self) -> Machine:
         """The machine of the first series; the others have the same model."""
         return Machine.from_facts(self.all_runs[self.series[0].first.run].machine)
+
+    @cached_property
+    def cards(self) -> dict[str, str]:
+        """The names of the cards by their machines' keys; empty if there is only one."""
+        return card_names(each for series in self.series for each in series.rounds)
 
     @cached_property
     def reached(self) -> dict[int, dict[str, Sentinels]]:
@@ -117,7 +123,9 @@ class Cohort:
     def subject(self) -> str:
         """The family, the machine and the method."""
         first = self.series[0].first
-        return f"{first.case.family} on {self.machine.label}; {method_text(first.method)}"
+        number = f"{len(self.cards)} x " if self.cards else ""
+        where = f"{number}{self.machine.label}"
+        return f"{first.case.family} on {where}; {method_text(first.method)}"
 
     @property
     def shared(self) -> str:

@@ -13,6 +13,7 @@ from attnbench.reasons import in_short
 from attnbench.records import Run
 from attnbench.reporting.origin import origin_text
 from attnbench.reporting.text_table import WIDTH, Style, items, text_table, wrapped
+from attnbench.results.cards import card_names
 from attnbench.results.cohort import status_text
 from attnbench.results.noise import Noises
 from attnbench.specs.case import content_hash
@@ -158,7 +159,10 @@ def _where(run: Run, machine: Machine, listed: Sequence[Series]) -> str:
     most = max((len(each.medians) for each in listed), default=0)
     rounds = {0: "nothing measured", 1: "1 round"}.get(most, f"{most} rounds at most")
     ended = ", interrupted" if run.status == "interrupted" else ""
-    return f"run {run.number} on {machine.label}; {rounds}{ended}"
+    cards = card_names(each for series in listed for each in series.rounds)
+    shared = f"{len(cards)} x " if cards else ""
+    named = f" ({', '.join(cards.values())})" if cards else ""
+    return f"run {run.number} on {shared}{machine.label}{named}; {rounds}{ended}"
 
 
 def _doubts(
