@@ -1,14 +1,18 @@
 """A benchmark whose cases are shared by several processes, a GPU each, and merged afterwards."""
 
 import argparse
+import gc
 import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+
 Facts = dict[str, Any]
 T = TypeVar("T")
+KEPT = 2**32  # bytes that a process may hold between cases
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -53,4 +57,12 @@ def in_time(cases: list[T], asked: argparse.Namespace) -> Iterator[T]:
     """Take cases from the list until the time is over; it keeps those that are not reached."""
     deadline = time.monotonic() + asked.seconds
     while cases and time.monotonic() < deadline:
+        _free()
         yield cases.pop(0)
+
+
+def _free() -> None:
+    """Leave the GPU's memory to the other processes."""
+    if torch.cuda.is_available() and torch.cuda.memory_reserved() > KEPT:
+        gc.collect()
+        torch.cuda.empty_cache()
