@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import mean
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from attnbench.kernels.inputs import raw
 from attnbench.kernels.paged import PagedPrepared
 from attnbench.kernels.registry import find
 from attnbench.kernels.tolerance import attention as attention_tolerance
+from attnbench.kernels.tolerance import rounding_error
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape, MlaShape
@@ -156,6 +158,22 @@ def test_a_kernel_with_one_place_wrong_in_thousands_of_keys_is_incorrect(
     ready.masks = [FAULTS[fault](mask, torch.arange(kv_len), newest)]
     with pytest.raises(WrongResult):
         check(ready, seed=0)
+
+
+@pytest.mark.parametrize("length", ["1k", "128k"])
+def test_unscaled_weights_in_fp8_err_as_foreseen(length: str) -> None:
+    """Of light needles; heavy ones leave other keys next to nothing."""
+    ready = attention(f"q4kv{length}", **FP8)
+    errors = list[float]()
+    for offset in range(4):
+        scores, values = (given := row(ready, offset)).scores, given.values
+        scores = scores.masked_fill(~given.visible, -math.inf)
+        weights = (scores - scores.amax(1, keepdim=True)).exp()
+        found, right = weights.to(torch.float8_e4m3fn).float() @ values, weights @ values
+        light = torch.arange(offset, offset + 4) % 2 == 0
+        errors += ((found - right).norm(dim=1) / right.norm(dim=1))[light].tolist()
+    foreseen = math.hypot(ready.weights_too_small(), rounding_error("fp8"))
+    assert 0.7 < math.sqrt(mean(each**2 for each in errors)) / foreseen < 1.1
 
 
 @pytest.mark.parametrize("kv_data", ["normal", "zeros"])
