@@ -200,6 +200,13 @@ def test_single_rounds_are_no_claim(tmp_path: Path) -> None:
     assert "a for all" in found.lines[1]
 
 
+def test_what_scope_layer_adds_is_said(tmp_path: Path) -> None:
+    cases = [replace(attn(batch), scope="layer") for batch in (DECODE, MIXED, PREFILL)]
+    results = {case: timed(case, *around(1e-5)) for case in cases}
+    found = answer(series_of(measured(tmp_path, results)), analysis(), NOISE)
+    assert "] of attention at scope layer on each GPU per million output tokens" in found.lines[0]
+
+
 def test_the_error_of_the_reduction_stands_apart(tmp_path: Path) -> None:
     found = concluded(tmp_path, {"sdpa": all_three(1e-5, 1e-4, 1e-3)})
     assert found.lines[-1].startswith("3 batches stand for 1000 steps, 4 layers count alike; by ")

@@ -47,6 +47,12 @@ class Service:
         return cls(title, asked, found, parts, taken)
 
     @property
+    def work(self) -> str:
+        """What is timed."""
+        scopes = {each.case.scope for by in self.series.values() for each in by.values()}
+        return "attention at scope layer" if scopes == {"layer"} else "attention"
+
+    @property
     def automatic(self) -> Single | None:
         """The sum of what vLLM takes by itself: of auto, or of the backend that it stands for."""
         by_name = {each.name: each for each in self.ranked}

@@ -74,7 +74,8 @@ def _single(service: Service) -> str:
 def _total(service: Service, single: Single) -> str:
     """The time per million tokens, and per request if those are known."""
     asked = service.asked
-    text = f"{_with_interval(single, 1.0)} of attention on each GPU per million {asked.counted}"
+    whole = f"{_with_interval(single, 1.0)} of {service.work}"
+    text = f"{whole} on each GPU per million {asked.counted}"
     if asked.requests:
         each = asked.tokens / asked.requests / 1e6
         text += f", {_with_interval(single, each)} per request"

@@ -67,7 +67,7 @@ def _totals(service: Service) -> Table:
     shares = [kind_shares(service, each) for each in ranked]
     for kind in kinds(service.parts):
         columns[f"{kind} %"] = percent_column([each[kind][0] for each in shares])[1]
-    heading = f"Attention time of all {asked.layers} layers on each GPU, by backend"
+    heading = f"Time of {service.work} in all {asked.layers} layers on each GPU, by backend"
     return Table(_titled(service, heading), columns)
 
 
