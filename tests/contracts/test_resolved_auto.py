@@ -11,6 +11,7 @@ import torch
 from vllm.model_executor.layers.attention import attention, mla_attention
 from vllm.v1.attention.selector import get_attn_backend
 
+from attnbench.families import FAMILIES
 from attnbench.kernels.base import Refused, Setting
 from attnbench.kernels.registry import find
 from attnbench.kernels.vllm.attention_layer import attention_layer
@@ -18,6 +19,7 @@ from attnbench.kernels.vllm.config import LayerConfig, vllm_config
 from attnbench.kernels.vllm.mla_layer import mla_layers
 from attnbench.kernels.vllm.selector import arguments, selected
 from attnbench.kernels.vllm.startup import activate, start
+from attnbench.running.cases import cases_for
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape, MlaShape
 from scripts.registry_tables import SURVEY
@@ -87,6 +89,23 @@ def test_a_page_size_counts_only_if_the_user_chose_it() -> None:
         layer = LayerConfig(plain.shape, "bf16", plain.batch, block_size)
         cache = vllm_config(layer).cache_config
         assert (cache.block_size if cache.user_specified_block_size else None) == expected
+
+
+@pytest.mark.parametrize(
+    ("family", "model"), [("attn", "llama3-8b"), ("attn", "gpt-oss-120b"), ("mla", "deepseek-v3")]
+)
+def test_it_stands_for_the_case_that_a_command_measures(family: str, model: str) -> None:
+    auto, record = find(family, "auto"), FAMILIES[family]
+
+    def case_of(backend: str) -> Case:
+        given: dict[str, Any] = {"backend": (backend,), "model": model}
+        return cases_for(record.asked(record.options(**given)), "cuda")[0]
+
+    case = case_of("auto")
+    auto.refusal(case, GPU.machine)
+    twin = auto.stands_for(case)
+    assert twin is not None
+    assert twin == case_of(twin.backend)
 
 
 def test_auto_runs_what_it_stands_for_and_says_so(left_out: NoKernels) -> None:

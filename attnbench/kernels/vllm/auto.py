@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from attnbench.errors import UsageError
 from attnbench.kernels.base import FEATURES, Backend, Prepared, Refused, Setting
@@ -14,6 +14,8 @@ from attnbench.specs.batch import Batch, Request
 from attnbench.specs.case import Case
 
 ONE_TOKEN = Batch((Request(1, 1),))
+# A server's knobs that mean nothing to a backend without them.
+SERVED = (("decode_kernel", "served"), ("mixed_windows", True))
 
 
 class Auto(Backend):
@@ -26,7 +28,7 @@ class Auto(Backend):
     name: ClassVar = "auto"
     module: ClassVar = "vllm"
     devices: ClassVar = ("cuda",)
-    knobs: ClassVar = SERVER_KNOBS
+    knobs: ClassVar[frozenset[str]] = SERVER_KNOBS
     features: ClassVar = frozenset(FEATURES)
     layouts: ClassVar = ("NHD", "HND")
     kv_cache_dtypes: ClassVar = ("auto", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_ds_mla")
@@ -84,5 +86,7 @@ def _question(case: Case) -> Case:
 
 
 def _as(case: Case, backend: Backend) -> Case:
-    given: dict[str, Any] = {"backend": backend.name}
-    return replace(case, **given)
+    """The case as the backend's own command line would ask for it."""
+    foreign = [each for each in SERVED if each[0] not in backend.knobs]
+    knobs = tuple(each for each in case.knobs if each not in foreign)
+    return replace(case, backend=backend.name, knobs=knobs)
