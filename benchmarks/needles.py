@@ -21,6 +21,7 @@ from tabulate import tabulate
 
 from attnbench.kernels.base import Prepared, Setting
 from attnbench.kernels.check import check
+from attnbench.kernels.inputs import raw
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine, read_machine
 from attnbench.running.memory import working_sets
@@ -167,7 +168,7 @@ class Exchange:
 
     def __init__(self, prepared: Prepared, without: Prepared) -> None:
         pairs = zip(_tensors(prepared, set()), _tensors(without, set()), strict=True)
-        differ = [(into, other) for into, other in pairs if not into.equal(other)]
+        differ = [(into, other) for into, other in pairs if not raw(into).equal(raw(other))]
         self._into = [into for into, _ in differ]
         self._with = [into.clone() for into in self._into]
         self._without = [other for _, other in differ]
