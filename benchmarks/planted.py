@@ -32,10 +32,10 @@ from attnbench.provenance.machine import Machine
 from attnbench.reporting.progress import outcome_line
 from attnbench.results.noise import turns_of
 from attnbench.running.cases import DEFAULT_TIMER, asked_by_default, cases_for
+from attnbench.running.command import Command
 from attnbench.running.interleaved import Side, interleaved
 from attnbench.running.plan import Plan
 from attnbench.running.process import WorkerProcess
-from attnbench.running.session import Command
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.timing.method import Method
 

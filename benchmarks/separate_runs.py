@@ -18,8 +18,9 @@ from pathlib import Path
 from attnbench.families.attn import ATTN
 from attnbench.provenance.machine import Machine
 from attnbench.running.cases import DEFAULT_TIMER, asked_by_default, batches_of, cases_for
+from attnbench.running.command import Command
 from attnbench.running.plan import Plan, by_workload
-from attnbench.running.session import Command, session
+from attnbench.running.session import session
 from attnbench.specs.case import Case
 from attnbench.timing.method import Method
 

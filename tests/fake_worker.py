@@ -10,10 +10,11 @@ from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
 from attnbench.records import Outcome, Status
+from attnbench.running.command import Command
 from attnbench.running.messages import Job
 from attnbench.running.open_run import OpenRun
 from attnbench.running.plan import Limits, Plan
-from attnbench.running.session import Command, session
+from attnbench.running.session import session
 from attnbench.running.workers import WorkerDied, WorkerTimedOut
 from attnbench.specs.case import Case
 from attnbench.timing.sentinels import Sentinels

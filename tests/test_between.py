@@ -21,10 +21,10 @@ from attnbench.kernels.base import Prepared
 from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
 from attnbench.results.command_line import case_command
+from attnbench.running.command import Command
 from attnbench.running.forecast import forecast
 from attnbench.running.memory import memory_of, memory_refusal, working_sets
 from attnbench.running.plan import Plan
-from attnbench.running.session import Command
 from attnbench.running.timers import Timing
 from attnbench.specs.case import Case
 from attnbench.specs.layer import layer_bytes, layer_products

@@ -1,7 +1,7 @@
 """How a run is dealt out to several cards: what stays together, and what a lost one costs."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,21 +10,25 @@ import pytest
 
 from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError
+from attnbench.provenance.machine import Machine
 from attnbench.records import Outcome, Status
 from attnbench.running import workers
 from attnbench.running.card import Awaited
+from attnbench.running.cards import local_cards
 from attnbench.running.dealer import measured
 from attnbench.running.deck import deck_of
+from attnbench.running.devices import local_devices
 from attnbench.running.local_card import LocalCard
+from attnbench.running.lock import device_lock
 from attnbench.running.messages import Job
 from attnbench.running.open_run import OpenRun
 from attnbench.running.plan import Plan
-from attnbench.running.session import start_run
+from attnbench.running.session import sessions, start_run
 from attnbench.running.workers import WorkerDied
 from attnbench.timing.method import Method
 from tests.conftest import small_case
 from tests.fake_worker import Does, FakeDevice, FakeWorker, command, right
-from tests.stored_results import H200
+from tests.stored_results import H100, H200
 
 PLAN = Plan(
     tuple(
@@ -80,7 +84,7 @@ def deal(
     """Measure what is left; the notes."""
     notes = list[str]()
     with crew(folder, devices, run, plan) as opened:
-        list(measured(opened, deck_of(opened), notes.append))
+        list(measured([opened], deck_of, notes.append))
     return notes
 
 
@@ -193,7 +197,7 @@ def test_a_run_that_loses_all_cards_is_resumed_where_it_was(tmp_path: Path) -> N
 def interrupted(folder: Path, devices: list[FakeCard], after: int) -> None:
     """A run of which so many outcomes were stored."""
     with suppress(KeyboardInterrupt), crew(folder, devices) as run:
-        for count, _ in enumerate(measured(run, deck_of(run), print), 1):
+        for count, _ in enumerate(measured([run], deck_of, print), 1):
             if count == after:
                 raise KeyboardInterrupt
 
@@ -215,3 +219,69 @@ def test_a_workload_whose_card_is_not_there_on_resume_begins_again(tmp_path: Pat
     deal(tmp_path, cards({}, {})[1:], run=1)
     assert len(stored(tmp_path)) == 36
     assert all(len(on) == 1 for on in cards_of_workloads(tmp_path).values())
+
+
+def models(*machines: Machine) -> Callable[[str], FakeWorker]:
+    """Starts workers of these machines, each found by its device."""
+    found = {machine.device: FakeDevice(machine=machine) for machine in machines}
+    return lambda device: found[device].start(device)
+
+
+TWO_MODELS = models(
+    replace(H200, gpu_uuid="GPU-0"),
+    replace(H200, gpu_uuid="GPU-1", device="cuda:1"),
+    replace(H100, device="cuda:2"),
+)
+
+
+@contextmanager
+def of_two_models(
+    folder: Path, notes: list[str], resume: str | None = None
+) -> Iterator[list[OpenRun]]:
+    asked = command(folder, devices=["cuda:0", "cuda:1", "cuda:2"], resume=resume)
+    with sessions(asked, lambda _: PLAN, notes.append, TWO_MODELS) as runs:
+        yield runs
+
+
+@pytest.mark.usefixtures("own_lock")
+def test_each_model_has_a_run_and_measures_everything_once(tmp_path: Path) -> None:
+    with of_two_models(tmp_path, []) as runs:
+        assert [[card.name for card in run.cards] for run in runs] == [
+            ["cuda:0", "cuda:1"],
+            ["cuda:2"],
+        ]
+        list(measured(runs, deck_of, print))
+        store = runs[0].store
+        assert [store.run(number).machine_name for number in (1, 2)] == [H200.name, H100.name]
+        assert [len(store.measurements([number])) for number in (1, 2)] == [36, 36]
+
+
+@pytest.mark.usefixtures("own_lock")
+def test_one_of_two_models_is_resumed_on_its_cards(tmp_path: Path) -> None:
+    with suppress(KeyboardInterrupt), of_two_models(tmp_path, []) as runs:
+        for count, _ in enumerate(measured(runs, deck_of, print)):
+            if count == 20:
+                raise KeyboardInterrupt
+    notes = list[str]()
+    with of_two_models(tmp_path, notes, resume="2") as runs:
+        list(measured(runs, deck_of, print))
+    assert [run.run for run in runs] == [2]
+    assert notes == ["cuda:0, cuda:1: not of NVIDIA H100 80GB HBM3, which run 2 measures; left out"]
+    with Store.open(tmp_path / "attnbench.db", create=False) as store:
+        assert len(store.measurements([2])) == 36
+
+
+@pytest.mark.usefixtures("own_lock")
+def test_a_busy_card_is_left_out_of_all_and_an_error_by_name(tmp_path: Path) -> None:
+    busy = replace(H200, gpu_uuid="GPU-1", device="cuda:1")
+    devices = local_devices(["cuda:0", "cuda:1"])
+    notes = list[str]()
+    with device_lock(busy, wait=False, note=print):
+        named = command(tmp_path, devices=["cuda:0", "cuda:1"])
+        with pytest.raises(AttnbenchError, match="is measuring on NVIDIA H200"):
+            local_cards(named, devices, notes.append, TWO_MODELS).__enter__()
+        every = replace(named, devices=["all"])
+        with local_cards(every, devices, notes.append, TWO_MODELS) as found:
+            assert [card.name for card in found] == ["cuda:0"]
+    (note,) = notes
+    assert note.startswith("cuda:1 is left out: another attnbench")

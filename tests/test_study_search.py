@@ -67,7 +67,7 @@ def measured(
     asked = plan(is_exhaustive=is_exhaustive)
     with measuring(device, asked, folder, name="study", resume=resume) as run:
         with suppress(KeyboardInterrupt):
-            list(dealer.measured(run, study_deck(run), print))
+            list(dealer.measured([run], study_deck, print))
         return lengths(run), conclude(run.store, run.run)
 
 

@@ -32,7 +32,7 @@ from attnbench.running.forecast import forecast
 from attnbench.running.measuring import Measuring
 from attnbench.running.open_run import OpenRun
 from attnbench.running.request import MeasuringRequest
-from attnbench.running.session import session
+from attnbench.running.session import sessions
 from attnbench.timing.finished import Finished
 
 # Writes a run as CSV; the store is for its samples.
@@ -59,12 +59,13 @@ def measure(request: MeasuringRequest) -> NoReturn:
     budget = options.budget()
     if measuring.dry_run:
         show_forecast(request)
-    with session(command, plan_for, note) as run:
+    with sessions(command, plan_for, note) as runs:
         try:
-            show_outcomes(run, measured(run, deck_of(run), note))
+            show_outcomes(runs, measured(runs, deck_of, note))
         except KeyboardInterrupt:
-            end_interrupted(run, command.name, command.db)
-        found = read_run(run.store, run.run)
+            end_interrupted(runs, command.name, command.db)
+        store = runs[0].store
+        found = read_run(store, *(run.run for run in runs))
         table = results_table(
             found.measurements,
             found.runs,
@@ -78,8 +79,8 @@ def measure(request: MeasuringRequest) -> NoReturn:
         click.echo(table)
         write_json_file(found, measuring.output_json)
         csv_files = [measuring.output_csv, *options.more_csv()]
-        write_csv_files(run.store, found, csv_files, _CSV[request.family.csv_columns])
-    raise click.exceptions.Exit(0 if run.succeeded else 1)
+        write_csv_files(store, found, csv_files, _CSV[request.family.csv_columns])
+    raise click.exceptions.Exit(0 if all(run.succeeded for run in runs) else 1)
 
 
 def show_forecast(request: MeasuringRequest) -> NoReturn:
@@ -99,24 +100,26 @@ def command_line() -> list[str]:
     return ["attnbench", *sys.argv[1:]]
 
 
-def end_interrupted(run: OpenRun, command: str, db: str) -> NoReturn:
+def end_interrupted(runs: Sequence[OpenRun], command: str, db: str) -> NoReturn:
     """Say how to continue, and end with the exit status of Ctrl-C."""
-    click.echo(
-        f"\ninterrupted; results so far are stored as run {run.run}\n"
-        f"continue with: attnbench {command} --resume {run.run}"
-        + (f" --db {shlex.quote(without_password(db))}" if db != "attnbench.db" else ""),
-        err=True,
-    )
+    where = f" --db {shlex.quote(without_password(db))}" if db != "attnbench.db" else ""
+    plural = "s" * (len(runs) > 1)
+    numbers = ", ".join(str(run.run) for run in runs)
+    click.echo(f"\ninterrupted; results so far are stored as run{plural} {numbers}", err=True)
+    for run in runs:
+        click.echo(f"continue with: attnbench {command} --resume {run.run}{where}", err=True)
     raise click.exceptions.Exit(INTERRUPTED)
 
 
-def show_outcomes(run: OpenRun, outcomes: Iterable[Finished]) -> None:
+def show_outcomes(runs: Sequence[OpenRun], outcomes: Iterable[tuple[OpenRun, Finished]]) -> None:
     """One line per outcome and, on a terminal, a bar with the time left; all on stderr."""
-    names = [card.name for card in run.cards]
-    click.echo(f"run {run.run} on {where_text(run.machine, names)}", err=True)
-    left, cards = TimeLeft(), dict.fromkeys(names, 0)
-    with tqdm(total=run.remaining, disable=not sys.stderr.isatty(), leave=False) as bar:
-        for finished in outcomes:
+    for run in runs:
+        names = [card.name for card in run.cards]
+        click.echo(f"run {run.run} on {where_text(run.machine, names)}", err=True)
+    left, cards = TimeLeft(), {card.name: 0 for run in runs for card in run.cards}
+    total = _remaining(runs, len(runs))
+    with tqdm(total=total, disable=not sys.stderr.isatty(), leave=False) as bar:
+        for run, finished in outcomes:
             if finished.outcome.status is not Status.REFUSED:
                 bar.update()
                 if finished.card:
@@ -124,7 +127,7 @@ def show_outcomes(run: OpenRun, outcomes: Iterable[Finished]) -> None:
                     bar.set_postfix_str(cards_text(cards))
                 tqdm.write(outcome_line(finished), file=sys.stderr)
                 # A study's search measures no more than it needs of what is left.
-                text = left.after(finished, lambda: run.remaining)
+                text = left.after(finished, lambda: _remaining(runs, len(runs)))
                 if text and run.plan.study is None:
                     note(text)
 

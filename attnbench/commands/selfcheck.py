@@ -14,10 +14,10 @@ from attnbench.options.kinds import Whole, one_of
 from attnbench.options.option import one, several, shared
 from attnbench.reporting.selfcheck import selfcheck_text
 from attnbench.results.selfcheck import find_and_store
+from attnbench.running.command import Command
 from attnbench.running.device_options import OnDevice
 from attnbench.running.measuring import Sampling
 from attnbench.running.selfcheck import PAIR, SelfCheck, plan_of_families
-from attnbench.running.session import Command
 from attnbench.specs.batch import Batch
 
 

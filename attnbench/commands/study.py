@@ -29,7 +29,7 @@ from attnbench.results.report import read_run
 from attnbench.running.dealer import measured
 from attnbench.running.forecast import forecast
 from attnbench.running.request import command_of, plan_of
-from attnbench.running.session import session
+from attnbench.running.session import sessions
 from attnbench.studies.conclusion import Conclusion, conclude, conclusion_text
 from attnbench.studies.deck import study_deck
 from attnbench.studies.file import Study
@@ -180,17 +180,19 @@ def _measure(
         foreseen = forecast(command, plan_for)
         click.echo(dry_run_text(asked, foreseen, measuring.rounds, terminal.width()))
         return
-    with session(command, plan_for, note) as opened:
+    with sessions(command, plan_for, note) as runs:
         try:
-            show_outcomes(opened, measured(opened, study_deck(opened), note))
+            show_outcomes(runs, measured(runs, study_deck, note))
         except KeyboardInterrupt:
-            end_interrupted(opened, shlex.join(again), command.db)
-        _show(conclude(opened.store, opened.run), plots, plot_format)
+            end_interrupted(runs, shlex.join(again), command.db)
+        for run in runs:
+            folder = plots / f"run-{run.run}" if plots and len(runs) > 1 else plots
+            _show(conclude(run.store, run.run), folder, plot_format)
         if measuring.output_csv or measuring.output_json:
-            found = read_run(opened.store, opened.run)
+            found = read_run(runs[0].store, *(run.run for run in runs))
             write_json_file(found, measuring.output_json)
-            write_csv_files(opened.store, found, [measuring.output_csv])
-    raise click.exceptions.Exit(0 if opened.succeeded else 1)
+            write_csv_files(runs[0].store, found, [measuring.output_csv])
+    raise click.exceptions.Exit(0 if all(run.succeeded for run in runs) else 1)
 
 
 @command.command("conclude")

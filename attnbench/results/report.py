@@ -51,9 +51,10 @@ def read_report(store: Store, refs: Sequence[str] = (), where: Sequence[Conditio
     return _report(store, found)
 
 
-def read_run(store: Store, number: int) -> Report:
-    """A report of one run, which may have no outcomes yet."""
-    selection = Selection(str(number), store.measurements([number]), {number: store.run(number)})
+def read_run(store: Store, *numbers: int) -> Report:
+    """A report of one run, or of several together, which may have no outcomes yet."""
+    runs = {number: store.run(number) for number in numbers}
+    selection = Selection(" ".join(map(str, numbers)), store.measurements(numbers), runs)
     return _report(store, [selection])
 
 

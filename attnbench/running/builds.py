@@ -11,11 +11,11 @@ from tempfile import TemporaryDirectory
 from attnbench.errors import AttnbenchError, UsageError
 from attnbench.provenance.environment import Environment, kept_variables, own_component
 from attnbench.provenance.machine import Machine
+from attnbench.running.command import Command
 from attnbench.running.interleaved import Side, interleaved
 from attnbench.running.open_run import OpenRun
 from attnbench.running.process import Interpreter, WorkerProcess
 from attnbench.running.request import Note, PlanFor
-from attnbench.running.session import Command
 from attnbench.running.workers import WorkerDied, WorkerTimedOut
 from attnbench.timing.finished import Finished
 

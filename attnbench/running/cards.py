@@ -3,32 +3,34 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from attnbench.errors import AttnbenchError, UsageError
-from attnbench.running.devices import LocalDevice
+from attnbench.errors import AttnbenchError
+from attnbench.running.card import Card
+from attnbench.running.command import Command
+from attnbench.running.devices import ALL, LocalDevice
 from attnbench.running.local_card import LocalCard
 from attnbench.running.lock import device_lock
+from attnbench.running.workers import StartWorker
 
 Note = Callable[[str], None]
 
 
 @contextmanager
 def local_cards(
-    devices: Sequence[LocalDevice], note: Note, *, wait: bool, leave_busy: bool
+    command: Command, devices: Sequence[LocalDevice], note: Note, start: StartWorker | None = None
 ) -> Iterator[list[LocalCard]]:
-    """The cards, locked against other commands; with `leave_busy` only those that are free.
+    """The cards, locked against other commands; for `--device all` only those that are free.
 
-    Raises UsageError for a device that cannot be used, and for cards of several models.
+    Raises UsageError for a device that cannot be used.
     """
     with ExitStack() as stack:
         cards = []
         for each in devices:
-            card = LocalCard(each.name, each.device, each.start, note)
+            card = LocalCard(each.name, each.device, start or each.start, note)
             stack.callback(card.close)
             cards.append((card, card.greet()))
         for _, greeted in cards:
             greeted.result()
-        held = _lock(stack, [card for card, _ in cards], note, wait, leave_busy)
-        _require_one_model(held)
+        held = _lock(stack, [card for card, _ in cards], command, note)
         if held[0].machine.kind == "cpu":
             note(
                 f"{len(held)} CPU workers share the cores of this machine, so their times disturb "
@@ -38,7 +40,7 @@ def local_cards(
 
 
 def _lock(
-    stack: ExitStack, cards: Sequence[LocalCard], note: Note, wait: bool, leave_busy: bool
+    stack: ExitStack, cards: Sequence[LocalCard], command: Command, note: Note
 ) -> list[LocalCard]:
     """The cards whose locks are held from now on.
 
@@ -48,9 +50,9 @@ def _lock(
     for key in sorted({card.machine.key for card in cards}):
         machine = next(card.machine for card in cards if card.machine.key == key)
         try:
-            stack.enter_context(device_lock(machine, wait=wait, note=note))
+            stack.enter_context(device_lock(machine, wait=command.wait, note=note))
         except AttnbenchError as error:
-            if not leave_busy:
+            if ALL not in command.devices:
                 raise
             failure = error
             note(f"{machine.device} is left out: {error}")
@@ -61,17 +63,9 @@ def _lock(
     return [card for card in cards if card.machine.key in held]
 
 
-def _require_one_model(cards: Sequence[LocalCard]) -> None:
-    models: dict[str, list[LocalCard]] = {}
+def by_model(cards: Sequence[Card]) -> list[list[Card]]:
+    """The cards of one model and with the same software together."""
+    groups: dict[tuple[str, str], list[Card]] = {}
     for card in cards:
-        models.setdefault(card.machine.model_key, []).append(card)
-    if len(models) > 1:
-        listed = ", ".join(
-            f"{' '.join(card.name for card in some)} ({some[0].machine.label})"
-            for some in models.values()
-        )
-        names = " ".join(card.name for card in next(iter(models.values())))
-        raise UsageError(
-            f"--device names GPUs of several models: {listed}; a run has GPUs of one, e.g. "
-            f"--device {names}"
-        )
+        groups.setdefault((card.machine.model_key, card.environment.key), []).append(card)
+    return list(groups.values())

@@ -27,16 +27,6 @@ _PART = 0.5
 _MOST_LOSSES = 2  # cards that a case may cost before it counts as crashed
 
 
-def measured(run: OpenRun, deck: Deck, note: Callable[[str], None]) -> Iterator[Finished]:
-    """Measure what a run has left, on its own device or dealt out to its cards."""
-    yield from run.begin()
-    if run.cards:
-        yield from Dealer(run, deck, note).outcomes()
-    else:
-        yield from run.follow(deck.script(run, deck.cases))
-    run.finish()
-
-
 @dataclass
 class Hand:
     """The groups that a card measures now."""
@@ -56,35 +46,38 @@ class Dealer:
     """
 
     def __init__(self, run: OpenRun, deck: Deck, note: Callable[[str], None]) -> None:
-        self._run, self._deck, self._note = run, deck, note
+        self.run, self._deck, self._note = run, deck, note
         self._cards = list(run.cards)
         self._pile: list[Group] = []
         self._begun: dict[str, list[Group]] = {}  # groups that only this machine may go on with
-        self._waiting: dict[Future[Any], Hand] = {}
+        self.waiting: dict[Future[Any], Hand] = {}
         self._losses = Counter[str]()  # cards that a case has cost, by its key
         self._lost: list[str] = []
 
-    def outcomes(self) -> Iterator[Finished]:
-        """Measure all groups; AttnbenchError if no card is left for them."""
+    def begin(self) -> Iterator[Finished]:
+        """Give every card its first groups."""
         self._sort()
         yield from self._deal()
-        while self._waiting:
-            done, _ = wait(self._waiting, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield from self._answered(self._waiting.pop(future), future)
-            yield from self._deal()
+
+    def answered(self, future: Future[Any]) -> Iterator[Finished]:
+        """Go on with the card whose answer has come."""
+        yield from self._go_on_after(self.waiting.pop(future), future)
+        yield from self._deal()
+
+    def check_done(self) -> None:
+        """Raise AttnbenchError if no card is left for some groups."""
         if self._pile:
             raise AttnbenchError(
-                f"no card is left ({'; '.join(self._lost)}); --resume {self._run.run} measures "
+                f"no card is left ({'; '.join(self._lost)}); --resume {self.run.run} measures "
                 "the rest"
             )
 
     def _sort(self) -> None:
         """Give groups that were begun back to their machine; without it they begin again."""
         here = {card.machine.key for card in self._cards}
-        of_case = self._run.store.cards(self._run.run)
+        of_case = self.run.store.cards(self.run.run)
         for group in filter(self._is_left, self._deck.groups):
-            cases = [case.key for case in group if case not in self._run.refused]
+            cases = [case.key for case in group if case not in self.run.refused]
             on = {of_case[key] for key in cases if key in of_case}
             if len(on) == 1 and on <= here:
                 self._begun.setdefault(on.pop(), []).append(group)
@@ -94,24 +87,24 @@ class Dealer:
 
     def _is_left(self, group: Group) -> bool:
         """Whether its script has anything to do."""
-        asks = self._deck.script(self._run, group)
+        asks = self._deck.script(self.run, group)
         return any(not isinstance(ask, Renew) for ask in asks)
 
     def _begin_again(self, groups: Sequence[Group]) -> None:
         """Delete what was measured of these groups."""
         if groups:
-            self._run.forget([case for group in groups for case in group])
+            self.run.forget([case for group in groups for case in group])
 
     def _deal(self) -> Iterator[Finished]:
         """Give every free card its next groups."""
         for card in self._cards:
             while self._is_free(card) and (groups := self._take(card)):
                 cases = [case for group in groups for case in group]
-                hand = Hand(card, groups, self._deck.script(self._run, cases))
+                hand = Hand(card, groups, self._deck.script(self.run, cases))
                 yield from self._go_on(hand, None)
 
     def _is_free(self, card: Card) -> bool:
-        return all(hand.card is not card for hand in self._waiting.values())
+        return all(hand.card is not card for hand in self.waiting.values())
 
     def _take(self, card: Card) -> list[Group]:
         """The next groups for a card: those that it has begun, then some of the pile."""
@@ -119,7 +112,7 @@ class Dealer:
         pile, sharers = self._pile, len(self._cards)
         if begun := self._begun.get(key):
             pile, sharers = begun, sum(each.machine.key == key for each in self._cards)
-        methods = self._run.plan.methods
+        methods = self.run.plan.methods
         slow_turns = any(each.traces or each.isolate == "rounds" for each in methods)
         count = math.ceil(len(pile) / sharers * (1 if slow_turns else _PART))
         taken, pile[:count] = pile[:count], []
@@ -131,7 +124,7 @@ class Dealer:
             answer = None
             match ask:
                 case Known(turn, outcome):
-                    yield self._run.stored(turn, outcome)
+                    yield self.run.stored(turn, outcome)
                 case Renew():
                     hand.card.renew()
                 case Turn() | Probe():
@@ -139,13 +132,13 @@ class Dealer:
                     return
 
     def _ask(self, hand: Hand, ask: Turn | Probe) -> None:
-        hand.ask, card, run = ask, hand.card, self._run
+        hand.ask, card, run = ask, hand.card, self.run
         if isinstance(ask, Turn):
-            self._waiting[card.outcome(run.job(ask), run.plan.limits)] = hand
+            self.waiting[card.outcome(run.job(ask), run.plan.limits)] = hand
         else:
-            self._waiting[card.refused(ask.cases)] = hand
+            self.waiting[card.refused(ask.cases)] = hand
 
-    def _answered(self, hand: Hand, future: Future[Any]) -> Iterator[Finished]:
+    def _go_on_after(self, hand: Hand, future: Future[Any]) -> Iterator[Finished]:
         ask = hand.ask
         try:
             answer = future.result()
@@ -158,7 +151,7 @@ class Dealer:
                 hand.again = ask
                 self._ask(hand, ask)
                 return
-            yield self._run.stored(ask, answer, hand.card)
+            yield self.run.stored(ask, answer, hand.card)
             answer = None
         yield from self._go_on(hand, answer)
 
@@ -181,4 +174,34 @@ class Dealer:
         self._losses[turn.case.key] += 1
         if self._losses[turn.case.key] >= _MOST_LOSSES:
             reason = f"{_MOST_LOSSES} cards were lost while they measured it; the last: {why}"
-            yield self._run.stored(turn, Outcome(Status.CRASHED, reason), hand.card)
+            yield self.run.stored(turn, Outcome(Status.CRASHED, reason), hand.card)
+
+
+def measured(
+    runs: Sequence[OpenRun], deck_for: Callable[[OpenRun], Deck], note: Callable[[str], None]
+) -> Iterator[tuple[OpenRun, Finished]]:
+    """Measure what runs have left: one on its own device, or several, each dealt to its cards.
+
+    Raises AttnbenchError, once the others are done, if a run has no card left.
+    """
+    for run in runs:
+        yield from ((run, each) for each in run.begin())
+    decks = [(run, deck_for(run)) for run in runs]
+    yield from _dealt([Dealer(run, deck, note) for run, deck in decks if run.cards])
+    for run, deck in decks:
+        if not run.cards:
+            yield from ((run, each) for each in run.follow(deck.script(run, deck.cases)))
+        run.finish()
+
+
+def _dealt(dealers: Sequence[Dealer]) -> Iterator[tuple[OpenRun, Finished]]:
+    """Let every dealer deal, and hand it the answers of its cards as they come."""
+    for dealer in dealers:
+        yield from ((dealer.run, each) for each in dealer.begin())
+    while waiting := {future: dealer for dealer in dealers for future in dealer.waiting}:
+        done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+        for future in done:
+            dealer = waiting[future]
+            yield from ((dealer.run, each) for each in dealer.answered(future))
+    for dealer in dealers:
+        dealer.check_done()

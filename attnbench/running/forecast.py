@@ -7,11 +7,11 @@ from attnbench.db.migrations import holds_results
 from attnbench.db.store import Store
 from attnbench.families import cost
 from attnbench.provenance.machine import Machine, gpus_seen_by_nvml
+from attnbench.running.command import Command
 from attnbench.running.devices import local_devices
 from attnbench.running.memory import memory_of, working_sets
 from attnbench.running.plan import Plan
 from attnbench.running.regime import regime_of
-from attnbench.running.session import Command
 from attnbench.running.workers import WorkerDied, WorkerTimedOut
 from attnbench.specs.case import Case
 from attnbench.timing.measure import SUSTAINED_LOAD

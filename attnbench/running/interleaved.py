@@ -9,16 +9,11 @@ from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.provenance.machine import Machine
 from attnbench.records import Run, RunStatus, Status
+from attnbench.running.command import Command
 from attnbench.running.open_run import OpenRun
 from attnbench.running.plan import Plan
-from attnbench.running.session import (
-    Command,
-    check_unchanged,
-    hold_device,
-    restore_kept,
-    run_to_resume,
-    start_run,
-)
+from attnbench.running.resuming import check_unchanged, restore_kept, run_to_resume
+from attnbench.running.session import hold_device, start_run
 from attnbench.running.settled import Settled
 from attnbench.running.workers import StartWorker, Workers
 from attnbench.timing.finished import Finished

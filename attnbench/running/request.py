@@ -9,9 +9,9 @@ from attnbench.families.options import FamilyOptions
 from attnbench.options.option import Named, stored
 from attnbench.provenance.machine import Machine
 from attnbench.running.cases import DEFAULT_TIMER, cases_for, check_asked
+from attnbench.running.command import Command
 from attnbench.running.measuring import Measuring
 from attnbench.running.plan import Limits, Plan
-from attnbench.running.session import Command
 from attnbench.specs.case import Case
 from attnbench.timing.method import Between, CacheAsked, Method, Timer
 

@@ -8,13 +8,14 @@ from itertools import chain
 from attnbench.families.family import Family
 from attnbench.provenance.machine import Machine
 from attnbench.running.cases import DEFAULT_TIMER, asked_by_default, batches_of, cases_for
+from attnbench.running.command import Command
 from attnbench.running.interleaved import Side, interleaved
 from attnbench.running.measuring import Sampling
 from attnbench.running.open_run import OpenRun
 from attnbench.running.plan import Limits, Plan
 from attnbench.running.process import WorkerProcess
 from attnbench.running.request import PlanFor
-from attnbench.running.session import Command, session
+from attnbench.running.session import session
 from attnbench.running.workers import StartWorker
 from attnbench.specs.batch import Batch
 from attnbench.timing.finished import Finished

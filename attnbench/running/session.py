@@ -1,53 +1,22 @@
-"""The session of a measuring command: its devices, their locks, a stored run."""
+"""The session of a measuring command: its devices, their locks, its stored runs."""
 
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from socket import gethostname
-from typing import Any
 
 from attnbench.db.store import Store
-from attnbench.errors import UsageError
-from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
-from attnbench.provenance.source import Source, read_source
-from attnbench.records import Run, RunStatus
-from attnbench.running.card import Awaited
-from attnbench.running.cards import local_cards
+from attnbench.records import RunStatus
+from attnbench.running.card import Awaited, Card
+from attnbench.running.cards import by_model, local_cards
+from attnbench.running.command import Command, source_of
 from attnbench.running.devices import ALL, local_devices
 from attnbench.running.lock import device_lock
 from attnbench.running.open_run import OpenRun
 from attnbench.running.plan import Plan
-from attnbench.running.process import WorkerProcess
-from attnbench.running.spool import Spool
+from attnbench.running.resuming import check_unchanged, named_run, restore_kept, run_to_resume
 from attnbench.running.workers import Place, StartWorker, Workers
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A measuring command, without its cases."""
-
-    name: str  # attn, mla, cache-write
-    argv: Sequence[str]
-    options: Mapping[str, Any]  # options named on the command line, JSON
-    devices: Sequence[str]  # as --device names them
-    db: str
-    label: str | None = None
-    source: Path | None = None
-    wait: bool = False
-    resume: str | None = None  # a run's number, or latest
-
-    @property
-    def device(self) -> str:
-        """Its only device; UsageError if it has several."""
-        if len(self.devices) > 1 or ALL in self.devices:
-            raise UsageError(
-                f"--device {' '.join(self.devices)}: {self.name} measures on one device, e.g. "
-                f"--device {'cpu' if 'cpu' in self.devices else 'cuda:0'}"
-            )
-        return self.devices[0]
 
 
 @contextmanager
@@ -55,24 +24,72 @@ def session(
     command: Command,
     plan_for: Callable[[Machine], Plan],
     note: Callable[[str], None],
-    start: StartWorker = WorkerProcess.start,
+    start: StartWorker | None = None,
 ) -> Iterator[OpenRun]:
-    """The run of one command, new or resumed, with its store and devices."""
+    """The run of a command on one device, new or resumed, with its store."""
+    with sessions(command, plan_for, note, start) as (run,):
+        yield run
+
+
+@contextmanager
+def sessions(
+    command: Command,
+    plan_for: Callable[[Machine], Plan],
+    note: Callable[[str], None],
+    start: StartWorker | None = None,
+) -> Iterator[list[OpenRun]]:
+    """The runs of a command, new or resumed, with their store: one for each model of its cards.
+
+    A resumed command has one run, and only the cards of its model. `start` starts the workers of
+    every device, by default those of this process's Python.
+    """
     with Store.open(command.db, note=note) as store:
         devices = local_devices(_asked_devices(store, command))
         if len(devices) == 1:
             alone = replace(command, devices=[devices[0].device])
-            start = devices[0].start if devices[0].variables else start
-            with _locked(alone, start, note) as workers:
+            with _locked(alone, start or devices[0].start, note) as workers:
                 run, plan = _begun(store, command, plan_for, [workers.worker()], note)
                 with OpenRun(store, run, plan, workers, note) as opened:
-                    yield opened
+                    yield [opened]
             return
-        leave_busy = ALL in command.devices
-        with local_cards(devices, note, wait=command.wait, leave_busy=leave_busy) as cards:
-            run, plan = _begun(store, command, plan_for, cards, note)
-            with OpenRun(store, run, plan, Awaited(cards[0]), note, cards) as opened:
-                yield opened
+        with (
+            local_cards(command, devices, note, start) as cards,
+            ExitStack() as stack,
+        ):
+            yield [
+                stack.enter_context(_open(store, command, plan_for, some, note))
+                for some in _that_measure(store, command, by_model(cards), note)
+            ]
+
+
+def _open(
+    store: Store,
+    command: Command,
+    plan_for: Callable[[Machine], Plan],
+    cards: Sequence[Card],
+    note: Callable[[str], None],
+) -> OpenRun:
+    """The run of cards of one model."""
+    run, plan = _begun(store, command, plan_for, cards, note)
+    return OpenRun(store, run, plan, Awaited(cards[0]), note, cards)
+
+
+def _that_measure(
+    store: Store,
+    command: Command,
+    models: Sequence[Sequence[Card]],
+    note: Callable[[str], None],
+) -> list[Sequence[Card]]:
+    """The cards of each run, by model: those of all, or of the run that is resumed."""
+    if command.resume is None or len(models) == 1:
+        return list(models)
+    run = run_to_resume(store, command, {card.machine.key for some in models for card in some})
+    found = [some for some in models if some[0].machine.model_key == run.machine_model]
+    for some in models:
+        if some not in found:
+            names = ", ".join(card.name for card in some)
+            note(f"{names}: not of {run.machine_name}, which run {run.number} measures; left out")
+    return found or [models[0]]
 
 
 def _begun(
@@ -93,12 +110,6 @@ def _begun(
     return run.number, Plan.from_facts(store.plan(run.number))
 
 
-def restore_kept(store: Store, run: Run, note: Callable[[str], None]) -> None:
-    """Store the outcomes of a run that were kept in files, if there are any."""
-    if kept := Spool(store.file, run).restore(store):
-        note(f"run {run.number}: stored what was kept when the database failed ({kept} outcomes)")
-
-
 def _asked_devices(store: Store, command: Command) -> Sequence[str]:
     """The devices of the command line; a run of several is resumed on the same ones."""
     if command.resume is None or tuple(command.devices) != ("auto",):
@@ -106,7 +117,7 @@ def _asked_devices(store: Store, command: Command) -> Sequence[str]:
     if command.resume == "latest":
         run = store.latest_unfinished(command.name, hostname=gethostname())
     else:
-        run = _named_run(store, command)
+        run = named_run(store, command)
     devices = store.plan(run.number).get("devices", ()) if run else ()
     return devices if len(devices) > 1 or ALL in devices else command.devices
 
@@ -140,73 +151,5 @@ def start_run(store: Store, command: Command, plan: Plan, worker: Place) -> int:
         plan={**plan.as_facts(), "python": worker.python, "devices": list(command.devices)},
         machine=worker.machine,
         environment=worker.environment,
-        source=_source(command, worker),
+        source=source_of(command, worker),
     )
-
-
-def _source(command: Command, worker: Place) -> Source:
-    """The code under test: the command's, else the checkout that the worker's environment uses."""
-    named = command.source is not None
-    return read_source(command.source) if named or not worker.source else worker.source
-
-
-def check_unchanged(store: Store, run: Run, command: Command, places: Sequence[Place]) -> None:
-    """Raise UsageError unless a run can go on with this command, hardware and software."""
-    for name, given in command.options.items():
-        if run.options.get(name) != given:
-            raise UsageError(
-                f"--resume continues run {run.number} as it was started, and that had "
-                f"--{name.replace('_', '-')} {run.options.get(name, 'at its default')}, not "
-                f"{given}; leave the option out, e.g. attnbench {run.command} --resume "
-                f"{run.number}"
-            )
-    if changed := _changes(store, run, places, _source(command, places[0])):
-        raise UsageError(
-            f"run {run.number} cannot be resumed, since its machine, software or code has changed "
-            f"({'; '.join(changed)}); start a new run without --resume"
-        )
-
-
-def run_to_resume(store: Store, command: Command, machines: Collection[str]) -> Run:
-    """The unfinished run that the command's --resume names; UsageError if there is none."""
-    if command.resume == "latest":
-        run = store.latest_unfinished(command.name, machines)
-        if run is None:
-            raise UsageError(
-                f"--resume: {command.db} has no unfinished {command.name} run of this machine; "
-                "`attnbench runs` lists all"
-            )
-        return run
-    return _named_run(store, command)
-
-
-def _named_run(store: Store, command: Command) -> Run:
-    """The run to resume that the command names by its number."""
-    asked = command.resume
-    if not re.fullmatch("[0-9]{1,9}", str(asked)):
-        raise UsageError(
-            f"--resume '{asked}' is not a run number; expected a number that `attnbench runs` "
-            "lists, or none for the latest unfinished run, e.g. --resume 3"
-        )
-    run = store.run(int(str(asked)))
-    if run.command != command.name or run.status is RunStatus.FINISHED:
-        state = f"is of `{run.command}`"
-        if run.status is RunStatus.FINISHED:
-            state = "is finished"
-        raise UsageError(f"--resume {asked}: that run {state}; `attnbench runs` lists the others")
-    return run
-
-
-def _changes(store: Store, run: Run, places: Sequence[Place], source: Source) -> list[str]:
-    """Changes in hardware, software and code under test since the run began.
-
-    One card of several is enough, with others of its model.
-    """
-    machine = places[0].machine
-    changed = Environment.from_facts(run.environment).differences(places[0].environment)
-    known = {run.machine_key, *store.cards(run.number).values()}
-    if known.isdisjoint(place.machine.key for place in places):
-        changed.append(f"{Machine.from_facts(run.machine).label} -> {machine.label}")
-    if (run.source["commit"], run.source["dirty"]) != (source.commit, source.dirty):
-        changed.append("the code under test")
-    return changed

@@ -1,0 +1,42 @@
+"""A measuring command as its run stores it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from attnbench.errors import UsageError
+from attnbench.provenance.source import Source, read_source
+from attnbench.running.devices import ALL
+from attnbench.running.workers import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A measuring command, without its cases."""
+
+    name: str  # attn, mla, cache-write
+    argv: Sequence[str]
+    options: Mapping[str, Any]  # options named on the command line, JSON
+    devices: Sequence[str]  # as --device names them
+    db: str
+    label: str | None = None
+    source: Path | None = None
+    wait: bool = False
+    resume: str | None = None  # a run's number, or latest
+
+    @property
+    def device(self) -> str:
+        """Its only device; UsageError if it has several."""
+        if len(self.devices) > 1 or ALL in self.devices:
+            raise UsageError(
+                f"--device {' '.join(self.devices)}: {self.name} measures on one device, e.g. "
+                f"--device {'cpu' if 'cpu' in self.devices else 'cuda:0'}"
+            )
+        return self.devices[0]
+
+
+def source_of(command: Command, worker: Place) -> Source:
+    """The code under test: the command's, else the checkout that the worker's environment uses."""
+    named = command.source is not None
+    return read_source(command.source) if named or not worker.source else worker.source
