@@ -427,6 +427,10 @@ def test_without_the_extra_one_sentence_says_what_to_install(
         (attn("8q1kv4k"), "batch size 8, q_len 1, kv_len 4k, context 4095"),
         (attn("q2k"), "batch size 1, q_len 2k, kv_len 2k, context 0"),
         (
+            attn("4q1kv1k~sorted"),
+            "batch size 4, q_len 1, kv_len 1k, context 1023, spread sorted",
+        ),
+        (
             attn("2q2k_32q1kv1k"),
             "decode requests 32, decode kv_len 1k, prefill requests 2, prefill q_len 2k",
         ),

@@ -200,6 +200,26 @@ def test_a_winner_shares_its_place_with_what_noise_cannot_tell_from_it(tmp_path:
     assert {*table.columns["next"]} == {"naive"}
 
 
+def test_ragged_batches_have_maps_of_their_own_by_their_mean_length(tmp_path: Path) -> None:
+    """Two spreads of the same requests have the same longest one."""
+    spreads = ("", "~lognormal", "~sorted", "~onelong")
+    cases = [
+        (attn(f"{size}q1kv{length}{spread}", backend), seconds)
+        for size in (4, 16)
+        for length in (128, 512)
+        for spread in spreads
+        for backend, seconds in (("naive", 3e-5), ("sdpa", 2e-5))
+    ]
+    found = winner_answer(listed(tmp_path, of_each(cases)), WinnerAnalysis(), NOISE)
+    maps = {chart.title: chart for chart in found.charts if isinstance(chart, Heat)}
+    assert list(maps) == [
+        f"Best backend: spread {spread}" for spread in ("equal", "lognormal", "sorted", "onelong")
+    ]
+    for chart in maps.values():
+        assert (chart.ys, chart.xs) == (["4", "16"], ["128", "512"])
+        assert all(text.startswith("sdpa") for row in chart.texts for text in row)
+
+
 def test_a_backend_that_ran_alone_wins_nothing(tmp_path: Path) -> None:
     both, alone = ("q16", "q32"), ("q64", "q128")
     cases = [(attn(spec), 1e-4) for spec in (*both, *alone)]

@@ -1,6 +1,7 @@
 """Charts drawn with matplotlib, in the colours, dashes and hatches of the pages."""
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from attnbench.reporting.html.figures import Slots
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _DASHES = ("-", "--", ":", "-.", (0, (12, 4)), (0, (5, 2)), (0, (1, 2)), (0, (10, 3, 2, 3)))
 _MARKERS = "osD^vPX*"
 _ARROW = 24  # points
+_PER_INCH = 14  # characters of a legend
 _STRIPES = 3  # of each colour of a tie
 _LESS, _MORE = LIGHT[0], LIGHT[1]
 
@@ -115,8 +117,8 @@ def _errors(spots: Sequence[Spot | RowSpot]) -> tuple[list[float], list[float]]:
     return below, above
 
 
-def draw_heat(axes: "Axes", chart: HeatMap) -> None:
-    """The map as on a page, with a scale if its colours are numbers."""
+def draw_heat(axes: "Axes", chart: HeatMap, width: float) -> None:
+    """The map as on a page, `width` inches wide, with a scale if its colours are numbers."""
     from matplotlib.patches import Rectangle
 
     cells = [cell for _, row in chart.rows for cell in row]
@@ -124,8 +126,8 @@ def draw_heat(axes: "Axes", chart: HeatMap) -> None:
         for x, cell in enumerate(row):
             if cell is not None:
                 hatch = "////" if cell.style == "doubt" else None
-                for left, width, colour in _stripes(cell):
-                    axes.add_patch(Rectangle((x - 0.5 + left, y - 0.5), width, 1, fc=colour))
+                for left, part, colour in _stripes(cell):
+                    axes.add_patch(Rectangle((x - 0.5 + left, y - 0.5), part, 1, fc=colour))
                 axes.add_patch(
                     Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, ec="#d0d3d7", hatch=hatch)
                 )
@@ -144,7 +146,8 @@ def draw_heat(axes: "Axes", chart: HeatMap) -> None:
     axes.set_xticks(range(len(chart.columns)), chart.columns)
     axes.set_yticks(range(len(chart.rows)), [name for name, _ in chart.rows])
     axes.set(xlabel=chart.column_name, ylabel=chart.row_name)
-    axes.set_title(f"{chart.title}\n{chart.legend}", fontsize=8)
+    legend = fill(chart.legend, round(_PER_INCH * width))
+    axes.set_title(f"{chart.title}\n{legend}", fontsize=8)
     if any(cell and cell.style in ("more", "less") for cell in cells):
         _scale(axes)
 

@@ -55,7 +55,7 @@ def _draw(chart: Chart, found: Conclusion, path: Path) -> None:
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     if isinstance(chart, Heat):
-        draw_heat(axes, heat_map(chart, found.slots))
+        draw_heat(axes, heat_map(chart, found.slots), size[0])
     elif isinstance(chart, Rows):
         draw_rows(axes, chart, found.slots)
     else:

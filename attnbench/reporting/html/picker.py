@@ -14,7 +14,11 @@ from attnbench.units import MISSING, seconds_text
 
 def picker(workloads: Sequence[Workload], fields: Fields) -> dict[str, Any]:
     """The shapes that can be picked, in the order of the workloads."""
-    return {"listed": [_shape(each, fields) for each in workloads]}
+    listed = [_shape(each, fields) for each in workloads]
+    if any("spread" in each["dims"] for each in listed):
+        for each in listed:
+            each["dims"].setdefault("spread", "equal")
+    return {"listed": listed}
 
 
 def kinds(workloads: Sequence[Workload]) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeGuard
 
 from attnbench.analysis.fields import Fields, batch_text, requested
+from attnbench.analysis.ragged import shape_of
 from attnbench.analysis.series import Series
 from attnbench.families import family_of
 from attnbench.specs.batch import Batch, Kind, format_size
@@ -66,6 +67,10 @@ def batch_dims(case: Case) -> Dims:
         ((count, request),) = groups
         dims: Dims = {"batch size": count, "q_len": request.q_len, "kv_len": request.kv_len}
         return dims | {"context": request.context_len}
+    if ragged := shape_of(case.batch):
+        shape, spread = ragged
+        dims = {"batch size": shape.count, "q_len": shape.q_len, "kv_len": shape.mean}
+        return dims | {"context": shape.mean - shape.q_len, "spread": spread or "equal"}
     return _dims_by_kind(case.batch) or {"batch": str(case.batch)}
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from attnbench.analysis.auto import Choice, choices, stands_for_another
-from attnbench.analysis.axes import axis_text, axis_value
+from attnbench.analysis.axes import SPREAD, axis_text, axis_value
 from attnbench.analysis.fields import Fields, batch_text
 from attnbench.analysis.ranking import Ranking, rank
 from attnbench.analysis.series import Series
@@ -74,7 +74,7 @@ def _maps(
     """A map per combination of values that are on neither axis; `losses` are auto's."""
     rows, columns = asked.map
     cases = [each.best.case for each in rankings]
-    axes = [*_axes(cases), *varying(cases, ("q_len", "batch_size", "kv_len"))]
+    axes = [*_axes(cases), *varying(cases, ("q_len", "batch_size", "kv_len", SPREAD))]
     rest = [name for name in dict.fromkeys(axes) if name not in (rows, columns)]
     groups: dict[str, list[Ranking]] = {}
     for each in rankings:
