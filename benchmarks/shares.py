@@ -36,7 +36,9 @@ def run(
     facts: Facts = {}
     for facts in (merged(asked.merge, rows),) if asked.merge else measured(asked):
         if asked.output is not None:
-            asked.output.write_text(json.dumps(facts, indent=1))
+            written = asked.output.with_suffix(".part")
+            written.write_text(json.dumps(facts, indent=1))
+            written.replace(asked.output)
     show(facts)
 
 
