@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from attnbench.cli import cli
 from attnbench.kernels.base import Setting
+from attnbench.kernels.cache_write_base.requests import Requests
 from attnbench.kernels.mutants.catalogue import FAULTS
 from attnbench.kernels.mutants.memory import MEMORY_FAULTS
 from attnbench.kernels.mutants.trial import HONEST, Trial, trials
@@ -71,6 +72,27 @@ def test_kept_results_are_found_by_new_inputs_alone(tried: list[Trial]) -> None:
     kept = [trial for trial in kept if trial.case.scope == "kernel"]  # no write is missing
     assert len(kept) == 5
     assert all(str(trial.finding).startswith("launched again with new inputs") for trial in kept)
+
+
+def test_kept_slots_are_found_in_a_kernel_that_reads_requests() -> None:
+    """As FlashInfer's, which has no slots."""
+    case = small_case("cache-write", "torch", "3q5", "bf16")
+
+    def prepare() -> Any:
+        ready: Any = find(case.family, case.backend).prepare(case, Setting("cpu", 3, 0))
+        requests = ready.requests = Requests.of(ready.slots.pages, ready.slots.offsets)
+
+        def launch(index: int) -> None:
+            where = (requests.pages[index].long(), slice(None), requests.positions[index].long())
+            ready.cache[where] = ready.new[index][:, : ready.num_tokens].transpose(0, 1)
+
+        return ready.written_by(launch)
+
+    fault = [fault for fault in FAULTS if fault.name == "slots kept from the first call"]
+    with torch.inference_mode():
+        honest, kept = trials(case, prepare, 0, fault)
+    assert honest.finding is None
+    assert str(kept.finding).startswith("launched again with new inputs")
 
 
 def test_doctor_shows_the_check_at_work() -> None:
