@@ -41,6 +41,7 @@ class Setup:
     change: float = 0.0  # of a time
     share: float = 0.0  # of the cells that changed
     paired: bool = False
+    controls: float = 0.0  # share of the cells whose code is known to be the same on both sides
 
     @property
     def name(self) -> str:
@@ -48,6 +49,8 @@ class Setup:
         text = f"{self.table}: {self.world}; {self.source}; R={self.rounds}; {self.cells} cells"
         if self.share:
             text += f"; {100 * self.share:g} % by {100 * self.change:g} %"
+        if self.controls:
+            text += f"; {100 * self.controls:g} % controls"
         return text
 
 
@@ -70,6 +73,7 @@ class Rates:
             "R": setup.rounds,
             "cells": setup.cells,
             "diffs": setup.diffs,
+            "controls": 100 * setup.controls,
             "changed": 100 * setup.share,
             "by": 100 * setup.change,
             "false cells": 100 * sum(self.equal[each] for each in FINDINGS) / equal,
@@ -88,10 +92,13 @@ def rates(setup: Setup, seed: int) -> Rates:
     for _ in range(setup.diffs):
         machine = setup.of.simulated(rng, setup.cells)
         noise = machine.noise(setup.source, setup.rounds)
-        changed = rng.random(setup.cells) < setup.share
+        control = rng.random(setup.cells) < setup.controls
+        changed = (rng.random(setup.cells) < setup.share) & ~control
         moved = np.where(changed, np.log1p(setup.change), 0.0)
         cells = machine.diff(setup.rounds, moved, setup.paired)
-        verdicts = [each.verdict for each in compare_sides(cells, noise).comparisons]
+        of_controls = [cell for cell, same in zip(cells, control, strict=True) if same]
+        compared = compare_sides(cells, noise, is_control=of_controls.__contains__)
+        verdicts = [each.verdict for each in compared.comparisons]
         equal = Counter(v for v, c in zip(verdicts, changed, strict=True) if not c)
         found.equal += equal
         found.changed += Counter(v for v, c in zip(verdicts, changed, strict=True) if c)
@@ -110,6 +117,8 @@ def equal(diffs: int) -> Iterator[Setup]:
             if source == "known" and (world.modes or world.session_unequal):
                 continue  # no one variance is that of all cells
             yield Setup("equal", name, world, source, 3, 120, diffs)
+    for name, world in SEPARATE.items():
+        yield Setup("equal", name, world, "table H200", 3, 120, diffs, controls=0.25)
     quiet = SEPARATE["session 0.2 %"]
     for source in ("history 6", "table any"):
         for cells in (1, 10, 40, 400, 10_000):
@@ -135,9 +144,24 @@ def changed(diffs: int) -> Iterator[Setup]:
         for sd in (0.001, 0.002, 0.003):
             world = World(prior=(0.0015, 2.0), session=sd)
             name = f"A, session {100 * sd:g} %"
-            for share, by in ((0.05, 0.02), (0.05, 0.03), (0.05, 0.05), (0.05, 0.1), (0.25, 0.03)):
-                yield Setup("changed", name, world, source, 5, 90, some, by, share)
-            yield Setup("changed", name, world, source, 3, 90, some, 0.03, 0.25)
+            yield from _separate(name, world, source, some, 0.0)
+            if source == "table H200":
+                yield from _separate(name, world, source, some, 0.25)
+
+
+def _separate(
+    name: str, world: World, source: Source, diffs: int, controls: float
+) -> Iterator[Setup]:
+    for share, by in (
+        (0.05, 0.02),
+        (0.05, 0.03),
+        (0.05, 0.05),
+        (0.05, 0.1),
+        (0.25, 0.03),
+        (1, 0.05),
+    ):
+        yield Setup("changed", name, world, source, 5, 90, diffs, by, share, controls=controls)
+    yield Setup("changed", name, world, source, 3, 90, diffs, 0.03, 0.25, controls=controls)
 
 
 def gate(diffs: int) -> Iterator[Setup]:
@@ -170,7 +194,7 @@ def main() -> None:
         for done in as_completed(pending):
             setup = pending[done]
             row = done.result().as_row(setup)
-            print(setup.name, {name: row[name] for name in list(row)[8:]}, flush=True)
+            print(setup.name, {name: row[name] for name in list(row)[9:]}, flush=True)
             if asked.output is not None:
                 with asked.output.open("a") as file:
                     file.write(json.dumps(row) + "\n")

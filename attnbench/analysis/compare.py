@@ -1,15 +1,17 @@
 """Comparing two sides cell by cell, with the rate of false alarms controlled over all cells."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
 from attnbench.analysis.estimate import Cell, Noise, estimate_all
+from attnbench.analysis.jumps import one_sided
 from attnbench.analysis.log_ratio import Estimate
-from attnbench.analysis.shift import Shift, find_shift, scattered
+from attnbench.analysis.shift import Shift, as_unseen, find_shift, scattered, with_modes
 from attnbench.analysis.verdict import ALPHA, MARGIN, Comparison, Tested, judge
 from attnbench.errors import UsageError
+from attnbench.stats.moderation import TAME
 from attnbench.stats.multiplicity import benjamini_hochberg
 from attnbench.stats.variance import Variance
 
@@ -57,16 +59,19 @@ def compare_sides(
     Cells of separate sessions are also held against what moved all of them alike, and against how
     far all of them scatter; `is_control` names those whose code is the same on both sides.
     """
-    limit = _limit(margin)
-    estimates = estimate_all(cells, list(map(noise, cells)))
-    apart = {at: None for at, cell in enumerate(cells) if not cell.paired and estimates[at].known}
-    shift = find_shift([estimates[at] for at in apart], [is_control(cells[at]) for at in apart])
-    more_scatter = False
+    limit, noises = _limit(margin), list(map(noise, cells))
+    estimates = estimate_all(cells, noises)
+    apart = [at for at, cell in enumerate(cells) if not cell.paired and estimates[at].known]
+    controls = [is_control(cells[at]) for at in apart]
+    unseen = [not noises[at].stored for at in apart]
+    separate = [estimates[at] for at in apart]
+    shift, more_scatter = find_shift(separate, controls), False
     if shift is not None:
-        wider, more_scatter = scattered([estimates[at] for at in apart])
-        for at, estimate in zip(apart, wider, strict=True):
-            estimates[at] = estimate
-    shifts = [shift if at in apart else None for at in range(len(cells))]
+        separate, more_scatter = scattered(list(map(as_unseen, separate, unseen)))
+    believed = one_sided(_moved(separate, shift, limit), controls)
+    for at, estimate, new in zip(apart, separate, unseen, strict=True):
+        estimates[at] = _as_believed(estimate, believed) if new else estimate
+    shifts = [None if cell.paired else shift for cell in cells]
     found = _judged([cell.key for cell in cells], estimates, shifts, limit)
     return Compared(found, shift, more_scatter)
 
@@ -109,6 +114,23 @@ def _adjusted(p_values: Sequence[float]) -> list[float]:
     at = min(range(len(q_values)), key=q_values.__getitem__)
     q_values[at] = min(1.0, q_values[at] * ALPHA / _ALONE)
     return q_values
+
+
+def _as_believed(estimate: Estimate, believed: Collection[int]) -> Estimate:
+    """With modes that a machine may have of which nothing is stored, unless cells moved one way."""
+    way = math.copysign(1, estimate.log_ratio)
+    return replace(estimate, wild=TAME) if way in believed else with_modes(estimate)
+
+
+def _moved(estimates: Sequence[Estimate], shift: Shift | None, limit: float) -> list[int]:
+    """The direction of each cell that moved further than cells without modes do, else 0."""
+    tame = [replace(each, wild=TAME) for each in estimates]
+    p_values = [_p(each, _near(each, shift), shift, limit) for each in tame]
+    q_values = benjamini_hochberg(p_values)
+    return [
+        (1 if each.log_ratio > 0 else -1) if q <= ALPHA else 0
+        for each, q in zip(tame, q_values, strict=True)
+    ]
 
 
 def _near(estimate: Estimate, shift: Shift | None) -> Estimate:

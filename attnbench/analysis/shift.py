@@ -33,6 +33,7 @@ _PRIOR_DF = 20.0
 _SURPRISE_DF = 4.0
 # Of a machine that nobody has seen a few cells may have modes, some percent apart.
 CAUTIOUS_WILD = Wild(0.03, Variance(0.025**2, 10.0))
+CAUTIOUS_COMMON = Variance(0.0075**2, 5.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +117,28 @@ def _cell_variance(estimate: Estimate) -> float:
     return estimate.standard_error**2 - estimate.common.value
 
 
+def as_unseen(estimate: Estimate, unseen: bool) -> Estimate:
+    """On a machine of which nothing is stored, sessions may move all cells further."""
+    if not unseen:
+        return estimate
+    common = max(estimate.common, CAUTIOUS_COMMON, key=lambda each: each.value)
+    return replace(estimate, common=common)
+
+
+def with_modes(estimate: Estimate) -> Estimate:
+    """Of a machine whose cells may have modes."""
+    return replace(estimate, wild=_at_least(estimate.wild, CAUTIOUS_WILD))
+
+
 def _wider(estimate: Estimate, extra: Variance, factor: float, at_least: Wild) -> Estimate:
     """With extra variance; wild cells vary as much more as the others do."""
     value = estimate.session.value + extra.value
     unsure = sum(each.value**2 / each.df for each in (estimate.session, extra) if each.value > 0)
     session = Variance(value, value**2 / unsure if unsure else math.inf)
-    wild = Wild(
-        max(estimate.wild.share, at_least.share),
-        max(estimate.wild.variance.times(factor), at_least.variance, key=lambda each: each.value),
-    )
-    return replace(estimate, session=session, wild=wild)
+    wild = Wild(estimate.wild.share, estimate.wild.variance.times(factor))
+    return replace(estimate, session=session, wild=_at_least(wild, at_least))
+
+
+def _at_least(wild: Wild, least: Wild) -> Wild:
+    variance = max(wild.variance, least.variance, key=lambda each: each.value)
+    return Wild(max(wild.share, least.share), variance)

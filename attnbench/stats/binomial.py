@@ -12,3 +12,10 @@ def upper_bound(hits: int, trials: int, confidence: float = 0.95) -> float:
     if not (0 <= hits <= trials and 0 < confidence < 1):
         raise ValueError(f"expected 0 <= hits <= trials, got {hits} of {trials} at {confidence}")
     return 1.0 if hits == trials else float(special.bdtri(hits, trials, 1 - confidence))
+
+
+def upper_tail(hits: int, trials: int, rate: float) -> float:
+    """The chance of so many hits or more."""
+    from scipy import special
+
+    return 1.0 if hits <= 0 else float(special.bdtrc(hits - 1, trials, rate))

@@ -1,0 +1,110 @@
+"""Cells that moved, on a machine of which nothing is stored: a change of the code, or modes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from attnbench.analysis.compare import Compared, compare_sides
+from attnbench.analysis.estimate import EXACT, Cell, Noise
+from attnbench.analysis.jumps import one_sided
+from attnbench.analysis.verdict import Verdict
+from attnbench.stats.variance import Variance
+
+UNSEEN = replace(EXACT, session=Variance(0.001**2, 30.0), stored=False)
+SEEN = replace(UNSEEN, stored=True)
+QUIET = [1.0] * 60
+
+
+def compared(
+    factors: Sequence[float],
+    noise: Noise = UNSEEN,
+    is_control: Callable[[Cell], bool] = lambda _: False,
+) -> Compared:
+    """A cell for each factor of its time, of three rounds a side, in separate sessions."""
+    rng = np.random.default_rng(1)
+
+    def rounds(factor: float) -> tuple[float, ...]:
+        return tuple((1e-4 * factor * np.exp(rng.normal(0, 0.001, 3))).tolist())
+
+    cells = [
+        Cell(str(at), rounds(1.0), rounds(factor), paired=False)
+        for at, factor in enumerate(factors)
+    ]
+    return compare_sides(cells, lambda _: noise, is_control=is_control)
+
+
+@pytest.mark.parametrize(
+    ("moved", "verdict"),
+    [
+        ([1.04], "unclear"),
+        ([1.04] * 4, "unclear"),
+        ([1.04] * 5, "slower"),
+        ([0.96] * 5, "faster"),
+        ([1.04] * 3 + [0.96] * 3, "unclear"),
+        ([1.04] * 5 + [0.96], "unclear"),
+        ([1.3], "slower"),
+        ([1.3, 0.7], None),
+    ],
+)
+def test_few_cells_that_moved_a_little_may_have_modes(
+    moved: list[float], verdict: Verdict | None
+) -> None:
+    found = [each.verdict for each in compared(moved + QUIET).comparisons]
+    expected = [verdict or ("slower" if factor > 1 else "faster") for factor in moved]
+    assert found[: len(moved)] == expected
+    assert set(found[len(moved) :]) == {"same"}
+
+
+def test_a_machine_that_was_seen_tells_a_single_cell() -> None:
+    assert compared([1.04, *QUIET], SEEN).comparisons[0].verdict == "slower"
+
+
+@pytest.mark.parametrize(("controls", "verdict"), [(range(100, 101), "slower"), ([5], "unclear")])
+def test_a_machine_that_moves_a_control_may_move_the_others(
+    controls: Sequence[int], verdict: Verdict
+) -> None:
+    found = compared([1.04] * 6 + QUIET, is_control=lambda cell: int(cell.key) in controls)
+    assert {each.verdict for each in found.comparisons[:5]} == {verdict}
+
+
+def test_cells_of_equal_code_are_never_believed_to_have_changed_by_a_mode() -> None:
+    found = compared([1.04] * 10 + QUIET, is_control=lambda _: True)
+    assert {each.verdict for each in found.comparisons[:10]} == {"unclear"}
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.02, "unclear"), (1.05, "slower")])
+def test_an_unseen_machine_may_move_all_cells(factor: float, verdict: Verdict) -> None:
+    assert {each.verdict for each in compared([factor] * 40).comparisons} == {verdict}
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "stayed", "up_controls", "quiet_controls", "ways"),
+    [
+        (4, 0, 50, 0, 0, set()),
+        (5, 0, 50, 0, 0, {1}),
+        (0, 5, 50, 0, 0, {-1}),
+        (7, 1, 50, 0, 0, set()),
+        (8, 1, 50, 0, 0, {1}),
+        (20, 20, 20, 0, 0, set()),
+        (3, 0, 20, 0, 40, {1}),
+        (5, 0, 50, 1, 0, set()),
+        (0, 0, 0, 9, 0, set()),
+        (0, 0, 0, 0, 0, set()),
+    ],
+)
+def test_the_more_cells_moved_one_way_the_less_it_is_modes(
+    up: int, down: int, stayed: int, up_controls: int, quiet_controls: int, ways: set[int]
+) -> None:
+    moved = [1] * up + [-1] * down + [0] * stayed + [1] * up_controls + [0] * quiet_controls
+    others = up + down + stayed
+    assert one_sided(moved, [at >= others for at in range(len(moved))]) == ways
+
+
+@pytest.mark.parametrize("mean", [1.5, 3, 6, 12])
+def test_modes_pass_for_a_change_in_3_of_100_diffs(mean: float) -> None:
+    rng = np.random.default_rng(2)
+    diffs = [rng.choice((-1, 1), rng.poisson(mean)).tolist() for _ in range(4000)]
+    believed = np.mean([bool(one_sided(moved, [False] * len(moved))) for moved in diffs])
+    assert believed < 0.036
