@@ -2,7 +2,7 @@
 
 Each pair of runs of a kind goes through `diff` in a database of its own, as a fresh one that holds
 nothing else, and again beside all other runs, as their history. `slower` and `faster` are false
-there. The files may be of several machines, days and commits of attnbench. Then the cases with
+there. The files may be of several machines, days and commits. Then the cases with
 extra work take the place of the plain ones in the second run, as a commit would have made them: how
 many of them are found, and how many of the others are false.
 """
@@ -33,7 +33,7 @@ from attnbench.results.diff import Row, diff
 Key = tuple[str, str]  # backend and batch
 VERDICTS = ("same", "unclear", "slower", "faster")
 # The kind of run whose diffs a run takes part in, by its own; and those with extra work.
-KINDS = {"equal": "equal", "quick": "quick", "limited": "limited", "plain": "limited"}
+KINDS = {"equal": "equal", "quick": "equal", "limited": "limited", "plain": "limited"}
 PLANTED = ("equal", "limited")
 # Runs on one card that are further apart are of another session with the machine.
 ONE_SESSION = timedelta(minutes=15)
@@ -118,7 +118,7 @@ def judged(files: Sequence[Path], folder: Path) -> dict[str, list[dict[str, Any]
         runs = [run for run in runs if run.finished is not None and kind_of(run) in KINDS]
         campaign = Campaign(store, {run.number: run for run in runs})
         return {
-            "pairs of quick runs": quick_pairs(campaign, folder),
+            "pairs of runs": pairs(campaign, folder),
             "equal code": equal_code(campaign, folder),
             "planted": planted(campaign, folder),
             "spread between runs": spreads(campaign),
@@ -130,14 +130,16 @@ def kind_of(run: Run) -> str:
     return (run.label or "").split("-")[0]
 
 
-def quick_pairs(campaign: Campaign, folder: Path) -> list[dict[str, Any]]:
+def pairs(campaign: Campaign, folder: Path) -> list[dict[str, Any]]:
     """A row a pair of runs, each judged as in a fresh database."""
     rows = []
-    for base, head, where in campaign.pairs("quick"):
-        tally = Tally()
-        path = database(campaign, folder, "quick", base, head, history=False)
-        tally.add(diffed(path, base, head))
-        rows.append({"base": base, "head": head, "cards": where, **tally.as_row()})
+    for kind in dict.fromkeys(KINDS.values()):
+        for base, head, where in campaign.pairs(kind):
+            tally = Tally()
+            path = database(campaign, folder, kind, base, head, history=False)
+            replace_planted(path, base, head, share=None, backends=())
+            tally.add(diffed(path, base, head))
+            rows.append({"base": base, "head": head, "cards": where, **tally.as_row()})
     return rows
 
 

@@ -48,6 +48,7 @@ class RepeatedRounds:
     method: str
     regime: str
     rounds: tuple[float, ...]
+    clocks: tuple[float | None, ...]  # the SM clock of each round's samples, Hz, where it is known
 
 
 def read_sessions(session: Session, machine_model: str) -> list[SessionRow]:
@@ -105,6 +106,7 @@ def read_rounds(session: Session, rows: Collection[SessionRow]) -> Iterator[Repe
             MethodRow.facts,
             MeasurementRow.labels,
             MeasurementRow.median,
+            MeasurementRow.guard["sm_clock_hz_median"].as_float(),
         )
         .join(RunRow, MeasurementRow.run == RunRow.number)
         .join(CaseRow, MeasurementRow.case_id == CaseRow.id)
@@ -113,10 +115,12 @@ def read_rounds(session: Session, rows: Collection[SessionRow]) -> Iterator[Repe
         .where(MeasurementRow.median < math.inf)
         .order_by(MeasurementRow.run, MeasurementRow.round)
     )
-    rounds: dict[tuple[SessionRow, str, str, str, str], list[float]] = defaultdict(list)
-    for run, machine, family, case, method, facts, labels, median in session.execute(query):
-        assert median is not None
+    found: dict[tuple[SessionRow, str, str, str, str], list[tuple[float, float | None]]]
+    found = defaultdict(list)
+    for run, machine, family, case, method, facts, labels, *timed in session.execute(query):
         if row := by_place.get((run, machine)):
-            rounds[row, family, case, method, regime_of(facts, labels)].append(median)
-    for (row, family, case, method, regime), medians in rounds.items():
-        yield RepeatedRounds(row, family, case, method, regime, tuple(medians))
+            median, clock = timed
+            found[row, family, case, method, regime_of(facts, labels)].append((median, clock))
+    for (row, family, case, method, regime), listed in found.items():
+        rounds, clocks = zip(*listed, strict=True)
+        yield RepeatedRounds(row, family, case, method, regime, rounds, clocks)

@@ -1,6 +1,6 @@
 """The verdicts on pairs of series, and what they rest on: noise, and the shift of the device."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from attnbench.analysis.compare import Compared, compare, compare_sides
@@ -40,45 +40,45 @@ def judge_pairs(
     turns = turns_of(store, {run for p in pairs for run in (*p.base.runs, *p.head.runs)})
     cells = [cell_of(pair, turns) for pair in pairs]
     known = Noises(store, without=_not_their_own_witness(*sides))
-    noises = {cell.key: _noise(known, pair, cell) for cell, pair in zip(cells, pairs, strict=True)}
-    kernels: dict[str, Comparison] = {}
-    if alike:
-        is_control = controls(*map(newest, sides))
-        of_controls = {c.key for c, pair in zip(cells, pairs, strict=True) if is_control(pair)}
-        in_cycles = _in_cycles(pairs, turns, Machine.from_facts(newest(sides[1]).machine))
-
-        def judged(cells: Sequence[Cell]) -> Compared:
-            return compare_sides(
-                cells, lambda cell: noises[cell.key], margin, lambda cell: cell.key in of_controls
-            )
-
-        compared, kernels = _at_one_clock(cells, in_cycles, judged)
-    else:
+    noises = _noises(known, pairs, cells)
+    apart = any(not cell.paired for cell in cells)
+    models = {(p.base.first.machine_model, p.base.regime): None for p in pairs}
+    source = known.source(models) if apart else ""
+    if not alike:
         plain = compare(cells, lambda cell: noises[cell.key], margin)
         compared = Compared(plain, shift=None, more_scatter=False)
-    apart = any(not cell.paired for cell in cells)
-    source = (
-        known.source({(p.base.first.machine_model, p.base.regime): None for p in pairs})
-        if apart
-        else ""
-    )
+        return JudgedPairs(pairs, cells, noises, compared, {}, source)
+    is_control = controls(*map(newest, sides))
+    of_controls = {c.key for c, pair in zip(cells, pairs, strict=True) if is_control(pair)}
+
+    def judged(cells: Sequence[Cell]) -> Compared:
+        return compare_sides(
+            cells, lambda cell: noises[cell.key], margin, lambda cell: cell.key in of_controls
+        )
+
+    compared = judged(cells)
+    kernels: dict[str, Comparison] = {}
+    if in_cycles := _in_cycles(pairs, turns, Machine.from_facts(newest(sides[1]).machine)):
+        noises = _noises(known.at_one_clock(_keys(pairs, cells, in_cycles)), pairs, cells)
+        steady = judged([in_cycles.get(cell.key, cell) for cell in cells])
+        compared, kernels = _at_one_clock(compared, steady, in_cycles)
     return JudgedPairs(pairs, cells, noises, compared, kernels, source)
 
 
+def _keys(pairs: Sequence[Pair], cells: Sequence[Cell], chosen: Collection[str]) -> set[str]:
+    """What those of the cells have in every run."""
+    both = zip(pairs, cells, strict=True)
+    return {_key(pair) for pair, cell in both if cell.key in chosen}
+
+
 def _at_one_clock(
-    cells: Sequence[Cell],
-    in_cycles: Mapping[str, Cell],
-    judged: Callable[[Sequence[Cell]], Compared],
+    times: Compared, steady: Compared, in_cycles: Collection[str]
 ) -> tuple[Compared, dict[str, Comparison]]:
     """All cells' times as compared, and in cycles those whose clock moved, by key.
 
     What a clock does to some cases is no witness of what the device or noise does to the others,
     so those are judged beside their cycles.
     """
-    times = judged(cells)
-    if not in_cycles:
-        return times, {}
-    steady = judged([in_cycles.get(cell.key, cell) for cell in cells])
     both = zip(times.comparisons, steady.comparisons, strict=True)
     comparisons = [time if time.key in in_cycles else other for time, other in both]
     kernels = {each.key: each for each in steady.comparisons if each.key in in_cycles}
@@ -105,6 +105,11 @@ def _code(run: Run) -> tuple[object, object]:
     return run.source, run.environment
 
 
+def _noises(known: Noises, pairs: Sequence[Pair], cells: Sequence[Cell]) -> dict[str, Noise]:
+    """What is known of each cell's noise, by its key."""
+    return {cell.key: _noise(known, pair, cell) for pair, cell in zip(pairs, cells, strict=True)}
+
+
 def _noise(noises: Noises, pair: Pair, cell: Cell) -> Noise:
     first = pair.base.first
     return noises.between(
@@ -112,6 +117,10 @@ def _noise(noises: Noises, pair: Pair, cell: Cell) -> Noise:
         first.machine_model,
         first.case.family,
         cell.stratum,
-        cell_key(first.case_key, first.method_key),
+        _key(pair),
         pair.base.regime,
     )
+
+
+def _key(pair: Pair) -> str:
+    return cell_key(pair.base.first.case_key, pair.base.first.method_key)

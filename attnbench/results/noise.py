@@ -6,8 +6,10 @@ attnbench. A diff adds what its own cells show.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
+from statistics import geometric_mean
+from typing import Self
 
 from attnbench.analysis.estimate import Noise
 from attnbench.analysis.machine_noise import TABLE_DF, MachineNoise
@@ -29,15 +31,24 @@ def assumed_noise(machine_key: str, machine_model: str, family: str, stratum: st
 class Noises:
     """The noise of machines as a store knows it; `without` are runs that must not count.
 
+    Cells of `in_cycles`, by their hash of case and method, have their rounds at one clock.
+
     Called, it is the noise for cells of one run, which rank by their own rounds alone.
     """
 
-    def __init__(self, store: Store, without: Collection[int] = ()) -> None:
+    def __init__(
+        self, store: Store, without: Collection[int] = (), in_cycles: Collection[str] = ()
+    ) -> None:
         self._store, self._without = store, frozenset(without)
+        self._in_cycles = frozenset(in_cycles)
         self._machines: dict[tuple[str, str], MachineNoise] = {}
 
     def __call__(self, machine_key: str, machine_model: str, family: str, stratum: str) -> Noise:
         return _within_run(self.between(machine_key, machine_model, family, stratum))
+
+    def at_one_clock(self, cells: Collection[str]) -> Self:
+        """The same with the rounds of these cells in cycles."""
+        return type(self)(self._store, self._without, cells)
 
     def between(
         self,
@@ -69,7 +80,7 @@ class Noises:
     def _read(self, machine_model: str, regime: str) -> MachineNoise:
         rows = [row for row in self._store.sessions(machine_model) if row.run not in self._without]
         repeated, on_cards = repeated_rows(rows), _several(rows, _code, _card)
-        stored = self._store.rounds(repeated | on_cards)
+        stored = at_one_clock(self._store.rounds(repeated | on_cards), self._in_cycles)
         rounds = [each for each in stored if each.regime == regime]
         return MachineNoise(
             noise_table(self._store.machine_name(machine_model) or ANY_GPU),
@@ -119,6 +130,25 @@ def repeat_of(each: RepeatedRounds) -> Repeat:
         cell=cell_key(each.case, each.method),
         rounds=each.rounds,
     )
+
+
+def at_one_clock(
+    listed: Iterable[RepeatedRounds], cells: Collection[str]
+) -> Iterator[RepeatedRounds]:
+    """With these cells' rounds as at the mean clock of all of them, where each has a clock."""
+    by_cell: dict[str, list[RepeatedRounds]] = defaultdict(list)
+    for each in listed:
+        by_cell[cell_key(each.case, each.method)].append(each)
+    for key, found in by_cell.items():
+        clocks = [clock for each in found for clock in each.clocks if clock]
+        if key not in cells or len(clocks) < sum(len(each.rounds) for each in found):
+            yield from found
+            continue
+        mean = geometric_mean(clocks)
+        for each in found:
+            cycles = zip(each.rounds, each.clocks, strict=True)
+            rounds = tuple(time * (clock or mean) / mean for time, clock in cycles)
+            yield replace(each, rounds=rounds)
 
 
 def cell_key(case: str, method: str) -> str:
