@@ -1,6 +1,7 @@
 """Cases at the power limit: `attnbench diff` judges their kernels by cycles."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from attnbench.cli import cli
 from attnbench.db.store import Store
 from attnbench.records import Outcome
 from attnbench.specs.case import Case
-from tests.stored_results import H200, ON_GPU, attn, store_run, timed
+from tests.stored_results import H200, ON_GPU, SOURCE, attn, store_run, timed
 
 PREFILL, DECODE = attn("q8k", "flash", "bf16"), attn("64q1kv8k", "flash", "bf16")
 
@@ -101,3 +102,20 @@ def test_clocks_of_some_cases_are_no_noise_of_the_others(db: str) -> None:
     found = json.loads(diff(db, "--format", "json").stdout)
     assert abs(found["shift"]["ratio"] - 1) < 0.001
     assert {each["verdict"] for each in found["cells"]} == {"same"}
+
+
+def test_runs_at_other_clocks_are_a_history_of_cycles(db: str) -> None:
+    """Five, in which a case's times are up to 9 % apart and its cycles agree."""
+    listed = [attn(f"{n}q4k", "flash", "bf16") for n in range(1, 25)]
+    labels = [None, None, None, "base", "head"]
+    with Store.open(db) as store:
+        for session, label in enumerate(labels):
+            results = {}
+            for n, case in enumerate(listed):
+                hz = 1.7e9 * (1 - 0.03 * ((session * (n + 1) + n // 4) % 4))
+                more = 1.06 if label == "head" and n == 0 else 1.0
+                results[case] = at_clocks(case, 1.5e6 * more, (hz, 1.001 * hz, 0.999 * hz))
+            source = SOURCE if label else replace(SOURCE, commit="0" * 40)
+            store_run(store, results, label=label, machine=H200, method=ON_GPU, source=source)
+    cells = json.loads(diff(db, "--format", "json").stdout)["cells"]
+    assert Counter(cell["verdict"] for cell in cells) == {"same": 23, "slower": 1}
