@@ -505,6 +505,19 @@ def test_every_workload_of_a_run_is_on_a_map(tmp_path: Path) -> None:
     assert {m.label.split(",")[0] for m in found} == {"decode", "prefill", "extend", "mixed"}
 
 
+@pytest.mark.parametrize(("count", "names"), [(8, ("", "batch size")), (9, ("batch size", ""))])
+def test_a_long_row_of_squares_stands_upright(
+    tmp_path: Path, count: int, names: tuple[str, str]
+) -> None:
+    cases = [attn(f"{n}q1kv1k", name) for n in range(1, count + 1) for name in ("a", "b")]
+    with Store.open(tmp_path / "results.db") as store:
+        number = store_run(store, {case: timed(case, 1e-3) for case in cases})
+        (cohort,) = cohorts(store.measurements([number]), {number: store.run(number)})
+    (found,) = winner_maps(workloads_of(cohort), cohort.fields, {"a": 0, "b": 1})
+    assert (found.row_name, found.column_name) == names
+    assert sum(1 for _, line in found.rows for each in line if each) == count
+
+
 def test_a_map_is_of_batches_and_there_is_one_for_each_number_of_heads(tmp_path: Path) -> None:
     cases = [
         replace(attn(f"{size}q1kv{kv}k", name), shape=AttnShape(heads))

@@ -19,6 +19,7 @@ from attnbench.reporting.html.sweeps import (
 from attnbench.reporting.html.workloads import Workload
 from attnbench.specs.case import WORKLOAD_FIELDS, Value
 
+_WIDEST = 8  # squares of a map of one row; with more it is a map of one column
 _KINDS = ("decode", "prefill", "extend", "mixed", "cache write")
 
 Place = tuple[Value, Value]
@@ -121,8 +122,13 @@ def _map(
     rows, columns = (sorted({place[at] for place in squares}) for at in (0, 1))
     beside = dims_text({name: value for name, value in fixed if name in shown})
     drawn = {place: each.square for place, each in squares.items()}
+    label = f"{kind}, {beside}" if beside else kind
+    if rows == [""] and len(columns) > _WIDEST:
+        return WinnerMap(
+            label, axes[1], "", ["best"], [(size_text(c), [drawn["", c]]) for c in columns]
+        )
     return WinnerMap(
-        f"{kind}, {beside}" if beside else kind,
+        label,
         *axes,
         [size_text(each) for each in columns],
         [(size_text(r), [drawn.get((r, c)) for c in columns]) for r in rows],
