@@ -221,6 +221,24 @@ def test_a_workload_whose_card_is_not_there_on_resume_begins_again(tmp_path: Pat
     assert all(len(on) == 1 for on in cards_of_workloads(tmp_path).values())
 
 
+BROKEN = Does(lambda _: Outcome(Status.ERROR, "CUDA error: unspecified launch failure"))
+
+
+def test_a_card_that_fails_everything_does_not_fail_what_others_can_measure(tmp_path: Path) -> None:
+    broken = cards({}, {})
+    broken[0].does, broken[0].has_sentinels = {"naive": BROKEN, "sdpa": BROKEN}, False
+    notes = deal(tmp_path, broken)
+    assert any(note.startswith("cuda:0 is lost") and "SIGSEGV" in note for note in notes)
+    assert len(stored(tmp_path)) == 36
+    assert {status for _, status in stored(tmp_path).values()} == {Status.OK}
+
+
+def test_cases_that_fail_on_a_card_that_works_are_to_blame(tmp_path: Path) -> None:
+    devices = cards({"naive": BROKEN, "sdpa": BROKEN}, {"naive": BROKEN, "sdpa": BROKEN})
+    assert not [note for note in deal(tmp_path, devices) if "lost" in note]
+    assert Counter(status for _, status in stored(tmp_path).values()) == {Status.ERROR: 12}
+
+
 def models(*machines: Machine) -> Callable[[str], FakeWorker]:
     """Starts workers of these machines, each found by its device."""
     found = {machine.device: FakeDevice(machine=machine) for machine in machines}

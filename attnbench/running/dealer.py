@@ -16,15 +16,24 @@ from attnbench.errors import AttnbenchError
 from attnbench.records import Outcome, Status
 from attnbench.running.card import Card, CardLost
 from attnbench.running.deck import Deck, Group
-from attnbench.running.messages import Probe
+from attnbench.running.messages import MeasureSentinels, Probe
 from attnbench.running.open_run import OpenRun
 from attnbench.running.script import Known, Renew, Script, Turn, next_ask
+from attnbench.running.workers import WorkerDied, WorkerTimedOut
+from attnbench.specs.case import Case
 from attnbench.timing.finished import Finished
 
 # A card gets this part of its share of what is left. Where each round takes fresh workers, which
 # start slowly, it gets its whole share.
 _PART = 0.5
 _MOST_LOSSES = 2  # cards that a case may cost before it counts as crashed
+# Failures in a row after which a card must show that it still works: a broken one fails quickly,
+# and would fail all that is left while the others measure.
+_SUSPECT = 3
+_FAILURES = (Status.ERROR, Status.CRASHED)
+
+
+Request = Turn | Probe | MeasureSentinels
 
 
 @dataclass
@@ -34,7 +43,7 @@ class Hand:
     card: Card
     groups: Sequence[Group]
     script: Script
-    ask: Turn | Probe | None = None  # that it waits for
+    ask: Request | None = None  # that it waits for
     again: Turn | None = None  # the last whose worker died, and which got a second try
 
 
@@ -53,6 +62,7 @@ class Dealer:
         self.waiting: dict[Future[Any], Hand] = {}
         self._losses = Counter[str]()  # cards that a case has cost, by its key
         self._lost: list[str] = []
+        self._failed: dict[str, list[Case]] = {}  # by card, in a row
 
     def begin(self) -> Iterator[Finished]:
         """Give every card its first groups."""
@@ -131,29 +141,52 @@ class Dealer:
                     self._ask(hand, ask)
                     return
 
-    def _ask(self, hand: Hand, ask: Turn | Probe) -> None:
-        hand.ask, card, run = ask, hand.card, self.run
-        if isinstance(ask, Turn):
-            self.waiting[card.outcome(run.job(ask), run.plan.limits)] = hand
-        else:
-            self.waiting[card.refused(ask.cases)] = hand
+    def _ask(self, hand: Hand, ask: Request) -> None:
+        hand.ask, card, limits = ask, hand.card, self.run.plan.limits
+        match ask:
+            case Turn():
+                self.waiting[card.outcome(self.run.job(ask), limits)] = hand
+            case Probe(cases):
+                self.waiting[card.refused(cases)] = hand
+            case MeasureSentinels():
+                self.waiting[card.sentinels(limits.measure)] = hand
 
     def _go_on_after(self, hand: Hand, future: Future[Any]) -> Iterator[Finished]:
-        ask = hand.ask
         try:
             answer = future.result()
-        except CardLost as error:
+        except (CardLost, WorkerDied, WorkerTimedOut) as error:
             yield from self._lose(hand, str(error))
             return
-        if isinstance(ask, Turn):
-            if answer.status is Status.CRASHED and hand.again != ask:
-                self._note(f"{hand.card.name}: {answer.reason}; its case gets a second try")
-                hand.again = ask
-                self._ask(hand, ask)
-                return
-            yield self.run.stored(ask, answer, hand.card)
-            answer = None
-        yield from self._go_on(hand, answer)
+        match hand.ask:
+            case Turn():
+                yield from self._go_on_after_outcome(hand, hand.ask, answer)
+            case MeasureSentinels():
+                self._failed[hand.card.name].clear()  # the card works: the cases are to blame
+                yield from self._go_on(hand, None)
+            case _:
+                yield from self._go_on(hand, answer)
+
+    def _go_on_after_outcome(self, hand: Hand, turn: Turn, outcome: Outcome) -> Iterator[Finished]:
+        """Store an outcome, unless its worker died for the first time."""
+        if outcome.status is Status.CRASHED and hand.again != turn:
+            self._note(f"{hand.card.name}: {outcome.reason}; its case gets a second try")
+            hand.again = turn
+            self._ask(hand, turn)
+            return
+        yield self.run.stored(turn, outcome, hand.card)
+        if self._is_suspect(hand.card, turn.case, outcome.status):
+            self._ask(hand, MeasureSentinels())
+        else:
+            yield from self._go_on(hand, None)
+
+    def _is_suspect(self, card: Card, case: Case, status: Status) -> bool:
+        """Whether so much has failed on a card that it must show that it still works."""
+        failed = self._failed.setdefault(card.name, [])
+        if status in _FAILURES:
+            failed.append(case)
+        elif status is Status.OK:
+            failed.clear()
+        return len(failed) >= _SUSPECT
 
     def _lose(self, hand: Hand, why: str) -> Iterator[Finished]:
         """Go on without a card; what it has begun begins again elsewhere."""
@@ -161,7 +194,9 @@ class Dealer:
         self._lost.append(f"{hand.card.name}: {why}")
         self._note(f"{hand.card.name} is lost, and what it has begun begins again: {why}")
         hand.script.close()
+        failed = set(self._failed.pop(hand.card.name, []))
         groups = [group for group in hand.groups if self._is_left(group)]
+        groups += [g for g in self._deck.groups if g not in groups and not failed.isdisjoint(g)]
         if hand.card.machine.key not in {card.machine.key for card in self._cards}:
             groups += self._begun.pop(hand.card.machine.key, [])
         self._begin_again(groups)
