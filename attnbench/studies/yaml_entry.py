@@ -40,7 +40,8 @@ class Entry:
             self.fail(f"expected `key: value` lines, read {self._shown}")
         found: dict[str, Entry] = {}
         for key_node, node in self.node.value:
-            key = str(key_node.value)
+            is_word = isinstance(key_node, yaml.ScalarNode)
+            key = str(key_node.value) if is_word else "a list or keys in place of a key"
             entry = Entry(self.file, key, key_node)
             if key in found:
                 entry.fail("this key is repeated; leave one of them out")

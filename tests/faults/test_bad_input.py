@@ -122,6 +122,7 @@ STUDY = "question: Which?\nfamily: attn\nanswer: {winner: {}}\nsweep:\n- "
         ("{dtype: !foo fp32}", "dtype: 'fp32' cannot be read"),
         ("{dtype: !!python/object/apply:os.system fp32}", "dtype: 'fp32' cannot be read"),
         ("{window: " + "9" * 5000 + "}", "a size over 1024m"),
+        ("{[1, 2]: 3}", "mine.yaml:5: a list or keys in place of a key: unknown key"),
         ("{knobs: {num_splits: 1..x}}", "mine.yaml:5: num_splits: cannot read '1..x'"),
         ("[" * 20_000 + "]" * 20_000, "mine.yaml:1: lists and keys are nested too deep"),
         ("{batch_size: 1..64, kv_len: 1..8192}", "524288 batches are over 100000"),
