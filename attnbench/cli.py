@@ -9,9 +9,11 @@ from errno import EDQUOT, EFBIG, EIO, ENOSPC
 from importlib import import_module
 
 import click
+from click.shell_completion import CompletionItem
 
 from attnbench._version import __version__
 from attnbench.commands import COMMANDS
+from attnbench.commands.completion import DB
 from attnbench.commands.interrupts import end_as_ctrl_c_does
 from attnbench.commands.streams import open_closed_streams
 from attnbench.errors import INTERNAL, INTERRUPTED, AttnbenchError, UsageError
@@ -41,7 +43,8 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Name the nearest command if there is none of that name."""
         near = get_close_matches(args[0], COMMANDS, n=1)
-        if args[0] not in COMMANDS and near and not args[0].startswith("-"):
+        is_typed = not (ctx.resilient_parsing or args[0].startswith("-"))
+        if args[0] not in COMMANDS and near and is_typed:
             ctx.fail(f"No such command '{args[0]}'. Did you mean {near[0]}?")
         return super().resolve_command(ctx, args)
 
@@ -55,8 +58,16 @@ class LazyGroup(click.Group):
         while args and args[0].partition("=")[0] == "--db":
             count = 1 if "=" in args[0] else 2
             db, args = args[:count], args[count:]
+        if db and ctx.resilient_parsing:  # a shell completes, by the order of the words
+            ctx.meta[DB], db = db[-1].removeprefix("--db="), []
         with printable_errors():
             return super().parse_args(ctx, [*args, *db] if args else db)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete files after `--db`, else options and commands."""
+        if ctx.meta.get(DB) == "--db":
+            return [CompletionItem(incomplete, type="file")]
+        return super().shell_complete(ctx, incomplete)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; an error that a user can fix becomes one message and an exit status."""

@@ -1,5 +1,7 @@
 """What a shell completes."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,12 @@ def completed(*words: str) -> list[str]:
         (["study", "run", "reorder"], ["reorder-threshold"]),
         (["study", "show", "num"], ["numsplits"]),
         (["attn", "--model", "deep"], []),
+        (["attn", "--backend", "sdpa", "na"], ["naive"]),
+        (["attn", "--dtype", "bf16", "fp16", "--backend", "sdpa", "naive", "fle"], ["flex"]),
+        (["attn", "--backend", "sdpa", "--rou"], ["--rounds"]),
+        (["no such command", "x"], []),
+        (["attn", "--thresholds", "--backend", "na"], ["naive"]),
+        (["attn", "--batch-specs", "--rounds", ""], []),
     ],
 )
 def test_commands_options_backends_and_studies(words: list[str], expected: list[str]) -> None:
@@ -50,6 +58,38 @@ def test_labels_and_numbers_come_from_the_database(
     assert completed("diff", "--db", "other.db", "--base", "of") == ["of-other.db"]
     assert completed("report", "--run", "1") == ["1"]
     assert completed("report", "--run", "la") == ["latest"]
+    assert completed("--db", "other.db", "report", "--run", "of") == ["of-other.db"]
+    assert completed("--db=other.db", "diff", "--base", "1", "--head", "of") == ["of-other.db"]
+    assert completed("report", "--run", "1", "of") == ["of-attnbench.db"]
+    for words in (["runs", "delete"], ["runs", "relabel"], ["study", "conclude"], ["repro"]):
+        assert completed(*words, "") == ["1"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--db"],
+        ["report", "--db"],
+        ["runs", "list", "--db"],
+        ["db", "merge"],
+        ["ab", "--base-python"],
+    ],
+)
+def test_files_are_left_to_the_shell(words: list[str]) -> None:
+    shell = BashComplete(cli, {}, "attnbench", "_ATTNBENCH_COMPLETE")
+    assert [item.type for item in shell.get_completions(words, "x")] == ["file"]
+
+
+def test_a_database_of_an_older_schema_is_not_migrated_by_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with closing(sqlite3.connect("attnbench.db")) as connection:
+        connection.executescript((Path(__file__).parent / "data/results_0001.sql").read_text())
+    before = Path("attnbench.db").read_bytes()
+    assert completed("report", "--run", "") == []
+    assert Path("attnbench.db").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["attnbench.db"]
 
 
 def test_a_file_that_is_no_database_completes_nothing(

@@ -1,12 +1,17 @@
-"""Values for shell completion: backends, studies, and references to runs in the database."""
+"""Values for shell completion: backends, studies, files, and runs in the database."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import CompletionItem
 
-Completer = Callable[[click.Context, click.Parameter, str], list[str]]
+if TYPE_CHECKING:
+    from attnbench.records import Run
+
+Completer = Callable[[click.Context, click.Parameter, str], list[str] | list[CompletionItem]]
+DB = "attnbench.db"  # in the context: the value of a --db before the command
 
 
 def starting(incomplete: str, names: Iterable[str]) -> list[str]:
@@ -24,21 +29,47 @@ def _backends(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[s
 
 
 def _refs(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """Labels, branches and numbers of the runs, newest first; none without a database."""
+    """Labels, branches and numbers of the runs, newest first."""
+    runs = _runs(ctx)
+    if not runs:
+        return []
+    labels, branches = [run.label for run in runs], [run.branch for run in runs]
+    named = filter(None, [*labels, *branches])
+    return starting(incomplete, ["latest", *named, *_numbers(runs)])
+
+
+def run_numbers(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Numbers of the runs, newest first."""
+    return starting(incomplete, _numbers(_runs(ctx)))
+
+
+def _numbers(runs: "Iterable[Run]") -> list[str]:
+    return [str(run.number) for run in runs]
+
+
+def _runs(ctx: click.Context) -> "list[Run]":
+    """The runs of the database, newest first; none if only the command could open it.
+
+    A key pressed in a shell neither creates nor migrates one.
+    """
+    from attnbench.db.migrations import State
+    from attnbench.db.origin import check_origin
     from attnbench.db.store import Store
     from attnbench.errors import AttnbenchError
 
-    db = ctx.params.get("db") or os.environ.get("ATTNBENCH_DB") or "attnbench.db"
-    if "://" not in db and not Path(db).exists():
-        return []
+    db = ctx.meta.get(DB) or ctx.params.get("db") or os.environ.get("ATTNBENCH_DB")
     try:
-        with Store.open(db, create=False) as store:
-            runs = store.runs()[::-1]
+        if check_origin(db or "attnbench.db") is not State.CURRENT:
+            return []
+        with Store.open(db or "attnbench.db", create=False) as store:
+            return store.runs()[::-1]
     except AttnbenchError:
         return []  # the command itself says what is wrong with it
-    labels, branches = [run.label for run in runs], [run.branch for run in runs]
-    numbers = [str(run.number) for run in runs]
-    return starting(incomplete, ["latest", *filter(None, [*labels, *branches]), *numbers])
+
+
+def files(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The shell's own completion of files."""
+    return [CompletionItem(incomplete, type="file")]
 
 
 def studies(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
@@ -52,4 +83,5 @@ def studies(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]
 COMPLETERS: Mapping[str, Completer] = {
     "backend": _backends,
     **dict.fromkeys(("refs", "base", "head", "resume"), _refs),
+    **dict.fromkeys(("db", "base_python", "head_python"), files),
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
+from attnbench.commands.completion import files
 from attnbench.commands.options import db_option
 from attnbench.commands.table import note
 from attnbench.commands.variadic import VariadicCommand
@@ -66,7 +67,7 @@ def export(target: str, refs: tuple[str, ...], no_samples: bool, parquet: bool, 
 
 
 @command.command()
-@click.argument("others", metavar="OTHER...", nargs=-1, required=True)
+@click.argument("others", metavar="OTHER...", nargs=-1, required=True, shell_complete=files)
 @db_option
 def merge(others: tuple[str, ...], db: str) -> None:
     """Add all runs of other databases, without duplicates."""

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from attnbench.commands.completion import COMPLETERS
 from attnbench.commands.table import settings
 from attnbench.options.kinds import FilePath
 from attnbench.options.option import Option, one, shared, table
@@ -18,7 +19,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def decorator(option: Option, field: str) -> Callable[[F], F]:
     """A decorator that adds an option of a table to a function's command."""
-    return click.option(field, *option.names, **settings(option))
+    complete = COMPLETERS.get(field)
+    return click.option(field, *option.names, **settings(option), shell_complete=complete)
 
 
 db_option = decorator(table(Stored)["db"], "db")

@@ -2,6 +2,7 @@
 
 import click
 
+from attnbench.commands.completion import run_numbers
 from attnbench.commands.options import db_option
 from attnbench.commands.table import note
 from attnbench.db.store import Store
@@ -11,7 +12,7 @@ from attnbench.running.this_machine import look_here
 
 
 @click.command("repro")
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", shell_complete=run_numbers)
 @db_option
 def command(id_: str, db: str) -> None:
     """Show the command that measured a stored result, and what differs here.

@@ -3,6 +3,7 @@
 import click
 
 from attnbench.commands import terminal
+from attnbench.commands.completion import run_numbers
 from attnbench.commands.options import db_option
 from attnbench.commands.table import note, parsed
 from attnbench.commands.value_types import whole_type
@@ -40,7 +41,7 @@ def list_(db: str) -> None:
 
 
 @command.command()
-@click.argument("run", type=whole_type())
+@click.argument("run", type=whole_type(), shell_complete=run_numbers)
 @click.argument("label", callback=parsed(parse_label))
 @db_option
 def relabel(run: int, label: str, db: str) -> None:
@@ -51,7 +52,14 @@ def relabel(run: int, label: str, db: str) -> None:
 
 
 @command.command()
-@click.argument("runs", type=whole_type(), nargs=-1, required=True, metavar="RUN...")
+@click.argument(
+    "runs",
+    type=whole_type(),
+    nargs=-1,
+    required=True,
+    metavar="RUN...",
+    shell_complete=run_numbers,
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @db_option
 def delete(runs: tuple[int, ...], yes: bool, db: str) -> None:

@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from attnbench.commands import terminal
-from attnbench.commands.completion import starting, studies
+from attnbench.commands.completion import run_numbers, starting, studies
 from attnbench.commands.family_request import read_request
 from attnbench.commands.measuring import (
     command_line,
@@ -196,7 +196,7 @@ def _measure(
 
 
 @command.command("conclude")
-@click.argument("run", type=whole_type())
+@click.argument("run", type=whole_type(), shell_complete=run_numbers)
 @_plots_option
 @_plot_format_option
 @db_option

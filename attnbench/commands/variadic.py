@@ -1,6 +1,9 @@
 """Options that take several values after one name: `--thresholds 1 4 16`."""
 
 import click
+from click.shell_completion import CompletionItem
+
+_WORDS = "attnbench.words"  # of the command line that is parsed, in the context
 
 
 class VariadicCommand(click.Command):
@@ -17,7 +20,22 @@ class VariadicCommand(click.Command):
             if isinstance(parameter, click.Option) and parameter.multiple
             for name in parameter.opts
         }
-        return super().parse_args(ctx, repeated(args, variadic))
+        ctx.meta[_WORDS] = list(args)
+        try:
+            args = repeated(args, variadic)
+        except click.UsageError:
+            if not ctx.resilient_parsing:  # a line that a shell completes may be wrong
+                raise
+        return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the second and later values of an option too."""
+        words = ctx.meta.get(_WORDS, [])
+        last = next((word for word in reversed(words) if _is_option(word)), None)
+        for parameter in self.params:
+            if last in parameter.opts and parameter.multiple and not incomplete.startswith("-"):
+                return parameter.shell_complete(ctx, incomplete)
+        return super().shell_complete(ctx, incomplete)
 
 
 def repeated(args: list[str], variadic: set[str]) -> list[str]:

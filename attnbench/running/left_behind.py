@@ -16,13 +16,14 @@ def process_state(backend: Backend) -> Mapping[str, object]:
     """
     import torch
 
+    smallest = torch.full((1,), 2e-38, dtype=torch.float32, device="cpu")
     found: dict[str, object] = {
         "default dtype": torch.get_default_dtype(),
         "default device": torch.get_default_device(),
         "threads": torch.get_num_threads(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "matmul precision": torch.get_float32_matmul_precision(),
-        "flushes denormals": bool(torch.full((1,), 2e-38, dtype=torch.float32) * 0.1 == 0),
+        "flushes denormals": bool(smallest * 0.1 == 0),
         "working directory": _working_directory(),
     }
     if is_own(backend):

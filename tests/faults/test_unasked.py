@@ -153,6 +153,7 @@ def test_a_password_is_neither_stored_nor_read_nor_carried_on(tmp_path: Path) ->
             source=SOURCE,
         )
         assert "s3cr3t" not in str(store.run(run).argv)
+        assert not any(b"s3cr3t" in path.read_bytes() for path in tmp_path.iterdir())
         with store.writing() as session:
             session.get_one(RunRow, run).argv = ["attnbench", "attn", "--db", URL]
         assert "s3cr3t" not in str(store.run(run).argv)
