@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from attnbench.commands import terminal
 from attnbench.commands.completion import run_numbers, starting, studies
+from attnbench.commands.conclusion import Shown, decide, show_conclusion, shown_options
 from attnbench.commands.family_request import read_request
 from attnbench.commands.measuring import (
     command_line,
@@ -20,8 +21,8 @@ from attnbench.commands.measuring import (
     write_json_file,
 )
 from attnbench.commands.options import db_option
-from attnbench.commands.table import GroupedCommand, note, options_of, parsed, read
-from attnbench.commands.value_types import OutputFile, may_be_made, whole_type
+from attnbench.commands.table import GroupedCommand, note, options_of, read
+from attnbench.commands.value_types import OutputFile, whole_type
 from attnbench.compat.suite_config import imported
 from attnbench.db.store import Store
 from attnbench.families import FAMILIES
@@ -30,26 +31,15 @@ from attnbench.running.dealer import measured
 from attnbench.running.forecast import forecast
 from attnbench.running.request import command_of, plan_of
 from attnbench.running.session import sessions
-from attnbench.studies.conclusion import Conclusion, conclude, conclusion_text
+from attnbench.studies.conclusion import conclude
 from attnbench.studies.deck import study_deck
 from attnbench.studies.file import Study
 from attnbench.studies.from_trace import study_of_trace, words_of_trace
 from attnbench.studies.listing import dry_run_text, studies_table
-from attnbench.studies.plots import write_plots
 from attnbench.studies.request import StudyRequest, built_in, load_study
 from attnbench.studies.yaml_entry import read_utf8
 from attnbench.traffic.options import TrafficOptions
 
-_plots_option = click.option(
-    "--plots",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="FOLDER",
-    callback=parsed(may_be_made),
-    help="Also draw plots, one file each.",
-)
-_plot_format_option = click.option(
-    "--plot-format", type=click.Choice(["png", "svg"]), default="png", show_default=True
-)
 _family_options = click.argument(
     "family_options", nargs=-1, type=click.UNPROCESSED, metavar="[FAMILY OPTIONS]..."
 )
@@ -100,16 +90,14 @@ def show(name: str) -> None:
 @click.argument("name", metavar="NAME|FILE", shell_complete=studies)
 @click.option("--quick", is_flag=True, help="A pilot: a thinned sweep and one round.")
 @click.option("--exhaustive", is_flag=True, help="Every cell of the file.")
-@_plots_option
-@_plot_format_option
+@shown_options
 @_family_options
 def run(
     name: str,
     quick: bool,
     exhaustive: bool,
-    plots: Path | None,
-    plot_format: str,
     family_options: tuple[str, ...],
+    **shown: Any,
 ) -> None:
     """Measure a study's sweep and conclude.
 
@@ -121,7 +109,7 @@ def run(
     if quick and exhaustive:
         raise click.UsageError("--quick thins the sweep and --exhaustive widens it; give one")
     study, again = load_study(name), ["study", name]
-    _measure(study, again, family_options, plots, plot_format, quick=quick, exhaustive=exhaustive)
+    _measure(study, again, family_options, Shown(**shown), quick=quick, exhaustive=exhaustive)
 
 
 @command.command(cls=GroupedCommand, context_settings={"ignore_unknown_options": True})
@@ -132,13 +120,13 @@ def run(
     metavar="FILE",
     help="A trace as `attnbench traffic` reads it.",
 )
-@_plots_option
-@_plot_format_option
+@shown_options
 @_family_options
 def traffic(
     trace: Path,
     plots: Path | None,
     plot_format: str,
+    decision: Path | None,
     family_options: tuple[str, ...],
     **given: Any,
 ) -> None:
@@ -154,7 +142,7 @@ def traffic(
     """
     options = read(TrafficOptions, given)
     study, again = study_of_trace(trace, options), ["study", *words_of_trace(trace, options)]
-    _measure(study, again, family_options, plots, plot_format)
+    _measure(study, again, family_options, Shown(plots, plot_format, decision))
 
 
 traffic.params = [*options_of(TrafficOptions), *traffic.params]
@@ -164,8 +152,7 @@ def _measure(
     study: Study,
     again: Sequence[str],
     family_options: tuple[str, ...],
-    plots: Path | None,
-    plot_format: str,
+    shown: Shown,
     *,
     quick: bool = False,
     exhaustive: bool = False,
@@ -186,8 +173,8 @@ def _measure(
         except KeyboardInterrupt:
             end_interrupted(runs, shlex.join(again), command.db)
         for run in runs:
-            folder = plots / f"run-{run.run}" if plots and len(runs) > 1 else plots
-            _show(conclude(run.store, run.run), folder, plot_format)
+            apart = shown.of_run(run.run) if len(runs) > 1 else shown
+            show_conclusion(run.store, run.run, conclude(run.store, run.run), apart)
         if measuring.output_csv or measuring.output_json:
             found = read_run(runs[0].store, *(run.run for run in runs))
             write_json_file(found, measuring.output_json)
@@ -197,14 +184,13 @@ def _measure(
 
 @command.command("conclude")
 @click.argument("run", type=whole_type(), shell_complete=run_numbers)
-@_plots_option
-@_plot_format_option
+@shown_options
 @db_option
-def conclude_(run: int, plots: Path | None, plot_format: str, db: str) -> None:
+def conclude_(run: int, db: str, **shown: Any) -> None:
     """Compute a run's conclusion again from stored results, and store it."""
     with Store.open(db, create=False, note=note) as store:
         found = conclude(store, run)
-    _show(found, plots, plot_format)
+        show_conclusion(store, run, found, Shown(**shown))
     raise click.exceptions.Exit(0 if found.has_cases else 1)
 
 
@@ -225,8 +211,4 @@ def import_(file: Path, output: Any) -> None:
         note(line)
 
 
-def _show(found: Conclusion, plots: Path | None, plot_format: str) -> None:
-    click.echo(conclusion_text(found, width=terminal.width()))
-    if plots is not None:
-        for path in write_plots(found, plots, plot_format, note):
-            click.echo(f"plot: {path}")
+command.add_command(decide)

@@ -1,0 +1,173 @@
+"""From rankings to rules: which implementation for which workloads, and what it gains."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from attnbench.analysis.auto import Choice as AutoChoice
+from attnbench.analysis.contrast import Contrast, judged
+from attnbench.analysis.estimate import Cell, Noise
+from attnbench.analysis.ranking import Place, Ranking
+from attnbench.analysis.regions import Region, Spot, regions
+from attnbench.analysis.tuning import Contender
+from attnbench.specs.batch import Batch
+from attnbench.specs.case import Case, Value
+
+AXES = ("q_len", "batch_size", "kv_len")  # splits by the first are preferred
+# Not a choice of the implementation: knobs of the server, and the threshold, which chooses a path.
+_APART = ("max_model_len", "unpadded", "threshold")
+_GOOD: Sequence[Place] = ("best", "quickest", "alone", "tie", "same work")
+NoiseOf = Callable[[Cell], Noise]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An implementation with its settings, as a server could choose it."""
+
+    backend: str
+    settings: tuple[tuple[str, Value], ...] = ()
+    path: str = ""  # decode or prefill where a threshold was swept
+
+    @classmethod
+    def of(cls, case: Case) -> "Choice":
+        """The choice that a case measured."""
+        given = {"block_size": case.block_size, "layout": case.layout, **dict(case.knobs)}
+        kept = {n: v for n, v in given.items() if v is not None and n not in _APART}
+        threshold, path = case.knob("threshold"), ""
+        if threshold is not None:
+            path = "decode" if int(threshold) >= case.batch.max_q_len else "prefill"
+        return cls(case.backend, tuple(sorted(kept.items())), path)
+
+    @property
+    def name(self) -> str:
+        """For a table."""
+        words = [f"{name} {value}" for name, value in self.settings]
+        return ", ".join([self.backend, *words, *([f"as {self.path}"] if self.path else [])])
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A region of workloads with its choice, and its time over the baseline's there."""
+
+    region: Region[Choice]
+    gain: Contrast | None  # None without a common round with the baseline
+
+    @property
+    def choice(self) -> Choice:
+        """The implementation."""
+        return self.region.choice
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The rules of one shape and one kind of data."""
+
+    case: Case  # a measured one, for what all share
+    batches: tuple[Batch, ...]
+    rules: tuple[Rule, ...]
+    baseline: str  # auto, or the best single choice
+    single: Choice  # the best for all
+    loss: Contrast | None  # of the single choice against the rules
+    contested: int  # measured batches whose rule is neither best nor tied
+
+    @property
+    def measured(self) -> Mapping[str, tuple[int, int]]:
+        """The least and the greatest measured value of each axis."""
+        places = [place_of(batch) for batch in self.batches]
+        return {n: (min(p[n] for p in places), max(p[n] for p in places)) for n in AXES}
+
+
+def place_of(batch: Batch) -> dict[str, int]:
+    """Where a batch is on each axis; of requests that differ the greatest lengths count."""
+    return {"q_len": batch.max_q_len, "batch_size": len(batch), "kv_len": batch.max_kv_len}
+
+
+def decide(
+    rankings: Sequence[Ranking],
+    autos: Sequence[AutoChoice | None],
+    noise: NoiseOf,
+    servable: Callable[[Choice], bool],
+) -> list[Decision]:
+    """A decision for each workload but for its batch, in the order of the first ranking.
+
+    Of choices that tie, one that a server can be set to is taken, then the one that is good most
+    often. The single choice is one that a server can be set to, if there is any.
+    """
+    groups: dict[object, list[tuple[Ranking, AutoChoice | None]]] = {}
+    for ranking, auto in zip(rankings, autos, strict=True):
+        workload = {**ranking.best.series.case.workload, "batch": ""}
+        groups.setdefault(tuple(sorted(workload.items())), []).append((ranking, auto))
+    return [_decision(group, noise, servable) for group in groups.values()]
+
+
+def _decision(
+    group: Sequence[tuple[Ranking, AutoChoice | None]],
+    noise: NoiseOf,
+    servable: Callable[[Choice], bool],
+) -> Decision:
+    cells = [_Measured.of(ranking) for ranking, _ in group]
+    often = Counter(choice for each in cells for choice in each.spot.good)
+    by_time = sorted(_by_time(cells), key=lambda choice: not servable(choice))
+    order, single = sorted(by_time, key=lambda c: (not servable(c), -often[c])), by_time[0]
+    autos = [auto and Choice.of(auto.contender.series.case) for _, auto in group]
+    against = [auto or single for auto in autos]
+    found = regions([each.spot for each in cells], AXES, order)
+    taken = {id(spot): region.choice for region in found for spot in region.spots}
+    chosen = [taken[id(each.spot)] for each in cells]
+    return Decision(
+        case=group[0][0].best.series.case,
+        batches=tuple(ranking.best.series.case.batch for ranking, _ in group),
+        rules=tuple(Rule(region, _gain(region, cells, against, noise)) for region in found),
+        baseline="auto" if all(autos) else single.name,
+        single=single,
+        loss=_mean(cells, chosen, [single] * len(cells), noise),
+        contested=sum(c not in each.spot.good for c, each in zip(chosen, cells, strict=True)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """A ranking's contenders by choice, the fastest of those that are one choice."""
+
+    contenders: Mapping[Choice, Contender]
+    spot: Spot[Choice]
+
+    @classmethod
+    def of(cls, ranking: Ranking) -> "_Measured":
+        found: dict[Choice, Contender] = {}
+        for each in ranking.standings:
+            found.setdefault(Choice.of(each.contender.series.case), each.contender)
+        good = frozenset(Choice.of(each.series.case) for each in ranking.at(*_GOOD))
+        return cls(found, Spot(place_of(ranking.best.series.case.batch), good))
+
+
+def _by_time(cells: Sequence[_Measured]) -> list[Choice]:
+    """All choices: first those measured in most workloads, then the least time over the best's."""
+    found: dict[Choice, list[float]] = {}
+    for each in cells:
+        best = min(contender.seconds for contender in each.contenders.values())
+        for choice, contender in each.contenders.items():
+            found.setdefault(choice, []).append(math.log(contender.seconds / best))
+    return sorted(found, key=lambda choice: (-len(found[choice]), fmean(found[choice])))
+
+
+def _gain(
+    region: Region[Choice], cells: Sequence[_Measured], against: Sequence[Choice], noise: NoiseOf
+) -> Contrast | None:
+    """The time of the region's choice over the baseline's, in the workloads measured inside."""
+    inside = {id(spot) for spot in region.spots}
+    pairs = [(c, a) for c, a in zip(cells, against, strict=True) if id(c.spot) in inside]
+    own, baseline = [cell for cell, _ in pairs], [choice for _, choice in pairs]
+    return _mean(own, baseline, [region.choice] * len(own), noise)
+
+
+def _mean(
+    cells: Sequence[_Measured], base: Sequence[Choice], head: Sequence[Choice], noise: NoiseOf
+) -> Contrast | None:
+    """The geometric mean of head over base, where both were measured in common rounds."""
+    sides = zip(cells, base, head, strict=True)
+    found = [(cell.contenders.get(b), cell.contenders.get(h)) for cell, b, h in sides]
+    compared = judged([(b, h) for b, h in found if b and h], noise)
+    return Contrast.of(compared) if compared else None

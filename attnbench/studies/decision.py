@@ -1,0 +1,134 @@
+"""A decision of a stored run: as rules for a person, and as JSON for what sets a server."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from attnbench._version import __version__
+from attnbench.analysis.auto import choices
+from attnbench.analysis.contrast import Contrast
+from attnbench.analysis.decision import Choice, Decision, Rule, decide, place_of
+from attnbench.analysis.ranking import rank
+from attnbench.analysis.series import series_of
+from attnbench.analysis.tuning import tuned
+from attnbench.db.store import Store
+from attnbench.errors import UsageError
+from attnbench.provenance.environment import Environment
+from attnbench.records import Run
+from attnbench.results.noise import Noises
+from attnbench.specs.batch import Batch
+from attnbench.studies.serving import serving
+
+VERSION = 1  # of the file's form
+_NAMED = ("vllm", "flashinfer-python", "torch", "triton")
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The decisions of a run."""
+
+    run: Run
+    decisions: tuple[Decision, ...]
+
+    def as_facts(self) -> dict[str, Any]:
+        """JSON; docs/reference/decision.md has its form."""
+        environment = Environment.from_facts(self.run.environment)
+        versions = {n: c.version for n, c in environment.components.items() if n in _NAMED}
+        return {
+            "format": "attnbench-decision",
+            "version": VERSION,
+            "attnbench": __version__,
+            "gpu": self.run.machine_name,
+            "software": versions,
+            "run": {
+                "uuid": self.run.uuid,
+                "number": self.run.number,
+                "label": self.run.label,
+                "started": self.run.started.isoformat(),
+            },
+            "decisions": [_facts(each) for each in self.decisions],
+        }
+
+
+def decided(store: Store, run: int) -> Decided:
+    """The decision of a run by its first method. Raises UsageError if nothing has a time."""
+    record = store.run(run)
+    measured = store.measurements([run])
+    listed = series_of(m for m in measured if m.method_key == measured[0].method_key)
+    if not any(each.time is not None for each in listed):
+        raise UsageError(f"run {run} has no times to decide by; `attnbench runs` lists the others")
+    family, noises = listed[0].case.family, Noises(store)
+
+    def noise(cell: Any) -> Any:
+        return noises(record.machine_key, record.machine_model, family, cell.stratum)
+
+    rankings = rank(tuned(listed, ()), lambda _, cell: noise(cell))
+    autos = choices(rankings, listed, lambda _, cell: noise(cell))
+    found = decide(rankings, autos, noise, lambda choice: serving(family, choice) is not None)
+    return Decided(record, tuple(found))
+
+
+def rule_for(decision: Mapping[str, Any], batch: Batch) -> Mapping[str, Any]:
+    """The rule of a decision in JSON that holds for a batch: the only one that does."""
+    at = place_of(batch)
+    return next(rule for rule in decision["rules"] if _holds(rule["where"], at))
+
+
+def _holds(where: Mapping[str, Mapping[str, int]], at: Mapping[str, int]) -> bool:
+    return all(
+        limits.get("min", 0) <= at[name] <= limits.get("max", at[name])
+        for name, limits in where.items()
+    )
+
+
+def _facts(decision: Decision) -> dict[str, Any]:
+    workload = {name: value for name, value in decision.case.workload.items() if name != "batch"}
+    return {
+        "family": decision.case.family,
+        "workload": workload,
+        "measured": {
+            "batches": len(decision.batches),
+            **{name: {"min": low, "max": high} for name, (low, high) in decision.measured.items()},
+        },
+        "baseline": decision.baseline,
+        "contested": decision.contested,
+        "rules": [_rule(decision, rule) for rule in decision.rules],
+        "single": {
+            **_choice(decision, decision.single),
+            "ratio_to_rules": _ratio(decision.loss),
+        },
+    }
+
+
+def _rule(decision: Decision, rule: Rule) -> dict[str, Any]:
+    where = {
+        name: {word: value for word, value in zip(("min", "max"), limits, strict=True) if value}
+        for name, limits in rule.region.limits.items()
+    }
+    return {
+        "where": where,
+        **_choice(decision, rule.choice),
+        "batches": len(rule.region.spots),
+        "ratio_to_baseline": _ratio(rule.gain),
+    }
+
+
+def _choice(decision: Decision, choice: Choice) -> dict[str, Any]:
+    found = serving(decision.case.family, choice)
+    return {
+        "backend": choice.backend,
+        "settings": dict(choice.settings),
+        "path": choice.path or None,
+        "vllm": found
+        and {
+            "arguments": list(found.words),
+            "environment": dict(found.variables),
+            "not_settable": list(found.unset),
+        },
+    }
+
+
+def _ratio(found: Contrast | None) -> dict[str, float | None] | None:
+    if found is None:
+        return None
+    return {"value": found.ratio, "low": found.low, "high": found.high}

@@ -1,0 +1,232 @@
+"""Decisions: rules of a stored run, that a file hands on."""
+
+import json
+import lzma
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attnbench.analysis.decision import Choice
+from attnbench.analysis.regions import Spot, regions
+from attnbench.cli import cli
+from attnbench.db.store import Store
+from attnbench.records import Outcome, Status
+from attnbench.specs.batch import parse_batch_spec
+from attnbench.specs.case import Case, Value
+from attnbench.studies.conclusion import conclude
+from attnbench.studies.decision import decided, rule_for
+from attnbench.studies.serving import serving
+from tests.stored_results import attn, mla, store_run, timed
+from tests.test_study_answers import rounds
+
+RESULTS = Path(__file__).parent.parent / "docs" / "results"
+WINNERS = 5  # the run of study winner-map
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The studies of docs/results."""
+    file = tmp_path_factory.mktemp("stored") / "studies.db"
+    packed = RESULTS / "h200_served_studies.db.xz"
+    file.write_bytes(lzma.decompress(packed.read_bytes()))
+    return file
+
+
+def test_a_file_gives_each_measured_batch_what_the_table_calls_best_or_tied(
+    stored: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "decision.json"
+    words = ["study", "decide", str(WINNERS), "--db", str(stored), "--decision", str(file)]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0, done.output
+    read = json.loads(file.read_text())
+    assert (read["format"], read["version"]) == ("attnbench-decision", 1)
+    assert (read["gpu"], read["software"]["vllm"]) == ("NVIDIA H200", "0.25.1")
+    (decision,) = read["decisions"]
+    with Store.open(stored) as store:
+        table = conclude(store, WINNERS).tables[0].columns
+    names = zip(table["best"], table.get("ties", [""] * 99), strict=False)
+    good = [{text.split(",")[0] for text in (best, *ties.split("; "))} for best, ties in names]
+    given = [rule_for(decision, parse_batch_spec(spec))["backend"] for spec in table["spec"]]
+    assert len(given) == decision["measured"]["batches"] == 25
+    assert [
+        backend for backend, those in zip(given, good, strict=True) if backend not in those
+    ] == []
+
+
+@pytest.mark.parametrize("run", [1, 2, 3, 4, 5, 6])
+def test_thresholds_splits_and_maps_are_decided_without_contest(stored: Path, run: int) -> None:
+    with Store.open(stored) as store:
+        found = decided(store, run).as_facts()
+    assert all(each["contested"] == 0 for each in found["decisions"])
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_a_threshold_is_a_path_by_length(stored: Path) -> None:
+    with Store.open(stored) as store:
+        first = decided(store, 1).as_facts()["decisions"][0]
+    paths = {
+        q_len: rule_for(first, parse_batch_spec(f"4q{q_len}kv2k"))["path"] for q_len in (8, 512)
+    }
+    assert paths == {8: "decode", 512: "prefill"}
+
+
+AXES = ("q_len", "batch_size")
+spots = st.lists(
+    st.tuples(
+        st.tuples(st.integers(1, 9), st.integers(1, 9)),
+        st.sets(st.sampled_from("abc"), min_size=1).map(frozenset),
+    ).map(lambda pair: Spot(dict(zip(AXES, pair[0], strict=True)), pair[1])),
+    min_size=1,
+    max_size=14,
+    unique_by=lambda spot: tuple(spot.at.values()),
+)
+
+
+@given(spots)
+def test_regions_cover_everything_once_and_choose_what_is_good(measured: list[Spot[str]]) -> None:
+    found = regions(measured, AXES, "abc")
+    for q_len in range(1, 11):
+        for batch_size in range(1, 11):
+            at = {"q_len": q_len, "batch_size": batch_size}
+            assert sum(region.holds(at) for region in found) == 1
+    for spot in measured:
+        (region,) = (region for region in found if region.holds(spot.at))
+        assert region.choice in spot.good
+        assert spot in region.spots
+
+
+def lengths(good: dict[int, str]) -> list[Spot[str]]:
+    return [Spot({"kv": length}, frozenset(those)) for length, those in good.items()]
+
+
+def test_ties_make_one_rule_of_two() -> None:
+    good = {1: "ab", 4: "b", 16: "ab", 64: "cb"}
+    found = regions(
+        [Spot({"kv": n}, frozenset(those)) for n, those in good.items()], ("kv",), "abc"
+    )
+    assert [(region.choice, region.limits) for region in found] == [("b", {})]
+
+
+def test_a_border_is_between_the_lengths_that_were_measured() -> None:
+    found = regions(
+        [Spot({"kv": 1024}, frozenset("a")), Spot({"kv": 4096}, frozenset("b"))], ["kv"], "ab"
+    )
+    assert [(r.choice, r.limits["kv"]) for r in found] == [("a", (None, 2048)), ("b", (2049, None))]
+
+
+def test_batches_that_no_limit_tells_apart_are_counted() -> None:
+    found = regions([Spot({"kv": 8}, frozenset(good)) for good in ("a", "b", "b")], ["kv"], "ab")
+    assert [region.choice for region in found] == ["b"]
+
+
+TIMES = {"1q1kv1k": (1.0, 0.5), "16q1kv1k": (1.0, 0.8), "64q1kv1k": (1.0, 2.0)}  # flash, triton
+
+
+def results() -> dict[Case, list[Outcome]]:
+    found = {}
+    for at, (spec, (flash, triton)) in enumerate(TIMES.items()):
+        for backend, seconds in (("flash", flash), ("triton", triton)):
+            case = attn(spec, backend)
+            found[case] = timed(case, *rounds(seconds * 1e-5, 1e-3, 9 * at + len(backend)))
+        reason = "is flash here, which this run measures"
+        found[attn(spec, "auto")] = [
+            Outcome(Status.REFUSED, reason, resolved={"selected": "flash"})
+        ]
+    return found
+
+
+def decision(folder: Path) -> dict[str, Any]:
+    with Store.open(str(folder / "a.db")) as store:
+        (found,) = decided(store, store_run(store, results())).as_facts()["decisions"]
+    return dict(found)
+
+
+def test_gains_are_against_auto_where_its_choice_is_known(tmp_path: Path) -> None:
+    found = decision(tmp_path)
+    assert found["baseline"] == "auto"
+    small, large = found["rules"]
+    assert small["where"] == {"batch_size": {"max": 32}}
+    assert small["backend"] == "triton"
+    assert small["batches"] == 2
+    assert small["vllm"]["arguments"] == ["--attention-backend", "TRITON_ATTN"]
+    assert small["ratio_to_baseline"]["value"] == pytest.approx((0.5 * 0.8) ** 0.5, rel=0.01)
+    assert large["backend"] == "flash"
+    assert large["ratio_to_baseline"]["value"] == 1
+    assert found["single"]["backend"] == "triton"
+    assert found["single"]["ratio_to_rules"]["value"] == pytest.approx(2 ** (1 / 3), rel=0.01)
+
+
+def test_a_decision_is_shown_with_the_option_that_sets_it(tmp_path: Path) -> None:
+    with Store.open(str(tmp_path / "a.db")) as store:
+        run = store_run(store, results())
+    words = ["study", "decide", str(run), "--db", str(tmp_path / "a.db")]
+    done = CliRunner(env={"COLUMNS": "160"}).invoke(cli, words)
+    assert done.exit_code == 0, done.output
+    assert "2 rules for 3 measured batches" in done.output
+    assert "to 32" in done.output
+    assert "--attention-backend TRITON_ATTN" in done.output
+
+
+def test_a_run_without_times_decides_nothing(tmp_path: Path) -> None:
+    with Store.open(str(tmp_path / "a.db")) as store:
+        run = store_run(store, {attn("q8", "flash"): [Outcome(Status.REFUSED, "needs a GPU")]})
+    done = CliRunner().invoke(cli, ["study", "decide", str(run), "--db", str(tmp_path / "a.db")])
+    assert done.exit_code == 2
+    assert f"run {run} has no times to decide by" in done.output
+
+
+Settings = tuple[tuple[str, Value], ...]
+
+
+@pytest.mark.parametrize(
+    ("family", "backend", "settings", "text"),
+    [
+        ("attn", "flash", (), "--attention-backend FLASH_ATTN"),
+        ("attn", "auto", (), "no option"),
+        ("attn", "flashinfer", (("decode_kernel", "served"),), "--attention-backend FLASHINFER"),
+        (
+            "attn",
+            "flash",
+            (("block_size", 32), ("layout", "HND"), ("num_splits", 4)),
+            "VLLM_KV_CACHE_LAYOUT=HND --attention-backend FLASH_ATTN --block-size 32 "
+            """--attention-config '{"flash_attn_max_num_splits_for_cuda_graph": 4}'""",
+        ),
+        (
+            "mla",
+            "triton_mla",
+            (("num_splits", 4),),
+            "--attention-backend TRITON_MLA; no option for num_splits 4",
+        ),
+        (
+            "mla",
+            "flashmla",
+            (("prefill_backend", "fa3"),),
+            """--attention-backend FLASHMLA --attention-config '{"mla_prefill_backend": """
+            """"FLASH_ATTN", "flash_attn_version": 3}'""",
+        ),
+    ],
+)
+def test_a_server_is_set_by_options(
+    family: str, backend: str, settings: Settings, text: str
+) -> None:
+    found = serving(family, Choice(backend, settings))
+    assert found is not None
+    assert found.text == text
+
+
+def test_what_vllm_does_not_have_cannot_be_served() -> None:
+    assert serving("attn", Choice("sdpa")) is None
+    assert serving("attn", Choice("a-kernel-of-mine")) is None
+
+
+def test_a_threshold_has_no_option() -> None:
+    choice = Choice.of(mla("4q8kv1k", "flashmla", threshold=8))
+    assert choice == Choice("flashmla", (), "decode")
+    found = serving("mla", choice)
+    assert found is not None
+    assert found.unset == ("the threshold",)
