@@ -57,7 +57,8 @@ def test_an_old_label_with_escapes_is_written_out_where_it_is_shown(tmp_path: Pa
     db = str(tmp_path / "old.db")
     with Store.open(db) as store:
         store_run(store, {CASE: timed(CASE, 1e-3)}, label="a\x1b[2J\nzz")
-    for command in (["runs"], ["report"], ["report", "--pivot", "label"], ["report", "x"]):
+    shown_by = (["runs"], ["report"], ["report", "--pivot", "label"], ["report", "x"])
+    for command in (*shown_by, ["report", "--format", "markdown"]):
         shown = CliRunner().invoke(cli, [*command, "--db", db]).output
         assert "\x1b" not in shown
         assert "\nzz" not in shown
@@ -66,3 +67,13 @@ def test_an_old_label_with_escapes_is_written_out_where_it_is_shown(tmp_path: Pa
 
 def test_only_what_cannot_be_shown_is_written_out() -> None:
     assert printable("plain é ±\t\u202e\x9b", keep="\t") == "plain é ±\t" + r"\u202e\x9b"
+
+
+@pytest.mark.parametrize("view", [[], ["--pivot", "label"], ["--best"]])
+def test_a_label_has_no_effect_in_markdown(view: list[str], tmp_path: Path) -> None:
+    db = str(tmp_path / "a.db")
+    with Store.open(db) as store:
+        store_run(store, {CASE: timed(CASE, 1e-3)}, label="<img src=x> @all |")
+    found = CliRunner().invoke(cli, ["report", *view, "--format", "markdown", "--db", db])
+    assert "&lt;img src=x> &#64;all" in found.stdout
+    assert "<img" not in found.stdout

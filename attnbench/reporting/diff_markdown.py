@@ -1,12 +1,12 @@
 """A diff as a comment on a pull request: the essentials, and the rest folded."""
 
-import re
 from collections.abc import Sequence
 
 from attnbench.reporting.diff_sentence import change_text, diff_sentence
 from attnbench.reporting.diff_text import by_cohort, failures, header, summary, table
 from attnbench.reporting.interval_bar import interval_bars
 from attnbench.reporting.next_step import commands
+from attnbench.reporting.plain_markdown import plain_markdown
 from attnbench.reporting.text_table import Column, items, known, names, text_table
 from attnbench.results.diff import FAILING, FAILS, Diff, Row
 from attnbench.results.selection import newest
@@ -29,8 +29,8 @@ def diff_markdown(diff: Diff, page: str | None = None) -> str:
     judged = "\n\n".join(filter(None, [_listed(summary(diff)), _settling(diff)]))
     blocks = [
         f"### attnbench: {_title(diff)}",
-        _plain(diff_sentence(diff)),
-        _plain(_worst(losers[:_WORST], diff)) if losers else "",
+        plain_markdown(diff_sentence(diff)),
+        plain_markdown(_worst(losers[:_WORST], diff)) if losers else "",
         _listed([*changed[:_WORST], *failures(diff.rows), *diff.leftovers]),
         f"[The whole comparison]({page})" if page else "",
         _DETAILS.format("How it was judged", judged),
@@ -43,7 +43,7 @@ def diff_markdown(diff: Diff, page: str | None = None) -> str:
 def _title(diff: Diff) -> str:
     counted = ", ".join(f"{count} {verdict}" for verdict, count in diff.counts.items())
     base, head = (newest(side).label or side.ref for side in (diff.base, diff.head))
-    return _plain(f"{counted} ({base} to {head})")
+    return plain_markdown(f"{counted} ({base} to {head})")
 
 
 def _worst(rows: Sequence[Row], diff: Diff) -> str:
@@ -70,11 +70,11 @@ def _settling(diff: Diff) -> str:
 
 
 def _tables(rows: Sequence[Row], diff: Diff) -> str:
-    return "\n\n".join(_plain(table(each, diff, "markdown")) for each in by_cohort(rows))
+    return "\n\n".join(plain_markdown(table(each, diff, "markdown")) for each in by_cohort(rows))
 
 
 def _listed(lines: Sequence[str]) -> str:
-    return _plain(items(lines, "markdown"))
+    return plain_markdown(items(lines, "markdown"))
 
 
 def _all_cases(rows: Sequence[Row], diff: Diff, room: int) -> str:
@@ -88,8 +88,3 @@ def _all_cases(rows: Sequence[Row], diff: Diff, room: int) -> str:
         if len(folded) <= room or not kept:
             return folded
         del kept[min(len(kept) - 1, int(0.95 * len(kept) * room / len(folded))) :]
-
-
-def _plain(text: str) -> str:
-    """The text without markup or mentions on GitHub: labels can hold anything."""
-    return re.sub(r"(?<!\w)@(?=\w)", "&#64;", text.replace("<", "&lt;"))

@@ -8,6 +8,7 @@ from attnbench.errors import UsageError
 from attnbench.reporting.best import best_tables
 from attnbench.reporting.export import write_csv, write_json
 from attnbench.reporting.pivot import pivot_tables
+from attnbench.reporting.plain_markdown import plain_markdown
 from attnbench.reporting.tables import results_table
 from attnbench.reporting.text_table import WIDTH, Style
 from attnbench.results.report import Report
@@ -66,6 +67,11 @@ def report_text(report: Report, view: View) -> str:
     """The report's selections one after the other."""
     if view.form in _RECORDS:
         return _records(report, view.form)
+    text = _tables(report, view)
+    return plain_markdown(text) if view.form == "markdown" else text
+
+
+def _tables(report: Report, view: View) -> str:
     if view.pivot:
         metric = view.metric or "latency"
         return pivot_tables(report.selections, view.pivot, metric, view.style, view.width)

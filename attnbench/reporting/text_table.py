@@ -116,7 +116,8 @@ def items(lines: Sequence[str], style: Style = "table", width: int = WIDTH) -> s
 def heading(lines: Sequence[str], style: Style = "table", width: int = WIDTH) -> str:
     """The lines above a table; Markdown shows the first in bold."""
     if style == "markdown":
-        return "\n\n".join([f"**{lines[0]}**", *lines[1:]])
+        first, *others = map(printable, lines)
+        return "\n\n".join([f"**{first}**", *others])
     return "\n".join(wrapped(line, width) for line in lines)
 
 
