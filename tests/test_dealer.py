@@ -221,6 +221,22 @@ def test_a_workload_whose_card_is_not_there_on_resume_begins_again(tmp_path: Pat
     assert all(len(on) == 1 for on in cards_of_workloads(tmp_path).values())
 
 
+def test_a_workload_returns_to_the_card_that_measured_it_in_an_earlier_run(tmp_path: Path) -> None:
+    first, second = PLAN.cases[:2], PLAN.cases[2:4]
+    for cases, at in ((first, 1), (second, 0)):
+        deal(tmp_path, [cards({}, {})[at]], plan=replace(PLAN, cases=cases))
+    devices = cards({}, {})
+    deal(tmp_path, devices, plan=replace(PLAN, cases=first + second))
+    measured_by = [{job.case for job in device.jobs} for device in devices]
+    assert measured_by == [set(second), set(first)]
+
+
+def test_isolated_rounds_have_fresh_workers_and_large_shares(tmp_path: Path) -> None:
+    devices = cards({}, {})
+    deal(tmp_path, devices, plan=PLAN.isolated())
+    assert [[len(w.jobs) for w in d.workers if w.jobs] for d in devices] == [[6, 6, 6], [6, 6, 6]]
+
+
 BROKEN = Does(lambda _: Outcome(Status.ERROR, "CUDA error: unspecified launch failure"))
 
 

@@ -6,6 +6,7 @@ from sqlalchemy import delete, func, select
 
 from attnbench.db.models import CaseRow, MachineRow, MeasurementRow, MethodRow, RunRow
 from attnbench.db.noise import NoiseDatabase
+from attnbench.db.queries import MAX_VALUES, batched
 from attnbench.records import Status
 
 
@@ -39,6 +40,25 @@ class UnfinishedDatabase(NoiseDatabase):
         )
         with self.reading() as session:
             return dict(session.execute(query).all())
+
+    def last_cards(self, cases: Collection[str], machines: Collection[str]) -> dict[str, str]:
+        """By case key, the key of that one of these machines which measured it last, in any run."""
+        card = func.coalesce(MeasurementRow.machine_id, RunRow.machine_id)
+        newest = func.max(MeasurementRow.id)
+        found: dict[str, str] = {}
+        with self.reading() as session:
+            for some in batched(sorted(cases), MAX_VALUES):
+                query = (
+                    select(CaseRow.key, MachineRow.machine_key)
+                    .join_from(MeasurementRow, RunRow, MeasurementRow.run == RunRow.number)
+                    .join(CaseRow, MeasurementRow.case_id == CaseRow.id)
+                    .join(MachineRow, card == MachineRow.id)
+                    .where(CaseRow.key.in_(some), MachineRow.machine_key.in_(machines))
+                    .group_by(CaseRow.key, MachineRow.machine_key)
+                    .order_by(newest)
+                )
+                found.update(session.execute(query).all())
+        return found
 
     def forget(self, run: int, cases: Collection[str]) -> None:
         """Delete the run's outcomes of these cases, given by their keys: they begin again."""

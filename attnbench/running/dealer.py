@@ -5,7 +5,6 @@ groups at once and measures their rounds as a run of its own would; the less is 
 gets.
 """
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -18,14 +17,12 @@ from attnbench.running.card import Card, CardLost
 from attnbench.running.deck import Deck, Group
 from attnbench.running.messages import MeasureSentinels, Probe
 from attnbench.running.open_run import OpenRun
+from attnbench.running.pile import Pile
 from attnbench.running.script import Known, Renew, Script, Turn, next_ask
 from attnbench.running.workers import WorkerDied, WorkerTimedOut
 from attnbench.specs.case import Case
 from attnbench.timing.finished import Finished
 
-# A card gets this part of its share of what is left. Where each round takes fresh workers, which
-# start slowly, it gets its whole share.
-_PART = 0.5
 _MOST_LOSSES = 2  # cards that a case may cost before it counts as crashed
 # Failures in a row after which a card must show that it still works: a broken one fails quickly,
 # and would fail all that is left while the others measure.
@@ -57,8 +54,7 @@ class Dealer:
     def __init__(self, run: OpenRun, deck: Deck, note: Callable[[str], None]) -> None:
         self.run, self._deck, self._note = run, deck, note
         self._cards = list(run.cards)
-        self._pile: list[Group] = []
-        self._begun: dict[str, list[Group]] = {}  # groups that only this machine may go on with
+        self._pile = Pile()
         self.waiting: dict[Future[Any], Hand] = {}
         self._losses = Counter[str]()  # cards that a case has cost, by its key
         self._lost: list[str] = []
@@ -76,7 +72,7 @@ class Dealer:
 
     def check_done(self) -> None:
         """Raise AttnbenchError if no card is left for some groups."""
-        if self._pile:
+        if self._pile.groups:
             raise AttnbenchError(
                 f"no card is left ({'; '.join(self._lost)}); --resume {self.run.run} measures "
                 "the rest"
@@ -90,10 +86,12 @@ class Dealer:
             cases = [case.key for case in group if case not in self.run.refused]
             on = {of_case[key] for key in cases if key in of_case}
             if len(on) == 1 and on <= here:
-                self._begun.setdefault(on.pop(), []).append(group)
+                self._pile.begun.setdefault(on.pop(), []).append(group)
             else:
                 self._begin_again([group] if on else [])
-                self._pile.append(group)
+                self._pile.groups.append(group)
+        firsts = [group[0].key for group in self._pile.groups]
+        self._pile.last_on = self.run.store.last_cards(firsts, here)
 
     def _is_left(self, group: Group) -> bool:
         """Whether its script has anything to do."""
@@ -117,16 +115,10 @@ class Dealer:
         return all(hand.card is not card for hand in self.waiting.values())
 
     def _take(self, card: Card) -> list[Group]:
-        """The next groups for a card: those that it has begun, then some of the pile."""
-        key = card.machine.key
-        pile, sharers = self._pile, len(self._cards)
-        if begun := self._begun.get(key):
-            pile, sharers = begun, sum(each.machine.key == key for each in self._cards)
         methods = self.run.plan.methods
         slow_turns = any(each.traces or each.isolate == "rounds" for each in methods)
-        count = math.ceil(len(pile) / sharers * (1 if slow_turns else _PART))
-        taken, pile[:count] = pile[:count], []
-        return taken
+        num_free = sum(map(self._is_free, self._cards)) if slow_turns else None
+        return self._pile.take(card, self._cards, num_free)
 
     def _go_on(self, hand: Hand, answer: object) -> Iterator[Finished]:
         """Follow a hand's script until its card has something to do, or the hand is done."""
@@ -198,9 +190,9 @@ class Dealer:
         groups = [group for group in hand.groups if self._is_left(group)]
         groups += [g for g in self._deck.groups if g not in groups and not failed.isdisjoint(g)]
         if hand.card.machine.key not in {card.machine.key for card in self._cards}:
-            groups += self._begun.pop(hand.card.machine.key, [])
+            groups += self._pile.begun.pop(hand.card.machine.key, [])
         self._begin_again(groups)
-        self._pile[:0] = groups
+        self._pile.groups[:0] = groups
         if isinstance(hand.ask, Turn):
             yield from self._blamed(hand, hand.ask, why)
 

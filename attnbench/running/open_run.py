@@ -42,6 +42,7 @@ class OpenRun:
         self.settled = Settled(store.done(run))
         self._record = store.run(run)
         self._note, self._spool = note, Spool(store.file, self._record)
+        self._known_places: dict[int, Mapping[Case, Sequence[tuple[int, Method]]]] = {}
         self._ended = RunStatus.INTERRUPTED
 
     def __enter__(self) -> Self:
@@ -133,10 +134,21 @@ class OpenRun:
         """
         if round_ > 0 and any(method.isolate == "rounds" for method in self.plan.methods):
             yield Renew()
-        only = frozenset(cases)
-        for position, case, method in self.plan.order(round_):
-            if case in only and self._is_left(case, method, round_):
-                yield Turn(case, method, round_, position)
+        places, first = self._places(round_ % 2), round_ * self.plan.num_places
+        turns = (
+            Turn(case, method, round_, first + place)
+            for case in cases
+            for place, method in places.get(case, ())
+        )
+        for turn in sorted(turns, key=lambda turn: turn.position):
+            if self._is_left(turn):
+                yield turn
+
+    def _places(self, parity: int) -> Mapping[Case, Sequence[tuple[int, Method]]]:
+        """The places within even or odd rounds, listed once for all groups of a deck."""
+        if parity not in self._known_places:
+            self._known_places[parity] = self.plan.places(parity)
+        return self._known_places[parity]
 
     def add_cases(self, cases: Sequence[Case]) -> Script:
         """Add cases to the plan, and store those that cannot run here."""
@@ -145,6 +157,7 @@ class OpenRun:
         if new:
             refused = yield Probe(tuple(new))
             self.plan = replace(self.plan, cases=by_workload([*self.plan.cases, *new]))
+            self._known_places.clear()
             patiently(lambda: self.store.replan(self.run, self.plan.as_facts()), self._note)
             self.refused.update(refused)
             yield from self._refusals(refused)
@@ -160,9 +173,10 @@ class OpenRun:
         patiently(lambda: self.store.forget(self.run, keys), self._note)
         self.settled = Settled(self.store.done(self.run))
 
-    def _is_left(self, case: Case, method: Method, round_: int) -> bool:
-        place = (case.key, method.key, round_)
-        return case not in self.refused and place not in self.settled
+    def _is_left(self, turn: Turn) -> bool:
+        if turn.case in self.refused:
+            return False
+        return (turn.case.key, turn.method.key, turn.round) not in self.settled
 
     def job(self, turn: Turn) -> Job:
         """What a worker does for a place of the plan."""

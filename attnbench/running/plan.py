@@ -33,15 +33,27 @@ class Plan:
     interleaved: str | None = None  # the mark shared by interleaved runs
     study: Mapping[str, Any] | None = None  # a study's file and choices, JSON
 
+    @property
+    def num_places(self) -> int:
+        """Outcomes of a round."""
+        return len(self.cases) * len(self.methods)
+
     def order(self, round_: int) -> Iterator[tuple[int, Case, Method]]:
         """Positions, cases and methods of a round; positions count through all rounds.
 
         The implementations of a workload are in ABBA order. Methods that trace come last, since
         later ones would need another worker.
         """
-        first = round_ * len(self.cases) * len(self.methods)
+        first = round_ * self.num_places
         for position, (case, method) in enumerate(self._within(backwards=round_ % 2 == 1), first):
             yield position, case, method
+
+    def places(self, parity: int) -> dict[Case, list[tuple[int, Method]]]:
+        """By case, its places within a round and the method at each; odd rounds have parity 1."""
+        found: dict[Case, list[tuple[int, Method]]] = {}
+        for place, (case, method) in enumerate(self._within(backwards=parity == 1)):
+            found.setdefault(case, []).append((place, method))
+        return found
 
     def _within(self, *, backwards: bool) -> Iterator[tuple[Case, Method]]:
         for traces in (False, True):
