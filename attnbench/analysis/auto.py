@@ -25,11 +25,6 @@ class Choice:
     selected: str  # the backend
     regret: Comparison | None  # its time over the cross-fitted best's; None if unknown
 
-    @property
-    def is_best(self) -> bool:
-        """Whether it has the least time, or ties with it."""
-        return any(self.contender is each for each in self.ranking.at("best", "tie"))
-
 
 def stands_for_another(series: Series) -> bool:
     """Whether it was not measured, as its run measures what it stands for."""

@@ -3,13 +3,11 @@
 import json
 from collections.abc import Iterator
 from importlib.metadata import version
-from inspect import signature
 from typing import Any, cast
 
 import pytest
 import torch
-from vllm.model_executor.layers.attention import attention, mla_attention
-from vllm.v1.attention.selector import get_attn_backend
+from vllm.v1.attention import selector
 
 from attnbench.families import FAMILIES
 from attnbench.kernels.base import Refused, Setting
@@ -17,7 +15,7 @@ from attnbench.kernels.registry import find
 from attnbench.kernels.vllm.attention_layer import attention_layer
 from attnbench.kernels.vllm.config import LayerConfig, vllm_config
 from attnbench.kernels.vllm.mla_layer import mla_layers
-from attnbench.kernels.vllm.selector import arguments, selected
+from attnbench.kernels.vllm.selector import selected
 from attnbench.kernels.vllm.startup import activate, start
 from attnbench.running.cases import cases_for
 from attnbench.specs.case import Case
@@ -31,23 +29,22 @@ SURVEYED = json.loads(SURVEY.read_text()).get(version("vllm"), {}).get("selected
 
 
 class Asked(Exception):
-    """Ends the making of a layer once it has asked."""
+    """Ends whatever has asked the selector."""
 
 
 @pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """What vLLM's layers pass to the selector, by name; that ends them.
+def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+    """What the selector is asked, by name, as far as it passes it on to the platform.
 
     While vLLM makes a model, the model's dtype is the default.
     """
-    found: dict[str, Any] = {}
+    found = list[dict[str, Any]]()
 
-    def hear(*given: Any, **named: Any) -> None:
-        found.update(signature(get_attn_backend).bind(*given, **named).arguments)
+    def hear(**named: Any) -> None:
+        found.append(named)
         raise Asked
 
-    for module in (attention, mla_attention):
-        monkeypatch.setattr(module, "get_attn_backend", hear)
+    monkeypatch.setattr(selector, "_cached_get_attn_backend", hear)
     usual = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)
     yield found
@@ -69,11 +66,17 @@ def make_layer(case: Case) -> None:
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
-def test_the_selector_is_asked_as_vllms_layer_asks_it(name: str, heard: dict[str, Any]) -> None:
+def test_the_selector_is_asked_as_vllms_layer_asks_it(
+    name: str, heard: list[dict[str, Any]]
+) -> None:
     case = question(name)
-    with pytest.raises(Asked):
-        make_layer(case)
-    assert heard == {name: value for name, value in arguments(case).items() if name in heard}
+    for ask in (make_layer, selected):
+        with pytest.raises(Asked):
+            ask(case)
+    theirs, ours = heard
+    assert ours == theirs
+    assert ours["backend"] is None
+    assert ours["attn_selector_config"].block_size == case.block_size
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
@@ -81,14 +84,6 @@ def test_auto_is_what_the_page_says_of_this_release(name: str) -> None:
     if GENERATION not in SURVEYED:
         pytest.skip("a release that the page does not have")
     assert chosen(name) == SURVEYED[GENERATION][name], "run: make registry"
-
-
-def test_a_page_size_counts_only_if_the_user_chose_it() -> None:
-    plain = question("Llama")
-    for block_size, expected in ((None, None), (64, 64)):
-        layer = LayerConfig(plain.shape, "bf16", plain.batch, block_size)
-        cache = vllm_config(layer).cache_config
-        assert (cache.block_size if cache.user_specified_block_size else None) == expected
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def selected(case: Case) -> str:
 
     activate(vllm_config(_layer(case)))
     known = inspect.signature(get_attn_backend).parameters
-    given = {name: value for name, value in arguments(case).items() if name in known}
+    given = {name: value for name, value in _arguments(case).items() if name in known}
     try:
         found = get_attn_backend(**given)
     except (AssertionError, ImportError, ValueError) as error:
@@ -35,7 +35,7 @@ def selected(case: Case) -> str:
     return _registered_name(found)
 
 
-def arguments(case: Case) -> dict[str, Any]:
+def _arguments(case: Case) -> dict[str, Any]:
     """What vLLM's layer of the case gives its selector; a release may know fewer.
 
     A page size is not among them: the selector reads it from the configuration, and only if a user
