@@ -8,36 +8,39 @@ from pathlib import Path
 from random import Random
 from statistics import median
 from types import SimpleNamespace
-from typing import cast
+from typing import cast, get_args
 
 import pytest
 from click import Context
 
 from attnbench.cli import cli
 from attnbench.commands.family_request import read_request
+from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.families import FAMILIES
 from attnbench.kernels.base import Prepared
 from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
 from attnbench.results.command_line import case_command
+from attnbench.running.between import for_case, key_for
 from attnbench.running.command import Command
 from attnbench.running.forecast import forecast
 from attnbench.running.memory import memory_of, memory_refusal, working_sets
 from attnbench.running.plan import Plan
 from attnbench.running.timers import Timing
-from attnbench.specs.case import Case
+from attnbench.specs.case import Value
 from attnbench.specs.layer import layer_bytes, layer_products
 from attnbench.specs.shape import AttnShape, MlaShape, Shape
 from attnbench.stats.median import median_interval
+from attnbench.studies.search import of_method
 from attnbench.timing.cuda import GraphClock
 from attnbench.timing.layer import LayerClock, products_of
 from attnbench.timing.measure import measure
-from attnbench.timing.method import Method
+from attnbench.timing.method import Between, Method
 from tests.conftest import small_case
 from tests.fake_worker import FakeDevice
 from tests.held import held_bytes
-from tests.stored_results import CPU, H200, attn
+from tests.stored_results import CPU, H200, attn, store_run, timed
 
 US = 1e-6
 PLAIN = Method("cudagraph")
@@ -88,10 +91,10 @@ def test_the_interval_is_that_of_the_difference() -> None:
     assert 0.9 * expected < half < 1.4 * expected
 
 
-def test_a_caveat_of_either_graph_is_one_of_the_time() -> None:
+def test_a_caveat_of_the_calls_is_one_of_the_time() -> None:
     fine, bound = NoisyGraph(US, 0, 0), NoisyGraph(US, 0, 0, Label.LAUNCH_BOUND)
-    assert clock_of(fine, fine).labels == ()
-    assert clock_of(fine, bound).labels == clock_of(bound, bound).labels == ("launch_bound",)
+    assert clock_of(fine, bound).labels == ()
+    assert clock_of(bound, fine).labels == ("launch_bound",)
 
 
 @pytest.mark.parametrize(
@@ -146,8 +149,8 @@ def test_a_layer_that_does_not_fit_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_forecast_counts_the_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = FakeDevice(machine=H200)
-    workers = SimpleNamespace(start=lambda device: nullcontext(gpu.start(device)))
-    monkeypatch.setattr("attnbench.running.forecast.WorkerProcess", workers)
+    own = SimpleNamespace(device="cuda", start=lambda device: nullcontext(gpu.start(device)))
+    monkeypatch.setattr("attnbench.running.forecast.local_devices", lambda _: [own])
     command = Command("attn", (), {}, "cuda", str(tmp_path / "new.db"))
     case = attn("8q1kv1k", "flash", "bf16")
     without, with_it = (
@@ -186,7 +189,6 @@ def test_calls_are_timed_with_and_without_a_layer_by_one_command() -> None:
     [
         ("attn --mode eager", "--mode eager"),
         ("attn --mode cudagraph kernel", "--mode cudagraph kernel"),
-        ("attn --eager-fallback", "--eager-fallback"),
         ("mla --cache both", "--cache both"),
         ("cache-write", "--inputs hot"),
         ("cache-write --inputs cold hot", "--inputs hot"),
@@ -209,7 +211,107 @@ def test_a_cpu_has_no_layer_and_says_so() -> None:
     assert notes == ["--between layer does not apply to a CPU, whose calls are timed one by one"]
 
 
-def test_a_row_with_a_layer_is_measured_again_with_one() -> None:
-    case: Case = attn("8q1kv1k", "flash", "bf16")
-    words = case_command(case, Method("cudagraph", between="layer").as_facts(), {})
-    assert "--between layer" in " ".join(words)
+@pytest.mark.parametrize(
+    ("words", "spec", "between"),
+    [
+        ("attn", "64q1kv1k", "layer"),
+        ("mla --eager-fallback", "64q1kv1k", "layer"),
+        ("attn", "q512", "nothing"),
+        ("attn", "2q512_32q1kv1k", "nothing"),
+        ("attn", "16q4kv1k", "nothing"),
+        ("attn --between nothing", "64q1kv1k", "nothing"),
+        ("attn --between layer", "q512", "layer"),
+        # compared with others, which have no layer
+        ("attn --cache hot", "64q1kv1k", "nothing"),
+        ("attn --cache both", "64q1kv1k", "nothing"),
+        ("attn --mode eager", "64q1kv1k", "nothing"),
+        ("attn --mode cudagraph eager", "64q1kv1k", "nothing"),
+        ("attn --verify-timer", "64q1kv1k", "nothing"),
+    ],
+)
+def test_a_layer_stands_between_decodes_alone_unless_asked_for(
+    words: str, spec: str, between: str
+) -> None:
+    family, *others = words.split()
+    found, _ = plan(family, "--batch-specs", spec, *others)
+    methods = {method for case in found.cases for method in found.methods_of(case)}
+    assert {method.between for method in methods} == {between}
+
+
+@pytest.mark.parametrize("family", ["cache-write", "prefill-trtllm"])
+def test_other_families_have_no_layer(family: str) -> None:
+    found, _ = plan(family)
+    assert {m.between for case in found.cases for m in found.methods_of(case)} == {"nothing"}
+
+
+def test_each_method_of_a_case_is_measured_once() -> None:
+    decode, prefill = attn("8q1kv1k", "flash", "bf16"), attn("q512", "flash", "bf16")
+    methods = tuple(replace(PLAIN, between=each) for each in ("auto", "nothing"))
+    turns = [
+        (str(case.batch), m.between) for _, case, m in Plan((decode, prefill), methods).order(0)
+    ]
+    assert turns == [("8q1kv1k", "layer"), ("8q1kv1k", "nothing"), ("q512", "nothing")]
+
+
+@pytest.mark.parametrize("spec", ["8q1kv1k", "q512"])
+@pytest.mark.parametrize("between", get_args(Between))
+def test_an_outcome_is_found_by_the_facts_of_its_plan(spec: str, between: Between) -> None:
+    case, method = attn(spec, "flash", "bf16"), replace(PLAIN, between=between)
+    assert key_for(method.as_facts(), case) == for_case(method, case).key
+
+
+def test_a_study_knows_the_outcomes_of_its_method(tmp_path: Path) -> None:
+    decode, prefill = attn("8q1kv1k", "flash", "bf16"), attn("q512", "flash", "bf16")
+    auto = replace(PLAIN, between="auto")
+    with Store.open(tmp_path / "study.db") as store:
+        for each in (decode, prefill):
+            store_run(store, {each: timed(each, US)}, machine=H200, method=for_case(auto, each))
+        found = of_method(store.measurements([1, 2]), auto.as_facts())
+        assert [each.case for each in found] == [decode, prefill]
+        assert of_method(found, PLAIN.as_facts()) == [found[1]]
+
+
+def test_a_prefill_and_an_old_plan_keep_their_method() -> None:
+    assert for_case(replace(PLAIN, between="auto"), attn("q512")).key == PLAIN.key
+    old: dict[str, Value] = {"timer": "cudagraph", "cache": "cold", "version": 3}
+    assert for_case(Method.from_facts(old), attn("8q1kv1k")).between == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("spec", "between", "words"),
+    [
+        ("8q1kv1k", "layer", []),
+        ("8q1kv1k", "nothing", ["--between", "nothing"]),
+        ("q512", "layer", ["--between", "layer"]),
+        ("q512", "nothing", []),
+    ],
+)
+def test_a_row_is_measured_again_as_it_was(spec: str, between: Between, words: list[str]) -> None:
+    case, method = attn(spec, "flash", "bf16"), replace(PLAIN, between=between)
+    _, family, *rest = case_command(case, method.as_facts(), {})
+    assert [word for word in rest if word in ("--between", "nothing", "layer")] == words
+    again, _ = plan(family, *rest)
+    assert [again.methods_of(each) for each in again.cases] == [(method,)]
+
+
+class UncapturedClock:
+    """In place of the graphs of a kernel that no graph can capture."""
+
+    @staticmethod
+    def of(*_: object) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+
+def test_a_kernel_that_no_graph_captures_says_that_it_had_no_layer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, stand_in in {
+        "LayerClock": UncapturedClock,
+        "EagerClock": lambda *_: NoisyGraph(US, 0, 0),
+        "sm_clock": lambda _: None,
+    }.items():
+        monkeypatch.setattr(f"attnbench.running.timers.{name}", stand_in)
+    ready = cast(Prepared, SimpleNamespace(calls=[]))
+    method = replace(PLAIN, between="layer", eager_fallback=True)
+    found = Timing.of(method, ready, H200, between=lambda: None)
+    assert (found.resolved["timer"], found.resolved["between"]) == ("eager", "nothing")

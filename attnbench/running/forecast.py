@@ -86,16 +86,17 @@ def forecast(command: Command, plan_for: Callable[[Machine], Plan]) -> Forecast:
 def _foreseen(
     case: Case, refusal: str | None, plan: Plan, machine: Machine, spent: dict[str, float]
 ) -> Foreseen:
-    hot = all(method.cache == "hot" for method in plan.methods)
+    methods = plan.methods_of(case)
+    hot = all(method.cache == "hot" for method in methods)
     free = machine.memory_bytes or 0  # of a GPU; nothing else runs there by then
-    layer = any(method.between == "layer" for method in plan.methods)
+    layer = any(method.between == "layer" for method in methods)
     between: Between = "layer" if layer else "nothing"
     sets = working_sets(case, machine, hot=hot, asked=plan.num_layers, free=free, between=between)
     memory = int(sum(memory_of(case, sets, machine, between).values()))
     seconds = spent.get(case.key, _seconds_a_round(case, plan, machine))
     too_long = case.key not in spent and seconds > plan.limits.measure
     rounds, seconds = (1, plan.limits.measure) if too_long else (plan.rounds, seconds)
-    total = 0.0 if refusal is not None else rounds * len(plan.methods) * seconds
+    total = 0.0 if refusal is not None else rounds * len(methods) * seconds
     return Foreseen(case, refusal, sets, memory, total, case.key in spent, too_long)
 
 

@@ -133,11 +133,11 @@ class Measuring(Sampling, OnDevices):
     between: tuple[Between, ...] = several(
         one_of(*get_args(Between)),
         "--between",
-        metavar="nothing|layer...",
+        metavar="auto|nothing|layer...",
         heading="Timing",
         help="layer puts a decoder layer's matrix products between the calls of a graph, so a call "
-        "finds its code out of the caches as in a server, and takes their time off.  "
-        "[default: nothing]",
+        "finds its code out of the caches as in a server, and takes their time off; auto does so "
+        "for decodes of attn and mla.  [default: auto]",
     )
     isolate: Isolation = one(
         one_of(*get_args(Isolation)),

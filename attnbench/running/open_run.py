@@ -71,8 +71,8 @@ class OpenRun:
     @property
     def planned(self) -> int:
         """Outcomes of all its rounds, if no case fails."""
-        able = len(self.plan.cases) - len(self.refused)
-        return able * len(self.plan.methods) * self.plan.rounds
+        able = (case for case in self.plan.cases if case not in self.refused)
+        return self.plan.rounds * sum(len(self.plan.methods_of(case)) for case in able)
 
     @property
     def remaining(self) -> int:
@@ -80,7 +80,7 @@ class OpenRun:
         return sum(
             self.settled.left(case.key, method.key, self.plan.rounds)
             for case in self.plan.cases
-            for method in self.plan.methods
+            for method in self.plan.methods_of(case)
             if case not in self.refused
         )
 
@@ -193,8 +193,8 @@ class OpenRun:
 
     def _refusals(self, refused: Mapping[Case, Outcome]) -> Script:
         """The cases that cannot run here, each once, with the first method."""
-        method = self.plan.methods[0]
         for position, case in enumerate(refused):
+            method = self.plan.methods_of(case)[0]
             if (case.key, method.key, 0) not in self.settled:
                 yield Known(Turn(case, method, 0, position), refused[case])
 

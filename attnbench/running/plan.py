@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import groupby, product
+from itertools import groupby
 from random import Random
 from typing import Any, Self
 
+from attnbench.running.between import for_case
 from attnbench.specs.case import Case
 from attnbench.timing.method import Method
 
@@ -35,8 +36,12 @@ class Plan:
 
     @property
     def num_places(self) -> int:
-        """Outcomes of a round."""
+        """Outcomes of a round, at most: two methods may be one for some cases."""
         return len(self.cases) * len(self.methods)
+
+    def methods_of(self, case: Case) -> tuple[Method, ...]:
+        """The methods by which a case is timed, each once."""
+        return tuple(dict.fromkeys(for_case(method, case) for method in self.methods))
 
     def order(self, round_: int) -> Iterator[tuple[int, Case, Method]]:
         """Positions, cases and methods of a round; positions count through all rounds.
@@ -57,9 +62,13 @@ class Plan:
 
     def _within(self, *, backwards: bool) -> Iterator[tuple[Case, Method]]:
         for traces in (False, True):
-            methods = [method for method in self.methods if method.traces is traces]
             for _, group in groupby(self.cases, key=lambda case: case.workload_key):
-                variants = list(product(group, methods))
+                variants = [
+                    (case, method)
+                    for case in group
+                    for method in self.methods_of(case)
+                    if method.traces is traces
+                ]
                 yield from reversed(variants) if backwards else variants
 
     def isolated(self) -> Self:

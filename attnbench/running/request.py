@@ -77,7 +77,6 @@ def _check_layer(measuring: Measuring, cases: Sequence[Case]) -> None:
     """Refuse options that a layer between the calls would make false."""
     conflicts = {
         "--mode " + " ".join(measuring.timer): set(measuring.timer) - {"cudagraph"},
-        "--eager-fallback": measuring.eager_fallback,
         f"--cache {measuring.cache}": measuring.cache != "cold",
         "--inputs hot": any(case.inputs == "hot" for case in cases),
     }
@@ -106,14 +105,19 @@ def _methods(measuring: Measuring, machine: Machine) -> tuple[Method, ...]:
         )
         for cache in caches
         for timer in _timers(measuring, machine)
-        for between in _betweens(measuring, timer)
+        for between in (_betweens(measuring) if timer == "cudagraph" else ("nothing",))
     )
 
 
-def _betweens(measuring: Measuring, timer: Timer) -> tuple[Between, ...]:
-    """What stands between calls; beside a graph CUPTI times calls alone."""
-    asked = measuring.between or ("nothing",)
-    return tuple(dict.fromkeys(asked)) if timer == "cudagraph" else ("nothing",)
+def _betweens(measuring: Measuring) -> tuple[Between, ...]:
+    """What stands between the calls of a graph.
+
+    By default nothing if caches or timers are compared: a layer has no part in the others.
+    """
+    compares = measuring.cache != "cold" or len(measuring.timer) > 1 or measuring.verify_timer
+    usual: Between = "nothing" if compares else "auto"
+    asked = measuring.between or ("auto",)
+    return tuple(dict.fromkeys(usual if each == "auto" else each for each in asked))
 
 
 def _timers(measuring: Measuring, machine: Machine) -> tuple[Timer, ...]:

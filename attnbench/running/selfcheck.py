@@ -19,7 +19,7 @@ from attnbench.running.session import session
 from attnbench.running.workers import StartWorker
 from attnbench.specs.batch import Batch
 from attnbench.timing.finished import Finished
-from attnbench.timing.method import Method
+from attnbench.timing.method import Between, Method
 
 # Labels of the runs.
 PAIR = ("selfcheck-a", "selfcheck-b")
@@ -39,9 +39,11 @@ def plan_of_families(
             asked_by_default(each, backends, batches or batches_of(each.some_batches or ""))
             for each in families
         )
+        between: Between = "auto" if machine.kind == "cuda" else "nothing"
+        timer = DEFAULT_TIMER[machine.kind]
         return Plan(
             cases=tuple(case for each in asked for case in cases_for(each, machine.kind)),
-            methods=(Method(DEFAULT_TIMER[machine.kind], samples=sampling.samples),),
+            methods=(Method(timer, samples=sampling.samples, between=between),),
             rounds=sampling.rounds,
             seed=sampling.seed,
             limits=Limits(measure=sampling.timeout),

@@ -48,15 +48,13 @@ class Timing:
         stamps = sm_clock(machine.device)
         if method.timer == "eager":
             return cls(_single_launches(prepared, machine, stamps), stamps)
-        if between is not None:
-            return cls(LayerClock.of(prepared.calls, between, machine.device, stamps), stamps)
         try:
-            return cls(GraphClock(prepared.calls, machine.device, stamps), stamps)
+            return cls(_of_graph(prepared, machine, stamps, between), stamps)
         except RuntimeError as error:
             if not method.eager_fallback:
                 raise
             why = str(error).partition("\n")[0]
-        resolved = {"timer": "eager", "not_captured": why}
+        resolved = {"timer": "eager", "not_captured": why, "between": "nothing"}
         return cls(_single_launches(prepared, machine, stamps), stamps, why, resolved)
 
     def launch_again(self, prepared: Prepared, sets: int) -> None:
@@ -92,6 +90,17 @@ class Timing:
         if not isinstance(self.clock, KernelClock):
             return None
         return median(self.clock.totals[-num_samples:])
+
+
+def _of_graph(
+    prepared: Prepared,
+    machine: Machine,
+    stamps: SmClock | None,
+    between: Callable[[], object] | None,
+) -> GraphClock | LayerClock:
+    if between is None:
+        return GraphClock(prepared.calls, machine.device, stamps)
+    return LayerClock.of(prepared.calls, between, machine.device, stamps)
 
 
 def _single_launches(prepared: Prepared, machine: Machine, stamps: SmClock | None) -> EagerClock:

@@ -16,7 +16,6 @@ from attnbench.reporting.text_table import WIDTH, Style, items, text_table, wrap
 from attnbench.results.cards import card_names
 from attnbench.results.cohort import status_text
 from attnbench.results.noise import Noises
-from attnbench.specs.case import content_hash
 from attnbench.studies.analysis import (
     ContrastAnalysis,
     CrossoverAnalysis,
@@ -101,8 +100,7 @@ def conclusion_of(store: Store, run: int) -> Conclusion:
         )
     study, changes = study_of_plan(facts)
     record = store.run(run)
-    first = content_hash(plan["methods"][0])
-    listed = series_of(of_method(store.measurements([run]), first))
+    listed = series_of(of_method(store.measurements([run]), plan["methods"][0]))
     machine = Machine.from_facts(record.machine)
 
     noises, machine_keys = Noises(store), (record.machine_key, record.machine_model)

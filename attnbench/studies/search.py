@@ -10,6 +10,7 @@ from attnbench.analysis.estimate import EXACT, Cell, Noise
 from attnbench.analysis.pairing import cell_between
 from attnbench.analysis.series import series_of
 from attnbench.records import Measurement
+from attnbench.running.between import key_for
 from attnbench.running.open_run import OpenRun
 from attnbench.running.script import Script, counted
 from attnbench.specs.case import Case, Value
@@ -111,9 +112,9 @@ def known_times(
     return known, broken
 
 
-def of_method(measurements: Iterable[Measurement], key: str) -> list[Measurement]:
+def of_method(measurements: Iterable[Measurement], facts: Mapping[str, Value]) -> list[Measurement]:
     """The measurements by one method: a study uses only its first."""
-    return [each for each in measurements if each.method_key == key]
+    return [each for each in measurements if each.method_key == key_for(facts, each.case)]
 
 
 def search_script(run: OpenRun, search: Search) -> Script:
@@ -121,7 +122,7 @@ def search_script(run: OpenRun, search: Search) -> Script:
 
     It uses only the plan's first method.
     """
-    first = run.plan.methods[0].key
+    first = run.plan.methods[0].as_facts()
     while wanted := search.wanted(of_method(run.store.measurements([run.run]), first)):
         asked = [(yield from counted(run.add_cases([case for case, _ in wanted])))]
         for round_ in range(max(rounds for _, rounds in wanted)):

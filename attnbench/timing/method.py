@@ -15,7 +15,7 @@ ForeignTimer = NewType("ForeignTimer", str)  # of another tool, whose times are 
 CacheAsked = Literal["cold", "hot", "unknown"]
 Regime = Literal["auto", "burst", "sustained"]
 Isolation = Literal["none", "rounds"]
-Between = Literal["nothing", "layer"]
+Between = Literal["auto", "nothing", "layer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ class Method:
     regime: Regime = "burst"
     isolate: Isolation = "none"  # rounds: a fresh worker process for each round
     eager_fallback: bool = False  # time single launches if a graph cannot be captured
-    # layer: a decoder layer's products stand between the calls of a graph, and are taken off.
+    # layer: a decoder layer's products stand between the calls of a graph, and are taken off;
+    # auto, of a plan alone: so for decodes.
     between: Between = "nothing"
 
     def as_facts(self) -> dict[str, Value]:
