@@ -83,15 +83,15 @@ class Dealer:
         here = {card.machine.key for card in self._cards}
         of_case = self.run.store.cards(self.run.run)
         for group in filter(self._is_left, self._deck.groups):
-            cases = [case.key for case in group if case not in self.run.refused]
-            on = {of_case[key] for key in cases if key in of_case}
+            able = (case for case in group if of_case and case not in self.run.refused)
+            on = {of_case[case.key] for case in able if case.key in of_case}
             if len(on) == 1 and on <= here:
                 self._pile.begun.setdefault(on.pop(), []).append(group)
             else:
                 self._begin_again([group] if on else [])
                 self._pile.groups.append(group)
         firsts = [group[0].key for group in self._pile.groups]
-        self._pile.last_on = self.run.store.last_cards(firsts, here)
+        self._pile.remember(self.run.store.last_cards(firsts, here))
 
     def _is_left(self, group: Group) -> bool:
         """Whether its script has anything to do."""

@@ -15,7 +15,12 @@ class Pile:
     def __init__(self) -> None:
         self.groups: list[Group] = []
         self.begun: dict[str, list[Group]] = {}  # by the machine's key
-        self.last_on: Mapping[str, str] = {}  # a machine, by a group's first case
+        self._last_on: dict[int, str] = {}  # a machine, by the id of a group
+
+    def remember(self, last_on: Mapping[str, str]) -> None:
+        """Keep which machine measured the first case of each group last, by the case's key."""
+        machines = ((id(group), last_on.get(group[0].key)) for group in self.groups)
+        self._last_on = {id: machine for id, machine in machines if machine is not None}
 
     def take(self, card: Card, cards: Sequence[Card], num_free: int | None) -> list[Group]:
         """The next groups for one of these cards.
@@ -38,5 +43,5 @@ class Pile:
 
         `diff` finds more where both runs measured a case on one card.
         """
-        last = self.last_on.get(group[0].key)
+        last = self._last_on.get(id(group))
         return 1 if last is None else 2 * (last != machine)
