@@ -62,6 +62,8 @@ def test_a_file_gives_each_measured_batch_what_the_table_calls_best_or_tied(
 def test_thresholds_splits_and_maps_are_decided_without_contest(stored: Path, run: int) -> None:
     with Store.open(stored) as store:
         found = decided(store, run).as_facts()
+    most = max(len(each["rules"]) for each in found["decisions"])
+    assert most <= MOST_RULES[run]
     assert all(each["contested"] == 0 for each in found["decisions"])
     assert json.loads(json.dumps(found)) == found
 
@@ -75,6 +77,7 @@ def test_a_threshold_is_a_path_by_length(stored: Path) -> None:
     assert paths == {8: "decode", 512: "prefill"}
 
 
+MOST_RULES = {1: 7, 2: 8, 3: 7, 4: 6, 5: 16, 6: 6}
 AXES = ("q_len", "batch_size")
 spots = st.lists(
     st.tuples(
@@ -230,3 +233,17 @@ def test_a_threshold_has_no_option() -> None:
     found = serving("mla", choice)
     assert found is not None
     assert found.unset == ("the threshold",)
+
+
+def test_of_two_that_tie_the_one_that_vllm_serves_is_chosen(tmp_path: Path) -> None:
+    found = {}
+    for at, spec in enumerate(("1q1kv1k", "4q1kv1k", "16q1kv1k")):
+        for backend, seconds in (("sdpa", 1.0), ("flash", 1.001)):
+            case = attn(spec, backend)
+            found[case] = timed(case, *rounds(seconds * 1e-5, 2e-4, 9 * at + len(backend)))
+    with Store.open(str(tmp_path / "a.db")) as store:
+        (given,) = decided(store, store_run(store, found)).as_facts()["decisions"]
+    (rule,) = given["rules"]
+    assert (rule["backend"], rule["where"]) == ("flash", {})
+    assert given["single"]["backend"] == "flash"
+    assert given["single"]["vllm"]["arguments"] == ["--attention-backend", "FLASH_ATTN"]

@@ -1,7 +1,6 @@
 """From rankings to rules: which implementation for which workloads, and what it gains."""
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -92,8 +91,8 @@ def decide(
 ) -> list[Decision]:
     """A decision for each workload but for its batch, in the order of the first ranking.
 
-    Of choices that tie, one that a server can be set to is taken, then the one that is good most
-    often. The single choice is one that a server can be set to, if there is any.
+    Of choices that tie, one that a server can be set to is taken, then the one with the least time
+    over all batches. The single choice is one that a server can be set to, if there is any.
     """
     groups: dict[object, list[tuple[Ranking, AutoChoice | None]]] = {}
     for ranking, auto in zip(rankings, autos, strict=True):
@@ -108,9 +107,8 @@ def _decision(
     servable: Callable[[Choice], bool],
 ) -> Decision:
     cells = [_Measured.of(ranking) for ranking, _ in group]
-    often = Counter(choice for each in cells for choice in each.spot.good)
-    by_time = sorted(_by_time(cells), key=lambda choice: not servable(choice))
-    order, single = sorted(by_time, key=lambda c: (not servable(c), -often[c])), by_time[0]
+    order = sorted(_by_time(cells), key=lambda choice: not servable(choice))
+    single = order[0]
     autos = [auto and Choice.of(auto.contender.series.case) for _, auto in group]
     against = [auto or single for auto in autos]
     found = regions([each.spot for each in cells], AXES, order)

@@ -54,33 +54,10 @@ def _split(
     border = math.isqrt(low * high)
     least, most = limits.get(name, (None, None))
     below, above = _sides(spots, name, low)
-    left = _split(below, {**limits, name: (least, border)}, axes, order)
-    return _joined(left, _split(above, {**limits, name: (border + 1, most)}, axes, order), name)
-
-
-def _joined(left: Sequence[Region[C]], right: Sequence[Region[C]], name: str) -> list[Region[C]]:
-    """The regions of both sides of a cut; those that touch it alike are one."""
-    found, others = list[Region[C]](), list(right)
-    for each in left:
-        twin = next((other for other in others if _continues(each, other, name)), None)
-        if twin is None:
-            found.append(each)
-            continue
-        others.remove(twin)
-        limits = {**each.limits, name: (each.limits[name][0], twin.limits[name][1])}
-        found.append(Region(_bounded(limits), each.choice, (*each.spots, *twin.spots)))
-    return [*found, *others]
-
-
-def _continues(below: Region[C], above: Region[C], name: str) -> bool:
-    high, low = below.limits[name][1], above.limits[name][0]
-    touch = high is not None and low == high + 1
-    apart = [{n: r for n, r in each.limits.items() if n != name} for each in (below, above)]
-    return touch and below.choice == above.choice and apart[0] == apart[1]
-
-
-def _bounded(limits: Mapping[str, Range]) -> dict[str, Range]:
-    return {name: limit for name, limit in limits.items() if limit != (None, None)}
+    return [
+        *_split(below, {**limits, name: (least, border)}, axes, order),
+        *_split(above, {**limits, name: (border + 1, most)}, axes, order),
+    ]
 
 
 def _values(spots: Sequence[Spot[C]], name: str) -> list[int]:
