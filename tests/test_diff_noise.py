@@ -60,7 +60,7 @@ def remember(
 
 def diff(db: str, *options: str) -> Result:
     return CliRunner().invoke(
-        cli, ["diff", "--base", "base", "--head", "head", "--db", db, *options]
+        cli, ["diff", "--base", "base", "--head", "head", "--db", db, "--margin", "1%", *options]
     )
 
 
@@ -145,6 +145,7 @@ def test_what_moves_pytorchs_kernels_is_the_device_and_a_users_own_are_not_among
             store_run(store, {case: timed(case, *rounds) for case in listed}, label=label)
     done = attnbench(
         *("diff", "--base", "base", "--head", "head", "--db", db, "--format", "json"),
+        *("--margin", "1%"),
         ATTNBENCH_KERNELS=str(tmp_path / "kernels"),
     )
     assert {cell["verdict"] for cell in json.loads(done.stdout)["cells"]} == {verdict}

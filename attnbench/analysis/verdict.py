@@ -12,7 +12,9 @@ from attnbench.units import percent
 
 Verdict = Literal["faster", "slower", "same", "unclear"]
 
-MARGIN = 0.01  # of a time: unless another is asked for, a smaller change does not matter
+# Of a time: unless another is asked for, a smaller change does not matter. Whatever else runs on a
+# CPU moves the times of a run by some percent.
+MARGIN, CPU_MARGIN = 0.01, 0.05
 ALPHA = 0.05  # the level of a test
 _POWER = 0.8  # its chance to find what it is planned for
 # What to ask for where no spread is known.

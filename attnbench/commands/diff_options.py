@@ -7,14 +7,13 @@ from typing import NoReturn
 import click
 
 from attnbench.commands import terminal
-from attnbench.commands.margin import MarginOption
 from attnbench.errors import UsageError
 from attnbench.options.kinds import Parsed, one_of
-from attnbench.options.option import one, shared
+from attnbench.options.option import one
 from attnbench.reporting.diff_json import diff_json
 from attnbench.reporting.diff_markdown import diff_markdown
 from attnbench.reporting.diff_text import diff_text
-from attnbench.results.diff import FAILING, Diff
+from attnbench.results.diff import FAILING, Diff, parse_margin
 
 
 def _address(text: str) -> str:
@@ -30,7 +29,13 @@ def _address(text: str) -> str:
 class DiffOptions:
     """The options that `diff` and `ab` share."""
 
-    margin: float = shared(MarginOption, "margin")
+    margin: float | None = one(
+        Parsed(parse_margin),
+        "--margin",
+        metavar="PERCENT",
+        help="Changes of a time up to this do not matter: 1% by default, 5% of separate runs on a "
+        "CPU.",
+    )
     fail_on: str = one(
         one_of(*FAILING),
         "--fail-on",

@@ -12,13 +12,16 @@ from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.fields import Fields
 from attnbench.analysis.pairing import Matching, Pair, Pairing, pair_up
 from attnbench.analysis.series import series_of
-from attnbench.analysis.verdict import MARGIN, Comparison
+from attnbench.analysis.verdict import CPU_MARGIN, MARGIN, Comparison
 from attnbench.db.store import Store
 from attnbench.errors import NotComparable, UsageError
+from attnbench.provenance.machine import Machine
+from attnbench.records import Run
 from attnbench.results.cohort import NO_SENTINELS, SentinelFacts
 from attnbench.results.differences import differences
 from attnbench.results.judging import JudgedPairs, judge_pairs
 from attnbench.results.next_step import NextStep, find_next_step
+from attnbench.results.noise import turns_of
 from attnbench.results.selection import Selection, newest, select
 from attnbench.results.unpaired import only_in
 from attnbench.specs.case import Case
@@ -127,12 +130,13 @@ def diff(
     base_ref: str,
     head_ref: str,
     *,
-    margin: float = MARGIN,
+    margin: float | None = None,
     pool: bool = False,
     across: str | None = None,
 ) -> Diff:
     """Compare the runs of two refs, by the newest run of each case or all of them if pooled.
 
+    Without a margin it is 1 %, or 5 % of separate runs on a CPU.
     across, "FIELD" or "FIELD=BASE:HEAD", pairs cases that differ in exactly that field instead of
     equal ones; the refs may then share runs. Raises UsageError for two
     refs that share a run otherwise, and NotComparable if no case has a result on both sides.
@@ -146,6 +150,7 @@ def diff(
     runs = {newest(side).number for side in (base, head)}
     sentinels = {run: store.sentinels(run) for run in runs} if len(runs) > 1 else NO_SENTINELS
     whole = [pair for pair in pairing.pairs if not _failure(pair)]
+    margin = _usual_margin(store, newest(base), newest(head)) if margin is None else margin
     judged = judge_pairs(store, whole, margin, (base, head), alike=chosen is None)
     rows = _rows(pairing.pairs, judged)
     unclear = [
@@ -182,6 +187,14 @@ def _require_two_sides(base: Selection, head: Selection) -> None:
             "(`attnbench runs` lists them), or a field that differs between its cases, e.g. "
             "--across backend"
         )
+
+
+def _usual_margin(store: Store, *runs: Run) -> float:
+    """5 % of separate runs on a CPU, whose times other programs move; else 1 %."""
+    turns = turns_of(store, [run.number for run in runs])
+    apart = len({turns.get(run.number, run.number) for run in runs}) > 1
+    on_cpu = any(Machine.from_facts(run.machine).kind == "cpu" for run in runs)
+    return CPU_MARGIN if apart and on_cpu else MARGIN
 
 
 def parse_margin(text: str) -> float:
