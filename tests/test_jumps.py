@@ -57,6 +57,12 @@ def test_few_cells_that_moved_a_little_may_have_modes(
     assert set(found[len(moved) :]) == {"same"}
 
 
+def test_what_may_be_a_mode_is_said_to_be() -> None:
+    found = compared([1.04, *QUIET]).comparisons
+    assert "may have modes" in found[0].reason
+    assert "may have modes" not in compared([1.009, *QUIET]).comparisons[0].reason
+
+
 def test_a_machine_that_was_seen_tells_a_single_cell() -> None:
     assert compared([1.04, *QUIET], SEEN).comparisons[0].verdict == "slower"
 
