@@ -384,6 +384,7 @@ def test_what_has_no_time_is_told(tmp_path: Path) -> None:
         store_run(store, {case: failed(Status.REFUSED, "needs <SM100>; this is SM90")}, label="x")
     page = Parsed(written(tmp_path / "results.db", "report", "--run", "x"))
     assert page.all("li")[-1] == "refused: sdpa q512: needs <SM100>; this is SM90"
+    assert not any(each.get("class") == "failures" for each in page.attributes("ul"))  # in red
     assert page.data == {"figures": {}, "tables": {}, "sections": {}, "pickers": {}}
     assert not page.attributes("table")
 

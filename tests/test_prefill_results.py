@@ -17,7 +17,9 @@ from attnbench.compat.trtllm_csv import COLUMNS, write_trtllm_csv
 from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError, UsageError
 from attnbench.provenance.machine import Machine
+from attnbench.reporting.html.workloads import workloads_of
 from attnbench.reporting.tables import results_table
+from attnbench.results.cohort import cohorts
 from attnbench.results.report import read_run
 from attnbench.running import memory
 from attnbench.running.memory import memory_refusal
@@ -119,6 +121,14 @@ def test_the_table_names_quantisations_by_one_word(tmp_path: Path) -> None:
     assert all(word in shown for word in ("quant", "fp8-qkv", "bf16"))
     assert "query dtype" not in shown
     assert all(len(line) <= 80 for line in shown.splitlines())
+
+
+def test_a_page_tells_workloads_apart_by_what_differs_alone(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "results.db") as store:
+        number = store_run(store, TIMES)
+        (cohort,) = cohorts(store.measurements([number]), {number: store.run(number)})
+    names = [each.name for each in workloads_of(cohort)]
+    assert names[:2] == ["4q2k (quant bf16)", "4q2k (quant fp8-qkv)"]
 
 
 def test_a_batch_of_many_lengths_is_named_by_its_number_and_longest() -> None:

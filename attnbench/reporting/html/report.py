@@ -6,6 +6,7 @@ from typing import Any
 
 from attnbench.analysis.auto import choices
 from attnbench.analysis.fields import Fields, batch_text
+from attnbench.records import Status
 from attnbench.reporting.auto import choice_lines
 from attnbench.reporting.clocks import cycle_lines
 from attnbench.reporting.html.answer import answer
@@ -86,16 +87,10 @@ def _part(
     cohort: Cohort, quantiles: Quantiles, key: str, concluded: Mapping[int, str]
 ) -> ReportPart:
     fields, workloads = cohort.fields, workloads_of(cohort) if cohort.timed else []
-    rows = [series for each in workloads for series in each.rows]
     names = list(dict.fromkeys(implementation(each.case, fields) for each in cohort.timed))
-    listed = [
-        SampledCase(batch_text(each.case), fields.describe(each.case), {"": each}) for each in rows
-    ]
-    samples = SamplesPlot.of(listed, quantiles, f"{key}-samples")
-    table = results_table(f"{key}-table", cohort, workloads) if rows else None
-    if table and samples.plot:
-        table = table.with_samples(samples.choices, samples.plot.key)
-    crossover = crossover_plot(cohort, cohort.right, f"{key}-crossover") if rows else None
+    table, samples = _table(cohort, workloads, quantiles, key)
+    crossover = crossover_plot(cohort, cohort.right, f"{key}-crossover") if workloads else None
+    refused, failures = _failures(cohort)
     study = _study_of(cohort, concluded)
     is_told = bool(study) or _is_a_search(cohort, names)
     answers, maps = ([], []) if is_told else _answer(cohort, workloads, names)
@@ -116,11 +111,33 @@ def _part(
         shapes=picker(workloads, fields),
         measures=_measures(cohort, workloads, names, key) if cohort.right else None,
         plots=[crossover] if crossover else [],
-        samples=samples.plot,
+        samples=samples,
         table=table,
-        notes=_notes(cohort),
-        failures=cohort.failures(),
+        notes=[*_notes(cohort), *refused],
+        failures=failures,
     )
+
+
+def _table(
+    cohort: Cohort, workloads: Sequence[Workload], quantiles: Quantiles, key: str
+) -> tuple[HtmlTable | None, Plot | None]:
+    """The table of all rows, if any has a time, and the plot of their samples, if any is stored."""
+    if not workloads:
+        return None, None
+    rows = [(each, cohort.fields.describe(each.case)) for w in workloads for each in w.rows]
+    listed = [SampledCase(batch_text(each.case), name, {"": each}) for each, name in rows]
+    samples = SamplesPlot.of(listed, quantiles, f"{key}-samples")
+    table = results_table(f"{key}-table", cohort, workloads)
+    if samples.plot:
+        table = table.with_samples(samples.choices, samples.plot.key)
+    return table, samples.plot
+
+
+def _failures(cohort: Cohort) -> tuple[list[str], list[str]]:
+    """Sentences on cases that were refused, which is no fault, and on those that failed."""
+    found = cohort.failures()
+    refused = [text for text in found if text.startswith(f"{Status.REFUSED}:")]
+    return refused, [text for text in found if text not in refused]
 
 
 def _study_of(cohort: Cohort, concluded: Mapping[int, str]) -> str:

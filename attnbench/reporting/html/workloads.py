@@ -1,11 +1,11 @@
 """The rows of a report by workload: the best first, and what is found about it."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from attnbench.analysis.auto import choices
-from attnbench.analysis.fields import Fields
+from attnbench.analysis.fields import Fields, requested
 from attnbench.analysis.ranking import Ranking, Standing
 from attnbench.analysis.series import Series
 from attnbench.families import family_of
@@ -88,12 +88,21 @@ def _impossible(series: Series, fields: Fields) -> Workload:
 
 
 def _told_apart(found: Sequence[Workload]) -> list[Workload]:
-    """Workloads of one name, told apart by path, cache state and load."""
-    counts = Counter(each.name for each in found)
-    return [_renamed(each) if counts[each.name] > 1 else each for each in found]
+    """Workloads of one name, told apart by quantization, path, cache state and load."""
+    groups: dict[str, list[Workload]] = defaultdict(list)
+    for each in found:
+        groups[each.name].append(each)
+    return [_renamed(each, groups[each.name]) for each in found]
 
 
-def _renamed(workload: Workload) -> Workload:
-    first = workload.rows[0]
-    beside = f"{first.split} on the decode path, {first.cache_state}, {first.regime}"
-    return replace(workload, name=f"{workload.name} ({beside})")
+def _renamed(workload: Workload, namesakes: Sequence[Workload]) -> Workload:
+    """With the facts in which it differs from those of the same name."""
+    listed = [_facts(each.rows[0]) for each in namesakes]
+    own = _facts(workload.rows[0])
+    beside = [fact for at, fact in enumerate(own) if len({each[at] for each in listed}) > 1]
+    return replace(workload, name=f"{workload.name} ({', '.join(beside)})") if beside else workload
+
+
+def _facts(series: Series) -> tuple[str, ...]:
+    quant = f"quant {requested(series.case).get('quant')}"
+    return quant, f"{series.split} on the decode path", str(series.cache_state), str(series.regime)
