@@ -2,6 +2,7 @@
 
 import json
 import lzma
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from attnbench.specs.case import Case, Value
 from attnbench.studies.conclusion import conclude
 from attnbench.studies.decision import decided, rule_for
 from attnbench.studies.serving import serving
-from tests.stored_results import attn, mla, store_run, timed
+from attnbench.timing.method import Method
+from tests.stored_results import H200, attn, mla, store_run, timed
 from tests.test_study_answers import rounds
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
@@ -141,6 +143,20 @@ def results() -> dict[Case, list[Outcome]]:
             Outcome(Status.REFUSED, reason, resolved={"selected": "flash"})
         ]
     return found
+
+
+def test_decodes_with_a_layer_and_prefills_without_are_decided_together(tmp_path: Path) -> None:
+    plain = Method("cudagraph")
+    with Store.open(tmp_path / "a.db") as store:
+        run = store_run(store, results(), machine=H200, method=replace(plain, between="layer"))
+        for at, backend in enumerate(("flash", "triton")):
+            prefill = attn("q2k", backend)
+            for n, outcome in enumerate(timed(prefill, *rounds(1e-4 * (1 + at), 1e-3, at))):
+                store.add(run, prefill, plain, round=n, position=100 * n + at, outcome=outcome)
+        (found,) = decided(store, run).as_facts()["decisions"]
+    assert found["measured"]["batches"] == len(TIMES) + 1
+    assert rule_for(found, parse_batch_spec("q2k"))["backend"] == "flash"
+    assert rule_for(found, parse_batch_spec("1q1kv1k"))["backend"] == "triton"
 
 
 def decision(folder: Path) -> dict[str, Any]:

@@ -51,10 +51,16 @@ class Decided:
 
 
 def decided(store: Store, run: int) -> Decided:
-    """The decision of a run by its first method. Raises UsageError if nothing has a time."""
+    """The decision of a run by the first method of each case.
+
+    Raises UsageError if nothing has a time.
+    """
     record = store.run(run)
     measured = store.measurements([run])
-    listed = series_of(m for m in measured if m.method_key == measured[0].method_key)
+    first: dict[str, str] = {}
+    for each in measured:
+        first.setdefault(each.case_key, each.method_key)
+    listed = series_of(each for each in measured if each.method_key == first[each.case_key])
     if not any(each.time is not None for each in listed):
         raise UsageError(f"run {run} has no times to decide by; `attnbench runs` lists the others")
     family, noises = listed[0].case.family, Noises(store)
