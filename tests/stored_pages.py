@@ -13,6 +13,7 @@ from tests.stored_results import (
     ENVIRONMENT,
     H100,
     H200,
+    ON_CPU,
     ON_GPU,
     SOURCE,
     attn,
@@ -69,6 +70,24 @@ def store_pages(path: Path) -> None:
             run = store_run(store, decodes(factor), label=label, machine=H200, environment=ran)
             store.add_sentinels(run, "start", REACHED.as_facts())
         store_run(store, thresholds(), label="paths", machine=H200)
+
+
+STUDY = """\
+question: Which is best?
+family: attn
+answer: {winner: {}}
+sweep:
+- {batch_size: [1, 2, 4, 8], q_len: 1, kv_len: [1k, 2k, 4k]}
+"""
+
+
+def store_study(path: Path) -> None:
+    """A run of a study on an H200, and a run of its cases on an H100."""
+    with Store.open(path) as store:
+        run = store_run(store, decodes(), label="study", machine=H200)
+        facts = {"name": "mine", "text": STUDY, "left_out": {}}
+        store.replan(run, {"study": facts, "methods": [ON_CPU.as_facts()]})
+        store_run(store, decodes(1.2), label="other", machine=H100)
 
 
 def store_commit(path: Path, letter: str, time: float, machine: Machine = H200) -> None:

@@ -36,7 +36,7 @@ from tests.chromium import (
     set_theme,
     show,
 )
-from tests.stored_pages import BACKEND, HOSTILE, store_pages
+from tests.stored_pages import BACKEND, HOSTILE, store_pages, store_study
 from tests.stored_results import attn, store_run, timed
 
 pytestmark = IN_CHROMIUM
@@ -48,10 +48,16 @@ Open = Callable[..., Chrome]
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     store_pages(folder / "pages.db")
-    commands = {"report": ["--run", "2", "3"], "diff": ["--base", "1", "--head", "2"]}
+    store_study(folder / "pages.db")
+    commands = {
+        "report": ["report", "--run", "2", "3"],
+        "diff": ["diff", "--base", "1", "--head", "2"],
+        "study": ["report", "--run", "study"],
+        "gpus": ["diff", "--base", "gpu:H200", "--head", "gpu:H100"],
+    }
     for name, args in commands.items():
         files = ["--db", str(folder / "pages.db"), "--html", str(folder / f"{name}.html")]
-        found = CliRunner().invoke(cli, [name, *args, *files])
+        found = CliRunner().invoke(cli, [*args, *files])
         assert found.exit_code in (0, 1), found.output
     return {name: folder / f"{name}.html" for name in commands}
 
@@ -68,6 +74,7 @@ def opened(browser: Chrome, pages: dict[str, Path]) -> Open:
 
 
 NAMES = pytest.mark.parametrize("name", ["report", "diff"])
+EVERY = pytest.mark.parametrize("name", ["report", "diff", "study", "gpus"])
 
 
 @NAMES
@@ -80,7 +87,7 @@ def test_a_page_opens_and_draws_all_plots_without_a_complaint(opened: Open, name
     assert complaints(browser) == []
 
 
-@NAMES
+@EVERY
 def test_a_page_fetches_nothing(opened: Open, name: str) -> None:
     browser = opened(name)
     for figure in figures(browser):
@@ -203,7 +210,7 @@ def test_a_table_is_copied_as_it_is_shown(opened: Open) -> None:
     assert [line.split(",")[0] for line in lines[1:]] == [f"{n}q1kv4k" for n in ("", 2, 4, 8)]
 
 
-@NAMES
+@EVERY
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_to_complain_about(opened: Open, name: str, theme: str) -> None:
     browser = opened(name, theme=theme)
@@ -431,7 +438,7 @@ def test_a_value_beyond_what_was_measured_is_an_arrow_without_a_line(opened: Ope
     assert re.findall(r"v(-?\d+)l", bars) == ["-24"]
 
 
-@NAMES
+@EVERY
 def test_nothing_is_cut_off_on_paper(opened: Open, name: str) -> None:
     assert on_paper(opened(name)) <= PAPER
 
