@@ -1,10 +1,12 @@
 """Regions of workloads, split until one choice is good for all that was measured in each."""
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Generic, TypeVar
+
+import numpy as np
 
 C = TypeVar("C", bound=Hashable)
 Range = tuple[int | None, int | None]  # the least and the most, both included; None is open
@@ -46,46 +48,42 @@ def regions(spots: Sequence[Spot[C]], axes: Sequence[str], order: Sequence[C]) -
 def _split(
     spots: tuple[Spot[C], ...], limits: Mapping[str, Range], axes: Sequence[str], order: Sequence[C]
 ) -> list[Region[C]]:
-    best = _best(spots, order)
-    cuts = [(name, low, high) for name in axes for low, high in pairwise(_values(spots, name))]
-    if _misses(spots, best) == 0 or not cuts:
+    good = [sum(choice in spot.good for spot in spots) for choice in order]
+    best = order[good.index(max(good))]
+    cuts = [cut for name in axes for cut in _cuts(spots, name, order)]
+    if max(good) == len(spots) or not cuts:
         return [Region(dict(limits), best, spots)]
-    name, low, high = min(cuts, key=lambda cut: _cost(spots, cut, order))
-    border = math.isqrt(low * high)
+    cut = min(cuts, key=lambda each: (each.missed, each.unsettled))
+    name, border = cut.axis, math.isqrt(cut.low * cut.high)
     least, most = limits.get(name, (None, None))
-    below, above = _sides(spots, name, low)
+    below = tuple(spot for spot in spots if spot.at[name] <= cut.low)
+    above = tuple(spot for spot in spots if spot.at[name] >= cut.high)
     return [
         *_split(below, {**limits, name: (least, border)}, axes, order),
         *_split(above, {**limits, name: (border + 1, most)}, axes, order),
     ]
 
 
-def _values(spots: Sequence[Spot[C]], name: str) -> list[int]:
-    return sorted({spot.at[name] for spot in spots})
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A place between two measured values of an axis."""
+
+    axis: str
+    low: int
+    high: int
+    missed: int  # spots left without a good choice, each side at its best
+    unsettled: int  # spots on a side that needs another cut
 
 
-def _sides(
-    spots: Sequence[Spot[C]], name: str, low: int
-) -> tuple[tuple[Spot[C], ...], tuple[Spot[C], ...]]:
-    below = tuple(spot for spot in spots if spot.at[name] <= low)
-    return below, tuple(spot for spot in spots if spot.at[name] > low)
-
-
-def _best(spots: Sequence[Spot[C]], order: Sequence[C]) -> C:
-    """The choice that is good for most of them."""
-    return min(order, key=lambda choice: _misses(spots, choice))
-
-
-def _misses(spots: Sequence[Spot[C]], choice: C) -> int:
-    return sum(choice not in spot.good for spot in spots)
-
-
-def _cost(
-    spots: Sequence[Spot[C]], cut: tuple[str, int, int], order: Sequence[C]
-) -> tuple[int, int]:
-    """The spots left without a good choice, each side at its best; then what is not yet settled."""
-    name, low, _ = cut
-    sides = _sides(spots, name, low)
-    missed = [_misses(side, _best(side, order)) for side in sides]
-    open_ = sum(len(side) for side, misses in zip(sides, missed, strict=True) if misses)
-    return sum(missed), open_
+def _cuts(spots: Sequence[Spot[C]], axis: str, order: Sequence[C]) -> Iterator[_Cut]:
+    """All cuts of an axis, by the numbers of spots that each choice is good for up to there."""
+    listed = sorted(spots, key=lambda spot: spot.at[axis])
+    good = np.array([[choice in spot.good for choice in order] for spot in listed])
+    up_to = good.cumsum(axis=0)
+    below, above = up_to.max(axis=1), (up_to[-1] - up_to).max(axis=1)
+    for at, (one, other) in enumerate(pairwise(listed)):
+        if one.at[axis] < other.at[axis]:
+            sizes = (at + 1, len(listed) - at - 1)
+            missed = (sizes[0] - int(below[at]), sizes[1] - int(above[at]))
+            unsettled = sum(n for n, misses in zip(sizes, missed, strict=True) if misses)
+            yield _Cut(axis, one.at[axis], other.at[axis], sum(missed), unsettled)
