@@ -390,11 +390,13 @@ def test_a_plot_with_a_row_per_case_names_them(opened: Open) -> None:
     assert any(name.startswith("sdpa 8q1kv4k") for name in names)
 
 
-def test_a_phone_shows_how_far_each_row_is_from_the_best(opened: Open) -> None:
-    browser = opened("report", width=390)
-    box = "return arguments[0].getBoundingClientRect()"
-    head = run(browser, box, button(browser, "vs best"))
-    assert 0 <= head["left"] < head["right"] <= 390
+@pytest.mark.parametrize(
+    ("name", "last"), [("diff", "95 % interval"), ("gpus", "foreseen"), ("report", "vs best")]
+)
+def test_a_phone_shows_by_how_much_and_how_sure(opened: Open, name: str, last: str) -> None:
+    browser = opened(name, width=390)
+    box = run(browser, "return arguments[0].getBoundingClientRect()", button(browser, last))
+    assert 0 <= box["left"] < box["right"] <= 390
 
 
 @NAMES

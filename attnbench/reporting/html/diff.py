@@ -19,7 +19,7 @@ from attnbench.reporting.html.figures import Plot
 from attnbench.reporting.html.fingerprint import fingerprint
 from attnbench.reporting.html.page import PageData, render, require_extra
 from attnbench.reporting.html.samples import SampledCase, SamplesPlot
-from attnbench.reporting.html.table import HtmlTable, batch_orders
+from attnbench.reporting.html.table import HtmlTable, batch_orders, led_by
 from attnbench.reporting.next_step import commands
 from attnbench.results.cohort import SentinelFacts
 from attnbench.results.diff import FAILING, VERDICTS, Diff, Row
@@ -89,8 +89,7 @@ def _table(rows: Sequence[Row], diff: Diff, samples: SamplesPlot, key: str) -> H
         **batch_orders([row.pair.head for row in rows]),
         "verdict": [float(VERDICTS.index(row.verdict)) for row in rows],
     }
-    # A narrow screen shows the first columns: the verdict and the change, then of which case.
-    columns = sorted(verdict_columns(rows, diff), key=lambda column: column.header not in _FIRST)
+    columns = led_by(_FIRST, verdict_columns(rows, diff))
     table = HtmlTable.of(f"{key}-table", "Verdicts, losers first", columns, orders)
     return table.with_samples(samples.choices, f"{key}-samples") if samples.plot else table
 

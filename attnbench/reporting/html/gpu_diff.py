@@ -14,10 +14,11 @@ from attnbench.reporting.gpu_diff import (
 from attnbench.reporting.html.figures import Json, Plot, PlotChoice, numbers, rows_of
 from attnbench.reporting.html.fingerprint import fingerprint
 from attnbench.reporting.html.page import PageData, render, require_extra
-from attnbench.reporting.html.table import HtmlTable, batch_orders
+from attnbench.reporting.html.table import HtmlTable, batch_orders, led_by
 from attnbench.results.cohort import SentinelFacts
 from attnbench.results.gpu_diff import GpuDiff, GpuRow
 
+_FIRST = ("spec", "time\nratio", "95 %\ninterval", "foreseen")
 _MOST_ROWS = 60  # drawn: those that fall furthest behind the prediction
 
 
@@ -69,7 +70,7 @@ def _part(rows: Sequence[GpuRow], diff: GpuDiff, key: str, notes: Sequence[str])
         shared,
         means(rows),
         _plot(rows, f"{key}-ratios"),
-        HtmlTable.of(f"{key}-table", caption, ratio_columns(rows, diff), orders),
+        HtmlTable.of(f"{key}-table", caption, led_by(_FIRST, ratio_columns(rows, diff)), orders),
         notes,
     )
 

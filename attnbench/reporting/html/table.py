@@ -96,6 +96,11 @@ class HtmlTable:
         }
 
 
+def led_by(first: Sequence[str], columns: Sequence[Column]) -> list[Column]:
+    """The columns, those with the headers `first` before the others: phones show the first ones."""
+    return sorted(columns, key=lambda each: each.header not in first)
+
+
 def batch_orders(listed: Sequence[Series]) -> Orders:
     """The order of batches by their tokens."""
     sizes = [(each.case.batch.num_tokens, each.case.batch.num_kv_tokens) for each in listed]
