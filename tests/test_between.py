@@ -13,6 +13,7 @@ from typing import cast, get_args
 import pytest
 from click import Context
 
+from attnbench.analysis.series import series_of
 from attnbench.cli import cli
 from attnbench.commands.family_request import read_request
 from attnbench.db.store import Store
@@ -32,6 +33,7 @@ from attnbench.specs.case import Value
 from attnbench.specs.layer import layer_bytes, layer_products
 from attnbench.specs.shape import AttnShape, MlaShape, Shape
 from attnbench.stats.median import median_interval
+from attnbench.studies.conclusion import _between
 from attnbench.studies.search import of_method
 from attnbench.timing.cuda import GraphClock
 from attnbench.timing.layer import LayerClock, products_of
@@ -269,6 +271,24 @@ def test_a_study_knows_the_outcomes_of_its_method(tmp_path: Path) -> None:
         found = of_method(store.measurements([1, 2]), auto.as_facts())
         assert [each.case for each in found] == [decode, prefill]
         assert of_method(found, PLAIN.as_facts()) == [found[1]]
+
+
+@pytest.mark.parametrize(
+    ("specs", "between", "said"),
+    [
+        ("8q1kv1k q512", "auto", "; a layer between the calls of decodes"),
+        ("8q1kv1k 16q1kv1k", "auto", "; a layer between calls"),
+        ("8q1kv1k q512", "nothing", ""),
+    ],
+)
+def test_a_study_says_that_its_decodes_have_a_layer(
+    tmp_path: Path, specs: str, between: Between, said: str
+) -> None:
+    method = replace(PLAIN, between=between)
+    with Store.open(tmp_path / "study.db") as store:
+        for case in (attn(spec, "flash", "bf16") for spec in specs.split()):
+            store_run(store, {case: timed(case, US)}, method=for_case(method, case))
+        assert _between(series_of(store.measurements([1, 2]))) == said
 
 
 def test_a_prefill_and_an_old_plan_keep_their_method() -> None:

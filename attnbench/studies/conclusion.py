@@ -160,7 +160,15 @@ def _where(run: Run, machine: Machine, listed: Sequence[Series]) -> str:
     cards = card_names(each for series in listed for each in series.rounds)
     shared = f"{len(cards)} x " if cards else ""
     named = f" ({', '.join(cards.values())})" if cards else ""
-    return f"run {run.number} on {shared}{machine.label}{named}; {rounds}{ended}"
+    between = _between(listed)
+    return f"run {run.number} on {shared}{machine.label}{named}; {rounds}{between}{ended}"
+
+
+def _between(listed: Sequence[Series]) -> str:
+    found = {each.first.method.get("between") for each in listed}
+    if "layer" not in found:
+        return ""
+    return "; a layer between " + ("calls" if len(found) == 1 else "the calls of decodes")
 
 
 def _doubts(
