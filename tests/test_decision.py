@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from attnbench.analysis.decision import Choice
 from attnbench.analysis.regions import Spot, regions
 from attnbench.cli import cli
+from attnbench.commands.conclusion import Shown
 from attnbench.db.store import Store
 from attnbench.records import Outcome, Status
 from attnbench.specs.batch import parse_batch_spec
@@ -263,3 +264,9 @@ def test_of_two_that_tie_the_one_that_vllm_serves_is_chosen(tmp_path: Path) -> N
     assert (rule["backend"], rule["where"]) == ("flash", {})
     assert given["single"]["backend"] == "flash"
     assert given["single"]["vllm"]["arguments"] == ["--attention-backend", "FLASH_ATTN"]
+
+
+def test_each_of_several_runs_has_its_own_files() -> None:
+    shown = Shown(Path("plots"), "png", Path("out/decision.json")).of_run(3)
+    assert (shown.plots, shown.decision) == (Path("plots/run-3"), Path("out/decision-run-3.json"))
+    assert Shown(None, "png", None).of_run(3) == Shown(None, "png", None)
