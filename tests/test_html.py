@@ -255,6 +255,13 @@ def test_a_report_ends_with_where_its_numbers_come_from(report: Parsed) -> None:
     assert report.all("summary") == [f'run 2 "{HOSTILE}"', 'run 3 "paths"']
 
 
+def test_every_heading_explains_itself(report: Parsed, diff: Parsed) -> None:
+    for page in (report, diff):
+        tips = [each["title"] for each in page.attributes("button") if "title" in each]
+        assert len(tips) > 6
+        assert all(tips)
+
+
 def test_a_diff_begins_with_its_verdicts(diff: Parsed) -> None:
     (sentence,) = diff.all("h1")
     assert sentence.startswith("24 of 24 cases slower, most of all ")

@@ -78,6 +78,16 @@ def test_a_step_is_in_its_page_the_regressions_and_the_feed(filled: Path) -> Non
     assert title == "attn sdpa 8q1kv1k on NVIDIA H200: +20.0 % at ccccccccc"
 
 
+def test_every_heading_explains_itself(filled: Path) -> None:
+    tips = [
+        tip
+        for page in filled.rglob("*.html")
+        for tip in re.findall(r'<button type="button" title="([^"]*)"', page.read_text())
+    ]
+    assert len(tips) > 30
+    assert all(tips)
+
+
 def test_the_first_page_names_the_last_step(filled: Path) -> None:
     index = (filled / "index.html").read_text()
     assert re.search(r"last step: sdpa \S+ \+20\.0 % at ccccccccc", index)

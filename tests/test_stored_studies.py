@@ -83,6 +83,7 @@ def test_every_stored_study_concludes_as_stored_and_on_its_page(
     assert before is not None
     assert not found.cells[0].startswith("0 of ")
     assert found.cells[0] == before["cells"][0]
+    assert all(head.tip for table in part.tables for head in table.heads)
     assert (part.question, part.answer, part.doubts) == (found.question, found.answer, found.doubts)
     assert [plot.title for plot in part.plots] + [heat.title for heat in part.maps] == [
         chart.title for chart in found.charts

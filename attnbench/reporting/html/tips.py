@@ -1,7 +1,10 @@
 """The meaning of each heading, shown when the pointer or the focus is on it."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 
+from attnbench.families import FAMILIES
+from attnbench.specs.case import FLAT_FIELDS
 from attnbench.specs.shape import DIMS
 
 _TIPS: Mapping[str, str] = {
@@ -42,14 +45,62 @@ _TIPS: Mapping[str, str] = {
     "us": "The best's time for one call",
     "auto's regret": "Auto's time over the best setting's, with its 95 % interval",
     "q": "The p-value, adjusted for all cases",
+    "s per": "Attention time of the trace's steps",
+    "ms per": "Attention time of the trace's steps",
+    "us per": "Attention time of the trace's steps",
+    "against": "The change of the time against that backend, with its 95 % interval",
+    "kind": "The kind of step: of decodes, of prompts, or of both",
+    "steps": "How many steps of the trace are like this",
+    "batch": "The batch: count, q query tokens, kv tokens of the cache",
+    "a layer": "The time of attention in one layer",
+    "quickest": "The setting or backend with the least time of single rounds",
+    "auto is": "The backend that vLLM takes by its own selector",
+    "chose": "What the backend chose by itself, where that differs between rows",
+    "cycles": "The change at one SM clock, with its 95 % interval",
+    "by time": "The verdict by time, where that by cycles differs",
+    "time ratio": "The head's time over the base's: below 1 the head is faster",
+    "foreseen": "The ratio of the least times that the two GPUs allow",
+    "bound by": "What limits the least time: memory or compute",
+    "base roof": "The part of the base GPU's limit that is reached",
+    "head roof": "The part of the head GPU's limit that is reached",
+    "time": "The change of the time, with its 95 % interval",
+    "from q": "The query length from which prefill is faster",
+    "low": "The last length at which decode wins outside noise",
+    "high": "The first length from which prefill wins outside noise",
+    "lengths": "How many lengths were measured",
+    "apart": "The largest ratio of two neighbouring lengths that were measured",
+    "chosen": "The settings that were tuned, of both",
+    "equal requests": "The batch with requests of equal length",
+    "lognormal": "The change against equal requests with as many tokens",
+    "sorted": "The change against equal requests with as many tokens",
+    "onelong": "The change against equal requests with as many tokens",
+    "newest": "The time for one call of the newest version",
+    "last step": "The newest lasting change of the time",
+    "at": "The version of the last step",
+    "versions": "Commits or releases that were measured",
+    "method": "How the time was taken; times of unlike methods do not compare",
+    "version": "A commit, with * if it had uncommitted changes, or a release",
+    "before": "The version before the step",
+    "since": "When the version of the step was first measured",
+    "sessions": "Runs since that show the step",
+    "gpu": "The device",
+    "differs": "What else differs between the runs before and after",
+    "measured UTC": "When its first run started",
+    "label": "The label of the run",
+    "runs": "How many runs measured it",
+    "step": "The lasting change of the time at this version",
+}
+_FIELDS = {
+    *(*DIMS, *FLAT_FIELDS, "quant", "spread", "batch_size", "q_len", "kv_len", "context"),
+    *(each.name for family in FAMILIES.values() for each in fields(family.options)),
 }
 
 
 def tip(heading: str) -> str:
     """The explanation of a heading; empty if there is none."""
-    words = heading.split()
+    words = heading.replace(",", "").split()
     for end in range(len(words), 0, -1):
         if found := _TIPS.get(" ".join(words[:end])):
             return found
     name = heading.replace(" ", "_")
-    return f"A field of the case: `--where {name}=...` selects by it" if name in DIMS else ""
+    return f"A field of the case: `--where {name}=...` selects by it" if name in _FIELDS else ""
