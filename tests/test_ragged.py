@@ -19,6 +19,7 @@ from attnbench.studies.cases import cells_of
 from attnbench.studies.charts import Heat
 from attnbench.studies.heat import heat_map
 from attnbench.studies.request import built_in
+from tests.conftest import Attnbench
 from tests.stored_results import attn, measured, timed
 from tests.test_study_answers import rounds
 
@@ -108,3 +109,9 @@ def test_the_study_measures_every_shape_with_every_spread() -> None:
         shapes.setdefault((case.backend, known[0]), set()).add(known[1])
     assert len(shapes) == 4 * (3 * 2 + 2 * 2)
     assert all(spreads == {None, *SPREADS} for spreads in shapes.values())
+
+
+def test_a_study_says_which_ragged_batches_were_asked_for(attnbench: Attnbench) -> None:
+    asked = ["study", "ragged", "--batch-specs", "16q1kv2k", "16q1kv2k~sorted"]
+    done = attnbench(*asked, "--device", "cpu", "--dry-run")
+    assert "batch: 16q1kv2k 16q1kv2k~sorted (command line, before the file)" in done.stdout

@@ -8,12 +8,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
+from attnbench.analysis.fields import spec
 from attnbench.errors import UsageError
 from attnbench.families import FAMILIES
 from attnbench.kernels.registry import find
 from attnbench.options.option import Named, NamedOption, stored, table
 from attnbench.provenance.machine import Machine
 from attnbench.running.plan import Plan, by_workload
+from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case, Value
 from attnbench.studies.analysis import CrossoverAnalysis
 from attnbench.studies.cases import cells_of
@@ -109,7 +111,7 @@ def changes(
 ) -> list[str]:
     """The differences from the file, as text."""
     lines = [
-        f"{name}: {' '.join(map(str, values))} (command line, before the file)"
+        f"{name}: {' '.join(_short(name, each) for each in values)} (command line, before the file)"
         for name, values in overrides.items()
     ]
     if is_quick:
@@ -117,6 +119,11 @@ def changes(
     if is_exhaustive:
         lines.append("exhaustive: every cell that the file allows")
     return lines
+
+
+def _short(name: str, value: Value) -> str:
+    """A value as text; of a batch with many lengths the short spec."""
+    return spec(parse_batch_spec(str(value))) if name == "batch" else str(value)
 
 
 @dataclass(frozen=True, slots=True)
