@@ -8,6 +8,7 @@ from attnbench._version import __version__
 from attnbench.analysis.auto import choices
 from attnbench.analysis.contrast import Contrast
 from attnbench.analysis.decision import Choice, Decision, Rule, decide, place_of
+from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.ranking import rank
 from attnbench.analysis.series import series_of
 from attnbench.analysis.tuning import tuned
@@ -65,7 +66,7 @@ def decided(store: Store, run: int) -> Decided:
         raise UsageError(f"run {run} has no times to decide by; `attnbench runs` lists the others")
     family, noises = listed[0].case.family, Noises(store)
 
-    def noise(cell: Any) -> Any:
+    def noise(cell: Cell) -> Noise:
         return noises(record.machine_key, record.machine_model, family, cell.stratum)
 
     rankings = rank(tuned(listed, ()), lambda _, cell: noise(cell))
