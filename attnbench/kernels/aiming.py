@@ -138,13 +138,14 @@ class Aimed(ABC):
     def weights_too_small(self) -> float:
         """How far e4m3 puts a row off where a kernel's largest weight is 1, relative to its size.
 
-        Only rows of light needles matter: beside heavy ones other keys hardly count.
+        Only rows of light needles matter: beside heavy ones other keys hardly count. A sink's
+        weight may be the largest, and beside it all of a short request's round to 0.
         """
+        if getattr(self, "sinks", None) is not None:
+            return 1.0
         (light, spread), _, seen = self._scores()
         random = NormalDist().inv_cdf(seen / (seen + 1)) * math.sqrt(spread)
-        needles = light + 2 * REST * math.sqrt(spread)
-        sinks = getattr(self, "sinks", None)
-        return too_small(max(random, needles, 0.0 if sinks is None else float(sinks.max())), spread)
+        return too_small(max(random, light + 2 * REST * math.sqrt(spread)), spread)
 
     def _scores(self) -> tuple[tuple[float, float], tuple[float, float], int]:
         """Of the last token, for light and for heavy needles: their score, others' variance.
