@@ -7,6 +7,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+MOST_SECONDS = 1e15  # of a trace: beyond it adding a step's time changes nothing
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 

@@ -11,6 +11,7 @@ from attnbench.traffic.graphs import captured_sizes
 from attnbench.traffic.options import TrafficOptions
 from attnbench.traffic.read import Trace, read_trace
 from attnbench.traffic.reduction import Reduction, reduce_steps
+from attnbench.traffic.requests import MOST_SECONDS
 from attnbench.traffic.schedule import Schedule
 from attnbench.traffic.server import Server
 from attnbench.traffic.simulate import ServerLimits, simulate
@@ -75,6 +76,11 @@ def _simulated(
     trace: Trace, asked: TrafficOptions, limits: ServerLimits, server: Server
 ) -> tuple[Schedule, Origin]:
     requests = trace.requests if asked.rate is None else trace.requests.at_rate(asked.rate)
+    if not requests.arrival[-1] <= MOST_SECONDS:
+        raise UsageError(
+            f"--rate {asked.rate:g} spreads {len(requests)} requests over more than "
+            f"{MOST_SECONDS:g} s; give a higher one, e.g. --rate 1"
+        )
     served = simulate(requests, limits, server, asked.seed)
     work = [served.schedule.work(decode=decode) for decode in (True, False)]
     seconds = server.step_seconds(*work)

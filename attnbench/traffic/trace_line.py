@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from attnbench.errors import UsageError
 from attnbench.shorten import shorten
+from attnbench.traffic.requests import MOST_SECONDS
 
 MAX_TOKENS = 2**24  # of a request; longer than any model's context
 ACCEPTED = (
@@ -58,14 +59,14 @@ class TraceLine:
         return number
 
     def seconds(self, name: str) -> float:
-        """A finite time in seconds."""
+        """A time in seconds."""
         value = self.fields.get(name)
         try:
             number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
         except (TypeError, ValueError):
             number = math.nan
-        if not math.isfinite(number):
-            self.fail(f"{name} is {_shown(value)}, not a finite number, e.g. 12.5")
+        if not abs(number) <= MOST_SECONDS:
+            self.fail(f"{name} is {_shown(value)}, not a number up to {MOST_SECONDS:g}, e.g. 12.5")
         return number
 
     def date(self, name: str) -> float:
