@@ -16,9 +16,10 @@ from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
 from attnbench.records import RunStatus
 from attnbench.specs.shape import Shape
+from attnbench.text_file import MIB, read_text
 
 COMMAND = "import"  # of imported runs
-MAX_CHARACTERS = 64 * 2**20  # of a file
+MAX_CHARACTERS = 64 * MIB  # of a file
 
 _Reader = Callable[[Row, Shape | None], ForeignResult]
 _ACCEPTED = (
@@ -106,13 +107,9 @@ def _recognised(path: Path, content: str) -> tuple[str, _Reader, Sequence[Row]]:
 def _content(path: Path) -> str:
     """The text of a file, without a byte order mark."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            content = file.read(MAX_CHARACTERS + 1)
+        return read_text(path, MAX_CHARACTERS, "utf-8-sig", newline="")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read ({error}); {_ACCEPTED}") from None
-    if len(content) > MAX_CHARACTERS:
-        raise UsageError(f"{path} is over {MAX_CHARACTERS // 2**20} MiB long; {_ACCEPTED}")
-    return content
 
 
 def _csv_rows(path: Path, content: str) -> Sequence[Row]:

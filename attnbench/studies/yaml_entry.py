@@ -12,8 +12,10 @@ from yaml.constructor import SafeConstructor
 
 from attnbench.errors import UsageError
 from attnbench.shorten import shorten
+from attnbench.text_file import MIB, read_text
 
 MAX_NODES = 100_000
+_MAX_CHARACTERS = 16 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ def _written_out(node: yaml.Node, sizes: dict[int, float]) -> float:
 def read_utf8(path: Path) -> str:
     """The text of a file; UsageError if it is not UTF-8."""
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path, _MAX_CHARACTERS)
     except UnicodeDecodeError as error:
         raise UsageError(
             f"{path}: byte {error.start} is not UTF-8 text; expected a YAML file, e.g. one that "

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attnbench.errors import UsageError
+from attnbench.text_file import MIB, read_text
 from attnbench.traffic.csv_traces import read_csv
 from attnbench.traffic.json_traces import json_lines, read_bench_serve, read_mooncake, read_served
 from attnbench.traffic.requests import Requests, TracedRequest
 from attnbench.traffic.schedule import Schedule
 from attnbench.traffic.trace_line import ACCEPTED, fail_at
+
+_MAX_CHARACTERS = 256 * MIB  # some ten million requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ def read_trace(path: Path) -> Trace | Schedule:
 
 def _lines(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path, _MAX_CHARACTERS, "utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read ({error}); {ACCEPTED}") from None
     if not any(line.strip() for line in lines):

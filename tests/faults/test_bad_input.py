@@ -275,8 +275,16 @@ def test_half_a_file_is_not_a_run() -> None:
         assert [run.number for run in store.runs()] == [1]
 
 
-def test_a_file_without_end_is_refused(attnbench: Callable[..., Result]) -> None:
-    assert "is over 64 MiB long" in refused(attnbench("import", "/dev/zero"))
+@pytest.mark.parametrize(
+    ("words", "most"),
+    [("import", 64), ("traffic", 256), ("study", 16), ("study show", 16), ("study traffic", 256)],
+)
+def test_a_file_without_end_is_refused(
+    words: str, most: int, attnbench: Callable[..., Result]
+) -> None:
+    option = ["--trace"] if words == "study traffic" else []
+    found = refused(attnbench(*words.split(), *option, "/dev/zero"))
+    assert f"/dev/zero is over {most} MiB long" in found
 
 
 @pytest.mark.parametrize(
