@@ -530,3 +530,19 @@ def test_a_margin_is_a_percentage(db: str, margin: str) -> None:
         f"Invalid value for '--margin': '{margin}' is not a percentage; expected a number of 0 or "
         "more and a percent sign, e.g. 1%"
     ) in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("machine", "interleaved", "margin"),
+    [(CPU, None, 0.05), (CPU, "turns", 0.01), (H200, None, 0.01)],
+)
+def test_separate_runs_on_a_cpu_have_a_wider_margin(
+    db: str, machine: Machine, interleaved: str | None, margin: float
+) -> None:
+    with Store.open(db) as store:
+        for label in ("base", "head"):
+            results = scaled([1, 1, 1])
+            store_run(store, results, label=label, machine=machine, interleaved=interleaved)
+    assert json.loads(diff(db, *SIDES, "--format", "json").stdout)["margin"] == margin
+    asked = diff(db, *SIDES, "--margin", "2%", "--format", "json").stdout
+    assert json.loads(asked)["margin"] == 0.02

@@ -82,8 +82,8 @@ def add(
 
 
 def diff(db: str, *options: str) -> Result:
-    asked = ["diff", "--db", db, *(options or ("--base", "main", "--head", "pr"))]
-    return CliRunner().invoke(cli, asked)
+    sides = options or ("--base", "main", "--head", "pr")
+    return CliRunner().invoke(cli, ["diff", "--db", db, "--margin", "1%", *sides])
 
 
 def step(db: str, *options: str) -> dict[str, Any]:
