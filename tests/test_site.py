@@ -173,3 +173,20 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     found = CliRunner().invoke(cli, args)
     assert found.exit_code == 2
     assert "public cannot be written" in " ".join(found.stderr.split())
+
+
+def test_a_page_that_cannot_be_written_is_one_sentence_and_the_next_build_writes_it(
+    filled: Path,
+) -> None:
+    db = filled.parent / "s.db"
+    page = filled / "index.html"
+    page.unlink()
+    page.mkdir()
+    store_commit(db, "z", SLOW)
+    found = build(db)
+    assert found.exit_code == 1
+    assert "index.html could not be written: Is a directory" in found.stderr
+    assert list(filled.rglob(".*.part")) == []
+    page.rmdir()
+    assert build(db).exit_code == 0
+    assert page.is_file()

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from attnbench.errors import AttnbenchError
 from attnbench.reporting.html.page import PageData, markup, script, style
 
 
@@ -15,14 +16,16 @@ class Files:
         self.written = 0
 
     def write(self, name: str, text: str) -> None:
-        """Write a file if it is new or its text changed."""
+        """Write a file if it is new or its text changed; AttnbenchError if it cannot be."""
         path, content = self.folder / name, text.encode()
         if path.is_file() and path.read_bytes() == content:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        part.write_bytes(content)
-        part.replace(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _replace(path, content)
+        except OSError as error:
+            why = error.strerror or error
+            raise AttnbenchError(f"{path} could not be written: {why}") from error
         self.written += 1
 
     def page(self, name: str, template: str, data: PageData, values: Mapping[str, object]) -> None:
@@ -43,3 +46,13 @@ class Files:
         """Remove a page with its data."""
         for suffix in ("html", "js"):
             (self.folder / f"{name}.{suffix}").unlink(missing_ok=True)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
