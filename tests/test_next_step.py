@@ -213,7 +213,9 @@ def test_the_line_is_one_that_ab_takes(attnbench: Attnbench, tmp_path: Path) -> 
     file = str(tmp_path / "attnbench.db")
     add(file, "main", python="/a/bin/python")
     add(file, "pr", 1.018)
-    found = attnbench("diff", "--base", "main", "--head", "pr", "--format", "json")
+    found = attnbench(
+        "diff", "--base", "main", "--head", "pr", "--margin", "1%", "--format", "json"
+    )
     words = shlex.split(json.loads(found.stdout)["next_step"]["commands"][0])
     tried = attnbench(*words[1:], "--dry-run")
     assert "2 of 2 cases can run" in tried.stdout, tried.stderr
