@@ -51,7 +51,7 @@ def summarize(trace: Path, asked: TrafficOptions) -> Summary:
         raise UsageError("--spec-tokens needs --acceptance, e.g. --acceptance 0.7")
     server = Server(asked.model, asked.tp, asked.gpu)
     found = read_trace(trace)
-    limits = _limits(asked, server)
+    limits = limits_of(asked, server)
     if isinstance(found, Schedule):
         if asked.rate:
             raise UsageError("--rate does not apply to a log of served batches; leave it out")
@@ -62,7 +62,8 @@ def summarize(trace: Path, asked: TrafficOptions) -> Summary:
     return Summary(trace.name, asked, limits, captured_sizes(limits), origin, reduction)
 
 
-def _limits(asked: TrafficOptions, server: Server) -> ServerLimits:
+def limits_of(asked: TrafficOptions, server: Server) -> ServerLimits:
+    """The limits asked for, else vLLM's on that GPU."""
     return ServerLimits(
         max_num_seqs=asked.max_num_seqs or server.gpu.max_num_seqs,
         max_num_batched_tokens=asked.max_num_batched_tokens or server.gpu.max_num_batched_tokens,
