@@ -48,6 +48,19 @@ def prepared(case: Case, sets: int = 2) -> Any:
     return ready
 
 
+@pytest.mark.parametrize("case", CASES, ids=named)
+def test_the_first_sets_are_poisoned_together_and_no_other(case: Case) -> None:
+    ready = prepared(case, sets=3)
+    for call in ready.calls:
+        call()
+    ready.poison_first(2)
+    assert [bool(ready.output(index).isnan().any(1).all()) for index in range(3)] == [
+        True,
+        True,
+        False,
+    ]
+
+
 @pytest.mark.parametrize("step", [2**9, 2**12, 2**25])
 @pytest.mark.parametrize("case", CASES, ids=named)
 def test_the_reference_of_a_whole_set_has_every_row(
