@@ -132,6 +132,19 @@ def test_a_policy_keeps_the_single_backend_where_another_is_hardly_faster(tmp_pa
     assert found.tables[1].columns["best"] == ["b", "c", "a"]
 
 
+def test_what_no_server_runs_is_a_mark_and_no_candidate(tmp_path: Path) -> None:
+    times = {
+        "sdpa": all_three(0.5e-5, 0.5e-4, 0.5e-3),
+        "flash": all_three(1e-5, 1e-4, 1e-3),
+        "triton": all_three(2e-5, 2e-4, 2e-3),
+    }
+    found = concluded(tmp_path, times)
+    assert found.lines[0].startswith("best single backend: flash: 56.0 s")
+    assert found.lines[1].startswith("not in vLLM, so no candidate: sdpa: -50.0 % [-50.")
+    assert found.lines[2].startswith("best by kind of step: flash for all")
+    assert found.tables[0].columns["backend"] == ["flash", "triton", "sdpa"]
+
+
 def test_a_backend_without_a_batch_has_no_total_but_may_be_best_of_a_kind(tmp_path: Path) -> None:
     times = {"a": all_three(1e-5, 1e-4, 1e-3), "b": {DECODE: 0.5e-5, MIXED: 1e-4}}
     found = concluded(tmp_path, times, refused=[("b", PREFILL)])
@@ -172,12 +185,12 @@ def test_auto_is_told_by_the_backend_that_it_stands_for(
 def test_auto_that_was_measured_itself_is_a_contender(tmp_path: Path) -> None:
     results: dict[Case, list[Outcome]] = {}
     for batch, seconds in all_three(1e-5, 1e-4, 1e-3).items():
-        results[attn(batch, "a")] = timed(attn(batch, "a"), *around(seconds))
-        auto = timed(attn(batch, "auto"), *around(2 * seconds), resolved={"selected": "c"})
+        results[attn(batch, "triton")] = timed(attn(batch, "triton"), *around(seconds))
+        auto = timed(attn(batch, "auto"), *around(2 * seconds), resolved={"selected": "flash"})
         results[attn(batch, "auto")] = auto
     found = answer(series_of(measured(tmp_path, results)), analysis(), NOISE)
-    assert found.lines[1].startswith("vLLM takes c by itself (auto): +100.0 % [+99.")
-    assert found.tables[0].columns["backend"] == ["a", "auto"]
+    assert found.lines[1].startswith("vLLM takes flash by itself (auto): +100.0 % [+99.")
+    assert found.tables[0].columns["backend"] == ["triton", "auto"]
 
 
 def test_without_a_complete_backend_the_kinds_are_told_alone(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ class Single:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class KindChoice:
     """The best contender for the parts of one kind.
 
     No round chooses the contender whose time counts in it: `times` by part are those of the choice
@@ -54,14 +54,18 @@ def sum_of(parts: Sequence[Part], name: str) -> WeightedSum | None:
     return None
 
 
-def singles(parts: Sequence[Part], names: Sequence[str]) -> list[Single]:
+def singles(
+    parts: Sequence[Part], names: Sequence[str], candidates: Sequence[str] = ()
+) -> list[Single]:
     """The contenders that have all parts, from fast to slow, against the first.
 
-    One with several rounds comes before those with one; those that share no round with the first
-    are left out.
+    Candidates come before others, and those with several rounds before those with one; those that
+    share no round with the first are left out.
     """
     found = [Single(name, total) for name in names if (total := sum_of(parts, name))]
-    found.sort(key=lambda each: (each.sum.logs.shape[1] < 2, each.sum.seconds))
+    found.sort(
+        key=lambda e: (e.name not in candidates, e.sum.logs.shape[1] < 2, e.sum.seconds),
+    )
     if not found:
         return []
     best, *others = found
@@ -71,7 +75,7 @@ def singles(parts: Sequence[Part], names: Sequence[str]) -> list[Single]:
     return [best, *(Single(e.name, e.sum, c) for e, c in zip(others, compared, strict=True))]
 
 
-def choices(parts: Sequence[Part], names: Sequence[str], single: str) -> list[Choice]:
+def choices(parts: Sequence[Part], names: Sequence[str], single: str) -> list[KindChoice]:
     """The best contender of each kind, compared in the rounds of the single one."""
     rounds = _rounds(parts, single)
     found = [_choice(kind, of_kind(parts, kind), names, rounds) for kind in kinds(parts)]
@@ -81,10 +85,10 @@ def choices(parts: Sequence[Part], names: Sequence[str], single: str) -> list[Ch
     ]
     compared = compare_estimates([each.kind for each in others], estimates)
     by_kind = {each.key: each for each in compared}
-    return [Choice(e.kind, e.name, e.times, by_kind.get(e.kind)) for e in found]
+    return [KindChoice(e.kind, e.name, e.times, by_kind.get(e.kind)) for e in found]
 
 
-def gain(parts: Sequence[Part], single: str, chosen: Sequence[Choice]) -> Comparison:
+def gain(parts: Sequence[Part], single: str, chosen: Sequence[KindChoice]) -> Comparison:
     """The sum with the choices that are worth it, over that of the single contender."""
     rounds = _rounds(parts, single)
     worth = {each.kind: iter(each.times) for each in chosen if each.is_worth}
@@ -103,7 +107,9 @@ def of_kind(parts: Sequence[Part], kind: str) -> list[Part]:
     return [part for part in parts if part.kind == kind]
 
 
-def _choice(kind: str, parts: Sequence[Part], names: Sequence[str], rounds: set[Round]) -> Choice:
+def _choice(
+    kind: str, parts: Sequence[Part], names: Sequence[str], rounds: set[Round]
+) -> KindChoice:
     settings: dict[Setting, Times] = {
         (("name", name),): _totals(parts, name, rounds)
         for name in names
@@ -115,7 +121,7 @@ def _choice(kind: str, parts: Sequence[Part], names: Sequence[str], rounds: set[
 
     chosen = {at: best(rounds - {at} or rounds) for at in rounds}
     times = [{at: part.times[chosen[at]][at] for at in rounds} for part in parts]
-    return Choice(kind, best(rounds), times)
+    return KindChoice(kind, best(rounds), times)
 
 
 def _totals(parts: Sequence[Part], name: str, rounds: set[Round]) -> Times:

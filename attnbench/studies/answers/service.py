@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
-from attnbench.analysis.policy import Choice, Part, Single, choices, singles
+from attnbench.analysis.decision import Choice
+from attnbench.analysis.policy import KindChoice, Part, Single, choices, singles
 from attnbench.analysis.series import Series
 from attnbench.analysis.tuning import Contender
+from attnbench.studies.serving import serving
 from attnbench.studies.traffic import TrafficAnalysis
 
 Names = Mapping[int, str]  # of contenders, by id of the series
@@ -64,14 +66,25 @@ class Service:
         return list(self.series)
 
     @cached_property
-    def ranked(self) -> list[Single]:
-        """The contenders that have a time of every batch, from fast to slow."""
-        return singles(self.parts, self.names)
+    def candidates(self) -> list[str]:
+        """The contenders that vLLM's server can be set to; all if there is none."""
+        cases = {name: next(iter(by.values())).case for name, by in self.series.items()}
+        served = [n for n, case in cases.items() if serving(case.family, Choice.of(case))]
+        return served or self.names
 
     @cached_property
-    def chosen(self) -> list[Choice]:
+    def ranked(self) -> list[Single]:
+        """The contenders that have a time of every batch, from fast to slow, candidates first."""
+        return singles(self.parts, self.names, self.candidates)
+
+    @cached_property
+    def chosen(self) -> list[KindChoice]:
         """The best of each kind of step; none without a contender for all of them."""
-        return choices(self.parts, self.names, self.ranked[0].name) if self.ranked else []
+        if not self.ranked:
+            return []
+        single = self.ranked[0].name
+        names = self.candidates if single in self.candidates else self.names
+        return choices(self.parts, names, single)
 
     def missing(self, name: str) -> list[int]:
         """The places of the strata of which a contender has no time."""

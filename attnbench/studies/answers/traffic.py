@@ -44,6 +44,7 @@ def _lines(service: Service) -> list[str]:
     if service.ranked:
         lines = [
             _single(service),
+            *_no_candidates(service),
             *_automatic(service),
             *_policy(service),
             _where(service),
@@ -55,7 +56,7 @@ def _lines(service: Service) -> list[str]:
 
 
 def _single(service: Service) -> str:
-    best, *others = service.ranked
+    best, others = service.ranked[0], _rivals(service)
     places: dict[str, list[str]] = {}
     for each in others:
         assert each.comparison is not None
@@ -69,6 +70,24 @@ def _single(service: Service) -> str:
     ]
     claim = "quickest in single rounds" if "" in places else "best single backend"
     return f"{claim}: {', '.join([name, *beside])}: {_total(service, best)}"
+
+
+def _rivals(service: Service) -> list[Single]:
+    """The others that are candidates like the best single one; all if that is none."""
+    best, *others = service.ranked
+    are_all = best.name not in service.candidates
+    return [each for each in others if are_all or each.name in service.candidates]
+
+
+def _no_candidates(service: Service) -> list[str]:
+    """What is faster than the best single backend, but no backend of a server."""
+    best, rivals = service.ranked[0].name, {each.name for each in _rivals(service)}
+    return [
+        f"not in vLLM, so no candidate: {each.name}: {change_with_interval(each.comparison)} "
+        f"attention time against {best}"
+        for each in service.ranked
+        if each.comparison and each.comparison.verdict == "faster" and each.name not in rivals
+    ]
 
 
 def _total(service: Service, single: Single) -> str:
