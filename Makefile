@@ -43,7 +43,7 @@ $(VENV)/.bench: setup.cfg pyproject.toml constraints.txt
 
 $(VENV)/.test: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --config-settings editable_mode=compat --editable '.[cpu,test,html,plots,data,postgresql]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --config-settings editable_mode=compat --editable '.[cpu,test,html,plots,data,postgresql,cluster]'
 	touch $@ $(VENV)/.bench
 
 CONTRACTS := .contracts/$(VLLM)

@@ -44,6 +44,8 @@ WORDS = {
     "--itl": ["10ms"],
     "--max-model-len": ["32k", "batch"],
     "--device": ["cpu", "cuda:1"],
+    "--ray": ["local"],
+    "--gpu": ["H100"],
     "--source": ["."],
     "--output-csv": ["out.csv"],
     "--output-json": ["out.json"],
@@ -373,7 +375,7 @@ BARE = [
     for parameter in command.params
     if isinstance(parameter, ClickOption) and not parameter.is_flag
     for name in parameter.opts
-    if name != "--resume"  # alone it means the latest run
+    if name not in ("--resume", "--ray")  # alone: the latest run, the running cluster
 ]
 NUMBERS = [
     (*words, name)

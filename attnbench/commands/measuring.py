@@ -26,6 +26,7 @@ from attnbench.reporting.forecast import forecast_text
 from attnbench.reporting.progress import TimeLeft, cards_text, outcome_line, where_text
 from attnbench.reporting.tables import results_table
 from attnbench.results.report import Report, read_run
+from attnbench.running.command import Command
 from attnbench.running.dealer import measured
 from attnbench.running.deck import deck_of
 from attnbench.running.forecast import forecast
@@ -63,7 +64,7 @@ def measure(request: MeasuringRequest) -> NoReturn:
         try:
             show_outcomes(runs, measured(runs, deck_of, note))
         except KeyboardInterrupt:
-            end_interrupted(runs, command.name, command.db)
+            end_interrupted(runs, [command.name], command)
         store = runs[0].store
         found = read_run(store, *(run.run for run in runs))
         table = results_table(
@@ -100,14 +101,16 @@ def command_line() -> list[str]:
     return ["attnbench", *sys.argv[1:]]
 
 
-def end_interrupted(runs: Sequence[OpenRun], command: str, db: str) -> NoReturn:
-    """Say how to continue, and end with the exit status of Ctrl-C."""
+def end_interrupted(runs: Sequence[OpenRun], words: Sequence[str], command: Command) -> NoReturn:
+    """Say how to continue, and end with the exit status of Ctrl-C; the words name the command."""
+    db = command.db
+    again = shlex.join([*words, *(["--ray", command.ray] if command.ray else [])])
     where = f" --db {shlex.quote(without_password(db))}" if db != "attnbench.db" else ""
     plural = "s" * (len(runs) > 1)
     numbers = ", ".join(str(run.run) for run in runs)
     click.echo(f"\ninterrupted; results so far are stored as run{plural} {numbers}", err=True)
     for run in runs:
-        click.echo(f"continue with: attnbench {command} --resume {run.run}{where}", err=True)
+        click.echo(f"continue with: attnbench {again} --resume {run.run}{where}", err=True)
     raise click.exceptions.Exit(INTERRUPTED)
 
 

@@ -1,6 +1,5 @@
 """`attnbench study`."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -171,7 +170,7 @@ def _measure(
         try:
             show_outcomes(runs, measured(runs, study_deck, note))
         except KeyboardInterrupt:
-            end_interrupted(runs, shlex.join(again), command.db)
+            end_interrupted(runs, again, command)
         for run in runs:
             apart = shown.of_run(run.run) if len(runs) > 1 else shown
             show_conclusion(run.store, run.run, conclude(run.store, run.run), apart)

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Protocol
 
 from attnbench.errors import AttnbenchError
+from attnbench.provenance.environment import Environment
 from attnbench.records import Outcome
 from attnbench.running.messages import Job
 from attnbench.running.plan import Limits
@@ -14,6 +16,12 @@ from attnbench.specs.case import Case
 
 class CardLost(AttnbenchError):
     """The card takes no more jobs; says why."""
+
+
+def shared_environment(environment: Environment) -> Environment:
+    """The environment without the choice of a device, which each card of a run has for itself."""
+    kept = {n: v for n, v in environment.variables.items() if n != "CUDA_VISIBLE_DEVICES"}
+    return replace(environment, variables=kept)
 
 
 class Card(Place, Protocol):

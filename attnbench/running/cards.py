@@ -1,17 +1,24 @@
 """The cards of this host that share a run: started together, locked, ended together."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from attnbench.errors import AttnbenchError
+from attnbench.errors import AttnbenchError, UsageError
+from attnbench.provenance.environment import Environment
 from attnbench.running.card import Card
 from attnbench.running.command import Command
-from attnbench.running.devices import ALL, LocalDevice
+from attnbench.running.device import ALL
+from attnbench.running.devices import LocalDevice
 from attnbench.running.local_card import LocalCard
 from attnbench.running.lock import device_lock
 from attnbench.running.workers import StartWorker
 
 Note = Callable[[str], None]
+
+# What times depend on most; other differences are in the environment that a run stores.
+_COMPARED = ("torch", "vllm", "flashinfer-python", "attnbench")
+MISSING = "missing"
 
 
 @contextmanager
@@ -64,8 +71,48 @@ def _lock(
 
 
 def by_model(cards: Sequence[Card]) -> list[list[Card]]:
-    """The cards of one model and with the same software together."""
-    groups: dict[tuple[str, str], list[Card]] = {}
+    """The cards of one model and with the same versions together."""
+    groups: dict[object, list[Card]] = {}
     for card in cards:
-        groups.setdefault((card.machine.model_key, card.environment.key), []).append(card)
+        key = card.machine.model_key, tuple(_versions(card.environment).items())
+        groups.setdefault(key, []).append(card)
     return list(groups.values())
+
+
+def of_models(cards: Sequence[Card], names: Sequence[str]) -> list[Card]:
+    """The cards whose model has one of these names in its own; UsageError for one that none has."""
+    models = dict.fromkeys(card.machine.name for card in cards)
+    for name in names:
+        if not any(_is_named(model, name) for model in models):
+            raise UsageError(
+                f"--gpu {name}: no card is of that model; there are {', '.join(models)}, e.g. "
+                f"--gpu {next(iter(models)).split()[-1]}"
+            )
+    found = [c for c in cards if any(_is_named(c.machine.name, name) for name in names)]
+    return found if names else list(cards)
+
+
+def _is_named(model: str, name: str) -> bool:
+    """As in `gpu:NAME` of report and diff: whole words, in any case."""
+    return bool(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", model, re.IGNORECASE))
+
+
+def check_versions(cards: Sequence[Card]) -> None:
+    """Raise UsageError, with the versions of each, if the cards have unequal software."""
+    versions = [_versions(card.environment) for card in cards]
+    differing = [name for name in _COMPARED if len({each.get(name) for each in versions}) > 1]
+    if not differing:
+        return
+    lines = [
+        f"  {card.name}: {', '.join(f'{n} {each.get(n, MISSING)}' for n in differing)}"
+        for card, each in zip(cards, versions, strict=True)
+    ]
+    raise UsageError(
+        "the cards have unequal software:\n" + "\n".join(lines) + "\ninstall one version "
+        "everywhere, or add --mixed, which measures everything with each"
+    )
+
+
+def _versions(environment: Environment) -> dict[str, str]:
+    components = environment.components
+    return {name: components[name].version for name in _COMPARED if name in components}

@@ -7,7 +7,7 @@ from typing import Any
 
 from attnbench.errors import UsageError
 from attnbench.provenance.source import Source, read_source
-from attnbench.running.devices import ALL
+from attnbench.running.device import ALL
 from attnbench.running.workers import Place
 
 
@@ -24,10 +24,15 @@ class Command:
     source: Path | None = None
     wait: bool = False
     resume: str | None = None  # a run's number, or latest
+    ray: str | None = None  # the address of a cluster whose cards measure
+    gpus: Sequence[str] = ()  # parts of the names of the models that measure; all if empty
+    mixed: bool = False  # whether cards may have unequal software
 
     @property
     def device(self) -> str:
         """Its only device; UsageError if it has several."""
+        if self.ray is not None:
+            raise UsageError(f"--ray {self.ray}: {self.name} measures on one device of this host")
         if len(self.devices) > 1 or ALL in self.devices:
             raise UsageError(
                 f"--device {' '.join(self.devices)}: {self.name} measures on one device, e.g. "

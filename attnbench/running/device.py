@@ -1,9 +1,11 @@
-"""Resolving `--device`."""
+"""Reading and resolving `--device`."""
 
 import re
+from collections.abc import Sequence
 
 from attnbench.errors import UsageError
 
+ALL = "all"
 DEVICE_NAME = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
 
 
@@ -36,3 +38,32 @@ def resolve_device(asked: str) -> str:
         )
     torch.cuda.set_device(index)
     return f"cuda:{index}"
+
+
+def check_devices(texts: Sequence[str], _: object = None) -> tuple[str, ...]:
+    """The devices asked for; UsageError for a text, or a mix, that cannot share a run."""
+    for text in texts:
+        if text != ALL and not DEVICE_NAME.fullmatch(text):
+            raise UsageError(
+                f"--device '{text}' is not a device; accepted are auto, all, cpu, cuda and cuda:N, "
+                "e.g. --device cuda:0"
+            )
+    names = [name.replace("cuda", "cuda:0") if name == "cuda" else name for name in texts]
+    if len(names) > 1:
+        _require_shareable(names)
+    return tuple(texts)
+
+
+def _require_shareable(names: Sequence[str]) -> None:
+    joined = " ".join(names)
+    kinds = {name.partition(":")[0] for name in names}
+    if not kinds <= {"cuda"} and not kinds <= {"cpu"}:
+        raise UsageError(
+            f"--device {joined}: only GPUs share a run with GPUs; give GPUs, or one of auto, all "
+            "and cpu, e.g. --device cuda:0 cuda:1"
+        )
+    if repeated := next((name for name in names if name != "cpu" and names.count(name) > 1), None):
+        raise UsageError(
+            f"--device {joined} names {repeated} twice; name each GPU once, e.g. "
+            "--device cuda:0 cuda:1"
+        )

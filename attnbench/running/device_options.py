@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 from attnbench.errors import UsageError
-from attnbench.options.kinds import Listed, Parsed
-from attnbench.options.option import one, several
-from attnbench.running.device import DEVICE_NAME
-from attnbench.running.devices import check_devices
+from attnbench.options.kinds import Listed, Parsed, Text
+from attnbench.options.option import flag, one, several
+from attnbench.running.device import DEVICE_NAME, check_devices
 
 
 def check_device_name(asked: str) -> str:
@@ -35,7 +34,7 @@ class OnDevice:
 
 @dataclass(frozen=True, kw_only=True)
 class OnDevices:
-    """The option of the devices that share a run."""
+    """The options of the devices that share a run."""
 
     device: tuple[str, ...] = several(
         Listed(check_devices),
@@ -46,4 +45,28 @@ class OnDevices:
         free_on_resume=True,
         help="auto (the first GPU, else the CPU), all, cpu, cuda or cuda:N; several GPUs share the "
         "run.  [default: auto]",
+    )
+    ray: str | None = one(
+        Text(),
+        "--ray",
+        bare="auto",
+        metavar="[ADDRESS]",
+        heading="Run",
+        free_on_resume=True,
+        help="Measure on the GPUs of a Ray cluster: of that address, auto for the running one, or "
+        "local for one of this host.",
+    )
+    gpu: tuple[str, ...] = several(
+        Text(),
+        "--gpu",
+        metavar="NAME...",
+        heading="Run",
+        free_on_resume=True,
+        help="Only on GPUs of these models, e.g. H100; each model measures everything.",
+    )
+    mixed: bool = flag(
+        "--mixed",
+        heading="Run",
+        free_on_resume=True,
+        help="Allow GPUs with unequal software; each version measures everything.",
     )

@@ -5,42 +5,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from attnbench.errors import UsageError
 from attnbench.provenance.machine import gpus_seen_by_nvml
-from attnbench.running.device import DEVICE_NAME
+from attnbench.running.device import ALL
 from attnbench.running.process import Interpreter, WorkerProcess
 
-ALL = "all"
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
-
-
-def check_devices(texts: Sequence[str], _: object = None) -> tuple[str, ...]:
-    """The devices asked for; UsageError for a text, or a mix, that cannot share a run."""
-    for text in texts:
-        if text != ALL and not DEVICE_NAME.fullmatch(text):
-            raise UsageError(
-                f"--device '{text}' is not a device; accepted are auto, all, cpu, cuda and cuda:N, "
-                "e.g. --device cuda:0"
-            )
-    names = [name.replace("cuda", "cuda:0") if name == "cuda" else name for name in texts]
-    if len(names) > 1:
-        _require_shareable(names)
-    return tuple(texts)
-
-
-def _require_shareable(names: Sequence[str]) -> None:
-    joined = " ".join(names)
-    kinds = {name.partition(":")[0] for name in names}
-    if not kinds <= {"cuda"} and not kinds <= {"cpu"}:
-        raise UsageError(
-            f"--device {joined}: only GPUs share a run with GPUs; give GPUs, or one of auto, all "
-            "and cpu, e.g. --device cuda:0 cuda:1"
-        )
-    if repeated := next((name for name in names if name != "cpu" and names.count(name) > 1), None):
-        raise UsageError(
-            f"--device {joined} names {repeated} twice; name each GPU once, e.g. "
-            "--device cuda:0 cuda:1"
-        )
 
 
 @dataclass(frozen=True, slots=True)

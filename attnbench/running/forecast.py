@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from attnbench.db.migrations import holds_results
 from attnbench.db.store import Store
+from attnbench.errors import UsageError
 from attnbench.families import cost
 from attnbench.provenance.machine import Machine, gpus_seen_by_nvml
 from attnbench.running.command import Command
@@ -63,8 +64,13 @@ class Forecast:
 def forecast(command: Command, plan_for: Callable[[Machine], Plan]) -> Forecast:
     """The forecast of a command; works even if the worker dies.
 
-    Raises UsageError for a database that the command could not open or create.
+    Raises UsageError for a database that the command could not open or create, and for a cluster.
     """
+    if command.ray is not None:
+        raise UsageError(
+            "--dry-run asks a device of this host, and --ray measures on others; leave one of them "
+            "out"
+        )
     has_results = holds_results(command.db)
     first, *others = local_devices(command.devices)
     try:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from attnbench.errors import AttnbenchError
 from attnbench.records import Outcome
-from attnbench.running.card import CardLost
+from attnbench.running.card import CardLost, shared_environment
 from attnbench.running.messages import Job
 from attnbench.running.plan import Limits
 from attnbench.running.workers import StartWorker, Worker, WorkerDied, Workers, WorkerTimedOut
@@ -41,7 +41,7 @@ class LocalCard:
     def _greeted(self) -> Worker:
         worker = self._workers.worker()
         self.machine, self.python = worker.machine, worker.python
-        self.environment, self.source = worker.environment, worker.source
+        self.environment, self.source = shared_environment(worker.environment), worker.source
         return worker
 
     def refused(self, cases: Sequence[Case]) -> Future[Mapping[Case, Outcome]]:

@@ -143,4 +143,7 @@ def command_of(
         source=measuring.source,
         wait=measuring.wait,
         resume=measuring.resume,
+        ray=measuring.ray,
+        gpus=measuring.gpu,
+        mixed=measuring.mixed,
     )

@@ -1,7 +1,7 @@
 """The session of a measuring command: its devices, their locks, its stored runs."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from socket import gethostname
 
@@ -9,12 +9,14 @@ from attnbench.db.store import Store
 from attnbench.provenance.machine import Machine
 from attnbench.records import RunStatus
 from attnbench.running.card import Awaited, Card
-from attnbench.running.cards import by_model, local_cards
+from attnbench.running.cards import by_model, check_versions, local_cards, of_models
 from attnbench.running.command import Command, source_of
-from attnbench.running.devices import ALL, local_devices
+from attnbench.running.device import ALL
+from attnbench.running.devices import LocalDevice, local_devices
 from attnbench.running.lock import device_lock
 from attnbench.running.open_run import OpenRun
 from attnbench.running.plan import Plan
+from attnbench.running.ray_cards import ray_cards
 from attnbench.running.resuming import check_unchanged, named_run, restore_kept, run_to_resume
 from attnbench.running.workers import Place, StartWorker, Workers
 
@@ -43,23 +45,37 @@ def sessions(
     A resumed command has one run, and only the cards of its model. `start` starts the workers of
     every device, by default those of this process's Python.
     """
-    with Store.open(command.db, note=note) as store:
-        devices = local_devices(_asked_devices(store, command))
+    with Store.open(command.db, note=note) as store, ExitStack() as stack:
+        devices = [] if command.ray else local_devices(_asked_devices(store, command))
         if len(devices) == 1:
             alone = replace(command, devices=[devices[0].device])
-            with _locked(alone, start or devices[0].start, note) as workers:
-                run, plan = _begun(store, command, plan_for, [workers.worker()], note)
-                with OpenRun(store, run, plan, workers, note) as opened:
-                    yield [opened]
+            workers = stack.enter_context(_locked(alone, start or devices[0].start, note))
+            run, plan = _begun(store, command, plan_for, [workers.worker()], note)
+            yield [stack.enter_context(OpenRun(store, run, plan, workers, note))]
             return
-        with (
-            local_cards(command, devices, note, start) as cards,
-            ExitStack() as stack,
-        ):
-            yield [
-                stack.enter_context(_open(store, command, plan_for, some, note))
-                for some in _that_measure(store, command, by_model(cards), note)
-            ]
+        models = stack.enter_context(_models(command, devices, note, start))
+        yield [
+            stack.enter_context(_open(store, command, plan_for, cards, note))
+            for cards in _that_measure(store, command, models, note)
+        ]
+
+
+@contextmanager
+def _models(
+    command: Command,
+    devices: Sequence[LocalDevice],
+    note: Callable[[str], None],
+    start: StartWorker | None,
+) -> Iterator[list[list[Card]]]:
+    """The cards of the command by model, of this host or of its cluster."""
+    found: AbstractContextManager[Sequence[Card]] = (
+        ray_cards(command, note) if command.ray else local_cards(command, devices, note, start)
+    )
+    with found as cards:
+        wanted = of_models(cards, command.gpus)
+        if not command.mixed:
+            check_versions(wanted)
+        yield by_model(wanted)
 
 
 def _open(

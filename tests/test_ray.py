@@ -1,0 +1,180 @@
+"""A run on the nodes of a Ray cluster, each a CPU that stands in for a GPU."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from attnbench.cli import cli
+from attnbench.errors import UsageError
+from attnbench.provenance.environment import Component
+from attnbench.running.cards import by_model, check_versions, of_models
+from attnbench.running.local_card import LocalCard
+from tests.conftest import Attnbench, own_environment, started, wait_for_first_outcome
+from tests.fake_worker import FakeDevice
+from tests.stored_results import ENVIRONMENT, H100, H200
+from tests.test_cards import ALL, SWEEP, exists, places
+
+RUN = ["attn", *SWEEP, "--rounds", "2", "--repeats", "3", "--device", "cpu"]
+
+
+@dataclass
+class Cluster:
+    """Two nodes; `remove` takes the second away at once, with all that runs there."""
+
+    process: "subprocess.Popen[str]"
+    address: str
+
+    def remove(self) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "removed\n"
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    pytest.importorskip("ray", reason="needs Ray: pip install 'attnbench[cluster]'")
+    quiet = {"RAY_USAGE_STATS_ENABLED": "0", "TMPDIR": "/tmp"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.ray_cluster"],
+        cwd=Path(__file__).parents[1],
+        env=own_environment(tmp_path) | quiet,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        assert address, "the cluster did not start"
+        yield Cluster(process, address)
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes under one."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    children = [int(word) for task in tasks for word in task.read_text().split()]
+    return children + [each for child in children for each in descendants(child)]
+
+
+def our_workers(cluster: Cluster) -> list[int]:
+    """The worker processes on its nodes."""
+    marked = b"attnbench.running.worker"
+    return [
+        pid
+        for pid in descendants(cluster.process.pid)
+        if marked in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+
+
+def test_a_node_lost_in_mid_run_costs_no_outcome_and_doubles_none(
+    tmp_path: Path, environment: dict[str, str], cluster: Cluster
+) -> None:
+    with started(tmp_path, environment, *RUN, "--ray", cluster.address) as process:
+        wait_for_first_outcome(process, tmp_path)
+        cluster.remove()
+        _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert re.search(r"note: \S+ [12] is lost, and what it has begun begins again: ", errors)
+    assert sorted(places(tmp_path)) == sorted(ALL)
+
+
+def test_a_worker_killed_on_a_node_costs_no_outcome(
+    tmp_path: Path, environment: dict[str, str], cluster: Cluster
+) -> None:
+    with started(tmp_path, environment, *RUN, "--ray", cluster.address) as process:
+        wait_for_first_outcome(process, tmp_path)
+        os.kill(our_workers(cluster)[0], signal.SIGKILL)
+        _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert "its case gets a second try" in errors
+    assert sorted(places(tmp_path)) == sorted(ALL)
+    names = {line.split("  ")[0] for line in errors.splitlines() if "  round " in line}
+    assert len(names) == 2
+
+
+def test_after_the_driver_is_killed_resume_does_the_rest(
+    tmp_path: Path, environment: dict[str, str], attnbench: Attnbench, cluster: Cluster
+) -> None:
+    with started(tmp_path, environment, *RUN, "--ray", cluster.address) as process:
+        wait_for_first_outcome(process, tmp_path)
+        workers = our_workers(cluster)
+        process.kill()
+    before = places(tmp_path)
+    assert 0 < len(before) < len(ALL)
+    done = attnbench(*RUN, "--ray", cluster.address, "--resume", "1")
+    assert done.returncode == 0, done.stderr
+    assert sorted(places(tmp_path)) == sorted(ALL)
+    assert sum("  round " in line for line in done.stderr.splitlines()) == len(ALL) - len(before)
+    assert not any(map(exists, workers))
+
+
+def test_without_ray_one_sentence_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    done = CliRunner().invoke(cli, ["attn", "--ray", "--db", str(tmp_path / "r.db")])
+    assert done.exit_code == 2
+    assert done.output.strip() == (
+        "Error: --ray auto needs Ray; install it with pip install 'attnbench[cluster]'"
+    )
+
+
+def test_an_address_without_a_cluster_is_one_clear_error(attnbench: Attnbench) -> None:
+    pytest.importorskip("ray")
+    done = attnbench(*RUN, "--ray", "127.0.0.1:1")
+    assert done.returncode == 2, done.stderr
+    assert "Error: --ray 127.0.0.1:1: nothing answers there" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def fleet() -> Iterator[list[LocalCard]]:
+    """A card with an older torch, and a card of another model."""
+    older = replace(ENVIRONMENT, components={"torch": Component("2.10.0")})
+    devices = [
+        FakeDevice(machine=H200),
+        FakeDevice(machine=replace(H200, gpu_uuid="GPU-3"), environment=older),
+        FakeDevice(machine=H100),
+    ]
+    cards = [
+        LocalCard(name, "auto", device.start, print)
+        for name, device in zip("abc", devices, strict=True)
+    ]
+    for card in cards:
+        card.greet().result()
+    yield cards
+    for card in cards:
+        card.close()
+
+
+def test_unequal_software_is_an_error_that_lists_it(fleet: list[LocalCard]) -> None:
+    with pytest.raises(UsageError) as error:
+        check_versions(fleet)
+    assert str(error.value).splitlines() == [
+        "the cards have unequal software:",
+        "  a: torch 2.11.0",
+        "  b: torch 2.10.0",
+        "  c: torch 2.11.0",
+        "install one version everywhere, or add --mixed, which measures everything with each",
+    ]
+    check_versions([fleet[0], fleet[2]])
+
+
+def test_models_and_versions_are_kept_apart(fleet: list[LocalCard]) -> None:
+    assert [[card.name for card in some] for some in by_model(fleet)] == [["a"], ["b"], ["c"]]
+
+
+def test_cards_are_picked_by_words_of_their_model(fleet: list[LocalCard]) -> None:
+    assert [card.name for card in of_models(fleet, ["h200"])] == ["a", "b"]
+    assert [card.name for card in of_models(fleet, [])] == ["a", "b", "c"]
+    with pytest.raises(UsageError, match="--gpu H20: no card is of that model; there are NVIDIA"):
+        of_models(fleet, ["H20"])
