@@ -13,7 +13,7 @@ from attnbench.reporting.html.sweeps import Sweep, choices_of
 from attnbench.results.cohort import Cohort
 
 Line = Mapping[int, Series]  # by place on the axis
-Curve = tuple[int, str, str, int, int]  # sweep, who wins before and after, and at which places
+Curve = tuple[int, str, int]  # sweep, who wins after a change, and from which place on
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,11 @@ def crossings(cohort: Cohort, listed: Sequence[Sweep]) -> list[list[Crossing]]:
         lines = _lines(sweep, cohort.fields)
         for (low, before), (high, after) in pairwise(_winners(lines, rankings)):
             if before != after:
-                curves[at, before, after, low, high] = _rounds(lines[before], lines[after])
+                curves[at, after, high] = _rounds(lines[before], lines[after], low, high)
     points = points_of(curves, lambda cell: cohort.noise_of(cohort.timed[0], cell))
     found: list[list[Crossing]] = [[] for _ in listed]
-    for (at, _, after, low, high), own in points.items():
-        crossover = find_crossover([each for each in own if low <= each.x <= high])
+    for (at, after, _), own in points.items():
+        crossover = find_crossover(own)
         if crossover.estimate is not None:
             found[at].append(Crossing(after, crossover))
     return found
@@ -68,6 +68,7 @@ def _winners(lines: Mapping[str, Line], rankings: Mapping[int, Ranking]) -> list
     )
 
 
-def _rounds(before: Line, after: Line) -> Mapping[int, tuple[Rounds, Rounds]]:
-    cells = {x: cell_between("", before[x].times, after[x].times) for x in before if x in after}
+def _rounds(before: Line, after: Line, low: int, high: int) -> Mapping[int, tuple[Rounds, Rounds]]:
+    places = [x for x in before if x in after and low <= x <= high]
+    cells = {x: cell_between("", before[x].times, after[x].times) for x in places}
     return {x: (cell.base, cell.head) for x, cell in cells.items() if cell.paired}
