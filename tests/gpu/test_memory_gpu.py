@@ -78,7 +78,10 @@ def test_what_is_foreseen_is_what_the_gpu_gives(asked: Case) -> None:
     said = f"{sets} sets, held {held / 2**30:.2f} GiB, at most {peak / 2**30:.2f} GiB: {foreseen}"
     total = sum(foreseen.values())
     assert 0.8 * total <= held <= 1.1 * total + 2**28, said
-    assert peak <= 1.5 * total + 2**30, said
+    gathered = (
+        2 * foreseen["kv"] if asked.backend == "naive" else 0
+    )  # pages, then each product's copy
+    assert peak <= 1.5 * total + gathered + 2**30, said
 
 
 def _forget_workspaces() -> None:
