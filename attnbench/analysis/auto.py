@@ -37,37 +37,59 @@ def choices(
     """vLLM's choice in each ranking; None where it is unknown or nothing is beside it."""
     selected = _selected(listed)
     found = [_chosen(ranking, selected) for ranking in rankings]
-    groups = [_settings(r, each) if each else {} for r, each in zip(rankings, found, strict=True)]
+    groups = [
+        _settings(r, each[0]) if each else {} for r, each in zip(rankings, found, strict=True)
+    ]
 
     def noise_at(at: int, cell: Cell) -> Noise:
         chosen = found[at]
         assert chosen is not None
-        return noise(chosen.series, cell)
+        return noise(chosen[0].series, cell)
 
     return [
-        Choice(ranking, each, selected[each.series.case], regret) if each else None
+        Choice(ranking, *each, regret) if each else None
         for ranking, each, regret in zip(rankings, found, regrets(groups, noise_at), strict=True)
     ]
 
 
-def _selected(listed: Iterable[Series]) -> dict[Case, str]:
-    """The cases that are vLLM's choice, each with the name of the backend."""
-    found: dict[Case, str] = {}
+@dataclass(frozen=True, slots=True)
+class _Selected:
+    """A case of auto, and what vLLM took for it."""
+
+    case: Case
+    name: str
+    ran: bool  # by itself
+
+    def is_of(self, case: Case) -> bool:
+        """Whether a case is what ran: a backend's own leaves out knobs that it does not have."""
+        if self.ran:
+            return case == self.case
+        alike = replace(case, backend=self.case.backend, knobs=()) == replace(self.case, knobs=())
+        return case.backend == self.name and set(case.knobs) <= set(self.case.knobs) and alike
+
+
+def _selected(listed: Iterable[Series]) -> dict[str, list[_Selected]]:
+    """What vLLM took, by workload."""
+    found: dict[str, list[_Selected]] = {}
     for series in listed:
-        if SELECTED in series.resolved:
-            found[series.case] = str(series.resolved[SELECTED])
-        for each in series.failures:
+        for each in series.rounds:
             if name := each.outcome.resolved.get(SELECTED):
-                found[replace(series.case, backend=str(name))] = str(name)
+                chosen = _Selected(series.case, str(name), bool(series.timed))
+                found.setdefault(each.workload_key, []).append(chosen)
+                break
     return found
 
 
-def _chosen(ranking: Ranking, selected: Mapping[Case, str]) -> Contender | None:
+def _chosen(
+    ranking: Ranking, selected: Mapping[str, Sequence[_Selected]]
+) -> tuple[Contender, str] | None:
     """A contender at the best of several settings is nobody's choice."""
-    if ranking.outcome == "alone":
+    taken = selected.get(ranking.best.series.first.workload_key, ())
+    if not taken or ranking.outcome == "alone":
         return None
-    plain = (s.contender for s in ranking.standings if s.contender.num_settings == 1)
-    return next((each for each in plain if each.series.case in selected), None)
+    plain = [s.contender for s in ranking.standings if s.contender.num_settings == 1]
+    found = ((c, each.name) for each in taken for c in plain if each.is_of(c.series.case))
+    return next(found, None)
 
 
 def _settings(ranking: Ranking, chosen: Contender) -> dict[Setting, Times]:

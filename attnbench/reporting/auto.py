@@ -5,9 +5,11 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
 
-from attnbench.analysis.auto import Choice
+from attnbench.analysis.auto import SELECTED as FACT
+from attnbench.analysis.auto import Choice, choices
 from attnbench.analysis.fields import batch_text
 from attnbench.reporting.ranking import change_with_interval, regret_text, workloads
+from attnbench.results.cohort import Cohort
 from attnbench.units import MISSING, change_in_percent
 
 SELECTED, REGRET = "auto is", "auto's regret"
@@ -26,6 +28,13 @@ def choice_lines(found: Sequence[Choice | None]) -> list[str]:
         f"auto, which vLLM takes by itself, is {taken} {workloads(len(known))}",
         *_lost(known),
     ]
+
+
+def auto_lines(cohort: Cohort) -> list[str]:
+    """The same of a table's rows; for rows of auto with nothing beside them, what it is."""
+    found = choice_lines(choices(cohort.rankings, cohort.series, cohort.noise_of))
+    names = dict.fromkeys(str(name) for each in cohort.timed if (name := each.resolved.get(FACT)))
+    return found or [f"auto, which vLLM takes by itself, is {name} here" for name in names]
 
 
 def _lost(known: Sequence[Choice]) -> list[str]:

@@ -6,7 +6,7 @@ from attnbench.analysis.auto import choices
 from attnbench.analysis.fields import requested
 from attnbench.analysis.ranking import Place, Ranking
 from attnbench.records import Measurement, Run
-from attnbench.reporting.auto import choice_columns, choice_lines
+from attnbench.reporting.auto import auto_lines, choice_columns
 from attnbench.reporting.clocks import cycle_lines
 from attnbench.reporting.columns import field_columns
 from attnbench.reporting.headings import cohort_heading
@@ -53,7 +53,7 @@ def _section_text(cohort: Cohort, style: Style, width: int) -> str:
         blocks.append(text_table(_columns(cohort, compared), style, width))
     lines = [
         *counts(compared, lambda each: _name(cohort, each.case)),
-        *choice_lines(choices(compared, cohort.series, cohort.noise_of)),
+        *auto_lines(cohort),
         *legend(compared),
         *cycle_lines(cohort),
     ]

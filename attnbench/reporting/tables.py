@@ -7,6 +7,7 @@ from attnbench.analysis.fields import spec
 from attnbench.analysis.series import Series
 from attnbench.families import family_of
 from attnbench.records import Measurement, Outcome, Run
+from attnbench.reporting.auto import auto_lines
 from attnbench.reporting.budget import budget_column, budget_note
 from attnbench.reporting.choices import choice_lines
 from attnbench.reporting.clocks import cycle_lines
@@ -89,6 +90,7 @@ def _section_text(
         blocks.append(text_table(with_looks(columns, _looks(cohort)), style, width))
         lines = [
             *legend(cohort.rankings),
+            *auto_lines(cohort),
             *cycle_lines(cohort),
             *notes,
             *(what_ran(timed) if verbose else []),

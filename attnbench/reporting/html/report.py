@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from attnbench.analysis.auto import choices
 from attnbench.analysis.fields import Fields, batch_text
 from attnbench.records import Status
-from attnbench.reporting.auto import choice_lines
+from attnbench.reporting.auto import auto_lines
 from attnbench.reporting.clocks import cycle_lines
 from attnbench.reporting.html.answer import answer
 from attnbench.reporting.html.crossover import crossover_plot
@@ -103,7 +102,7 @@ def _part(
         findings=[
             _counts(cohort),
             *counts(cohort.rankings, _named(fields)),
-            *choice_lines(choices(cohort.rankings, cohort.series, cohort.noise_of)),
+            *auto_lines(cohort),
         ],
         names=names,
         maps=maps,
