@@ -24,6 +24,7 @@ class Table {
     this.limits = this.heads.map(() => "");
     this.toggled = new Set();
     box.classList.toggle("few", this.count <= ALL);  /* rows may have several lines */
+    box.classList.toggle("many", heads.length > 12);  /* columns, for which paper is narrow */
     this.dressHead();
     this.readAddress();
     this.listen();
