@@ -595,19 +595,6 @@ def test_cells_with_two_modes_make_a_change_of_one_mode_unbelievable() -> None:
     assert compare(with_modes, known(QUIET))[0].verdict == "unclear"
 
 
-@pytest.mark.parametrize(("spread", "verdict"), [(0, "unclear"), (9, "slower")])
-def test_cells_whose_rounds_only_spread_far_show_no_modes(spread: int, verdict: str) -> None:
-    """Three rounds of a quarter of them look like two modes by chance."""
-    rounds = [(1.0, 1.001, 1.03)] * 3 + [(0.97, 1.0, 1.03)] * spread
-    loud = [
-        replace(cell, key=f"l{cell.key}", head=tuple(np.multiply(cell.base, each).tolist()))
-        for cell, each in zip(moved([1.0] * len(rounds)), rounds, strict=True)
-    ]
-    cells = [*moved([1.035], sd=0.001), *moved([1.0] * 60, seed=2), *loud]
-    found = compare([replace(cell, paired=True) for cell in cells], known(QUIET))
-    assert found[0].verdict == verdict
-
-
 def test_cells_that_sessions_are_known_to_move_wildly_make_a_change_less_sure() -> None:
     cells = moved([1.04] + [1.0] * 30)
     wild = replace(SESSIONS, wild=Wild(0.05, Variance(0.02**2, 4.0)))

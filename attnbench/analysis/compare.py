@@ -123,13 +123,16 @@ def _as_believed(estimate: Estimate, believed: Collection[int]) -> Estimate:
 
 
 def _moved(estimates: Sequence[Estimate], shift: Shift | None, limit: float) -> list[int]:
-    """The direction of each cell that moved further than cells without modes do, else 0."""
+    """The direction of each cell that moved further than cells without modes do, else 0.
+
+    Each is tested by itself: one that went the other way counts even among many.
+    """
     tame = [replace(each, wild=TAME) for each in estimates]
-    p_values = [_p(each, _near(each, shift), shift, limit) for each in tame]
-    q_values = benjamini_hochberg(p_values)
     return [
-        (1 if each.log_ratio > 0 else -1) if q <= ALPHA else 0
-        for each, q in zip(tame, q_values, strict=True)
+        (1 if each.log_ratio > 0 else -1)
+        if _p(each, _near(each, shift), shift, limit) <= ALPHA
+        else 0
+        for each in tame
     ]
 
 

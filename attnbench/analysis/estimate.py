@@ -29,13 +29,10 @@ MIN_ROUND_SD = 0.0005
 MIN_FITTED_VARIANCE = 1e-4 * MIN_ROUND_SD**2
 # So many cells make a prior for the variance of the others.
 MIN_CELLS = 10
+# Two rounds a side show too little: without rounds seen earlier only a large change is believed.
 # Two groups of rounds are two modes if they are so many times further apart than each is wide, and
 # than rounds spread in most cells.
 _JUMP = 6.0
-# The chance that so many normal rounds form two such groups; of more they hardly ever do. Two
-# always do, and are taken to be modes.
-_TWO_GROUPS = {3: 0.25, 4: 0.05}
-# Two rounds a side show too little: without rounds seen earlier only a large change is believed.
 _FEW_ROUNDS, _FEW_ROUNDS_DF = 2, 4.0
 
 
@@ -127,19 +124,8 @@ def _hiccups(cells: Sequence[Cell], matched: bool) -> Hiccups | None:
     if len(series) < MIN_CELLS:
         return None
     typical = median(math.sqrt(_variance(logs)) for sides in series for logs in sides)
-    return Hiccups.of([_modes(sides, _JUMP * typical) for sides in series], len(series))
-
-
-def _modes(sides: Sequence[NDArray[np.float64]], least: float) -> tuple[float, float]:
-    """How far apart the rounds of a cell are, if further than `least`, and its weight as bimodal.
-
-    Some cells whose rounds only spread far look bimodal; the others of their kind take them off.
-    """
-    by_chance = 1 - math.prod(1 - _TWO_GROUPS.get(len(logs), 0.0) for logs in sides)
-    if (jump := max(map(_jump, sides))) > least:
-        return jump, 1.0
-    width = max(float(np.ptp(logs)) for logs in sides)
-    return (width, -by_chance / (1 - by_chance)) if width > least else (0.0, 0.0)
+    jumps = np.sort([max(map(_jump, sides)) for sides in series])
+    return Hiccups(np.where(jumps > _JUMP * typical, jumps, 0.0))
 
 
 def _jump(logs: NDArray[np.float64]) -> float:

@@ -1,9 +1,7 @@
 """The estimate of how far apart two sides of a cell are, and how well that is known."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,17 +33,9 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Hiccups:
-    """How far rounds of a cell are apart in two groups, as if they had two modes."""
+    """How far single rounds were off from the others of their cell."""
 
-    sizes: NDArray[np.float64]  # of cells whose rounds are far apart, ascending
-    weights: NDArray[np.float64]  # what a cell of each size counts for
-    num_cells: int
-
-    @classmethod
-    def of(cls, found: Sequence[tuple[float, float]], num_cells: int) -> Self:
-        """From sizes with weights, in any order."""
-        sizes, weights = np.asarray(sorted(found)).reshape(-1, 2).T
-        return cls(sizes, weights, num_cells)
+    sizes: NDArray[np.float64]  # the largest of each cell, ascending
 
     def chance(self, size: float, rounds: int) -> float:
         """That all rounds of a cell are off alike, by `size`.
@@ -53,8 +43,8 @@ class Hiccups:
         A cell in which one round is off shows that its rounds have two modes. Equally likely ones
         put all rounds of one side into one and all of the other side into the other by 2 / 4^R.
         """
-        off = float(self.weights[np.searchsorted(self.sizes, size) :].sum())
-        return max(0.0, off) / self.num_cells * 2 * 0.25**rounds
+        off = len(self.sizes) - int(np.searchsorted(self.sizes, size))
+        return float(off / len(self.sizes) * 2 * 0.25**rounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +57,7 @@ class Estimate:
     common: Variance = NOTHING
     device: Variance = NOTHING
     wild: Wild = TAME
-    hiccups: Hiccups | None = None
+    hiccups: "Hiccups | None" = None
 
     @property
     def known(self) -> bool:
