@@ -88,6 +88,32 @@ def test_every_heading_explains_itself(filled: Path) -> None:
     assert all(tips)
 
 
+def test_cases_of_one_backend_and_batch_are_told_apart(tmp_path: Path) -> None:
+    twin = replace(CASE, kv_cache_dtype="fp8")
+    for letter, time in zip("abcd", (FAST, FAST, SLOW, SLOW), strict=True):
+        results = {case: timed(case, time, 1.001 * time, 0.999 * time) for case in (CASE, twin)}
+        source = replace(SOURCE, commit=letter * 40)
+        with Store.open(tmp_path / "s.db") as store:
+            store_run(store, results, machine=H200, method=ON_GPU, source=source)
+    assert build(tmp_path / "s.db").exit_code == 0
+    public = tmp_path / "public"
+    entries = Xml.parse(public / "feed.xml").getroot().findall("a:entry", ATOM)
+    titles = {entry.findtext("a:title", namespaces=ATOM) for entry in entries}
+    shown = (public / "regressions.js").read_text()
+    for dtype in ("auto", "fp8"):
+        name = f"attn sdpa 8q1kv1k, kv_cache_dtype {dtype}"
+        assert f"{name} on NVIDIA H200: +20.0 % at ccccccccc" in titles
+        assert f'"{name}"' in shown
+    assert "last step: sdpa 8q1kv1k, kv_cache_dtype" in (public / "index.html").read_text()
+
+
+def test_pages_leave_out_what_nobody_set(filled: Path) -> None:
+    about = "dtype bf16, num_q_heads 32, num_kv_heads 8, head_dim 128"
+    for page in (page_of(filled), (filled / "list" / "nvidia-h200-attn.html").read_text()):
+        assert about in page
+        assert "sinks" not in page
+
+
 def test_the_first_page_names_the_last_step(filled: Path) -> None:
     index = (filled / "index.html").read_text()
     assert re.search(r"last step: sdpa \S+ \+20\.0 % at ccccccccc", index)
