@@ -26,6 +26,8 @@ HOSTILE = '</script><script>alert("1")</script><b>bold</b>'
 BACKEND = "<i>own</i></script>"  # files of kernels may have such names
 REACHED = Sentinels(4.2e12, 4.3e12, 780e12, 0.5e-6, 2.7e-6)
 OLDER = replace(ENVIRONMENT, components={"torch": Component("2.10.0")})
+LIBRARIES = ("torch", "triton", "vllm", "flashinfer-python", "numpy", "nvidia-ml-py")
+OLD_LIBRARIES = replace(ENVIRONMENT, components=dict.fromkeys(LIBRARIES, Component("1.0.0")))
 # Cases of a site, and their times.
 CASE, OTHER = attn("8q1kv1k", dtype="bf16"), attn("q512", "naive", dtype="bf16")
 FAST, SLOW = 1e-3, 1.2e-3
@@ -91,12 +93,13 @@ def store_study(path: Path) -> None:
 
 
 def store_commit(path: Path, letter: str, time: float, machine: Machine = H200) -> None:
-    """A run of a commit: CASE takes this time, OTHER always the same."""
+    """A run of a commit: CASE takes this time, OTHER always the same; libraries are new from c."""
     source = replace(SOURCE, commit=letter * 40, subject=f"Commit {letter}")
     rounds = timed(CASE, time, 1.001 * time, 0.999 * time)
     results = {CASE: rounds, OTHER: timed(OTHER, FAST, FAST, FAST)}
+    ran = OLD_LIBRARIES if letter < "c" else ENVIRONMENT
     with Store.open(path) as store:
-        store_run(store, results, machine=machine, method=ON_GPU, source=source)
+        store_run(store, results, machine=machine, method=ON_GPU, source=source, environment=ran)
 
 
 def store_commits(path: Path) -> None:
