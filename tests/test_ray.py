@@ -13,13 +13,14 @@ import pytest
 from click.testing import CliRunner
 
 from attnbench.cli import cli
+from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.provenance.environment import Component
-from attnbench.running.cards import by_model, check_versions, of_models
+from attnbench.running.cards import by_model, check_versions, is_of_run, of_models
 from attnbench.running.local_card import LocalCard
 from tests.conftest import Attnbench, own_environment, started, wait_for_first_outcome
 from tests.fake_worker import FakeDevice
-from tests.stored_results import ENVIRONMENT, H100, H200
+from tests.stored_results import ENVIRONMENT, H100, H200, start
 from tests.test_cards import ALL, SWEEP, exists, places
 
 RUN = ["attn", *SWEEP, "--rounds", "2", "--repeats", "3", "--device", "cpu"]
@@ -176,5 +177,19 @@ def test_models_and_versions_are_kept_apart(fleet: list[LocalCard]) -> None:
 def test_cards_are_picked_by_words_of_their_model(fleet: list[LocalCard]) -> None:
     assert [card.name for card in of_models(fleet, ["h200"])] == ["a", "b"]
     assert [card.name for card in of_models(fleet, [])] == ["a", "b", "c"]
-    with pytest.raises(UsageError, match="--gpu H20: no card is of that model; there are NVIDIA"):
+    with pytest.raises(UsageError, match="--gpu H20: no device is of that model; there are NVIDIA"):
         of_models(fleet, ["H20"])
+
+
+def test_a_card_goes_on_only_with_a_run_of_its_model_and_versions(
+    tmp_path: Path, fleet: list[LocalCard]
+) -> None:
+    with Store.open(tmp_path / "r.db") as store:
+        run = store.run(start(store))
+    assert [card.name for card in fleet if is_of_run(card, run)] == ["a"]
+
+
+def test_a_model_that_the_only_device_is_not_of_is_an_error(attnbench: Attnbench) -> None:
+    done = attnbench(*RUN, "--gpu", "H100")
+    assert done.returncode == 2
+    assert "Error: --gpu H100: no device is of that model; there are " in done.stderr

@@ -66,7 +66,8 @@ def where_text(machine: Machine, cards: Sequence[str]) -> str:
     """The machine, and the names of the cards if several share a run."""
     if not cards:
         return machine.label
-    return f"{len(cards)} x {machine.label}: {', '.join(cards)}"
+    number = f"{len(cards)} x " if len(cards) > 1 else ""
+    return f"{number}{machine.label}: {', '.join(cards)}"
 
 
 def cards_text(measured: Mapping[str, int]) -> str:

@@ -3,18 +3,21 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import TypeVar
 
 from attnbench.errors import AttnbenchError, UsageError
 from attnbench.provenance.environment import Environment
+from attnbench.records import Run
 from attnbench.running.card import Card
 from attnbench.running.command import Command
 from attnbench.running.device import ALL
 from attnbench.running.devices import LocalDevice
 from attnbench.running.local_card import LocalCard
 from attnbench.running.lock import device_lock
-from attnbench.running.workers import StartWorker
+from attnbench.running.workers import Place, StartWorker
 
 Note = Callable[[str], None]
+P = TypeVar("P", bound=Place)
 
 # What times depend on most; other differences are in the environment that a run stores.
 _COMPARED = ("torch", "vllm", "flashinfer-python", "attnbench")
@@ -74,22 +77,31 @@ def by_model(cards: Sequence[Card]) -> list[list[Card]]:
     """The cards of one model and with the same versions together."""
     groups: dict[object, list[Card]] = {}
     for card in cards:
-        key = card.machine.model_key, tuple(_versions(card.environment).items())
-        groups.setdefault(key, []).append(card)
+        groups.setdefault(_kind(card.machine.model_key, card.environment), []).append(card)
     return list(groups.values())
 
 
-def of_models(cards: Sequence[Card], names: Sequence[str]) -> list[Card]:
-    """The cards whose model has one of these names in its own; UsageError for one that none has."""
-    models = dict.fromkeys(card.machine.name for card in cards)
+def is_of_run(card: Card, run: Run) -> bool:
+    """Whether a card has the model and the versions of a run."""
+    of_run = _kind(run.machine_model, Environment.from_facts(run.environment))
+    return _kind(card.machine.model_key, card.environment) == of_run
+
+
+def _kind(model: str, environment: Environment) -> object:
+    return model, _versions(environment)
+
+
+def of_models(places: Sequence[P], names: Sequence[str]) -> list[P]:
+    """Those whose model has one of these names in its own; UsageError for one that none has."""
+    models = dict.fromkeys(place.machine.name for place in places)
     for name in names:
         if not any(_is_named(model, name) for model in models):
             raise UsageError(
-                f"--gpu {name}: no card is of that model; there are {', '.join(models)}, e.g. "
-                f"--gpu {next(iter(models)).split()[-1]}"
+                f"--gpu {name}: no device is of that model; there are {', '.join(models)}, e.g. "
+                f"--gpu '{next(iter(models))}'"
             )
-    found = [c for c in cards if any(_is_named(c.machine.name, name) for name in names)]
-    return found if names else list(cards)
+    found = [each for each in places if any(_is_named(each.machine.name, n) for n in names)]
+    return found if names else list(places)
 
 
 def _is_named(model: str, name: str) -> bool:
@@ -100,11 +112,11 @@ def _is_named(model: str, name: str) -> bool:
 def check_versions(cards: Sequence[Card]) -> None:
     """Raise UsageError, with the versions of each, if the cards have unequal software."""
     versions = [_versions(card.environment) for card in cards]
-    differing = [name for name in _COMPARED if len({each.get(name) for each in versions}) > 1]
-    if not differing:
+    if len(set(versions)) == 1:
         return
+    differing = [at for at in range(len(_COMPARED)) if len({each[at] for each in versions}) > 1]
     lines = [
-        f"  {card.name}: {', '.join(f'{n} {each.get(n, MISSING)}' for n in differing)}"
+        f"  {card.name}: {', '.join(f'{_COMPARED[at]} {each[at]}' for at in differing)}"
         for card, each in zip(cards, versions, strict=True)
     ]
     raise UsageError(
@@ -113,6 +125,6 @@ def check_versions(cards: Sequence[Card]) -> None:
     )
 
 
-def _versions(environment: Environment) -> dict[str, str]:
+def _versions(environment: Environment) -> tuple[str, ...]:
     components = environment.components
-    return {name: components[name].version for name in _COMPARED if name in components}
+    return tuple(components[n].version if n in components else MISSING for n in _COMPARED)

@@ -9,7 +9,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ class Remote:
     """In an actor's process: the workers of the device that Ray has given it."""
 
     def __init__(self, device: str, wait: bool) -> None:
+        if device != "cpu" and os.environ.get("OMP_NUM_THREADS") == "1":
+            del os.environ["OMP_NUM_THREADS"]  # Ray sets it to an actor's CPUs
         self._workers = Workers(WorkerProcess.start, device)
         self._wait, self._held = wait, ExitStack()
 
@@ -114,7 +116,8 @@ class RayCard:
 
     def close(self) -> None:
         """End its actor, and with it the worker, even while it works."""
-        self._ray.kill(self._actor)
+        with suppress(Exception):  # of a cluster that is gone
+            self._ray.kill(self._actor)
 
     def _asked(self, ref: Any, then: Callable[[Any], Any] = lambda found: found) -> Future[Any]:
         """The answer, with Ray's errors as ours."""
@@ -123,8 +126,10 @@ class RayCard:
         def arrived(answer: Future[Any]) -> None:
             try:
                 found.set_result(then(answer.result()))
-            except (WorkerDied, WorkerTimedOut) as error:
-                found.set_exception(type(error)(_first_line(error)))
+            except WorkerTimedOut as error:
+                found.set_exception(WorkerTimedOut(_first_line(error)))
+            except WorkerDied as error:
+                found.set_exception(WorkerDied(_first_line(error)))
             except Exception as error:  # noqa: BLE001 - whatever it is, the card is of no more use
                 found.set_exception(CardLost(_reason(error)))
 
@@ -170,6 +175,7 @@ def _connected(address: str) -> "Iterator[ModuleType]":
     _require_answer(address)
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
+        logging.getLogger("ray").setLevel(logging.ERROR)
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(

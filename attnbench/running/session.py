@@ -9,7 +9,7 @@ from attnbench.db.store import Store
 from attnbench.provenance.machine import Machine
 from attnbench.records import RunStatus
 from attnbench.running.card import Awaited, Card
-from attnbench.running.cards import by_model, check_versions, local_cards, of_models
+from attnbench.running.cards import by_model, check_versions, is_of_run, local_cards, of_models
 from attnbench.running.command import Command, source_of
 from attnbench.running.device import ALL
 from attnbench.running.devices import LocalDevice, local_devices
@@ -50,7 +50,8 @@ def sessions(
         if len(devices) == 1:
             alone = replace(command, devices=[devices[0].device])
             workers = stack.enter_context(_locked(alone, start or devices[0].start, note))
-            run, plan = _begun(store, command, plan_for, [workers.worker()], note)
+            places = of_models([workers.worker()], command.gpus)
+            run, plan = _begun(store, command, plan_for, places, note)
             yield [stack.enter_context(OpenRun(store, run, plan, workers, note))]
             return
         models = stack.enter_context(_models(command, devices, note, start))
@@ -100,11 +101,11 @@ def _that_measure(
     if command.resume is None or len(models) == 1:
         return list(models)
     run = run_to_resume(store, command, {card.machine.key for some in models for card in some})
-    found = [some for some in models if some[0].machine.model_key == run.machine_model]
+    found = [some for some in models if is_of_run(some[0], run)]
     for some in models:
         if some not in found:
             names = ", ".join(card.name for card in some)
-            note(f"{names}: not of {run.machine_name}, which run {run.number} measures; left out")
+            note(f"{names}: not of the model and versions of run {run.number}; left out")
     return found or [models[0]]
 
 
