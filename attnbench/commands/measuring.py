@@ -140,7 +140,7 @@ def show_runs(
 ) -> list[OpenRun]:
     """One line per outcome on stderr; returns the runs in the order of their numbers.
 
-    `advice` follows what is said after Ctrl-C.
+    `advice` is given after Ctrl-C once all have begun.
     """
     runs, left = dict[int, OpenRun](), TimeLeft()
     with closing(outcomes):
@@ -152,8 +152,9 @@ def show_runs(
                     note(text)
         except KeyboardInterrupt:
             stored = ", ".join(map(str, runs)) or "none"
-            text = f"\ninterrupted; runs with results so far: {stored}\n{advice}"
-            click.echo(text.rstrip(), err=True)
+            click.echo(f"\ninterrupted; runs with results so far: {stored}", err=True)
+            if advice and len(runs) == num_runs:
+                click.echo(advice, err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
     return [runs[number] for number in sorted(runs)]
 
