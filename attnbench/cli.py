@@ -15,7 +15,7 @@ from attnbench._version import __version__
 from attnbench.commands import COMMANDS
 from attnbench.commands.completion import DB
 from attnbench.commands.interrupts import end_as_ctrl_c_does
-from attnbench.commands.streams import open_closed_streams
+from attnbench.commands.streams import escape_what_has_no_encoding, open_closed_streams
 from attnbench.errors import INTERNAL, INTERRUPTED, AttnbenchError, UsageError
 from attnbench.families import FAMILIES
 from attnbench.printable import printable
@@ -129,6 +129,7 @@ def cli() -> None:
 def main() -> None:
     """The console script; a defect of attnbench has an exit status of its own."""
     open_closed_streams()
+    escape_what_has_no_encoding()
     end_as_ctrl_c_does()
     try:
         cli.main(prog_name="attnbench")

@@ -8,6 +8,8 @@ from typing import TextIO
 
 from attnbench.errors import AttnbenchError
 
+# Bytes of a file's name that are not UTF-8 stand in a command line as surrogates.
+_ERRORS = "backslashreplace"
 _SQLITE = b"SQLite format 3\0"
 
 
@@ -21,7 +23,7 @@ def output_file(path: Path) -> Iterator[TextIO]:
         raise AttnbenchError(f"{path} is a database, and stays as it is; name another file")
     try:
         if path.exists() and not (path.is_file() and os.access(path.resolve().parent, os.W_OK)):
-            with path.open("w", newline="", encoding="utf-8") as file:
+            with path.open("w", newline="", encoding="utf-8", errors=_ERRORS) as file:
                 yield file
         else:
             with _replacing(path.resolve()) as file:
@@ -45,7 +47,7 @@ def is_database(path: Path) -> bool:
 def _replacing(path: Path) -> Iterator[TextIO]:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("x", newline="", encoding="utf-8") as file:
+        with part.open("x", newline="", encoding="utf-8", errors=_ERRORS) as file:
             yield file
         part.replace(path)
     except BaseException:

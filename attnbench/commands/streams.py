@@ -2,6 +2,7 @@
 
 import os
 import sys
+from io import TextIOWrapper
 
 
 def open_closed_streams() -> None:
@@ -21,3 +22,9 @@ def open_closed_streams() -> None:
                 os.close(opened)
         if name != "stdout" and getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(descriptor, "r" if descriptor == 0 else "w"))
+
+
+def escape_what_has_no_encoding() -> None:
+    """Show what standard output cannot encode, such as bytes of file names, as escapes."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")

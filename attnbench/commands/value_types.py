@@ -85,7 +85,7 @@ class OutputFile(click.File):
     """A text file opened on its first write, in a folder that exists; - is standard output."""
 
     def __init__(self) -> None:
-        super().__init__("w", encoding="utf-8", lazy=True)
+        super().__init__("w", encoding="utf-8", errors="backslashreplace", lazy=True)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str) and value != "-":
