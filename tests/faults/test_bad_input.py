@@ -159,6 +159,11 @@ BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("batch_spec_ranges: 5", "batch_spec_ranges: expected a list of templates"),
         ("description: 2024-99-99", "this cannot be read: month must be in 1..12"),
         ("description: !!python/object/apply:os.system x", "this cannot be read"),
+        (
+            "sparse_mla_dense_mha_max_seq_len: 016384",
+            "sparse_mla_dense_mha_max_seq_len: expected a whole number",
+        ),
+        ("sparse_mla_mha_variants: 5", "sparse_mla_mha_variants: expected a list of texts"),
         ("? [1, 2]\n: 3", "this cannot be read"),
         ("[" * 20_000, "lists and keys are nested too deep"),
     ],
