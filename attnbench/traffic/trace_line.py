@@ -46,7 +46,8 @@ class TraceLine:
     def whole(self, name: str, value: Any, least: int) -> int:
         """A value of the field `name` as a whole number."""
         try:
-            number = -1 if isinstance(value, bool) else int(value)
+            is_digits = not isinstance(value, bool) and str(value).isascii()
+            number = int(value) if is_digits else -1
             if number != float(value):
                 number = -1
         except (TypeError, ValueError, OverflowError):
