@@ -91,8 +91,8 @@ def test_an_unseen_machine_may_move_all_cells(factor: float, verdict: Verdict) -
         (4, 0, 50, 0, 0, set()),
         (5, 0, 50, 0, 0, {1}),
         (0, 5, 50, 0, 0, {-1}),
-        (7, 1, 50, 0, 0, set()),
-        (8, 1, 50, 0, 0, {1}),
+        (8, 1, 50, 0, 0, set()),
+        (9, 1, 50, 0, 0, {1}),
         (20, 20, 20, 0, 0, set()),
         (3, 0, 20, 0, 40, {1}),
         (5, 0, 50, 1, 0, set()),
@@ -108,9 +108,9 @@ def test_the_more_cells_moved_one_way_the_less_it_is_modes(
     assert one_sided(moved, [at >= others for at in range(len(moved))]) == ways
 
 
-@pytest.mark.parametrize("mean", [1.5, 3, 6, 12])
+@pytest.mark.parametrize("mean", [1.5, 3, 6, 12, 40])
 def test_modes_pass_for_a_change_in_3_of_100_diffs(mean: float) -> None:
     rng = np.random.default_rng(2)
     diffs = [rng.choice((-1, 1), rng.poisson(mean)).tolist() for _ in range(4000)]
     believed = np.mean([bool(one_sided(moved, [False] * len(moved))) for moved in diffs])
-    assert believed < 0.036
+    assert believed < 0.03

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from attnbench.stats.binomial import upper_tail
 
-# Five cells that move one way while none moves the other way do so by chance once in 32 times.
-_LEVEL = 1 / 32
+# Five cells that move one way while none moves otherwise do so by chance once in 32 times. Where
+# some do, many cells may have modes, and 4 of 100 diffs would reach that level.
+_LEVEL, _LEVEL_OF_MIXED = 1 / 32, 1 / 64
 
 
 def one_sided(moved: Sequence[int], controls: Sequence[bool]) -> frozenset[int]:
@@ -18,15 +19,12 @@ def one_sided(moved: Sequence[int], controls: Sequence[bool]) -> frozenset[int]:
     `moved` has each cell's direction, 0 if it stayed; controls are cells whose code is the same on
     both sides.
     """
-    others = sum(not control for control in controls)
+    others = [way for way, control in zip(moved, controls, strict=True) if not control]
     all_moved = sum(way != 0 for way in moved)
-    share = others / (2 * len(moved)) if moved else 0.0
-    counts = {
-        way: sum(at == way and not control for at, control in zip(moved, controls, strict=True))
-        for way in (1, -1)
-    }
-    return frozenset(
-        way
-        for way, count in counts.items()
-        if count and upper_tail(count, all_moved, share) <= _LEVEL
-    )
+    share = len(others) / (2 * len(moved)) if moved else 0.0
+    return frozenset(way for way in (1, -1) if _is_change(others.count(way), all_moved, share))
+
+
+def _is_change(count: int, all_moved: int, share: float) -> bool:
+    level = _LEVEL if count == all_moved else _LEVEL_OF_MIXED
+    return count > 0 and upper_tail(count, all_moved, share) <= level
