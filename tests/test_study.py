@@ -182,6 +182,15 @@ def test_options_are_checked_as_the_family_checks_them(
     assert message in refused.stderr
 
 
+def test_an_error_names_the_command_that_was_typed(attnbench: Attnbench, attn: str) -> None:
+    result = attnbench("study", attn, "--modle", "x")
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[:2] == [
+        "Usage: attnbench study run [OPTIONS] NAME|FILE [FAMILY OPTIONS]...",
+        "Try 'attnbench study run --help' for help.",
+    ]
+
+
 def test_a_crossover_chooses_its_thresholds_itself(attnbench: Attnbench, crossover: str) -> None:
     refused = attnbench("study", crossover, "--thresholds", "1", "4")
     assert refused.returncode == 2

@@ -15,7 +15,11 @@ from attnbench.running.request import MeasuringRequest
 def read_request(family: Family, name: str, words: Sequence[str]) -> MeasuringRequest:
     """The request of a family's command line; messages use `name`."""
     parent = click.get_current_context()
-    ctx = family_command(family).make_context(name, list(words), parent=parent)
+    try:
+        ctx = family_command(family).make_context(name, list(words), parent=parent)
+    except click.UsageError as error:
+        error.ctx = parent  # a user typed that command, and it has the help
+        raise
     options, measuring = read(family.options, ctx.params), read(Measuring, ctx.params)
     note_own_problems(family)
     return MeasuringRequest(family, options, measuring, named_options(ctx, words))
