@@ -471,7 +471,11 @@ def test_json_holds_times_in_seconds_and_what_was_not_compared(db: str) -> None:
         (H200, ON_CPU, "Intel(R) Xeon(R) Processor -> NVIDIA H200"),
         (CPU, Method("cpu", cache="hot"), "cache cold -> hot"),
         (CPU, Method("cpu", samples=20), "samples unset -> 20"),
-        (CPU, Method("cpu", between="layer"), "between unset -> layer"),
+        (
+            CPU,
+            Method("cpu", between="layer"),
+            "between nothing -> layer (--between nothing layer measures both)",
+        ),
     ],
 )
 def test_what_cannot_be_compared_ends_in_status_3(

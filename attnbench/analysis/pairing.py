@@ -11,6 +11,8 @@ from operator import attrgetter
 from attnbench.analysis.across import SERVER_KNOBS, Across, field_text, same_server
 from attnbench.analysis.estimate import Cell
 from attnbench.analysis.series import Series, Times
+from attnbench.specs.case import Value, value_text
+from attnbench.timing.method import Method
 
 # Another family or batch is a different question, not a difference to report.
 _NO_NEIGHBOURS = ("family", "batch")
@@ -209,7 +211,7 @@ def _is_one_model(pair: Pair) -> bool:
 def _difference(pair: Pair) -> str:
     old, new = pair.base.first, pair.head.first
     texts = [
-        f"{name} {old.method.get(name, 'unset')} -> {new.method.get(name, 'unset')}"
+        f"{name} {_setting(old.method, name)} -> {_setting(new.method, name)}"
         for name in dict.fromkeys((*old.method, *new.method))
         if old.method.get(name) != new.method.get(name)
     ]
@@ -217,4 +219,11 @@ def _difference(pair: Pair) -> str:
         texts.append(f"{old.machine_name} -> {new.machine_name}")
     elif old.machine_model != new.machine_model:
         texts.append(f"two models of {old.machine_name}")
-    return ", ".join(texts)
+    betweens = {_setting(each.method, "between") for each in (old, new)}
+    hint = " (--between nothing layer measures both)" if len(betweens) > 1 else ""
+    return ", ".join(texts) + hint
+
+
+def _setting(method: Mapping[str, Value], name: str) -> str:
+    """What a method has asked for; facts leave out defaults."""
+    return value_text(method.get(name, getattr(Method("cudagraph"), name, None)), "unset")
