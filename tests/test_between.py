@@ -22,11 +22,14 @@ from attnbench.families import FAMILIES
 from attnbench.kernels.base import Prepared
 from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
+from attnbench.records import Status
 from attnbench.results.command_line import case_command
 from attnbench.running.between import for_case, key_for
 from attnbench.running.command import Command
+from attnbench.running.execute import execute
 from attnbench.running.forecast import forecast
 from attnbench.running.memory import memory_of, memory_refusal, working_sets
+from attnbench.running.messages import Job
 from attnbench.running.plan import Plan
 from attnbench.running.timers import Timing
 from attnbench.specs.case import Value
@@ -36,6 +39,7 @@ from attnbench.stats.median import median_interval
 from attnbench.studies.conclusion import _between
 from attnbench.studies.search import of_method
 from attnbench.timing.cuda import GraphClock
+from attnbench.timing.guard import unseen
 from attnbench.timing.layer import LayerClock, products_of
 from attnbench.timing.measure import measure
 from attnbench.timing.method import Between, Method
@@ -55,7 +59,7 @@ class NoisyGraph:
         self.calls_per_sample, self.time, self._random = 10, 0.0, Random(seed)
         self._mean, self._sd = mean, sd
         self.labels = () if label is None else (label,)
-        self.replays = 0
+        self.replays = self.nodes_per_call = 0
 
     def sample(self) -> float:
         self.time += self._mean * self.calls_per_sample
@@ -93,10 +97,48 @@ def test_the_interval_is_that_of_the_difference() -> None:
     assert 0.9 * expected < half < 1.4 * expected
 
 
-def test_a_caveat_of_the_calls_is_one_of_the_time() -> None:
+def test_a_caveat_of_either_graph_is_one_of_the_time() -> None:
     fine, bound = NoisyGraph(US, 0, 0), NoisyGraph(US, 0, 0, Label.LAUNCH_BOUND)
-    assert clock_of(fine, bound).labels == ()
-    assert clock_of(bound, fine).labels == ("launch_bound",)
+    assert clock_of(fine, fine).labels == ()
+    for each in (clock_of(fine, bound), clock_of(bound, fine), clock_of(bound, bound)):
+        assert each.labels == ("launch_bound",)
+
+
+class CallingGraph(NoisyGraph):
+    """Makes the calls, too."""
+
+    def __init__(self, mean: float, prepared: Prepared) -> None:
+        super().__init__(mean, US, 1)
+        self._calls, self.calls_per_sample = prepared.calls, len(prepared.calls)
+
+    def sample(self) -> float:
+        self.replay()
+        return super().sample()
+
+    def replay(self) -> None:
+        for call in self._calls:
+            call()
+
+    def kernels_after(self, nodes: int) -> tuple[str, ...]:
+        return ("kernel",) * (nodes + 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "status"),
+    [(40, Status.OK), (0.1, Status.ERROR), (0, Status.ERROR), (-5, Status.ERROR)],
+)
+def test_a_call_that_adds_nothing_to_the_layer_has_no_time(
+    call: float, status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def timing(_method: Method, prepared: Prepared, *_: object) -> Timing:
+        both = CallingGraph((100 + call) * US, prepared)
+        return Timing(clock_of(both, NoisyGraph(100 * US, US, 2)))
+
+    monkeypatch.setattr("attnbench.running.execute.Timing.of", timing)
+    job = Job(small_case("attn", "sdpa"), replace(PLAIN, samples=60), 0, 1, False, False)
+    outcome = execute(job, CPU, unseen, lambda _: None)
+    assert outcome.status is status
+    assert ("too little to be told from nothing" in outcome.reason) is (status is Status.ERROR)
 
 
 @pytest.mark.parametrize(

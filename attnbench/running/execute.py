@@ -32,7 +32,7 @@ from attnbench.stats.samples import sample_labels
 from attnbench.timing.cache import footprint_ratio, state_reached
 from attnbench.timing.guard import Look, guard_facts
 from attnbench.timing.host import enqueue_seconds, plan_seconds
-from attnbench.timing.layer import products_of
+from attnbench.timing.layer import NothingAdded, products_of
 from attnbench.timing.measure import Samples, measure
 from attnbench.timing.method import Method
 
@@ -64,6 +64,8 @@ def execute(job: Job, machine: Machine, look: Look, report: Callable[[str], None
         return Outcome(Status.REFUSED, error_line(refused))
     except WrongResult as wrong:
         return Outcome(Status.INCORRECT, str(wrong))
+    except NothingAdded as too_little:
+        return Outcome(Status.ERROR, str(too_little))
     except (MemoryError, torch.OutOfMemoryError) as error:
         return Outcome(Status.OOM, error_line(error))
     except Exception as error:  # noqa: BLE001 - a backend may raise anything; it is stored
@@ -125,6 +127,7 @@ def _measured(
         renewed(prepared, timing, launched_sets(prepared, timing, samples), job.seed, watch)
     else:
         outcome = replace(outcome, labels=(*outcome.labels, Label.SAME_INPUTS))
+    timing.require_time(samples.values)
     outcome = replace(outcome, durations=watch.durations)
     return _with_host_side(outcome, prepared, machine) if job.host else outcome
 

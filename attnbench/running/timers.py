@@ -1,6 +1,6 @@
 """The clock of a method for a prepared case."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Self
@@ -12,7 +12,7 @@ from attnbench.specs.case import Value
 from attnbench.timing.cpu import CpuClock
 from attnbench.timing.cuda import EagerClock, GraphClock
 from attnbench.timing.cupti import KernelClock
-from attnbench.timing.layer import LayerClock
+from attnbench.timing.layer import LayerClock, require_added
 from attnbench.timing.measure import Clock
 from attnbench.timing.method import Method
 from attnbench.timing.sm_clock import SmClock, sm_clock
@@ -64,6 +64,11 @@ class Timing:
             return
         for call in prepared.calls[:sets]:
             call()
+
+    def require_time(self, samples: Sequence[float]) -> None:
+        """Raise NothingAdded if samples, s, are differences that may be nothing."""
+        if isinstance(self.clock, LayerClock):
+            require_added(samples)
 
     def sm_clock_facts(self, num_samples: int) -> dict[str, float]:
         """The SM clock over the last samples, Hz: median, lowest and highest."""

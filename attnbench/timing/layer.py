@@ -6,12 +6,14 @@ one before has ended. Where a layer's weights pass between two calls, neither is
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Self
 
 from attnbench.labels import Label
 from attnbench.specs.case import Case
 from attnbench.specs.dtypes import TORCH_NAMES
 from attnbench.specs.layer import layer_products
+from attnbench.stats.median import median_interval
 from attnbench.timing.cuda import GraphClock
 from attnbench.timing.sm_clock import SmClock
 
@@ -56,8 +58,23 @@ class LayerClock:
 
     @property
     def labels(self) -> tuple[Label, ...]:
-        """Caveats of the graph with the calls; the other is shorter and launched no later."""
-        return self.both.labels
+        """Caveats of either graph: what lengthens the products alone shortens the difference."""
+        return tuple(dict.fromkeys((*self.both.labels, *self.alone.labels)))
+
+
+class NothingAdded(Exception):
+    """What calls add to the products between them is not shown to be more than nothing."""
+
+
+def require_added(samples: Sequence[float]) -> None:
+    """Raise NothingAdded unless the 95 % interval of the samples' median is above 0 seconds."""
+    low, high = median_interval(samples)
+    if low <= 0:
+        raise NothingAdded(
+            f"a call adds {median(samples) * 1e6:.3g} us (95 % interval {low * 1e6:.3g} to "
+            f"{high * 1e6:.3g}) to the layer between calls, too little to be told from nothing; "
+            "--between nothing times calls back to back"
+        )
 
 
 def products_of(case: Case, device: str) -> Call:
