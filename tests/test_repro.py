@@ -13,12 +13,14 @@ from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.families import FAMILIES
 from attnbench.results.command_line import case_command
+from attnbench.results.former_method import changes_since
+from attnbench.running.plan import Plan
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.shape import MlaShape
 from attnbench.timing.method import Method
 from tests.conftest import Attnbench, small_case
-from tests.stored_results import attn, store_run, timed
+from tests.stored_results import attn, start, store_run, timed
 
 SMALL_CASES = {
     "attn": "--backend naive --batch-specs q8_2q1kv20 --num-q-heads 4 --num-kv-heads 2 "
@@ -150,3 +152,47 @@ def test_what_names_nothing_is_refused(db: str, asked: str, message: str) -> Non
     found = repro(db, asked)
     assert (found.exit_code, found.stdout) == (2, "")
     assert message in found.stderr
+
+
+BARE = Method("cudagraph")
+LAYER = "between nothing -> layer, of decodes; --between nothing measures as then"
+
+
+@pytest.mark.parametrize(
+    ("words", "spec", "methods", "said"),
+    [
+        ("attn", "8q1kv1k", [BARE], [LAYER]),
+        ("study winner-map", "8q1kv1k", [BARE], [LAYER]),
+        ("selfcheck", "8q1kv1k", [BARE], ["between nothing -> layer, of decodes"]),
+        ("attn", "q512", [BARE], []),
+        ("attn --between nothing", "8q1kv1k", [BARE], []),
+        ("attn", "8q1kv1k", [replace(BARE, between="auto")], []),
+        ("attn --cache both", "8q1kv1k", [BARE, replace(BARE, cache="hot")], []),
+        ("attn --verify-timer", "8q1kv1k", [BARE, Method("kernel")], []),
+    ],
+)
+def test_a_default_that_has_changed_is_said_beside_a_command(
+    tmp_path: Path, words: str, spec: str, methods: list[Method], said: list[str]
+) -> None:
+    plan = Plan((attn(spec, "flash", "bf16"),), tuple(methods))
+    with Store.open(tmp_path / "old.db") as store:
+        run = replace(
+            store.run(start(store, command=words.split(maxsplit=1)[0])),
+            argv=("attnbench", *words.split()),
+        )
+    assert changes_since(run, plan.as_facts()) == said
+
+
+def test_an_older_method_is_said_beside_a_command(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "old.db") as store:
+        run = store.run(start(store))
+    facts = [{"timer": "cudagraph", "cache": "cold", "version": 1}]
+    assert changes_since(run, {"methods": facts}) == ["method 1 -> 3"]
+
+
+def test_a_run_that_repro_shows_has_its_changes(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    with Store.open(path) as store:
+        start(store, plan=Plan((attn("8q1kv1k", "flash", "bf16"),), (BARE,)).as_facts())
+    shown = CliRunner().invoke(cli, ["repro", "1", "--db", str(path)])
+    assert f"note: differs here: {LAYER}" in shown.stderr

@@ -13,6 +13,7 @@ from attnbench.imports.file import COMMAND
 from attnbench.records import Measurement, Run
 from attnbench.results.command_line import case_command
 from attnbench.results.differences import differences
+from attnbench.results.former_method import changes_since
 from attnbench.running.this_machine import Here
 from attnbench.running.workers import WorkerDied, WorkerTimedOut
 
@@ -40,15 +41,16 @@ def repro(store: Store, asked: str, look: Callable[[str, Path | None], Here]) ->
     run = store.run(measurement.run if measurement else int(asked))
     if run.command == COMMAND:
         raise UsageError(f"run {run.number} was imported, so no command can measure it again")
-    words = list(run.argv)
+    words, changed = list(run.argv), changes_since(run, store.plan(run.number))
     if measurement:
+        changed = []  # a case's command says all of its method
         words = case_command(measurement.case, measurement.method, store.plan(run.number))
         words += ["--source", str(run.source["path"])] if _source(run) else []
     return Repro(
         command=shlex.join(words),
         run=run,
         measurement=measurement,
-        differences=tuple(_differences(run, look)),
+        differences=(*changed, *_differences(run, look)),
     )
 
 
