@@ -160,6 +160,22 @@ def test_decodes_with_a_layer_and_prefills_without_are_decided_together(tmp_path
     assert rule_for(found, parse_batch_spec("1q1kv1k"))["backend"] == "triton"
 
 
+def test_of_two_methods_the_one_with_a_layer_decides(tmp_path: Path) -> None:
+    plain = Method("cudagraph")
+    with Store.open(tmp_path / "a.db") as store:
+        cases = [attn("1q1kv1k", backend) for backend in ("flash", "triton")]
+        back_to_back = {
+            c: timed(c, *rounds(1e-5 * (1 + at), 1e-3, at)) for at, c in enumerate(cases)
+        }
+        run = store_run(store, back_to_back, machine=H200, method=plain)
+        for at, case in enumerate(cases):
+            for n, outcome in enumerate(timed(case, *rounds(3e-5 - 1e-5 * at, 1e-3, at))):
+                method = replace(plain, between="layer")
+                store.add(run, case, method, round=n, position=100 + 10 * n + at, outcome=outcome)
+        (found,) = decided(store, run).as_facts()["decisions"]
+    assert [rule["backend"] for rule in found["rules"]] == ["triton"]
+
+
 def decision(folder: Path) -> dict[str, Any]:
     with Store.open(str(folder / "a.db")) as store:
         (found,) = decided(store, store_run(store, results())).as_facts()["decisions"]

@@ -1,6 +1,6 @@
 """A decision of a stored run: as rules for a person, and as JSON for what sets a server."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from attnbench.analysis.tuning import tuned
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.provenance.environment import Environment
-from attnbench.records import Run
+from attnbench.records import Measurement, Run
 from attnbench.results.noise import Noises
 from attnbench.specs.batch import Batch
 from attnbench.studies.serving import serving
@@ -52,16 +52,14 @@ class Decided:
 
 
 def decided(store: Store, run: int) -> Decided:
-    """The decision of a run by the first method of each case.
+    """The decision of a run by one method of each case.
 
     Raises UsageError if nothing has a time.
     """
     record = store.run(run)
     measured = store.measurements([run])
-    first: dict[str, str] = {}
-    for each in measured:
-        first.setdefault(each.case_key, each.method_key)
-    listed = series_of(each for each in measured if each.method_key == first[each.case_key])
+    method = _method_by_case(measured)
+    listed = series_of(each for each in measured if each.method_key == method[each.case_key])
     if not any(each.time is not None for each in listed):
         raise UsageError(f"run {run} has no times to decide by; `attnbench runs` lists the others")
     family, noises = listed[0].case.family, Noises(store)
@@ -73,6 +71,15 @@ def decided(store: Store, run: int) -> Decided:
     autos = choices(rankings, listed, lambda _, cell: noise(cell))
     found = decide(rankings, autos, noise, lambda choice: serving(family, choice) is not None)
     return Decided(record, tuple(found))
+
+
+def _method_by_case(measured: Sequence[Measurement]) -> dict[str, str]:
+    """The key of the method that decides: with a layer between calls, as served, else the first."""
+    as_served = [each for each in measured if each.method.get("between") == "layer"]
+    found: dict[str, str] = {}
+    for each in (*as_served, *measured):
+        found.setdefault(each.case_key, each.method_key)
+    return found
 
 
 def rule_for(decision: Mapping[str, Any], batch: Batch) -> Mapping[str, Any]:
