@@ -397,3 +397,14 @@ def test_the_command_measures_concludes_and_refuses_to_mix_batches(
     assert "--batch-specs: the batches of traffic-few-llama3-8b are those of a trace" in (
         refused.stderr
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "file"), [([], "requests.csv"), (["my trace.csv"], "'my trace.csv'")]
+)
+def test_a_missing_trace_is_asked_for_with_an_example(
+    attnbench: Attnbench, words: list[str], file: str
+) -> None:
+    refused = attnbench("study", "traffic", *words)
+    assert refused.returncode == 2
+    assert f"e.g. attnbench study traffic --trace {file}" in refused.stderr

@@ -1,5 +1,6 @@
 """`attnbench study`."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -115,14 +116,13 @@ def run(
 @click.option(
     "--trace",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    required=True,
     metavar="FILE",
-    help="A trace as `attnbench traffic` reads it.",
+    help="A trace as `attnbench traffic` reads it; required.",
 )
 @shown_options
 @_family_options
 def traffic(
-    trace: Path,
+    trace: Path | None,
     plots: Path | None,
     plot_format: str,
     decision: Path | None,
@@ -139,6 +139,13 @@ def traffic(
     attnbench study traffic --trace requests.csv --model llama3-70b --tp 8
     attnbench study traffic --trace requests.csv --rate 20 --backend flash triton --scope layer
     """
+    if trace is None:
+        named = next(iter(family_options), "requests.csv")
+        file = named if not named.startswith("-") else "requests.csv"
+        raise click.UsageError(
+            "--trace FILE is missing: the requests of a service, also with --resume, e.g. "
+            f"attnbench study traffic --trace {shlex.quote(file)}"
+        )
     options = read(TrafficOptions, given)
     study, again = study_of_trace(trace, options), ["study", *words_of_trace(trace, options)]
     _measure(study, again, family_options, Shown(plots, plot_format, decision))
