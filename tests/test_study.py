@@ -122,6 +122,9 @@ def test_another_study_does_not_resume_a_run(
     refused = attnbench("study", str(other), "--resume", *QUICK)
     assert refused.returncode == 2
     assert "that had --study faster, not other" in refused.stderr
+    pilot = attnbench("study", attn, "--quick", "--resume", *QUICK)
+    assert pilot.returncode == 2
+    assert "that had --quick False, not True" in pilot.stderr
 
 
 def test_a_contrast_ends_in_a_conclusion_that_is_stored(

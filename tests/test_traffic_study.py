@@ -392,6 +392,13 @@ def test_the_command_measures_concludes_and_refuses_to_mix_batches(
     assert "that had --trace few.csv in 4 batches, " in other.stderr
     resumed = attnbench(*asked, *few, "--rounds", "2", "--resume")
     assert (resumed.returncode, resumed.stdout) == (0, found.stdout)
+    with Store.open(tmp_path / "attnbench.db", create=False) as store:
+        store.finish_run(1, RunStatus.INTERRUPTED)
+    unlike = attnbench(*asked, "--backend", "naive", "--resume")
+    assert unlike.returncode == 2
+    assert "that had --backend sdpa, not naive; leave the option out" in unlike.stderr
+    as_said = attnbench(*asked, "--resume", "1")  # the line that is printed on Ctrl-C
+    assert (as_said.returncode, as_said.stdout) == (0, found.stdout)
     refused = attnbench(*asked, *few, "--batch-specs", "q1")
     assert refused.returncode == 2
     assert "--batch-specs: the batches of traffic-few-llama3-8b are those of a trace" in (

@@ -1,7 +1,7 @@
 """Going on with a stored run: which one, and whether it can go on here."""
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
@@ -13,6 +13,8 @@ from attnbench.running.command import Command, source_of
 from attnbench.running.spool import Spool
 from attnbench.running.workers import Place
 
+_OPTIONS = {"is_quick": "quick", "is_exhaustive": "exhaustive"}  # as they are typed
+
 
 def restore_kept(store: Store, run: Run, note: Callable[[str], None]) -> None:
     """Store the outcomes of a run that were kept in files, if there are any."""
@@ -22,19 +24,36 @@ def restore_kept(store: Store, run: Run, note: Callable[[str], None]) -> None:
 
 def check_unchanged(store: Store, run: Run, command: Command, places: Sequence[Place]) -> None:
     """Raise UsageError unless a run can go on with this command, hardware and software."""
-    for name, given in command.options.items():
-        if run.options.get(name) != given:
+    before = _by_name(run.options)
+    for name, given in _by_name(command.options).items():
+        if given is not False and before.get(name) != given:
+            asked = _OPTIONS.get(name, name).replace("_", "-")
             raise UsageError(
-                f"--resume continues run {run.number} as it was started, and that had "
-                f"--{name.replace('_', '-')} {run.options.get(name, 'at its default')}, not "
-                f"{given}; leave the option out, e.g. attnbench {run.command} --resume "
-                f"{run.number}"
+                f"--resume continues run {run.number} as it was started, and that had --{asked} "
+                f"{_text(before.get(name, 'at its default'))}, not {_text(given)}; leave the "
+                f"option out{_example(run)}"
             )
     if changed := _changes(store, run, places, source_of(command, places[0])):
         raise UsageError(
             f"run {run.number} cannot be resumed, since its machine, software or code has changed "
             f"({'; '.join(changed)}); start a new run without --resume"
         )
+
+
+def _by_name(options: Mapping[str, object]) -> dict[str, object]:
+    """All options, those that override a study's file among them: what is left out may differ."""
+    found = dict(options)
+    overrides = found.pop("overrides", None)
+    return found | overrides if isinstance(overrides, dict) else found
+
+
+def _example(run: Run) -> str:
+    """The command that goes on; a study's needs its name or file, which is not stored."""
+    return "" if run.command == "study" else f", e.g. attnbench {run.command} --resume {run.number}"
+
+
+def _text(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def run_to_resume(store: Store, command: Command, machines: Collection[str]) -> Run:
