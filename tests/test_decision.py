@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnbench.analysis.decision import Choice
+from attnbench.analysis.decision import Implementation
 from attnbench.analysis.regions import Spot, regions
 from attnbench.cli import cli
-from attnbench.commands.conclusion import Shown
+from attnbench.commands.conclusion import Showing
 from attnbench.db.store import Store
 from attnbench.records import Outcome, Status
 from attnbench.specs.batch import parse_batch_spec
@@ -250,19 +250,19 @@ Settings = tuple[tuple[str, Value], ...]
 def test_a_server_is_set_by_options(
     family: str, backend: str, settings: Settings, text: str
 ) -> None:
-    found = serving(family, Choice(backend, settings))
+    found = serving(family, Implementation(backend, settings))
     assert found is not None
     assert found.text == text
 
 
 def test_what_vllm_does_not_have_cannot_be_served() -> None:
-    assert serving("attn", Choice("sdpa")) is None
-    assert serving("attn", Choice("a-kernel-of-mine")) is None
+    assert serving("attn", Implementation("sdpa")) is None
+    assert serving("attn", Implementation("a-kernel-of-mine")) is None
 
 
 def test_a_threshold_has_no_option() -> None:
-    choice = Choice.of(mla("4q8kv1k", "flashmla", threshold=8))
-    assert choice == Choice("flashmla", (), "decode")
+    choice = Implementation.of(mla("4q8kv1k", "flashmla", threshold=8))
+    assert choice == Implementation("flashmla", (), "decode")
     found = serving("mla", choice)
     assert found is not None
     assert found.unset == ("the threshold",)
@@ -283,6 +283,6 @@ def test_of_two_that_tie_the_one_that_vllm_serves_is_chosen(tmp_path: Path) -> N
 
 
 def test_each_of_several_runs_has_its_own_files() -> None:
-    shown = Shown(Path("plots"), "png", Path("out/decision.json")).of_run(3)
+    shown = Showing(Path("plots"), "png", Path("out/decision.json")).of_run(3)
     assert (shown.plots, shown.decision) == (Path("plots/run-3"), Path("out/decision-run-3.json"))
-    assert Shown(None, "png", None).of_run(3) == Shown(None, "png", None)
+    assert Showing(None, "png", None).of_run(3) == Showing(None, "png", None)

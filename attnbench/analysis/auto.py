@@ -17,7 +17,7 @@ SELECTED = "selected"  # the resolved setting that names it
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class AutoChoice:
     """vLLM's choice for a workload, beside at least one other contender."""
 
     ranking: Ranking
@@ -33,7 +33,7 @@ def stands_for_another(series: Series) -> bool:
 
 def choices(
     rankings: Sequence[Ranking], listed: Iterable[Series], noise: NoiseOf
-) -> list[Choice | None]:
+) -> list[AutoChoice | None]:
     """vLLM's choice in each ranking; None where it is unknown or nothing is beside it."""
     selected = _selected(listed)
     found = [_chosen(ranking, selected) for ranking in rankings]
@@ -47,7 +47,7 @@ def choices(
         return noise(chosen[0].series, cell)
 
     return [
-        Choice(ranking, *each, regret) if each else None
+        AutoChoice(ranking, *each, regret) if each else None
         for ranking, each, regret in zip(rankings, found, regrets(groups, noise_at), strict=True)
     ]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from attnbench.analysis.auto import Choice as AutoChoice
+from attnbench.analysis.auto import AutoChoice
 from attnbench.analysis.contrast import Contrast, judged
 from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.ranking import Place, Ranking
@@ -22,7 +22,7 @@ NoiseOf = Callable[[Cell], Noise]
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Implementation:
     """An implementation with its settings, as a server could choose it."""
 
     backend: str
@@ -30,7 +30,7 @@ class Choice:
     path: str = ""  # decode or prefill where a threshold was swept
 
     @classmethod
-    def of(cls, case: Case) -> "Choice":
+    def of(cls, case: Case) -> "Implementation":
         """The choice that a case measured."""
         given = {"block_size": case.block_size, "layout": case.layout, **dict(case.knobs)}
         kept = {n: v for n, v in given.items() if v is not None and n not in _APART}
@@ -47,14 +47,14 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class DecisionRule:
     """A region of workloads with its choice, and its time over the baseline's there."""
 
-    region: Region[Choice]
+    region: Region[Implementation]
     gain: Contrast | None  # None without a common round with the baseline
 
     @property
-    def choice(self) -> Choice:
+    def choice(self) -> Implementation:
         """The implementation."""
         return self.region.choice
 
@@ -65,9 +65,9 @@ class Decision:
 
     case: Case  # a measured one, for what all share
     batches: tuple[Batch, ...]
-    rules: tuple[Rule, ...]
+    rules: tuple[DecisionRule, ...]
     baseline: str  # auto, or the best single choice
-    single: Choice  # the best for all
+    single: Implementation  # the best for all
     loss: Contrast | None  # of the single choice against the rules
     contested: int  # measured batches whose rule is neither best nor tied
 
@@ -87,7 +87,7 @@ def decide(
     rankings: Sequence[Ranking],
     autos: Sequence[AutoChoice | None],
     noise: NoiseOf,
-    servable: Callable[[Choice], bool],
+    servable: Callable[[Implementation], bool],
 ) -> list[Decision]:
     """A decision for each workload but for its batch, in the order of the first ranking.
 
@@ -104,12 +104,12 @@ def decide(
 def _decision(
     group: Sequence[tuple[Ranking, AutoChoice | None]],
     noise: NoiseOf,
-    servable: Callable[[Choice], bool],
+    servable: Callable[[Implementation], bool],
 ) -> Decision:
     cells = [_Measured.of(ranking) for ranking, _ in group]
     order = sorted(_by_time(cells), key=lambda choice: not servable(choice))
     single = order[0]
-    autos = [auto and Choice.of(auto.contender.series.case) for _, auto in group]
+    autos = [auto and Implementation.of(auto.contender.series.case) for _, auto in group]
     against = [auto or single for auto in autos]
     found = regions([each.spot for each in cells], AXES, order)
     taken = {id(spot): region.choice for region in found for spot in region.spots}
@@ -117,7 +117,7 @@ def _decision(
     return Decision(
         case=group[0][0].best.series.case,
         batches=tuple(ranking.best.series.case.batch for ranking, _ in group),
-        rules=tuple(Rule(region, _gain(region, cells, against, noise)) for region in found),
+        rules=tuple(DecisionRule(region, _gain(region, cells, against, noise)) for region in found),
         baseline="auto" if all(autos) else single.name,
         single=single,
         loss=_mean(cells, chosen, [single] * len(cells), noise),
@@ -129,21 +129,21 @@ def _decision(
 class _Measured:
     """A ranking's contenders by choice, the fastest of those that are one choice."""
 
-    contenders: Mapping[Choice, Contender]
-    spot: Spot[Choice]
+    contenders: Mapping[Implementation, Contender]
+    spot: Spot[Implementation]
 
     @classmethod
     def of(cls, ranking: Ranking) -> "_Measured":
-        found: dict[Choice, Contender] = {}
+        found: dict[Implementation, Contender] = {}
         for each in ranking.standings:
-            found.setdefault(Choice.of(each.contender.series.case), each.contender)
-        good = frozenset(Choice.of(each.series.case) for each in ranking.at(*_GOOD))
+            found.setdefault(Implementation.of(each.contender.series.case), each.contender)
+        good = frozenset(Implementation.of(each.series.case) for each in ranking.at(*_GOOD))
         return cls(found, Spot(place_of(ranking.best.series.case.batch), good))
 
 
-def _by_time(cells: Sequence[_Measured]) -> list[Choice]:
+def _by_time(cells: Sequence[_Measured]) -> list[Implementation]:
     """All choices: first those measured in most workloads, then the least time over the best's."""
-    found: dict[Choice, list[float]] = {}
+    found: dict[Implementation, list[float]] = {}
     for each in cells:
         best = min(contender.seconds for contender in each.contenders.values())
         for choice, contender in each.contenders.items():
@@ -152,7 +152,10 @@ def _by_time(cells: Sequence[_Measured]) -> list[Choice]:
 
 
 def _gain(
-    region: Region[Choice], cells: Sequence[_Measured], against: Sequence[Choice], noise: NoiseOf
+    region: Region[Implementation],
+    cells: Sequence[_Measured],
+    against: Sequence[Implementation],
+    noise: NoiseOf,
 ) -> Contrast | None:
     """The time of the region's choice over the baseline's, in the workloads measured inside."""
     inside = {id(spot) for spot in region.spots}
@@ -162,7 +165,10 @@ def _gain(
 
 
 def _mean(
-    cells: Sequence[_Measured], base: Sequence[Choice], head: Sequence[Choice], noise: NoiseOf
+    cells: Sequence[_Measured],
+    base: Sequence[Implementation],
+    head: Sequence[Implementation],
+    noise: NoiseOf,
 ) -> Contrast | None:
     """The geometric mean of head over base, where both were measured in common rounds."""
     sides = zip(cells, base, head, strict=True)

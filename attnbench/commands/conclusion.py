@@ -42,7 +42,7 @@ _OPTIONS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Showing:
     """What a conclusion is shown with: plots, and a decision's file."""
 
     plots: Path | None
@@ -57,13 +57,13 @@ class Shown:
 
 
 def shown_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that make a Shown."""
+    """The options that make a Showing."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
-def show_conclusion(store: Store, run: int, found: Conclusion, shown: Shown) -> None:
+def show_conclusion(store: Store, run: int, found: Conclusion, shown: Showing) -> None:
     """Print a conclusion, draw its plots and decide, as far as asked."""
     click.echo(conclusion_text(found, width=terminal.width()))
     if shown.plots is not None:

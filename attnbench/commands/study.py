@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from attnbench.commands import terminal
 from attnbench.commands.completion import run_numbers, starting, studies
-from attnbench.commands.conclusion import Shown, decide, show_conclusion, shown_options
+from attnbench.commands.conclusion import Showing, decide, show_conclusion, shown_options
 from attnbench.commands.family_request import read_request
 from attnbench.commands.measuring import (
     command_line,
@@ -109,7 +109,7 @@ def run(
     if quick and exhaustive:
         raise click.UsageError("--quick thins the sweep and --exhaustive widens it; give one")
     study, again = load_study(name), ["study", name]
-    _measure(study, again, family_options, Shown(**shown), quick=quick, exhaustive=exhaustive)
+    _measure(study, again, family_options, Showing(**shown), quick=quick, exhaustive=exhaustive)
 
 
 @command.command(cls=GroupedCommand, context_settings={"ignore_unknown_options": True})
@@ -148,7 +148,7 @@ def traffic(
         )
     options = read(TrafficOptions, given)
     study, again = study_of_trace(trace, options), ["study", *words_of_trace(trace, options)]
-    _measure(study, again, family_options, Shown(plots, plot_format, decision))
+    _measure(study, again, family_options, Showing(plots, plot_format, decision))
 
 
 traffic.params = [*options_of(TrafficOptions), *traffic.params]
@@ -158,7 +158,7 @@ def _measure(
     study: Study,
     again: Sequence[str],
     family_options: tuple[str, ...],
-    shown: Shown,
+    shown: Showing,
     *,
     quick: bool = False,
     exhaustive: bool = False,
@@ -196,7 +196,7 @@ def conclude_(run: int, db: str, **shown: Any) -> None:
     """Compute a run's conclusion again from stored results, and store it."""
     with Store.open(db, create=False, note=note) as store:
         found = conclude(store, run)
-        show_conclusion(store, run, found, Shown(**shown))
+        show_conclusion(store, run, found, Showing(**shown))
     raise click.exceptions.Exit(0 if found.has_cases else 1)
 
 

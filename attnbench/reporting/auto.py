@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from attnbench.analysis.auto import SELECTED as FACT
-from attnbench.analysis.auto import Choice, choices
+from attnbench.analysis.auto import AutoChoice, choices
 from attnbench.analysis.fields import batch_text
 from attnbench.reporting.ranking import change_with_interval, regret_text, workloads
 from attnbench.results.cohort import Cohort
@@ -15,7 +15,7 @@ from attnbench.units import MISSING, change_in_percent
 SELECTED, REGRET = "auto is", "auto's regret"
 
 
-def choice_lines(found: Sequence[Choice | None]) -> list[str]:
+def choice_lines(found: Sequence[AutoChoice | None]) -> list[str]:
     """What vLLM takes by itself, how often that is slower, by how much overall, and where most."""
     known = [each for each in found if each is not None]
     if not known:
@@ -37,7 +37,7 @@ def auto_lines(cohort: Cohort) -> list[str]:
     return found or [f"auto, which vLLM takes by itself, is {name} here" for name in names]
 
 
-def _lost(known: Sequence[Choice]) -> list[str]:
+def _lost(known: Sequence[AutoChoice]) -> list[str]:
     judged = [(each, each.regret) for each in known if each.regret is not None]
     if not judged:
         return ["auto's regret is unknown: it needs rounds in which all backends have a time"]
@@ -55,7 +55,7 @@ def _lost(known: Sequence[Choice]) -> list[str]:
     return lines
 
 
-def choice_columns(found: Sequence[Choice | None]) -> dict[str, list[str]]:
+def choice_columns(found: Sequence[AutoChoice | None]) -> dict[str, list[str]]:
     """The backend that vLLM takes for each workload, and its loss; none where no row has one."""
     if not any(found):
         return {}
@@ -65,14 +65,14 @@ def choice_columns(found: Sequence[Choice | None]) -> dict[str, list[str]]:
     }
 
 
-def regret_of(choice: Choice) -> str:
+def regret_of(choice: AutoChoice) -> str:
     """Its loss with the interval; "none" for the best."""
     if choice.contender is choice.ranking.best:
         return "none"
     return regret_text(choice.regret) if choice.regret else MISSING
 
 
-def loss_in_short(choice: Choice | None) -> str:
+def loss_in_short(choice: AutoChoice | None) -> str:
     """The loss for a cell of a map, e.g. "auto +12 %"; empty unless it is shown."""
     if choice is None or choice.regret is None or choice.regret.verdict != "slower":
         return ""

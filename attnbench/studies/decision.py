@@ -7,7 +7,7 @@ from typing import Any
 from attnbench._version import __version__
 from attnbench.analysis.auto import choices
 from attnbench.analysis.contrast import Contrast
-from attnbench.analysis.decision import Choice, Decision, Rule, decide, place_of
+from attnbench.analysis.decision import Decision, DecisionRule, Implementation, decide, place_of
 from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.ranking import rank
 from attnbench.analysis.series import series_of
@@ -114,7 +114,7 @@ def _facts(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _rule(decision: Decision, rule: Rule) -> dict[str, Any]:
+def _rule(decision: Decision, rule: DecisionRule) -> dict[str, Any]:
     where = {
         name: {word: value for word, value in zip(("min", "max"), limits, strict=True) if value}
         for name, limits in rule.region.limits.items()
@@ -127,7 +127,7 @@ def _rule(decision: Decision, rule: Rule) -> dict[str, Any]:
     }
 
 
-def _choice(decision: Decision, choice: Choice) -> dict[str, Any]:
+def _choice(decision: Decision, choice: Implementation) -> dict[str, Any]:
     found = serving(decision.case.family, choice)
     return {
         "backend": choice.backend,

@@ -1,7 +1,7 @@
 """A decision as text: the rules, what they gain, and what sets a server to them."""
 
 from attnbench.analysis.contrast import Contrast
-from attnbench.analysis.decision import AXES, Decision, Rule
+from attnbench.analysis.decision import AXES, Decision, DecisionRule
 from attnbench.reporting.ranking import change_with_interval
 from attnbench.reporting.text_table import WIDTH, Column, items, names, stacked, text_table, wrapped
 from attnbench.specs.batch import format_size
@@ -41,7 +41,7 @@ def _columns(decision: Decision) -> list[Column]:
     ]
 
 
-def _limits(rule: Rule, axis: str) -> str:
+def _limits(rule: DecisionRule, axis: str) -> str:
     low, high = rule.region.limits.get(axis, (None, None))
     if low is None:
         return "any" if high is None else f"to {format_size(high)}"
@@ -54,7 +54,7 @@ def _gain(gain: Contrast | None) -> str:
     return "the same" if gain.ratio == 1 else change_with_interval(gain)
 
 
-def _option(decision: Decision, rule: Rule) -> str:
+def _option(decision: Decision, rule: DecisionRule) -> str:
     found = serving(decision.case.family, rule.choice)
     return found.text if found else NOT_IN_VLLM
 

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from attnbench.analysis.decision import Choice
+from attnbench.analysis.decision import Implementation
 from attnbench.errors import UsageError
 from attnbench.kernels.registry import find
 from attnbench.kernels.vllm.mla_prefill import PREFILLS
@@ -35,7 +35,7 @@ class Serving:
         return (words or "no option") + "".join(f"; no option for {each}" for each in self.unset)
 
 
-def serving(family: str, choice: Choice) -> Serving | None:
+def serving(family: str, choice: Implementation) -> Serving | None:
     """How vLLM is set to a choice; None for a backend that vLLM does not have."""
     enum = _registered(family, choice.backend)
     if enum is None:

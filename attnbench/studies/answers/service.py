@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
-from attnbench.analysis.decision import Choice
+from attnbench.analysis.decision import Implementation
 from attnbench.analysis.policy import KindChoice, Part, Single, choices, singles
 from attnbench.analysis.series import Series
 from attnbench.analysis.tuning import Contender
@@ -69,7 +69,7 @@ class Service:
     def candidates(self) -> list[str]:
         """The contenders that vLLM's server can be set to; all if there is none."""
         cases = {name: next(iter(by.values())).case for name, by in self.series.items()}
-        served = [n for n, case in cases.items() if serving(case.family, Choice.of(case))]
+        served = [n for n, case in cases.items() if serving(case.family, Implementation.of(case))]
         return served or self.names
 
     @cached_property

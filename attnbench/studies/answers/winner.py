@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from attnbench.analysis.auto import Choice, choices, stands_for_another
+from attnbench.analysis.auto import AutoChoice, choices, stands_for_another
 from attnbench.analysis.axes import SPREAD, axis_text, axis_value
 from attnbench.analysis.fields import Fields, batch_text
 from attnbench.analysis.ranking import Ranking, rank
@@ -53,7 +53,7 @@ def _never_ran(listed: Sequence[Series]) -> list[str]:
     return [sentence for sentence in sentences if sentence]
 
 
-def _table(rankings: Sequence[Ranking], autos: Sequence[Choice | None]) -> Table:
+def _table(rankings: Sequence[Ranking], autos: Sequence[AutoChoice | None]) -> Table:
     cases = [each.best.case for each in rankings]
     unit, times = seconds_column([each.best.seconds for each in rankings])
     columns: dict[str, Sequence[str]] = {"spec": [batch_text(case) for case in cases]}
