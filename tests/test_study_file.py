@@ -113,7 +113,7 @@ def test_a_knob_may_be_left_to_the_backend() -> None:
         (HEAD + "- naive", "mine.yaml:6: sweep: expected `key: value` lines, read 'naive'"),
         (
             HEAD.replace("winner: {}", "winner: {}\n  growth: {}") + "- {q_len: 2}",
-            "expected one of crossover, optimum, contrast, winner, ragged, growth, traffic, read 2 of them",
+            "expected one of crossover, optimum, contrast, winner, ragged, growth, traffic, read 2",
         ),
         (
             HEAD.replace("winner: {}", "optimum: {knob: num_splits}") + "- {q_len: 2}",
