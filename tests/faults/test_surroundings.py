@@ -62,7 +62,7 @@ def test_variables_do_not_stand_in_the_way(
     assert stored(tmp_path) == 1
 
 
-@pytest.mark.parametrize("name", [b"-rf a\nb", b"%s?#'$(x)", b"\xff\xfe\x1b[31m"])
+@pytest.mark.parametrize("name", [b"-rf a\nb %s?#'$(x)", b"\xff\xfe\x1b[31m"])
 def test_a_folder_may_have_any_name(name: bytes, tmp_path: Path) -> None:
     """In it the database, the page and the working directory are."""
     folder = Path(os.fsdecode(bytes(tmp_path) + b"/" + name))
