@@ -12,9 +12,9 @@ KERNELS = Path(__file__).parent / "kernels"
 
 BAD = {  # what becomes of each, and what its reason holds
     "closes-descriptors": ("crashed", "closed its channel; it was ended"),
-    "half-a-message": ("timeout", "no end of phase 'prepare' within 10 s"),
+    "half-a-message": ("timeout", "no end of phase 'prepare' within 6 s"),
     "garbage": ("crashed", "the worker sent something that is not an answer"),
-    "stops": ("timeout", "no end of phase 'prepare' within 10 s"),
+    "stops": ("timeout", "no end of phase 'prepare' within 6 s"),
     "forks-and-dies": ("crashed", "was ended by SIGSEGV"),
     "leaves-processes": ("crashed", "was ended by SIGSEGV"),
     "long-last-line": ("crashed", "ended with status 3: xxx"),
@@ -24,7 +24,7 @@ BAD = {  # what becomes of each, and what its reason holds
     "exits": ("crashed", "ended with status 0"),
     "ends-python": ("crashed", "bye"),
     "interrupts": ("crashed", "SIGINT"),
-    "ignores-sigterm": ("timeout", "no end of phase 'prepare' within 10 s"),
+    "ignores-sigterm": ("timeout", "no end of phase 'prepare' within 6 s"),
     "allocates-too-much": ("out-of-memory", "allocate"),
     "overwrites-queries": ("incorrect", "its call overwrites its inputs"),
     "overwrites-pool": ("incorrect", "its call overwrites its inputs"),
@@ -49,7 +49,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the results of all of them."""
     folder = tmp_path_factory.mktemp("bad")
     environment = own_environment(folder) | {"ATTNBENCH_KERNELS": str(KERNELS)}
-    limits = ["--prepare-timeout", "10", "--timeout", "20"]
+    limits = ["--prepare-timeout", "6", "--timeout", "20"]
     found = run_attnbench(folder, environment, "attn", *QUICK, *limits, "--backend", *BAD, *GOOD)
     assert found.returncode == 1
     assert "Traceback" not in found.stderr
