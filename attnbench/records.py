@@ -23,6 +23,9 @@ class Status(StrEnum):
     ERROR = "error"  # the backend raised
 
 
+SELECTED = "selected"  # the resolved setting of `auto` that names the backend vLLM takes
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The outcome of one fresh preparation of a case. Seconds, bytes and FLOP per call."""

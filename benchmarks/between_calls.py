@@ -8,7 +8,7 @@ call of a graph, and CUPTI times the attention kernels alone, from the first sta
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from statistics import median
@@ -103,17 +103,22 @@ def products() -> Work:
     return run
 
 
-def line(backend: str, spec: str, kinds: dict[str, Work]) -> dict[str, Any]:
-    """One case, microseconds a call."""
+def case_of(backend: str, spec: str, knobs: Mapping[str, Value]) -> Case:
+    """A case of the model that all of these use in its family."""
     mla = "mla" in backend
-    case = Case(
+    return Case(
         "mla" if mla else "attn",
         backend,
         parse_batch_spec(spec),
         MlaShape(128) if mla else AttnShape(32, 8, 128),
         "bf16",
-        knobs=tuple(SERVED[backend].items()),
+        knobs=tuple(knobs.items()),
     )
+
+
+def line(backend: str, spec: str, kinds: dict[str, Work]) -> dict[str, Any]:
+    """One case, microseconds a call."""
+    case = case_of(backend, spec, SERVED[backend])
     found: dict[str, Any] = {"backend": backend, "spec": spec}
     adapter = find(case.family, backend)
     if reason := adapter.refusal(case, read_machine(DEVICE)):

@@ -15,7 +15,7 @@ from statistics import median, stdev
 from typing import Any
 
 import torch
-from between_calls import DEVICE, REPLAYS, SERVED, spans
+from between_calls import DEVICE, REPLAYS, SERVED, case_of, spans
 from tabulate import tabulate
 
 from attnbench.kernels.base import Refused, Setting
@@ -23,9 +23,7 @@ from attnbench.kernels.registry import find
 from attnbench.provenance.machine import read_machine
 from attnbench.running.memory import working_sets
 from attnbench.specs import layer
-from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
-from attnbench.specs.shape import AttnShape, MlaShape
 from attnbench.timing.activity import recorded, trimmed
 from attnbench.timing.cuda import GraphClock
 from attnbench.timing.layer import LayerClock, products_of
@@ -47,7 +45,7 @@ def main() -> None:
         (case, calls)
         for backend in given.backends
         for spec in given.specs
-        if (calls := prepared(case := case_of(backend, spec)))
+        if (calls := prepared(case := case_of(backend, spec, BACKENDS[backend])))
     ]
     found = [
         {"backend": case.backend, "batch": str(case.batch), "mlp": width} | timed(case, calls)
@@ -62,18 +60,6 @@ def main() -> None:
         if given.output:
             given.output.write_text(json.dumps(found, indent=1))
     print(tabulate(found, headers="keys", floatfmt=".2f"))
-
-
-def case_of(backend: str, spec: str) -> Case:
-    mla = "mla" in backend
-    return Case(
-        "mla" if mla else "attn",
-        backend,
-        parse_batch_spec(spec),
-        MlaShape(128) if mla else AttnShape(32, 8, 128),
-        "bf16",
-        knobs=tuple(BACKENDS[backend].items()),
-    )
 
 
 def set_width(width: int) -> bool:

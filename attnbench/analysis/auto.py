@@ -11,9 +11,8 @@ from attnbench.analysis.ranking import AUTO, NoiseOf, Ranking, regrets
 from attnbench.analysis.series import Series, Times
 from attnbench.analysis.tuning import Contender, Setting
 from attnbench.analysis.verdict import Comparison
+from attnbench.records import SELECTED
 from attnbench.specs.case import Case
-
-SELECTED = "selected"  # the resolved setting that names it
 
 
 @dataclass(frozen=True, slots=True)

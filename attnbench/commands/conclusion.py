@@ -20,6 +20,17 @@ from attnbench.studies.decision import decided
 from attnbench.studies.decision_text import decision_text
 from attnbench.studies.plots import write_plots
 
+
+def _decision_option(help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return click.option(
+        "--decision",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        callback=parsed(writable),
+        help=help,
+    )
+
+
 _OPTIONS = (
     click.option(
         "--plots",
@@ -31,13 +42,7 @@ _OPTIONS = (
     click.option(
         "--plot-format", type=click.Choice(["png", "svg"]), default="png", show_default=True
     ),
-    click.option(
-        "--decision",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        callback=parsed(writable),
-        help="Also decide which backend serves which batches, and write that as JSON.",
-    ),
+    _decision_option("Also decide which backend serves which batches, and write that as JSON."),
 )
 
 
@@ -86,13 +91,7 @@ def _show_decision(store: Store, run: int, path: Path | None) -> None:
 
 @click.command()
 @click.argument("run", type=whole_type(), shell_complete=run_numbers)
-@click.option(
-    "--decision",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    callback=parsed(writable),
-    help="Also write it as JSON.",
-)
+@_decision_option("Also write it as JSON.")
 @db_option
 def decide(run: int, decision: Path | None, db: str) -> None:
     """Turn any stored run into rules: which backend for which batches, and vLLM's option for it."""

@@ -1,6 +1,5 @@
 """References to sets of runs for `report` and `diff`: a label, branch, commit, run or GPU."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from attnbench.db.models import MachineRow, RunRow, SourceRow
 from attnbench.db.queries import OLDEST_FIRST
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
+from attnbench.provenance.machine import is_named
 from attnbench.run_label import REF_KINDS
 
 _NOUNS = {
@@ -90,8 +90,7 @@ def _is_named(run: _Run, kind: str, name: str) -> bool:
     if kind == "commit":
         return len(name) >= _MIN_COMMIT and own.startswith(name.lower())
     if kind == "gpu":
-        words = rf"(?<!\w){re.escape(name)}(?!\w)"
-        return bool(name and re.search(words, own, re.IGNORECASE))
+        return bool(name) and is_named(own, name)
     if kind == "run" and name == "latest":
         return run.is_latest
     return bool(name) and own == name

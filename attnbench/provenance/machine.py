@@ -95,6 +95,11 @@ class Machine:
         return cls(**{**facts, "capability": capability})
 
 
+def is_named(model: str, name: str) -> bool:
+    """Whether a model has this name in its own, as whole words in any case: H100, not 100."""
+    return bool(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", model, re.IGNORECASE))
+
+
 def read_machine(device: str) -> Machine:
     """This computer with `device`, "cpu" or "cuda:N"; the latter imports torch.
 

@@ -1,14 +1,11 @@
 """vLLM's own choice as text: how often it is the best, and what it loses."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
-from statistics import fmean
 
-from attnbench.analysis.auto import SELECTED as FACT
 from attnbench.analysis.auto import AutoChoice, choices
-from attnbench.analysis.fields import batch_text
-from attnbench.reporting.ranking import change_with_interval, regret_text, workloads
+from attnbench.records import SELECTED as FACT
+from attnbench.reporting.ranking import regret_lines, regret_text, workloads
 from attnbench.results.cohort import Cohort
 from attnbench.units import MISSING, change_in_percent
 
@@ -21,12 +18,13 @@ def choice_lines(found: Sequence[AutoChoice | None]) -> list[str]:
     if not known:
         return []
     counts = Counter(each.selected for each in known)
+    regrets = [(each.ranking.best.case, each.regret) for each in known]
     taken = f"{known[0].selected} in"
     if len(counts) > 1:
         taken = ", ".join(f"{name} in {count}" for name, count in counts.most_common()) + " of"
     return [
         f"auto, which vLLM takes by itself, is {taken} {workloads(len(known))}",
-        *_lost(known),
+        *regret_lines(regrets, "the best", "all backends have a time"),
     ]
 
 
@@ -35,24 +33,6 @@ def auto_lines(cohort: Cohort) -> list[str]:
     found = choice_lines(choices(cohort.rankings, cohort.series, cohort.noise_of))
     names = dict.fromkeys(str(name) for each in cohort.timed if (name := each.resolved.get(FACT)))
     return found or [f"auto, which vLLM takes by itself, is {name} here" for name in names]
-
-
-def _lost(known: Sequence[AutoChoice]) -> list[str]:
-    judged = [(each, each.regret) for each in known if each.regret is not None]
-    if not judged:
-        return ["auto's regret is unknown: it needs rounds in which all backends have a time"]
-    lost = [(each, regret) for each, regret in judged if regret.verdict == "slower"]
-    mean = math.exp(fmean(math.log(regret.ratio) for _, regret in judged))
-    on_the_whole = f"{change_in_percent(mean)} %" if mean > 1 else "none"
-    lines = [
-        f"auto is slower than the best outside noise in {len(lost)} of {len(judged)}; its regret "
-        f"is {on_the_whole} in the geometric mean"
-    ]
-    if lost:
-        worst, regret = max(lost, key=lambda pair: pair[1].ratio)
-        where = batch_text(worst.ranking.best.case)
-        lines.append(f"auto loses most at {where}: {change_with_interval(regret)}")
-    return lines
 
 
 def choice_columns(found: Sequence[AutoChoice | None]) -> dict[str, list[str]]:

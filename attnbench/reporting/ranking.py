@@ -1,12 +1,16 @@
 """Rankings as text: a row's place, the record of each contender, and a legend."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 
 from attnbench.analysis.contrast import Contrast
+from attnbench.analysis.fields import batch_text
 from attnbench.analysis.ranking import Outcome, Place, Ranking, Standing
 from attnbench.analysis.tuning import Contender
 from attnbench.analysis.verdict import Comparison
+from attnbench.specs.case import Case
 from attnbench.units import MISSING, change_in_percent, three_digits
 
 # Columns of contenders next to the best, by header.
@@ -91,6 +95,29 @@ def regret_text(regret: Comparison) -> str:
     if regret.ratio < 1:
         return f"none ({loss})"
     return loss if regret.verdict in ("slower", "same") else f"unclear ({loss})"
+
+
+def regret_lines(
+    regrets: Sequence[tuple[Case, Comparison | None]], best: str, needed: str
+) -> list[str]:
+    """How often auto loses against `best`, by how much overall, and where it loses most.
+
+    Regrets are None where they are unknown, for want of the rounds that `needed` says.
+    """
+    known = [(case, regret) for case, regret in regrets if regret is not None]
+    if not known:
+        return [f"auto's regret is unknown: it needs rounds in which {needed}"]
+    lost = [(case, regret) for case, regret in known if regret.verdict == "slower"]
+    mean = math.exp(fmean(math.log(regret.ratio) for _, regret in known))
+    on_the_whole = f"{change_in_percent(mean)} %" if mean > 1 else "none"
+    lines = [
+        f"auto is slower than {best} outside noise in {len(lost)} of {len(known)}; its regret "
+        f"is {on_the_whole} in the geometric mean"
+    ]
+    if lost:
+        case, worst = max(lost, key=lambda each: each[1].ratio)
+        lines.append(f"auto loses most at {batch_text(case)}: {change_with_interval(worst)}")
+    return lines
 
 
 def workloads(count: int) -> str:

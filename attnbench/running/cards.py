@@ -1,12 +1,12 @@
 """The cards of this host that share a run: started together, locked, ended together."""
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 from attnbench.errors import AttnbenchError, UsageError
 from attnbench.provenance.environment import Environment
+from attnbench.provenance.machine import is_named
 from attnbench.records import Run
 from attnbench.running.card import Card
 from attnbench.running.command import Command
@@ -95,18 +95,13 @@ def of_models(places: Sequence[P], names: Sequence[str]) -> list[P]:
     """Those whose model has one of these names in its own; UsageError for one that none has."""
     models = dict.fromkeys(place.machine.name for place in places)
     for name in names:
-        if not any(_is_named(model, name) for model in models):
+        if not any(is_named(model, name) for model in models):
             raise UsageError(
                 f"--gpu {name}: no device is of that model; there are {', '.join(models)}, e.g. "
                 f"--gpu '{next(iter(models))}'"
             )
-    found = [each for each in places if any(_is_named(each.machine.name, n) for n in names)]
+    found = [each for each in places if any(is_named(each.machine.name, n) for n in names)]
     return found if names else list(places)
-
-
-def _is_named(model: str, name: str) -> bool:
-    """As in `gpu:NAME` of report and diff: whole words, in any case."""
-    return bool(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", model, re.IGNORECASE))
 
 
 def check_versions(cards: Sequence[Card]) -> None:

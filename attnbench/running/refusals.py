@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine
-from attnbench.records import Outcome, Status
+from attnbench.records import SELECTED, Outcome, Status
 from attnbench.running.memory import memory_refusal
 from attnbench.specs.case import Case
 
@@ -27,4 +27,4 @@ def _refusal(case: Case, planned: Collection[Case], machine: Machine) -> Outcome
     if twin is None or twin not in planned:
         return None
     reason = f"is {twin.backend} here, which this run measures"
-    return Outcome(Status.REFUSED, reason, resolved={"selected": twin.backend})
+    return Outcome(Status.REFUSED, reason, resolved={SELECTED: twin.backend})

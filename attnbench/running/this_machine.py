@@ -9,7 +9,7 @@ from attnbench.kernels.registry import backends
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source, read_source
-from attnbench.records import Outcome
+from attnbench.records import SELECTED, Outcome
 from attnbench.running.cases import asked_by_default, cases_for
 from attnbench.running.process import WorkerProcess
 from attnbench.running.workers import (
@@ -69,7 +69,7 @@ def examine(device: str, start: StartWorker = WorkerProcess.start) -> Examinatio
 
 def _reason(outcome: Outcome | None) -> str | None:
     """Why a case cannot run; one that is measured as another backend's can."""
-    return None if outcome is None or "selected" in outcome.resolved else outcome.reason
+    return None if outcome is None or SELECTED in outcome.resolved else outcome.reason
 
 
 def _refusals(workers: Workers, family: Family) -> list[tuple[str, str | None]]:

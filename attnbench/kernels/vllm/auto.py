@@ -10,6 +10,7 @@ from attnbench.kernels.registry import find
 from attnbench.kernels.vllm.selector import selected
 from attnbench.kernels.vllm.served import SERVER_KNOBS
 from attnbench.provenance.machine import Machine
+from attnbench.records import SELECTED
 from attnbench.specs.batch import Batch, Request
 from attnbench.specs.case import Case
 
@@ -55,7 +56,7 @@ class Auto(Backend):
     def prepare(self, case: Case, setting: Setting) -> Prepared:
         chosen = self._ask(case)
         ready = chosen.prepare(_as(case, chosen), setting)
-        ready.resolved = {"selected": chosen.name, **ready.resolved}
+        ready.resolved = {SELECTED: chosen.name, **ready.resolved}
         return ready
 
     def memory(self, case: Case, sets: int, machine: Machine) -> Mapping[str, float] | None:

@@ -1,16 +1,14 @@
 """The best setting of a knob, the loss of leaving it to the backend, and a rule for it."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
-from statistics import fmean
 
 from attnbench.analysis.axes import axis_text, axis_value
 from attnbench.analysis.fields import batch_text
 from attnbench.analysis.optimum import Optimum, Rule, optima, propose
 from attnbench.analysis.series import Series
 from attnbench.reporting.choices import setting_text
-from attnbench.reporting.ranking import BESIDE, change_with_interval, regret_text
+from attnbench.reporting.ranking import BESIDE, regret_lines, regret_text
 from attnbench.specs.case import Case
 from attnbench.studies.analysis import OptimumAnalysis
 from attnbench.studies.answers.base import (
@@ -54,7 +52,8 @@ def _lines(found: Sequence[Optimum], asked: OptimumAnalysis) -> list[str]:
     if single:
         of = f"in single rounds of {cells_text(len(single))}, which show no tie and no regret"
         lines.append(f"quickest {asked.knob} {of}: {_often(single)}")
-    lines += _regret_lines(found)
+    regrets = [(each.case, each.regret) for each in found]
+    lines += regret_lines(regrets, "the best setting", "auto and the others ran")
     if (rule := propose(found, lambda case: axis_value(case, asked.by))) is not None:
         lines.append(_rule_text(rule, asked))
     return lines
@@ -63,25 +62,6 @@ def _lines(found: Sequence[Optimum], asked: OptimumAnalysis) -> list[str]:
 def _often(found: Sequence[Optimum]) -> str:
     counts = Counter(setting_text(each.best) for each in found)
     return ", ".join(f"{setting} in {n}" for setting, n in counts.most_common())
-
-
-def _regret_lines(found: Sequence[Optimum]) -> list[str]:
-    """How often auto loses, by how much overall, and where it loses most."""
-    regrets = [(each, each.regret) for each in found if each.regret is not None]
-    if not regrets:
-        return ["auto's regret is unknown: it needs rounds in which auto and the others ran"]
-    lost = [(each, regret) for each, regret in regrets if regret.verdict == "slower"]
-    mean = math.exp(fmean(math.log(regret.ratio) for _, regret in regrets))
-    on_the_whole = f"{change_in_percent(mean)} %" if mean > 1 else "none"
-    lines = [
-        f"auto is slower than the best setting outside noise in {len(lost)} of {len(regrets)}; "
-        f"its regret is {on_the_whole} in the geometric mean"
-    ]
-    if lost:
-        worst, regret = max(lost, key=lambda pair: pair[1].ratio)
-        where = batch_text(worst.case)
-        lines.append(f"auto loses most at {where}: {change_with_interval(regret)}")
-    return lines
 
 
 def _rule_text(rule: Rule, asked: OptimumAnalysis) -> str:

@@ -10,6 +10,7 @@ from attnbench.analysis.decision import Implementation
 from attnbench.analysis.policy import KindChoice, Part, Single, choices, singles
 from attnbench.analysis.series import Series
 from attnbench.analysis.tuning import Contender
+from attnbench.records import SELECTED
 from attnbench.studies.serving import serving
 from attnbench.studies.traffic import TrafficAnalysis
 
@@ -93,7 +94,7 @@ class Service:
 
 def _selected(series: Series) -> str | None:
     """The backend that a series of `auto` stands for."""
-    return str(series.first.outcome.resolved.get("selected", "")) or None
+    return str(series.first.outcome.resolved.get(SELECTED, "")) or None
 
 
 def _names(listed: Sequence[Series]) -> list[str]:
