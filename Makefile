@@ -8,6 +8,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Containers often set it, and every process that a test starts would compile attnbench again.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: bench test test-html faults fuzz setup contracts registry docs
 
 bench: $(VENV)/.bench

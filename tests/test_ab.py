@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import sysconfig
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -187,6 +188,7 @@ def test_an_interrupted_comparison_goes_on_with_the_round_that_was_interrupted(
     with started(tmp_path, environment, *words) as process:
         while db_count(tmp_path) < 3:  # of six: the second round has begun
             assert process.poll() is None
+            time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -150,6 +151,7 @@ def test_a_worker_that_is_killed_while_it_starts_is_one_sentence_or_none(
     with started(tmp_path, environment, *WORDS, "--rounds", "1", "--repeats", "3") as process:
         while not (found := workers_of(process.pid)):
             assert process.poll() is None
+            time.sleep(0.02)
         os.kill(found[0], signal.SIGKILL)
         _, stderr = process.communicate(timeout=120)
     assert process.returncode in {0, 1}
