@@ -1,28 +1,39 @@
-"""Studies of published traces on a GPU: python benchmarks/traffic_studies.py FOLDER --db FILE
+"""Studies of published traces on GPUs: python benchmarks/traffic_studies.py FOLDER --db FILE
 
-`--traces TRACES` only writes their study files into FOLDER, where no GPU is needed. Then each is
-measured while there is time, all backends of a model in one run, and last the flash backend over 24
-and 240 batches of one trace, whose weighted times should agree within 3 %. A start of vLLM takes 10
-to 25 s a study.
+`--traces TRACES` only writes their study files into FOLDER, where no GPU is needed. Then each GPU
+measures one study after the other while there is time: all backends of a model over 24 batches, and
+the flash backend over 240 batches of the first study's trace, of which the weighted time should be
+that of 24 within 3 %. A study begins with a start of vLLM, 10 to 25 s.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError
-from attnbench.studies.conclusion import conclude
+from attnbench.provenance.machine import gpus_seen_by_nvml
+from attnbench.studies.conclusion import Conclusion, conclude
 from attnbench.studies.from_trace import study_of_trace
 from attnbench.traffic.options import TrafficOptions
 
-MODELS = {"llama3-70b": 8, "deepseek-v3": 8, "llama3-8b": 1}
+Study = tuple[str, str, int]  # model, trace, batches
+RANKS = {"llama3-70b": 8, "deepseek-v3": 8, "llama3-8b": 1}
+TRACES = ("az_code.csv", "az_conv.csv", "mooncake_conversation_4000.jsonl")
+BATCHES, CHECK, CLOSE = 24, 240, 0.03
 ATTN, MLA = "flash triton flashinfer sdpa auto", "flashmla flashattn_mla triton_mla auto"
-CHECKED = (24, 240)
-BATCHES, CLOSE = 12, 0.03
-FEW_SECONDS = 30.0  # a study is not begun with less time left
+# Those first that tell most.
+STUDIES: list[Study] = [
+    (model, trace, BATCHES) for trace in TRACES for model in ("llama3-70b", "deepseek-v3")
+]
+STUDIES += [("llama3-8b", trace, BATCHES) for trace in TRACES]
+STUDIES.insert(2, ("llama3-70b", TRACES[0], CHECK))
+FEW_SECONDS = 45.0  # a study is not begun with less time left
 
 
 def main() -> None:
@@ -32,43 +43,75 @@ def main() -> None:
     parser.add_argument("--traces", type=Path)
     parser.add_argument("--db", default="traffic.db")
     parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cards", type=int, default=len(gpus_seen_by_nvml()) or 1)
     parser.add_argument("--options", default="--repeats 10", help="for attnbench study")
-    options = parser.parse_args()
-    if options.traces:
-        write(options.traces, options.folder)
+    asked = parser.parse_args()
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    if asked.traces:
+        for study in STUDIES:
+            write(study, asked.traces, asked.folder)
         return
-    end = time.monotonic() + options.seconds
-    for path in sorted(options.folder.glob("*.yaml")):
-        if (left := end - time.monotonic()) > FEW_SECONDS:
-            measure(path, options.db, left, options.options.split())
-    show(options.db)
+    with Store.open(asked.db):
+        pass  # two commands that create it at once would meet
+    asked.end = time.monotonic() + asked.seconds
+    left: SimpleQueue[Study] = SimpleQueue()
+    for study in STUDIES:
+        left.put(study)
+    with ThreadPoolExecutor(asked.cards) as pool:
+        for each in [pool.submit(measure_all, card, left, asked) for card in range(asked.cards)]:
+            each.result()
+    show(asked.db)
 
 
-def write(traces: Path, folder: Path) -> None:
-    """A study file for each model and trace, and the two to check, in the order of their names."""
-    folder.mkdir(parents=True, exist_ok=True)
-    listed = sorted(traces.glob("*.[cj]s*"))
-    for at, (model, tp) in enumerate(MODELS.items()):
-        for trace in listed:
-            study = study_of_trace(trace, TrafficOptions(model=model, tp=tp, batches=BATCHES))
-            (folder / f"{at}-{model}-{trace.stem}.yaml").write_text(study.text)
-    for count in CHECKED:
-        study = study_of_trace(listed[0], TrafficOptions(model="llama3-70b", tp=8, batches=count))
-        (folder / f"check-{count}.yaml").write_text(study.text)
+def _name(study: Study) -> str:
+    model, trace, batches = study
+    return f"{Path(trace).stem}-{model}" + (f"-{batches}" if batches != BATCHES else "")
 
 
-def measure(path: Path, db: str, seconds: float, options: list[str]) -> None:
-    """One study; its rounds are kept if time runs out."""
-    is_check = path.stem.startswith("check")
-    backends = "flash" if is_check else MLA if "deepseek" in path.stem else ATTN
-    rounds = "1" if is_check else "3"
-    command = [sys.executable, "-m", "attnbench", "study", str(path), "--db", db]
-    asked = ["--label", path.stem, "--rounds", rounds, "--backend", *backends.split(), *options]
-    with subprocess.Popen([*command, *asked], stdout=subprocess.DEVNULL) as process:
+def write(study: Study, traces: Path, folder: Path) -> None:
+    """The file of a study."""
+    model, trace, batches = study
+    options = TrafficOptions(model=model, tp=RANKS[model], batches=batches)
+    text = study_of_trace(traces / trace, options).text
+    (folder / f"{_name(study)}.yaml").write_text(text)
+
+
+def measure_all(card: int, left: "SimpleQueue[Study]", asked: argparse.Namespace) -> None:
+    """On one card, studies that no card has begun, while there is time."""
+    while asked.end - time.monotonic() > FEW_SECONDS:
         try:
-            process.wait(seconds)
+            measure(left.get_nowait(), card, asked)
+        except Empty:
+            return
+
+
+def measure(study: Study, card: int, asked: argparse.Namespace) -> None:
+    """One study; its rounds are kept if time runs out."""
+    model, _, batches = study
+    is_check = batches == CHECK
+    backends = "flash" if is_check else MLA if model == "deepseek-v3" else ATTN
+    rounds = 1 if is_check else asked.rounds
+    name, begun = _name(study), time.monotonic()
+    path = asked.folder / f"{name}.yaml"
+    command = [sys.executable, "-m", "attnbench", "study", str(path), "--db", asked.db]
+    command += ["--label", f"traffic {name}", "--rounds", str(rounds)]
+    command += ["--backend", *backends.split(), *asked.options.split()]
+    with (
+        Path(asked.db).with_name(f"{name}.log").open("w") as log,
+        subprocess.Popen(
+            command,
+            stdout=log,
+            stderr=log,
+            env=os.environ | {"CUDA_VISIBLE_DEVICES": str(card)},
+        ) as process,
+    ):
+        try:
+            process.wait(asked.end - begun)
         except subprocess.TimeoutExpired:
             process.send_signal(2)  # as Ctrl-C
+    took = time.monotonic() - begun
+    print(f"card {card}: {name}: status {process.returncode}, {took:.0f} s", flush=True)
 
 
 def show(db: str) -> None:
@@ -82,12 +125,17 @@ def show(db: str) -> None:
                 print(f"run {run.number}: {error}")
                 continue
             print(f"\n{run.label}, {found.where}", *found.answer, *found.cells, sep="\n")
-            if found.study.startswith("check") and found.charts:
-                totals[found.study] = found.as_facts()["charts"][0]["series"]["flash"][0][1]
-    if len(totals) == len(CHECKED):
-        few, many = (totals[f"check-{count}"] for count in CHECKED)
+            totals[found.study] = _flash(found)
+    few, many = (totals.get(_name(("llama3-70b", TRACES[0], n))) for n in (BATCHES, CHECK))
+    if few and many:
         verdict = "within" if abs(few / many - 1) <= CLOSE else "beyond"
         print(f"\n24 batches against 240: {100 * (few / many - 1):+.2f} %, {verdict} 3 %")
+
+
+def _flash(found: Conclusion) -> float | None:
+    """The flash backend's time of all steps."""
+    spots = found.as_facts()["charts"][0]["series"].get("flash") if found.charts else None
+    return spots[0][1] if spots else None
 
 
 if __name__ == "__main__":
