@@ -29,6 +29,10 @@ class Gpu:
     max_num_seqs: int = 1024
 
 
+# NVIDIA's data sheets of the SXM parts (A100: 80 GB; B200: an eighth of a DGX B200). From H100 on
+# they give tensor rates with sparsity, twice the dense ones; FLOP a clock (provenance/peaks.py),
+# SMs and boost clock give the same. At its memory clock a B200 has 7.67 TB/s, an H200 4.92. The
+# limits are those of vLLM 0.25 (EngineArgs): others from 70 GiB on, unless the GPU is an A100.
 GPUS = {
     "h200": Gpu(989e12, 4.8e12, 141e9),
     "h100": Gpu(989e12, 3.35e12, 80e9),

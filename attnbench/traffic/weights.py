@@ -97,7 +97,9 @@ def _attention(model: str, config: Config) -> int:
     return query + hidden * mla.latent_dim + from_latent + output
 
 
-# Of the config.json of the release on Hugging Face; glm-5's indexer is left out.
+# Of the config.json of the release on Hugging Face; glm-5's indexer is left out. The numbers of
+# parameters are those published for each model (tests/test_traffic_weights.py); the fields of
+# gpt-oss-120b, deepseek-v3 and glm-5 are also the defaults of transformers.
 _CONFIGS = {
     "llama3-8b": Config(4096, 14336, 128256),
     "llama3-70b": Config(8192, 28672, 128256),
