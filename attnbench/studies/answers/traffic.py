@@ -135,7 +135,8 @@ def _policy(service: Service) -> list[str]:
         return []
     beside = [f"unclear against {single}: {'; '.join(unclear)}"] if unclear else []
     if not worth:
-        kinds = " or ".join(each.kind for each in chosen)
+        *others, last = [each.kind for each in chosen]
+        kinds = f"{', '.join(others)} or {last}" if others else last
         return [
             f"best by kind of step: {single} for all, as no other is shown to be faster in {kinds} "
             "steps",
