@@ -474,7 +474,8 @@ def test_json_holds_times_in_seconds_and_what_was_not_compared(db: str) -> None:
         (
             CPU,
             Method("cpu", between="layer"),
-            "between nothing -> layer (--between nothing layer measures both)",
+            "between nothing -> layer (--across between compares them; --between nothing layer "
+            "measures both)",
         ),
     ],
 )

@@ -88,9 +88,8 @@ def rounds_of(seconds: float) -> list[Outcome]:
 
 
 def in_diff_across(stored: Stored) -> bool:
-    return find_across(stored.field, [stored.usual], [stored.other]) == Across(
-        stored.field, *stored.values
-    )
+    usual, other = ([s] for s in stored.series)
+    return find_across(stored.field, usual, other) == Across(stored.field, *stored.values)
 
 
 def in_a_studys_contrast(stored: Stored) -> bool:

@@ -1,28 +1,36 @@
-"""Comparing cases across one field: equal in all others."""
+"""Comparing cases across one field of them, or of their method: equal in all others."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from attnbench.analysis.series import Series
 from attnbench.errors import UsageError
 from attnbench.families import family_of
 from attnbench.options.option import table
-from attnbench.specs.case import Case, Value, value_text
+from attnbench.specs.case import Case, Value, content_hash, value_text
 
 UNSET = "unset"  # text for a field that a case leaves open
 
 # Knobs of a server that not every backend has.
 SERVER_KNOBS = ("decode_kernel", "max_model_len", "mixed_windows")
 
+BETWEEN = "between"  # the only field of a method that may differ: the same kernel is timed
+
 _SHOWN = 6  # values or fields in a message
 
 
 @dataclass(frozen=True, slots=True)
 class Across:
-    """A field of cases, and the two values to compare."""
+    """A field of cases, or `between` of their methods, and the two values to compare."""
 
     field: str
     base: Value | None  # None if a case leaves it open
     head: Value | None
+
+    @property
+    def of_method(self) -> bool:
+        """Whether it is the method that differs, and the case that is the same."""
+        return self.field == BETWEEN
 
     def __str__(self) -> str:
         return f"{self.field} {field_text(self.base)} -> {field_text(self.head)}"
@@ -35,23 +43,38 @@ def same_server(base: Case, head: Case, field: str) -> bool:
     return all(None in pair or pair[0] == pair[1] for pair in pairs)
 
 
+def field_of(series: Series, field: str) -> Value | None:
+    """A field of a series' case, None if open; `between` as it was timed."""
+    if field != BETWEEN:
+        return series.case.fields().get(field)
+    return series.resolved.get(BETWEEN, series.first.method.get(BETWEEN, "nothing"))
+
+
+def method_but(series: Series, field: str) -> str:
+    """The key of a series' method, without `between` if the field is that."""
+    if field != BETWEEN:
+        return series.first.method_key
+    rest = {name: value for name, value in series.first.method.items() if name != BETWEEN}
+    return content_hash(rest)
+
+
 def field_text(value: Value | None) -> str:
     """A field's value as text."""
     return value_text(value, UNSET)
 
 
-def find_across(text: str, base: Sequence[Case], head: Sequence[Case]) -> Across:
-    """The meaning of "FIELD" or "FIELD=BASE:HEAD" between these cases, at least one per side.
+def find_across(text: str, base: Sequence[Series], head: Sequence[Series]) -> Across:
+    """The meaning of "FIELD" or "FIELD=BASE:HEAD" between these series, at least one per side.
 
     A field without values must have only one choice of two. UsageError lists the values.
     """
     field, equals, asked = text.partition("=")
     before, after = _values(field, base), _values(field, head)
     if {*before, *after} == {None}:
-        known = dict.fromkeys(name for case in (*base, *head) for name in _fields(case))
+        of_cases = dict.fromkeys(name for each in (*base, *head) for name in _fields(each.case))
         raise UsageError(
-            f"--across {field}: no case has such a field; accepted are {', '.join(known)}, "
-            "e.g. --across backend"
+            f"--across {field}: no case has such a field; accepted are "
+            f"{', '.join([*of_cases, BETWEEN])}, e.g. --across backend"
         )
     if equals:
         values = asked.partition(":")
@@ -77,8 +100,8 @@ def _fields(case: Case) -> list[str]:
     return [n for n, v in case.fields().items() if v is not None and (n in own or n in asked)]
 
 
-def _values(field: str, cases: Sequence[Case]) -> list[Value | None]:
-    return list(dict.fromkeys(case.fields().get(field) for case in cases))
+def _values(field: str, listed: Sequence[Series]) -> list[Value | None]:
+    return list(dict.fromkeys(field_of(each, field) for each in listed))
 
 
 def _chosen(text: str, name: str, values: Sequence[Value | None]) -> Value | None:

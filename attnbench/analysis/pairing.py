@@ -8,7 +8,15 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
-from attnbench.analysis.across import SERVER_KNOBS, Across, field_text, same_server
+from attnbench.analysis.across import (
+    BETWEEN,
+    SERVER_KNOBS,
+    Across,
+    field_of,
+    field_text,
+    method_but,
+    same_server,
+)
 from attnbench.analysis.estimate import Cell
 from attnbench.analysis.series import Series, Times
 from attnbench.specs.case import Value, value_text
@@ -16,6 +24,7 @@ from attnbench.timing.method import Method
 
 # Another family or batch is a different question, not a difference to report.
 _NO_NEIGHBOURS = ("family", "batch")
+_BOTH = "--across between compares them; --between nothing layer measures both"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +59,8 @@ class Matching:
         if (across := self.across) is None:
             return base, head
         return (
-            [each for each in base if each.case.fields().get(across.field) == across.base],
-            [each for each in head if each.case.fields().get(across.field) == across.head],
+            [each for each in base if field_of(each, across.field) == across.base],
+            [each for each in head if field_of(each, across.field) == across.head],
         )
 
     @property
@@ -67,14 +76,15 @@ class Matching:
 
     def case(self, series: Series, *but: str) -> Hashable:
         """The key that cases must share, without the fields `but`."""
-        names = but if self.across is None else (*but, self.across.field)
+        across = self.across
+        names = but if across is None or across.of_method else (*but, across.field)
         return series.case.without(*names) if names else series.first.case_key
 
     def key(self, series: Series, *but: str) -> Hashable:
         """The key that series must share, without the fields `but` of the case."""
-        first = series.first
-        model = "" if self.across_machines else first.machine_model
-        return self.case(series, *but), first.method_key, model
+        model = "" if self.across_machines else series.first.machine_model
+        field = "" if self.across is None else self.across.field
+        return self.case(series, *but), method_but(series, field), model
 
 
 def pair_up(
@@ -219,8 +229,8 @@ def _difference(pair: Pair) -> str:
         texts.append(f"{old.machine_name} -> {new.machine_name}")
     elif old.machine_model != new.machine_model:
         texts.append(f"two models of {old.machine_name}")
-    betweens = {_setting(each.method, "between") for each in (old, new)}
-    hint = " (--between nothing layer measures both)" if len(betweens) > 1 else ""
+    betweens = {_setting(each.method, BETWEEN) for each in (old, new)}
+    hint = f" ({_BOTH})" if len(betweens) > 1 else ""
     return ", ".join(texts) + hint
 
 

@@ -93,8 +93,9 @@ def cohort_lines(rows: Sequence[Row], diff: Diff) -> list[str]:
     """The facts that all rows of a table share."""
     base = Cohort([row.pair.base for row in rows], diff.base.runs)
     head = Cohort([row.pair.head for row in rows], diff.head.runs)
+    both = Cohort([*base.series, *head.series], {**base.all_runs, **head.all_runs})
     rounds = f"{base.rounds} and {head.rounds} rounds"
-    return [f"{head.subject}; {rounds}", head.shared_but(*_across(diff))]
+    return [f"{both.subject}; {rounds}", head.shared_but(*_across(diff))]
 
 
 def verdict_columns(rows: Sequence[Row], diff: Diff) -> list[Column]:

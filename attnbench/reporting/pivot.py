@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from attnbench.analysis.across import BETWEEN, field_of, method_but
 from attnbench.analysis.fields import batch_text, requested
 from attnbench.analysis.roofline import roofline_fraction
 from attnbench.analysis.series import Series
@@ -81,14 +82,14 @@ def pivot_tables(
 ) -> str:
     """A table per family, method and machine model; `metric` is a key of METRICS.
 
-    `by` is backend, batch, or any other field of a case or its run; UsageError for one that no
-    row has.
+    `by` is backend, batch, or any other field of a case or its run, or `between`; UsageError for
+    one that no row has.
     """
     listed = [cohorts(each.measurements, each.runs) for each in selections]
     if by in _OF_RUNS:
         tables = [_Table(group, by) for group in _merged(chain.from_iterable(listed), by)]
     else:
-        tables = [_Table([each], by) for each in chain.from_iterable(listed)]
+        tables = [_Table(group, by) for each in listed for group in _merged(each, by)]
     _check_field(tables, by)
     texts = [_table_text(each, metric, style, width) for each in tables]
     return "\n\n".join([*texts, *_apart(tables, by, style, width)])
@@ -109,11 +110,11 @@ def _apart(tables: Sequence[_Table], by: str, style: Style, width: int) -> list[
 
 
 def _merged(listed: Iterable[Cohort], by: str) -> list[list[Cohort]]:
-    """Cohorts grouped by all but their runs, or their GPU if `by` is that."""
+    """Cohorts grouped by all but their runs, and their GPU or `between` if `by` is that."""
     groups: dict[tuple[str, ...], list[Cohort]] = {}
     for each in listed:
-        _, method, machine = each.series[0].key
-        key = (each.series[0].case.family, method, "" if by == "gpu" else machine)
+        first = each.series[0]
+        key = (first.case.family, method_but(first, by), "" if by == "gpu" else first.key[2])
         groups.setdefault(key, []).append(each)
     return list(groups.values())
 
@@ -131,7 +132,8 @@ def _check_field(tables: Sequence[_Table], by: str) -> None:
 def _facts(series: Series, cohort: Cohort) -> dict[str, object]:
     """Resolved settings over requested ones, and the run's facts."""
     run = cohort.all_runs[series.first.run]
-    return {**case_facts(series.case), **series.resolved, **run_facts(run)}
+    between = {BETWEEN: field_of(series, BETWEEN)}
+    return {**case_facts(series.case), **series.resolved, **between, **run_facts(run)}
 
 
 def _table_text(table: _Table, metric: str, style: Style, width: int) -> str:

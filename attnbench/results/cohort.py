@@ -121,11 +121,13 @@ class Cohort:
 
     @property
     def subject(self) -> str:
-        """The family, the machine and the method."""
+        """The family, the machine and the method, as far as all series share it."""
         first = self.series[0].first
         number = f"{len(self.cards)} x " if self.cards else ""
         where = f"{number}{self.machine.label}"
-        return f"{first.case.family} on {where}; {method_text(first.method)}"
+        methods = [each.first.method for each in self.series]
+        shared = {n: v for n, v in methods[0].items() if all(m.get(n) == v for m in methods)}
+        return f"{first.case.family} on {where}; {method_text(shared)}"
 
     @property
     def shared(self) -> str:

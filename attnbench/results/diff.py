@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
 
-from attnbench.analysis.across import Across, find_across
+from attnbench.analysis.across import Across, field_of, find_across
 from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.fields import Fields
 from attnbench.analysis.pairing import Matching, Pair, Pairing, pair_up
@@ -69,7 +69,7 @@ class Diff:
     rows: Sequence[Row]  # losers first
     pairing: Pairing
     basis: JudgedPairs  # what the verdicts rest on
-    across: Across | None = None  # the field of the case that was to differ
+    across: Across | None = None  # the field that was to differ
     sentinels: SentinelFacts = field(default_factory=lambda: NO_SENTINELS)  # of the newest runs
     next_step: NextStep | None = None  # what should settle unclear verdicts
 
@@ -142,10 +142,10 @@ def diff(
     refs that share a run otherwise, and NotComparable if no case has a result on both sides.
     """
     base, head = select(store, base_ref, pool), select(store, head_ref, pool)
-    chosen = find_across(across, _cases(base), _cases(head)) if across else None
+    sides = series_of(base.measurements), series_of(head.measurements)
+    chosen = find_across(across, *sides) if across else None
     if chosen is None:
         _require_two_sides(base, head)
-    sides = series_of(base.measurements), series_of(head.measurements)
     pairing = pair_up(*sides, matching=Matching(chosen))
     runs = {newest(side).number for side in (base, head)}
     sentinels = {run: store.sentinels(run) for run in runs} if len(runs) > 1 else NO_SENTINELS
@@ -171,11 +171,10 @@ def _cases(side: Selection) -> list[Case]:
 
 def _asked(side: Selection, across: Across | None, name: Literal["base", "head"]) -> list[Case]:
     """The cases of a side that were to be compared."""
-    cases = _cases(side)
     if across is None:
-        return cases
-    value = across.base if name == "base" else across.head
-    return [case for case in cases if case.fields().get(across.field) == value]
+        return _cases(side)
+    value, listed = across.base if name == "base" else across.head, series_of(side.measurements)
+    return [each.case for each in listed if field_of(each, across.field) == value]
 
 
 def _require_two_sides(base: Selection, head: Selection) -> None:
