@@ -4,12 +4,15 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from attnbench.errors import UsageError
-from attnbench.provenance.git import GitState, git_state, without_credentials
+from attnbench.provenance import git as git_module
+from attnbench.provenance.environment import own_component
+from attnbench.provenance.git import GitState, ancestry, git_state, without_credentials
 from attnbench.provenance.source import Source, read_source
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
@@ -200,6 +203,53 @@ def test_a_repository_without_a_commit_has_no_state(tmp_path: Path) -> None:
 def test_without_git_there_is_no_state(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tree))
     assert git_state(tree) is None
+
+
+HANGING = """#!/bin/sh
+echo "$@" >> {calls}
+case "$*" in *"{word}"*) sleep 30;; esac
+exec {git} "$@"
+"""
+
+
+@pytest.fixture
+def hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """A git that hangs where its command line has this word; the file has a line a call."""
+
+    def hanging(word: str) -> Path:
+        program = tmp_path / "bin" / "git"
+        program.parent.mkdir()
+        calls = tmp_path / "calls"
+        program.write_text(HANGING.format(calls=calls, word=word, git=shutil.which("git")))
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+        monkeypatch.setattr(git_module, "_TIME_LIMIT", 0.5)
+        monkeypatch.setattr(git_module, "_FILES_TIME_LIMIT", 0.5)
+        return calls
+
+    return hanging
+
+
+def test_a_git_that_hangs_is_asked_once_and_named(
+    tree: Path, hang: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = hang("")
+    monkeypatch.chdir(tree)
+    assert read_source() == Source("working directory: git took more than 0.5 s")
+    assert len(calls.read_text().splitlines()) == 1
+    with pytest.raises(UsageError, match=r"--source \S+: git took more than 0\.5 s \(try: git -C"):
+        read_source(tree)
+    assert ancestry(tree, ["0" * 40]) is None
+    assert own_component().dirty is None
+
+
+def test_changes_that_take_git_too_long_leave_the_commit_known(
+    tree: Path, hang: Callable[[str], Path]
+) -> None:
+    commit = git(tree, "rev-parse", "HEAD")
+    hang(" diff ")
+    assert state(tree).commit == commit
+    assert state(tree).dirty == "unknown"
 
 
 def test_inside_a_git_hook_the_tree_asked_for_is_read(

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from attnbench._version import __version__
 from attnbench.provenance import JSON
-from attnbench.provenance.git import git_state, without_credentials
+from attnbench.provenance.git import GitState, GitTooSlow, git_state, without_credentials
 from attnbench.provenance.packages import editable_directory, installed, recorded_commit
 from attnbench.specs.case import content_hash
 
@@ -123,15 +123,22 @@ def read_component(name: str) -> Component | None:
     if (distribution := installed(name)) is None:
         return None
     directory = editable_directory(name)
-    if directory and (state := git_state(directory)):
+    if directory and (state := _state(directory)):
         return Component(distribution.version, state.commit, state.dirty)
     return Component(distribution.version, recorded_commit(name))
+
+
+def _state(directory: Path) -> GitState | None:
+    try:
+        return git_state(directory)
+    except GitTooSlow:
+        return None
 
 
 def own_component() -> Component:
     """The attnbench that runs, which PYTHONPATH may make another than the installed one."""
     folder = Path(__file__).resolve().parents[2]
-    state = git_state(folder)
+    state = _state(folder)
     if state and Path(state.path) == folder:
         return Component(__version__, state.commit, state.dirty)
     return Component(__version__, recorded_commit("attnbench"))

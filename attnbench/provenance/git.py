@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-_TIME_LIMIT = 20.0  # seconds for one git command
+_TIME_LIMIT = 10.0  # seconds for a git command
+_FILES_TIME_LIMIT = 20.0  # seconds for one that reads the tree's files
 # Set inside git's hooks, where they would point every command at the hook's own repository.
 _LOCATION_VARIABLES = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
 # Results are not code: a database in the tree changes with every outcome that a run stores.
@@ -26,8 +27,13 @@ _GITLINK = b"160000"  # the mode of a submodule
 _HASH = re.compile(r"[0-9a-f]{7,64}")
 # The current directory may come from anybody: nothing named in its configuration is run.
 _RUN_NOTHING = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
+_READS_FILES = {"diff", "ls-files"}
 _LARGE_FILE = 2**20  # bytes
 _MANY_FILES = 2000
+
+
+class GitTooSlow(Exception):
+    """A git command reached its time limit: the tree is asked nothing more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,8 @@ class GitState:
 def git_state(path: Path) -> GitState | None:
     """The state of the tree that `path` lies in.
 
-    None without git, outside a working tree, and before the first commit.
+    None without git, outside a working tree, and before the first commit. Raises GitTooSlow, except
+    where only the uncommitted changes take too long.
     """
     if (found := _line(path, "rev-parse", "--show-toplevel")) is None:
         return None
@@ -59,7 +66,7 @@ def git_state(path: Path) -> GitState | None:
         ),
         branch=_line(top, "symbolic-ref", "--quiet", "--short", "HEAD"),
         commit=commit,
-        dirty=_uncommitted_changes(top),
+        dirty=_dirty(top),
         subject=_line(top, "log", "-1", "--no-show-signature", "--format=%s") or "",
     )
 
@@ -70,7 +77,7 @@ def ancestry(path: Path, commits: Iterable[str]) -> list[str] | None:
     if not all(map(is_hash, wanted)):
         return None
     order = ("rev-list", "--topo-order", "--reverse", "--end-of-options")
-    listed = _line(path, *order, *wanted) if wanted else ""
+    listed = _quick_line(path, *order, *wanted) if wanted else ""
     return None if listed is None else [each for each in listed.split() if each in wanted]
 
 
@@ -79,7 +86,7 @@ def commits_between(path: Path, ancestor: str, commit: str) -> int | None:
     if not (is_hash(ancestor) and is_hash(commit)):
         return None
     span = f"{ancestor}..{commit}"
-    count = _line(path, "rev-list", "--count", "--end-of-options", span)
+    count = _quick_line(path, "rev-list", "--count", "--end-of-options", span)
     return None if count is None else int(count)
 
 
@@ -91,6 +98,13 @@ def is_hash(commit: str) -> bool:
 def without_credentials(text: str) -> str:
     """The text without the "user:password@" of a URL; other text comes back as it is."""
     return re.sub(r"(?<=://)[^/\s]*@", "", text)
+
+
+def _dirty(top: Path) -> str | None:
+    try:
+        return _uncommitted_changes(top)
+    except GitTooSlow:
+        return "unknown"
 
 
 def _uncommitted_changes(top: Path) -> str | None:
@@ -147,8 +161,15 @@ def _line(path: Path, *arguments: str) -> str | None:
     return None if output is None else output.decode(errors="replace").rstrip("\n")
 
 
+def _quick_line(path: Path, *arguments: str) -> str | None:
+    try:
+        return _line(path, *arguments)
+    except GitTooSlow:
+        return None
+
+
 def _git(path: Path, *arguments: str) -> bytes | None:
-    """The output of git run in `path`; None if it fails, is missing or takes too long."""
+    """The output of git run in `path`; None if it fails or is missing."""
     return _run(path, *_without_filters(str(path)), *arguments)
 
 
@@ -179,12 +200,13 @@ def _run(path: Path, *arguments: str) -> bytes | None:
         )
     except OSError:
         return None
+    limit = _FILES_TIME_LIMIT if _READS_FILES.intersection(arguments) else _TIME_LIMIT
     with process:
         try:
-            output, _ = process.communicate(timeout=_TIME_LIMIT)
+            output, _ = process.communicate(timeout=limit)
         except BaseException as error:
             os.killpg(process.pid, signal.SIGKILL)  # with what git has started
             if isinstance(error, subprocess.TimeoutExpired):
-                return None
+                raise GitTooSlow(f"git took more than {limit:g} s") from None
             raise
     return output if process.returncode == 0 else None

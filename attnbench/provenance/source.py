@@ -4,13 +4,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from attnbench.errors import UsageError
-from attnbench.provenance.git import git_state
+from attnbench.provenance.git import GitTooSlow, git_state
 from attnbench.provenance.packages import editable_directory
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A checkout and its origin; all else is None if the origin is "none"."""
+    """A checkout and its origin; all else is None if the origin is "none" or git was too slow."""
 
     origin: str  # --source, editable vllm, editable flashinfer-python, working directory, none
     repository: str | None = None  # URL without credentials, or a directory's name
@@ -27,12 +27,7 @@ def read_source(path: Path | None = None) -> Source:
     Raises UsageError if `path` is given but not in a git tree with a commit.
     """
     if path is not None:
-        if found := _source("--source", path):
-            return found
-        raise UsageError(
-            f"--source {path}: not in a git tree with a commit (try: git -C {path} log -1); "
-            "expected a checkout of the code under test, e.g. --source ~/vllm"
-        )
+        return _named(path)
     return editable_source() or _source("working directory", Path.cwd()) or Source("none")
 
 
@@ -45,6 +40,20 @@ def editable_source() -> Source | None:
     return None
 
 
+def _named(path: Path) -> Source:
+    found = _source("--source", path)
+    if found and found.commit:
+        return found
+    why = found.origin.partition(": ")[2] if found else "not in a git tree with a commit"
+    raise UsageError(
+        f"--source {path}: {why} (try: git -C {path} log -1); "
+        "expected a checkout of the code under test, e.g. --source ~/vllm"
+    )
+
+
 def _source(origin: str, path: Path) -> Source | None:
-    state = git_state(path)
+    try:
+        state = git_state(path)
+    except GitTooSlow as error:
+        return Source(f"{origin}: {error}")
     return None if state is None else Source(origin=origin, **asdict(state))
