@@ -1,6 +1,7 @@
 """A backend is one file: in a family's folder, or in the user's own."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from attnbench.errors import UsageError
 from attnbench.families import FAMILIES
+from attnbench.kernels import own
 from attnbench.kernels.registry import backends, find, own_problems
 from tests.conftest import SMALL
 
@@ -112,6 +114,26 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("ATTNBENCH_KERNELS", str(tmp_path))
     backends.cache_clear()
     assert "/attn/mine.py: OSError: not a regular file" in own_problems("attn")[0]
+    backends.cache_clear()
+
+
+@pytest.mark.parametrize("text", ["while True: pass", "import time; time.sleep(3600)"])
+def test_an_import_that_does_not_end_costs_its_file_alone(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "attn").mkdir()
+    (tmp_path / "attn" / "endless.py").write_text(f"try:\n    {text}\nexcept Exception:\n    pass")
+    (tmp_path / "attn" / "mine.py").write_text(OWN)
+    monkeypatch.setenv("ATTNBENCH_KERNELS", str(tmp_path))
+    monkeypatch.setattr(own, "_IMPORT_LIMIT", 0.2)
+    backends.cache_clear()
+    signal.setitimer(signal.ITIMER_REAL, 100)  # such as that of pytest-timeout
+    assert own_problems("attn") == (
+        f"ATTNBENCH_KERNELS: {tmp_path}/attn/endless.py: its import did not end within 0.2 s; "
+        "compile in prepare instead",
+    )
+    assert 0 < signal.setitimer(signal.ITIMER_REAL, 0)[0] <= 100
+    assert find("attn", "mine").name == "mine"
     backends.cache_clear()
 
 

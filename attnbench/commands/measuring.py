@@ -34,6 +34,7 @@ from attnbench.running.measuring import Measuring
 from attnbench.running.open_run import OpenRun
 from attnbench.running.request import MeasuringRequest
 from attnbench.running.session import sessions
+from attnbench.running.slow import said_if_slow
 from attnbench.timing.finished import Finished
 
 # Writes a run as CSV; the store is for its samples.
@@ -49,7 +50,9 @@ def run_family(family: Family, options: FamilyOptions, measuring: Measuring) -> 
 
 def note_own_problems(family: Family) -> None:
     """Say which of the user's own kernels are not measured, and why."""
-    for problem in own_problems(family.name):
+    with said_if_slow(lambda: "importing your own kernels", note):
+        problems = own_problems(family.name)
+    for problem in problems:
         note(problem)
 
 

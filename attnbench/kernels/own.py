@@ -15,9 +15,11 @@ from pathlib import Path
 from types import ModuleType
 
 from attnbench.kernels.base import Backend
+from attnbench.kernels.import_limit import ImportTooSlow, ended_after
 
 VARIABLE = "ATTNBENCH_KERNELS"
 _MODULES = "attnbench_own_"  # begins the names of the modules of its files
+_IMPORT_LIMIT = 60.0  # seconds for each file
 FOLDERS = ("attn", "mla", "cache_write", "prefill_trtllm")
 
 
@@ -82,9 +84,10 @@ def _loaded(folder: Path) -> _Loaded:
     found, problems = list[tuple[Path, Backend]](), list[str]()
     for path in sorted(folder.glob("*.py")):
         try:
-            module = _module(f"{_MODULES}{folder.name}_{path.stem}", path)
-            usable, unusable = _usable(_instances(module))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a file may raise anything
+            with ended_after(_IMPORT_LIMIT):
+                module = _module(f"{_MODULES}{folder.name}_{path.stem}", path)
+                usable, unusable = _usable(_instances(module))
+        except (Exception, SystemExit, ImportTooSlow) as error:  # noqa: BLE001 - a file may raise anything
             usable, unusable = [], [_reason(error)]
         if not (usable or unusable or path.stem.startswith("_")):
             unusable = ["has no class of a backend; expected a subclass of Backend with a prepare"]
@@ -141,6 +144,8 @@ def _usable(listed: Iterable[Backend | str]) -> tuple[list[Backend], list[str]]:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, ImportTooSlow):
+        return f"its import did not end within {_IMPORT_LIMIT:g} s; compile in prepare instead"
     line = f"line {error.lineno}: " if isinstance(error, SyntaxError) else ""
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     return f"{line}{type(error).__name__}: {text.partition(chr(10))[0]}"
