@@ -115,3 +115,11 @@ def test_a_pivot_has_a_column_for_each_way(db: str) -> None:
         ["q4k", "flash", "200", "-"],
     ]
     assert text.count("latency, us") == 1
+
+
+def test_a_table_says_why_its_decodes_stand_alone(db: str) -> None:
+    add_both(db)
+    text = " ".join(attnbench(db, "report").stdout.split())
+    note = "between layer: before each call a decoder layer's products run, as in a server"
+    bare, cold = text.split("cache cold, between layer; ")
+    assert (bare.count(note), cold.count(note)) == (0, 1)

@@ -125,6 +125,11 @@ def test_an_explicit_number_of_layers_is_honoured_and_may_be_mixed() -> None:
     assert state_reached(MIB, 4, 60 * MIB, hot=False) == "mixed"
 
 
+def test_work_between_the_calls_leaves_the_cache_cold_even_of_one_set() -> None:
+    assert state_reached(MIB, 1, 60 * MIB, hot=False, between=350 * MIB) == "cold"
+    assert state_reached(MIB, 1, 60 * MIB, hot=False, between=150 * MIB) == "mixed"
+
+
 def test_hot_is_one_set() -> None:
     assert sets_for(MIB, 60 * MIB, 100, hot=True) == 1
     assert sets_for(MIB, 60 * MIB, 100, hot=True, asked=3) == 1

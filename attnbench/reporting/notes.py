@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
+from attnbench.analysis.across import BETWEEN, field_of
 from attnbench.analysis.fields import unasked
 from attnbench.analysis.series import Series
 from attnbench.labels import Label, explained
@@ -45,7 +46,12 @@ def row_notes(cohort: Cohort) -> list[list[str]]:
     ]
 
 
-def cards_note(cohort: Cohort) -> list[str]:
+def table_notes(cohort: Cohort) -> list[str]:
+    """Lines on how all of a table was measured."""
+    return [*_layer_note(cohort), *_drifts(cohort.reached), *_cards_note(cohort)]
+
+
+def _cards_note(cohort: Cohort) -> list[str]:
     """That cards of one model share the table, and whether rows of one workload are of several."""
     if not cohort.cards:
         return []
@@ -58,6 +64,16 @@ def cards_note(cohort: Cohort) -> list[str]:
     return [
         f"{len(cohort.cards)} cards of this model share the table ({names}); the rows of "
         f"{split} workload{'s' * (split > 1)} are of several, so a difference may be the card's"
+    ]
+
+
+def _layer_note(cohort: Cohort) -> list[str]:
+    """What stood between the calls of a table, and why other calls are in another."""
+    if all(field_of(each, BETWEEN) != "layer" for each in cohort.series):
+        return []
+    return [
+        "between layer: before each call a decoder layer's products run, as in a server, and their "
+        "time is taken off; calls timed back to back, as prefills are, have a table of their own"
     ]
 
 
@@ -140,7 +156,7 @@ def what_ran(timed: Sequence[Series]) -> list[str]:
     return lines
 
 
-def drifts(sentinels: Mapping[int, Mapping[str, Sentinels]]) -> list[str]:
+def _drifts(sentinels: Mapping[int, Mapping[str, Sentinels]]) -> list[str]:
     """Lines on runs whose device, or process, changed between start and end."""
     lines = []
     for run, moments in sentinels.items():

@@ -14,7 +14,7 @@ from attnbench.reporting.clocks import cycle_lines
 from attnbench.reporting.columns import field_columns
 from attnbench.reporting.conclusions import conclusions
 from attnbench.reporting.headings import heading_with_batch
-from attnbench.reporting.notes import cards_note, chosen_by_row, drifts, marked, what_ran
+from attnbench.reporting.notes import chosen_by_row, marked, table_notes, what_ran
 from attnbench.reporting.ranking import legend, place_text
 from attnbench.reporting.text_table import (
     WIDTH,
@@ -94,8 +94,7 @@ def _section_text(
             *cycle_lines(cohort),
             *notes,
             *(what_ran(timed) if verbose else []),
-            *drifts(cohort.reached),
-            *cards_note(cohort),
+            *table_notes(cohort),
         ]
         if budget is not None:
             lines.append(budget_note(budget))

@@ -28,6 +28,7 @@ from attnbench.running.plain import bounded, byte_count, error_line, plain_value
 from attnbench.running.regime import regime_of
 from attnbench.running.timers import Timing
 from attnbench.specs.case import Case
+from attnbench.specs.layer import layer_bytes
 from attnbench.stats.samples import sample_labels
 from attnbench.timing.cache import footprint_ratio, state_reached
 from attnbench.timing.guard import Look, guard_facts
@@ -182,16 +183,14 @@ def renewed(prepared: Prepared, timing: Timing, sets: int, seed: int, watch: Sto
 
 def _working_set_facts(job: Job, prepared: Prepared, machine: Machine) -> dict[str, Any]:
     """The number of sets that the calls rotated over, and the cache state reached."""
-    touched, sets, hot = (
-        byte_count(prepared.touched_bytes),
-        len(prepared.calls),
-        job.method.cache == "hot",
-    )
+    touched, sets, l2 = byte_count(prepared.touched_bytes), len(prepared.calls), machine.l2_bytes
+    hot = job.method.cache == "hot"
+    between = layer_bytes(job.case) if job.method.between == "layer" else 0
     return {
         "sets": sets,
-        "cache_state": state_reached(touched, sets, machine.l2_bytes, hot=hot),
+        "cache_state": state_reached(touched, sets, l2, hot=hot, between=between),
         "touched_bytes": touched,
-        "footprint_ratio": footprint_ratio(touched, sets, machine.l2_bytes),
+        "footprint_ratio": footprint_ratio(touched, sets, l2),
     }
 
 

@@ -27,9 +27,14 @@ def footprint_ratio(touched_bytes: float, sets: int, cache_bytes: int | None) ->
     return touched_bytes * sets / cache_bytes if cache_bytes else None
 
 
-def state_reached(touched_bytes: float, sets: int, cache_bytes: int | None, *, hot: bool) -> str:
-    """hot: one set on request; cold: the sets together are at least 3 caches; else mixed."""
+def state_reached(
+    touched_bytes: float, sets: int, cache_bytes: int | None, *, hot: bool, between: int = 0
+) -> str:
+    """hot: one set on request; cold: the sets together are at least 3 caches; else mixed.
+
+    `between` are bytes that other work touches from one call to the next.
+    """
     if hot:
         return "hot"
-    ratio = footprint_ratio(touched_bytes, sets, cache_bytes)
+    ratio = footprint_ratio(touched_bytes + between, sets, cache_bytes)
     return "cold" if ratio is not None and ratio >= COLD_RATIO else "mixed"

@@ -25,7 +25,7 @@ from attnbench.reporting.html.table import HtmlTable
 from attnbench.reporting.html.tabs import MeasuresPlot, tabs
 from attnbench.reporting.html.winners import WinnerMap, winner_maps
 from attnbench.reporting.html.workloads import Workload, workloads_of
-from attnbench.reporting.notes import cards_note, drifts, marked, what_ran
+from attnbench.reporting.notes import marked, table_notes, what_ran
 from attnbench.reporting.ranking import Name, counts, legend
 from attnbench.results.cohort import Cohort
 from attnbench.results.report import Report
@@ -196,6 +196,5 @@ def _notes(cohort: Cohort) -> list[str]:
         *cycle_lines(cohort),
         *notes,
         *what_ran(cohort.timed),
-        *drifts(cohort.reached),
-        *cards_note(cohort),
+        *table_notes(cohort),
     ]
