@@ -2,14 +2,20 @@
 
 Every backend that runs here, over the shapes of docs/lab/measurements.md and over random ones: one
 round's checks with each seed, without timing. Prints the largest error over its tolerance for each
-backend and dtype. `--part 0/4` takes every fourth case, so a process for each GPU shares the work.
+backend and dtype.
+
+`--part 0/4` takes a quarter of the cases, so several processes share the work. Compiling takes the
+longest, so each part has all batches of a kernel's shape, and those that compile come last. With
+FLASHINFER_DISABLE_JIT=1 kernels that FlashInfer would have to compile are reported on stderr.
 """
 
 import argparse
 import random
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import shares
@@ -25,11 +31,15 @@ from attnbench.kernels.registry import backends
 from attnbench.provenance.machine import Machine, read_machine
 from attnbench.running.cases import batches_of, cases_for
 from attnbench.running.device import resolve_device
+from attnbench.specs.batch import Batch, Request
 from attnbench.specs.case import Case
 
 SETS = 3
-SLOW_TO_COMPILE = ("flex",)  # for each shape
-COMPILED = ("flashinfer", "trtllm", "fa2", "fa3")  # in their names; for each kind of shape
+# flex compiles each shape for long, auto runs another backend's case.
+LEFT_OUT = ("flex", "auto")
+# In the names of backends that compile for each kind of shape: seconds, and minutes.
+COMPILED = (("triton",), ("flashinfer", "trtllm", "fa2", "fa3"))
+ONE_TOKEN = Batch((Request(1, 1),))
 ATTN = (
     "q512 q2k 3q300kv777 8q1kv1k 64q1kv4k q1kv128k 16q4kv1k 16q16kv1k q512kv8k 2q2k_32q1kv1k "
     "q1kv1019 33q1kv1021 4q4kv16395"
@@ -68,8 +78,7 @@ def measured(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
     All cases are tried with the first seed, then with the next.
     """
     machine = read_machine(resolve_device(asked.device))
-    cases = [(case, seed) for seed in asked.seeds for case in all_cases(machine, asked.random)]
-    left, rows = shares.share(cases, asked), list[dict[str, Any]]()
+    left, rows = my_cases(all_cases(machine, asked.random), asked), list[dict[str, Any]]()
     facts = {"machine": machine.as_facts(), "checks": rows}
     yield facts | {"not_reached": len(left)}
     for case, seed in shares.in_time(left, asked):
@@ -78,9 +87,22 @@ def measured(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
         yield facts | {"not_reached": len(left)}
 
 
+def my_cases(cases: list[Case], asked: argparse.Namespace) -> list[tuple[Case, int]]:
+    """This process's share, with all seeds: cases that differ in their batch alone stay together.
+
+    What compiles least comes first, then the shorter batches.
+    """
+    alike = defaultdict[Case, list[Case]](list)
+    for case in cases:
+        alike[replace(case, batch=ONE_TOKEN)].append(case)
+    mine = [case for group in shares.share(list(alike.values()), asked) for case in group]
+    mine.sort(key=lambda case: (compiling(case), sum(r.q_len * r.kv_len for r in case.batch)))
+    return [(case, seed) for seed in asked.seeds for case in mine]
+
+
 def checked(case: Case, machine: Machine, seed: int) -> dict[str, Any] | None:
-    """The largest error over its tolerance; None where the case cannot run."""
-    fault = None
+    """The largest error over its tolerance, and the seconds; None where the case cannot run."""
+    fault, started = None, time.perf_counter()
     try:
         with torch.inference_mode():
             share = one_round(made_ready(case, machine, SETS, seed), seed)
@@ -88,13 +110,16 @@ def checked(case: Case, machine: Machine, seed: int) -> dict[str, Any] | None:
         return None
     except WrongResult as wrong:
         share, fault = wrong.share, str(wrong)
-    except Exception as error:  # noqa: BLE001 - a backend may raise anything
+    except Exception as error:
         print(f"{described(case)}: {type(error).__name__}: {error}"[:300], file=sys.stderr)
+        if "CUDA error" in str(error):  # which the process keeps
+            raise
         return None
     dtypes = "/".join([case.dtype, case.query_dtype, case.kv_cache_dtype, case.output_dtype])
     name = f"{case.family} {case.backend}"
     which = {"backend": name, "dtypes": dtypes, "scope": case.scope, "case": described(case)}
-    return which | {"seed": seed, "share": share, "fault": fault}
+    seconds = round(time.perf_counter() - started, 3)
+    return which | {"seed": seed, "share": share, "fault": fault, "seconds": seconds}
 
 
 def show(facts: dict[str, Any]) -> None:
@@ -118,16 +143,19 @@ def all_cases(machine: Machine, count: int) -> list[Case]:
     found = [case for shape in shapes for case in _cases(machine, *shape)]
     cases = list(dict.fromkeys(found))
     random.Random(0).shuffle(cases)  # so a run that ends early has tried all kinds
-    return sorted(cases, key=may_compile)
+    return cases
 
 
-def may_compile(case: Case) -> bool:
-    """Whether a first call may run a compiler for a minute."""
-    return case.family != "cache-write" and any(name in case.backend for name in COMPILED)
+def compiling(case: Case) -> int:
+    """How long a first call may run a compiler: 0 not at all, 1 for seconds, 2 for minutes."""
+    if case.family == "cache-write":
+        return 0
+    found = [any(name in case.backend for name in names) for names in COMPILED]
+    return 2 if found[1] else int(found[0])
 
 
 def _cases(machine: Machine, family: str, batches: str, options: dict[str, Any]) -> list[Case]:
-    names = tuple(b.name for b in backends(family) if b.name not in SLOW_TO_COMPILE)
+    names = tuple(b.name for b in backends(family) if b.name not in LEFT_OUT)
     given = {"batch": tuple(batches_of(batches)), "backend": names, **options}
     if family != "prefill-trtllm":
         given.setdefault("dtype", ("bf16",))
@@ -180,10 +208,13 @@ def described(case: Case) -> str:
 
 
 def by_backend(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of each backend, dtype and scope the median and the largest share of the tolerance."""
+    """Of each backend, dtype and scope the shares of the tolerance, and the mean seconds."""
     shares: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    seconds: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for row in rows:
-        shares[row["backend"], row["dtypes"], row["scope"]].append(row["share"])
+        key = row["backend"], row["dtypes"], row["scope"]
+        shares[key].append(row["share"])
+        seconds[key].append(row["seconds"])
     return [
         {
             "backend": backend,
@@ -192,6 +223,7 @@ def by_backend(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "checks": len(each),
             "median": sorted(each)[len(each) // 2],
             "largest": max(each),
+            "seconds": sum(seconds[backend, dtypes, scope]) / len(each),
         }
         for (backend, dtypes, scope), each in sorted(shares.items())
     ]
