@@ -2,7 +2,8 @@
 
 To change a table, change its model, add the next file to `versions`, and raise `REVISIONS.head`. To
 change a view, do the same with a revision that does nothing: views are made anew after revisions. A
-database of the current revision opens without importing Alembic, which doubles the time.
+database of the current revision opens without importing Alembic, which doubles the time, and the
+views.
 """
 
 from collections.abc import Callable
@@ -38,7 +39,6 @@ from attnbench.db.engine import (
     sqlite_file,
     use_write_ahead_log,
 )
-from attnbench.db.views import create_views, drop_views
 from attnbench.errors import AttnbenchError, UsageError
 
 if TYPE_CHECKING:
@@ -110,6 +110,8 @@ def create_schema(engine: Engine) -> None:
 
 
 def _create_if_empty(connection: Connection) -> None:
+    from attnbench.db.views import create_views
+
     if _state(connection, REVISIONS) is State.EMPTY:
         Base.metadata.create_all(connection)
         create_views(connection)
@@ -147,6 +149,8 @@ def upgrade(connection: Connection, revisions: Revisions) -> None:
 
     Views are not part of the revisions: they are made anew for the tables as they then are.
     """
+    from attnbench.db.views import create_views, drop_views
+
     drop_views(connection)
     run_revisions(connection, revisions)
     create_views(connection)
