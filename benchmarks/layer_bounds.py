@@ -3,9 +3,11 @@
 A call's time is what it adds to a layer's products. That is the call's own only if the products
 take as long without it. Where no call stands between, the last product runs right before the
 first of the next layer, which a server never has: with programmatic dependent launch the two may
-overlap. So three ways beside each other: less the products alone; less the products with an empty
-kernel in the call's place, plus an empty kernel; the span of the call's kernels by CUPTI. Then, by
-CUPTI, each kernel's duration and the gap before it, with and without the call. Microseconds.
+overlap; and the products' own code stays in the caches. So four ways beside each other: less the
+products alone; less the products with an empty kernel in the call's place, plus an empty kernel;
+between two stamps of the GPU's timer around the call, less those around an empty kernel, plus an
+empty kernel; the span of the call's kernels by CUPTI. Then, by CUPTI, each kernel's duration and
+the gap before it, with and without the call. Microseconds.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from attnbench.specs.shape import MlaShape
 from attnbench.timing.activity import Activity, recorded, trimmed
 from attnbench.timing.cuda import GraphClock
 from attnbench.timing.layer import products_of
+from attnbench.timing.sm_clock_kernel import stamp
 
 HEADS = (16, 32, 64, 128)
 
@@ -49,7 +52,7 @@ def main() -> None:
     found = [facts(case) | clocks(case, calls) for case, calls in ready]
     recorded(lambda: torch.zeros(1, device=DEVICE))  # CUPTI has to be there before a capture
     for row, (case, calls) in zip(found, ready, strict=True):
-        row |= traces(case, calls)
+        row.update(traces(case, calls))
         if given.output:
             given.output.write_text(json.dumps(found, indent=1))
     rows = [{name: v for name, v in row.items() if name != "kernels"} for row in found]
@@ -83,18 +86,47 @@ def clocks(case: Case, calls: Sequence[Call]) -> dict[str, float]:
         many = both.calls_per_sample
         alone = GraphClock([products], DEVICE, calls_per_sample=many)
         with_empty = GraphClock([joined(products, empty)], DEVICE, calls_per_sample=many)
-        samples = [[each.sample() for each in (both, alone, with_empty)] for _ in range(150)][20:]
-        added = [1e6 * (a - b) for a, b, _ in samples]
-        empty_added = [1e6 * (c - b) for _, b, c in samples]
+        samples = [[each.sample() for each in (both, alone, with_empty)] for _ in range(70)][10:]
         one = microseconds(GraphClock([empty], DEVICE))
+        stamped = [between_stamps(products, each) for each in (calls, [empty])]
         return {
             "back to back": microseconds(GraphClock(calls, DEVICE)),
             "products": 1e6 * median(b for _, b, _ in samples),
-            "less products": median(added),
-            "empty kernel adds": median(empty_added),
-            "less both, plus empty": median(1e6 * (a - c) for a, _, c in samples) + one,
-            "empty alone": one,
+            "less products": median(1e6 * (a - b) for a, b, _ in samples),
+            "less them with an empty kernel": median(1e6 * (a - c) for a, _, c in samples) + one,
+            "stamps": stamped[0] - stamped[1] + one,
+            "empty, stamps": stamped[1],
+            "empty, added": median(1e6 * (c - b) for _, b, c in samples),
+            "empty": one,
         }
+
+
+def between_stamps(products: Call, calls: Sequence[Call]) -> float:
+    """From a stamp right before a call to one right behind it, in a graph of products and calls.
+
+    The mean: the GPU's timer may go in steps of a microsecond.
+    """
+    stamps = torch.zeros(2 * CALLS, 3, dtype=torch.int64, device=DEVICE)
+    count = torch.zeros(1, dtype=torch.int32, device=DEVICE)
+
+    def mark() -> None:
+        stamp[(1,)](stamps, count, 2 * CALLS, num_warps=1)
+
+    mark()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        count.zero_()
+        for call in islice(cycle(calls), CALLS):
+            products()
+            mark()
+            call()
+            mark()
+    means = []
+    for _ in range(60):
+        graph.replay()
+        times = stamps[:, 0].tolist()
+        means.append(sum(times[1::2]) - sum(times[::2]))
+    return float(1e-3 * median(means[10:]) / CALLS)
 
 
 def empty() -> None:
