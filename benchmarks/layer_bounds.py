@@ -5,7 +5,7 @@ take as long without it. Where no call stands between, the last product runs rig
 first of the next layer, which a server never has: with programmatic dependent launch the two may
 overlap; and the products' own code stays in the caches. So four ways beside each other: less the
 products alone; less the products with an empty kernel in the call's place, plus an empty kernel;
-between two stamps of the GPU's timer around the call, less those around an empty kernel, plus an
+between two marks by the GPU's timer around the call, less those around an empty kernel, plus an
 empty kernel; the span of the call's kernels by CUPTI. Then, by CUPTI, each kernel's duration and
 the gap before it, with and without the call. Microseconds.
 """
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
-from statistics import median
+from statistics import median, stdev
 from typing import Any
 
 import torch
@@ -30,7 +30,7 @@ from attnbench.specs.shape import MlaShape
 from attnbench.timing.activity import Activity, recorded, trimmed
 from attnbench.timing.cuda import GraphClock
 from attnbench.timing.layer import products_of
-from attnbench.timing.sm_clock_kernel import stamp
+from attnbench.timing.marks import Marks
 
 HEADS = (16, 32, 64, 128)
 
@@ -88,45 +88,29 @@ def clocks(case: Case, calls: Sequence[Call]) -> dict[str, float]:
         with_empty = GraphClock([joined(products, empty)], DEVICE, calls_per_sample=many)
         samples = [[each.sample() for each in (both, alone, with_empty)] for _ in range(70)][10:]
         one = microseconds(GraphClock([empty], DEVICE))
-        stamped = [between_stamps(products, each) for each in (calls, [empty])]
+        marked = [by_marks(products, each) for each in (calls, [empty])]
         return {
             "back to back": microseconds(GraphClock(calls, DEVICE)),
             "products": 1e6 * median(b for _, b, _ in samples),
             "less products": median(1e6 * (a - b) for a, b, _ in samples),
             "less them with an empty kernel": median(1e6 * (a - c) for a, _, c in samples) + one,
-            "stamps": stamped[0] - stamped[1] + one,
-            "empty, stamps": stamped[1],
+            "marks": median(marked[0]) - median(marked[1]) + one,
+            "their sd": stdev(marked[0]),
+            "empty, marks": median(marked[1]),
             "empty, added": median(1e6 * (c - b) for _, b, c in samples),
             "empty": one,
         }
 
 
-def between_stamps(products: Call, calls: Sequence[Call]) -> float:
-    """From a stamp right before a call to one right behind it, in a graph of products and calls.
-
-    The mean: the GPU's timer may go in steps of a microsecond.
-    """
-    stamps = torch.zeros(2 * CALLS, 3, dtype=torch.int64, device=DEVICE)
-    count = torch.zeros(1, dtype=torch.int32, device=DEVICE)
-
-    def mark() -> None:
-        stamp[(1,)](stamps, count, 2 * CALLS, num_warps=1)
-
-    mark()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        count.zero_()
-        for call in islice(cycle(calls), CALLS):
-            products()
-            mark()
-            call()
-            mark()
-    means = []
+def by_marks(products: Call, calls: Sequence[Call]) -> list[float]:
+    """From a mark right before a call to one right behind it, in a graph of products and calls."""
+    marks = Marks(DEVICE)
+    clock = GraphClock([joined(products, marks.around(call)) for call in calls], DEVICE)
+    samples = []
     for _ in range(60):
-        graph.replay()
-        times = stamps[:, 0].tolist()
-        means.append(sum(times[1::2]) - sum(times[::2]))
-    return float(1e-3 * median(means[10:]) / CALLS)
+        clock.sample()
+        samples.append(1e6 * marks.seconds(clock.calls_per_sample))
+    return samples[10:]
 
 
 def empty() -> None:
