@@ -13,7 +13,7 @@ the gap before it, with and without the call. Microseconds.
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -21,18 +21,25 @@ from statistics import median, stdev
 from typing import Any
 
 import torch
-from between_calls import DEVICE, REPLAYS, case_of, spans
-from layer_between import BACKENDS, CALLS, Call, microseconds, prepared
+from between_calls import DEVICE, REPLAYS, SERVED, case_of, spans
 from tabulate import tabulate
 
+from attnbench.kernels.base import Refused, Setting
+from attnbench.kernels.registry import find
+from attnbench.provenance.machine import read_machine
+from attnbench.running.memory import working_sets
 from attnbench.specs.case import Case
 from attnbench.specs.shape import MlaShape
 from attnbench.timing.activity import Activity, recorded, trimmed
 from attnbench.timing.cuda import GraphClock
 from attnbench.timing.layer import products_of
 from attnbench.timing.marks import Marks
+from attnbench.timing.measure import Clock
 
+SAMPLES, CALLS = 60, 12
 HEADS = (16, 32, 64, 128)
+BACKENDS = SERVED | {"triton_mla": {"max_model_len": 163840}}
+Call = Callable[[], object]
 
 
 def main() -> None:
@@ -70,6 +77,23 @@ def cases(backend: str, spec: str, heads: Sequence[int]) -> list[Case]:
     return [replace(case, shape=MlaShape(each)) for each in heads]
 
 
+def prepared(case: Case) -> Sequence[Call]:
+    """The calls of as many sets as are cold; none of a case that cannot run."""
+    machine, adapter = read_machine(DEVICE), find(case.family, case.backend)
+    if reason := adapter.refusal(case, machine):
+        print(case.backend, reason)
+        return []
+    try:
+        with torch.inference_mode():
+            sets = working_sets(case, machine)
+            calls = adapter.prepare(case, Setting(DEVICE, sets, seed=0)).calls
+            calls[0]()
+    except Refused as refused:
+        print(case.backend, refused)
+        return []
+    return calls
+
+
 def facts(case: Case) -> dict[str, Any]:
     return {
         "backend": case.backend,
@@ -86,35 +110,39 @@ def clocks(case: Case, calls: Sequence[Call]) -> dict[str, float]:
         many = both.calls_per_sample
         alone = GraphClock([products], DEVICE, calls_per_sample=many)
         with_empty = GraphClock([joined(products, empty)], DEVICE, calls_per_sample=many)
-        samples = [[each.sample() for each in (both, alone, with_empty)] for _ in range(70)][10:]
+        samples = [[each.sample() for each in (both, alone, with_empty)] for _ in range(SAMPLES)]
         one = microseconds(GraphClock([empty], DEVICE))
-        marked = [by_marks(products, each) for each in (calls, [empty])]
+        marked, nothing = (from_mark_to_mark(products, each) for each in (calls, [empty]))
         return {
             "back to back": microseconds(GraphClock(calls, DEVICE)),
             "products": 1e6 * median(b for _, b, _ in samples),
             "less products": median(1e6 * (a - b) for a, b, _ in samples),
             "less them with an empty kernel": median(1e6 * (a - c) for a, _, c in samples) + one,
-            "marks": median(marked[0]) - median(marked[1]) + one,
-            "their sd": stdev(marked[0]),
-            "empty, marks": median(marked[1]),
-            "empty, added": median(1e6 * (c - b) for _, b, c in samples),
+            "marks": median(marked) - median(nothing) + one,
+            "their sd": stdev(marked),
+            "around empty: marks": median(nothing),
+            "added": median(1e6 * (c - b) for _, b, c in samples),
             "empty": one,
         }
 
 
-def by_marks(products: Call, calls: Sequence[Call]) -> list[float]:
-    """From a mark right before a call to one right behind it, in a graph of products and calls."""
-    marks = Marks(DEVICE)
+def from_mark_to_mark(products: Call, calls: Sequence[Call]) -> list[float]:
+    """From a mark right before a call to one right behind it, the mean over a graph's calls."""
+    marks, samples = Marks(DEVICE), list[float]()
     clock = GraphClock([joined(products, marks.around(call)) for call in calls], DEVICE)
-    samples = []
-    for _ in range(60):
+    for _ in range(SAMPLES):
         clock.sample()
         samples.append(1e6 * marks.seconds(clock.calls_per_sample))
-    return samples[10:]
+    return samples
 
 
 def empty() -> None:
     torch.cuda._sleep(0)
+
+
+def microseconds(clock: Clock) -> float:
+    samples = [clock.sample() for _ in range(SAMPLES)]
+    return 1e6 * median(samples[SAMPLES // 6 :])
 
 
 def joined(first: Call, then: Call) -> Call:
