@@ -91,6 +91,30 @@ def test_a_comparison_of_builds_that_is_ended_leaves_no_folder_and_two_runs_that
     assert {status for (status,) in rows(tmp_path, "select status from run")} == {"interrupted"}
 
 
+LOST = """
+import os, signal, time
+from attnbench.commands.interrupts import end_as_ctrl_c_does
+
+class Freed:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)
+
+end_as_ctrl_c_does()
+try:
+    Freed()
+    time.sleep(20)
+    print("went on")
+except KeyboardInterrupt:
+    print("ended")
+"""
+
+
+def test_a_signal_that_arrives_while_python_frees_an_object_is_not_lost() -> None:
+    found = subprocess.run([sys.executable, "-c", LOST], capture_output=True, text=True, check=True)
+    assert (found.stdout, found.stderr) == ("ended\n", "")
+
+
 def test_a_signal_that_is_ignored_as_by_nohup_ends_nothing(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
