@@ -153,6 +153,7 @@ def test_options_after_a_studys_name_take_precedence_over_its_file() -> None:
         ("ab -- attn --label x", "name them with --base-label and --head-label"),
         ("atn", "No such command 'atn'. Did you mean attn?"),
         ("study reorder", "(did you mean reorder-threshold?)"),
+        ("study run --backend flash numsplits", "comes first: attnbench study NAME --backend ..."),
         ("study numsplits --quick --exhaustive", "--quick thins the sweep and --exhaustive widens"),
         ("report --output nodir/x", "nodir does not exist; create it first: mkdir -p nodir"),
     ],

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from attnbench.cli import cli
 from attnbench.compat.suite_config import imported
 from attnbench.errors import UsageError
 from attnbench.families import FAMILIES
@@ -441,3 +444,12 @@ def test_each_part_of_a_config_finds_its_place(
     assert {name: segment[name] for name in expected} == expected
     assert dropped == []
     study(text)
+
+
+def test_an_import_does_not_replace_the_config(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("backends: [flash]\nbatch_specs: [q1k]\n")
+    found = CliRunner().invoke(cli, ["study", "import", str(config), "--output", str(config)])
+    assert found.exit_code == 2
+    assert "that is the file to read; name another to write" in found.output
+    assert config.read_text().startswith("backends")

@@ -1,5 +1,6 @@
 """Traces of requests, in the formats that services and tools publish."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -108,6 +109,9 @@ def test_published_traces_are_read(name: str, requests: int, first: tuple[float,
         (OWN.replace("50,5", "0,5"), 3, "prompt_tokens is '0', not a whole number from 1"),
         (OWN.replace("50,5", "50.5,5"), 3, "prompt_tokens is '50.5'"),
         (OWN.replace("50,5", f"{chr(0xFF15)}0,5"), 3, "not a whole number from 1"),
+        (OWN.replace("50,5", "5_0,5"), 3, "prompt_tokens is '5_0', not a whole number from 1"),
+        (OWN.replace("0.25", "2_5"), 3, "arrival_s is '2_5', not a number up to 1e+15"),
+        (OWN.replace("cached_tokens", "output_tokens"), 1, "more than one column output_tokens"),
         (OWN.replace("0.25", "nan"), 3, "arrival_s is 'nan', not a number up to 1e+15"),
         (OWN.replace("0.25", "1e300"), 3, "arrival_s is '1e300', not a number up to 1e+15"),
         (OWN.replace("10,64", "10,640"), 2, "cached_tokens 640 is more than prompt_tokens 100"),
@@ -150,6 +154,29 @@ def test_a_rate_keeps_the_pattern_of_arrivals(
     trace = read_trace(tmp_path / "trace")
     assert isinstance(trace, Trace)
     assert trace.requests.at_rate(2.0).arrival.tolist() == expected
+
+
+@pytest.mark.parametrize("text", [OWN.encode("utf-16"), gzip.compress(OWN.encode())])
+def test_bytes_that_are_not_text_are_said(text: bytes, tmp_path: Path) -> None:
+    (tmp_path / "trace").write_bytes(text)
+    with pytest.raises(UsageError, match=r"trace: byte \d is not UTF-8 text; compressed files"):
+        read_trace(tmp_path / "trace")
+
+
+def test_requests_that_arrive_at_once_have_no_rate(attnbench: Attnbench, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(OWN.splitlines()[0] + "\n" + "0,100,5,\n" * 3)
+    found = attnbench("traffic", "t.csv")
+    assert found.stdout.startswith("3 requests of t.csv all at once, 0 % of prompt tokens cached")
+
+
+def test_a_study_does_not_replace_the_trace(attnbench: Attnbench, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(OWN)
+    (tmp_path / "link.csv").symlink_to("t.csv")
+    for file in ("t.csv", "link.csv"):
+        found = attnbench("traffic", "t.csv", "--study", file)
+        assert found.returncode == 2
+        assert f"Error: --study {file}: that is the file to read" in found.stderr
+    assert (tmp_path / "t.csv").read_text() == OWN
 
 
 def test_the_command_ends_in_batches_that_a_study_takes(attnbench: Attnbench) -> None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from attnbench.errors import AttnbenchError
+from attnbench.errors import AttnbenchError, UsageError
 
 # Bytes of a file's name that are not UTF-8 stand in a command line as surrogates.
 _ERRORS = "backslashreplace"
@@ -30,6 +30,12 @@ def output_file(path: Path) -> Iterator[TextIO]:
                 yield file
     except OSError as error:
         raise AttnbenchError(f"{path} could not be written: {error.strerror or error}") from error
+
+
+def not_read_from(path: Path, source: Path, option: str) -> None:
+    """UsageError if writing `path` would replace the file that the command reads."""
+    if path.exists() and path.samefile(source):
+        raise UsageError(f"{option} {path}: that is the file to read; name another to write")
 
 
 def is_database(path: Path) -> bool:

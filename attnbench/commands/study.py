@@ -21,6 +21,7 @@ from attnbench.commands.measuring import (
     write_json_file,
 )
 from attnbench.commands.options import db_option
+from attnbench.commands.output_file import not_read_from
 from attnbench.commands.table import GroupedCommand, note, options_of, read
 from attnbench.commands.value_types import OutputFile, whole_type
 from attnbench.compat.suite_config import imported
@@ -106,6 +107,8 @@ def run(
     precedence over what its file says. Options without effect on a study's sweep, such as
     --save-csv, are refused.
     """
+    if name.startswith("-"):
+        raise click.UsageError(f"the study's name comes first: attnbench study NAME {name} ...")
     if quick and exhaustive:
         raise click.UsageError("--quick thins the sweep and --exhaustive widens it; give one")
     study, again = load_study(name), ["study", name]
@@ -211,6 +214,8 @@ def conclude_(run: int, db: str, **shown: Any) -> None:
 )
 def import_(file: Path, output: Any) -> None:
     """Turn a config of vLLM's attention benchmarks into a study; explain dropped parts."""
+    if output.name != "-":
+        not_read_from(Path(output.name), file, "--output")
     study, dropped = imported(read_utf8(file), str(file))
     click.echo(study, file=output)
     for line in dropped:

@@ -5,9 +5,10 @@ from pathlib import Path
 import click
 
 from attnbench.commands import terminal
-from attnbench.commands.output_file import output_file
-from attnbench.commands.table import table_command
+from attnbench.commands.output_file import not_read_from, output_file
+from attnbench.commands.table import note, table_command
 from attnbench.reporting.traffic import traffic_text
+from attnbench.running.slow import said_if_slow
 from attnbench.traffic.options import TrafficCommand
 from attnbench.traffic.study_file import study_yaml
 from attnbench.traffic.summary import summarize
@@ -15,7 +16,10 @@ from attnbench.traffic.summary import summarize
 
 def _run(options: TrafficCommand, trace: Path) -> None:
     """Find the batches and show them."""
-    summary = summarize(trace, options)
+    if options.study:
+        not_read_from(options.study, trace, "--study")
+    with said_if_slow(lambda: f"serving the requests of {trace.name} by the model", note):
+        summary = summarize(trace, options)
     if options.study:
         with output_file(options.study) as file:
             file.write(study_yaml(summary))

@@ -1,5 +1,6 @@
 """The table of a trace's representative batches."""
 
+import math
 from collections.abc import Sequence
 
 from attnbench.reporting.text_table import Column, Style, known, names, text_table, words, wrapped
@@ -52,9 +53,10 @@ def _origin(summary: Summary) -> str:
     if not origin.requests:
         return f"{steps} steps as served, from {summary.trace}."
     left_out = f" ({origin.without_output} without output left out)"
+    pace = f"at {origin.rate:.3g} per second" if origin.rate < math.inf else "all at once"
     return (
         f"{origin.requests} requests of {summary.trace}"
-        f"{left_out if origin.without_output else ''} at {origin.rate:.3g} per second, "
+        f"{left_out if origin.without_output else ''} {pace}, "
         f"{percent(origin.cached)} of prompt tokens cached: {steps} steps in {origin.seconds:.0f} "
         f"s, busy {percent(origin.busy / origin.seconds)}, {origin.mean_decodes:.1f} decodes a "
         f"step on average, {origin.preemptions} preemptions."

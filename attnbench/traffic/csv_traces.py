@@ -7,6 +7,7 @@ from pathlib import Path
 from attnbench.traffic.requests import TracedRequest
 from attnbench.traffic.trace_line import TraceLine, fail_at
 
+_CACHED = "cached_tokens"  # a column of our own that may be missing
 Reader = Callable[[TraceLine], TracedRequest]
 
 
@@ -31,10 +32,12 @@ def _line(path: Path, number: int, columns: list[str], values: list[str]) -> Tra
 
 
 def _reader(path: Path, columns: Sequence[str]) -> Reader:
-    found = (reader for needed, reader in _READERS.items() if set(needed) <= set(columns))
-    if (reader := next(found, None)) is None:
+    found = (needed for needed in _READERS if set(needed) <= set(columns))
+    if (needed := next(found, None)) is None:
         fail_at(path, 1, f"columns that no known trace has: {','.join(columns)[:100]}")
-    return reader
+    if twice := [name for name in (*needed, _CACHED) if columns.count(name) > 1]:
+        fail_at(path, 1, f"more than one column {twice[0]}")
+    return _READERS[needed]
 
 
 def _azure(line: TraceLine) -> TracedRequest:
@@ -50,9 +53,9 @@ def _burst_gpt(line: TraceLine) -> TracedRequest:
 
 def _own(line: TraceLine) -> TracedRequest:
     prompt, output = line.tokens("prompt_tokens", 1), line.tokens("output_tokens")
-    cached = line.tokens("cached_tokens") if line.fields.get("cached_tokens") else 0
+    cached = line.tokens(_CACHED) if line.fields.get(_CACHED) else 0
     if cached > prompt:
-        line.fail(f"cached_tokens {cached} is more than prompt_tokens {prompt}")
+        line.fail(f"{_CACHED} {cached} is more than prompt_tokens {prompt}")
     return TracedRequest(line.seconds("arrival_s"), prompt, output, cached)
 
 

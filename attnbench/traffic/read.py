@@ -43,7 +43,10 @@ def read_trace(path: Path) -> Trace | Schedule:
 def _lines(path: Path) -> list[str]:
     try:
         lines = read_text(path, _MAX_CHARACTERS, "utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        problem = f"byte {error.start} is not UTF-8 text; compressed files are to be unpacked first"
+        raise UsageError(f"{path}: {problem}; {ACCEPTED}") from None
+    except OSError as error:
         raise UsageError(f"{path} cannot be read ({error}); {ACCEPTED}") from None
     if not any(line.strip() for line in lines):
         fail_at(path, 1, "the file is empty")

@@ -46,8 +46,7 @@ class TraceLine:
     def whole(self, name: str, value: Any, least: int) -> int:
         """A value of the field `name` as a whole number."""
         try:
-            is_digits = not isinstance(value, bool) and str(value).isascii()
-            number = int(value) if is_digits else -1
+            number = int(value) if _is_plain(value) else -1
             if number != float(value):
                 number = -1
         except (TypeError, ValueError, OverflowError):
@@ -63,7 +62,7 @@ class TraceLine:
         """A time in seconds."""
         value = self.fields.get(name)
         try:
-            number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+            number = float(value) if _is_plain(value) else math.nan  # type: ignore[arg-type]
         except (TypeError, ValueError):
             number = math.nan
         if not abs(number) <= MOST_SECONDS:
@@ -85,6 +84,11 @@ class TraceLine:
 def fail_at(path: Path, line: int, problem: str) -> NoReturn:
     """Raise UsageError for a line of a trace."""
     raise UsageError(f"{path}:{line}: {problem}; {ACCEPTED}")
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it has none of the forms that Python reads as a number and other tools do not."""
+    return not isinstance(value, bool) and str(value).isascii() and "_" not in str(value)
 
 
 def _shown(value: Any) -> str:
