@@ -1,7 +1,7 @@
 """Runs that take turns: the order, a fresh worker for each turn, and what is stored."""
 
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.records import RunStatus
 from attnbench.results.noise import turns_of
+from attnbench.running.builds import Build, alternately
 from attnbench.running.interleaved import Side, interleaved, turns
 from attnbench.running.plan import Plan
+from attnbench.running.workers import Worker
 from attnbench.timing.method import Method
 from tests.conftest import small_case
 from tests.fake_worker import Does, FakeDevice, command
@@ -65,6 +67,24 @@ def test_each_side_is_measured_by_its_own_workers(tmp_path: Path) -> None:
     with Store.open(tmp_path / "attnbench.db", create=False) as store:
         pythons = [run.environment["python"] for run in store.runs()]
     assert pythons == [ENVIRONMENT.python, "3.12.1"]
+
+
+@dataclass(frozen=True, slots=True)
+class OnFake(Build):
+    """A build whose workers are fakes."""
+
+    device: FakeDevice
+
+    def start(self, code: Path, device: str) -> Worker:
+        return self.device.start(device)
+
+
+def test_the_worker_that_shows_that_base_can_run_is_the_first_to_measure(tmp_path: Path) -> None:
+    device = FakeDevice()
+    base, head = (OnFake(side, side, tmp_path, {}, device) for side in ("base", "head"))
+    list(alternately(command(tmp_path, name="ab"), (base, head), lambda _: PLAN, print))
+    assert [len(worker.jobs) for worker in device.workers] == [0, 1, 1, 1, 1]
+    assert all(worker.ended for worker in device.workers)
 
 
 def interrupt(folder: Path, device: FakeDevice, plan: Plan, ctrl_c: float, **asked: Any) -> None:

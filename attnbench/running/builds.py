@@ -16,7 +16,7 @@ from attnbench.running.interleaved import Side, interleaved
 from attnbench.running.open_run import OpenRun
 from attnbench.running.process import Interpreter, WorkerProcess
 from attnbench.running.request import Note, PlanFor
-from attnbench.running.workers import WorkerDied, WorkerTimedOut
+from attnbench.running.workers import StartWorker, Worker, WorkerDied, WorkerTimedOut
 from attnbench.timing.finished import Finished
 
 _NEEDED = "Python 3.11 or newer with torch, numpy and nvidia-ml-py"
@@ -31,7 +31,7 @@ class Build:
     python: Path
     variables: Mapping[str, str]
 
-    def start(self, code: Path, device: str) -> WorkerProcess:
+    def start(self, code: Path, device: str) -> Worker:
         """A worker there, with attnbench from the folder `code`."""
         worker = WorkerProcess.start(device, self._interpreter(code))
         worker.environment = self._recorded(worker.environment)
@@ -63,10 +63,16 @@ def alternately(
 
     Raises AttnbenchError for a build that cannot run a worker, UsageError for two devices.
     """
-    with own_code() as code:
-        check_builds(builds, code, command.device)
-        sides = [Side(build.label, partial(build.start, code)) for build in builds]
+    with own_code() as code, checked(builds, code, command.device) as base:
+        again, head = (partial(build.start, code) for build in builds)
+        sides = [Side(builds[0].label, first_of(base, again)), Side(builds[1].label, head)]
         yield from interleaved(command, sides, lambda m: plan_for(m).isolated(), note)
+
+
+def first_of(worker: Worker, start: StartWorker) -> StartWorker:
+    """A function that returns the worker when first called, and starts others from then on."""
+    left = [worker]
+    return lambda device: left.pop() if left else start(device)
 
 
 def without_secrets(argv: Sequence[str], builds: Iterable[Build]) -> list[str]:
@@ -87,24 +93,36 @@ def own_code() -> Iterator[Path]:
         yield Path(folder)
 
 
-def check_builds(builds: tuple[Build, Build], code: Path, device: str) -> None:
-    """Start a worker in each: AttnbenchError if one cannot, UsageError for two devices."""
-    machines = []
-    for build in builds:
-        try:
-            with build.start(code, device) as worker:
-                machines.append(worker.machine)
-        except (WorkerDied, WorkerTimedOut) as error:
-            raise AttnbenchError(
-                f"--{build.side}-python {build.python} cannot run a worker: {error}; it needs "
-                f"{_NEEDED}"
-            ) from None
-    base, head = machines
-    if base.key != head.key:
-        raise UsageError(
-            f"base runs on {_device(base)}, head on {_device(head)}: both must measure one "
-            "device; give them the same --device and CUDA_VISIBLE_DEVICES"
-        )
+@contextmanager
+def checked(builds: tuple[Build, Build], code: Path, device: str) -> Iterator[Worker]:
+    """Start a worker in each: AttnbenchError if one cannot, UsageError for two devices.
+
+    Yields that of base, which has measured nothing: importing vLLM again takes 10 s and more.
+    """
+    base, head = builds
+    with _started(head, code, device) as worker:
+        other = worker.machine
+    with _started(base, code, device) as worker:
+        if worker.machine.key != other.key:
+            raise UsageError(
+                f"base runs on {_device(worker.machine)}, head on {_device(other)}: both must "
+                "measure one device; give them the same --device and CUDA_VISIBLE_DEVICES"
+            )
+        yield worker
+
+
+@contextmanager
+def _started(build: Build, code: Path, device: str) -> Iterator[Worker]:
+    try:
+        worker = build.start(code, device)
+    except (WorkerDied, WorkerTimedOut) as error:
+        raise AttnbenchError(
+            f"--{build.side}-python {build.python} cannot run a worker: {error}; it needs {_NEEDED}"
+        ) from None
+    try:
+        yield worker
+    finally:
+        worker.end()
 
 
 def _device(machine: Machine) -> str:

@@ -90,8 +90,9 @@ def resumed(
             f"run {asked.number} was interrupted before the other side began, so there is nothing "
             "to go on with; leave out --resume"
         )
+    check_unchanged(store, runs[0], command, [first.worker()])
     first.end()
-    for run, side in zip(runs, sides, strict=True):
+    for run, side in zip(runs[1:], sides[1:], strict=True):
         with Workers(side.start, first.machine.device, note) as workers:
             check_unchanged(store, run, command, [workers.worker()])
     for run in runs:
