@@ -79,6 +79,14 @@ def test_the_best_is_of_those_that_have_every_part() -> None:
     assert other.comparison.verdict == "slower"
 
 
+def test_an_interrupted_round_does_not_hide_the_quickest() -> None:
+    parts = [part("decode", 10, a=(2.0, 2.0), b=(1.0,)), part("prefill", 1, a=(2.0, 2.0), b=(1.0,))]
+    best, other = singles(parts, ["a", "b"])
+    assert (best.name, best.sum.interval) == ("b", None)
+    assert other.comparison is not None
+    assert other.comparison.low is None
+
+
 def test_a_choice_by_kind_takes_also_one_that_lacks_another_kind() -> None:
     parts = [
         part("decode", 10, a=(1.0, 1.001, 1.0), b=(0.5, 0.501, 0.5)),

@@ -59,13 +59,10 @@ def singles(
 ) -> list[Single]:
     """The contenders that have all parts, from fast to slow, against the first.
 
-    Candidates come before others, and those with several rounds before those with one; those that
-    share no round with the first are left out.
+    Candidates come before others; those that share no round with the first are left out.
     """
     found = [Single(name, total) for name in names if (total := sum_of(parts, name))]
-    found.sort(
-        key=lambda e: (e.name not in candidates, e.sum.logs.shape[1] < 2, e.sum.seconds),
-    )
+    found.sort(key=lambda each: (each.name not in candidates, each.sum.seconds))
     if not found:
         return []
     best, *others = found
