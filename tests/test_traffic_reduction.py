@@ -7,11 +7,12 @@ import pytest
 
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.traffic.graphs import captured_sizes, padded_to
+from attnbench.traffic.limits import ServerLimits
 from attnbench.traffic.read import Trace, read_trace
 from attnbench.traffic.reduction import reduce_steps
 from attnbench.traffic.schedule import Schedule
 from attnbench.traffic.server import Server
-from attnbench.traffic.simulate import ServerLimits, simulate
+from attnbench.traffic.simulate import simulate
 
 DATA = Path(__file__).parent / "data" / "traces"
 SERVER = Server("llama3-8b", 1, "h200")

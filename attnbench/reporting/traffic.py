@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from attnbench.analysis.fields import spec
 from attnbench.reporting.text_table import Column, Style, known, names, text_table, words, wrapped
 from attnbench.traffic.graphs import padded_to
 from attnbench.traffic.reduction import Reduction
@@ -39,7 +40,7 @@ def _table(summary: Summary, style: Style, width: int) -> str:
         *known("new", _ranges([each.new for each in batches])),
         *known("keys", _ranges([each.keys for each in batches]), optional=True),
         *known("padded to", [str(size or MISSING) for size in sizes]),
-        words("batch", [str(each.batch) for each in batches]),
+        words("batch", [spec(each.batch) for each in batches]),
     ]
     return text_table(columns, style, width)
 

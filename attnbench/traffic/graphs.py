@@ -1,7 +1,7 @@
 """The graph in which vLLM runs a batch of decodes."""
 
 from attnbench.specs.batch import Batch
-from attnbench.traffic.simulate import ServerLimits
+from attnbench.traffic.limits import ServerLimits
 
 _LARGEST = 512  # vLLM's default
 

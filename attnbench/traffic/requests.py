@@ -7,6 +7,8 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from attnbench.traffic.limits import BLOCK
+
 MOST_SECONDS = 1e15  # of a trace: beyond it adding a step's time changes nothing
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -28,7 +30,7 @@ class Requests:
     arrival: Floats  # seconds from the first
     prompt: Ints
     output: Ints
-    cached: Ints  # less than the prompt: at least one token is computed
+    cached: Ints  # whole blocks, and less than the prompt: at least one token is computed
 
     @classmethod
     def of(cls, rows: Iterable[TracedRequest]) -> Self:
@@ -40,7 +42,7 @@ class Requests:
             arrival=arrival - arrival[:1],
             prompt=prompt.astype(np.int64),
             output=output.astype(np.int64),
-            cached=np.minimum(cached, prompt - 1).astype(np.int64),
+            cached=np.minimum(cached, prompt - 1).astype(np.int64) // BLOCK * BLOCK,
         )
 
     def __len__(self) -> int:

@@ -28,9 +28,12 @@ class Running:
         self._first = np.append(self._first, np.full(len(ids), step))
         self._kv_first = np.append(self._kv_first, kv + 1)
 
-    def grow(self, step: int, steps: int, q: int, count: Ints, ended: NDArray[np.bool_]) -> None:
+    def grow(
+        self, step: int, steps: int, q: int, count: Ints, ended: NDArray[np.bool_]
+    ) -> list[int]:
         """`steps` steps from `step` add `count` tokens to each; the ended ones leave.
 
+        Returns the tokens of those that leave.
         Spans of several tokens a step are closed at once: their growth varies.
         """
         if q > 1:
@@ -38,14 +41,16 @@ class Running:
         self.kv = self.kv + count
         if q > 1:
             self._first = np.full(len(self), step + steps)
-        if ended.any():
+        gone: list[int] = self.kv[ended].tolist()
+        if gone:
             self._leave(ended, step + steps)
+        return gone
 
-    def drop_last(self, step: int) -> int:
-        """Take out the request admitted last; returns it."""
-        request = int(self.ids[-1])
+    def drop_last(self, step: int) -> tuple[int, int]:
+        """Take out the request admitted last; returns it and its tokens."""
+        request, tokens = int(self.ids[-1]), int(self.kv[-1])
         self._leave(np.arange(len(self)) == len(self) - 1, step)
-        return request
+        return request, tokens
 
     def _leave(self, leaving: NDArray[np.bool_], step: int) -> None:
         """Close spans; one of no steps, which has been closed before, is not kept."""

@@ -2,46 +2,29 @@
 
 First come, first served. Decodes are scheduled first; then the prompt that was cut continues, then
 waiting requests are admitted while sequences, tokens and KV blocks allow. A request is admitted if
-all of its prompt fits in the free blocks (scheduler_reserve_full_isl). If decodes run out of
-blocks, the request admitted last loses its own and is computed again, its output too. A cached
-prefix is context without work, and takes blocks as if it were not shared.
+all of its prompt fits in the free blocks (scheduler_reserve_full_isl). Where blocks run out, the
+request admitted last loses its own; it is computed again, its output too, as far as the prefix
+cache has lost it. A cached prefix is context without work, and takes blocks as if it were not
+shared.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from attnbench.errors import UsageError
+from attnbench.traffic.freed import FreedBlocks
+from attnbench.traffic.limits import BLOCK, ServerLimits, blocks
 from attnbench.traffic.requests import Floats, Ints, Requests
 from attnbench.traffic.running import Running
 from attnbench.traffic.schedule import Schedule, Work
 from attnbench.traffic.server import Server
 from attnbench.traffic.spans import Spans
 
-BLOCK = 16  # tokens, vLLM's default
 _NO_WORK = Work(np.zeros(1), np.zeros((1, 3)))
 _MOST_AT_ONCE = 512  # decode steps
-
-
-@dataclass(frozen=True, slots=True)
-class ServerLimits:
-    """The server's limits; `acceptance` is of each speculative token after accepted ones."""
-
-    max_num_seqs: int
-    max_num_batched_tokens: int
-    kv_tokens: int
-    spec_tokens: int = 0
-    acceptance: float = 0.0
-
-    def __post_init__(self) -> None:
-        needed = self.max_num_seqs * (1 + self.spec_tokens)
-        if self.max_num_batched_tokens < needed:
-            raise UsageError(
-                f"--max-num-batched-tokens {self.max_num_batched_tokens} is less than the {needed} "
-                f"tokens of --max-num-seqs {self.max_num_seqs} decodes; at least that is accepted, "
-                f"e.g. --max-num-batched-tokens {needed}"
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +42,10 @@ def simulate(requests: Requests, limits: ServerLimits, server: Server, seed: int
     Raises UsageError for a request that the KV cache cannot hold.
     """
     longest = int((requests.prompt + requests.output).max()) + limits.spec_tokens
-    if _blocks(longest) > limits.kv_tokens // BLOCK:
+    if blocks(longest) > limits.kv_tokens // BLOCK:
         raise UsageError(
             f"--kv-tokens {limits.kv_tokens} cannot hold a request of {longest} tokens; accepted "
-            f"are values from {_blocks(longest) * BLOCK}, or a larger --tp"
+            f"are values from {blocks(longest) * BLOCK}, or a larger --tp"
         )
     scheduler = _Scheduler(requests, limits, server, seed)
     while scheduler.is_busy:
@@ -71,13 +54,9 @@ def simulate(requests: Requests, limits: ServerLimits, server: Server, seed: int
     return Served(scheduler.spans.schedule(len(starts)), starts, scheduler.preemptions)
 
 
-def _blocks(tokens: int) -> int:
-    return -(-tokens // BLOCK)
-
-
 @dataclass(slots=True)
 class _Prompt:
-    """A prompt that is computed in chunks; its blocks are its own from the start."""
+    """A prompt that is computed in chunks, and gets blocks as it is."""
 
     request: int
     computed: int
@@ -100,6 +79,7 @@ class _Scheduler:
         self.preempted: deque[int] = deque()
         self.arrived = 0  # requests before this one were admitted once
         self.capacity = limits.kv_tokens // BLOCK
+        self.freed = FreedBlocks(self.capacity)
 
     @property
     def is_busy(self) -> bool:
@@ -108,14 +88,18 @@ class _Scheduler:
 
     def advance(self) -> None:
         """One step, or several of the same decodes; without work, wait for a request."""
-        preempted = self._make_room()
+        before = self.preemptions
+        self._make_room()
         decodes = len(self.running)
-        ended = self._chunks(may_admit=not preempted)
+        ended = self._chunks(before)
         if not decodes and not self._chunk_work:
             self.clock = self.arrival[self.arrived]
             return
-        alone = not preempted and not self._chunk_work and not self.limits.spec_tokens
+        settled = self.preemptions == before and not self._chunk_work
+        alone = settled and not self.limits.spec_tokens
         steps = self._pass(self._seconds(self._most_steps() if alone else 1, decodes))
+        if self.preempted:
+            self.freed.allocate(self.capacity - self._needed(steps, ended))
         if decodes:
             self._generate(steps)
         self.step += steps
@@ -138,36 +122,47 @@ class _Scheduler:
         at = self.arrived
         return at if at < len(self.arrival) and self.arrival[at] <= self.clock else None
 
-    def _needed(self, steps: int = 1) -> int:
-        """Blocks of all admitted requests after so many steps."""
+    def _needed(self, steps: int = 1, ended: Sequence[_Prompt] = ()) -> int:
+        """Blocks of all admitted requests after so many steps, with those of `ended` prompts."""
         grown = self.running.kv + (steps + self.limits.spec_tokens)
-        prompt = _blocks(self.prompt.goal) if self.prompt else 0
-        return int((-(-grown // BLOCK)).sum()) + prompt
+        prompts = sum(blocks(each.goal) for each in ended)
+        prompts += blocks(self.prompt.computed) if self.prompt else 0
+        return int((-(-grown // BLOCK)).sum()) + prompts
 
-    def _make_room(self) -> bool:
+    def _make_room(self) -> None:
         """Preempt the requests admitted last until the decodes have blocks."""
-        before = self.preemptions
         while self._needed() > self.capacity:
-            if self.prompt:
-                request, self.prompt = self.prompt.request, None
-            else:
-                request = self.running.drop_last(self.step)
-            self.preempted.appendleft(request)
-            self.preemptions += 1
-        return self.preemptions > before
+            self._preempt()
 
-    def _chunks(self, *, may_admit: bool) -> list[_Prompt]:
-        """Schedule the chunks of this step; returns the prompts that end with it."""
+    def _preempt(self) -> None:
+        """Take the blocks of the request admitted last."""
+        if self.prompt:
+            request, tokens, self.prompt = self.prompt.request, self.prompt.computed, None
+        else:
+            request, tokens = self.running.drop_last(self.step)
+        self.freed.keep(request, tokens)
+        self.preempted.appendleft(request)
+        self.preemptions += 1
+
+    def _chunks(self, before: int) -> list[_Prompt]:
+        """Schedule the chunks of this step; returns the prompts that end with it.
+
+        A step admits nothing if it has preempted more than the `before` ones.
+        """
         budget = self.limits.max_num_batched_tokens
         budget -= len(self.running) * (1 + self.limits.spec_tokens)
         self._chunk_work: list[tuple[int, int]] = []
         ended: list[_Prompt] = []
         while budget:
-            if self.prompt is None and may_admit:
+            if self.prompt is None and self.preemptions == before:
                 self.prompt = self._admit(len(self.running) + len(ended), ended)
             if (prompt := self.prompt) is None:
                 break
             q = min(budget, prompt.goal - prompt.computed)
+            grown = blocks(prompt.computed + q) - blocks(prompt.computed)
+            if not ended and self._needed() + grown > self.capacity:
+                self._preempt()
+                break
             prompt.computed += q
             budget -= q
             self._chunk_work.append((q, prompt.computed))
@@ -182,14 +177,16 @@ class _Scheduler:
         if head is None or admitted >= self.limits.max_num_seqs:
             return None
         goal = int(self.requests.prompt[head] + self.requests.output[head] - self.left[head])
-        held = self._needed() + sum(_blocks(each.goal) for each in ended)
-        if held + _blocks(goal) > self.capacity:
+        free = self.capacity - self._needed(ended=ended)
+        if blocks(goal) > free:
             return None
         if self.preempted:
             self.preempted.popleft()
         else:
             self.arrived += 1
-        return _Prompt(head, min(int(self.requests.cached[head]), goal - 1), goal)
+        self.freed.allocate(free)
+        cached = max(int(self.requests.cached[head]), self.freed.find(head))
+        return _Prompt(head, cached, goal)
 
     def _most_steps(self) -> int:
         """Steps until a decode ends or the blocks run out, and few past the next arrival."""
@@ -234,10 +231,13 @@ class _Scheduler:
             accepted = self.draw.random((len(ids), spec)) < self.limits.acceptance
             count = np.minimum(1 + accepted.cumprod(axis=1).sum(axis=1), self.left[ids])
         self.left[ids] -= count
-        self.running.grow(self.step, steps, 1 + spec, count, self.left[ids] == 0)
+        for kv in self.running.grow(self.step, steps, 1 + spec, count, self.left[ids] == 0):
+            self.freed.free(kv)
 
     def _join(self, ended: list[_Prompt]) -> None:
         """The end of a prompt is its first new token; more are decoded."""
         for prompt in ended:
             self.left[prompt.request] -= 1
+            if not self.left[prompt.request]:
+                self.freed.free(prompt.goal)
         self.running.join([(p.request, p.goal) for p in ended if self.left[p.request]], self.step)

@@ -8,13 +8,14 @@ import numpy as np
 
 from attnbench.errors import UsageError
 from attnbench.traffic.graphs import captured_sizes
+from attnbench.traffic.limits import ServerLimits
 from attnbench.traffic.options import TrafficOptions
 from attnbench.traffic.read import Trace, read_trace
 from attnbench.traffic.reduction import Reduction, reduce_steps
 from attnbench.traffic.requests import MOST_SECONDS
 from attnbench.traffic.schedule import Schedule
 from attnbench.traffic.server import Server
-from attnbench.traffic.simulate import ServerLimits, simulate
+from attnbench.traffic.simulate import simulate
 
 
 @dataclass(frozen=True, slots=True)
