@@ -32,13 +32,13 @@ class FreedBlocks:
             self._front = max(self._front, self._end - free)
 
     def find(self, request: int) -> int:
-        """Take what is left of a request out of the queue; returns its tokens."""
+        """Take what is left of a request out of the queue; returns its tokens.
+
+        It is the one preempted last, so that the places of the others stay.
+        """
         if request not in self._kept:
             return 0
         place, count = self._kept.pop(request)
         left = min(count, max(0, place + count - self._front))
         self._end -= left
-        for other, (at, number) in self._kept.items():
-            if at > place:
-                self._kept[other] = at - left, number
         return left * BLOCK
