@@ -106,12 +106,6 @@ def test_devices_that_cannot_share_a_run_are_one_clear_error(
     assert message in " ".join(done.stderr.split())
 
 
-def test_ab_takes_one_device(attnbench: Attnbench) -> None:
-    done = attnbench("ab", "--", "attn", "--device", "cpu", "cpu")
-    assert done.returncode == 2
-    assert "--device cpu cpu: ab measures on one device, e.g. --device cpu" in done.stderr
-
-
 def test_a_dry_run_shares_the_time(attnbench: Attnbench) -> None:
     one, two = (
         attnbench(*TWO[:-2], *devices, "--dry-run") for devices in (["cpu"], ["cpu", "cpu"])

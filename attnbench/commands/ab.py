@@ -93,7 +93,8 @@ HELP = """Measure two builds alternately on one device, and compare them.
 
     Rounds alternate between the two environments in the order A B B A, each in a fresh worker, so
     drift of the device affects both alike. Both run the code of this attnbench. Each side is stored
-    as its own run; their diff follows, with its exit status.
+    as its own run; their diff follows, with its exit status. Of several GPUs (`--device all`) each
+    measures some of the workloads, for both sides.
 
     \b
     attnbench ab --base-python vllm-main/bin/python --head-python vllm-pr/bin/python \\

@@ -70,8 +70,13 @@ class UnfinishedDatabase(NoiseDatabase):
                 )
             )
 
-    def forget_rounds(self, runs: Collection[int], first: int) -> None:
-        """Delete the outcomes of these runs from round `first` on."""
-        later = MeasurementRow.run.in_(runs), MeasurementRow.round >= first
+    def forget_rounds(
+        self, runs: Collection[int], first: int, cases: Collection[str] | None = None
+    ) -> None:
+        """Delete the outcomes of these runs from round `first` on: of these cases, or of all."""
+        later = [MeasurementRow.run.in_(runs), MeasurementRow.round >= first]
+        if cases is not None:
+            named = select(CaseRow.id).where(CaseRow.key.in_(cases))
+            later.append(MeasurementRow.case_id.in_(named))
         with self.writing() as session:
             session.execute(delete(MeasurementRow).where(*later))

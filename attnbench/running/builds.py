@@ -8,12 +8,15 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from attnbench.errors import AttnbenchError, UsageError
+from attnbench.errors import UsageError
 from attnbench.provenance.environment import Environment, kept_variables, own_component
 from attnbench.provenance.machine import Machine
 from attnbench.running.command import Command
-from attnbench.running.interleaved import Side, interleaved
+from attnbench.running.devices import local_devices
+from attnbench.running.interleaved import Side, check_one_device, interleaved
+from attnbench.running.interleaved_cards import interleaved_on_cards
 from attnbench.running.open_run import OpenRun
+from attnbench.running.plan import Plan
 from attnbench.running.process import Interpreter, WorkerProcess
 from attnbench.running.request import Note, PlanFor
 from attnbench.running.workers import StartWorker, Worker, WorkerDied, WorkerTimedOut
@@ -32,8 +35,14 @@ class Build:
     variables: Mapping[str, str]
 
     def start(self, code: Path, device: str) -> Worker:
-        """A worker there, with attnbench from the folder `code`."""
-        worker = WorkerProcess.start(device, self._interpreter(code))
+        """A worker there, with attnbench from the folder `code`; WorkerDied if none starts."""
+        try:
+            worker = WorkerProcess.start(device, self._interpreter(code))
+        except (WorkerDied, WorkerTimedOut) as error:
+            raise WorkerDied(
+                f"--{self.side}-python {self.python} cannot run a worker: {error}; it needs "
+                f"{_NEEDED}"
+            ) from None
         worker.environment = self._recorded(worker.environment)
         return worker
 
@@ -61,12 +70,28 @@ def alternately(
 ) -> Generator[tuple[OpenRun, Finished]]:
     """Measure two builds alternately, each round in a fresh worker; yields outcomes with their run.
 
-    Raises AttnbenchError for a build that cannot run a worker, UsageError for two devices.
+    Raises WorkerDied for a build that cannot run a worker, UsageError if a device is another
+    one for the other build.
     """
-    with own_code() as code, checked(builds, code, command.device) as base:
-        again, head = (partial(build.start, code) for build in builds)
-        sides = [Side(builds[0].label, first_of(base, again)), Side(builds[1].label, head)]
-        yield from interleaved(command, sides, lambda m: plan_for(m).isolated(), note)
+    if command.ray is not None:
+        raise UsageError(
+            f"--ray {command.ray}: {command.name} measures on the devices of this host, e.g. "
+            "--device all"
+        )
+
+    def isolated(machine: Machine) -> Plan:
+        return plan_for(machine).isolated()
+
+    with own_code() as code:
+        devices = local_devices(command.devices)
+        base, head = (Side(build.label, partial(build.start, code)) for build in builds)
+        if len(devices) > 1:
+            yield from interleaved_on_cards(command, devices, [base, head], isolated, note)
+            return
+        alone = replace(command, devices=[devices[0].device])
+        with checked(base, head, alone.device) as first:
+            begun = replace(base, start=first_of(first, base.start))
+            yield from interleaved(alone, [begun, head], isolated, note)
 
 
 def first_of(worker: Worker, start: StartWorker) -> StartWorker:
@@ -94,36 +119,16 @@ def own_code() -> Iterator[Path]:
 
 
 @contextmanager
-def checked(builds: tuple[Build, Build], code: Path, device: str) -> Iterator[Worker]:
-    """Start a worker in each: AttnbenchError if one cannot, UsageError for two devices.
+def checked(base: Side, head: Side, device: str) -> Iterator[Worker]:
+    """Start a worker of each: WorkerDied if one cannot, UsageError for two devices.
 
     Yields that of base, which has measured nothing: importing vLLM again takes 10 s and more.
     """
-    base, head = builds
-    with _started(head, code, device) as worker:
-        other = worker.machine
-    with _started(base, code, device) as worker:
-        if worker.machine.key != other.key:
-            raise UsageError(
-                f"base runs on {_device(worker.machine)}, head on {_device(other)}: both must "
-                "measure one device; give them the same --device and CUDA_VISIBLE_DEVICES"
-            )
-        yield worker
-
-
-@contextmanager
-def _started(build: Build, code: Path, device: str) -> Iterator[Worker]:
+    worker = head.start(device)
+    worker.end()
+    first = base.start(device)
     try:
-        worker = build.start(code, device)
-    except (WorkerDied, WorkerTimedOut) as error:
-        raise AttnbenchError(
-            f"--{build.side}-python {build.python} cannot run a worker: {error}; it needs {_NEEDED}"
-        ) from None
-    try:
-        yield worker
+        check_one_device(first.machine, worker.machine)
+        yield first
     finally:
-        worker.end()
-
-
-def _device(machine: Machine) -> str:
-    return f"{machine.label} {machine.gpu_uuid}" if machine.gpu_uuid else machine.label
+        first.end()

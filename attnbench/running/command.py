@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attnbench.errors import UsageError
 from attnbench.provenance.source import Source, read_source
-from attnbench.running.device import ALL
 from attnbench.running.workers import Place
 
 
@@ -30,14 +28,7 @@ class Command:
 
     @property
     def device(self) -> str:
-        """Its only device; UsageError if it has several."""
-        if self.ray is not None:
-            raise UsageError(f"--ray {self.ray}: {self.name} measures on one device of this host")
-        if len(self.devices) > 1 or ALL in self.devices:
-            raise UsageError(
-                f"--device {' '.join(self.devices)}: {self.name} measures on one device, e.g. "
-                f"--device {'cpu' if 'cpu' in self.devices else 'cuda:0'}"
-            )
+        """Its only device, or the first."""
         return self.devices[0]
 
 

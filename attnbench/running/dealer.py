@@ -8,17 +8,17 @@ gets.
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
 from typing import Any
 
 from attnbench.errors import AttnbenchError
 from attnbench.records import Outcome, Status
 from attnbench.running.card import Card, CardLost
 from attnbench.running.deck import Deck, Group
+from attnbench.running.hand import Hand, Request, Seat
 from attnbench.running.messages import MeasureSentinels, Probe
 from attnbench.running.open_run import OpenRun
 from attnbench.running.pile import Pile
-from attnbench.running.script import Known, Renew, Script, Turn, next_ask
+from attnbench.running.script import Known, Renew, Turn, next_ask
 from attnbench.running.workers import WorkerDied, WorkerTimedOut
 from attnbench.specs.case import Case
 from attnbench.timing.finished import Finished
@@ -29,43 +29,31 @@ _MOST_LOSSES = 2  # cards that a case may cost before it counts as crashed
 _SUSPECT = 3
 _FAILURES = (Status.ERROR, Status.CRASHED)
 
-
-Request = Turn | Probe | MeasureSentinels
-
-
-@dataclass
-class Hand:
-    """The groups that a card measures now."""
-
-    card: Card
-    groups: Sequence[Group]
-    script: Script
-    ask: Request | None = None  # that it waits for
-    again: Turn | None = None  # the last whose worker died, and which got a second try
+Stored = tuple[OpenRun, Finished]
 
 
 class Dealer:
-    """Deals the groups of a deck out to a run's cards.
+    """Deals the groups of a deck out to the cards of a run, or of runs that take turns.
 
     A case whose worker dies gets a second try, in a fresh worker of its card. The groups of a card
     that is lost begin again on the others; a case that costs a second card has crashed.
     """
 
-    def __init__(self, run: OpenRun, deck: Deck, note: Callable[[str], None]) -> None:
-        self.run, self._deck, self._note = run, deck, note
-        self._cards = list(run.cards)
+    def __init__(self, runs: Sequence[OpenRun], deck: Deck, note: Callable[[str], None]) -> None:
+        self._runs, self._deck, self._note = runs, deck, note
+        self._seats: list[Seat] = list(zip(*(run.cards for run in runs), strict=True))
         self._pile = Pile()
         self.waiting: dict[Future[Any], Hand] = {}
         self._losses = Counter[str]()  # cards that a case has cost, by its key
         self._lost: list[str] = []
         self._failed: dict[str, list[Case]] = {}  # by card, in a row
 
-    def begin(self) -> Iterator[Finished]:
+    def begin(self) -> Iterator[Stored]:
         """Give every card its first groups."""
         self._sort()
         yield from self._deal()
 
-    def answered(self, future: Future[Any]) -> Iterator[Finished]:
+    def answered(self, future: Future[Any]) -> Iterator[Stored]:
         """Go on with the card whose answer has come."""
         yield from self._go_on_after(self.waiting.pop(future), future)
         yield from self._deal()
@@ -74,76 +62,83 @@ class Dealer:
         """Raise AttnbenchError if no card is left for some groups."""
         if self._pile.groups:
             raise AttnbenchError(
-                f"no card is left ({'; '.join(self._lost)}); --resume {self.run.run} measures "
+                f"no card is left ({'; '.join(self._lost)}); --resume {self._runs[0].run} measures "
                 "the rest"
             )
 
     def _sort(self) -> None:
         """Give groups that were begun back to their machine; without it they begin again."""
-        here = {card.machine.key for card in self._cards}
-        of_case = self.run.store.cards(self.run.run)
+        here, store = {seat[0].machine.key for seat in self._seats}, self._runs[0].store
+        of_case = [store.cards(run.run) for run in self._runs]
         for group in filter(self._is_left, self._deck.groups):
-            able = (case for case in group if of_case and case not in self.run.refused)
-            on = {of_case[case.key] for case in able if case.key in of_case}
+            on = {
+                machines[case.key]
+                for run, machines in zip(self._runs, of_case, strict=True)
+                for case in (group if machines else ())
+                if case.key in machines and case not in run.refused
+            }
             if len(on) == 1 and on <= here:
                 self._pile.begun.setdefault(on.pop(), []).append(group)
             else:
                 self._begin_again([group] if on else [])
                 self._pile.groups.append(group)
         firsts = [group[0].key for group in self._pile.groups]
-        self._pile.remember(self.run.store.last_cards(firsts, here))
+        self._pile.remember(store.last_cards(firsts, here))
 
     def _is_left(self, group: Group) -> bool:
         """Whether its script has anything to do."""
-        asks = self._deck.script(self.run, group)
+        asks = self._deck.script(self._runs[0], group)
         return any(not isinstance(ask, Renew) for ask in asks)
 
     def _begin_again(self, groups: Sequence[Group]) -> None:
         """Delete what was measured of these groups."""
-        if groups:
-            self.run.forget([case for group in groups for case in group])
+        for run in self._runs if groups else ():
+            run.forget([case for group in groups for case in group])
 
-    def _deal(self) -> Iterator[Finished]:
-        """Give every free card its next groups."""
-        for card in self._cards:
-            while self._is_free(card) and (groups := self._take(card)):
+    def _deal(self) -> Iterator[Stored]:
+        """Give every free device its next groups."""
+        for seat in self._seats:
+            while self._is_free(seat) and (groups := self._take(seat)):
                 cases = [case for group in groups for case in group]
-                hand = Hand(card, groups, self._deck.script(self.run, cases))
+                hand = Hand(seat, groups, self._deck.script(self._runs[0], cases))
                 yield from self._go_on(hand, None)
 
-    def _is_free(self, card: Card) -> bool:
-        return all(hand.card is not card for hand in self.waiting.values())
+    def _is_free(self, seat: Seat) -> bool:
+        return all(hand.seat is not seat for hand in self.waiting.values())
 
-    def _take(self, card: Card) -> list[Group]:
-        methods = self.run.plan.methods
+    def _take(self, seat: Seat) -> list[Group]:
+        methods = self._runs[0].plan.methods
         slow_turns = any(each.traces or each.isolate == "rounds" for each in methods)
-        num_free = sum(map(self._is_free, self._cards)) if slow_turns else None
-        return self._pile.take(card, self._cards, num_free)
+        num_free = sum(map(self._is_free, self._seats)) if slow_turns else None
+        return self._pile.take(seat[0], [each[0] for each in self._seats], num_free)
 
-    def _go_on(self, hand: Hand, answer: object) -> Iterator[Finished]:
+    def _go_on(self, hand: Hand, answer: object) -> Iterator[Stored]:
         """Follow a hand's script until its card has something to do, or the hand is done."""
         while (ask := next_ask(hand.script, answer)) is not None:
             answer = None
             match ask:
                 case Known(turn, outcome):
-                    yield self.run.stored(turn, outcome)
-                case Renew():
-                    hand.card.renew()
+                    yield self._stored(hand, turn, outcome)
+                case Renew(side):
+                    for card in hand.seat:
+                        card.renew()
+                    hand.side = side
                 case Turn() | Probe():
                     self._ask(hand, ask)
                     return
 
     def _ask(self, hand: Hand, ask: Request) -> None:
-        hand.ask, card, limits = ask, hand.card, self.run.plan.limits
+        run, card = self._runs[hand.side], hand.card
+        hand.ask, limits = ask, run.plan.limits
         match ask:
             case Turn():
-                self.waiting[card.outcome(self.run.job(ask), limits)] = hand
+                self.waiting[card.outcome(run.job(ask), limits)] = hand
             case Probe(cases):
                 self.waiting[card.refused(cases)] = hand
             case MeasureSentinels():
                 self.waiting[card.sentinels(limits.measure)] = hand
 
-    def _go_on_after(self, hand: Hand, future: Future[Any]) -> Iterator[Finished]:
+    def _go_on_after(self, hand: Hand, future: Future[Any]) -> Iterator[Stored]:
         try:
             answer = future.result()
         except (CardLost, WorkerDied, WorkerTimedOut) as error:
@@ -158,14 +153,14 @@ class Dealer:
             case _:
                 yield from self._go_on(hand, answer)
 
-    def _go_on_after_outcome(self, hand: Hand, turn: Turn, outcome: Outcome) -> Iterator[Finished]:
+    def _go_on_after_outcome(self, hand: Hand, turn: Turn, outcome: Outcome) -> Iterator[Stored]:
         """Store an outcome, unless its worker died for the first time."""
-        if outcome.status is Status.CRASHED and hand.again != turn:
+        if outcome.status is Status.CRASHED and hand.again != (hand.side, turn):
             self._note(f"{hand.card.name}: {outcome.reason}; its case gets a second try")
-            hand.again = turn
+            hand.again = hand.side, turn
             self._ask(hand, turn)
             return
-        yield self.run.stored(turn, outcome, hand.card)
+        yield self._stored(hand, turn, outcome, hand.card)
         if self._is_suspect(hand.card, turn.case, outcome.status):
             self._ask(hand, MeasureSentinels())
         else:
@@ -180,33 +175,37 @@ class Dealer:
             failed.clear()
         return len(failed) >= _SUSPECT
 
-    def _lose(self, hand: Hand, why: str) -> Iterator[Finished]:
+    def _lose(self, hand: Hand, why: str) -> Iterator[Stored]:
         """Go on without a card; what it has begun begins again elsewhere."""
-        self._cards.remove(hand.card)
+        self._seats.remove(hand.seat)
         self._lost.append(f"{hand.card.name}: {why}")
         self._note(f"{hand.card.name} is lost, and what it has begun begins again: {why}")
         hand.script.close()
         failed = set(self._failed.pop(hand.card.name, []))
         groups = [group for group in hand.groups if self._is_left(group)]
         groups += [g for g in self._deck.groups if g not in groups and not failed.isdisjoint(g)]
-        if hand.card.machine.key not in {card.machine.key for card in self._cards}:
+        if hand.card.machine.key not in {seat[0].machine.key for seat in self._seats}:
             groups += self._pile.begun.pop(hand.card.machine.key, [])
         self._begin_again(groups)
         self._pile.groups[:0] = groups
         if isinstance(hand.ask, Turn):
             yield from self._blamed(hand, hand.ask, why)
 
-    def _blamed(self, hand: Hand, turn: Turn, why: str) -> Iterator[Finished]:
+    def _blamed(self, hand: Hand, turn: Turn, why: str) -> Iterator[Stored]:
         """The case that a card was lost with has crashed if another card was lost with it too."""
         self._losses[turn.case.key] += 1
         if self._losses[turn.case.key] >= _MOST_LOSSES:
             reason = f"{_MOST_LOSSES} cards were lost while they measured it; the last: {why}"
-            yield self.run.stored(turn, Outcome(Status.CRASHED, reason), hand.card)
+            yield self._stored(hand, turn, Outcome(Status.CRASHED, reason), hand.card)
+
+    def _stored(self, hand: Hand, turn: Turn, outcome: Outcome, card: Card | None = None) -> Stored:
+        run = self._runs[hand.side]
+        return run, run.stored(turn, outcome, card)
 
 
 def measured(
     runs: Sequence[OpenRun], deck_for: Callable[[OpenRun], Deck], note: Callable[[str], None]
-) -> Iterator[tuple[OpenRun, Finished]]:
+) -> Iterator[Stored]:
     """Measure what runs have left: one on its own device, or several, each dealt to its cards.
 
     Raises AttnbenchError, once the others are done, if a run has no card left.
@@ -217,21 +216,20 @@ def measured(
     for run in runs:
         yield from ((run, each) for each in run.begin())
     decks = [(run, deck_for(run)) for run in runs]
-    yield from _dealt([Dealer(run, deck, note) for run, deck in decks if run.cards])
+    yield from dealt([Dealer([run], deck, note) for run, deck in decks if run.cards])
     for run, deck in decks:
         if not run.cards:
             yield from ((run, each) for each in run.follow(deck.script(run, deck.cases)))
         run.finish()
 
 
-def _dealt(dealers: Sequence[Dealer]) -> Iterator[tuple[OpenRun, Finished]]:
+def dealt(dealers: Sequence[Dealer]) -> Iterator[Stored]:
     """Let every dealer deal, and hand it the answers of its cards as they come."""
     for dealer in dealers:
-        yield from ((dealer.run, each) for each in dealer.begin())
+        yield from dealer.begin()
     while waiting := {future: dealer for dealer in dealers for future in dealer.waiting}:
         done, _ = wait(waiting, return_when=FIRST_COMPLETED)
         for future in done:
-            dealer = waiting[future]
-            yield from ((dealer.run, each) for each in dealer.answered(future))
+            yield from waiting[future].answered(future)
     for dealer in dealers:
         dealer.check_done()

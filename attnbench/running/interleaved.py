@@ -10,6 +10,7 @@ from attnbench.errors import UsageError
 from attnbench.provenance.machine import Machine
 from attnbench.records import Run, RunStatus, Status
 from attnbench.running.command import Command
+from attnbench.running.device import ALL
 from attnbench.running.open_run import OpenRun
 from attnbench.running.plan import Plan
 from attnbench.running.resuming import check_unchanged, restore_kept, run_to_resume
@@ -82,29 +83,61 @@ def resumed(
     The halves of that round would lie apart in time, and its pairs would compare two days: all
     sides measure it again. Raises UsageError if a side has no run, or has changed.
     """
-    asked = run_to_resume(store, command, {first.machine.key})
-    plan = Plan.from_facts(store.plan(asked.number))
-    runs = [each for each in store.runs() if _mark(store, each) == plan.interleaved]
-    if len(runs) < len(sides):
+    plan, runs = runs_to_resume(store, command, len(sides), {first.machine.key})
+    devices = store.plan(runs[0].number).get("devices", ())
+    if len(devices) > 1 or ALL in devices:
         raise UsageError(
-            f"run {asked.number} was interrupted before the other side began, so there is nothing "
-            "to go on with; leave out --resume"
+            f"--resume: run {runs[0].number} was measured on several devices; name them again, "
+            f"e.g. --device {' '.join(devices)} --resume"
         )
     check_unchanged(store, runs[0], command, [first.worker()])
     first.end()
     for run, side in zip(runs[1:], sides[1:], strict=True):
         with Workers(side.start, first.machine.device, note) as workers:
             check_unchanged(store, run, command, [workers.worker()])
-    for run in runs:
-        restore_kept(store, run, note)
-        store.finish_run(run.number, RunStatus.RUNNING)
+    go_on(store, runs, note)
     numbers = tuple(run.number for run in runs)
-    rounds = min(plan.rounds - 1, *(_whole_rounds(plan, store.done(run)) for run in numbers))
+    rounds = min(plan.rounds - 1, *(whole_rounds(plan, store.done(run)) for run in numbers))
     store.forget_rounds(numbers, rounds)
     return Begun(plan, numbers, rounds)
 
 
-def _whole_rounds(plan: Plan, done: Collection[tuple[str, str, int, Status]]) -> int:
+def runs_to_resume(
+    store: Store, command: Command, sides: int, machines: Collection[str]
+) -> tuple[Plan, list[Run]]:
+    """The runs of the comparison to go on with, and their plan; UsageError if a side has none."""
+    asked = run_to_resume(store, command, machines)
+    plan = Plan.from_facts(store.plan(asked.number))
+    runs = [each for each in store.runs() if _mark(store, each) == plan.interleaved]
+    if len(runs) < sides:
+        raise UsageError(
+            f"run {asked.number} was interrupted before the other side began, so there is nothing "
+            "to go on with; leave out --resume"
+        )
+    return plan, runs
+
+
+def go_on(store: Store, runs: Sequence[Run], note: Callable[[str], None]) -> None:
+    """Mark the runs as running, with what was kept of them in files."""
+    for run in runs:
+        restore_kept(store, run, note)
+        store.finish_run(run.number, RunStatus.RUNNING)
+
+
+def check_one_device(base: Machine, head: Machine) -> None:
+    """Raise UsageError if the two sides measure different devices."""
+    if base.key != head.key:
+        raise UsageError(
+            f"base runs on {_device(base)}, head on {_device(head)}: both must measure one "
+            "device; give them the same --device and CUDA_VISIBLE_DEVICES"
+        )
+
+
+def _device(machine: Machine) -> str:
+    return f"{machine.label} {machine.gpu_uuid}" if machine.gpu_uuid else machine.label
+
+
+def whole_rounds(plan: Plan, done: Collection[tuple[str, str, int, Status]]) -> int:
     """How many rounds have nothing left to measure, by the stored outcomes."""
     settled = Settled(done)
     refused = {case for case, _, _, status in done if status is Status.REFUSED}

@@ -22,14 +22,29 @@ _PATIENCE, _OF_A_START = 15.0, 0.5
 
 
 class LocalCard:
-    """A card of this host; usable once the future of `greet` is done."""
+    """A card of this host; usable once the future of `greet` is done.
+
+    One beside another, of other software on the same device, works only while that does not. It is
+    closed first.
+    """
 
     def __init__(
-        self, name: str, device: str, start: StartWorker, note: Callable[[str], None]
+        self,
+        name: str,
+        device: str,
+        start: StartWorker,
+        note: Callable[[str], None],
+        beside: "LocalCard | None" = None,
     ) -> None:
         self.name = name
         self._workers = Workers(start, device, lambda text: note(f"{name}: {text}"))
-        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._beside = beside
+        self._calls: SimpleQueue[Callable[[], None] | None]
+        self._thread: Thread
+        if beside is not None:
+            self._calls, self._thread = beside._calls, beside._thread
+            return
+        self._calls = SimpleQueue()
         # The kernel ends a worker with the thread that started it.
         self._thread = Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
@@ -64,8 +79,9 @@ class LocalCard:
         """End its worker and all processes that it started, even while it works."""
         working = self._workers.stop()
         self._ask(self._workers.end)
-        self._calls.put(None)
-        self._thread.join(_PATIENCE if working else _OF_A_START)
+        if self._beside is None:
+            self._calls.put(None)
+            self._thread.join(_PATIENCE if working else _OF_A_START)
 
     def _usable(self, call: Callable[[], T]) -> T:
         """The result of a call; CardLost if no worker starts any more."""

@@ -33,7 +33,9 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Renew:
-    """What follows starts in a fresh worker."""
+    """What follows starts in a fresh worker, for one of the runs that take turns."""
+
+    side: int = 0
 
 
 # A script gets the refusals, by case, as the answer to a Probe.
