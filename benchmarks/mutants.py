@@ -128,14 +128,20 @@ def show(facts: dict[str, Any]) -> None:
             else f", which changes rows by {row['change']:.2g} roundings"
         )
         print(f"passed: {row['fault']} in {row['case']}{by}")
-    small = sum(row["change"] is not None and row["change"] < 1 for row in passed)
     faults, cases = ({row[name] for row in rows} for name in ("fault", "case"))
-    found, rest = len(rows) - len(passed), max(1, len(rows) - small)
+    found, large = len(rows) - len(passed), [row for row in rows if changes_more(row)]
+    larger = sum(row["finding"] is not None for row in large)
     print(
-        f"{len(faults)} faults, {len(cases)} cases: {found} of {len(rows)} mutants found; {small} "
-        f"passed that change rows less than honest rounding. Of the rest {found / rest:.2%} "
-        f"were found. {facts['not_reached']} cases not reached"
+        f"{len(faults)} faults, {len(cases)} cases: {found} of {len(rows)} mutants found, "
+        f"{found / max(1, len(rows)):.2%}. {len(large)} change rows by more than honest rounding: "
+        f"{larger} found, {larger / max(1, len(large)):.2%}; of the other {len(rows) - len(large)} "
+        f"{found - larger}. {facts['not_reached']} cases not reached"
     )
+
+
+def changes_more(row: dict[str, Any]) -> bool:
+    """Whether a mutant changes rows by more than honest rounding, found or not."""
+    return row["change"] is None or row["change"] >= 1
 
 
 def all_cases(machine: Machine) -> list[Case]:

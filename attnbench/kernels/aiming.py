@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 LEAST_DIM = 64  # of heads in which a query that is turned to a few keys leaves others alone
 SEED = 2**21  # added to a round's seed: data without needles are the same but for them
 STEP_ELEMENTS = 2**24  # of queries that are turned at a time
+# A score of which fp32 cannot hold the exponential. All others are smaller by 50 or more, so no
+# rounding of scores changes the result.
+HOT = 200.0
+NEWEST = 8  # keys of which it is the score of one
 
 
 class Aimed(ABC):
@@ -127,6 +131,46 @@ class Aimed(ABC):
             met = self.met(needles, at.group)
             arguments = (self.queries_at(at), kinds, self.visible(at), self.own_keys(at))
             self.put_queries(at, met.turned(*arguments))
+
+    def heat(self) -> None:
+        """Turn half of the heads of the batch's last token to one of its keys, with the score HOT.
+
+        A softmax that does not subtract the largest score overflows there. Does nothing where
+        scores are capped, where there are no needles, and where all of the last keys are needles.
+        """
+        import torch
+
+        if self.needle_seed is None or self.case.softcap is not None:
+            return
+        group, sets = self.groups[-1], torch.arange(self.num_sets, device=self.device)
+        last = torch.ones_like(sets)
+        at = Keys(group, sets, last * (group.count - 1), last * (group.kv_len - 1))
+        keys, alone = self._unlike_needles(at)
+        turned = HOT / self.scale * keys / keys.square().sum(-1, keepdim=True)
+        ratio = self.num_heads // keys.shape[1]
+        queries = self.queries_at(at)
+        heated = turned.repeat_interleave(ratio, 1).where(
+            alone.repeat_interleave(ratio, 1), queries
+        )
+        queries[:, ::2] = heated[:, ::2]
+        self.put_queries(at, queries)
+
+    def _unlike_needles(self, at: Keys) -> "tuple[torch.Tensor, torch.Tensor]":
+        """Of the newest keys [n] see, the one least like a needle: fp32 [n, KV heads, d].
+
+        And whether it is unlike enough to score alone: bool [n, KV heads, 1].
+        """
+        import torch
+
+        assert self.needle_seed is not None
+        back = torch.arange(min(NEWEST, int(self.visible(at).min())), device=self.device)
+        every = torch.broadcast_tensors(at.sets, at.requests, at.positions - back[:, None])
+        keys = self.keys_at(Keys(at.group, *every))  # [newest, n, KV heads, d]
+        unit = self.needles(seeded(self.device, self.needle_seed)).unit
+        along = torch.einsum("knhd,chd->knhc", keys, unit).square().amax(-1)
+        likeness, chosen = (along / keys.square().sum(-1)).min(0)
+        places = chosen[None, ..., None].expand(1, *keys.shape[1:])
+        return keys.gather(0, places)[0], (likeness < 1 / 8)[..., None]
 
     def largest_score(self) -> float:
         """Of the scores that matter in a row, some needles' and some others'."""

@@ -170,6 +170,7 @@ class AttentionPrepared(Prepared, Aimed):
         kv_heads = (at + at // len(self.batch) + seed) % self.num_kv_heads
         generator = torch.Generator().manual_seed(seed)
         within = torch.rand(at.shape, generator=generator) * q_lens[requests]
+        within[len(self.batch) - 1] = q_lens[-1] - 1  # the last token of all, which `heat` turns
         tokens = (q_lens.cumsum(0) - q_lens)[requests] + within.long()
         first = tokens * self.num_heads + kv_heads * ratio
         return first[:, None] + torch.arange(ratio)

@@ -96,6 +96,9 @@ class SdpaPrepared(AttentionPrepared):
 
     def renew(self, seed: int) -> None:
         redraw(self.queries, self.queries.dtype, seed)
+        self.heat()
+        for kv in self.kv:  # values of the first set change their signs
+            kv[1, 0].neg_()
 
     def poison(self, index: int) -> None:
         """NaN in the last results, and in the memory that the next ones are likely to get."""

@@ -138,6 +138,10 @@ class CacheWrite(Prepared):
             self.requests.overwrite(self.slots.pages, self.slots.offsets)
         self.refill(generator)
 
+    def poison_some(self, sets: int) -> None:
+        """All: new slots hold no old results, and `damage` takes others for written by mistake."""
+        self.poison_first(sets)
+
     def poison(self, index: int) -> None:
         self.pool.poison(self.slots.pages[index], self.slots.offsets[index])
         self.poisoned[index] = True

@@ -63,17 +63,21 @@ class Planting:
         return mutant
 
     def change(self, mutant: Prepared) -> float:
-        """The root mean square change of the rows of set 0 that change, over honest rounding's."""
+        """The root mean square change of the rows of set 0 that change, over honest rounding's.
+
+        Infinite where no row of set 0 changes, or where honest kernels do not round.
+        """
         rounding = self.prepared.tolerance.relative_l2 / ROW
+        if not 0 < rounding < math.inf:
+            return math.inf
         outputs = []
         for each in (self.prepared, mutant):
             each.calls[0]()
             outputs.append(each.output(0).float().clone())
         honest, wrong = outputs
-        if not 0 < rounding < math.inf:
-            return math.inf
         changes = (wrong - honest).norm(dim=1) / honest.norm(dim=1)
-        return float(changes[changes > 0].square().mean().sqrt()) / rounding
+        found = float(changes[changes != 0].square().mean().sqrt()) / rounding
+        return found if math.isfinite(found) else math.inf
 
     def expected(self, sets: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
         """The honest reference, for which mutants ask again and again."""
@@ -109,6 +113,11 @@ class Planting:
         off = [wrong.expected(*asked) - self.expected(*asked) for asked in mine if len(asked[0])]
         return torch.cat([rows.flatten() for _, rows in mine]), torch.cat(off)
 
+    def forget(self) -> None:
+        """Give back the memory of what was computed for a mutant."""
+        for asked in [each for each in self.known if isinstance(each[0], Prepared)]:
+            del self.known[asked]
+
     def finding(self, mutant: Prepared) -> WrongResult | None:
         """What the checks before and after timing say against a mutant; None if they pass it."""
         return self._said(lambda: checked(mutant, self.seed))
@@ -125,8 +134,6 @@ class Planting:
         except WrongResult as wrong:
             return wrong
         finally:
-            for asked in [each for each in self.known if isinstance(each[0], Prepared)]:
-                del self.known[asked]
             if isinstance(self.prepared, CacheWrite):  # of what a mutant wrote astray
                 self.prepared.pool.clear()
                 self.prepared.poisoned.zero_()

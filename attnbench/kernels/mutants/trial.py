@@ -20,8 +20,8 @@ class Trial:
     """One mutant of a case, and the sentence by which it was found; None if it passed.
 
     `share` is the largest error over its tolerance, infinite for what nothing allows, 0 where a
-    mutant passed. Then `change` is what the fault does to rows, over what honest rounding does to
-    them: below 1 the kernel errs less by the fault than without it.
+    mutant passed. `change` is what the fault does to rows, over what honest rounding does to them:
+    below 1 the kernel errs less by the fault than without it.
     """
 
     case: Case
@@ -55,12 +55,14 @@ def trials(
         mutant = fault.plant(planting) if fault.of(case) else None
         if mutant is None:
             continue
-        if (found := planting.finding(mutant)) is None:
-            passed.append((fault.name, mutant, planting.change(mutant)))
+        found, change = planting.finding(mutant), planting.change(mutant)
+        planting.forget()
+        if found is None:
+            passed.append((fault.name, mutant, change))
         else:
-            yield Trial(case, fault.name, str(found), found.share)
+            yield Trial(case, fault.name, str(found), found.share, change)
     for name, mutant, change in passed:
-        if (found := planting.later_finding(mutant)) is None:
-            yield Trial(case, name, None, 0.0, change)
-        else:
-            yield Trial(case, name, str(found), found.share)
+        found = planting.later_finding(mutant)
+        planting.forget()
+        finding, share = (None, 0.0) if found is None else (str(found), found.share)
+        yield Trial(case, name, finding, share, change)

@@ -1,0 +1,159 @@
+"""Kernels that are right for the inputs of a benchmark alone, or that do less when timed."""
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from attnbench.kernels.attn.naive import NaivePrepared
+from attnbench.kernels.base import Prepared, Setting
+from attnbench.kernels.check import WrongResult, check
+from attnbench.kernels.groups import Group
+from attnbench.kernels.registry import find
+from attnbench.kernels.tolerance import attention
+from attnbench.provenance.machine import Machine
+from attnbench.specs.batch import parse_batch_spec
+from attnbench.specs.case import Case
+from attnbench.specs.shape import AttnShape
+from tests.stale import measured
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CPU = Machine(kind="cpu", device="cpu", name="Xeon", cpu_count=2)
+SPECS = ["3q1kv40", "q40kv77", "2q1kv700_q5kv33"]
+
+
+def case(spec: str, **fields: Any) -> Case:
+    given = {"shape": AttnShape(4, 2, 64), "dtype": "bf16", **fields}
+    return Case("attn", "naive", parse_batch_spec(spec), **given)
+
+
+class Skipping(NaivePrepared):
+    """Computes only where its output is poisoned: in the first call of each set."""
+
+    def _launch(self, index: int) -> None:
+        if self.outputs[index].isnan().any():
+            super()._launch(index)
+
+
+class Attending(NaivePrepared):
+    """Naive attention with scores in fp32, in parts that others change."""
+
+    def attended_keys(self, index: int, group: Group) -> "Tensor":
+        """[n, keys, 2, KV heads, d]."""
+        return self.pool[self.tables.of(index, group)].flatten(1, 2)[:, : group.kv_len]
+
+    def weights(self, scores: "Tensor") -> "Tensor":
+        return scores.softmax(-1)
+
+    def product(self, weights: "Tensor", values: "Tensor") -> "Tensor":
+        return weights.to(values.dtype) @ values
+
+    def _attend(self, index: int, group: Group, mask: "Tensor | None") -> None:
+        heads = (group.count, group.q_len, self.shape.num_kv_heads, -1, self.shape.head_dim)
+        query = self.queries[index, group.tokens].view(heads).permute(0, 2, 3, 1, 4)
+        keys, values = self.attended_keys(index, group).permute(2, 0, 3, 1, 4)
+        scores = query.flatten(2, 3).float() @ keys.float().transpose(-1, -2) * self.scale
+        scores = scores.unflatten(2, query.shape[2:4])
+        if mask is not None:
+            scores = scores.masked_fill(~mask, float("-inf"))
+        found = self.product(self.weights(scores).flatten(2, 3), values)
+        found = found.unflatten(2, query.shape[2:4]).permute(0, 3, 1, 2, 4)
+        self.outputs[index][group.tokens].view(heads).copy_(found)
+
+
+class Gathering(Attending):
+    """Reads the pages in the first call of each set, and its own copy of them later."""
+
+    def attended_keys(self, index: int, group: Group) -> "Tensor":
+        kept: dict[tuple[int, Group], Tensor] = self.__dict__.setdefault("kept", {})
+        if (index, group) not in kept:
+            kept[index, group] = super().attended_keys(index, group).clone()
+        return kept[index, group]
+
+
+class Overflowing(Attending):
+    """A softmax that does not subtract the largest score."""
+
+    def weights(self, scores: "Tensor") -> "Tensor":
+        exponentials = scores.exp()
+        return exponentials / exponentials.sum(-1, keepdim=True)
+
+
+class Clamping(Attending):
+    """A softmax of scores up to 30, far more than random keys have."""
+
+    def weights(self, scores: "Tensor") -> "Tensor":
+        return scores.clamp(max=30.0).softmax(-1)
+
+
+def fault(ready: Prepared) -> str | None:
+    """What the checks of a round say."""
+    with torch.inference_mode():
+        ready.calls[0]()
+        try:
+            check(ready, seed=0)
+            measured(ready, CPU, seed=0)
+        except WrongResult as wrong:
+            return str(wrong)
+    return None
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("kernel", [Skipping, Gathering, Overflowing, Clamping])
+def test_it_is_found(kernel: type[NaivePrepared], spec: str) -> None:
+    found = fault(kernel(case(spec), Setting("cpu", 2, seed=0)))
+    assert found is not None
+    assert found.startswith("launched again with new inputs")
+
+
+@pytest.mark.parametrize("kernel", [Skipping, Gathering])
+def test_it_is_found_in_a_single_set(kernel: type[NaivePrepared]) -> None:
+    assert fault(kernel(case("3q1kv40"), Setting("cpu", 1, seed=0))) is not None
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_the_kernel_that_they_change_is_right(spec: str) -> None:
+    assert fault(Attending(case(spec), Setting("cpu", 2, seed=0))) is None
+
+
+HONEST: list[dict[str, Any]] = [
+    {},
+    {"shape": AttnShape(1, 1, 64)},
+    {"shape": AttnShape(4, 1, 128)},
+    {"shape": AttnShape(3, 3, 64), "dtype": "fp16"},
+    {"window": 17},
+    {"sinks": True},
+    {"softcap": 20.0},
+    {"kv_data": "zeros"},
+]
+
+
+@pytest.mark.parametrize("fields", HONEST, ids=str)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_an_honest_kernel_passes_with_large_scores(fields: dict[str, Any], seed: int) -> None:
+    for spec in SPECS:
+        asked = case(spec, **fields)
+        assert fault(find("attn", "naive").prepare(asked, Setting("cpu", 2, seed))) is None
+
+
+class Coarse(Attending):
+    """Sums over tiles of 64 keys in bf16."""
+
+    def product(self, weights: "Tensor", values: "Tensor") -> "Tensor":
+        parts = zip(weights.to(values.dtype).split(64, -1), values.split(64, -2), strict=True)
+        total = torch.zeros_like(values[..., :1, :])
+        for part, of_part in parts:
+            total = total + part @ of_part
+        return total
+
+
+def test_sums_in_bf16_are_found_by_the_tolerance_of_scores_in_fp32() -> None:
+    """Naive rounds scores, and its tolerance allows for that."""
+    asked, setting = case("2q1kv2k"), Setting("cpu", 2, seed=0)
+    assert fault(Coarse(asked, setting)) is None
+    coarse, fine = Coarse(asked, setting), Attending(asked, setting)
+    coarse.tolerance = fine.tolerance = attention("bf16")
+    assert fault(coarse) is not None
+    assert fault(fine) is None
