@@ -161,12 +161,20 @@ def test_parquet_of_more_rows_than_are_in_memory_at_once(
     assert "rounds.parquet 4 rows" in found.stdout
 
 
-def test_parquet_needs_pyarrow_and_a_folder(
-    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = db("export", here, "--parquet", "--db", here)
-    assert (found.exit_code, found.stdout) == (2, "")
-    assert "--parquet writes into a folder" in found.stderr
+def test_parquet_needs_a_folder_that_can_be_written(here: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    for target, status, message in (
+        (here, 2, "--parquet writes into a folder"),
+        ("", 2, "'' does not name a folder"),
+        (tmp_path / "out", 1, "out could not be written: Is a directory"),
+    ):
+        (tmp_path / "out" / "rounds.parquet").mkdir(parents=True, exist_ok=True)
+        found = db("export", target, "--parquet", "--db", here)
+        assert (found.exit_code, found.stdout) == (status, "")
+        assert message in " ".join(found.stderr.split())
+
+
+def test_parquet_needs_pyarrow(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     found = db("export", tmp_path / "out", "--parquet", "--db", here)
     assert found.exit_code == 2

@@ -208,6 +208,18 @@ def test_a_decision_is_shown_with_the_option_that_sets_it(tmp_path: Path) -> Non
     assert "--attention-backend TRITON_ATTN" in done.output
 
 
+def test_results_of_another_tool_are_not_decided_by(tmp_path: Path) -> None:
+    row = {"backend": "FLASH_ATTN", "num_layers": 1, "num_q_heads": 32, "num_kv_heads": 8}
+    config = {**row, "batch_spec": "q1k", "head_dim": 128, "block_size": 16, "dtype": "float16"}
+    (tmp_path / "r.json").write_text(json.dumps([{"config": config, "mean_time": 1e-5}]))
+    base = ["--db", str(tmp_path / "a.db")]
+    read = CliRunner().invoke(cli, ["import", str(tmp_path / "r.json"), *base])
+    assert read.exit_code == 0, read.output
+    done = CliRunner().invoke(cli, ["study", "decide", "1", *base])
+    assert done.exit_code == 2
+    assert "run 1 has another tool's results, which are not decided by" in done.output
+
+
 def test_a_run_without_times_decides_nothing(tmp_path: Path) -> None:
     with Store.open(str(tmp_path / "a.db")) as store:
         run = store_run(store, {attn("q8", "flash"): [Outcome(Status.REFUSED, "needs a GPU")]})

@@ -10,7 +10,7 @@ from sqlalchemy import Boolean, DateTime, Float, Integer, Table, select
 from attnbench.db.base import UtcTime
 from attnbench.db.store import Store
 from attnbench.db.views import view_table
-from attnbench.errors import UsageError
+from attnbench.errors import AttnbenchError, UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,7 +23,7 @@ def write_parquet(store: Store, runs: Collection[int], folder: Path) -> dict[str
     """Write a file for each view with rows of the runs; the number of rows by the file's name.
 
     Files of the same name are replaced once the new one is whole. Raises UsageError without
-    pyarrow, and for a folder that cannot be made.
+    pyarrow, and for a folder that cannot be made; AttnbenchError if a file cannot be written.
     """
     try:
         import pyarrow  # noqa: F401
@@ -37,7 +37,10 @@ def write_parquet(store: Store, runs: Collection[int], folder: Path) -> dict[str
         raise UsageError(
             f"{folder}: {error.strerror}; --parquet writes into a folder, e.g. exported/"
         ) from None
-    return {f"{name}.parquet": _write(store, runs, name, folder) for name in _OF_RUNS}
+    try:
+        return {f"{name}.parquet": _write(store, runs, name, folder) for name in _OF_RUNS}
+    except OSError as error:
+        raise AttnbenchError(f"{folder} could not be written: {error.strerror or error}") from error
 
 
 def _write(store: Store, runs: Collection[int], name: str, folder: Path) -> int:

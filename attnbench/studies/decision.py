@@ -14,6 +14,7 @@ from attnbench.analysis.series import series_of
 from attnbench.analysis.tuning import tuned
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
+from attnbench.imports.file import COMMAND
 from attnbench.provenance.environment import Environment
 from attnbench.records import Measurement, Run
 from attnbench.results.noise import Noises
@@ -54,9 +55,15 @@ class Decided:
 def decided(store: Store, run: int) -> Decided:
     """The decision of a run by one method of each case.
 
-    Raises UsageError if nothing has a time.
+    Raises UsageError if nothing has a time, and for another tool's results: what only that tool
+    knows about them cannot be told from a setting.
     """
     record = store.run(run)
+    if record.command == COMMAND:
+        raise UsageError(
+            f"run {run} has another tool's results, which are not decided by: what they name "
+            "beside the case may be no setting of a server; measure here, e.g. attnbench attn"
+        )
     measured = store.measurements([run])
     method = _method_by_case(measured)
     listed = series_of(each for each in measured if each.method_key == method[each.case_key])

@@ -61,7 +61,9 @@ def _option(decision: Decision, rule: DecisionRule) -> str:
 
 def _lines(decision: Decision) -> list[str]:
     count, batches = len(decision.rules), len(decision.batches)
-    lines = [f"{count} rule{'s' * (count != 1)} for {batches} measured batches"]
+    lines = [
+        f"{count} rule{'s' * (count != 1)} for {batches} measured batch{'es' * (batches != 1)}"
+    ]
     if decision.contested:
         lines.append(
             f"{decision.contested} batches have another best, and lengths by which no rule can "
