@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 
 from attnbench.analysis.estimate import EXACT, Cell, Noise
 from attnbench.analysis.machine_noise import MachineNoise
-from attnbench.analysis.noise_table import ANY_GPU, noise_table
+from attnbench.analysis.noise_table import ANY_GPU, CPU, noise_table
 from attnbench.analysis.repeats import Repeat
 from attnbench.stats.variance import Variance
 
 Times = NDArray[np.float64]
+_TABLES = {"H200": "NVIDIA H200", "any": ANY_GPU, "CPU": CPU}
 NoiseOf = Callable[[Cell], Noise]
-Source = Literal["known", "selfcheck 2", "selfcheck 3", "history 6", "table H200", "table any"]
+Source = Literal[
+    "known", "selfcheck 2", "selfcheck 3", "history 6", "table H200", "table any", "table CPU"
+]
 SOURCES: tuple[Source, ...] = (
     *("known", "selfcheck 2", "selfcheck 3", "history 6", "table H200", "table any"),
 )
@@ -30,6 +33,7 @@ class World:
     unequal: float = 0.5  # of the logarithm of a cell's standard deviation of rounds
     session: float = 0.0
     session_unequal: float = 0.0
+    busy: float = 0.0  # the variance between a cell's sessions, per variance of its rounds
     common: float = 0.0
     heavy: bool = False  # rounds are Student's with 3 degrees of freedom
     modes: float = 0.0  # share of cells with two modes 4 % apart
@@ -52,7 +56,10 @@ class Machine:
             self.rounds = sd / math.sqrt(2) * np.sqrt(df / rng.chisquare(df, cells))
         else:
             self.rounds = world.rounds * _unequal(rng, cells, world.unequal)
-        self.session = world.session * _unequal(rng, cells, world.session_unequal)
+        self.session = np.hypot(
+            world.session * _unequal(rng, cells, world.session_unequal),
+            math.sqrt(world.busy) * self.rounds,
+        )
         self.bimodal = rng.random(cells) < world.modes
 
     def log_times(self, rounds: int, fresh: bool = False) -> Times:
@@ -96,7 +103,7 @@ class Machine:
             )
         kind, count = source.split()
         if kind == "table":
-            table = noise_table("NVIDIA H200" if count == "H200" else ANY_GPU)
+            table = noise_table(_TABLES[count])
             return lambda cell: table.noise(cell.stratum)
         seen = tuple(self.repeats(int(count), rounds))
         known = MachineNoise(noise_table(ANY_GPU), seen)
@@ -129,4 +136,18 @@ SEPARATE = {
     "common 1 %": World(common=0.01),
     "5 % of cells two modes by session": World(modes=0.05, modes_by="session"),
     "10 % of cells two modes by session": World(modes=0.1, modes_by="session"),
+}
+# By sessions on two shared cores: half of the cells spread by 2 %, some by 10 %.
+ON_CPU = {
+    "quiet": World(rounds=0.003, session=0.004, common=0.002),
+    "as measured": World(rounds=0.05, unequal=0.9, session=0.007, common=0.005, busy=0.25),
+    "rounds as measured, t3": World(
+        rounds=0.05, unequal=0.9, session=0.007, common=0.005, busy=0.25, heavy=True
+    ),
+    "sessions as rounds": World(rounds=0.05, unequal=0.9, session=0.007, common=0.005, busy=1.0),
+    "session 2 %": World(rounds=0.003, session=0.02, common=0.01),
+    "all cells two modes by session": World(
+        rounds=0.003, session=0.004, modes=1.0, modes_by="session"
+    ),
+    "other programs, as measured": World(rounds=0.3, unequal=0.3, common=0.18, busy=0.2),
 }

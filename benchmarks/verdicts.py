@@ -1,10 +1,11 @@
 """How often verdicts on simulated runs are right: false alarms on equal code, and changes found.
 
-    python benchmarks/verdicts.py equal changed gate --output verdicts.json
+    python benchmarks/verdicts.py equal changed gate cpu --output verdicts.json
 
 equal is A/A: worlds of noise by source of what is known; changed is power; gate is a diff of 40
-cells in CI. The cells are simulated, the judgement is the real one: `compare_sides`, with noise as
-`MachineNoise` makes it from simulated runs of equal code, or as the shipped table has it.
+cells in CI; cpu is the six cells of a first run on a CPU. The cells are simulated, the judgement is
+the real one: `compare_sides`, with noise as `MachineNoise` makes it from simulated runs of equal
+code, or as the shipped table has it.
 """
 
 import argparse
@@ -19,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from verdict_worlds import INTERLEAVED, SEPARATE, SOURCES, Source, World
+from verdict_worlds import INTERLEAVED, ON_CPU, SEPARATE, SOURCES, Source, World
 
 from attnbench.analysis.compare import compare_sides
-from attnbench.analysis.verdict import Verdict
+from attnbench.analysis.verdict import CPU_MARGIN, MARGIN, Verdict
 
 FINDINGS: tuple[Verdict, ...] = ("slower", "faster")
 
@@ -42,6 +43,7 @@ class Setup:
     share: float = 0.0  # of the cells that changed
     paired: bool = False
     controls: float = 0.0  # share of the cells whose code is known to be the same on both sides
+    margin: float = MARGIN
 
     @property
     def name(self) -> str:
@@ -62,6 +64,7 @@ class Rates:
     changed: Counter[Verdict] = field(default_factory=Counter)
     erring: int = 0  # diffs with a false verdict
     failing: int = 0  # with a false `slower`, which is exit status 1
+    settling: int = 0  # with a right `same`
 
     def as_row(self, setup: Setup) -> dict[str, Any]:
         """All percent."""
@@ -80,6 +83,7 @@ class Rates:
             "false diffs": 100 * self.erring / setup.diffs,
             "exit 1": 100 * self.failing / setup.diffs,
             "same": 100 * self.equal["same"] / equal,
+            "any same": 100 * self.settling / setup.diffs,
             "found": 100 * self.changed["slower"] / changed if setup.share else None,
             "false same": 100 * self.changed["same"] / changed if setup.share else None,
         }
@@ -97,13 +101,14 @@ def rates(setup: Setup, seed: int) -> Rates:
         moved = np.where(changed, np.log1p(setup.change), 0.0)
         cells = machine.diff(setup.rounds, moved, setup.paired)
         of_controls = [cell for cell, same in zip(cells, control, strict=True) if same]
-        compared = compare_sides(cells, noise, is_control=of_controls.__contains__)
+        compared = compare_sides(cells, noise, setup.margin, of_controls.__contains__)
         verdicts = [each.verdict for each in compared.comparisons]
         equal = Counter(v for v, c in zip(verdicts, changed, strict=True) if not c)
         found.equal += equal
         found.changed += Counter(v for v, c in zip(verdicts, changed, strict=True) if c)
         found.erring += any(equal[each] for each in FINDINGS)
         found.failing += bool(equal["slower"])
+        found.settling += bool(equal["same"])
     return found
 
 
@@ -172,7 +177,22 @@ def gate(diffs: int) -> Iterator[Setup]:
                 yield Setup("gate", name, world, source, rounds, 40, diffs)
 
 
-TABLES = {"equal": equal, "changed": changed, "gate": gate}
+def cpu(diffs: int) -> Iterator[Setup]:
+    """Six cells by what comes with attnbench: of one code, or where a quarter got slower."""
+    for name, world in ON_CPU.items():
+        for rounds in (1, 3, 5):
+            for controls in (1.0, 0.0):
+                yield Setup(
+                    *("cpu", name, world, "table CPU", rounds, 6, diffs),
+                    controls=controls,
+                    margin=CPU_MARGIN,
+                )
+            yield Setup(
+                *("cpu", name, world, "table CPU", rounds, 6, diffs, 0.25, 0.25), margin=CPU_MARGIN
+            )
+
+
+TABLES = {"equal": equal, "changed": changed, "gate": gate, "cpu": cpu}
 
 
 def largest_first(table: str, diffs: int) -> list[Setup]:

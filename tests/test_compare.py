@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from attnbench.analysis.compare import compare, compare_sides, geometric_mean_ratio
-from attnbench.analysis.estimate import EXACT, Cell, Noise, duration_stratum
+from attnbench.analysis.estimate import EXACT, Cell, Noise, duration_stratum, estimate_all
 from attnbench.analysis.verdict import Comparison
 from attnbench.errors import UsageError
 from attnbench.stats.moderation import Wild
@@ -366,6 +366,36 @@ def test_the_rounds_asked_for_settle_it(change: float) -> None:
 
 
 # Laws.
+
+
+BUSY = Noise(session=Variance(1e-6, 4.0), per_round=0.5)
+
+
+def test_sessions_of_a_busy_machine_differ_with_the_rounds_of_the_cell() -> None:
+    """Each side by its own: one that was busy makes the other no wider."""
+    quiet, loud = (1.0, 1.002, 0.998), (1.0, 1.1, 0.9)
+    (idle, half, busy) = estimate_all(
+        [Cell("", quiet, quiet, False), Cell("", quiet, loud, False), Cell("", loud, loud, False)],
+        [BUSY] * 3,
+    )
+    spread = float(np.var(np.log(loud), ddof=1))
+    assert busy.standard_error**2 == pytest.approx(2 * spread * (1 / 3 + 0.5), rel=0.01)
+    assert half.standard_error**2 == pytest.approx(spread * (1 / 3 + 0.5), rel=0.01)
+    assert idle.standard_error < 0.1 * half.standard_error
+    assert half.df == pytest.approx(2, rel=0.01)
+    assert busy.df == pytest.approx(4, rel=0.01)
+
+
+def test_more_rounds_leave_what_sessions_of_a_busy_machine_differ_by() -> None:
+    loud = (1.0, 1.1, 0.9)
+    spread = float(np.var(np.log(loud), ddof=1))
+    (apart,) = estimate_all([Cell("", loud, loud, False)], [BUSY])
+    (in_turns,) = estimate_all([Cell("", loud, loud[::-1], True)], [BUSY])
+    endless = 2 * 0.5 * spread + 2e-6
+    assert apart.with_endless_rounds().standard_error ** 2 == pytest.approx(endless)
+    assert apart.with_rounds(1000).standard_error ** 2 == pytest.approx(endless, rel=0.01)
+    assert apart.within_session().with_rounds(1000).standard_error < 0.01
+    assert in_turns.with_endless_rounds().standard_error == 0
 
 
 @st.composite

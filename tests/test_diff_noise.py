@@ -17,7 +17,10 @@ from tests.stored_results import CPU, H200, SOURCE, attn, store_run, timed
 
 CASE, LONG = attn("q512"), attn("q8k")
 OTHER = replace(SOURCE, commit="b" * 40)
-TABLE = "noise: sessions move a case by 0.3 %, all alike by 0.2 %; by attnbench's own table of CPU"
+TABLE = (
+    "noise: sessions move a case by 0.7 % and 87 % of its rounds' spread, all alike by 0.2 %; by "
+    "attnbench's own table of CPU"
+)
 
 
 @pytest.fixture
@@ -60,7 +63,7 @@ def remember(
 
 def diff(db: str, *options: str) -> Result:
     return CliRunner().invoke(
-        cli, ["diff", "--base", "base", "--head", "head", "--db", db, "--margin", "1%", *options]
+        cli, ["diff", "--base", "base", "--head", "head", "--db", db, *options]
     )
 
 
@@ -82,7 +85,7 @@ def test_where_nothing_is_stored_the_table_that_comes_with_attnbench_holds(db: s
 
 def test_a_selfcheck_whose_runs_are_gone_still_counts(db: str) -> None:
     measure(db)
-    remember(db, "20 to 200 us", floor=0.002, session_sd=0.01)
+    remember(db, "20 to 200 us", floor=0.002, session_sd=0.03)
     assert verdicts(db) == {"q512": "unclear", "q8k": "same"}
 
 
@@ -109,7 +112,7 @@ def repeated(
             store_run(store, results, source=OTHER, machine=machine)
 
 
-@pytest.mark.parametrize(("sd", "verdict"), [(0.001, "same"), (0.02, "unclear")])
+@pytest.mark.parametrize(("sd", "verdict"), [(0.001, "same"), (0.03, "unclear")])
 def test_runs_of_equal_code_tell_the_noise_of_a_machine(db: str, sd: float, verdict: str) -> None:
     measure(db)
     repeated(db, 4, sd)
@@ -119,7 +122,7 @@ def test_runs_of_equal_code_tell_the_noise_of_a_machine(db: str, sd: float, verd
 
 def test_the_noise_under_load_is_not_that_of_bursts(db: str) -> None:
     measure(db)
-    repeated(db, 4, sd=0.02, labels=("sustained",))
+    repeated(db, 4, sd=0.03, labels=("sustained",))
     assert set(verdicts(db).values()) == {"same"}
     assert told(db).endswith(TABLE)
 
@@ -140,12 +143,11 @@ def test_what_moves_pytorchs_kernels_is_the_device_and_a_users_own_are_not_among
     (tmp_path / "kernels" / "attn" / "mine.py").write_text(OWN)
     listed = [replace(attn(f"{n}q1kv1k"), backend=backend) for n in range(1, 21)]
     with Store.open(db) as store:
-        for label, time in (("base", 1e-4), ("head", 1.05e-4)):
+        for label, time in (("base", 1e-4), ("head", 1.15e-4)):
             rounds = [time * wobble for wobble in (1, 1.001, 0.999)]
             store_run(store, {case: timed(case, *rounds) for case in listed}, label=label)
     done = attnbench(
         *("diff", "--base", "base", "--head", "head", "--db", db, "--format", "json"),
-        *("--margin", "1%"),
         ATTNBENCH_KERNELS=str(tmp_path / "kernels"),
     )
     assert {cell["verdict"] for cell in json.loads(done.stdout)["cells"]} == {verdict}
@@ -161,7 +163,7 @@ def test_runs_that_disagree_with_the_table_of_their_model_say_so(db: str) -> Non
 
 def test_a_run_is_no_witness_of_its_own_change(db: str) -> None:
     """Base and head are of equal code, and the only runs that are."""
-    measure(db, factor=1.1)
+    measure(db, factor=1.2)
     assert verdicts(db) == {"q512": "slower", "q8k": "slower"}
     assert told(db).endswith(TABLE)
 
@@ -177,8 +179,8 @@ def test_beside_same_stands_the_smallest_change_that_would_have_been_found(db: s
 
 
 def test_the_stored_floor_widens_no_margin(db: str) -> None:
-    measure(db, factor=1.03)
-    remember(db, "20 to 200 us", floor=0.05, session_sd=0.001)
+    measure(db, factor=1.1)
+    remember(db, "20 to 200 us", floor=0.2, session_sd=0.001)
     assert verdicts(db) == {"q512": "slower", "q8k": "slower"}
 
 

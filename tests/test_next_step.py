@@ -205,8 +205,47 @@ def test_what_no_number_of_rounds_settles_gets_no_command(db: str) -> None:
 def test_nothing_is_advised_where_nothing_is_unclear(db: str) -> None:
     add(db, "main")
     add(db, "pr")
-    assert step(db) is None
-    assert "unclear" not in diff(db).stdout
+    sides = ("--base", "main", "--head", "pr", "--margin", "5%")
+    assert step(db, *sides) is None
+    assert "unclear" not in diff(db, *sides).stdout
+
+
+@pytest.mark.parametrize(
+    ("wobbles", "line"),
+    [
+        (
+            [(0.998, 1.002, 1.0)],
+            "the unclear case lies within 3 %: with --margin 3% it is the same",
+        ),
+        (
+            [(0.98, 1.02, 1.0), (0.7, 1.2, 1.0), (0.98, 1.02, 1.01), (0.5, 1.0, 2.0)],
+            "2 of 4 unclear cases lie within 10 %: with --margin 10% they are the same",
+        ),
+        (
+            [(0.98, 1.02, 1.0), (0.5, 1.0, 2.0), (0.6, 1.0, 2.0)],
+            "1 of 3 unclear cases lies within 10 %: with --margin 10% it is the same",
+        ),
+        ([(0.5, 1.0, 2.0)], None),
+    ],
+)
+def test_the_text_names_a_margin_that_would_settle_half_of_them(
+    db: str, wobbles: Sequence[tuple[float, ...]], line: str | None
+) -> None:
+    cases = [attn(f"q{at}k") for at in range(1, 1 + len(wobbles))]
+    with Store.open(db) as store:
+        for label in ("main", "pr"):
+            results = {c: rounds(c, 1e-3, w) for c, w in zip(cases, wobbles, strict=True)}
+            store_run(store, results, label=label)
+    text = " ".join(diff(db).stdout.split())
+    if line is None:
+        assert "--margin" not in text
+        return
+    assert line in text
+    count, margin = line.split()[0], line.split("--margin ")[1].split()[0]
+    found = json.loads(
+        diff(db, "--base", "main", "--head", "pr", "--margin", margin, "--format", "json").stdout
+    )
+    assert found["counts"]["same"] == (1 if count == "the" else int(count))
 
 
 def test_the_line_is_one_that_ab_takes(attnbench: Attnbench, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ class Noise:
     device: Variance = NOTHING  # of a cell between cards of one model
     wild: Wild = TAME  # cells that sessions move unlike the others
     rounds: Variance = UNKNOWN  # of a round in a session
-    per_round: float = 0.0  # what a session's variance is at least, per variance of a round
+    per_round: float = 0.0  # of a session beside the above, per variance of the cell's rounds
     stored: bool = True  # whether this database shows it; else it comes from elsewhere
 
 
@@ -153,20 +153,23 @@ def _estimate(cell: Cell, moderation: Moderation | None, noise: Noise) -> Estima
     return Estimate(
         log_ratio=float(np.mean(np.log(cell.head)) - np.mean(np.log(cell.base))),
         spreads=tuple(
-            Spread(variance, len(logs))
-            for variance, logs in zip(variances, _series(cell), strict=True)
+            Spread(variance, len(logs), busy)
+            for variance, logs, busy in zip(
+                variances, _series(cell), _busy(cell, noise), strict=True
+            )
         ),
-        session=_session(noise, variances).times(cell.of_sessions),
+        session=noise.session.times(cell.of_sessions),
         common=noise.common.times(cell.of_sessions),
         device=NOTHING if cell.same_device else noise.device.times(2),
         wild=_scaled(noise.wild, cell),
     )
 
 
-def _session(noise: Noise, rounds: Sequence[Variance]) -> Variance:
-    """A machine that is busy differs between its sessions as between its rounds."""
-    busy = max(rounds, key=lambda each: each.value).times(noise.per_round)
-    return max(noise.session, busy, key=lambda each: each.value)
+def _busy(cell: Cell, noise: Noise) -> tuple[float, ...]:
+    """A machine that is busy differs between its sessions as well as between its rounds."""
+    if cell.paired:
+        return (0.0,) * len(_series(cell))
+    return tuple(noise.per_round / sessions for sessions in cell.sessions)
 
 
 def _scaled(wild: Wild, cell: Cell) -> Wild:

@@ -19,16 +19,17 @@ class Spread:
 
     variance: Variance  # on 0 degrees of freedom where nothing tells it
     rounds: int
+    busy: float = 0.0  # the variance between sessions that comes with it, as a multiple of it
 
     @property
     def of_mean(self) -> Variance:
-        """The variance of the mean over the rounds."""
-        return self.variance.times(1 / self.rounds)
+        """The variance of the mean over the rounds, with what sessions add."""
+        return self.variance.times(1 / self.rounds + self.busy)
 
     def at_rounds(self, rounds: int) -> "Spread":
         """The same variance seen in another number of rounds."""
         df = self.variance.df + rounds - self.rounds
-        return Spread(Variance(self.variance.value, max(df, 1e-3)), rounds)
+        return replace(self, variance=Variance(self.variance.value, max(df, 1e-3)), rounds=rounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Estimate:
     @property
     def rounds_variance(self) -> float:
         """The part of the variance that more rounds lessen."""
-        return sum(spread.of_mean.value for spread in self.spreads)
+        return sum(spread.variance.value / spread.rounds for spread in self.spreads)
 
     @property
     def variances(self) -> list[Variance]:
@@ -123,7 +124,10 @@ class Estimate:
 
     def within_session(self) -> "Estimate":
         """What the same rounds would give if both sides' were of one session."""
-        return replace(self, session=NOTHING, common=NOTHING, device=NOTHING, wild=TAME)
+        spreads = tuple(replace(spread, busy=0.0) for spread in self.spreads)
+        return replace(
+            self, spreads=spreads, session=NOTHING, common=NOTHING, device=NOTHING, wild=TAME
+        )
 
     def with_rounds(self, rounds: int) -> "Estimate":
         """What the same spreads would give with at least so many rounds a side."""
@@ -136,4 +140,6 @@ class Estimate:
 
     def with_endless_rounds(self) -> "Estimate":
         """What no number of rounds can improve on."""
-        return replace(self, spreads=(), hiccups=None)
+        busy = sum(spread.variance.value * spread.busy for spread in self.spreads)
+        session = Variance(self.session.value + busy, self.session.df)
+        return replace(self, spreads=(), session=session, hiccups=None)

@@ -180,9 +180,10 @@ def _doubt(estimate: Estimate, limit: float, test: Tested) -> str:
 def _remedy(estimate: Estimate, limit: float, alpha: float, needed: int | None) -> str:
     if needed is not None:
         return f"{needed} rounds per side should settle it"
-    if _settles(estimate.with_endless_rounds(), limit, alpha):
+    best = estimate.with_endless_rounds()
+    if _settles(best, limit, alpha):
         return f"more than {_MAX_ROUNDS} rounds per side would be needed to settle it"
-    spread = percent(math.sqrt((estimate.session.value + estimate.common.value) / 2))
+    spread = percent(math.sqrt((best.session.value + best.common.value) / 2))
     return f"no number of rounds settles it, as sessions differ by {spread}: interleave the sides"
 
 

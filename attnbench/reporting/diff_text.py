@@ -1,8 +1,10 @@
 """A diff as text: differences first, then the losers, then cases that were not compared."""
 
+import math
 from collections.abc import Sequence
 
 from attnbench.analysis.compare import geometric_mean_ratio
+from attnbench.analysis.estimate import Noise
 from attnbench.analysis.verdict import Comparison
 from attnbench.records import RunStatus
 from attnbench.reporting.columns import field_columns
@@ -203,7 +205,7 @@ def _noise(diff: Diff) -> list[str]:
     if len(apart) < len(diff.judged):
         lines.append("rounds were interleaved and are compared pair by pair")
     if apart:
-        sessions = _span([noise.session.sd for noise in apart])
+        sessions = _sessions(apart)
         common = _span([noise.common.sd for noise in apart])
         lines.append(
             f"noise: sessions move a case by {sessions}, all alike by {common}; by "
@@ -217,6 +219,14 @@ def _noise(diff: Diff) -> list[str]:
             "the cases scatter more than that noise foresees; the verdicts go by their own scatter"
         )
     return lines
+
+
+def _sessions(noises: Sequence[Noise]) -> str:
+    """How far sessions move a case, of a busy machine with what comes with its rounds."""
+    text = _span([noise.session.sd for noise in noises])
+    if busy := math.sqrt(max(noise.per_round for noise in noises)):
+        text += f" and {percent(round(busy, 2))} of its rounds' spread"
+    return text
 
 
 def _span(logs: Sequence[float]) -> str:
