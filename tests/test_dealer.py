@@ -1,10 +1,11 @@
 """How a run is dealt out to several cards: what stays together, and what a lost one costs."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -25,6 +26,7 @@ from attnbench.running.open_run import OpenRun
 from attnbench.running.plan import Plan
 from attnbench.running.session import sessions, start_run
 from attnbench.running.workers import WorkerDied
+from attnbench.specs.case import Case
 from attnbench.timing.method import Method
 from tests.conftest import small_case
 from tests.fake_worker import Does, FakeDevice, FakeWorker, command, right
@@ -231,6 +233,14 @@ def test_a_workload_returns_to_the_card_that_measured_it_in_an_earlier_run(tmp_p
     assert measured_by == [set(second), set(first)]
 
 
+def test_few_workloads_are_dealt_one_by_one(tmp_path: Path) -> None:
+    devices = cards({}, {})
+    deal(tmp_path, devices, plan=replace(PLAN, cases=PLAN.cases[:10]))
+    for device in devices:
+        batches = [str(job.case.batch) for job in device.jobs]
+        assert batches == [each for each in dict.fromkeys(batches) for _ in range(2 * 3)]
+
+
 def test_isolated_rounds_have_fresh_workers_and_large_shares(tmp_path: Path) -> None:
     devices = cards({}, {})
     deal(tmp_path, devices, plan=PLAN.isolated())
@@ -288,6 +298,23 @@ def test_each_model_has_a_run_and_measures_everything_once(tmp_path: Path) -> No
         store = runs[0].store
         assert [store.run(number).machine_name for number in (1, 2)] == [H200.name, H100.name]
         assert [len(store.measurements([number])) for number in (1, 2)] == [36, 36]
+
+
+@pytest.mark.usefixtures("own_lock")
+def test_all_cards_load_their_libraries_at_once(tmp_path: Path) -> None:
+    together = Barrier(3, timeout=10)
+
+    class Loads(FakeWorker):
+        def probe(self, cases: Sequence[Case]) -> Sequence[Outcome | None]:
+            if not self.probed:
+                together.wait()
+            return super().probe(cases)
+
+    machines = [replace(H200, gpu_uuid=f"GPU-{at}", device=f"cuda:{at}") for at in range(3)]
+    found = {each.device: FakeDevice(machine=each) for each in machines}
+    asked = command(tmp_path, devices=list(found))
+    with sessions(asked, lambda _: PLAN, print, lambda d: Loads(found[d], d)) as (run,):
+        assert run.remaining == 36
 
 
 @pytest.mark.usefixtures("own_lock")

@@ -211,9 +211,6 @@ def measured(
     Raises AttnbenchError, once the others are done, if a run has no card left.
     """
     for run in runs:
-        for card in run.cards[1:]:  # they load their libraries while the first is asked
-            card.refused(run.plan.cases)
-    for run in runs:
         yield from ((run, each) for each in run.begin())
     decks = [(run, deck_for(run)) for run in runs]
     yield from dealt([Dealer([run], deck, note) for run, deck in decks if run.cards])

@@ -32,7 +32,8 @@ class Pile:
         groups, sharers = self.groups, len(cards)
         if begun := self.begun.get(machine):
             groups, sharers = begun, sum(each.machine.key == machine for each in cards)
-        count = math.ceil(len(groups) / (num_free or sharers / _PART))
+        share = len(groups) / (num_free or sharers / _PART)
+        count = math.ceil(share) if num_free else max(1, round(share))
         taken = sorted(groups, key=lambda group: self._is_strange(group, machine))[:count]
         left = {id(group) for group in groups} - {id(group) for group in taken}
         groups[:] = [group for group in groups if id(group) in left]

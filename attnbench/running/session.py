@@ -55,10 +55,14 @@ def sessions(
             yield [stack.enter_context(OpenRun(store, run, plan, workers, note))]
             return
         models = stack.enter_context(_models(command, devices, note, start))
-        yield [
+        runs = [
             stack.enter_context(_open(store, command, plan_for, cards, note))
             for cards in _that_measure(store, command, models, note)
         ]
+        _, *others = [(card, run.plan.cases) for run in runs for card in run.cards]
+        for card, cases in others:  # they load their libraries while the first is asked
+            card.refused(cases)
+        yield runs
 
 
 @contextmanager
