@@ -138,8 +138,8 @@ def _spread(
 def _require_written(output: "torch.Tensor") -> None:
     if unwritten := int(output.isnan().any(dim=1).sum()):
         raise WrongResult(
-            f"{unwritten} of {len(output)} rows hold NaN: left unwritten, or computed from "
-            "memory that no request owns"
+            f"{unwritten} of {len(output)} rows hold NaN: left unwritten, an overflow, or "
+            "computed from memory that no request owns"
         )
 
 
