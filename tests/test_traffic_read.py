@@ -194,7 +194,9 @@ def test_the_command_ends_in_batches_that_a_study_takes(attnbench: Attnbench) ->
     [
         (["--spec-tokens", "3"], "--spec-tokens needs --acceptance"),
         (["--model", "llama3-70b", "--gpu", "a100"], "accepted are more ranks, e.g. --tp 2"),
-        (["--max-num-batched-tokens", "512"], "e.g. --max-num-batched-tokens 1024"),
+        (["--acceptance", "0.5"], "--acceptance needs --spec-tokens"),
+        (["--max-num-seqs", "9000"], "e.g. --max-num-batched-tokens 9000"),
+        (["--max-model-len", "5"], "--max-model-len 5 leaves no request; accepted are lengths"),
         (["--kv-tokens", "64"], "--kv-tokens 64 cannot hold a request of"),
         (["--rate", "1e-308"], "--rate 1e-308 spreads 300 requests over more than 1e+15 s"),
         (["--acceptance", "1.5"], "'1.5' is not a number above 0 and at most 1"),

@@ -119,6 +119,12 @@ def test_a_step_that_preempts_admits_nothing() -> None:
     assert found.preemptions == 1
 
 
+def test_no_more_run_than_a_step_has_tokens_for() -> None:
+    """Of eight tokens, two decodes with two speculative ones leave no request a full decode."""
+    limits = replace(PLENTY, max_num_batched_tokens=8, spec_tokens=2, acceptance=1.0)
+    assert batches(served([(0, 2, 4)] * 3, limits)) == ["2q2", "2q3kv5", "q2", "q3kv5"]
+
+
 def test_a_prompt_is_admitted_once_all_of_it_fits() -> None:
     found = served([(0, 16, 3), (0, 33, 1)], replace(PLENTY, kv_tokens=48))
     assert batches(found) == ["q16", "q1kv17", "q1kv18", "q33"]

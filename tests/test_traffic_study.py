@@ -26,6 +26,7 @@ from attnbench.studies.plots import write_plots
 from attnbench.studies.traffic import TrafficAnalysis
 from attnbench.studies.variants import quick
 from attnbench.traffic.options import TrafficOptions
+from attnbench.traffic.summary import summarize
 from tests.conftest import Attnbench
 from tests.stored_results import ON_CPU, attn, failed, measured, store_run, timed
 
@@ -357,6 +358,26 @@ def test_the_words_to_go_on_name_all_that_differs_from_the_defaults() -> None:
         *("traffic", "--trace", "mine.csv", "--rate", "2.5"),
         *("--model", "llama3-70b", "--tp", "8"),
     ]
+
+
+def test_requests_that_the_server_refuses_are_left_out(tmp_path: Path) -> None:
+    trace = tmp_path / "long.csv"
+    rows = ["0,40000,9", "1,40959,1", "2,40960,1"]
+    trace.write_text("\n".join(["arrival_s,prompt_tokens,output_tokens", *rows]))
+    asked = TrafficOptions(model="qwen3-8b")
+    assert summarize(trace, asked).origin.too_long == 1
+    longer = replace(asked, max_model_len=50000)
+    assert summarize(trace, longer).origin.too_long == 0
+    study = study_of_trace(trace, longer)
+    (product,) = study.sweep
+    one = replace(study, sweep=(replace(product, backends=("flash",)),))
+    assert {case.knob("max_model_len") for case in cells_of(one, "cuda").cases} == {50000}
+
+
+def test_a_step_of_fewer_tokens_runs_fewer_requests_as_in_vllm() -> None:
+    trace = TRACES / "azure_conv_300.csv"
+    asked = TrafficOptions(max_num_batched_tokens=512)
+    assert summarize(trace, asked).limits.max_num_seqs == 512
 
 
 def test_a_log_of_served_batches_counts_new_tokens(tmp_path: Path) -> None:

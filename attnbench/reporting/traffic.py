@@ -21,8 +21,8 @@ def traffic_text(summary: Summary, style: Style, width: int) -> str:
         _loss(summary.reduction),
         "Steps is a batch's weight: the steps for which it stands, with decodes, context tokens, "
         "new prefill tokens and keys per new token in these ranges.",
-        "Padded to: the requests of the CUDA graph in which vLLM runs a batch of decodes; attn and "
-        "mla pad it so themselves unless --no-pad is given.",
+        "Padded to: the requests of the CUDA graph in which vLLM runs a batch of decodes of one "
+        "token; attn and mla pad it so themselves unless --no-pad is given.",
     ]
     foot = "\n".join(wrapped(each, width) for each in notes)
     return f"{head}\n\n{_table(summary, style, width)}\n\n{foot}"
@@ -53,11 +53,14 @@ def _origin(summary: Summary) -> str:
     origin, steps = summary.origin, summary.reduction.num_steps
     if not origin.requests:
         return f"{steps} steps as served, from {summary.trace}."
-    left_out = f" ({origin.without_output} without output left out)"
+    too_long = f"longer than {summary.asked.longest} tokens"
+    counts = {"without output": origin.without_output, too_long: origin.too_long}
+    missing = " and ".join(f"{count} {why}" for why, count in counts.items() if count)
+    left_out = f" ({missing} left out)" if missing else ""
     pace = f"at {origin.rate:.3g} per second" if origin.rate < math.inf else "all at once"
     return (
         f"{origin.requests} requests of {summary.trace}"
-        f"{left_out if origin.without_output else ''} {pace}, "
+        f"{left_out} {pace}, "
         f"{percent(origin.cached)} of prompt tokens cached: {steps} steps in {origin.seconds:.0f} "
         f"s, busy {percent(origin.busy / origin.seconds)}, {origin.mean_decodes:.1f} decodes a "
         f"step on average, {origin.preemptions} preemptions."

@@ -23,10 +23,15 @@ class ServerLimits:
     acceptance: float = 0.0
 
     def __post_init__(self) -> None:
-        needed = self.max_num_seqs * (1 + self.spec_tokens)
+        needed = max(self.max_num_seqs, 1 + self.spec_tokens)
         if self.max_num_batched_tokens < needed:
             raise UsageError(
                 f"--max-num-batched-tokens {self.max_num_batched_tokens} is less than the {needed} "
-                f"tokens of --max-num-seqs {self.max_num_seqs} decodes; at least that is accepted, "
-                f"e.g. --max-num-batched-tokens {needed}"
+                f"tokens of {'a decode' if needed > self.max_num_seqs else 'a step of decodes'}; "
+                f"accepted are numbers from that, e.g. --max-num-batched-tokens {needed}"
             )
+
+    @property
+    def most_running(self) -> int:
+        """Requests that can run at once: where decodes leave no token, none is admitted."""
+        return min(self.max_num_seqs, self.max_num_batched_tokens // (1 + self.spec_tokens))

@@ -7,6 +7,7 @@ from attnbench.errors import UsageError
 from attnbench.families.options import Common
 from attnbench.options.kinds import FilePath, Number, Whole, one_of
 from attnbench.options.option import one, shared
+from attnbench.specs.shape import MODEL_LENGTHS
 from attnbench.traffic.server import GPUS
 from attnbench.traffic.weights import MODEL_WEIGHTS
 
@@ -53,6 +54,13 @@ class TrafficOptions:
         heading="Shape",
         help=f"Of {', '.join(GPUS)}: its roofline, memory and vLLM's defaults for it.",
     )
+    max_model_len: int | None = one(
+        Whole(),
+        "--max-model-len",
+        metavar="N",
+        heading="Data",
+        help="Most tokens of a request; longer ones are left out.  [default: the model's]",
+    )
     max_num_seqs: int | None = one(
         Whole(),
         "--max-num-seqs",
@@ -97,6 +105,11 @@ class TrafficOptions:
         heading="Data",
         help="Decides which speculative tokens are accepted.",
     )
+
+    @property
+    def longest(self) -> int:
+        """Most tokens of a request that the server takes."""
+        return self.max_model_len or MODEL_LENGTHS[self.model]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,6 +54,14 @@ class Requests:
         span = self.arrival[-1]
         return float((len(self) - 1) / span) if span else float("inf")
 
+    def up_to(self, tokens: int) -> Self:
+        """Those with at most so many tokens in all."""
+        kept = self.prompt + self.output <= tokens
+        arrival = self.arrival[kept]
+        return type(self)(
+            arrival - arrival[:1], self.prompt[kept], self.output[kept], self.cached[kept]
+        )
+
     def at_rate(self, rate: float) -> Self:
         """The same pattern of arrivals at another mean rate; even gaps if all came at once."""
         if self.arrival[-1]:

@@ -174,7 +174,7 @@ class _Scheduler:
 
     def _admit(self, admitted: int, ended: list[_Prompt]) -> _Prompt | None:
         head = self._head()
-        if head is None or admitted >= self.limits.max_num_seqs:
+        if head is None or admitted >= self.limits.most_running:
             return None
         goal = int(self.requests.prompt[head] + self.requests.output[head] - self.left[head])
         free = self.capacity - self._needed(ended=ended)

@@ -29,6 +29,8 @@ def study_yaml(summary: Summary) -> str:
         lines.append(f"      # {100 * each.share:.2f} % of the rooflines of all steps")
         lines.append(f"      - {{kind: {each.kind}, steps: {each.weight}, batch: {each.batch}}}")
     lines += ["sweep:", f"  - model: {asked.model}", f"    tp: {asked.tp}"]
+    if asked.max_model_len:
+        lines.append(f"    knobs: {{max_model_len: {asked.max_model_len}}}")
     if is_mla:
         # The decode and the prefill path do equal work only there.
         lines.append("    scope: layer")

@@ -12,7 +12,7 @@ from attnbench.traffic.limits import ServerLimits
 from attnbench.traffic.options import TrafficOptions
 from attnbench.traffic.read import Trace, read_trace
 from attnbench.traffic.reduction import Reduction, reduce_steps
-from attnbench.traffic.requests import MOST_SECONDS
+from attnbench.traffic.requests import MOST_SECONDS, Requests
 from attnbench.traffic.schedule import Schedule
 from attnbench.traffic.server import Server
 from attnbench.traffic.simulate import simulate
@@ -26,6 +26,7 @@ class Origin:
     counted: Literal["output tokens", "new tokens"]  # a log does not tell outputs from prompts
     requests: int = 0
     without_output: int = 0
+    too_long: int = 0  # for the server, so left out
     rate: float = 0.0
     seconds: float = 0.0  # simulated
     busy: float = 0.0  # of these, spent in steps
@@ -50,6 +51,8 @@ def summarize(trace: Path, asked: TrafficOptions) -> Summary:
     """Read, simulate and reduce; UsageError for anything that does not fit together."""
     if asked.spec_tokens and not asked.acceptance:
         raise UsageError("--spec-tokens needs --acceptance, e.g. --acceptance 0.7")
+    if asked.acceptance and not asked.spec_tokens:
+        raise UsageError("--acceptance needs --spec-tokens, e.g. --spec-tokens 3")
     server = Server(asked.model, asked.tp, asked.gpu)
     found = read_trace(trace)
     limits = limits_of(asked, server)
@@ -64,25 +67,40 @@ def summarize(trace: Path, asked: TrafficOptions) -> Summary:
 
 
 def limits_of(asked: TrafficOptions, server: Server) -> ServerLimits:
-    """The limits asked for, else vLLM's on that GPU."""
+    """The limits asked for, else vLLM's on that GPU: no more sequences than tokens of a step."""
+    tokens = asked.max_num_batched_tokens or server.gpu.max_num_batched_tokens
     return ServerLimits(
-        max_num_seqs=asked.max_num_seqs or server.gpu.max_num_seqs,
-        max_num_batched_tokens=asked.max_num_batched_tokens or server.gpu.max_num_batched_tokens,
+        max_num_seqs=asked.max_num_seqs or min(server.gpu.max_num_seqs, tokens),
+        max_num_batched_tokens=tokens,
         kv_tokens=asked.kv_tokens or server.kv_tokens(),
         spec_tokens=asked.spec_tokens,
         acceptance=asked.acceptance or 0.0,
     )
 
 
-def _simulated(
-    trace: Trace, asked: TrafficOptions, limits: ServerLimits, server: Server
-) -> tuple[Schedule, Origin]:
-    requests = trace.requests if asked.rate is None else trace.requests.at_rate(asked.rate)
+def _accepted(trace: Trace, asked: TrafficOptions) -> Requests:
+    """The requests that the server takes, at the rate asked for."""
+    requests = trace.requests.up_to(asked.longest)
+    if not len(requests):
+        least = int((trace.requests.prompt + trace.requests.output).min())
+        raise UsageError(
+            f"--max-model-len {asked.longest} leaves no request; accepted are lengths from the "
+            f"{least} tokens of the shortest one, e.g. --max-model-len {least}"
+        )
+    if asked.rate is not None:
+        requests = requests.at_rate(asked.rate)
     if not requests.arrival[-1] <= MOST_SECONDS:
         raise UsageError(
             f"--rate {asked.rate:g} spreads {len(requests)} requests over more than "
             f"{MOST_SECONDS:g} s; give a higher one, e.g. --rate 1"
         )
+    return requests
+
+
+def _simulated(
+    trace: Trace, asked: TrafficOptions, limits: ServerLimits, server: Server
+) -> tuple[Schedule, Origin]:
+    requests = _accepted(trace, asked)
     served = simulate(requests, limits, server, asked.seed)
     work = [served.schedule.work(decode=decode) for decode in (True, False)]
     seconds = server.step_seconds(*work)
@@ -91,6 +109,7 @@ def _simulated(
         counted="output tokens",
         requests=len(requests),
         without_output=trace.without_output,
+        too_long=len(trace.requests) - len(requests),
         rate=requests.rate,
         seconds=float(served.starts[-1] + seconds[-1]),
         busy=float(seconds.sum()),
