@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnbench.specs.batch import parse_batch_spec
+from attnbench.specs.batch import Batch, parse_batch_spec
 from attnbench.traffic.graphs import captured_sizes, padded_to
 from attnbench.traffic.limits import ServerLimits
 from attnbench.traffic.read import Trace, read_trace
@@ -60,6 +60,30 @@ def test_24_batches_of_a_published_trace_lose_under_2_percent(name: str) -> None
     assert many.margin < few.margin
     assert sum(each.weight for each in few.batches) == steps.num_steps
     assert sum(each.share for each in few.batches) == pytest.approx(1)
+
+
+def test_weighted_batches_have_the_requests_tokens_and_longest_sequences_of_all_steps() -> None:
+    draw = np.random.default_rng(3)
+    specs = [
+        f"{draw.integers(1, 40)}q1kv{draw.integers(1, 9000)}_q{draw.integers(2, 4000)}"
+        for _ in range(800)
+    ]
+    found = reduce_steps(schedule(*specs), SERVER, 24)
+
+    def sums(batches: list[Batch], weights: list[int]) -> list[float]:
+        counted = [(len(b), b.num_tokens, b.max_kv_len) for b in batches]
+        return [float(np.dot(weights, column)) for column in zip(*counted, strict=True)]
+
+    few = sums([each.batch for each in found.batches], [each.weight for each in found.batches])
+    assert few == pytest.approx(sums(list(map(parse_batch_spec, specs)), [1] * 800), rel=0.01)
+
+
+def test_batches_have_prefills_in_the_order_of_vllm() -> None:
+    out_of_order = ["q1kv2k_q500_q800kv4k"] * 9
+    found = reduce_steps(schedule(*out_of_order, "q1kv9k_q90kv1k_q800"), SERVER, 1)
+    assert [(str(each.batch), each.weight) for each in found.batches] == [
+        ("q1kv9k_q90kv1k_q800", 10)
+    ]
 
 
 def test_a_batch_lies_in_the_ranges_of_its_stratum() -> None:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 
 from attnbench.specs.batch import Batch
-from attnbench.traffic.requests import Floats, Ints
+from attnbench.traffic.requests import Bools, Floats, Ints
 from attnbench.traffic.schedule import Schedule
 from attnbench.traffic.server import Server
 
@@ -16,7 +16,8 @@ STEP_KINDS: tuple[StepKind, ...] = ("decode", "mixed", "prefill")
 Z_95 = 1.96
 _CUTS = tuple(part / 8 for part in range(1, 8))  # quantiles at which a stratum may be split
 _SHOWN = 20_000  # steps of a stratum that decide where it is split
-_TIME_COUNTS = 100.0  # in the distance of a step from its stratum's means
+_ROOFLINE_COUNTS = 4.0  # against each of the other costs
+_ALONE_COUNTS = 0.1  # a batch's own distance from its stratum's means, against that of the sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,40 +50,60 @@ class Reduction:
 
 @dataclass(frozen=True, slots=True)
 class _Steps:
-    """Columns by step: what cuts strata, and the roofline time."""
+    """Columns by step: what cuts strata, the roofline time, and all that a kernel's time may be of.
 
-    features: Floats  # [steps, 4]: decodes, context, new prefill tokens, mean keys of these
+    `costs` are the roofline, decodes, new prefill tokens and the longest sequence, which one SM may
+    have to read alone. Each is a part of the sum of all steps, times its weight.
+    """
+
+    features: (
+        Floats  # [steps, 5]: decodes, context, new prefill tokens, mean keys of these, longest
+    )
     seconds: Floats
+    costs: Floats  # [steps, 4]
+    ordered: Bools  # whether a batch can list the step's requests as vLLM runs them
+
+    @classmethod
+    def of(cls, schedule: Schedule, server: Server) -> Self:
+        """Those of a schedule."""
+        decode, prefill = schedule.work(decode=True), schedule.work(decode=False)
+        context = decode.kv_tokens - decode.tokens + prefill.kv_tokens - prefill.tokens
+        keys = prefill.sums[:, 0] / np.maximum(prefill.tokens, 1)
+        seconds, longest = server.attention_seconds(decode, prefill), schedule.longest()
+        columns = [seconds * _ROOFLINE_COUNTS, decode.requests, prefill.tokens, longest]
+        totals = [max(float(each.sum()), 1e-30) for each in columns]
+        totals[0] /= _ROOFLINE_COUNTS
+        return cls(
+            np.stack([decode.requests, context, prefill.tokens, keys, longest], axis=1),
+            seconds,
+            np.stack(columns, axis=1) / totals,
+            schedule.in_vllm_order(),
+        )
 
     def spread(self, steps: Ints) -> float:
-        """The stratum's part of the error: its steps times their deviation, in seconds."""
-        return float(len(steps) * self.seconds[steps].std())
+        """The stratum's part of the error: its steps times the deviation of their costs."""
+        return float(len(steps) * np.sqrt(self.costs[steps].var(axis=0).sum()))
 
 
 def reduce_steps(schedule: Schedule, server: Server, most: int) -> Reduction:
     """At most `most` batches; fewer if steps are alike. There is at least one of each kind of step.
 
     Strata start as the kinds of steps. The one with the largest spread is split by the feature and
-    quantile that reduce it most, until there are `most`. A stratum's batch is the step nearest to
-    its means.
+    quantile that reduce it most, until there are `most`. Each is represented by one of its steps.
     """
-    decode, prefill = schedule.work(decode=True), schedule.work(decode=False)
-    context = decode.kv_tokens - decode.tokens + prefill.kv_tokens - prefill.tokens
-    keys = prefill.sums[:, 0] / np.maximum(prefill.tokens, 1)
-    features = np.stack([decode.requests, context, prefill.tokens, keys], axis=1)
-    steps = _Steps(features, server.attention_seconds(decode, prefill))
-    strata = _split([each for _, each in _kinds(features)], steps, most)
+    steps = _Steps.of(schedule, server)
+    strata = _split([each for _, each in _kinds(steps.features)], steps, most)
     total = float(steps.seconds.sum())
-    chosen = [_nearest(each, steps) for each in strata]
+    chosen = _representatives(strata, steps)
     weighted = sum(len(s) * steps.seconds[at] for s, at in zip(strata, chosen, strict=True))
-    error = float(np.sqrt(sum(steps.spread(each) ** 2 for each in strata)))
+    error = np.sqrt(sum((len(each) * steps.seconds[each].std()) ** 2 for each in strata))
     batches = [
         _representative(schedule.batch(at), stratum, steps)
         for stratum, at in zip(strata, chosen, strict=True)
     ]
     batches.sort(key=lambda each: (STEP_KINDS.index(each.kind), each.context))
     loss = float(weighted) / total - 1
-    return Reduction(batches, schedule.num_steps, loss, Z_95 * error / total)
+    return Reduction(batches, schedule.num_steps, loss, Z_95 * float(error) / total)
 
 
 def _kinds(features: Floats) -> Iterator[tuple[StepKind, Ints]]:
@@ -124,18 +145,29 @@ def _halves(stratum: Ints, steps: _Steps) -> list[Ints] | None:
     return [stratum[low], stratum[~low]]
 
 
-def _nearest(stratum: Ints, steps: _Steps) -> int:
-    """The step nearest to the means of its stratum, by relative distance."""
-    columns = np.column_stack([steps.features[stratum], steps.seconds[stratum]])
-    means = columns.mean(axis=0)
-    distance = np.abs(columns - means) / np.maximum(means, 1e-30)
-    return int(stratum[np.argmin(distance @ [1.0, 1.0, 1.0, 1.0, _TIME_COUNTS])])
+def _representatives(strata: Sequence[Ints], steps: _Steps) -> list[int]:
+    """A step for each stratum, such that the weighted sums of the costs are those of all steps.
+
+    The strata that spread most come first; what their steps are off, those of others make good.
+    """
+    chosen = [0] * len(strata)
+    off = np.zeros(steps.costs.shape[1])
+    for at in sorted(range(len(strata)), key=lambda at: -steps.spread(strata[at])):
+        mean = steps.costs[strata[at]].mean(axis=0)
+        some = strata[at][steps.ordered[strata[at]]]
+        some = some if len(some) else strata[at]
+        errors = len(strata[at]) * (steps.costs[some] - mean)
+        sums, alone = ((each**2).sum(axis=1) for each in (off + errors, errors))
+        best = int(np.argmin(sums + _ALONE_COUNTS * alone))
+        off += errors[best]
+        chosen[at] = int(some[best])
+    return chosen
 
 
 def _representative(batch: Batch, stratum: Ints, steps: _Steps) -> Representative:
     features = steps.features[stratum]
     ends = zip(features.min(axis=0), features.max(axis=0), strict=True)
-    ranges = [(int(low), int(high)) for low, high in ends]
+    ranges = [(int(low), int(high)) for low, high in ends][:4]
     ((kind, _),) = _kinds(features)
     share = float(steps.seconds[stratum].sum() / steps.seconds.sum())
     return Representative(batch, kind, len(stratum), share, *ranges)

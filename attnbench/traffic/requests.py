@@ -11,6 +11,7 @@ from attnbench.traffic.limits import BLOCK
 
 MOST_SECONDS = 1e15  # of a trace: beyond it adding a step's time changes nothing
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from attnbench.specs.batch import Batch, Request
-from attnbench.traffic.requests import Floats, Ints
+from attnbench.traffic.requests import Bools, Floats, Ints
 
 DECODE_MOST = 1  # new tokens of a decode in a log of served batches
 
@@ -40,7 +40,7 @@ class Schedule:
     steps: Ints
     q: Ints  # new tokens in each of its steps
     kv: Ints  # tokens in all in its first step
-    is_decode: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    is_decode: Bools
 
     @classmethod
     def of_batches(cls, batches: Sequence[Sequence[tuple[int, int]]]) -> Self:
@@ -68,6 +68,27 @@ class Schedule:
         fixed = by_step(q * (kv - growing * first) - q * (q - 1) // 2)
         pairs = fixed + now * by_step(q * growing)
         return Work(count, np.stack([pairs, tokens, kv_tokens], axis=1))
+
+    def longest(self) -> Floats:
+        """Tokens of the longest sequence [steps]."""
+        found = np.zeros(self.num_steps)
+        last = self.first + self.steps
+        for first, end, kv in zip(self.first, last, self.kv, strict=True):
+            span = found[first:end]
+            np.maximum(span, np.arange(kv, kv + end - first), out=span)
+        return found
+
+    def in_vllm_order(self) -> Bools:
+        """Whether prefills with a context are shorter than those without one [steps].
+
+        A batch lists requests by their new tokens; vLLM runs prefills with a context first.
+        """
+        extends = ~self.is_decode & (self.kv > self.q)
+        begins = ~self.is_decode & (self.kv == self.q)
+        most, least = np.zeros(self.num_steps), np.full(self.num_steps, np.inf)
+        np.maximum.at(most, self.first[extends], self.q[extends])
+        np.minimum.at(least, self.first[begins], self.q[begins])
+        return np.asarray(most < least)
 
     def batch(self, step: int) -> Batch:
         """The batch of a step, with its real lengths, decodes first."""
