@@ -1,6 +1,7 @@
 """The end of a diff says what would settle unclear verdicts, and counts what has no partner."""
 
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
@@ -210,6 +211,15 @@ def test_nothing_is_advised_where_nothing_is_unclear(db: str) -> None:
     assert "unclear" not in diff(db, *sides).stdout
 
 
+def equal_sides(db: str, wobbles: Sequence[tuple[float, ...]]) -> None:
+    """Two runs alike, of as many cases as there are wobbles."""
+    cases = [attn(f"q{at}k") for at in range(1, 1 + len(wobbles))]
+    with Store.open(db) as store:
+        for label in ("main", "pr"):
+            results = {c: rounds(c, 1e-3, w) for c, w in zip(cases, wobbles, strict=True)}
+            store_run(store, results, label=label)
+
+
 @pytest.mark.parametrize(
     ("wobbles", "line"),
     [
@@ -225,27 +235,28 @@ def test_nothing_is_advised_where_nothing_is_unclear(db: str) -> None:
             [(0.98, 1.02, 1.0), (0.5, 1.0, 2.0), (0.6, 1.0, 2.0)],
             "1 of 3 unclear cases lies within 10 %: with --margin 10% it is the same",
         ),
-        ([(0.5, 1.0, 2.0)], None),
     ],
 )
 def test_the_text_names_a_margin_that_would_settle_half_of_them(
-    db: str, wobbles: Sequence[tuple[float, ...]], line: str | None
+    db: str, wobbles: Sequence[tuple[float, ...]], line: str
 ) -> None:
-    cases = [attn(f"q{at}k") for at in range(1, 1 + len(wobbles))]
-    with Store.open(db) as store:
-        for label in ("main", "pr"):
-            results = {c: rounds(c, 1e-3, w) for c, w in zip(cases, wobbles, strict=True)}
-            store_run(store, results, label=label)
-    text = " ".join(diff(db).stdout.split())
-    if line is None:
-        assert "--margin" not in text
-        return
-    assert line in text
-    count, margin = line.split()[0], line.split("--margin ")[1].split()[0]
+    equal_sides(db, wobbles)
+    assert line in " ".join(diff(db).stdout.split())
+    count, margin = re.fullmatch(r"(\w+) .*--margin (\S+) .*", line).groups()  # type: ignore[union-attr]
     found = json.loads(
         diff(db, "--base", "main", "--head", "pr", "--margin", margin, "--format", "json").stdout
     )
     assert found["counts"]["same"] == (1 if count == "the" else int(count))
+
+
+@pytest.mark.parametrize(("wobbles", "said"), [((0.5, 1.0, 2.0), True), ((1.0,), False)])
+def test_where_rounds_spread_too_far_for_a_margin_it_says_that_the_machine_is_busy(
+    db: str, wobbles: tuple[float, ...], said: bool
+) -> None:
+    equal_sides(db, [wobbles])
+    text = " ".join(diff(db).stdout.split())
+    busy = "no unclear case lies within 30 %: measure when less else runs on the machine"
+    assert (busy in text, "--margin" in text) == (said, False)
 
 
 def test_the_line_is_one_that_ab_takes(attnbench: Attnbench, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from attnbench.analysis.verdict import Comparison
-from attnbench.results.diff import Diff
+from attnbench.results.diff import Diff, Row
 from attnbench.results.next_step import MOST_ROUNDS, NextStep
 from attnbench.units import minutes_text, percent
 
@@ -13,10 +13,10 @@ _MARGINS = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3)
 
 def advice(diff: Diff) -> list[str]:
     """The last lines of a summary; `commands` belong below them."""
-    unclear = diff.counts.get("unclear", 0)
-    if not unclear:
+    rows = [row for row in diff.rows if row.verdict == "unclear"]
+    if not rows:
         return []
-    lines, step = _wider_margin(diff, unclear), diff.next_step
+    lines, step, unclear = _wider_margin(rows), diff.next_step, len(rows)
     if step is None:
         return [
             *lines,
@@ -30,26 +30,32 @@ def advice(diff: Diff) -> list[str]:
     return [*lines, _how(step, unclear) + (":" if step.commands else "")]
 
 
-def _wider_margin(diff: Diff, unclear: int) -> list[str]:
-    """The margin within which half of the unclear cases are the same, or else any of them."""
-    found = [row.kernel or row.comparison for row in diff.rows if row.verdict == "unclear"]
-    reaches = [_reach(each) for each in found if each is not None]
+def _wider_margin(rows: Sequence[Row]) -> list[str]:
+    """The margin within which half of these cases, all unclear, are the same, or else any."""
+    reaches = [_reach(row.kernel or row.comparison) for row in rows]
     same = {margin: sum(reach < margin for reach in reaches) for margin in _MARGINS}
-    chosen = [m for m, count in same.items() if 2 * count >= unclear] or [
-        m for m in same if same[m]
-    ]
-    if not chosen:
+    enough = (len(rows) + 1) // 2 if 2 * same[_MARGINS[-1]] >= len(rows) else 1
+    margin = next((margin for margin, count in same.items() if count >= enough), None)
+    if margin is None:
+        return _too_noisy(rows)
+    which = "the unclear case" if len(rows) == 1 else f"{same[margin]} of {len(rows)} unclear cases"
+    lies, are = ("lies", "it is") if same[margin] == 1 else ("lie", "they are")
+    text = percent(margin)
+    option = f"--margin {text.replace(' ', '')}"
+    return [f"{which} {lies} within {text}: with {option} {are} the same"]
+
+
+def _too_noisy(rows: Sequence[Row]) -> list[str]:
+    """Of single rounds nothing shows that they spread so far."""
+    if any(row.cell is None or min(len(row.cell.base), len(row.cell.head)) == 1 for row in rows):
         return []
-    count, margin = same[chosen[0]], percent(chosen[0])
-    which = "the unclear case" if unclear == 1 else f"{count} of {unclear} unclear cases"
-    lies, are = ("lies", "it is") if count == 1 else ("lie", "they are")
-    option = f"--margin {margin.replace(' ', '')}"
-    return [f"{which} {lies} within {margin}: with {option} {are} the same"]
+    most = percent(_MARGINS[-1])
+    return [f"no unclear case lies within {most}: measure when less else runs on the machine"]
 
 
-def _reach(found: Comparison) -> float:
+def _reach(found: Comparison | None) -> float:
     """The margin that its interval just fits into."""
-    if not found.low or found.high is None:
+    if found is None or not found.low or found.high is None:
         return math.inf
     return max(found.high, 1 / found.low) - 1
 
