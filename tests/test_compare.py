@@ -391,9 +391,11 @@ def test_more_rounds_leave_what_sessions_of_a_busy_machine_differ_by() -> None:
     spread = float(np.var(np.log(loud), ddof=1))
     (apart,) = estimate_all([Cell("", loud, loud, False)], [BUSY])
     (in_turns,) = estimate_all([Cell("", loud, loud[::-1], True)], [BUSY])
+    (pooled,) = estimate_all([Cell("", loud, loud, False, sessions=(4, 4))], [BUSY])
     endless = 2 * 0.5 * spread + 2e-6
     assert apart.with_endless_rounds().standard_error ** 2 == pytest.approx(endless)
     assert apart.with_rounds(1000).standard_error ** 2 == pytest.approx(endless, rel=0.01)
+    assert pooled.with_endless_rounds().standard_error ** 2 == pytest.approx(endless / 4)
     assert apart.within_session().with_rounds(1000).standard_error < 0.01
     assert in_turns.with_endless_rounds().standard_error == 0
 
