@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, insert, select
 from sqlalchemy.orm import Session
 
 from attnbench.db.base import Base, Keyed
-from attnbench.db.keyed import find_or_add
+from attnbench.db.keyed import find_or_add_all
 from attnbench.db.rows import (
     case_row,
     encode_samples,
@@ -77,10 +77,10 @@ def _ids(
     Hashing a case of a large batch takes longer than any of its columns: once is enough.
     """
     ids = [known.get(each) for each in wanted]
-    unknown = {each for each, id in zip(wanted, ids, strict=True) if id is None}
-    new: dict[Shared, int] = {
-        each: find_or_add(session, row(each)) for each in sorted(unknown, key=_key)
-    }
+    found = {each for each, id in zip(wanted, ids, strict=True) if id is None}
+    unknown = sorted(found, key=_key)
+    new_ids = find_or_add_all(session, [row(each) for each in unknown])
+    new: dict[Shared, int] = dict(zip(unknown, new_ids, strict=True))
     return [new[each] if id is None else id for each, id in zip(wanted, ids, strict=True)], new
 
 

@@ -1,6 +1,6 @@
 """Rows shared by many others: each is stored once and found by the hash of its content."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +35,23 @@ def find_or_add(session: Session, row: Keyed) -> int:
     except IntegrityError:  # another process was first, on a database that takes many writers
         return session.execute(query).scalar_one()
     return row.id
+
+
+def find_or_add_all(session: Session, rows: Sequence[Keyed]) -> list[int]:
+    """The id of each of these rows of one table, with few statements; all have different keys."""
+    if not rows:
+        return []
+    kind, ids = type(rows[0]), dict[str, int]()
+    for some in batched([row.key for row in rows], MAX_VALUES):
+        ids.update(session.execute(select(kind.key, kind.id).where(kind.key.in_(some))).all())
+    missing = [row for row in rows if row.key not in ids]
+    try:
+        with session.begin_nested():
+            session.add_all(missing)
+    except IntegrityError:  # another process was first with some of them
+        return [find_or_add(session, row) for row in rows]
+    ids.update((row.key, row.id) for row in missing)
+    return [ids[row.key] for row in rows]
 
 
 def carry_shared(there: Session, here: Session, run: int) -> SharedIds:

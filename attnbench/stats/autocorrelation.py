@@ -34,7 +34,7 @@ def effective_count(samples: Sequence[float]) -> float:
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Ranks from 1; equal values share the mean of theirs."""
-    _, position, count = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(count)
-    mean_rank: NDArray[np.float64] = last - (count - 1) / 2
-    return mean_rank[position]
+    ordered = np.sort(values)
+    smaller, last = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
+    mean_rank: NDArray[np.float64] = (smaller + 1 + last) / 2
+    return mean_rank
