@@ -1,9 +1,9 @@
 """Studies of published traces on GPUs: python benchmarks/traffic_studies.py FOLDER --db FILE
 
 `--traces TRACES` only writes their study files into FOLDER, where no GPU is needed. Then each GPU
-measures one study after the other while there is time: all backends of a model over 24 batches, and
-the flash backend over 240 batches of the first study's trace, of which the weighted time should be
-that of 24 within 3 %. A study begins with a start of vLLM, 10 to 25 s.
+measures one study after the other while there is time: all backends of a model over 24 batches. The
+GPU of the first one also measures the flash backend over 240 batches of the same trace, whose
+weighted time should be that of 24 within 3 %. A study begins with a start of vLLM, 10 to 25 s.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import NamedTuple
 
 from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError
@@ -22,17 +23,38 @@ from attnbench.studies.conclusion import Conclusion, conclude
 from attnbench.studies.from_trace import study_of_trace
 from attnbench.traffic.options import TrafficOptions
 
-Study = tuple[str, str, int]  # model, trace, batches
-RANKS = {"llama3-70b": 8, "deepseek-v3": 8, "llama3-8b": 1}
-TRACES = ("az_code.csv", "az_conv.csv", "mooncake_conversation_4000.jsonl")
 BATCHES, CHECK, CLOSE = 24, 240, 0.03
-ATTN, MLA = "flash triton flashinfer sdpa auto", "flashmla flashattn_mla triton_mla auto"
-# Those first that tell most.
-STUDIES: list[Study] = [
-    (model, trace, BATCHES) for trace in TRACES for model in ("llama3-70b", "deepseek-v3")
+CODE, CONV, MOONCAKE = "az_code.csv", "az_conv.csv", "mooncake_conversation_4000.jsonl"
+RANKS = {"llama3-70b": 8, "deepseek-v3": 8, "llama3-8b": 1}
+ATTN, MLA = "flash triton flashinfer", "flashmla flashattn_mla triton_mla auto"
+
+
+class Study(NamedTuple):
+    """A trace on a model, and the backends that are measured."""
+
+    model: str
+    trace: str
+    backends: str
+    batches: int = BATCHES
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        number = f"-{self.batches}" if self.batches != BATCHES else ""
+        return f"{Path(self.trace).stem}-{self.model}{number}"
+
+
+# Those first that tell most. SDPA takes a second and more to prepare each shape.
+STUDIES = [
+    Study("llama3-70b", CODE, f"{ATTN} sdpa auto"),
+    Study("deepseek-v3", CODE, MLA),
+    Study("llama3-70b", MOONCAKE, f"{ATTN} auto"),
+    Study("deepseek-v3", MOONCAKE, MLA),
+    *(Study("llama3-8b", trace, f"{ATTN} auto") for trace in (CODE, CONV, MOONCAKE)),
+    Study("llama3-70b", CONV, f"{ATTN} sdpa auto"),
+    Study("deepseek-v3", CONV, MLA),
 ]
-STUDIES += [("llama3-8b", trace, BATCHES) for trace in TRACES]
-STUDIES.insert(2, ("llama3-70b", TRACES[0], CHECK))
+CHECKED, CHECKING = STUDIES[0], STUDIES[0]._replace(backends="flash", batches=CHECK)
 FEW_SECONDS = 45.0  # a study is not begun with less time left
 
 
@@ -49,7 +71,7 @@ def main() -> None:
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
     if asked.traces:
-        for study in STUDIES:
+        for study in (*STUDIES, CHECKING):
             write(study, asked.traces, asked.folder)
         return
     with Store.open(asked.db):
@@ -64,39 +86,33 @@ def main() -> None:
     show(asked.db)
 
 
-def _name(study: Study) -> str:
-    model, trace, batches = study
-    return f"{Path(trace).stem}-{model}" + (f"-{batches}" if batches != BATCHES else "")
-
-
 def write(study: Study, traces: Path, folder: Path) -> None:
     """The file of a study."""
-    model, trace, batches = study
-    options = TrafficOptions(model=model, tp=RANKS[model], batches=batches)
-    text = study_of_trace(traces / trace, options).text
-    (folder / f"{_name(study)}.yaml").write_text(text)
+    options = TrafficOptions(model=study.model, tp=RANKS[study.model], batches=study.batches)
+    text = study_of_trace(traces / study.trace, options).text
+    (folder / f"{study.name}.yaml").write_text(text)
 
 
 def measure_all(card: int, left: "SimpleQueue[Study]", asked: argparse.Namespace) -> None:
     """On one card, studies that no card has begun, while there is time."""
     while asked.end - time.monotonic() > FEW_SECONDS:
         try:
-            measure(left.get_nowait(), card, asked)
+            study = left.get_nowait()
         except Empty:
             return
+        measure(study, card, asked)
+        if study is CHECKED and asked.end - time.monotonic() > FEW_SECONDS:
+            measure(CHECKING, card, asked)
 
 
 def measure(study: Study, card: int, asked: argparse.Namespace) -> None:
     """One study; its rounds are kept if time runs out."""
-    model, _, batches = study
-    is_check = batches == CHECK
-    backends = "flash" if is_check else MLA if model == "deepseek-v3" else ATTN
-    rounds = 1 if is_check else asked.rounds
-    name, begun = _name(study), time.monotonic()
+    rounds = 1 if study is CHECKING else asked.rounds
+    name, begun = study.name, time.monotonic()
     path = asked.folder / f"{name}.yaml"
     command = [sys.executable, "-m", "attnbench", "study", str(path), "--db", asked.db]
     command += ["--label", f"traffic {name}", "--rounds", str(rounds)]
-    command += ["--backend", *backends.split(), *asked.options.split()]
+    command += ["--backend", *study.backends.split(), *asked.options.split()]
     with (
         Path(asked.db).with_name(f"{name}.log").open("w") as log,
         subprocess.Popen(
@@ -126,7 +142,7 @@ def show(db: str) -> None:
                 continue
             print(f"\n{run.label}, {found.where}", *found.answer, *found.cells, sep="\n")
             totals[found.study] = _flash(found)
-    few, many = (totals.get(_name(("llama3-70b", TRACES[0], n))) for n in (BATCHES, CHECK))
+    few, many = (totals.get(each.name) for each in (CHECKED, CHECKING))
     if few and many:
         verdict = "within" if abs(few / many - 1) <= CLOSE else "beyond"
         print(f"\n24 batches against 240: {100 * (few / many - 1):+.2f} %, {verdict} 3 %")
