@@ -32,7 +32,7 @@ from attnbench.specs.case import Case
 from attnbench.specs.shape import MlaShape
 from attnbench.timing.activity import Activity, recorded, trimmed
 from attnbench.timing.cuda import GraphClock
-from attnbench.timing.layer import products_of
+from attnbench.timing.layer import LayerClock, empty, empty_seconds, products_of
 from attnbench.timing.marks import Marks
 from attnbench.timing.measure import Clock
 
@@ -111,33 +111,27 @@ def clocks(case: Case, calls: Sequence[Call]) -> dict[str, float]:
         alone = GraphClock([products], DEVICE, calls_per_sample=many)
         with_empty = GraphClock([joined(products, empty)], DEVICE, calls_per_sample=many)
         samples = [[each.sample() for each in (both, alone, with_empty)] for _ in range(SAMPLES)]
-        one = microseconds(GraphClock([empty], DEVICE))
-        marked, nothing = (from_mark_to_mark(products, each) for each in (calls, [empty]))
+        one, marked = 1e6 * empty_seconds(DEVICE), LayerClock.of(calls, products, DEVICE, None)
+        by_marks = [1e6 * marked.sample() for _ in range(SAMPLES)]
         return {
             "back to back": microseconds(GraphClock(calls, DEVICE)),
             "products": 1e6 * median(b for _, b, _ in samples),
             "less products": median(1e6 * (a - b) for a, b, _ in samples),
             "less them with an empty kernel": median(1e6 * (a - c) for a, _, c in samples) + one,
-            "marks": median(marked) - median(nothing) + one,
-            "their sd": stdev(marked),
-            "around empty: marks": median(nothing),
+            "marks": median(by_marks),
+            "their sd": stdev(by_marks),
+            "around empty: marks": marks_around_empty(products),
             "added": median(1e6 * (c - b) for _, b, c in samples),
             "empty": one,
         }
 
 
-def from_mark_to_mark(products: Call, calls: Sequence[Call]) -> list[float]:
-    """From a mark right before a call to one right behind it, the mean over a graph's calls."""
-    marks, samples = Marks(DEVICE), list[float]()
-    clock = GraphClock([joined(products, marks.around(call)) for call in calls], DEVICE)
-    for _ in range(SAMPLES):
-        clock.sample()
-        samples.append(1e6 * marks.seconds(clock.calls_per_sample))
-    return samples
-
-
-def empty() -> None:
-    torch.cuda._sleep(0)
+def marks_around_empty(products: Call) -> float:
+    """From a mark to the next with an empty kernel between them."""
+    marks = Marks(DEVICE)
+    clock = GraphClock([joined(products, marks.around(empty))], DEVICE)
+    many = clock.calls_per_sample
+    return 1e6 * median((clock.sample(), marks.seconds(many))[1] for _ in range(SAMPLES))
 
 
 def microseconds(clock: Clock) -> float:

@@ -1,12 +1,9 @@
 """A decoder layer's products between calls: which they are, their memory, and the clock."""
 
-import math
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from statistics import median
 from types import SimpleNamespace
 from typing import cast, get_args
 
@@ -35,13 +32,12 @@ from attnbench.running.timers import Timing
 from attnbench.specs.case import Value
 from attnbench.specs.layer import layer_bytes, layer_products
 from attnbench.specs.shape import AttnShape, MlaShape, Shape
-from attnbench.stats.median import median_interval
 from attnbench.studies.conclusion import _between
 from attnbench.studies.search import of_method
 from attnbench.timing.cuda import GraphClock
 from attnbench.timing.guard import unseen
 from attnbench.timing.layer import LayerClock, products_of
-from attnbench.timing.measure import measure
+from attnbench.timing.marks import CAPACITY, Marks
 from attnbench.timing.method import Between, Method
 from tests.conftest import small_case
 from tests.fake_worker import FakeDevice
@@ -52,92 +48,93 @@ US = 1e-6
 PLAIN = Method("cudagraph")
 
 
-class NoisyGraph:
-    """Replays of a known mean and spread; time passes by them."""
+class Replays:
+    """A graph of products and ten calls."""
 
-    def __init__(self, mean: float, sd: float, seed: int, label: Label | None = None) -> None:
-        self.calls_per_sample, self.time, self._random = 10, 0.0, Random(seed)
-        self._mean, self._sd = mean, sd
-        self.labels = () if label is None else (label,)
-        self.replays = self.nodes_per_call = 0
+    calls_per_sample = 10
+
+    def __init__(self, *labels: Label) -> None:
+        self.labels, self.replays = labels, 0
 
     def sample(self) -> float:
-        self.time += self._mean * self.calls_per_sample
-        return self._random.gauss(self._mean, self._sd)
+        self.replay()
+        return 140 * US
 
     def replay(self) -> None:
         self.replays += 1
 
 
-def clock_of(both: NoisyGraph, alone: NoisyGraph) -> LayerClock:
-    return LayerClock(cast(GraphClock, both), cast(GraphClock, alone))
+class KnownMarks:
+    """Marks that see a known mean and spread around the calls of a graph."""
+
+    def __init__(self, mean: float, sd: float = 0.0) -> None:
+        self._mean, self._sd, self._random = mean, sd, Random(2)
+
+    def seconds(self, calls: int) -> float:
+        return self._random.gauss(self._mean, self._sd)
 
 
-def differences(sd: float, seed: int = 0) -> Iterator[tuple[float, ...]]:
-    """The samples of many rounds of a call of 40 us behind 100 us of products."""
-    for round_ in range(seed, seed + 100):
-        both, alone = NoisyGraph(140 * US, sd, 2 * round_), NoisyGraph(100 * US, sd, 2 * round_ + 1)
-        clock = clock_of(both, alone)
-        method = Method("cudagraph", samples=60)
-        yield measure(clock, method, lambda b=both, a=alone: b.time + a.time).values  # type: ignore[misc]
+def clock_of(graph: Replays, marks: KnownMarks, overhead: float = 0.0) -> LayerClock:
+    return LayerClock(cast(GraphClock, graph), cast(Marks, marks), overhead, nodes_before=6)
 
 
-def test_a_sample_is_what_a_call_adds_to_the_products() -> None:
-    assert clock_of(NoisyGraph(140 * US, 0, 0), NoisyGraph(100 * US, 0, 0)).sample() == (
-        pytest.approx(40 * US)
-    )
+def test_a_sample_is_the_time_between_marks_less_that_of_marks_alone() -> None:
+    clock = clock_of(Replays(), KnownMarks(41.3 * US), overhead=1.3 * US)
+    assert clock.sample() == pytest.approx(40 * US)
 
 
-def test_the_interval_is_that_of_the_difference() -> None:
-    intervals = [median_interval(samples) for samples in differences(sd=US)]
-    covered = sum(low <= 40 * US <= high for low, high in intervals)
-    assert covered >= 90
-    half = median((high - low) / 2 for low, high in intervals)
-    expected = 1.96 * math.sqrt(math.pi / 2 * (1 + 1) / 60) * US  # of a median of 60, both noises
-    assert 0.9 * expected < half < 1.4 * expected
+def test_a_launch_that_shows_before_the_products_is_no_caveat_of_a_call() -> None:
+    clock = clock_of(Replays(Label.LAUNCH_BOUND), KnownMarks(US))
+    assert Timing(clock).labels == ()
 
 
-def test_a_caveat_of_either_graph_is_one_of_the_time() -> None:
-    fine, bound = NoisyGraph(US, 0, 0), NoisyGraph(US, 0, 0, Label.LAUNCH_BOUND)
-    assert clock_of(fine, fine).labels == ()
-    for each in (clock_of(fine, bound), clock_of(bound, fine), clock_of(bound, bound)):
-        assert each.labels == ("launch_bound",)
+def marked(*times: int, launched: int) -> Marks:
+    """Marks of which so many were launched, and whose places hold these times, ns."""
+    import torch
+
+    marks = Marks.__new__(Marks)
+    marks._times, marks._launched = torch.zeros(CAPACITY, dtype=torch.int64), launched
+    for back, time in enumerate(reversed(times), 1):
+        marks._times[(launched - back) % CAPACITY] = time
+    return marks
 
 
-class CallingGraph(NoisyGraph):
+@pytest.mark.parametrize("launched", [6, 100, CAPACITY, CAPACITY + 1, 3 * CAPACITY + 4])
+def test_the_marks_of_the_last_calls_count(launched: int) -> None:
+    marks = marked(0, 9000, 100_000, 110_000, 200_000, 212_000, launched=launched)
+    assert marks.seconds(2) == pytest.approx(11 * US)
+
+
+class CallingGraph(Replays):
     """Makes the calls, too."""
 
-    def __init__(self, mean: float, prepared: Prepared) -> None:
-        super().__init__(mean, US, 1)
+    def __init__(self, prepared: Prepared) -> None:
+        super().__init__()
         self._calls, self.calls_per_sample = prepared.calls, len(prepared.calls)
-
-    def sample(self) -> float:
-        self.replay()
-        return super().sample()
 
     def replay(self) -> None:
         for call in self._calls:
             call()
 
     def kernels_after(self, nodes: int) -> tuple[str, ...]:
-        return ("kernel",) * (nodes + 1)
+        return ("attnbench_mark", f"kernel behind {nodes} nodes")
 
 
 @pytest.mark.parametrize(
     ("call", "status"),
     [(40, Status.OK), (0.1, Status.ERROR), (0, Status.ERROR), (-5, Status.ERROR)],
 )
-def test_a_call_that_adds_nothing_to_the_layer_has_no_time(
+def test_a_call_that_takes_nothing_behind_a_layer_has_no_time(
     call: float, status: Status, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def timing(_method: Method, prepared: Prepared, *_: object) -> Timing:
-        both = CallingGraph((100 + call) * US, prepared)
-        return Timing(clock_of(both, NoisyGraph(100 * US, US, 2)))
+        return Timing(clock_of(CallingGraph(prepared), KnownMarks(call * US, US)))
 
     monkeypatch.setattr("attnbench.running.execute.Timing.of", timing)
     job = Job(small_case("attn", "sdpa"), replace(PLAIN, samples=60), 0, 1, False, False)
     outcome = execute(job, CPU, unseen, lambda _: None)
     assert outcome.status is status
+    assert outcome.kernels == (("kernel behind 6 nodes",) if status is Status.OK else ())
     assert ("too little to be told from nothing" in outcome.reason) is (status is Status.ERROR)
 
 
@@ -205,9 +202,9 @@ def test_a_forecast_counts_the_layer(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_new_inputs_are_tried_in_the_graph_of_the_calls() -> None:
-    both, alone = NoisyGraph(US, 0, 0), NoisyGraph(US, 0, 0)
-    Timing(clock_of(both, alone)).launch_again(cast(Prepared, None), sets=3)
-    assert (both.replays, alone.replays) == (1, 0)
+    graph = Replays()
+    Timing(clock_of(graph, KnownMarks(US))).launch_again(cast(Prepared, None), sets=3)
+    assert graph.replays == 1
 
 
 def plan(family: str, *words: str, machine: Machine = H200) -> tuple[Plan, list[str]]:
@@ -369,7 +366,7 @@ def test_a_kernel_that_no_graph_captures_says_that_it_had_no_layer(
 ) -> None:
     for name, stand_in in {
         "LayerClock": UncapturedClock,
-        "EagerClock": lambda *_: NoisyGraph(US, 0, 0),
+        "EagerClock": lambda *_: Replays(),
         "sm_clock": lambda _: None,
     }.items():
         monkeypatch.setattr(f"attnbench.running.timers.{name}", stand_in)

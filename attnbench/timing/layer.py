@@ -6,64 +6,93 @@ one before has ended. Where a layer's weights pass between two calls, neither is
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from statistics import median
 from typing import Self
 
-from attnbench.labels import Label
 from attnbench.specs.case import Case
 from attnbench.specs.dtypes import TORCH_NAMES
 from attnbench.specs.layer import layer_products
 from attnbench.stats.median import median_interval
 from attnbench.timing.cuda import GraphClock
+from attnbench.timing.marks import KERNEL, Marks
 from attnbench.timing.sm_clock import SmClock
 
 Call = Callable[[], object]
+EMPTY_CALLS, EMPTY_SAMPLES = 8, 20  # enough for a tenth of a microsecond
 
 
 @dataclass(slots=True)
 class LayerClock:
-    """A graph of products and calls in turn, less a graph of as many products alone.
+    """A graph of products and calls in turn, with a mark by the GPU's timer around each call.
 
-    A sample is the difference of two replays, one right after the other, so the spread of samples
-    is that of the difference.
+    A sample is the mean time from mark to mark, less `overhead`: what two marks around an empty
+    kernel show beyond that kernel. So it holds the call alone, whatever the products take, and no
+    launching, which is done before the products are.
     """
 
-    both: GraphClock
-    alone: GraphClock
+    graph: GraphClock
+    marks: Marks
+    overhead: float  # seconds
+    nodes_before: int  # of a call: those of the products and the first mark
     calls_per_sample: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.calls_per_sample = self.both.calls_per_sample
+        self.calls_per_sample = self.graph.calls_per_sample
 
     @classmethod
     def of(
         cls, calls: Sequence[Call], products: Call, device: str, sm_clock: SmClock | None
     ) -> Self:
         """The clock of calls that rotate over all sets; the stamps are those of their graph."""
-        both = GraphClock([_in_turn(products, call) for call in calls], device, sm_clock)
-        return cls(both, GraphClock([products], device, calls_per_sample=both.calls_per_sample))
+        overhead, nodes = _around_nothing(products, device)
+        marks = Marks(device)
+        turns = [_in_turn(products, marks.around(call)) for call in calls]
+        return cls(GraphClock(turns, device, sm_clock), marks, overhead, nodes)
 
     def sample(self) -> float:
-        """Seconds that a call adds to the products before it."""
-        return self.both.sample() - self.alone.sample()
+        """Seconds of a call behind the products."""
+        self.graph.sample()
+        return self.marks.seconds(self.calls_per_sample) - self.overhead
 
     def replay(self) -> None:
-        """Enqueue the graph of the calls once."""
-        self.both.replay()
+        """Enqueue the graph once."""
+        self.graph.replay()
 
     @property
     def kernels(self) -> tuple[str, ...]:
-        """Names of a call's kernels, without those of the products."""
-        return self.both.kernels_after(self.alone.nodes_per_call)
+        """Names of a call's kernels, without those of the products and the marks."""
+        names = self.graph.kernels_after(self.nodes_before)
+        return tuple(name for name in names if name != KERNEL)
 
-    @property
-    def labels(self) -> tuple[Label, ...]:
-        """Caveats of either graph: what lengthens the products alone shortens the difference."""
-        return tuple(dict.fromkeys((*self.both.labels, *self.alone.labels)))
+
+def _around_nothing(products: Call, device: str) -> tuple[float, int]:
+    """Seconds that marks add to an empty kernel behind products; nodes in front of that kernel."""
+    marks = Marks(device)
+    turn = _in_turn(products, marks.around(empty))
+    graph, samples = GraphClock([turn], device, calls_per_sample=EMPTY_CALLS), list[float]()
+    for _ in range(EMPTY_SAMPLES):
+        graph.sample()
+        samples.append(marks.seconds(EMPTY_CALLS))
+    return median(samples) - empty_seconds(device), max(0, graph.nodes_per_call - 2)
+
+
+@cache
+def empty_seconds(device: str) -> float:
+    """Seconds of an empty kernel in a graph of such kernels."""
+    clock = GraphClock([empty], device)
+    return median([clock.sample() for _ in range(2 * EMPTY_SAMPLES)][EMPTY_SAMPLES:])
+
+
+def empty() -> None:
+    """Launch a kernel that does nothing."""
+    import torch
+
+    torch.cuda._sleep(0)
 
 
 class NothingAdded(Exception):
-    """What calls add to the products between them is not shown to be more than nothing."""
+    """What a call takes is not shown to be more than nothing."""
 
 
 def require_added(samples: Sequence[float]) -> None:
@@ -71,8 +100,8 @@ def require_added(samples: Sequence[float]) -> None:
     low, high = median_interval(samples)
     if low <= 0:
         raise NothingAdded(
-            f"a call adds {median(samples) * 1e6:.3g} us (95 % interval {low * 1e6:.3g} to "
-            f"{high * 1e6:.3g}) to the layer between calls, too little to be told from nothing; "
+            f"a call takes {median(samples) * 1e6:.3g} us (95 % interval {low * 1e6:.3g} to "
+            f"{high * 1e6:.3g}) behind a layer, too little to be told from nothing; "
             "--between nothing times calls back to back"
         )
 
