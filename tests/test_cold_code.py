@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import update
 
 from attnbench.cli import cli
+from attnbench.db.models import MeasurementRow, MethodRow
 from attnbench.db.store import Store
 from attnbench.records import RunStatus
-from attnbench.specs.case import Value
+from attnbench.running.between import key_for
+from attnbench.specs.case import Value, content_hash
 from attnbench.timing.method import Method
 from tests.stored_results import attn, start, store_run, timed
 
@@ -120,6 +123,40 @@ def test_a_pivot_has_a_column_for_each_way(db: str) -> None:
 def test_a_table_says_why_its_decodes_stand_alone(db: str) -> None:
     add_both(db)
     text = " ".join(attnbench(db, "report").stdout.split())
-    note = "between layer: before each call a decoder layer's products run, as in a server"
+    note = "between layer: a decoder layer's products run before each call, as in a server"
     bare, cold = text.split("cache cold, between layer; ")
     assert (bare.count(note), cold.count(note)) == (0, 1)
+
+
+def old_facts() -> dict[str, Value]:
+    """Those of a row whose time is what the call added to the layer."""
+    return {n: v for n, v in COLD.as_facts().items() if n != "layer_version"}
+
+
+def test_what_a_call_added_to_a_layer_is_not_compared_with_its_own_time(db: str) -> None:
+    with Store.open(db) as store:
+        for label in ("old", "new"):
+            store_run(store, {FLASH: timed(FLASH, 1e-5)}, label=label, method=COLD)
+        with store.writing() as session:
+            facts = old_facts()
+            key = content_hash(facts)
+            row = MethodRow(key=key, timer="cudagraph", cache="cold", facts=facts)
+            session.add(row)
+            session.flush()
+            session.execute(
+                update(MeasurementRow).where(MeasurementRow.run == 1).values(method_id=row.id)
+            )
+    found = attnbench(db, "diff", "--base", "old", "--head", "new")
+    assert found.exit_code == 3
+    assert "not comparable, layer method 1 -> 2: " in found.stderr
+    text = " ".join(attnbench(db, "report", "--run", "old").stdout.split())
+    assert "between layer, layer method 1 (now 2);" in text
+    assert "layer method" not in attnbench(db, "report", "--run", "new").stdout
+
+
+@pytest.mark.parametrize("spec", ["8q1kv1k", "q512"])
+def test_an_old_plan_finds_the_outcomes_that_it_had(spec: str) -> None:
+    auto = replace(BARE, between="auto").as_facts()
+    del auto["layer_version"]
+    expected = BARE.as_facts() if spec == "q512" else old_facts()
+    assert key_for(auto, attn(spec, "flash", "bf16")) == content_hash(expected)

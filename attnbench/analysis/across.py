@@ -8,6 +8,7 @@ from attnbench.errors import UsageError
 from attnbench.families import family_of
 from attnbench.options.option import table
 from attnbench.specs.case import Case, Value, content_hash, value_text
+from attnbench.timing.method import without_layer
 
 UNSET = "unset"  # text for a field that a case leaves open
 
@@ -51,11 +52,10 @@ def field_of(series: Series, field: str) -> Value | None:
 
 
 def method_but(series: Series, field: str) -> str:
-    """The key of a series' method, without `between` if the field is that."""
+    """The key of a series' method, without what stands between calls if the field is that."""
     if field != BETWEEN:
         return series.first.method_key
-    rest = {name: value for name, value in series.first.method.items() if name != BETWEEN}
-    return content_hash(rest)
+    return content_hash(without_layer(series.first.method))
 
 
 def field_text(value: Value | None) -> str:

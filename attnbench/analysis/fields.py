@@ -9,7 +9,7 @@ from attnbench.analysis.series import Series
 from attnbench.families import family_of
 from attnbench.specs.batch import Batch
 from attnbench.specs.case import Case, Value
-from attnbench.timing.method import Method
+from attnbench.timing.method import LAYER_VERSION, Method, layer_version
 
 MOST_LENGTHS = 6  # different requests that are listed in full
 _ELSEWHERE = ("family", "batch")  # have their own place in every table
@@ -90,8 +90,10 @@ def method_text(method: Mapping[str, Value]) -> str:
     others = [
         f"method {value} (now {usual[name]})" if name == "version" else f"{name} {value}"
         for name, value in method.items()
-        if usual.get(name) != value
+        if usual.get(name) != value and name != "layer_version"
     ]
+    if (layer := layer_version(method)) not in (None, LAYER_VERSION):
+        others.append(f"layer method {layer} (now {LAYER_VERSION})")
     return ", ".join([f"timer {method['timer']}", f"cache {method['cache']}", *others])
 
 

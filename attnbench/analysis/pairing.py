@@ -20,7 +20,7 @@ from attnbench.analysis.across import (
 from attnbench.analysis.estimate import Cell
 from attnbench.analysis.series import Series, Times
 from attnbench.specs.case import Value, value_text
-from attnbench.timing.method import Method
+from attnbench.timing.method import Method, layer_version
 
 # Another family or batch is a different question, not a difference to report.
 _NO_NEIGHBOURS = ("family", "batch")
@@ -220,11 +220,15 @@ def _is_one_model(pair: Pair) -> bool:
 
 def _difference(pair: Pair) -> str:
     old, new = pair.base.first, pair.head.first
+    unlike = dict.fromkeys((*old.method, *new.method))
     texts = [
         f"{name} {_setting(old.method, name)} -> {_setting(new.method, name)}"
-        for name in dict.fromkeys((*old.method, *new.method))
-        if old.method.get(name) != new.method.get(name)
+        for name in unlike
+        if name != "layer_version" and old.method.get(name) != new.method.get(name)
     ]
+    layers = [layer_version(each.method) for each in (old, new)]
+    if None not in layers and layers[0] != layers[1]:
+        texts.append(f"layer method {layers[0]} -> {layers[1]}")
     if old.machine_name != new.machine_name:
         texts.append(f"{old.machine_name} -> {new.machine_name}")
     elif old.machine_model != new.machine_model:

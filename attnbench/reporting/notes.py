@@ -72,8 +72,8 @@ def _layer_note(cohort: Cohort) -> list[str]:
     if all(field_of(each, BETWEEN) != "layer" for each in cohort.series):
         return []
     return [
-        "between layer: before each call a decoder layer's products run, as in a server, and their "
-        "time is taken off; calls timed back to back, as prefills are, have a table of their own"
+        "between layer: a decoder layer's products run before each call, as in a server, and are "
+        "not in its time; calls timed back to back, as prefills are, have a table of their own"
     ]
 
 

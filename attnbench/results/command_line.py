@@ -10,6 +10,7 @@ from attnbench.options.option import words
 from attnbench.running.between import auto
 from attnbench.running.measuring import Measuring
 from attnbench.specs.case import Case
+from attnbench.timing.method import VERSIONS
 
 # The facts of a method and a plan that options set.
 _METHOD = ("timer", "cache", "samples", "warmup_calls", "regime", "isolate", "eager_fallback")
@@ -21,7 +22,7 @@ def case_command(case: Case, method: Mapping[str, object], plan: Mapping[str, ob
 
     Raises UsageError for a case or a method that no command can measure, such as an imported one.
     """
-    settable = {name: value for name, value in method.items() if name != "version"}
+    settable = {name: value for name, value in method.items() if name not in VERSIONS}
     if unknown := settable.keys() - {*_METHOD, "between"}:
         raise UsageError(
             f"no option of `attnbench {case.family}` sets {', '.join(sorted(unknown))} as in the "

@@ -6,7 +6,7 @@ from typing import Any
 from attnbench.records import Run
 from attnbench.running.between import auto
 from attnbench.specs.case import Case, Value
-from attnbench.timing.method import METHOD_VERSIONS
+from attnbench.timing.method import LAYER_VERSION, METHOD_VERSIONS, layer_version
 
 
 def changes_since(run: Run, plan: Mapping[str, Any]) -> list[str]:
@@ -16,6 +16,11 @@ def changes_since(run: Run, plan: Mapping[str, Any]) -> list[str]:
         f"method {each['version']} -> {now}"
         for each in methods
         if (now := METHOD_VERSIONS.get(str(each["timer"]))) and each["version"] != now
+    )
+    found |= dict.fromkeys(
+        f"layer method {before} -> {LAYER_VERSION}"
+        for each in methods
+        if (before := layer_version(each)) not in (None, LAYER_VERSION)
     )
     if _had_bare_decodes(run, methods, plan):
         hint = "" if run.command == "selfcheck" else "; --between nothing measures as then"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from attnbench.specs.case import Case, Value, content_hash
-from attnbench.timing.method import Method
+from attnbench.timing.method import Method, without_layer
 
 _WITH_DECODES = frozenset({"attn", "mla"})
 
@@ -29,5 +29,6 @@ def key_for(facts: Mapping[str, Value], case: Case) -> str:
     """The key of `for_case`, from the facts of a method of any version."""
     if facts.get("between") != "auto":
         return content_hash(dict(facts))
-    rest = {name: value for name, value in facts.items() if name != "between"}
-    return content_hash(rest | {"between": "layer"} if auto(case) else rest)
+    if auto(case):
+        return content_hash({**facts, "between": "layer"})
+    return content_hash(without_layer(facts))

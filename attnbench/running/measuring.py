@@ -136,8 +136,8 @@ class Measuring(Sampling, OnDevices):
         metavar="auto|nothing|layer...",
         heading="Timing",
         help="layer puts a decoder layer's matrix products between the calls of a graph, so a call "
-        "finds its code out of the caches as in a server, and takes their time off; auto does so "
-        "for decodes of attn and mla.  [default: auto]",
+        "finds its code out of the caches as in a server; the time is the call's alone. auto does "
+        "so for decodes of attn and mla.  [default: auto]",
     )
     isolate: Isolation = one(
         one_of(*get_args(Isolation)),

@@ -39,7 +39,7 @@ class Timing:
     ) -> Self:
         """The method's clock; another only if the method allows it, and never silently.
 
-        `between` is put before each call of a graph, and its time taken off.
+        `between` is put before each call of a graph, and is in no time.
         """
         if machine.kind == "cpu":
             return cls(CpuClock(prepared.calls))

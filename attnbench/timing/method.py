@@ -1,5 +1,6 @@
 """How a case is timed. Unlike methods never compare silently, so a method has a hash."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal, NewType, Self
 
@@ -8,7 +9,10 @@ from attnbench.specs.case import Value, content_hash
 # By timer, 1 by default: raised when the same options come to mean another way of timing, or data
 # that may change a GPU's power. 2: workers use many streams first. 3: random data contain needles.
 METHOD_VERSIONS = {"cudagraph": 3, "eager": 3, "kernel": 3}
-
+# Of a call behind a layer, likewise. 1, in facts without it: what the call adds to the layer;
+# 2: from a mark by the GPU's timer before it to one behind it.
+LAYER_VERSION = 2
+VERSIONS = ("version", "layer_version")  # facts that no option sets
 
 Timer = Literal["cpu", "cudagraph", "eager", "kernel"]
 ForeignTimer = NewType("ForeignTimer", str)  # of another tool, whose times are imported
@@ -16,6 +20,16 @@ CacheAsked = Literal["cold", "hot", "unknown"]
 Regime = Literal["auto", "burst", "sustained"]
 Isolation = Literal["none", "rounds"]
 Between = Literal["auto", "nothing", "layer"]
+
+
+def layer_version(facts: Mapping[str, Value]) -> Value | None:
+    """The version by which calls behind a layer were timed; None if nothing was between them."""
+    return facts.get("layer_version", 1) if "between" in facts else None
+
+
+def without_layer(facts: Mapping[str, Value]) -> dict[str, Value]:
+    """The facts of a method, but for those that say what stands between calls."""
+    return {n: v for n, v in facts.items() if n not in ("between", "layer_version")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +51,14 @@ class Method:
     regime: Regime = "burst"
     isolate: Isolation = "none"  # rounds: a fresh worker process for each round
     eager_fallback: bool = False  # time single launches if a graph cannot be captured
-    # layer: a decoder layer's products stand between the calls of a graph, and are taken off;
+    # layer: a decoder layer's products stand between the calls of a graph, and are in no time;
     # auto, of a plan alone: so for decodes.
     between: Between = "nothing"
 
     def as_facts(self) -> dict[str, Value]:
         """The hashed facts by name; defaults are omitted, so a new field keeps old hashes.
 
-        If a default changes its meaning, raise METHOD_VERSIONS of its timer.
+        If a default changes its meaning, raise METHOD_VERSIONS of its timer, or LAYER_VERSION.
         """
         chosen: dict[str, Value] = {
             "timer": self.timer,
@@ -53,12 +67,13 @@ class Method:
         }
         usual = Method(self.timer)
         others = {name: v for name, v in asdict(self).items() if v != getattr(usual, name)}
-        return chosen | others
+        layer = {} if self.between == "nothing" else {"layer_version": LAYER_VERSION}
+        return chosen | others | layer
 
     @classmethod
     def from_facts(cls, facts: dict[str, Value]) -> Self:
         """The inverse of `as_facts`, for a method of any version."""
-        return cls(**{name: v for name, v in facts.items() if name != "version"})  # type: ignore[arg-type]
+        return cls(**{name: v for name, v in facts.items() if name not in VERSIONS})  # type: ignore[arg-type]
 
     @property
     def traces(self) -> bool:
