@@ -1,6 +1,9 @@
 """What a shell completes."""
 
+import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -43,6 +46,27 @@ def completed(*words: str) -> list[str]:
 )
 def test_commands_options_backends_and_studies(words: list[str], expected: list[str]) -> None:
     assert completed(*words) == expected
+
+
+BASH = """
+PATH={bin}:$PATH; eval "$(_ATTNBENCH_COMPLETE=bash_source attnbench)"
+for line in "attnbench dif" "attnbench attn --backend tri" "attnbench study run reor"; do
+    COMP_WORDS=($line); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMPREPLY=()
+    $(complete -p attnbench | sed 's/.*-F \\([^ ]*\\).*/\\1/') attnbench
+    echo "${{COMPREPLY[@]}}"
+done
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_bash_completes_by_the_documented_line() -> None:
+    documented = (Path(__file__).parents[1] / "docs/reference/environment.md").read_text()
+    assert 'eval "$(_ATTNBENCH_COMPLETE=bash_source attnbench)"' in documented
+    program = BASH.format(bin=Path(sys.executable).parent)
+    done = subprocess.run(
+        ["bash", "--norc", "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["diff", "triton", "reorder-threshold"]
 
 
 def test_labels_and_numbers_come_from_the_database(

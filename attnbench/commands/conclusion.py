@@ -26,7 +26,7 @@ def _decision_option(help: str) -> Callable[[Callable[..., Any]], Callable[..., 
         "--decision",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        callback=parsed(writable),
+        callback=parsed(lambda path: writable(path, "decision.json")),
         help=help,
     )
 

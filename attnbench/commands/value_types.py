@@ -123,12 +123,10 @@ _TYPES: Mapping[type[OptionKind], Callable[[Any], Any]] = {
 }
 
 
-def writable(path: Path) -> Path:
+def writable(path: Path, example: str = "results.csv") -> Path:
     """The path of a file that can be written, as it seems now; nothing is created."""
     if str(path) == "-":
-        raise UsageError(
-            "standard output has the table; name a file, or see attnbench report --format csv"
-        )
+        raise UsageError(f"standard output has the table; name a file, e.g. {example}")
     folder = path.parent
     try:
         is_there = path.exists()
@@ -137,9 +135,9 @@ def writable(path: Path) -> Path:
     if not folder.is_dir():
         raise UsageError(f"{folder} does not exist; create it first: mkdir -p {folder}")
     if path.is_dir() or not os.access(path if is_there else folder, os.W_OK):
-        raise UsageError(f"{path} cannot be written; name another file, e.g. results.csv")
+        raise UsageError(f"{path} cannot be written; name another file, e.g. {example}")
     if is_database(path):
-        raise UsageError(f"{path} is a database; name another file, e.g. results.csv")
+        raise UsageError(f"{path} is a database; name another file, e.g. {example}")
     return path
 
 
