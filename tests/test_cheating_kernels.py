@@ -1,4 +1,7 @@
-"""Kernels that are right for the inputs of a benchmark alone, or that do less when timed."""
+"""Kernels that are right for the inputs of a benchmark alone, or that do less when timed.
+
+And honest ones under the same checks.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -135,6 +138,13 @@ HONEST: list[dict[str, Any]] = [
 def test_an_honest_kernel_passes_with_large_scores(fields: dict[str, Any], seed: int) -> None:
     for spec in SPECS:
         asked = case(spec, **fields)
+        assert fault(find("attn", "naive").prepare(asked, Setting("cpu", 2, seed))) is None
+
+
+def test_the_only_weight_beside_a_sink_is_allowed_its_rounding() -> None:
+    """A request of one key: the rounding of its score is the error of the whole row."""
+    asked = case("7q1", shape=AttnShape(16, 4, 128), sinks=True)
+    for seed in (0, 6, 33, 43, 46, 49, 53):
         assert fault(find("attn", "naive").prepare(asked, Setting("cpu", 2, seed))) is None
 
 

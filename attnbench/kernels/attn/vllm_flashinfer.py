@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from attnbench.kernels.base import Refused, Setting
+from attnbench.kernels.tolerance import attention
 from attnbench.kernels.vllm.attention import VllmAttention
 from attnbench.kernels.vllm.attention_prepared import VllmPrepared
 from attnbench.kernels.vllm.flashinfer_decode import (
@@ -20,6 +21,9 @@ from attnbench.specs.shape import AttnShape
 
 # Cache dtypes beside which vLLM may quantise queries.
 FP8_QUERIES = ("fp8", "fp8_e4m3")
+# Beside those of attention, of XQA over a bf16 or fp16 cache: each tile's weights are scaled by a
+# rounded factor and rounded again, and groups of warps add rounded outputs (xqa/mha.cu).
+XQA_ROUNDINGS = 3
 
 
 class VllmFlashInfer(VllmAttention):
@@ -57,6 +61,8 @@ class VllmFlashInfer(VllmAttention):
         if ready.resolved.get("decode_kernel") == "xqa":
             assert isinstance(case.shape, AttnShape)
             page = int(ready.resolved["block_size"])
+            if not ready.caches.quantised:
+                ready.tolerance = attention(case.dtype, more=XQA_ROUNDINGS)
             build_xqa(ready.queries, ready.caches.kv_dtype, case.shape, page)
         return ready
 
