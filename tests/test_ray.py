@@ -135,6 +135,9 @@ def test_an_address_without_a_cluster_is_one_clear_error(attnbench: Attnbench) -
     assert done.returncode == 2, done.stderr
     assert "Error: --ray 127.0.0.1:1: nothing answers there" in done.stderr
     assert "Traceback" not in done.stderr
+    unset = attnbench(*RUN, "--ray", "")
+    assert unset.returncode == 2
+    assert "Error: --ray '': not an address" in unset.stderr
 
 
 @pytest.fixture

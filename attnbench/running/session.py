@@ -46,7 +46,7 @@ def sessions(
     every device, by default those of this process's Python.
     """
     with Store.open(command.db, note=note) as store, ExitStack() as stack:
-        devices = [] if command.ray else local_devices(_asked_devices(store, command))
+        devices = [] if command.ray is not None else local_devices(_asked_devices(store, command))
         if len(devices) == 1:
             alone = replace(command, devices=[devices[0].device])
             workers = stack.enter_context(_locked(alone, start or devices[0].start, note))
@@ -74,7 +74,9 @@ def _models(
 ) -> Iterator[list[list[Card]]]:
     """The cards of the command by model, of this host or of its cluster."""
     found: AbstractContextManager[Sequence[Card]] = (
-        ray_cards(command, note) if command.ray else local_cards(command, devices, note, start)
+        local_cards(command, devices, note, start)
+        if command.ray is None
+        else ray_cards(command, note)
     )
     with found as cards:
         wanted = of_models(cards, command.gpus)
