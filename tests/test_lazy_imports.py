@@ -85,6 +85,23 @@ def test_listing_backends_imports_no_kernel_library() -> None:
     assert not imported_by(code) & {"torch", "vllm", "flashinfer"}
 
 
+SDPA = """
+import sys
+from attnbench.kernels.base import Setting
+from attnbench.kernels.registry import find
+from tests.conftest import small_case
+prepared = find("attn", "sdpa").prepare(small_case(backend="sdpa"), Setting("cpu", 1, 0))
+prepared.calls[0]()
+print(prepared.resolved, *sys.modules)
+"""
+
+
+def test_sdpa_on_a_cpu_imports_no_compiler_of_torch() -> None:
+    done = subprocess.run([sys.executable, "-c", SDPA], capture_output=True, text=True, check=True)
+    assert "torch" in done.stdout.split()
+    assert "torch._dynamo" not in done.stdout.split()
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_summary_is_the_first_line_of_the_commands_help(name: str) -> None:
     command = cli.get_command(Context(cli), name)

@@ -2,15 +2,26 @@
 
 import json
 import math
+import shutil
 import signal
+import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from attnbench.db.store import Store
 from attnbench.studies.conclusion import Conclusion
-from tests.conftest import Attnbench, started, wait_for_first_outcome
+from tests.conftest import (
+    Attnbench,
+    own_environment,
+    run_attnbench,
+    started,
+    wait_for_first_outcome,
+)
 from tests.own_kernels.mla.paced import TRUTH
+from tests.stored_results import attn as stored_case
+from tests.stored_results import store_run, timed
 
 TINY = """\
     num_q_heads: 2
@@ -56,6 +67,23 @@ def attn(tmp_path: Path) -> str:
     path = tmp_path / "faster.yaml"
     path.write_text(ATTN)
     return str(path)
+
+
+@dataclass
+class Answered:
+    """A contrast of four cases that other tests look at."""
+
+    done: "subprocess.CompletedProcess[str]"
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory: pytest.TempPathFactory) -> Answered:
+    folder = tmp_path_factory.mktemp("answered")
+    (folder / "faster.yaml").write_text(ATTN)
+    files = ["--output-json", "out.json", "--plots", "pictures", "--plot-format", "svg"]
+    words = ["study", "faster.yaml", *QUICK, *files]
+    return Answered(run_attnbench(folder, own_environment(folder), *words), folder)
 
 
 def conclusion(folder: Path, run: int = 1) -> Conclusion:
@@ -110,9 +138,9 @@ def test_a_study_that_was_interrupted_goes_on_where_it_was(
 
 
 def test_another_study_does_not_resume_a_run(
-    attnbench: Attnbench, tmp_path: Path, attn: str
+    attnbench: Attnbench, tmp_path: Path, attn: str, answered: Answered
 ) -> None:
-    assert attnbench("study", attn, *QUICK, "--rounds", "1").returncode == 0
+    shutil.copy(answered.folder / "attnbench.db", tmp_path)
     with Store.open(tmp_path / "attnbench.db", create=False) as store:
         from attnbench.records import RunStatus
 
@@ -127,20 +155,26 @@ def test_another_study_does_not_resume_a_run(
     assert "that had --quick False, not True" in pilot.stderr
 
 
-def test_a_contrast_ends_in_a_conclusion_that_is_stored(
-    attnbench: Attnbench, tmp_path: Path, attn: str
-) -> None:
-    done = attnbench("study", attn, *QUICK, "--output-json", "out.json")
+def test_a_contrast_ends_in_a_conclusion_that_is_stored(answered: Answered) -> None:
+    done, folder = answered.done, answered.folder
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("faster: Which backend is faster?")
     assert "sdpa against naive:" in done.stdout
     assert "4 of 4 cases have a time" in done.stdout
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
-    stored = conclusion(tmp_path)
+    stored = conclusion(folder)
     assert stored.answer[0].startswith("sdpa against naive:")
-    assert len(json.loads((tmp_path / "out.json").read_text())) == 12
-    again = attnbench("study", "conclude", "1")
-    assert again.stdout == done.stdout
+    assert len(json.loads((folder / "out.json").read_text())) == 12
+    again = run_attnbench(folder, own_environment(folder), "study", "conclude", "1")
+    shown, plot, _ = done.stdout.partition("plot: ")
+    assert plot
+    assert again.stdout.strip() == shown.strip()
+
+
+def test_what_was_found_is_drawn(answered: Answered) -> None:
+    (picture,) = (answered.folder / "pictures").glob("*.svg")
+    assert f"plot: pictures/{picture.name}" in answered.done.stdout
+    assert picture.read_text().lstrip().startswith("<?xml")
 
 
 def test_options_of_the_family_go_before_the_file_and_are_told(
@@ -226,9 +260,9 @@ def test_list_and_show_tell_what_there_is(attnbench: Attnbench) -> None:
     assert "no study and no file is called 'no-such-study'" in unknown.stderr
 
 
-def test_only_a_study_is_concluded(attnbench: Attnbench) -> None:
-    attnbench("attn", "--device", "cpu", "--backend", "naive", "--batch-specs", "q8",
-              "--repeats", "3", "--rounds", "1")  # fmt: skip
+def test_only_a_study_is_concluded(attnbench: Attnbench, tmp_path: Path) -> None:
+    with Store.open(tmp_path / "attnbench.db") as store:
+        store_run(store, {stored_case("q8"): timed(stored_case("q8"), 1e-3)})
     refused = attnbench("study", "conclude", "1")
     assert refused.returncode == 2
     assert "run 1 is a run of `attn`, not of a study" in refused.stderr
@@ -244,11 +278,3 @@ def test_a_config_is_imported_and_runs(attnbench: Attnbench, tmp_path: Path) -> 
                     "--num-q-heads", "2", "--num-kv-heads", "2")  # fmt: skip
     assert run.returncode == 0, run.stderr
     assert "quickest in single rounds" in run.stdout
-
-
-def test_what_was_found_is_drawn(attnbench: Attnbench, tmp_path: Path, attn: str) -> None:
-    done = attnbench("study", attn, *QUICK, "--plots", "pictures", "--plot-format", "svg")
-    assert done.returncode == 0, done.stderr
-    (picture,) = (tmp_path / "pictures").glob("*.svg")
-    assert f"plot: pictures/{picture.name}" in done.stdout
-    assert picture.read_text().lstrip().startswith("<?xml")

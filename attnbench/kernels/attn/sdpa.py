@@ -226,8 +226,8 @@ def _masking(group: Group, forced: object, views: Views) -> "tuple[torch.Tensor 
 def _choice(views: Views, mask: "torch.Tensor | None", is_causal: bool) -> str:
     """The kernel that torch picks on its own."""
     import torch
-    from torch.nn.attention.bias import CausalBias
 
-    if isinstance(mask, CausalBias):
+    # A CausalBias of torch, which is not imported for a look: that imports torch._dynamo, in 1 s.
+    if mask is not None and type(mask) is not torch.Tensor:
         return "flash"
     return NAMES[torch._fused_sdp_choice(*views, mask, 0.0, is_causal, enable_gqa=True)]
