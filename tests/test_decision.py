@@ -17,11 +17,14 @@ from attnbench.cli import cli
 from attnbench.commands.conclusion import Showing
 from attnbench.db.store import Store
 from attnbench.records import Outcome, Status
+from attnbench.reporting.ranking import BESIDE
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case, Value
 from attnbench.studies.conclusion import conclude
 from attnbench.studies.decision import decided, rule_for
+from attnbench.studies.request import study_of_plan
 from attnbench.studies.serving import serving
+from attnbench.studies.traffic import TrafficAnalysis
 from attnbench.timing.method import Method
 from tests.stored_results import H200, attn, mla, store_run, timed
 from tests.test_study_answers import rounds
@@ -59,6 +62,33 @@ def test_a_file_gives_each_measured_batch_what_the_table_calls_best_or_tied(
     assert [
         backend for backend, those in zip(given, good, strict=True) if backend not in those
     ] == []
+
+
+@pytest.fixture(scope="module")
+def traffic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The studies of traffic of docs/results."""
+    file = tmp_path_factory.mktemp("traffic") / "traffic.db"
+    file.write_bytes(lzma.decompress((RESULTS / "h200_traffic.db.xz").read_bytes()))
+    return file
+
+
+@pytest.mark.parametrize("run", range(1, 8))
+def test_a_file_gives_each_batch_of_a_trace_what_the_table_calls_best_or_tied(
+    traffic: Path, tmp_path: Path, run: int
+) -> None:
+    file = tmp_path / "decision.json"
+    words = ["study", "conclude", str(run), "--db", str(traffic), "--decision", str(file)]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0, done.output
+    (decision,) = json.loads(file.read_text())["decisions"]
+    with Store.open(traffic) as store:
+        study, _ = study_of_plan(store.plan(run)["study"])
+        table = conclude(store, run).tables[-1].columns
+    assert isinstance(study.analysis, TrafficAnalysis)
+    places = zip(*(table[name] for name in ("best", *BESIDE) if name in table), strict=True)
+    for stratum, names in zip(study.analysis.strata, places, strict=True):
+        good = {name.split(",")[0] for text in names for name in text.split("; ")}
+        assert rule_for(decision, parse_batch_spec(stratum.batch))["backend"] in good
 
 
 @pytest.mark.parametrize("run", [1, 2, 3, 4, 5, 6])

@@ -17,16 +17,19 @@ from attnbench.studies.conclusion import conclude
 from attnbench.studies.page import study_parts
 
 DOCS = Path(__file__).parent.parent / "docs"
-OLD, NEW = "h200_studies.db", "h200_served_studies.db"
+OLD, NEW, TRAFFIC = "h200_studies.db", "h200_served_studies.db", "h200_traffic.db"
+PAGES = {OLD: "studies.md", NEW: "studies.md", TRAFFIC: "traffic.md"}
 # The runs that the notebook quotes whole, with the cells that have a time.
 QUOTED = [(NEW, 7, 90), (NEW, 4, 112), (OLD, 5, 96), (NEW, 5, 125), (NEW, 6, 60)]
+QUOTED += [(TRAFFIC, 1, 68), (TRAFFIC, 2, 95), (TRAFFIC, 4, 96), (TRAFFIC, 5, 72)]
+QUOTED += [(TRAFFIC, 6, 96), (TRAFFIC, 7, 72)]
 
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with both databases."""
+    """A folder with the databases."""
     folder = tmp_path_factory.mktemp("stored")
-    for name in (OLD, NEW):
+    for name in PAGES:
         packed = DOCS / "results" / f"{name}.xz"
         (folder / name).write_bytes(lzma.decompress(packed.read_bytes()))
     return folder
@@ -36,7 +39,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_notebook_quotes_what_a_stored_run_concludes(
     stored: Path, name: str, run: int, timed: int
 ) -> None:
-    notebook = " ".join((DOCS / "lab" / "studies.md").read_text().split())
+    notebook = " ".join((DOCS / "lab" / PAGES[name]).read_text().split())
     with Store.open(stored / name) as store:
         found = conclude(store, run)
     assert found.cells[0].startswith(f"{timed} of ")
@@ -70,6 +73,7 @@ def test_a_curve_that_ends_before_its_crossover_stands_as_an_open_end(stored: Pa
 
 
 STORED = [(OLD, run) for run in (*range(1, 11), 38)] + [(NEW, run) for run in range(1, 7)]
+STORED += [(TRAFFIC, run) for run in range(1, 8)]
 
 
 @pytest.mark.parametrize(("name", "run"), STORED)

@@ -43,6 +43,7 @@ _TIPS: Mapping[str, str] = {
     "same work": "Another threshold that splits the batch like the best's",
     "next": "The fastest of those shown to be slower",
     "us": "The best's time for one call",
+    "ms": "The best's time for one call",
     "auto's regret": "Auto's time over the best setting's, with its 95 % interval",
     "q": "The p-value, adjusted for all cases",
     "s per": "Attention time of the trace's steps",
@@ -88,6 +89,9 @@ _TIPS: Mapping[str, str] = {
     "measured UTC": "When its first run started",
     "label": "The label of the run",
     "runs": "How many runs measured it",
+    "decode %": "The part of the time that steps of decodes alone have",
+    "mixed %": "The part of the time that steps of decodes and prefills have",
+    "prefill %": "The part of the time that steps of prefills alone have",
     "step": "The lasting change of the time at this version",
 }
 _FIELDS = {
