@@ -14,7 +14,7 @@ from attnbench.analysis.series import series_of
 from attnbench.cli import cli
 from attnbench.commands.family_request import read_request
 from attnbench.db.store import Store
-from attnbench.errors import UsageError
+from attnbench.errors import AttnbenchError, UsageError
 from attnbench.families import FAMILIES
 from attnbench.kernels.base import Prepared
 from attnbench.labels import Label
@@ -97,6 +97,14 @@ def marked(*times: int, launched: int) -> Marks:
     for back, time in enumerate(reversed(times), 1):
         marks._times[(launched - back) % CAPACITY] = time
     return marks
+
+
+def test_without_triton_a_layer_is_an_error_that_names_the_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(AttnbenchError, match="Triton, which is not installed"):
+        Marks("cuda:0")
 
 
 @pytest.mark.parametrize("launched", [6, 100, CAPACITY, CAPACITY + 1, 3 * CAPACITY + 4])

@@ -48,6 +48,15 @@ def test_the_notebook_quotes_what_a_stored_run_concludes(
     assert [line for line in quoted if line not in notebook] == []
 
 
+def test_a_study_timed_by_what_calls_add_to_a_layer_says_so(stored: Path) -> None:
+    with Store.open(stored / NEW) as store:
+        found = [conclude(store, run).where for run in (3, 7)]
+    assert ["a layer between calls, layer method 1 (now 2)" in each for each in found] == [
+        False,
+        True,
+    ]
+
+
 @pytest.mark.parametrize("name", [OLD, NEW])
 @pytest.mark.parametrize("run", [1, 2])
 def test_a_page_and_a_study_name_the_same_crossovers(stored: Path, name: str, run: int) -> None:

@@ -1,8 +1,10 @@
 """The GPU's time before and after each call of a graph, read on the device."""
 
+import importlib.util
 from collections.abc import Callable
 from statistics import mean
 
+from attnbench.errors import AttnbenchError
 from attnbench.timing.cuda import MOST_CALLS
 
 Call = Callable[[], object]
@@ -14,8 +16,14 @@ class Marks:
     """Marks around calls, each in a place of its own: a replay writes those of the capture."""
 
     def __init__(self, device: str) -> None:
+        """Raises AttnbenchError without Triton, by which the kernel is compiled."""
         import torch
 
+        if importlib.util.find_spec("triton") is None:
+            raise AttnbenchError(
+                "a call behind a layer is timed by a kernel of Triton, which is not installed; "
+                "install it, or time calls back to back with --between nothing"
+            )
         with torch.inference_mode(False):
             self._times = torch.zeros(CAPACITY, dtype=torch.int64, device=device)
         self._launched = 0
