@@ -196,3 +196,13 @@ def test_a_model_that_the_only_device_is_not_of_is_an_error(attnbench: Attnbench
     done = attnbench(*RUN, "--gpu", "H100")
     assert done.returncode == 2
     assert "Error: --gpu H100: no device is of that model; there are " in done.stderr
+
+
+def test_a_study_of_traffic_measures_on_the_model_whose_server_it_is_of(
+    cluster: Cluster, attnbench: Attnbench, tmp_path: Path
+) -> None:
+    (tmp_path / "t.csv").write_text("arrival_s,prompt_tokens,output_tokens\n0,100,5\n")
+    words = ["study", "traffic", "--trace", "t.csv", "--ray", cluster.address, "--gpu", "H100"]
+    done = attnbench(*words, "--device", "cpu", "--backend", "sdpa")
+    assert done.returncode == 2
+    assert "Error: --gpu h100: no device is of that model; there are " in done.stderr

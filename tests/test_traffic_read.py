@@ -193,7 +193,9 @@ def test_the_command_ends_in_batches_that_a_study_takes(attnbench: Attnbench) ->
     ("options", "message"),
     [
         (["--spec-tokens", "3"], "--spec-tokens needs --acceptance"),
-        (["--model", "llama3-70b", "--gpu", "a100"], "accepted are more ranks, e.g. --tp 2"),
+        (["--model", "llama3-70b", "--gpu", "A100"], "accepted are more ranks, e.g. --tp 2,"),
+        (["--model", "deepseek-v3", "--tp", "2"], "accepted are more ranks, e.g. --tp 8,"),
+        (["--model", "deepseek-v2-lite", "--gpu", "X"], "'X' is not one of h200, h100, b200, a100"),
         (["--acceptance", "0.5"], "--acceptance needs --spec-tokens"),
         (["--max-num-seqs", "9000"], "e.g. --max-num-batched-tokens 9000"),
         (["--max-model-len", "5"], "--max-model-len 5 leaves no request; accepted are lengths"),

@@ -337,6 +337,7 @@ def test_a_study_of_a_trace_holds_its_steps_and_tokens() -> None:
     found = of_trace(model="llama3-70b", tp=8)
     assert isinstance(found.analysis, TrafficAnalysis)
     assert (found.family, found.analysis.layers, found.analysis.requests) == ("attn", 80, 300)
+    assert found.analysis.gpu == "h200"
     lines = (TRACES / "azure_conv_300.csv").read_text().splitlines()[1:]
     assert found.analysis.tokens == sum(int(line.split(",")[2]) for line in lines)
     (case, *others) = cells_of(found, "cuda").cases

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from attnbench.commands import terminal
@@ -136,7 +137,7 @@ def traffic(
 
     The options of the family's own command are options here too: --backend, --scope, --rounds,
     --dry-run, --resume, --db, and so on; the family is that of --model. `attnbench traffic` shows
-    the batches.
+    the batches. With --ray only GPUs of the model --gpu measure, if it is given.
 
     \b
     attnbench study traffic --trace requests.csv --model llama3-70b --tp 8
@@ -150,6 +151,11 @@ def traffic(
             f"attnbench study traffic --trace {shlex.quote(file)}"
         )
     options = read(TrafficOptions, given)
+    is_given = (
+        click.get_current_context().get_parameter_source("gpu") is ParameterSource.COMMANDLINE
+    )
+    if is_given and any(word.partition("=")[0] == "--ray" for word in family_options):
+        family_options = (*family_options, "--gpu", options.gpu)
     study, again = study_of_trace(trace, options), ["study", *words_of_trace(trace, options)]
     _measure(study, again, family_options, Showing(plots, plot_format, decision))
 

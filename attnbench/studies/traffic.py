@@ -36,6 +36,7 @@ class TrafficAnalysis:
     loss: float  # by rooflines, what the weighted sum is off the time of all steps
     margin: float  # within which 95 % of randomly drawn batches would be
     strata: tuple[Stratum, ...]
+    gpu: str | None = None  # of the server whose steps these are
 
     @property
     def swept(self) -> tuple[str, ...]:
@@ -58,7 +59,7 @@ class TrafficAnalysis:
 
 def read_traffic(entry: Entry) -> TrafficAnalysis:
     """The analysis of an entry that `attnbench traffic --study` has written."""
-    keys = entry.mapping(_TOP)
+    keys = entry.mapping((*_TOP, "gpu"))
     for needed in _TOP:
         if needed not in keys:
             entry.fail(f"the key {needed} is missing; attnbench traffic --study writes them all")
@@ -74,6 +75,7 @@ def read_traffic(entry: Entry) -> TrafficAnalysis:
             _stratum(each.mapping(("kind", "steps", "batch")), each)
             for each in keys["batches"].items()
         ),
+        gpu=keys["gpu"].text() if "gpu" in keys else None,
     )
 
 

@@ -47,7 +47,7 @@ class TrafficOptions:
     )
     tp: int = shared(Common, "tp")
     gpu: str = one(
-        one_of(*GPUS),
+        one_of(*GPUS, aliases={name.upper(): name for name in GPUS}),
         "--gpu",
         default="h200",
         metavar="NAME",

@@ -56,16 +56,27 @@ class Server:
 
     def kv_tokens(self) -> int:
         """Tokens that the KV cache holds; UsageError if the weights leave none."""
-        weights = self.weights.bytes / self.tp
         row = self.layers * cached_row_bytes(self._case(Request(1, 1)))
-        tokens = int((MEMORY_UTILIZATION * self.gpu.memory - weights) / row)
+        tokens = int((self._room - self.weights.bytes / self.tp) / row)
         if tokens < 1:
             raise UsageError(
-                f"--model {self.model}: {weights / 1e9:.0f} GB of weights on each of --tp "
-                f"{self.tp} ranks leave no memory for the KV cache; accepted are more ranks, e.g. "
-                f"--tp {2 * self.tp}, or the size of the cache, e.g. --kv-tokens 500000"
+                f"--model {self.model}: {self.weights.bytes / self.tp / 1e9:.0f} GB of weights on "
+                f"each of --tp {self.tp} ranks leave no memory for the KV cache; accepted are "
+                f"{self._more_ranks}the size of the cache, e.g. --kv-tokens 500000"
             )
         return tokens
+
+    @property
+    def _room(self) -> float:
+        """Bytes for weights and KV cache."""
+        return MEMORY_UTILIZATION * self.gpu.memory
+
+    @property
+    def _more_ranks(self) -> str:
+        """As text, the least power of two that holds the weights, if it divides the heads."""
+        ranks = 1 << int(self.weights.bytes / self._room).bit_length()
+        is_divisor = not self.shape.num_q_heads * self.tp % ranks
+        return f"more ranks, e.g. --tp {ranks}, or " if is_divisor else ""
 
     def attention_seconds(self, decode: Work, prefill: Work) -> Floats:
         """The roofline of one layer's attention by step."""

@@ -20,6 +20,7 @@ def study_yaml(summary: Summary) -> str:
         f"    requests: {origin.requests}",
         f"    tokens: {origin.tokens}",
         f"    counted: {origin.counted}",
+        f"    gpu: {asked.gpu}",
         f"    layers: {MODEL_LAYERS[asked.model]}",
         f"    loss: {reduction.loss:.6f}",
         f"    margin: {reduction.margin:.6f}",

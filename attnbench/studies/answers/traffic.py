@@ -193,9 +193,10 @@ def _reasons(service: Service, name: str) -> str:
 
 def _reduction(asked: TrafficAnalysis) -> str:
     steps = sum(each.steps for each in asked.strata)
+    server = f" of a server on {asked.gpu}" if asked.gpu else ""
     return (
-        f"{len(asked.strata)} batches stand for {steps} steps, {asked.layers} layers count alike; "
-        f"by rooflines the weighted time is {100 * asked.loss:+z.2f} % off that of all steps, and "
-        f"95 % of random draws would be within ±{100 * asked.margin:.2f} %. The intervals, which "
-        "are of rounds alone, do not include this"
+        f"{len(asked.strata)} batches stand for {steps} steps{server}, {asked.layers} layers count "
+        f"alike; by rooflines the weighted time is {100 * asked.loss:+z.2f} % off that of all "
+        f"steps, and 95 % of random draws would be within ±{100 * asked.margin:.2f} %. The "
+        "intervals, which are of rounds alone, do not include this"
     )
