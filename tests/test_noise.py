@@ -137,6 +137,23 @@ def test_a_cell_that_sessions_move_unlike_others_keeps_its_own_variance() -> Non
     assert usual.wild.share == pytest.approx(1 / 7 / 40, rel=0.03)
 
 
+@pytest.mark.parametrize(("count", "own"), [(3, False), (6, True)])
+def test_of_few_cells_each_is_expected_to_spread_as_it_did_in_other_sessions(
+    count: int, own: bool
+) -> None:
+    """Three whose rounds spread by 0.2 % beside three by 10 %."""
+    rng = np.random.default_rng(4)
+    repeats = [
+        Repeat("code", "card", at, "attn", str(cell), rounds(rng.normal(0, sd, 3).tolist()))
+        for cell, sd in enumerate((0.002, 0.1) * 3)
+        for at in range(count)
+    ]
+    machine = MachineNoise(noise_table(ANY_GPU), tuple(repeats))
+    quiet, loud, new = (machine.noise("attn", "20 to 200 us", cell) for cell in ("0", "1", "new"))
+    assert (quiet.rounds.sd < 0.004, loud.rounds == new.rounds) == (own, not own)
+    assert new.rounds.sd == pytest.approx(0.07, rel=0.3)
+
+
 def test_cards_are_judged_by_the_tail_of_what_they_differ_by() -> None:
     rng = np.random.default_rng(4)
     repeats = [

@@ -74,9 +74,15 @@ class MachineNoise:
             common=self._moderated(common, table.common),
             device=self._device(table),
             wild=self._wild_of(squares.get(cell), found, table.wild),
-            rounds=found.rounds if found.rounds.df else table.rounds,
+            rounds=self._rounds_of(squares.get(cell), found, table.rounds),
             per_round=table.per_round,
         )
+
+    def _rounds_of(self, own: Squares | None, found: Seen, table: Variance) -> Variance:
+        """Of few cells, whose rounds may spread very unlike, each cell's own if they are known."""
+        if own is not None and found.num_cells < _MIN_OWN_CELLS and own.rounds_to_expect.df:
+            return own.rounds_to_expect
+        return found.rounds if found.rounds.df else table
 
     def _wild_of(self, own: Squares | None, found: Seen, table: Wild) -> Wild:
         """How a cell may be wild: hardly, if it was measured again and again and was not."""

@@ -19,7 +19,14 @@ from attnbench.analysis.estimate import (
     duration_stratum,
 )
 from attnbench.analysis.groups import Group
-from attnbench.stats.moderation import TAME, Moderation, VariancePrior, is_out_of_line, moderate
+from attnbench.stats.moderation import (
+    TAME,
+    Moderation,
+    VariancePrior,
+    fit_prior,
+    is_out_of_line,
+    moderate,
+)
 from attnbench.stats.variance import UNKNOWN, Variance
 
 # Sessions minutes apart that repeat one plan agree better than those of other days and plans.
@@ -31,6 +38,8 @@ _MIN_COMMON_CELLS = 5
 _MIN_SHARE = 0.1
 # How far apart the cells' variances are assumed to be where too few cells show it.
 _FEW_CELLS_DF = 4.0
+# As many sessions tell how a cell's rounds spread in the next.
+_FEW_SESSIONS = 4
 _LEAST_DF = 2.0
 _WILD_SD = 0.005
 # Cards are judged by this quantile of what cells differ by between them.
@@ -60,8 +69,22 @@ class Squares:
 
     group: Group
     between: Variance  # of the session's mean, what all cells share taken off
-    within: Variance  # of its rounds
+    sessions: tuple[Variance, ...]  # of its rounds in each session that has several
     rounds: float  # in a session, on average
+
+    @property
+    def within(self) -> Variance:
+        """Of its rounds in all sessions."""
+        return pooled(self.sessions)
+
+    @property
+    def rounds_to_expect(self) -> Variance:
+        """Of its rounds in a further session: UNKNOWN from few sessions, as they may differ."""
+        if len(self.sessions) < _FEW_SESSIONS:
+            return UNKNOWN
+        values = [max(each.value, MIN_FITTED_VARIANCE) for each in self.sessions]
+        prior = fit_prior(values, [each.df for each in self.sessions])
+        return Variance(prior.variance, min(prior.df, _FEW_CELLS_DF))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,16 +206,16 @@ def _common_shifts(cells: Mapping[str, Sequence[Repeat]]) -> dict[Hashable, floa
 
 def _squares(listed: Sequence[Repeat], shifts: Mapping[Hashable, float]) -> Squares:
     means = [each.mean - shifts.get(each.session, 0.0) for each in listed]
-    within = [
+    sessions = tuple(
         Variance(float(np.var(np.log(each.rounds), ddof=1)), len(each.rounds) - 1)
         for each in listed
         if len(each.rounds) > 1
-    ]
+    )
     stratum = duration_stratum(math.exp(fmean(each.mean for each in listed)))
     return Squares(
         group=(listed[0].family, stratum),
         between=Variance(float(np.var(means, ddof=1)), len(means) - 1),
-        within=pooled(within),
+        sessions=sessions,
         rounds=fmean(len(each.rounds) for each in listed),
     )
 
@@ -202,7 +225,7 @@ def _joined(parts: Sequence[Squares]) -> Squares:
     return Squares(
         parts[0].group,
         pooled([each.between for each in parts]),
-        pooled([each.within for each in parts]),
+        tuple(session for each in parts for session in each.sessions),
         fmean(each.rounds for each in parts),
     )
 
