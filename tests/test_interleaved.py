@@ -165,6 +165,14 @@ def test_a_comparison_without_its_second_side_is_begun_again(tmp_path: Path) -> 
         list(interleaved(again, sides, lambda _: PLAN, print))
 
 
+def test_a_device_of_another_model_than_asked_for_measures_nothing(tmp_path: Path) -> None:
+    device = FakeDevice()
+    sides = [Side(label, device.start) for label in ("a", "b")]
+    with pytest.raises(UsageError, match="--gpu H100: no device is of that model"):
+        list(interleaved(command(tmp_path, gpus=["H100"]), sides, lambda _: PLAN, print))
+    assert not device.jobs
+
+
 def test_runs_that_are_interrupted_are_stored_as_such_and_nothing_goes_on(tmp_path: Path) -> None:
     device = FakeDevice()
     interrupt(tmp_path, device, PLAN, 5)  # in the third turn of two seconds each

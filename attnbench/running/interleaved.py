@@ -9,6 +9,7 @@ from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.provenance.machine import Machine
 from attnbench.records import Run, RunStatus, Status
+from attnbench.running.cards import of_models
 from attnbench.running.command import Command
 from attnbench.running.device import ALL
 from attnbench.running.open_run import OpenRun
@@ -40,6 +41,7 @@ def interleaved(
     which `diff` pairs their rounds. A resumed command begins with the round that was interrupted.
     """
     with hold_device(command, sides[0].start, note) as (store, first), ExitStack() as stack:
+        of_models([first.worker()], command.gpus)
         if command.resume is None:
             begun = Begun(replace(plan_for(first.machine), interleaved=uuid4().hex))
         else:

@@ -9,7 +9,7 @@ from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.provenance.machine import Machine
 from attnbench.running.card import Awaited
-from attnbench.running.cards import by_model, check_versions, local_cards, of_models
+from attnbench.running.cards import by_model, local_cards, of_models
 from attnbench.running.command import Command
 from attnbench.running.dealer import Dealer, Stored, dealt
 from attnbench.running.deck import Deck, deck_of, grouped
@@ -99,7 +99,7 @@ def _seated(
                 card.renew()
             found.append(_beside(cards, devices, side, note, stack))
         for some in found:
-            _require_one_kind(command, some)
+            _require_one_model(command, some)
         yield found
 
 
@@ -122,9 +122,8 @@ def _beside(
     return found
 
 
-def _require_one_kind(command: Command, cards: Sequence[LocalCard]) -> None:
-    """UsageError if the cards are of several models, or have unequal software."""
-    check_versions(cards)
+def _require_one_model(command: Command, cards: Sequence[LocalCard]) -> None:
+    """UsageError if the cards are of several models."""
     if len(kinds := by_model(cards)) > 1:
         names = " and ".join(f"{some[0].machine.name} ({some[0].name})" for some in kinds)
         raise UsageError(
