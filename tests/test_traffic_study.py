@@ -361,6 +361,10 @@ def test_the_words_to_go_on_name_all_that_differs_from_the_defaults() -> None:
     ]
 
 
+def test_a_sparse_models_question_says_that_its_attention_is_taken_as_dense() -> None:
+    assert of_trace(model="glm-5", tp=8).question.endswith("on glm-5 with dense attention?")
+
+
 def test_requests_that_the_server_refuses_are_left_out(tmp_path: Path) -> None:
     trace = tmp_path / "long.csv"
     rows = ["0,40000,9", "1,40959,1", "2,40960,1"]

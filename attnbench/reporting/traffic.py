@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from attnbench.analysis.fields import spec
 from attnbench.reporting.text_table import Column, Style, known, names, text_table, words, wrapped
+from attnbench.specs.shape import SPARSE_MODELS
 from attnbench.traffic.graphs import padded_to
 from attnbench.traffic.reduction import Reduction
 from attnbench.traffic.summary import Summary
@@ -69,14 +70,15 @@ def _origin(summary: Summary) -> str:
 
 def _model(summary: Summary) -> str:
     asked, limits = summary.asked, summary.limits
+    dense = " with dense attention" if asked.model in SPARSE_MODELS else ""
+    server = f"{asked.model}{dense}, TP {asked.tp}, {asked.gpu}"
     spec = f", {limits.spec_tokens} speculative tokens, each accepted at {limits.acceptance:g}"
     return (
-        f"By a model of vLLM's scheduler, not a measurement: {asked.model}, TP {asked.tp}, "
-        f"{asked.gpu}; steps last as their roofline says; at most {limits.max_num_seqs} sequences, "
-        f"{limits.max_num_batched_tokens} tokens a step, {limits.kv_tokens} tokens of KV cache"
-        f"{spec if limits.spec_tokens else ''}."
+        f"By a model of vLLM's scheduler, not a measurement: {server}; steps last as their "
+        f"roofline says; at most {limits.max_num_seqs} sequences, {limits.max_num_batched_tokens} "
+        f"tokens a step, {limits.kv_tokens} tokens of KV cache{spec if limits.spec_tokens else ''}."
         if summary.origin.requests
-        else f"Times are rooflines of attention: {asked.model}, TP {asked.tp}, {asked.gpu}."
+        else f"Times are rooflines of attention: {server}."
     )
 
 

@@ -134,6 +134,8 @@ MODEL_LENGTHS = {
 }
 # Models whose layers do not all have the same sliding window.
 MIXED_WINDOWS = frozenset({"gpt-oss-120b"})
+# Models whose indexer selects the keys that a token sees.
+SPARSE_MODELS = frozenset({"glm-5"})
 
 
 def attn_shape(model: str, tp: int, **dims: int | None) -> AttnShape:

@@ -2,14 +2,15 @@
 
 import json
 
-from attnbench.specs.shape import MLA_MODELS, MODEL_LAYERS
+from attnbench.specs.shape import MLA_MODELS, MODEL_LAYERS, SPARSE_MODELS
 from attnbench.traffic.summary import Summary
 
 
 def study_yaml(summary: Summary) -> str:
     """A file for `attnbench study`: all backends over the batches, with the steps of each."""
     asked, origin, reduction = summary.asked, summary.origin, summary.reduction
-    question = f"Which backend is best for the traffic of {summary.trace} on {asked.model}?"
+    dense = " with dense attention" if asked.model in SPARSE_MODELS else ""
+    question = f"Which backend is best for the traffic of {summary.trace} on {asked.model}{dense}?"
     is_mla = asked.model in MLA_MODELS
     lines = [
         f"question: {json.dumps(question)}",
