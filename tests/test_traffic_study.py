@@ -362,7 +362,7 @@ def test_the_words_to_go_on_name_all_that_differs_from_the_defaults() -> None:
 
 
 def test_a_sparse_models_question_says_that_its_attention_is_taken_as_dense() -> None:
-    assert of_trace(model="glm-5", tp=8).question.endswith("on glm-5 with dense attention?")
+    assert of_trace(model="glm-5", tp=16).question.endswith("on glm-5 with dense attention?")
 
 
 def test_requests_that_the_server_refuses_are_left_out(tmp_path: Path) -> None:
