@@ -5,7 +5,6 @@ enough of it that the rest stays ahead of the GPU: the time between the events i
 """
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, cached_property
@@ -21,8 +20,7 @@ from attnbench.timing.streams import use_streams
 GRAPH_SECONDS = 1e-3  # about this long a replay makes the events' half microsecond small
 MOST_CALLS = 2048  # launches in a graph
 GRAPH_LAUNCH, CALL_LAUNCH = 3e-5, 1e-4  # seconds: first guesses, replaced by measured ones
-SPIN_MARGIN = 1.5  # spin time over the longest time that the host last needed to enqueue
-REMEMBERED = 4  # launches; two graphs in turn take the host unequal times
+SPIN_MARGIN = 1.5  # spin time over the time that the host needed to enqueue
 LEAST_SPIN, MOST_SPIN = 1e-5, 0.02  # seconds
 MOST_EXPOSED = 0.25  # share of the launches; above it the median may show them
 # Shares of a replay. Calls are alike, so a launch of less than the first stays ahead of the
@@ -43,11 +41,10 @@ class Spin:
         self._sleep = torch.cuda._sleep
         self._cycles_per_second = _spin_rate(device)
         self._seconds = _spin_for(enqueueing, 0.0)
-        self._last = deque[float](maxlen=REMEMBERED)
         self._launches = self._exposed = 0
 
     def hide(self, enqueue: Callable[[], object], ahead: float = 0.0) -> None:
-        """Enqueue behind the kernel; the time that takes decides the next spins' length.
+        """Enqueue behind the kernel; the time that takes decides the next spin's length.
 
         `ahead`: seconds within which enqueueing stays ahead of the GPU and needs no hiding. The
         spin's own launch counts: the host may be held up right after it.
@@ -59,8 +56,7 @@ class Spin:
         enqueueing = time.perf_counter() - started
         self._launches += 1
         self._exposed += enqueueing > max(self._seconds, MAY_SHOW * ahead)
-        self._last.append(enqueueing)
-        self._seconds = _spin_for(max(self._last), ahead)
+        self._seconds = _spin_for(enqueueing, ahead)
 
     @property
     def labels(self) -> tuple[Label, ...]:
