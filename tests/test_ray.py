@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from click.testing import CliRunner
@@ -28,27 +29,28 @@ RUN = ["attn", *SWEEP, "--rounds", "2", "--repeats", "3", "--device", "cpu"]
 
 @dataclass
 class Cluster:
-    """Two nodes; `remove` takes the second away at once, with all that runs there."""
+    """Two nodes."""
 
     process: "subprocess.Popen[str]"
     address: str
 
-    def remove(self) -> None:
+    def change(self, how: Literal["remove", "add"]) -> None:
+        """Take the second node away at once, with all that runs there, or add it again."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write("\n")
+        self.process.stdin.write(f"{how}\n")
         self.process.stdin.flush()
-        assert self.process.stdout.readline() == "removed\n"
+        assert self.process.stdout.readline() == f"{how}\n"
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     pytest.importorskip("ray", reason="needs Ray: pip install 'attnbench[cluster]'")
     quiet = {"RAY_USAGE_STATS_ENABLED": "0", "TMPDIR": "/tmp"}
     with subprocess.Popen(
         [sys.executable, "-m", "tests.ray_cluster"],
         cwd=Path(__file__).parents[1],
-        env=own_environment(tmp_path) | quiet,
+        env=own_environment(tmp_path_factory.mktemp("cluster")) | quiet,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -81,8 +83,9 @@ def test_a_node_lost_in_mid_run_costs_no_outcome_and_doubles_none(
 ) -> None:
     with started(tmp_path, environment, *RUN, "--ray", cluster.address) as process:
         wait_for_first_outcome(process, tmp_path)
-        cluster.remove()
+        cluster.change("remove")
         _, errors = process.communicate()
+    cluster.change("add")
     assert process.returncode == 0, errors
     assert re.search(r"note: \S+ [12] is lost, and what it has begun begins again: ", errors)
     assert sorted(places(tmp_path)) == sorted(ALL)
