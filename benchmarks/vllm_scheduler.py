@@ -69,7 +69,7 @@ def trace(draw: random.Random, *, is_small: bool) -> tuple[list[TracedRequest], 
 def batches_of(schedule: Schedule) -> Steps:
     """The steps of our model."""
     batches = map(schedule.batch, range(schedule.num_steps))
-    return [sorted((each.q_len, each.kv_len) for each in batch) for batch in batches]
+    return [[(each.q_len, each.kv_len) for each in batch] for batch in batches]
 
 
 def batches_of_vllm(rows: Sequence[TracedRequest], limits: ServerLimits) -> Steps:
@@ -83,7 +83,8 @@ def batches_of_vllm(rows: Sequence[TracedRequest], limits: ServerLimits) -> Step
             clock = coming[0].arrival_time
             continue
         running = [scheduler.requests[each] for each in new]
-        batch = sorted(zip(new.values(), [r.num_computed_tokens for r in running], strict=True))
+        batch = [(new[r.request_id], r.num_computed_tokens) for r in running]
+        batch.sort(key=lambda lengths: lengths[0])  # stably, as the model runner does
         sampled = [[7] if r.num_computed_tokens >= r.num_tokens else [] for r in running]
         ran = ModelRunnerOutput(list(new), {each: at for at, each in enumerate(new)}, sampled)
         scheduler.update_from_output(output, ran)

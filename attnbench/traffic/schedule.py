@@ -91,9 +91,13 @@ class Schedule:
         return np.asarray(most < least)
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step, with its real lengths, decodes first."""
+        """The batch of a step, with its real lengths, decodes first, as vLLM's runner has it.
+
+        Requests with equally many new tokens are in the order of their admission, which is that
+        of the trace.
+        """
         there = np.flatnonzero((self.first <= step) & (step < self.first + self.steps))
-        there = there[np.lexsort((self.kv[there], self.q[there]))]
+        there = there[np.lexsort((self.request[there], self.q[there]))]
         kv = self.kv[there] + (step - self.first[there])
         lengths = zip(self.q[there].tolist(), kv.tolist(), strict=True)
         return Batch(tuple(Request(q, kv) for q, kv in lengths))
