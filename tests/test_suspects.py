@@ -124,6 +124,16 @@ def test_another_clock_and_a_label_of_one_side_are_told(tmp_path: Path) -> None:
         "the SM clock differs by over 2 % in 1 of 2 cases, most in sdpa q8k: 1.98 -> 1.71 GHz\n"
     ) in text
     assert "power_limited only in head: sdpa q8k\n" in text
+
+
+def test_a_gpu_that_both_sides_shared_is_told(tmp_path: Path) -> None:
+    shared = {
+        PREFILL: outcomes(PREFILL, labels=("shared_gpu", "bimodal")),
+        DECODE: outcomes(DECODE, labels=("bimodal",)),
+    }
+    text = told(tmp_path, shared, shared)
+    assert "shared_gpu on both sides, whose other processes may differ: sdpa q8k\n" in text
+    assert "bimodal" not in text.split("verdict")[0]
     assert "outliers in head" not in text
 
 

@@ -190,11 +190,14 @@ def sm_clock(series: Series) -> float | None:
 
 def _labels(pair: Pair) -> list[str]:
     before, after = pair.base.labels, pair.head.labels
-    return [
+    found = [
         f"{label} {'only in head' if label in after else _IN_BASE}"
         for label in Label
         if label.subject in ("device", "launching") and (label in before) != (label in after)
     ]
+    if Label.SHARED_GPU in before and Label.SHARED_GPU in after:
+        found.append(f"{Label.SHARED_GPU} on both sides, whose other processes may differ")
+    return found
 
 
 def _together(diff: Diff) -> list[str]:
