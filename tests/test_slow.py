@@ -62,16 +62,23 @@ def test_what_is_quick_is_not_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds_each", "expected"),
-    [(30.0, "4 outcomes are left, ~2 min at the pace so far"), (1.0, None)],
+    ("seconds_each", "remaining", "expected"),
+    [
+        (30.0, 4, "4 outcomes are left, ~2 min at the pace so far"),
+        (1.0, 4, None),
+        (30.0, 1, None),
+        (30.0, 0, None),
+    ],
 )
-def test_a_long_first_round_foresees_the_others(seconds_each: float, expected: str | None) -> None:
+def test_a_long_first_round_foresees_the_others(
+    seconds_each: float, remaining: int, expected: str | None
+) -> None:
     now = 0.0
     left, case, said = TimeLeft(lambda: now), attn("q8"), list[str | None]()
     for at in range(5):
         now += seconds_each
         finished = Finished(case, Method("cpu"), at // 4, at, Outcome(Status.OK))
-        said.append(left.after(finished, lambda: 4))
+        said.append(left.after(finished, lambda: remaining))
     assert said == [None] * 4 + [expected]
     assert left.after(finished, lambda: 3) is None  # once
 

@@ -31,7 +31,8 @@ class TimeLeft:
         if finished.round == 0 or self._said or spent < _LONG:
             return None
         self._said = True
-        left = remaining()
+        if (left := remaining()) < 2:
+            return None
         seconds = minutes_text(left * spent / self._finished)
         return f"{left} outcomes are left, ~{seconds} at the pace so far"
 
