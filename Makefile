@@ -1,4 +1,5 @@
 # make bench: a fresh machine to a table.   make test: lint, types, layers, tests.
+#   make test WORKERS=9: the tests by nine processes, on a machine of eight cores.
 # make docs: the parts of docs/ that attnbench itself prints, written again.
 # make fuzz: ten times the fuzzed inputs of make test.
 # make test-html: the tests that open pages in Chromium alone; make test holds them too.
@@ -8,6 +9,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# One more than the cores of a small machine: tests that start processes also wait.
+WORKERS ?= 3
 # Containers often set it, and every process that a test starts would compile attnbench again.
 unexport PYTHONDONTWRITEBYTECODE
 .PHONY: bench test test-html faults fuzz setup contracts registry docs
@@ -20,7 +23,7 @@ test: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 test-html: $(VENV)/.test
 	$(BIN)/pytest -m html
@@ -29,7 +32,7 @@ faults: $(VENV)/.test
 	$(BIN)/pytest tests/faults
 
 fuzz: $(VENV)/.test
-	ATTNBENCH_FUZZ=10 $(BIN)/pytest -n 2 --timeout 3600 tests/fuzz
+	ATTNBENCH_FUZZ=10 $(BIN)/pytest -n $(WORKERS) --timeout 3600 tests/fuzz
 
 setup: $(VENV)/.test
 
@@ -43,9 +46,11 @@ $(VENV)/.bench: setup.cfg pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --config-settings editable_mode=compat --editable '.[cpu]'
 	touch $@
 
+# All cores compile, which pip does on one; some packages have files for a newer Python than ours.
 $(VENV)/.test: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --config-settings editable_mode=compat --editable '.[cpu,test,html,plots,data,postgresql,cluster]'
+	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --config-settings editable_mode=compat --editable '.[cpu,test,html,plots,data,postgresql,cluster]'
+	$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 	touch $@ $(VENV)/.bench
 
 CONTRACTS := .contracts/$(VLLM)
