@@ -16,7 +16,7 @@ from attnbench.running.card import Card, CardLost
 from attnbench.running.deck import Deck, Group
 from attnbench.running.hand import Hand, Request, Seat
 from attnbench.running.messages import MeasureSentinels, Probe
-from attnbench.running.open_run import OpenRun
+from attnbench.running.open_run import Arrived, OpenRun
 from attnbench.running.pile import Pile
 from attnbench.running.script import Known, Renew, Turn, next_ask
 from attnbench.running.workers import WorkerDied, WorkerTimedOut
@@ -53,10 +53,24 @@ class Dealer:
         self._sort()
         yield from self._deal()
 
-    def answered(self, future: Future[Any]) -> Iterator[Stored]:
-        """Go on with the card whose answer has come."""
-        yield from self._go_on_after(self.waiting.pop(future), future)
+    def answered(self, futures: Sequence[Future[Any]]) -> Iterator[Stored]:
+        """Store the outcomes that have come, in one transaction, and go on with their cards."""
+        hands = [(self.waiting.pop(future), future) for future in futures]
+        for side in range(len(self._runs)):
+            arrived = [
+                (hand.ask, future.result(), hand.card)
+                for hand, future in hands
+                if hand.side == side and isinstance(hand.ask, Turn) and _is_final(hand, future)
+            ]
+            yield from self._store(side, arrived)
+        for hand, future in hands:
+            yield from self._go_on_after(hand, future)
         yield from self._deal()
+
+    def _store(self, side: int, arrived: Sequence[Arrived]) -> Iterator[Stored]:
+        run = self._runs[side]
+        if arrived:
+            yield from ((run, each) for each in run.stored_all(arrived))
 
     def check_done(self) -> None:
         """Raise AttnbenchError if no card is left for some groups."""
@@ -118,7 +132,7 @@ class Dealer:
             answer = None
             match ask:
                 case Known(turn, outcome):
-                    yield self._stored(hand, turn, outcome)
+                    yield from self._store(hand.side, [(turn, outcome, None)])
                 case Renew(side):
                     for card in hand.seat:
                         card.renew()
@@ -145,26 +159,18 @@ class Dealer:
             yield from self._lose(hand, str(error))
             return
         match hand.ask:
-            case Turn():
-                yield from self._go_on_after_outcome(hand, hand.ask, answer)
-            case MeasureSentinels():
-                self._failed[hand.card.name].clear()  # the card works: the cases are to blame
-                yield from self._go_on(hand, None)
-            case _:
+            case Turn() as turn if not _is_final(hand, future):
+                self._note(f"{hand.card.name}: {answer.reason}; its case gets a second try")
+                hand.again = hand.side, turn
+                self._ask(hand, turn)
+            case Turn(case) if self._is_suspect(hand.card, case, answer.status):
+                self._ask(hand, MeasureSentinels())
+            case Probe():
                 yield from self._go_on(hand, answer)
-
-    def _go_on_after_outcome(self, hand: Hand, turn: Turn, outcome: Outcome) -> Iterator[Stored]:
-        """Store an outcome, unless its worker died for the first time."""
-        if outcome.status is Status.CRASHED and hand.again != (hand.side, turn):
-            self._note(f"{hand.card.name}: {outcome.reason}; its case gets a second try")
-            hand.again = hand.side, turn
-            self._ask(hand, turn)
-            return
-        yield self._stored(hand, turn, outcome, hand.card)
-        if self._is_suspect(hand.card, turn.case, outcome.status):
-            self._ask(hand, MeasureSentinels())
-        else:
-            yield from self._go_on(hand, None)
+            case _:
+                if isinstance(hand.ask, MeasureSentinels):
+                    self._failed[hand.card.name].clear()  # it works: the cases are to blame
+                yield from self._go_on(hand, None)
 
     def _is_suspect(self, card: Card, case: Case, status: Status) -> bool:
         """Whether so much has failed on a card that it must show that it still works."""
@@ -196,11 +202,16 @@ class Dealer:
         self._losses[turn.case.key] += 1
         if self._losses[turn.case.key] >= _MOST_LOSSES:
             reason = f"{_MOST_LOSSES} cards were lost while they measured it; the last: {why}"
-            yield self._stored(hand, turn, Outcome(Status.CRASHED, reason), hand.card)
+            crashed = Outcome(Status.CRASHED, reason)
+            yield from self._store(hand.side, [(turn, crashed, hand.card)])
 
-    def _stored(self, hand: Hand, turn: Turn, outcome: Outcome, card: Card | None = None) -> Stored:
-        run = self._runs[hand.side]
-        return run, run.stored(turn, outcome, card)
+
+def _is_final(hand: Hand, future: Future[Any]) -> bool:
+    """Whether an outcome has come that is to be stored: not where a worker died the first time."""
+    if future.exception() is not None:
+        return False
+    died = future.result().status is Status.CRASHED
+    return not died or hand.again == (hand.side, hand.ask)
 
 
 def measured(
@@ -226,7 +237,8 @@ def dealt(dealers: Sequence[Dealer]) -> Iterator[Stored]:
         yield from dealer.begin()
     while waiting := {future: dealer for dealer in dealers for future in dealer.waiting}:
         done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-        for future in done:
-            yield from waiting[future].answered(future)
+        for dealer in dealers:
+            if answers := [future for future in done if waiting[future] is dealer]:
+                yield from dealer.answered(answers)
     for dealer in dealers:
         dealer.check_done()

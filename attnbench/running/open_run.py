@@ -20,6 +20,8 @@ from attnbench.specs.case import Case
 from attnbench.timing.finished import Finished
 from attnbench.timing.method import Method
 
+Arrived = tuple[Turn, Outcome, Card | None]  # the card if several share the run
+
 
 class OpenRun:
     """Measures `begin`, scripts, `finish`; each outcome is stored before it is yielded.
@@ -208,26 +210,40 @@ class OpenRun:
             add = self.store.add_sentinels
             patiently(lambda: add(self.run, moment, facts), self._note)
 
-    def stored(self, turn: Turn, outcome: Outcome, card: Card | None = None) -> Finished:
-        """Store an outcome at once, with its card if several share the run."""
-        finished = Finished(turn.case, turn.method, turn.round, turn.position, outcome)
-        if card is not None:
-            other = card.machine.key != self._record.machine_key
-            finished = replace(finished, machine=card.machine if other else None, card=card.name)
+    def stored(self, turn: Turn, outcome: Outcome) -> Finished:
+        """Store an outcome of the run's own device at once."""
+        return self.stored_all([(turn, outcome, None)])[0]
+
+    def stored_all(self, arrived: Sequence[Arrived]) -> list[Finished]:
+        """Store outcomes at once, in one transaction, each with its card if several share the run.
+
+        A transaction takes ten milliseconds, and many cards may finish in that time.
+        """
+        finished = [self._finished(*each) for each in arrived]
         try:
-            patiently(lambda: self.store.add_all(self.run, [finished]), self._note)
+            patiently(lambda: self.store.add_all(self.run, finished), self._note)
         except DatabaseUnusable as error:
             raise self._given_up(finished, error) from None
-        self.settled.add((turn.case.key, turn.method.key, turn.round), outcome.status)
+        for turn, outcome, _ in arrived:
+            self.settled.add((turn.case.key, turn.method.key, turn.round), outcome.status)
         return finished
 
-    def _given_up(self, finished: Finished, error: DatabaseUnusable) -> AttnbenchError:
-        """The error that ends the run, once the outcome is in a file."""
+    def _finished(self, turn: Turn, outcome: Outcome, card: Card | None) -> Finished:
+        finished = Finished(turn.case, turn.method, turn.round, turn.position, outcome)
+        if card is None:
+            return finished
+        other = card.machine.key != self._record.machine_key
+        return replace(finished, machine=card.machine if other else None, card=card.name)
+
+    def _given_up(self, finished: Sequence[Finished], error: DatabaseUnusable) -> AttnbenchError:
+        """The error that ends the run, once the outcomes are in files."""
+        last = "outcome is" if len(finished) == 1 else f"{len(finished)} outcomes are"
         try:
-            kept = f"the last outcome is kept in {self._spool.write(finished)}"
+            files = ", ".join(str(self._spool.write(each)) for each in finished)
+            kept = f"the last {last} kept in {files}"
         except OSError as failure:
-            kept = f"the last outcome is lost ({failure})"
+            kept = f"the last {last} lost ({failure})"
         return AttnbenchError(
-            f"{error}\nGave up on the database; {kept}. --resume {self.run} stores it and "
-            "measures the rest"
+            f"{error}\nGave up on the database; {kept}. --resume {self.run} stores "
+            f"{'it' if len(finished) == 1 else 'them'} and measures the rest"
         )
