@@ -2,14 +2,12 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Barrier
 
 import pytest
-from sqlalchemy import event
 
 from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError
@@ -25,7 +23,7 @@ from attnbench.running.local_card import LocalCard
 from attnbench.running.lock import device_lock
 from attnbench.running.messages import Job
 from attnbench.running.open_run import OpenRun
-from attnbench.running.plan import Limits, Plan
+from attnbench.running.plan import Plan
 from attnbench.running.session import sessions, start_run
 from attnbench.running.workers import WorkerDied
 from attnbench.specs.case import Case
@@ -233,30 +231,6 @@ def test_a_workload_returns_to_the_card_that_measured_it_in_an_earlier_run(tmp_p
     deal(tmp_path, devices, plan=replace(PLAN, cases=first + second))
     measured_by = [{job.case for job in device.jobs} for device in devices]
     assert measured_by == [set(second), set(first)]
-
-
-class AnswersAtOnce(LocalCard):
-    """A card whose outcomes are there as soon as they are asked for."""
-
-    def outcome(self, job: Job, limits: Limits) -> Future[Outcome]:
-        found = super().outcome(job, limits)
-        found.result()
-        return found
-
-
-def test_outcomes_that_come_together_are_one_transaction(tmp_path: Path) -> None:
-    commits = list[object]()
-    with Store.open(tmp_path / "attnbench.db") as store, ExitStack() as stack:
-        found = [AnswersAtOnce(d.machine.device, "auto", d.start, print) for d in cards({}, {}, {})]
-        for card in found:
-            stack.callback(card.close)
-            card.greet().result()
-        run = start_run(store, command(tmp_path), PLAN, found[0])
-        with OpenRun(store, run, PLAN, Awaited(found[0]), print, found) as opened:
-            event.listen(store.engine, "commit", commits.append)
-            list(measured([opened], deck_of, print))
-    assert len(stored(tmp_path)) == 36
-    assert len(commits) < 24  # 12 with outcomes; reading ends with one too
 
 
 def test_few_workloads_are_dealt_one_by_one(tmp_path: Path) -> None:
