@@ -1,7 +1,7 @@
 """A decoder layer between the calls of a graph: the default for decodes, as a server runs them.
 
-Prefills are long beside what their code costs, and their products, which compute decides, would
-leave little of them in a difference.
+Prefills are long beside what their code costs, and their products, which take milliseconds at the
+power limit, would lower the clock.
 """
 
 from collections.abc import Mapping

@@ -33,7 +33,7 @@ from attnbench.stats.samples import sample_labels
 from attnbench.timing.cache import footprint_ratio, state_reached
 from attnbench.timing.guard import Look, guard_facts
 from attnbench.timing.host import enqueue_seconds, plan_seconds
-from attnbench.timing.layer import NothingAdded, products_of
+from attnbench.timing.layer import NoTime, products_of
 from attnbench.timing.measure import Samples, measure
 from attnbench.timing.method import Method
 
@@ -65,7 +65,7 @@ def execute(job: Job, machine: Machine, look: Look, report: Callable[[str], None
         return Outcome(Status.REFUSED, error_line(refused))
     except WrongResult as wrong:
         return Outcome(Status.INCORRECT, str(wrong))
-    except NothingAdded as too_little:
+    except NoTime as too_little:
         return Outcome(Status.ERROR, str(too_little))
     except (MemoryError, torch.OutOfMemoryError) as error:
         return Outcome(Status.OOM, error_line(error))
@@ -117,7 +117,7 @@ def _measured(
     samples = timed(prepared, timing, method, job.seed, look, watch)
     outcome = replace(
         _work_done(job, num_decode),
-        **_working_set_facts(job, prepared, machine),
+        **_working_set_facts(job, prepared, machine, timing),
         resolved=plain_values({**prepared.resolved, **timing.resolved}),
         errors=deviation.as_facts(),
         peak_memory=peak,
@@ -181,11 +181,14 @@ def renewed(prepared: Prepared, timing: Timing, sets: int, seed: int, watch: Sto
     watch.lap("check_renewed")
 
 
-def _working_set_facts(job: Job, prepared: Prepared, machine: Machine) -> dict[str, Any]:
+def _working_set_facts(
+    job: Job, prepared: Prepared, machine: Machine, timing: Timing
+) -> dict[str, Any]:
     """The number of sets that the calls rotated over, and the cache state reached."""
     touched, sets, l2 = byte_count(prepared.touched_bytes), len(prepared.calls), machine.l2_bytes
     hot = job.method.cache == "hot"
-    between = layer_bytes(job.case) if job.method.between == "layer" else 0
+    behind = timing.resolved.get("between", job.method.between) == "layer"
+    between = layer_bytes(job.case) if behind else 0
     return {
         "sets": sets,
         "cache_state": state_reached(touched, sets, l2, hot=hot, between=between),

@@ -12,7 +12,7 @@ from attnbench.specs.case import Value
 from attnbench.timing.cpu import CpuClock
 from attnbench.timing.cuda import EagerClock, GraphClock
 from attnbench.timing.cupti import KernelClock
-from attnbench.timing.layer import LayerClock, require_added
+from attnbench.timing.layer import LayerClock, require_time
 from attnbench.timing.measure import Clock
 from attnbench.timing.method import Method
 from attnbench.timing.sm_clock import SmClock, sm_clock
@@ -66,9 +66,9 @@ class Timing:
             call()
 
     def require_time(self, samples: Sequence[float]) -> None:
-        """Raise NothingAdded if samples, s, are differences that may be nothing."""
+        """Raise NoTime if samples, s, are less the marks' own time and may be nothing."""
         if isinstance(self.clock, LayerClock):
-            require_added(samples)
+            require_time(samples)
 
     def sm_clock_facts(self, num_samples: int) -> dict[str, float]:
         """The SM clock over the last samples, Hz: median, lowest and highest."""

@@ -14,7 +14,7 @@ from attnbench.timing.cuda import EagerClock, GraphClock
 from attnbench.timing.cupti import KernelClock, call_profiler
 from attnbench.timing.guard import GpuGuard, guard_facts
 from attnbench.timing.host import enqueue_seconds
-from attnbench.timing.layer import LayerClock, products_of
+from attnbench.timing.layer import LayerClock, empty, empty_seconds, products_of
 from attnbench.timing.measure import Clock
 from attnbench.timing.sentinels import measure_sentinels
 from attnbench.timing.sm_clock import sm_clock
@@ -143,6 +143,12 @@ def test_products_between_calls_are_in_neither_the_time_nor_the_names_of_a_call(
     clock = LayerClock.of([spin], products, DEVICE, sm_clock(DEVICE))
     assert sampled(clock) == pytest.approx(spin_seconds, rel=0.01)
     assert clock.kernels == GraphClock([spin], DEVICE).kernels
+
+
+def test_an_empty_call_behind_products_takes_as_long_as_among_its_like() -> None:
+    products = products_of(small_case("attn", dtype="bf16"), DEVICE)
+    behind = sampled(LayerClock.of([empty], products, DEVICE, None))
+    assert behind == pytest.approx(empty_seconds(DEVICE), abs=1e-7)
 
 
 def own_and_behind_a_spin(kernels: int) -> tuple[float, float]:
