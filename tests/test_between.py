@@ -4,6 +4,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from statistics import median
 from types import SimpleNamespace
 from typing import cast, get_args
 
@@ -113,6 +114,20 @@ def test_the_marks_of_the_last_calls_count(launched: int) -> None:
     assert marks.seconds(2) == pytest.approx(11 * US)
 
 
+@pytest.mark.parametrize("step", [1, 32, 1000, 1024])
+@pytest.mark.parametrize(("call", "calls"), [(10_300, 8), (16_200, 130), (253_300, 1)])
+def test_the_steps_of_the_timer_are_in_no_time(call: int, calls: int, step: int) -> None:
+    random, samples = Random(3), list[float]()
+    for _ in range(200):
+        now, times = random.uniform(0, 1e6), list[int]()
+        for _ in range(calls):
+            begun = now + random.gauss(115_000, 50)  # behind the products
+            now = begun + call
+            times += [step * int(at // step) for at in (begun, now)]
+        samples.append(marked(*times, launched=2 * calls).seconds(calls))
+    assert median(samples) == pytest.approx(call * 1e-9, rel=0.01)
+
+
 class CallingGraph(Replays):
     """Makes the calls, too."""
 
@@ -144,6 +159,22 @@ def test_a_call_that_takes_nothing_behind_a_layer_has_no_time(
     assert outcome.status is status
     assert outcome.kernels == (("kernel behind 6 nodes",) if status is Status.OK else ())
     assert ("too little to be told from nothing" in outcome.reason) is (status is Status.ERROR)
+
+
+@pytest.mark.parametrize(
+    ("resolved", "state"), [({}, "cold"), ({"between": "nothing", "timer": "eager"}, "mixed")]
+)
+def test_a_layer_makes_one_set_cold_where_it_ran(
+    resolved: dict[str, Value], state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def timing(_method: Method, prepared: Prepared, *_: object) -> Timing:
+        return Timing(clock_of(CallingGraph(prepared), KnownMarks(40 * US)), resolved=resolved)
+
+    monkeypatch.setattr("attnbench.running.execute.Timing.of", timing)
+    method = replace(PLAIN, between="layer", samples=3)
+    job = Job(small_case("attn", "sdpa"), method, 0, 1, False, False)
+    machine = replace(CPU, l2_bytes=2**25)
+    assert execute(job, machine, unseen, lambda _: None).cache_state == state
 
 
 @pytest.mark.parametrize(
@@ -238,6 +269,7 @@ def test_calls_are_timed_with_and_without_a_layer_by_one_command() -> None:
     [
         ("attn --mode eager", "--mode eager"),
         ("attn --mode cudagraph kernel", "--mode cudagraph kernel"),
+        ("attn --verify-timer", "--verify-timer"),
         ("mla --cache both", "--cache both"),
         ("cache-write", "--inputs hot"),
         ("cache-write --inputs cold hot", "--inputs hot"),

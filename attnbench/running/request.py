@@ -77,14 +77,16 @@ def _check_layer(measuring: Measuring, cases: Sequence[Case]) -> None:
     """Refuse options that a layer between the calls would make false."""
     conflicts = {
         "--mode " + " ".join(measuring.timer): set(measuring.timer) - {"cudagraph"},
+        "--verify-timer": measuring.verify_timer and set(measuring.between) == {"layer"},
         f"--cache {measuring.cache}": measuring.cache != "cold",
         "--inputs hot": any(case.inputs == "hot" for case in cases),
     }
     if named := next((option for option, conflict in conflicts.items() if conflict), None):
         raise UsageError(
             f"{named} with --between layer: the layer stands between the calls of a CUDA graph and "
-            "leaves nothing in the L2; accepted are --mode cudagraph, --cache cold and, for "
-            "cache-write, --inputs cold, e.g. --between layer --cache cold"
+            "leaves nothing in the L2; accepted are --mode cudagraph, --cache cold, --between "
+            "nothing layer beside --verify-timer and, for cache-write, --inputs cold, e.g. "
+            "--between layer --cache cold"
         )
 
 
