@@ -60,11 +60,19 @@ def test_a_commands_help_imports_neither_a_kernel_library_nor_scipy() -> None:
     assert json.loads(done.stdout) == {name: [] for name in COMMANDS}
 
 
-def test_a_report_as_text_imports_neither_pages_nor_views() -> None:
-    code = "import attnbench.commands.report, sys; print(*sys.modules)"
+@pytest.mark.parametrize(
+    ("command", "module"),
+    [
+        ("report", "attnbench.reporting.html.report"),
+        ("report", "attnbench.db.views"),
+        ("measuring", "attnbench.running.execute"),
+        ("study", "attnbench.running.execute"),
+    ],
+)
+def test_a_command_does_not_import_what_few_of_its_calls_need(command: str, module: str) -> None:
+    code = f"import attnbench.commands.{command}, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "attnbench.reporting.html.report" not in done.stdout.split()
-    assert "attnbench.db.views" not in done.stdout.split()
+    assert module not in done.stdout.split()
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,6 @@ from attnbench.commands.options import db_option
 from attnbench.commands.output_file import not_read_from
 from attnbench.commands.table import GroupedCommand, note, options_of, read
 from attnbench.commands.value_types import OutputFile, whole_type
-from attnbench.compat.suite_config import imported
 from attnbench.db.store import Store
 from attnbench.families import FAMILIES
 from attnbench.results.report import read_run
@@ -220,6 +219,8 @@ def conclude_(run: int, db: str, **shown: Any) -> None:
 )
 def import_(file: Path, output: Any) -> None:
     """Turn a config of vLLM's attention benchmarks into a study; explain dropped parts."""
+    from attnbench.compat.suite_config import imported
+
     if output.name != "-":
         not_read_from(Path(output.name), file, "--output")
     study, dropped = imported(read_utf8(file), str(file))

@@ -200,7 +200,7 @@ def test_too_little_memory_to_start_a_worker_is_one_sentence(
 def test_a_worker_that_is_killed_costs_one_outcome(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    with started(tmp_path, environment | {"PACED_MS": "100"}, *ROUNDS) as process:
+    with started(tmp_path, environment | {"PACED_MS": "20"}, *ROUNDS) as process:
         wait_for_first_outcome(process, tmp_path)
         (worker,) = workers_of(process.pid)
         os.kill(worker, signal.SIGKILL)
