@@ -1,6 +1,6 @@
 """Which kernels lengthen a layer when a call joins it: python benchmarks/layer_bounds.py
 
-A call's time is what it adds to a layer's products. That is the call's own only if the products
+A call could be timed by what it adds to a layer's products. That is the call's own only if they
 take as long without it. Where no call stands between, the last product runs right before the
 first of the next layer, which a server never has: with programmatic dependent launch the two may
 overlap; and the products' own code stays in the caches. So four ways beside each other: less the
