@@ -11,6 +11,8 @@ def parse_label(text: str) -> str:
     prefix, colon, _ = text.partition(":")
     if not text.isprintable() or text != text.strip():
         why = "has characters that cannot be shown, or space around it"
+    elif not text:
+        why = "names nothing"
     elif text == "latest":
         why = "always means the latest run"
     elif text.isdecimal():

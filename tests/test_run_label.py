@@ -23,6 +23,7 @@ def test_a_name_is_a_label(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
+        ("", "the label '' names nothing; "),
         ("latest", "the label 'latest' always means the latest run; "),
         ("3", "the label '3' would read as a run's number; "),
         ("gpu:h100", "the label 'gpu:h100' would read as a gpu; "),

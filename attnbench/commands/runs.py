@@ -42,7 +42,7 @@ def list_(db: str) -> None:
 
 @command.command()
 @click.argument("run", type=whole_type(), shell_complete=run_numbers)
-@click.argument("label", callback=parsed(parse_label))
+@click.argument("label", callback=parsed(lambda text: text and parse_label(text)))
 @db_option
 def relabel(run: int, label: str, db: str) -> None:
     """Give a run another label; '' removes it."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.types import FloatParamType, IntParamType
+from click.types import FloatParamType, IntParamType, StringParamType
 
 from attnbench.commands.output_file import is_database
 from attnbench.errors import UsageError
@@ -20,6 +20,7 @@ from attnbench.options.kinds import (
     Number,
     OpenFile,
     OptionKind,
+    Text,
     Whole,
 )
 from attnbench.shorten import shorten
@@ -81,6 +82,20 @@ class _NumberType(FloatParamType):
         return number
 
 
+class _TextType(StringParamType):
+    """Any text but none, which is what an unset variable of a shell leaves."""
+
+    def __init__(self, _: Text) -> None:
+        super().__init__()
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail(
+                "the value is empty, as an unset variable of a shell is; give one", param, ctx
+            )
+        return super().convert(value, param, ctx)
+
+
 class OutputFile(click.File):
     """A text file opened on its first write, in a folder that exists; - is standard output."""
 
@@ -115,6 +130,7 @@ def click_type(kind: OptionKind) -> Any:
 
 _TYPES: Mapping[type[OptionKind], Callable[[Any], Any]] = {
     Choice: _ChoiceType,
+    Text: _TextType,
     Whole: _WholeType,
     Number: _NumberType,
     Folder: lambda _: click.Path(path_type=Path, exists=True, file_okay=False),

@@ -102,7 +102,8 @@ def _unknown(known: Sequence[_Run], kinds: Sequence[str], text: str) -> UsageErr
     if text in ("latest", "run:latest"):
         return UsageError(f"{text}: no run has a measurement that is ok")
     what = _NOUNS[kinds[0]] if len(kinds) == 1 else "label, branch, commit or number"
-    lines = [f"{text}: no run has that {what}; known, newest first:"]
+    shown = text or "''"
+    lines = [f"{shown}: no run has that {what}; known, newest first:"]
     for kind in kinds if len(kinds) == 1 else _KINDS:
         names = dict.fromkeys(name for run in reversed(known) if (name := run.names[kind]))
         lines.append(f"  {kind}: {_few([_shown(kind, name) for name in names])}")

@@ -32,7 +32,7 @@ class Stored:
     """The option of the database."""
 
     db: str = one(
-        Text(),
+        Parsed(str),  # an empty one has an error of its own
         "--db",
         default="attnbench.db",
         variable="ATTNBENCH_DB",

@@ -240,6 +240,30 @@ def test_a_file_that_cannot_be_read_is_refused(
     assert message in refused(attnbench("import", "foreign"))
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["attn", "--ray="],
+        ["attn", "--gpu="],
+        ["attn", "--backend="],
+        ["attn", "--resume="],
+        ["attn", "--label="],
+        ["report", "--run="],
+        ["report", "--pivot="],
+        ["diff", "--base=", "--head=1"],
+        ["diff", "--base=1", "--head=1", "--across="],
+        ["diff", "--base=1", "--head=1", "--explain="],
+    ],
+    ids=" ".join,
+)
+def test_an_unset_variable_of_a_shell_is_no_value(
+    words: list[str], attnbench: Callable[..., Result]
+) -> None:
+    message = refused(attnbench(*words))
+    assert f"Invalid value for '{words[-1].rstrip('=')}'" in message or words[-1] == "--head=1"
+    assert "the value is empty" in message or "the label '' names nothing" in message
+
+
 def test_a_text_that_no_database_stores_is_escaped(attnbench: Callable[..., Result]) -> None:
     config = {"batch_spec": "q8", "backend": "\ud800", "head_dim": 64}
     config |= {"num_q_heads": 4, "num_kv_heads": 4}
