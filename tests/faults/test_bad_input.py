@@ -250,7 +250,7 @@ def test_a_file_that_cannot_be_read_is_refused(
         ["attn", "--label="],
         ["report", "--run="],
         ["report", "--pivot="],
-        ["diff", "--base=", "--head=1"],
+        ["diff", "--head=1", "--base="],
         ["diff", "--base=1", "--head=1", "--across="],
         ["diff", "--base=1", "--head=1", "--explain="],
     ],
@@ -260,7 +260,7 @@ def test_an_unset_variable_of_a_shell_is_no_value(
     words: list[str], attnbench: Callable[..., Result]
 ) -> None:
     message = refused(attnbench(*words))
-    assert f"Invalid value for '{words[-1].rstrip('=')}'" in message or words[-1] == "--head=1"
+    assert f"Invalid value for '{words[-1].rstrip('=')}'" in message
     assert "the value is empty" in message or "the label '' names nothing" in message
 
 
