@@ -25,6 +25,7 @@ from attnbench.families import family_of
 from attnbench.specs.case import WORKLOAD_FIELDS, Value
 from attnbench.stats import student
 
+_Error = tuple[float, float]  # standard error, degrees of freedom
 # With fewer cases their own spread says nothing, and the rounds' is used.
 MIN_CASES = 3
 # Fields that follow from another and need not be equal, each step only for those left without a
@@ -75,11 +76,12 @@ class Contrast:
     verdict: Verdict
 
     @classmethod
-    def of(cls, pairs: Sequence[Contrasted]) -> "Contrast":
-        """The mean of one or more pairs."""
+    def of(cls, pairs: Sequence[Contrasted], weights: Sequence[float] = ()) -> "Contrast":
+        """The mean of one or more pairs; with weights of these alone, not of such cases."""
         estimates = [each.estimate for each in pairs]
         ratios = [estimate.log_ratio for estimate in estimates]
-        mean, error = fmean(ratios), _error(estimates)
+        mean = fmean(ratios, weights or None)
+        error = _own_error(estimates, weights) if weights else _error(estimates)
         reach = None if error is None else error[0] * student.quantile(0.975, error[1])
         return cls(
             num_cases=len(pairs),
@@ -217,7 +219,7 @@ def _first(values: Iterable[Value]) -> Value:
     return min(numbers) if len(numbers) == len(listed) else listed[0]
 
 
-def _error(estimates: Sequence[Estimate]) -> tuple[float, float] | None:
+def _error(estimates: Sequence[Estimate]) -> _Error | None:
     """The standard error of the mean log ratio with its degrees of freedom, if known."""
     count = len(estimates)
     if count >= MIN_CASES:
@@ -229,7 +231,15 @@ def _error(estimates: Sequence[Estimate]) -> tuple[float, float] | None:
     return error, min(estimate.df for estimate in estimates)
 
 
-def _verdict(mean: float, error: tuple[float, float] | None) -> Verdict:
+def _own_error(estimates: Sequence[Estimate], weights: Sequence[float]) -> _Error | None:
+    """As `_error`, from the rounds alone."""
+    parts = [w * e.standard_error for w, e in zip(weights, estimates, strict=True) if e.known]
+    if len(parts) < len(estimates):
+        return None
+    return math.hypot(*parts) / sum(weights), min(estimate.df for estimate in estimates)
+
+
+def _verdict(mean: float, error: _Error | None) -> Verdict:
     """As for a single cell: beyond the margin at 5 %, or within it at 5 % on either side."""
     if error is None:
         return "unclear"

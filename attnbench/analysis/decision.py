@@ -18,6 +18,7 @@ AXES = ("q_len", "batch_size", "kv_len")  # splits by the first are preferred
 # Not a choice of the implementation: knobs of the server, and the threshold, which chooses a path.
 _APART = ("max_model_len", "unpadded", "threshold")
 _GOOD: Sequence[Place] = ("best", "quickest", "alone", "tie", "same work")
+NO_STEPS: Mapping[str, int] = {}
 NoiseOf = Callable[[Cell], Noise]
 
 
@@ -88,25 +89,28 @@ def decide(
     autos: Sequence[AutoChoice | None],
     noise: NoiseOf,
     servable: Callable[[Implementation], bool],
+    steps: Mapping[str, int] = NO_STEPS,
 ) -> list[Decision]:
     """A decision for each workload but for its batch, in the order of the first ranking.
 
     Of choices that tie, one that a server can be set to is taken, then the one with the least time
     over all batches. The single choice is one that a server can be set to, if there is any.
+    Batches count by the time of their `steps` with their best; without any, each counts once.
     """
     groups: dict[object, list[tuple[Ranking, AutoChoice | None]]] = {}
     for ranking, auto in zip(rankings, autos, strict=True):
         workload = {**ranking.best.series.case.workload, "batch": ""}
         groups.setdefault(tuple(sorted(workload.items())), []).append((ranking, auto))
-    return [_decision(group, noise, servable) for group in groups.values()]
+    return [_decision(group, noise, servable, steps) for group in groups.values()]
 
 
 def _decision(
     group: Sequence[tuple[Ranking, AutoChoice | None]],
     noise: NoiseOf,
     servable: Callable[[Implementation], bool],
+    steps: Mapping[str, int],
 ) -> Decision:
-    cells = [_Measured.of(ranking) for ranking, _ in group]
+    cells = [_Measured.of(ranking, steps) for ranking, _ in group]
     order = sorted(_by_time(cells), key=lambda choice: not servable(choice))
     single = order[0]
     autos = [auto and Implementation.of(auto.contender.series.case) for _, auto in group]
@@ -131,24 +135,29 @@ class _Measured:
 
     contenders: Mapping[Implementation, Contender]
     spot: Spot[Implementation]
+    weight: float | None  # None where each counts once
 
     @classmethod
-    def of(cls, ranking: Ranking) -> "_Measured":
+    def of(cls, ranking: Ranking, steps: Mapping[str, int]) -> "_Measured":
         found: dict[Implementation, Contender] = {}
         for each in ranking.standings:
             found.setdefault(Implementation.of(each.contender.series.case), each.contender)
         good = frozenset(Implementation.of(each.series.case) for each in ranking.at(*_GOOD))
-        return cls(found, Spot(place_of(ranking.best.series.case.batch), good))
+        batch = ranking.best.series.case.batch
+        weight = steps[str(batch)] * ranking.best.seconds if steps else None
+        return cls(found, Spot(place_of(batch), good), weight)
 
 
 def _by_time(cells: Sequence[_Measured]) -> list[Implementation]:
     """All choices: first those measured in most workloads, then the least time over the best's."""
-    found: dict[Implementation, list[float]] = {}
+    found: dict[Implementation, list[tuple[float, float]]] = {}
     for each in cells:
         best = min(contender.seconds for contender in each.contenders.values())
+        weight = 1.0 if each.weight is None else each.weight
         for choice, contender in each.contenders.items():
-            found.setdefault(choice, []).append(math.log(contender.seconds / best))
-    return sorted(found, key=lambda choice: (-len(found[choice]), fmean(found[choice])))
+            found.setdefault(choice, []).append((math.log(contender.seconds / best), weight))
+    means = {choice: fmean(*zip(*those, strict=True)) for choice, those in found.items()}
+    return sorted(found, key=lambda choice: (-len(found[choice]), means[choice]))
 
 
 def _gain(
@@ -174,4 +183,6 @@ def _mean(
     sides = zip(cells, base, head, strict=True)
     found = [(cell.contenders.get(b), cell.contenders.get(h)) for cell, b, h in sides]
     compared = judged([(b, h) for b, h in found if b and h], noise)
-    return Contrast.of(compared) if compared else None
+    by_head = {id(h): cell.weight for cell, (_, h) in zip(cells, found, strict=True)}
+    weights = [weight for each in compared if (weight := by_head[id(each.head)]) is not None]
+    return Contrast.of(compared, weights) if compared else None

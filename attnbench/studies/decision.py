@@ -1,5 +1,6 @@
 """A decision of a stored run: as rules for a person, and as JSON for what sets a server."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,14 @@ from typing import Any
 from attnbench._version import __version__
 from attnbench.analysis.auto import choices
 from attnbench.analysis.contrast import Contrast
-from attnbench.analysis.decision import Decision, DecisionRule, Implementation, decide, place_of
+from attnbench.analysis.decision import (
+    NO_STEPS,
+    Decision,
+    DecisionRule,
+    Implementation,
+    decide,
+    place_of,
+)
 from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.ranking import rank
 from attnbench.analysis.series import series_of
@@ -19,7 +27,9 @@ from attnbench.provenance.environment import Environment
 from attnbench.records import Measurement, Run
 from attnbench.results.noise import Noises
 from attnbench.specs.batch import Batch
+from attnbench.studies.request import study_of_plan
 from attnbench.studies.serving import serving
+from attnbench.studies.traffic import TrafficAnalysis
 
 VERSION = 1  # of the file's form
 _NAMED = ("vllm", "flashinfer-python", "torch", "triton")
@@ -76,8 +86,20 @@ def decided(store: Store, run: int) -> Decided:
 
     rankings = rank(tuned(listed, ()), lambda _, cell: noise(cell))
     autos = choices(rankings, listed, lambda _, cell: noise(cell))
-    found = decide(rankings, autos, noise, lambda choice: serving(family, choice) is not None)
+    steps = _steps(store.plan(run))
+    found = decide(rankings, autos, noise, lambda each: serving(family, each) is not None, steps)
     return Decided(record, tuple(found))
+
+
+def _steps(plan: Mapping[str, Any]) -> Mapping[str, int]:
+    """The steps of a trace for which each batch stands; none in the plan of another run."""
+    if not (facts := plan.get("study")):
+        return NO_STEPS
+    analysis = study_of_plan(facts)[0].analysis
+    steps = Counter[str]()
+    for each in analysis.strata if isinstance(analysis, TrafficAnalysis) else ():
+        steps[each.batch] += each.steps
+    return steps
 
 
 def _method_by_case(measured: Sequence[Measurement]) -> dict[str, str]:
