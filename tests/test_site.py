@@ -192,6 +192,16 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     assert [each.name for each in (tmp_path / "public").iterdir()] == ["thesis.tex"]
 
 
+@pytest.mark.parametrize("state", ["{", "[]", "{}", "\x00"])
+def test_a_damaged_state_is_named_and_no_page_is_touched(filled: Path, state: str) -> None:
+    before = (filled / "index.html").read_bytes()
+    (filled / "state.json").write_text(state)
+    done = build(filled.parent / "s.db")
+    assert done.exit_code == 2
+    assert "state.json is not what a site's build writes" in " ".join(done.stderr.split())
+    assert (filled / "index.html").read_bytes() == before
+
+
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     store_commit(tmp_path / "s.db", "a", FAST)
     (tmp_path / "public").write_text("x")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from attnbench.errors import UsageError
+from attnbench.studies.request import load_study
 from attnbench.traffic.read import Trace, read_trace
 from attnbench.traffic.requests import Requests
 from attnbench.traffic.schedule import Schedule
@@ -169,14 +170,30 @@ def test_requests_that_arrive_at_once_have_no_rate(attnbench: Attnbench, tmp_pat
     assert found.stdout.startswith("3 requests of t.csv all at once, 0 % of prompt tokens cached")
 
 
-def test_a_study_does_not_replace_the_trace(attnbench: Attnbench, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["traffic", "t.csv", "--study", "t.csv"],
+        ["traffic", "t.csv", "--study", "link.csv"],
+        ["study", "traffic", "--trace", "t.csv", "--decision", "t.csv"],
+        ["study", "traffic", "--trace", "t.csv", "--output-csv", "link.csv"],
+        ["study", "s.yaml", "--output-json", "s.yaml"],
+        ["study", "s.yaml", "--decision", "s.yaml"],
+    ],
+    ids=" ".join,
+)
+def test_no_output_replaces_the_file_that_is_read(
+    words: list[str], attnbench: Attnbench, tmp_path: Path
+) -> None:
+    study = load_study("fp8-kv").text
     (tmp_path / "t.csv").write_text(OWN)
     (tmp_path / "link.csv").symlink_to("t.csv")
-    for file in ("t.csv", "link.csv"):
-        found = attnbench("traffic", "t.csv", "--study", file)
-        assert found.returncode == 2
-        assert f"Error: --study {file}: that is the file to read" in found.stderr
+    (tmp_path / "s.yaml").write_text(study)
+    found = attnbench(*words)
+    assert found.returncode == 2
+    assert f"Error: {words[-2]} {words[-1]}: that is the file to read" in found.stderr
     assert (tmp_path / "t.csv").read_text() == OWN
+    assert (tmp_path / "s.yaml").read_text() == study
 
 
 def test_the_command_ends_in_batches_that_a_study_takes(attnbench: Attnbench) -> None:

@@ -1,7 +1,7 @@
 """Output files of commands: complete or not written at all."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -32,10 +32,11 @@ def output_file(path: Path) -> Iterator[TextIO]:
         raise AttnbenchError(f"{path} could not be written: {error.strerror or error}") from error
 
 
-def not_read_from(path: Path, source: Path, option: str) -> None:
-    """UsageError if writing `path` would replace the file that the command reads."""
-    if path.exists() and path.samefile(source):
-        raise UsageError(f"{option} {path}: that is the file to read; name another to write")
+def not_read_from(source: Path, written: Mapping[str, Path | None]) -> None:
+    """UsageError if an option's file is the one that the command reads, and would be replaced."""
+    for option, path in written.items():
+        if path is not None and path.exists() and path.samefile(source):
+            raise UsageError(f"{option} {path}: that is the file to read; name another to write")
 
 
 def is_database(path: Path) -> bool:

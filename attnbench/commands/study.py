@@ -111,8 +111,9 @@ def run(
         raise click.UsageError(f"the study's name comes first: attnbench study NAME {name} ...")
     if quick and exhaustive:
         raise click.UsageError("--quick thins the sweep and --exhaustive widens it; give one")
-    study, again = load_study(name), ["study", name]
-    _measure(study, again, family_options, Showing(**shown), quick=quick, exhaustive=exhaustive)
+    study, again, file = load_study(name), ["study", name], Path(name)
+    showing, read_from = Showing(**shown), file if file.is_file() else None
+    _measure(study, again, family_options, showing, read_from, quick=quick, exhaustive=exhaustive)
 
 
 @command.command(cls=GroupedCommand, context_settings={"ignore_unknown_options": True})
@@ -156,7 +157,7 @@ def traffic(
     if is_given and any(word.partition("=")[0] == "--ray" for word in family_options):
         family_options = (*family_options, "--gpu", options.gpu)
     study, again = study_of_trace(trace, options), ["study", *words_of_trace(trace, options)]
-    _measure(study, again, family_options, Showing(plots, plot_format, decision))
+    _measure(study, again, family_options, Showing(plots, plot_format, decision), trace)
 
 
 traffic.params = [*options_of(TrafficOptions), *traffic.params]
@@ -167,12 +168,16 @@ def _measure(
     again: Sequence[str],
     family_options: tuple[str, ...],
     shown: Showing,
+    read_from: Path | None,
     *,
     quick: bool = False,
     exhaustive: bool = False,
 ) -> None:
-    """Measure and conclude; the words `again` ask for the study."""
+    """Measure and conclude; the words `again` ask for the study, which came from a file."""
     request = read_request(FAMILIES[study.family], f"study {study.name}", family_options)
+    if read_from is not None:
+        files = {"--output-csv": request.measuring.output_csv, "--decision": shown.decision}
+        not_read_from(read_from, {**files, "--output-json": request.measuring.output_json})
     asked = StudyRequest.of(study, request.named, is_quick=quick, is_exhaustive=exhaustive)
     measuring = replace(request.measuring, rounds=asked.rounds(request.named))
     command = command_of(measuring, "study", command_line(), asked.stored(request.named))
@@ -221,8 +226,7 @@ def import_(file: Path, output: Any) -> None:
     """Turn a config of vLLM's attention benchmarks into a study; explain dropped parts."""
     from attnbench.compat.suite_config import imported
 
-    if output.name != "-":
-        not_read_from(Path(output.name), file, "--output")
+    not_read_from(file, {"--output": Path(output.name)})
     study, dropped = imported(read_utf8(file), str(file))
     click.echo(study, file=output)
     for line in dropped:

@@ -16,8 +16,7 @@ from attnbench.traffic.summary import summarize
 
 def _run(options: TrafficCommand, trace: Path) -> None:
     """Find the batches and show them."""
-    if options.study:
-        not_read_from(options.study, trace, "--study")
+    not_read_from(trace, {"--study": options.study})
     with said_if_slow(lambda: f"serving the requests of {trace.name} by the model", note):
         summary = summarize(trace, options)
     if options.study:

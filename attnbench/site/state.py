@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from attnbench._version import __version__
 from attnbench.errors import UsageError
@@ -35,13 +35,22 @@ class SiteState:
     def read(cls, folder: Path, margin: float) -> Self:
         """The state of a folder; empty for a new site, another margin or another attnbench.
 
-        Raises UsageError for a folder with other files.
+        Raises UsageError for a folder with other files, and for a state that cannot be read.
         """
         path = folder / FILE
         if not path.exists():
             _require_empty(folder)
             return cls(margin)
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            return cls._from_facts(json.loads(path.read_text(encoding="utf-8")), margin)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise UsageError(
+                f"{path} is not what a site's build writes ({error}); remove {folder}, and it is "
+                "built anew"
+            ) from None
+
+    @classmethod
+    def _from_facts(cls, facts: Mapping[str, Any], margin: float) -> Self:
         if facts["made"] != _made(margin):
             return cls(margin)
         cases = {
