@@ -22,6 +22,7 @@ from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case, Value
 from attnbench.studies.conclusion import conclude
 from attnbench.studies.decision import decided, rule_for
+from attnbench.studies.decision_text import decision_text
 from attnbench.studies.request import study_of_plan
 from attnbench.studies.serving import serving
 from attnbench.studies.traffic import TrafficAnalysis
@@ -225,6 +226,26 @@ def test_gains_are_against_auto_where_its_choice_is_known(tmp_path: Path) -> Non
     assert large["ratio_to_baseline"]["value"] == 1
     assert found["single"]["backend"] == "triton"
     assert found["single"]["ratio_to_rules"]["value"] == pytest.approx(2 ** (1 / 3), rel=0.01)
+
+
+def test_one_for_all_loses_nothing_against_rules_that_no_server_can_follow(tmp_path: Path) -> None:
+    """In place of sdpa, which vLLM does not have, the rules have the single choice."""
+    seconds = {"q1kv1k": (2.0, 1.0, 3.0), "q512": (2.0, 3.0, 1.6)}
+    results = {
+        attn(spec, backend): timed(attn(spec, backend), *rounds(each * 1e-5, 1e-3, at))
+        for at, (spec, times) in enumerate(seconds.items())
+        for backend, each in zip(("flash", "sdpa", "triton"), times, strict=True)
+    }
+    with Store.open(tmp_path / "a.db") as store:
+        found = decided(store, store_run(store, results))
+    (decision,) = found.decisions
+    assert {rule.choice.backend for rule in decision.rules} == {"sdpa", "triton"}
+    assert decision.single.backend == "flash"
+    assert decision.loss is not None
+    assert decision.loss.ratio == pytest.approx((2.0 / 1.6) ** 0.5, rel=0.01)
+    assert "in time against the rules that vLLM can follow" in " ".join(
+        decision_text(found).split()
+    )
 
 
 def test_a_decision_is_shown_with_the_option_that_sets_it(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ class Decision:
     rules: tuple[DecisionRule, ...]
     baseline: str  # auto, or the best single choice
     single: Implementation  # the best for all
-    loss: Contrast | None  # of the single choice against the rules
+    loss: Contrast | None  # of the single choice against the rules that a server can follow
     contested: int  # measured batches whose rule is neither best nor tied
 
     @property
@@ -118,13 +118,14 @@ def _decision(
     found = regions([each.spot for each in cells], AXES, order)
     taken = {id(spot): region.choice for region in found for spot in region.spots}
     chosen = [taken[id(each.spot)] for each in cells]
+    followed = [each if servable(each) or not servable(single) else single for each in chosen]
     return Decision(
         case=group[0][0].best.series.case,
         batches=tuple(ranking.best.series.case.batch for ranking, _ in group),
         rules=tuple(DecisionRule(region, _gain(region, cells, against, noise)) for region in found),
         baseline="auto" if all(autos) else single.name,
         single=single,
-        loss=_mean(cells, chosen, [single] * len(cells), noise),
+        loss=_mean(cells, followed, [single] * len(cells), noise),
         contested=sum(c not in each.spot.good for c, each in zip(chosen, cells, strict=True)),
     )
 

@@ -73,4 +73,6 @@ def _lines(decision: Decision) -> list[str]:
     single = f"one for all: {decision.single.name} ({found.text if found else NOT_IN_VLLM})"
     if count == 1:
         return [*lines, single]
-    return [*lines, f"{single}: {_gain(decision.loss)} in time against the rules", *_LAST]
+    others = [rule for rule in decision.rules if not serving(decision.case.family, rule.choice)]
+    followed = "the rules that vLLM can follow" if found and others else "the rules"
+    return [*lines, f"{single}: {_gain(decision.loss)} in time against {followed}", *_LAST]
