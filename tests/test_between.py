@@ -161,6 +161,17 @@ def test_a_call_that_takes_nothing_behind_a_layer_has_no_time(
     assert ("too little to be told from nothing" in outcome.reason) is (status is Status.ERROR)
 
 
+def test_a_row_keeps_what_was_taken_off_for_the_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def timing(_method: Method, prepared: Prepared, *_: object) -> Timing:
+        return Timing(clock_of(CallingGraph(prepared), KnownMarks(40 * US), overhead=1.2 * US))
+
+    monkeypatch.setattr("attnbench.running.execute.Timing.of", timing)
+    job = Job(small_case("attn", "sdpa"), replace(PLAIN, samples=3), 0, 1, False, False)
+    outcome = execute(job, CPU, unseen, lambda _: None)
+    whole = [each + outcome.guard["marks_seconds"] for each in outcome.samples]
+    assert whole == pytest.approx(3 * [40 * US])
+
+
 @pytest.mark.parametrize(
     ("resolved", "state"), [({}, "cold"), ({"between": "nothing", "timer": "eager"}, "mixed")]
 )

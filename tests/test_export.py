@@ -32,7 +32,7 @@ decode_requests decode_tokens prefill_requests prefill_tokens peak_memory_bytes 
 kernels kernel_s enqueue_s plan_s
 sm_clock_before_hz sm_clock_after_hz sm_clock_median_hz sm_clock_lowest_hz
 sm_clock_highest_hz memory_clock_hz temperature_c power_w mean_power_w energy_j
-power_limited_share thermal_share gpu_processes clock_reasons
+power_limited_share thermal_share gpu_processes marks_s clock_reasons
 """
 # Two looks at a GPU that say all that a guard can.
 BEFORE = Reading(1.98e9, 3.2e9, SW_POWER_CAP, 1.0, 2.0, 100.0, 650.0, 60, 1)

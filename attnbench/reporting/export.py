@@ -40,7 +40,8 @@ _VERSIONS = {
     "flashinfer_version": "flashinfer-python",
     "attnbench_version": "attnbench",
 }
-# The guard's facts by name; the reasons for reduced clocks are a separate list.
+# The guard's facts by name, and what marks cost; the reasons for reduced clocks are a list of their
+# own.
 _GUARD = {
     "sm_clock_before_hz": "sm_clock_hz_before",
     "sm_clock_after_hz": "sm_clock_hz_after",
@@ -55,6 +56,7 @@ _GUARD = {
     "power_limited_share": "power_limited_share",
     "thermal_share": "thermal_share",
     "gpu_processes": "processes",
+    "marks_s": "marks_seconds",
 }
 
 

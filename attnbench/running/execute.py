@@ -223,7 +223,7 @@ def _with_samples(outcome: Outcome, samples: Samples, timing: Timing, watch: Sto
         calls_per_sample=timing.clock.calls_per_sample,
         warmup_calls=samples.warmup_calls,
         labels=labels,
-        guard=guard | timing.sm_clock_facts(len(samples.values)),
+        guard=guard | timing.sm_clock_facts(len(samples.values)) | timing.marks_facts,
         kernels=timing.kernels,
         kernel_seconds=timing.kernel_seconds(len(samples.values)),
     )

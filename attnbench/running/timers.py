@@ -79,6 +79,11 @@ class Timing:
         return dict(zip(names, (median(found), min(found), max(found)), strict=True))
 
     @property
+    def marks_facts(self) -> dict[str, float]:
+        """What was taken off each sample of a call behind a layer, s."""
+        return {"marks_seconds": self.clock.overhead} if isinstance(self.clock, LayerClock) else {}
+
+    @property
     def labels(self) -> tuple[Label, ...]:
         """Caveats of these samples."""
         found: tuple[Label, ...] = getattr(self.clock, "labels", ())
