@@ -15,7 +15,13 @@ ROOT = Path(__file__).parents[1]
 MEASURE = ["attn", *SMALL, "--backend", "naive", "sdpa", "--batch-specs", "q8", "--repeats", "20"]
 
 
-def type_check(code: str, folder: Path) -> str:
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where mypy keeps what it has read of attnbench."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def type_check(code: str, folder: Path, cache: Path) -> str:
     """The errors of mypy --strict in a program that finds attnbench where packages are installed.
 
     Its torch is not followed: reading that takes mypy minutes.
@@ -25,7 +31,7 @@ def type_check(code: str, folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "consumer.py"],
         cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "MYPY_CACHE_DIR": str(folder / "cache")},
+        env={"PYTHONPATH": str(ROOT), "MYPY_CACHE_DIR": str(cache)},
         capture_output=True,
         text=True,
         check=False,
@@ -33,7 +39,7 @@ def type_check(code: str, folder: Path) -> str:
     return done.stdout
 
 
-def test_the_public_names_have_types(tmp_path: Path) -> None:
+def test_the_public_names_have_types(tmp_path: Path, cache: Path) -> None:
     errors = type_check(
         "import attnbench\n"
         "from attnbench import BenchmarkConfig, parse_batch_spec\n"
@@ -43,6 +49,7 @@ def test_the_public_names_have_types(tmp_path: Path) -> None:
         "words: str = parse_batch_spec('q8').num_tokens\n"
         "BenchmarkConfig('flashmla', 'q8', layers=3)\n",
         tmp_path,
+        cache,
     )
     assert [line.partition(": error: ")[::2] for line in errors.splitlines()[:-1]] == [
         ("consumer.py:3", 'Module "attnbench" has no attribute "no_such_name"  [attr-defined]'),
@@ -59,14 +66,15 @@ def test_the_public_names_have_types(tmp_path: Path) -> None:
     ]
 
 
-def test_a_star_import_has_all_public_names(tmp_path: Path) -> None:
+def test_a_star_import_has_all_public_names(tmp_path: Path, cache: Path) -> None:
     names: dict[str, object] = {}
     exec("from attnbench import *", names)
     public = sorted(names.keys() - {"__builtins__"})
     assert {"Batch", "cost", "parse_batch_spec", "run_mla_benchmark"} <= {*public}
     assert {*public} <= {*dir(attnbench)}
     uses = "".join(f"{name}\n" for name in public)
-    assert type_check(f"from attnbench import *\n{uses}", tmp_path).startswith("Success")
+    shown = type_check(f"from attnbench import *\n{uses}", tmp_path, cache)
+    assert shown.startswith("Success")
 
 
 def test_a_name_that_is_not_public_is_an_error() -> None:
