@@ -133,10 +133,15 @@ def test_a_run_goes_on_only_as_it_was_asked_for(
     assert message in str(refused.value)
 
 
-def test_a_finished_run_does_not_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", ["auto", "cpu"])
+def test_a_finished_run_does_not_go_on_and_no_worker_starts_for_it(
+    tmp_path: Path, asked: str
+) -> None:
     measure(FakeDevice(), tmp_path)
+    device = FakeDevice()
     with pytest.raises(UsageError, match="--resume 1: that run is finished"):
-        measuring(FakeDevice(), PLAN, tmp_path, resume="1").__enter__()
+        measuring(device, PLAN, tmp_path, resume="1", devices=[asked]).__enter__()
+    assert device.workers == []
 
 
 @pytest.fixture

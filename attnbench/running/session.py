@@ -134,13 +134,18 @@ def _begun(
 
 
 def _asked_devices(store: Store, command: Command) -> Sequence[str]:
-    """The devices of the command line; a run of several is resumed on the same ones."""
-    if command.resume is None or tuple(command.devices) != ("auto",):
+    """The devices of the command line; a run of several is resumed on the same ones.
+
+    UsageError for a number that names no unfinished run, before a worker starts.
+    """
+    if command.resume is None:
         return command.devices
     if command.resume == "latest":
         run = store.latest_unfinished(command.name, hostname=gethostname())
     else:
         run = named_run(store, command)
+    if tuple(command.devices) != ("auto",):
+        return command.devices
     devices = store.plan(run.number).get("devices", ()) if run else ()
     return devices if len(devices) > 1 or ALL in devices else command.devices
 
