@@ -389,6 +389,12 @@ def test_no_command_measures_an_imported_time_again(tmp_path: Path) -> None:
     [
         ("a.csv", "a,b\n1,2\n", "is of no tool that is known; accepted are the JSON and CSV of"),
         ("a.json", "[1, 2", "is not JSON"),
+        (
+            "a.csv",
+            "uuid,run,run_uuid,case_key\na,1,b,c\n",
+            "is attnbench's own; its results",
+        ),
+        ("a.json", '[{"uuid": 1, "run_uuid": 2, "case_key": 3}]', "is attnbench's own"),
         ("a.json", '[{"a": 1}]', "is of no tool that is known"),
         ("a.json", "[]", "is of no tool that is known"),
         ("empty.csv", "", "is of no tool that is known"),

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from attnbench.specs.shape import Shape
 from attnbench.text_file import MIB, read_text
 
 COMMAND = "import"  # of imported runs
+_OURS = {"uuid", "run_uuid", "case_key"}  # columns of our own exports
 MAX_CHARACTERS = 64 * MIB  # of a file
 
 _Reader = Callable[[Row, Shape | None], ForeignResult]
@@ -101,7 +102,16 @@ def _recognised(path: Path, content: str) -> tuple[str, _Reader, Sequence[Row]]:
         return "vllm", vllm_suite.read_csv_row, rows
     if columns >= flashinfer_suite.CSV_COLUMNS:
         return "flashinfer", flashinfer_suite.read_csv_row, rows
-    raise UsageError(f"{path} is of no tool that is known; {_ACCEPTED}")
+    raise _unknown(path, columns)
+
+
+def _unknown(path: Path, columns: Collection[str]) -> UsageError:
+    if _OURS.issubset(columns):
+        return UsageError(
+            f"{path} is attnbench's own; its results are in the database it came from, which "
+            "`attnbench db merge OTHER.db` copies"
+        )
+    return UsageError(f"{path} is of no tool that is known; {_ACCEPTED}")
 
 
 def _content(path: Path) -> str:
@@ -125,6 +135,6 @@ def _json_rows(path: Path, content: str) -> Sequence[Row]:
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not JSON ({error}); {_ACCEPTED}") from None
     if not vllm_suite.is_vllm_json(rows):
-        raise UsageError(f"{path} is of no tool that is known; {_ACCEPTED}")
+        raise _unknown(path, rows[0] if rows and isinstance(rows[0], dict) else ())
     found: Sequence[Row] = rows
     return found
