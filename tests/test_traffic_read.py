@@ -157,7 +157,9 @@ def test_a_rate_keeps_the_pattern_of_arrivals(
     assert trace.requests.at_rate(2.0).arrival.tolist() == expected
 
 
-@pytest.mark.parametrize("text", [OWN.encode("utf-16"), gzip.compress(OWN.encode())])
+@pytest.mark.parametrize(
+    "text", [OWN.encode("utf-16"), gzip.compress(OWN.encode())], ids=["utf-16", "gzip"]
+)
 def test_bytes_that_are_not_text_are_said(text: bytes, tmp_path: Path) -> None:
     (tmp_path / "trace").write_bytes(text)
     with pytest.raises(UsageError, match=r"trace: byte \d is not UTF-8 text; compressed files"):
