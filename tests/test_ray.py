@@ -140,7 +140,7 @@ def test_an_address_without_a_cluster_is_one_clear_error(attnbench: Attnbench) -
     assert "Traceback" not in done.stderr
     unset = attnbench(*RUN, "--ray", "")
     assert unset.returncode == 2
-    assert "Error: --ray '': not an address" in unset.stderr
+    assert "Error: Invalid value for '--ray': the value is empty" in unset.stderr
 
 
 @pytest.fixture

@@ -192,11 +192,6 @@ def _connected(address: str) -> "Iterator[ModuleType]":
 
 def _require_answer(address: str) -> None:
     """UsageError if nothing answers at HOST:PORT; Ray itself would try for minutes."""
-    if not address:
-        raise UsageError(
-            "--ray '': not an address; expected that of a running cluster, auto, or local for one "
-            "of this host, e.g. --ray local"
-        )
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not (colon and port.isdecimal()):
         return
