@@ -15,7 +15,7 @@ from attnbench.kernels.deviation import compare
 from attnbench.kernels.inputs import UNUSED_ENTRY, page_tables, seeded
 from attnbench.kernels.reference import attend
 from attnbench.kernels.registry import find
-from attnbench.kernels.tolerance import BY_DTYPE, EXACT
+from attnbench.kernels.tolerance import BY_DTYPE, EXACT, attention
 from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
@@ -276,6 +276,20 @@ def test_nan_passes_no_tolerance() -> None:
     for allowed in (*BY_DTYPE.values(), EXACT):
         nan = torch.full((2, 4), math.nan)
         assert compare(nan, torch.ones(2, 4), allowed).fault
+
+
+def test_long_sums_in_fp32_may_err_as_a_random_walk_does() -> None:
+    keys = 2**18
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(4, 1, 32, generator=generator)
+    key, value = torch.randn(2, 4, keys, 32, generator=generator)
+    output = torch.nn.functional.scaled_dot_product_attention(query, key, value)[:, 0]
+    weights = torch.softmax(query.double() @ key.double().mT / math.sqrt(32), -1)
+    exact = (weights @ value.double())[:, 0].float()
+    assert compare(output, exact, BY_DTYPE["fp32"]).fault
+    deviation = compare(output, exact, attention("fp32", keys=keys))
+    assert deviation.fault is None
+    assert deviation.share > 0.2, "no more is allowed than that needs"
 
 
 def test_one_wrong_row_is_not_averaged_away() -> None:

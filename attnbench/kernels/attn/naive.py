@@ -86,7 +86,7 @@ class NaivePrepared(AttentionPrepared):
         ]
         self.calls = rotating(self._launch, setting.sets)
         scores = self.largest_score() * (ONE_WEIGHT if case.sinks else 1.0)
-        self.tolerance = attention(case.dtype, scores=scores)
+        self.tolerance = attention(case.dtype, scores=scores, keys=batch.max_kv_len)
         ends_bytes = self.queries[0].nbytes + self.outputs[0].nbytes
         self.touched_bytes = self.tables.pages_a_set * self.pool[0].nbytes + ends_bytes
         self.resolved = {"block_size": block_size, "layout": layout}

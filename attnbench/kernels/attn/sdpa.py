@@ -12,7 +12,7 @@ from attnbench.kernels.inputs import cached, normal, redraw, seeded, torch_dtype
 from attnbench.kernels.memory import Bytes, ends_bytes, mask_bytes
 from attnbench.kernels.reference import AttentionPrepared, rotating
 from attnbench.kernels.rows import Rows
-from attnbench.kernels.tolerance import BY_DTYPE
+from attnbench.kernels.tolerance import attention
 from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import Request
 from attnbench.specs.case import Case
@@ -74,7 +74,7 @@ class SdpaPrepared(AttentionPrepared):
         ]
         self.results: list[list[torch.Tensor]] = [[] for _ in range(sets)]
         self.calls = rotating(self._launch, sets)
-        self.tolerance = BY_DTYPE[case.dtype]
+        self.tolerance = attention(case.dtype, keys=case.batch.max_kv_len)
         self.touched_bytes = sum(kv[:, 0].nbytes for kv in self.kv) + 2 * self.queries[0].nbytes
         names = sorted({kernel.name for kernel in self.kernels})
         self.resolved = {"sdpa_backend": "+".join(names), "layout": "dense"}

@@ -42,7 +42,12 @@ class TorchMlaPrepared(MlaPrepared):
         self.kernels = {group: SdpaKernel(group, None, self._heads(0, group)) for group in prefills}
         self.masks = {group: self._mask(group) for group in decodes}
         self.calls = rotating(self._launch, setting.sets)
-        self.tolerance = attention(case.dtype, more=MLA_ROUNDINGS, scores=self.largest_score())
+        self.tolerance = attention(
+            case.dtype,
+            more=MLA_ROUNDINGS,
+            scores=self.largest_score(),
+            keys=case.batch.max_kv_len,
+        )
         if names := sorted({kernel.name for kernel in self.kernels.values()}):
             self.resolved |= {"prefill_sdpa_backend": "+".join(names)}
 
