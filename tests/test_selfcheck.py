@@ -105,11 +105,11 @@ rounds a side find four times in five.
 family       duration      runs          false        %      %      %       %
 -----------  ------------  -----------  ------  -------  -----  -----  ------
 attn         20 to 200 us  interleaved  0 of 1     95.0   1.31   1.22    1.14
-attn         20 to 200 us  separate     0 of 2     77.6   2.38   2.38    2.38
+attn         20 to 200 us  separate     0 of 2     77.6   3.42   3.42    3.42
 attn         over 200 us   interleaved  0 of 4     52.7   1.31   1.22    1.14
-attn         over 200 us   separate     0 of 8     31.2   2.38   2.38    2.38
+attn         over 200 us   separate     0 of 8     31.2   3.42   3.42    3.42
 cache-write  over 200 us   interleaved  0 of 1     95.0   1.31   1.22    1.14
-cache-write  over 200 us   separate     0 of 2     77.6   2.39   2.38    2.38
+cache-write  over 200 us   separate     0 of 2     77.6   3.42   3.42    3.42
 
 interleaved: 0 of 6 verdicts false in 1 pair of runs, at most 39.3 %
 separate: 0 of 12 verdicts false in 2 pairs of runs, at most 22.1 %
