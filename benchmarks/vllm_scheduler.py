@@ -23,45 +23,77 @@ from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request
 
 from attnbench.traffic.limits import BLOCK, ServerLimits
-from attnbench.traffic.requests import Requests, TracedRequest
+from attnbench.traffic.options import TrafficOptions
+from attnbench.traffic.read import Trace, read_trace
+from attnbench.traffic.requests import HASHED, Requests, TracedRequest
 from attnbench.traffic.schedule import Schedule
 from attnbench.traffic.server import Server
 from attnbench.traffic.simulate import simulate
+from attnbench.traffic.summary import limits_of
 
 MODEL_LENGTH = 2**20
-SERVER = Server("llama3-8b", 1, "h200")
+SERVER, DEEPSEEK = Server("llama3-8b", 1, "h200"), Server("deepseek-v3", 8, "h200")
 Steps = list[list[tuple[int, int]]]  # new and total tokens of each request, by step
 
 
 def main() -> None:
     """Print how many traces have the same batches."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--traces", type=int, default=150)
+    parser.add_argument("--traces", type=int, default=50)
     parser.add_argument("--stored", type=Path, help="write the first traces with their batches")
+    parser.add_argument(
+        "--mooncake", type=Path, help="this trace instead, for deepseek-v3 on 8 GPUs"
+    )
     options = parser.parse_args()
     init_none_hash(sha256)
+    if options.mooncake:
+        traces, server = [mooncake(options.mooncake)], DEEPSEEK
+    else:
+        draws, is_small = map(random.Random, range(options.traces)), bool(options.stored)
+        traces, server = [trace(each, is_small=is_small) for each in draws], SERVER
     same, steps, preemptions, stored = 0, 0, 0, []
-    for seed in range(options.traces):
-        rows, limits = trace(random.Random(seed), is_small=bool(options.stored))
-        found, served = batches_of_vllm(rows, limits), simulate(Requests.of(rows), limits, SERVER)
+    for rows, limits in traces:
+        served = simulate(Requests.of(rows), limits, server)
+        found = batches_of_vllm(rows, limits, server)
         same += found == batches_of(served.schedule)
         steps, preemptions = steps + len(found), preemptions + served.preemptions
         sizes = [limits.max_num_seqs, limits.max_num_batched_tokens, limits.kv_tokens]
-        stored.append({"limits": sizes, "requests": [row[:3] for row in rows], "batches": found})
-    print(f"{same} of {options.traces} traces alike: {steps} steps, {preemptions} preemptions")
+        stored.append({"limits": sizes, "requests": rows, "batches": found})
+    print(f"{same} of {len(traces)} traces alike: {steps} steps, {preemptions} preemptions")
     if options.stored:
         options.stored.write_text("[\n" + ",\n".join(map(json.dumps, stored)) + "\n]\n")
 
 
+def mooncake(path: Path) -> tuple[list[TracedRequest], ServerLimits]:
+    """The requests of Mooncake's trace, and vLLM's limits."""
+    read = read_trace(path)
+    assert isinstance(read, Trace)
+    each = read.requests
+    columns = [column.tolist() for column in (each.arrival, each.prompt, each.output, each.cached)]
+    rows = [TracedRequest(*row) for row in zip(*columns, each.hash_ids, strict=True)]
+    return rows, limits_of(TrafficOptions(model="deepseek-v3", tp=8), DEEPSEEK)
+
+
 def trace(draw: random.Random, *, is_small: bool) -> tuple[list[TracedRequest], ServerLimits]:
-    """Requests in order of arrival, all at once in a small trace, and the limits of a server."""
+    """Requests in order of arrival, all at once in a small trace, and the limits of a server.
+
+    Half of the traces have conversations, whose prompts share a prefix.
+    """
     count, prompt, output = (16, 300, 60) if is_small else (draw.choice([20, 60, 150]), 900, 200)
+    talks = [[draw.randrange(3)] for _ in range(5)] if draw.random() < 0.5 else []
     rate, at, rows = draw.choice([5, 50, 200, 1000]), 0.0, []
     for _ in range(count):
         tokens = draw.randint(1, draw.choice([30, prompt]))
-        rows.append(TracedRequest(at, tokens, draw.choice([1, 2, draw.randint(1, output)])))
+        hash_ids: tuple[int, ...] = ()
+        if talks:
+            talk = draw.choice(talks)
+            hash_ids = (*talk, draw.randrange(10**9))
+            tokens = HASHED * len(talk) + draw.randint(1, HASHED)
+            talk += [draw.randrange(10**9)] if len(talk) < 2 + 2 * (not is_small) else []
+        new = draw.choice([1, 2, draw.randint(1, output)])
+        rows.append(TracedRequest(at, tokens, new, 0, hash_ids))
         at += 0.0 if is_small else draw.expovariate(rate)
-    blocks = 24 if is_small else draw.choice([80, 100, 140, 1000])
+    blocks = (24 if is_small else draw.choice([80, 100, 140, 1000])) + 100 * bool(talks)
     sizes = draw.choice([3, 16, 64]), draw.choice([64, 256, 2048]), BLOCK * blocks
     return rows, ServerLimits(*sizes)
 
@@ -72,7 +104,7 @@ def batches_of(schedule: Schedule) -> Steps:
     return [[(each.q_len, each.kv_len) for each in batch] for batch in batches]
 
 
-def batches_of_vllm(rows: Sequence[TracedRequest], limits: ServerLimits) -> Steps:
+def batches_of_vllm(rows: Sequence[TracedRequest], limits: ServerLimits, server: Server) -> Steps:
     """The steps of vLLM's scheduler."""
     scheduler, coming, clock, steps = _scheduler(limits), list(_requests(rows)), 0.0, Steps()
     while coming or scheduler.requests:
@@ -89,21 +121,26 @@ def batches_of_vllm(rows: Sequence[TracedRequest], limits: ServerLimits) -> Step
         ran = ModelRunnerOutput(list(new), {each: at for at, each in enumerate(new)}, sampled)
         scheduler.update_from_output(output, ran)
         steps.append(batch)
-        clock += _seconds(batch)
+        clock += _seconds(batch, server)
     return steps
 
 
-def _seconds(batch: Sequence[tuple[int, int]]) -> float:
+def _seconds(batch: Sequence[tuple[int, int]], server: Server) -> float:
     schedule = Schedule.of_batches([batch])
-    return float(SERVER.step_seconds(*(schedule.work(decode=each) for each in (True, False)))[0])
+    return float(server.step_seconds(*(schedule.work(decode=each) for each in (True, False)))[0])
 
 
 def _requests(rows: Sequence[TracedRequest]) -> Iterator[Request]:
-    """Requests that share no token."""
+    """Requests that share the tokens of their hash ids, and no others."""
     for at, row in enumerate(rows):
+        keys = row.hash_ids or (10**9 + at,)
+        first = [key * MODEL_LENGTH for key in keys]
+        lengths = [HASHED] * (len(keys) - 1) if row.hash_ids else []
+        lengths.append(row.prompt_tokens - sum(lengths))
+        parts = [range(start, start + n) for start, n in zip(first, lengths, strict=True)]
         yield Request(
             request_id=str(at),
-            prompt_token_ids=[at * MODEL_LENGTH + each for each in range(row.prompt_tokens)],
+            prompt_token_ids=[token for part in parts for token in part],
             sampling_params=SamplingParams(ignore_eos=True, max_tokens=row.output_tokens),
             pooling_params=None,
             arrival_time=row.arrival_s,

@@ -54,7 +54,7 @@ def rows(requests: Requests) -> list[tuple[float, ...]]:
         (OWN, [(0, 50, 5, 0), (0.25, 100, 10, 64), (0.75, 30, 3, 16)]),
         (
             MOONCAKE,
-            [(0, 1200, 5, 0), (1.5, 1500, 6, 1024), (1.5, 1024, 7, 0), (2, 1024, 8, 1008)],
+            [(0, 1200, 5, 0), (1.5, 1500, 6, 0), (1.5, 1024, 7, 0), (2, 1024, 8, 0)],
         ),
         (BENCH_SERVE, [(0, 9, 4, 0), (0.5, 7, 3, 0)]),
         ('{"input_lens": [7], "output_lens": [3]}', [(0, 7, 3, 0)]),
@@ -70,6 +70,14 @@ def test_requests_are_read_in_order_of_arrival(
     assert rows(trace.requests) == expected
 
 
+def test_mooncakes_hash_ids_are_kept_in_order_of_arrival(tmp_path: Path) -> None:
+    (tmp_path / "trace").write_text(MOONCAKE)
+    trace = read_trace(tmp_path / "trace")
+    assert isinstance(trace, Trace)
+    assert trace.requests.hash_ids == ((0, 1, 2), (0, 1, 9), (7, 1), (0, 1))
+    assert trace.requests.up_to(1100).hash_ids == ((7, 1), (0, 1))
+
+
 def test_failed_requests_are_counted(tmp_path: Path) -> None:
     (tmp_path / "trace").write_text(BURST_GPT)
     trace = read_trace(tmp_path / "trace")
@@ -83,7 +91,7 @@ def test_served_batches_are_steps(tmp_path: Path) -> None:
     )
     log = read_trace(tmp_path / "log.jsonl")
     assert isinstance(log, Schedule)
-    assert [str(log.batch(step)) for step in range(2)] == ["q1kv30_q1kv900_q512", "q1kv31"]
+    assert [str(log.batch(step)) for step in range(2)] == ["q1kv900_q1kv30_q512", "q1kv31"]
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ STORED = json.loads(Path(__file__).with_name("data").joinpath("vllm_scheduler.js
 
 @pytest.mark.parametrize("trace", STORED, ids=range(len(STORED)))
 def test_the_steps_are_those_of_vllms_scheduler(trace: dict[str, Any]) -> None:
-    """As stored by benchmarks/vllm_scheduler.py from vLLM 0.25.1: with preemptions and chunks."""
+    """As stored by benchmarks/vllm_scheduler.py from vLLM 0.25.1: small caches, some prefixes."""
     limits = ServerLimits(*trace["limits"])
     schedule = served(trace["requests"], limits).schedule
     found = [schedule.batch(step) for step in range(schedule.num_steps)]
@@ -163,6 +163,7 @@ REQUESTS = st.lists(
         st.integers(1, 100),
         st.integers(1, 60),
         st.integers(0, 100),
+        st.just(()),
     ),
     min_size=1,
     max_size=12,

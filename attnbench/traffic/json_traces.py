@@ -8,8 +8,6 @@ from typing import Any
 from attnbench.traffic.requests import TracedRequest
 from attnbench.traffic.trace_line import TraceLine, fail_at
 
-MOONCAKE_BLOCK = 512  # tokens of the prompt for each of its hash_ids
-
 
 def json_lines(path: Path, lines: Sequence[str]) -> Iterator[TraceLine]:
     """The objects of a JSONL file; UsageError for a line that is something else."""
@@ -26,20 +24,13 @@ def json_lines(path: Path, lines: Sequence[str]) -> Iterator[TraceLine]:
 
 
 def read_mooncake(lines: Sequence[TraceLine]) -> Iterator[TracedRequest]:
-    """Requests whose cached tokens are the leading blocks that an earlier request had.
-
-    A block stays cached: the trace is read as by a server whose prefix cache never evicts.
-    """
-    seen: set[int] = set()
+    """Requests with the hash ids of their prompts, of 512 tokens each."""
     for line in lines:
         prompt, output = line.tokens("input_length", 1), line.tokens("output_length")
         ids = line.fields.get("hash_ids", [])
         if not isinstance(ids, list) or not all(isinstance(each, int) for each in ids):
             line.fail("hash_ids is not a list of whole numbers, e.g. [0, 1, 2]")
-        leading = next((at for at, each in enumerate(ids) if each not in seen), len(ids))
-        seen.update(ids)
-        cached = min(leading * MOONCAKE_BLOCK, prompt)
-        yield TracedRequest(line.seconds("timestamp") / 1000, prompt, output, cached)
+        yield TracedRequest(line.seconds("timestamp") / 1000, prompt, output, 0, tuple(ids))
 
 
 def read_bench_serve(path: Path, result: Mapping[str, Any]) -> Iterator[TracedRequest]:

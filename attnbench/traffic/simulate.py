@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from attnbench.errors import UsageError
-from attnbench.traffic.freed import FreedBlocks
 from attnbench.traffic.limits import BLOCK, ServerLimits, blocks
+from attnbench.traffic.prefix_cache import PrefixCache
 from attnbench.traffic.requests import Floats, Ints, Requests
 from attnbench.traffic.running import Running
 from attnbench.traffic.schedule import Schedule, Work
@@ -34,6 +34,7 @@ class Served:
     schedule: Schedule
     starts: Floats  # seconds [steps]
     preemptions: int
+    cached: int  # tokens of prompts that were in the prefix cache
 
 
 def simulate(requests: Requests, limits: ServerLimits, server: Server, seed: int = 0) -> Served:
@@ -51,7 +52,8 @@ def simulate(requests: Requests, limits: ServerLimits, server: Server, seed: int
     while scheduler.is_busy:
         scheduler.advance()
     starts = np.concatenate(scheduler.starts)
-    return Served(scheduler.spans.schedule(len(starts)), starts, scheduler.preemptions)
+    schedule = scheduler.spans.schedule(len(starts))
+    return Served(schedule, starts, scheduler.preemptions, scheduler.cached)
 
 
 @dataclass(slots=True)
@@ -79,7 +81,8 @@ class _Scheduler:
         self.preempted: deque[int] = deque()
         self.arrived = 0  # requests before this one were admitted once
         self.capacity = limits.kv_tokens // BLOCK
-        self.freed = FreedBlocks(self.capacity)
+        self.cache = PrefixCache(requests)
+        self.cached = 0  # tokens of prompts that were found there
 
     @property
     def is_busy(self) -> bool:
@@ -98,8 +101,8 @@ class _Scheduler:
         settled = self.preemptions == before and not self._chunk_work
         alone = settled and not self.limits.spec_tokens
         steps = self._pass(self._seconds(self._most_steps() if alone else 1, decodes))
-        if self.preempted:
-            self.freed.allocate(self.capacity - self._needed(steps, ended))
+        if self.preempted or self.requests.hash_ids:
+            self.cache.shrink(self.capacity - self._needed(steps, ended))
         if decodes:
             self._generate(steps)
         self.step += steps
@@ -127,7 +130,7 @@ class _Scheduler:
         grown = self.running.kv + (steps + self.limits.spec_tokens)
         prompts = sum(blocks(each.goal) for each in ended)
         prompts += blocks(self.prompt.computed) if self.prompt else 0
-        return int((-(-grown // BLOCK)).sum()) + prompts
+        return int((-(-grown // BLOCK)).sum()) + prompts - self.cache.shared
 
     def _make_room(self) -> None:
         """Preempt the requests admitted last until the decodes have blocks."""
@@ -140,7 +143,7 @@ class _Scheduler:
             request, tokens, self.prompt = self.prompt.request, self.prompt.computed, None
         else:
             request, tokens = self.running.drop_last(self.step)
-        self.freed.keep(request, tokens)
+        self.cache.release(request, tokens)
         self.preempted.appendleft(request)
         self.preemptions += 1
 
@@ -178,14 +181,15 @@ class _Scheduler:
             return None
         goal = int(self.requests.prompt[head] + self.requests.output[head] - self.left[head])
         free = self.capacity - self._needed(ended=ended)
-        if blocks(goal) > free:
+        if blocks(goal) - self.cache.held(head) > free:
             return None
+        self.cache.shrink(free)
+        cached = max(int(self.requests.cached[head]), self.cache.admit(head, goal))
         if self.preempted:
             self.preempted.popleft()
         else:
             self.arrived += 1
-        self.freed.allocate(free)
-        cached = max(int(self.requests.cached[head]), self.freed.find(head))
+            self.cached += cached
         return _Prompt(head, cached, goal)
 
     def _most_steps(self) -> int:
@@ -231,13 +235,15 @@ class _Scheduler:
             accepted = self.draw.random((len(ids), spec)) < self.limits.acceptance
             count = np.minimum(1 + accepted.cumprod(axis=1).sum(axis=1), self.left[ids])
         self.left[ids] -= count
-        for kv in self.running.grow(self.step, steps, 1 + spec, count, self.left[ids] == 0):
-            self.freed.free(kv)
+        ended = self.left[ids] == 0
+        kv = self.running.grow(self.step, steps, 1 + spec, count, ended)
+        for request, tokens in zip(ids[ended].tolist(), kv, strict=True):
+            self.cache.release(request, tokens)
 
     def _join(self, ended: list[_Prompt]) -> None:
         """The end of a prompt is its first new token; more are decoded."""
         for prompt in ended:
             self.left[prompt.request] -= 1
             if not self.left[prompt.request]:
-                self.freed.free(prompt.goal)
+                self.cache.release(prompt.request, prompt.goal)
         self.running.join([(p.request, p.goal) for p in ended if self.left[p.request]], self.step)

@@ -115,5 +115,5 @@ def _simulated(
         busy=float(seconds.sum()),
         mean_decodes=float(np.mean(work[0].requests)),
         preemptions=served.preemptions,
-        cached=float(requests.cached.sum() / requests.prompt.sum()),
+        cached=float(served.cached / requests.prompt.sum()),
     )
