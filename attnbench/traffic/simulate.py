@@ -4,8 +4,8 @@ First come, first served. Decodes are scheduled first; then the prompt that was 
 waiting requests are admitted while sequences, tokens and KV blocks allow. A request is admitted if
 all of its prompt fits in the free blocks (scheduler_reserve_full_isl). Where blocks run out, the
 request admitted last loses its own; it is computed again, its output too, as far as the prefix
-cache has lost it. A cached prefix is context without work, and takes blocks as if it were not
-shared.
+cache has lost it. What is cached is context without work; without hash ids it takes blocks as if it
+were not shared.
 """
 
 from collections import deque
