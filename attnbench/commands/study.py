@@ -176,8 +176,12 @@ def _measure(
     """Measure and conclude; the words `again` ask for the study, which came from a file."""
     request = read_request(FAMILIES[study.family], f"study {study.name}", family_options)
     if read_from is not None:
-        files = {"--output-csv": request.measuring.output_csv, "--decision": shown.decision}
-        not_read_from(read_from, {**files, "--output-json": request.measuring.output_json})
+        written = {
+            "--output-csv": request.measuring.output_csv,
+            "--decision": shown.decision,
+            "--output-json": request.measuring.output_json,
+        }
+        not_read_from(read_from, written)
     asked = StudyRequest.of(study, request.named, is_quick=quick, is_exhaustive=exhaustive)
     measuring = replace(request.measuring, rounds=asked.rounds(request.named))
     command = command_of(measuring, "study", command_line(), asked.stored(request.named))

@@ -8,12 +8,13 @@ from attnbench.traffic.limits import BLOCK
 from attnbench.traffic.requests import HASHED, Requests
 
 _OWN = "own"
+_Key = int | tuple[str, int]
 
 
 class _Part(NamedTuple):
     """Consecutive full blocks: of a prompt under their hash id, or a request's own ones."""
 
-    key: int | tuple[str, int]
+    key: _Key
     size: int
 
 
@@ -26,9 +27,9 @@ class PrefixCache:
 
     def __init__(self, requests: Requests) -> None:
         self._requests = requests
-        self._free: OrderedDict[int | tuple[str, int], int] = OrderedDict()
+        self._free: OrderedDict[_Key, int] = OrderedDict()
         self._num_free = 0
-        self._holders: dict[int | tuple[str, int], int] = {}
+        self._holders: dict[_Key, int] = {}
         self._held: dict[int, list[_Part]] = {}  # hashed parts by request, as in its prompt
         self.shared = 0  # blocks, once for every holder but one
 

@@ -16,7 +16,7 @@ STEP_KINDS: tuple[StepKind, ...] = ("decode", "mixed", "prefill")
 Z_95 = 1.96
 _CUTS = tuple(part / 8 for part in range(1, 8))  # quantiles at which a stratum may be split
 _SHOWN = 20_000  # steps of a stratum that decide where it is split
-_ROOFLINE_COUNTS = 4.0  # against each of the other costs
+_COUNTS = (4.0, 1.0, 1.0, 1.0)  # of the costs: the roofline against each of the others
 _ALONE_COUNTS = 0.1  # a batch's own distance from its stratum's means, against that of the sums
 
 
@@ -52,13 +52,12 @@ class Reduction:
 class _Steps:
     """Columns by step: what cuts strata, the roofline time, and all that a kernel's time may be of.
 
+    `features` are decodes, context, new prefill tokens, their mean keys and the longest sequence.
     `costs` are the roofline, decodes, new prefill tokens and the longest sequence, which one SM may
-    have to read alone. Each is a part of the sum of all steps, times its weight.
+    have to read alone. Each is a part of the sum of all steps, times what it counts.
     """
 
-    features: (
-        Floats  # [steps, 5]: decodes, context, new prefill tokens, mean keys of these, longest
-    )
+    features: Floats  # [steps, 5]
     seconds: Floats
     costs: Floats  # [steps, 4]
     ordered: Bools  # whether a batch can list the step's requests as vLLM runs them
@@ -70,13 +69,12 @@ class _Steps:
         context = decode.kv_tokens - decode.tokens + prefill.kv_tokens - prefill.tokens
         keys = prefill.sums[:, 0] / np.maximum(prefill.tokens, 1)
         seconds, longest = server.attention_seconds(decode, prefill), schedule.longest()
-        columns = [seconds * _ROOFLINE_COUNTS, decode.requests, prefill.tokens, longest]
+        columns = [seconds, decode.requests, prefill.tokens, longest]
         totals = [max(float(each.sum()), 1e-30) for each in columns]
-        totals[0] /= _ROOFLINE_COUNTS
         return cls(
             np.stack([decode.requests, context, prefill.tokens, keys, longest], axis=1),
             seconds,
-            np.stack(columns, axis=1) / totals,
+            np.stack(columns, axis=1) / totals * _COUNTS,
             schedule.in_vllm_order(),
         )
 
