@@ -9,8 +9,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -105,6 +106,19 @@ def run_attnbench(
         text=True,
         check=False,
     )
+
+
+@dataclass
+class Ran:
+    """A command that ended, and its folder: tests that only look share one."""
+
+    done: "subprocess.CompletedProcess[str]"
+    folder: Path
+
+    @classmethod
+    def of(cls, folder: Path, *args: str) -> Self:
+        """Run `attnbench ARGS...` there."""
+        return cls(run_attnbench(folder, own_environment(folder), *args), folder)
 
 
 @pytest.fixture

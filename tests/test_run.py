@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,14 +19,7 @@ from attnbench.records import Status
 from attnbench.reporting.doctor import doctor_text
 from attnbench.running.lock import device_lock
 from attnbench.running.this_machine import Examination
-from tests.conftest import (
-    SMALL,
-    Attnbench,
-    own_environment,
-    run_attnbench,
-    started,
-    wait_for_first_outcome,
-)
+from tests.conftest import SMALL, Attnbench, Ran, started, wait_for_first_outcome
 from tests.stored_results import attn, store_run, timed
 
 QUICK = [*SMALL, "--rounds", "2", "--repeats", "3"]
@@ -44,20 +36,12 @@ def outcomes(folder: Path, run: int = 1) -> list[tuple[str, str, int, Status]]:
         ]
 
 
-@dataclass
-class Ran:
-    """A run of four cases that other tests look at."""
-
-    done: "subprocess.CompletedProcess[str]"
-    folder: Path
-
-
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     folder = tmp_path_factory.mktemp("ran")
     files = ["--output-csv", "rows.csv", "--output-json", "rows.json"]
     words = [*BOTH, "--batch-specs", "q8", "2s20", "--label", "mine", "--mode", "cudagraph", *files]
-    return Ran(run_attnbench(folder, own_environment(folder), "attn", *QUICK, *words), folder)
+    return Ran.of(folder, "attn", *QUICK, *words)
 
 
 def test_a_run_ends_in_a_table_and_a_database(ran: Ran) -> None:

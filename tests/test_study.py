@@ -4,8 +4,6 @@ import json
 import math
 import shutil
 import signal
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from attnbench.db.store import Store
 from attnbench.studies.conclusion import Conclusion
 from tests.conftest import (
     Attnbench,
+    Ran,
     own_environment,
     run_attnbench,
     started,
@@ -69,21 +68,13 @@ def attn(tmp_path: Path) -> str:
     return str(path)
 
 
-@dataclass
-class Answered:
-    """A contrast of four cases that other tests look at."""
-
-    done: "subprocess.CompletedProcess[str]"
-    folder: Path
-
-
 @pytest.fixture(scope="module")
-def answered(tmp_path_factory: pytest.TempPathFactory) -> Answered:
+def answered(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     folder = tmp_path_factory.mktemp("answered")
     (folder / "faster.yaml").write_text(ATTN)
     files = ["--output-json", "out.json", "--plots", "pictures", "--plot-format", "svg"]
     words = ["study", "faster.yaml", *QUICK, *files]
-    return Answered(run_attnbench(folder, own_environment(folder), *words), folder)
+    return Ran.of(folder, *words)
 
 
 def conclusion(folder: Path, run: int = 1) -> Conclusion:
@@ -138,7 +129,7 @@ def test_a_study_that_was_interrupted_goes_on_where_it_was(
 
 
 def test_another_study_does_not_resume_a_run(
-    attnbench: Attnbench, tmp_path: Path, attn: str, answered: Answered
+    attnbench: Attnbench, tmp_path: Path, attn: str, answered: Ran
 ) -> None:
     shutil.copy(answered.folder / "attnbench.db", tmp_path)
     with Store.open(tmp_path / "attnbench.db", create=False) as store:
@@ -155,7 +146,7 @@ def test_another_study_does_not_resume_a_run(
     assert "that had --quick False, not True" in pilot.stderr
 
 
-def test_a_contrast_ends_in_a_conclusion_that_is_stored(answered: Answered) -> None:
+def test_a_contrast_ends_in_a_conclusion_that_is_stored(answered: Ran) -> None:
     done, folder = answered.done, answered.folder
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("faster: Which backend is faster?")
@@ -171,7 +162,7 @@ def test_a_contrast_ends_in_a_conclusion_that_is_stored(answered: Answered) -> N
     assert again.stdout.strip() == shown.strip()
 
 
-def test_what_was_found_is_drawn(answered: Answered) -> None:
+def test_what_was_found_is_drawn(answered: Ran) -> None:
     (picture,) = (answered.folder / "pictures").glob("*.svg")
     assert f"plot: pictures/{picture.name}" in answered.done.stdout
     assert picture.read_text().lstrip().startswith("<?xml")
