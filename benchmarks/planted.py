@@ -80,7 +80,7 @@ def main() -> None:
 
 def measured(asked: argparse.Namespace, db: str) -> tuple[Machine, list[dict[str, Cell]]]:
     """Measure all sides; for each share of extra work the cells against the base, by case."""
-    command = Command("planted", sys.argv, {}, asked.device, db)
+    command = Command("planted", sys.argv, {}, [asked.device], db)
     sides = [Side(f"{share:.0%}", partial(start, share)) for share in SHARES]
     runs = dict[int, Machine]()
     for run, finished in interleaved(command, sides, partial(plan, asked), print):

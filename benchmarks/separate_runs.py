@@ -84,7 +84,7 @@ def main() -> None:
 def one_run(asked: argparse.Namespace, kind: str, number: int) -> int:
     """Measure one; returns the number of its outcomes."""
     label = f"{kind}-{number}"
-    command = Command("attn", sys.argv, {}, asked.device, asked.db, label=label, wait=True)
+    command = Command("attn", sys.argv, {}, [asked.device], asked.db, label=label, wait=True)
     count = 0
     with session(command, lambda machine: plan(machine, kind, number), print) as run:
         for finished in run.outcomes():

@@ -242,7 +242,7 @@ def test_a_forecast_counts_the_layer(tmp_path: Path, monkeypatch: pytest.MonkeyP
     gpu = FakeDevice(machine=H200)
     own = SimpleNamespace(device="cuda", start=lambda device: nullcontext(gpu.start(device)))
     monkeypatch.setattr("attnbench.running.forecast.local_devices", lambda _: [own])
-    command = Command("attn", (), {}, "cuda", str(tmp_path / "new.db"))
+    command = Command("attn", (), {}, ["cuda"], str(tmp_path / "new.db"))
     case = attn("8q1kv1k", "flash", "bf16")
     without, with_it = (
         forecast(command, lambda _, m=methods: Plan((case,), m)).cases[0].memory  # type: ignore[misc]
