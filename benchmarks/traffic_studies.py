@@ -1,32 +1,41 @@
-"""Studies of published traces on GPUs: python benchmarks/traffic_studies.py FOLDER --db FILE
+"""Studies of published traces on a GPU: python benchmarks/traffic_studies.py FOLDER --db FILE
 
-`--traces TRACES` only writes their study files into FOLDER, where no GPU is needed. Then each GPU
-measures one study after the other while there is time: all backends of a model over 24 batches. The
-GPU of the first one also measures the flash backend over 240 batches of the same trace, whose
-weighted time should be that of 24 within 3 %. A study begins with a start of vLLM, 10 to 25 s.
+`--traces TRACES` only writes their study files into FOLDER, where no GPU is needed. Otherwise the
+GPU measures one study after the other while there is time, in one process, so that vLLM is imported
+once: the backends of a model over 24 batches. After the first one the flash backend measures 240
+batches of the same trace, whose weighted time should be that of 24 within 3 %. The others have one
+round each before they have a second.
 """
 
 import argparse
-import os
-import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError
-from attnbench.provenance.machine import gpus_seen_by_nvml
+from attnbench.families import FAMILIES
+from attnbench.options.option import NamedOption, table
+from attnbench.reporting.progress import outcome_line
+from attnbench.running.dealer import measured
+from attnbench.running.measuring import Measuring
+from attnbench.running.open_run import OpenRun
+from attnbench.running.process import WorkerProcess
+from attnbench.running.request import command_of, plan_of
+from attnbench.running.session import sessions
+from attnbench.running.workers import Worker
 from attnbench.studies.conclusion import Conclusion, conclude
+from attnbench.studies.deck import study_deck
 from attnbench.studies.from_trace import study_of_trace
+from attnbench.studies.request import StudyRequest, load_study
 from attnbench.traffic.options import TrafficOptions
 
 BATCHES, CHECK, CLOSE = 24, 240, 0.03
 CODE, CONV, MOONCAKE = "az_code.csv", "az_conv.csv", "mooncake_conversation_4000.jsonl"
 RANKS = {"llama3-70b": 8, "deepseek-v3": 8, "llama3-8b": 1}
-ATTN, MLA = "flash triton flashinfer", "flashmla flashattn_mla triton_mla auto"
+ATTN, MLA = "flash triton flashinfer auto", "flashmla flashattn_mla triton_mla auto"
 
 
 class Study(NamedTuple):
@@ -46,16 +55,49 @@ class Study(NamedTuple):
 
 # Those first that tell most. SDPA takes a second and more to prepare each shape.
 STUDIES = [
-    Study("llama3-70b", CODE, f"{ATTN} sdpa auto"),
+    Study("llama3-70b", CODE, f"{ATTN} sdpa"),
+    Study("llama3-70b", CODE, "flash", CHECK),
     Study("deepseek-v3", CODE, MLA),
-    Study("llama3-70b", MOONCAKE, f"{ATTN} auto"),
+    Study("llama3-70b", MOONCAKE, ATTN),
+    Study("llama3-70b", CONV, ATTN),
+    Study("llama3-8b", CODE, ATTN),
     Study("deepseek-v3", MOONCAKE, MLA),
-    *(Study("llama3-8b", trace, f"{ATTN} auto") for trace in (CODE, CONV, MOONCAKE)),
-    Study("llama3-70b", CONV, f"{ATTN} sdpa auto"),
     Study("deepseek-v3", CONV, MLA),
+    Study("llama3-8b", CONV, ATTN),
+    Study("llama3-8b", MOONCAKE, ATTN),
 ]
-CHECKED, CHECKING = STUDIES[0], STUDIES[0]._replace(backends="flash", batches=CHECK)
-FEW_SECONDS = 45.0  # a study is not begun with less time left
+CHECKED, CHECKING = STUDIES[:2]
+FEW_SECONDS = 20.0  # a study is not begun with less time left
+
+
+class Kept:
+    """Starts of workers that give the one that lives; a run's end does not end it."""
+
+    def __init__(self) -> None:
+        self._worker: WorkerProcess | None = None
+
+    def start(self, device: str) -> Worker:
+        """The worker, or a fresh one if it ended or can take no other job."""
+        if self._worker is None or not self._worker.healthy:
+            self.end()
+            self._worker = WorkerProcess.start(device)
+        return cast(Worker, _Lent(self._worker))
+
+    def end(self) -> None:
+        """End it."""
+        if self._worker is not None:
+            self._worker.end()
+
+
+class _Lent:
+    def __init__(self, worker: WorkerProcess) -> None:
+        self._worker = worker
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._worker, name)
+
+    def end(self) -> None:
+        """The next run goes on with it."""
 
 
 def main() -> None:
@@ -65,25 +107,30 @@ def main() -> None:
     parser.add_argument("--traces", type=Path)
     parser.add_argument("--db", default="traffic.db")
     parser.add_argument("--seconds", type=float, default=600.0)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--cards", type=int, default=len(gpus_seen_by_nvml()) or 1)
-    parser.add_argument("--options", default="--repeats 10", help="for attnbench study")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--device", default="auto")
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
     if asked.traces:
-        for study in (*STUDIES, CHECKING):
+        for study in STUDIES:
             write(study, asked.traces, asked.folder)
         return
-    with Store.open(asked.db):
-        pass  # two commands that create it at once would meet
-    asked.end = time.monotonic() + asked.seconds
-    left: SimpleQueue[Study] = SimpleQueue()
-    for study in STUDIES:
-        left.put(study)
-    with ThreadPoolExecutor(asked.cards) as pool:
-        for each in [pool.submit(measure_all, card, left, asked) for card in range(asked.cards)]:
-            each.result()
+    asked.end, asked.kept, asked.numbers = time.monotonic() + asked.seconds, Kept(), {}
+    try:
+        for study, rounds in turns(asked.rounds):
+            if asked.end - time.monotonic() > FEW_SECONDS:
+                measure(study, rounds, asked)
+    finally:
+        asked.kept.end()
     show(asked.db)
+
+
+def turns(rounds: int) -> Iterator[tuple[Study, int]]:
+    """Each study, with the rounds that it then should have."""
+    yield from [(CHECKED, rounds), (CHECKING, 1)]
+    for number in sorted({1, rounds}):
+        yield from ((study, number) for study in STUDIES[2:])
 
 
 def write(study: Study, traces: Path, folder: Path) -> None:
@@ -93,41 +140,60 @@ def write(study: Study, traces: Path, folder: Path) -> None:
     (folder / f"{study.name}.yaml").write_text(text)
 
 
-def measure_all(card: int, left: "SimpleQueue[Study]", asked: argparse.Namespace) -> None:
-    """On one card, studies that no card has begun, while there is time."""
-    while asked.end - time.monotonic() > FEW_SECONDS:
-        try:
-            study = left.get_nowait()
-        except Empty:
-            return
-        measure(study, card, asked)
-        if study is CHECKED and asked.end - time.monotonic() > FEW_SECONDS:
-            measure(CHECKING, card, asked)
-
-
-def measure(study: Study, card: int, asked: argparse.Namespace) -> None:
-    """One study; its rounds are kept if time runs out."""
-    rounds = 1 if study is CHECKING else asked.rounds
-    name, begun = study.name, time.monotonic()
-    path = asked.folder / f"{name}.yaml"
-    command = [sys.executable, "-m", "attnbench", "study", str(path), "--db", asked.db]
-    command += ["--label", f"traffic {name}", "--rounds", str(rounds)]
-    command += ["--backend", *study.backends.split(), *asked.options.split()]
-    with (
-        Path(asked.db).with_name(f"{name}.log").open("w") as log,
-        subprocess.Popen(
-            command,
-            stdout=log,
-            stderr=log,
-            env=os.environ | {"CUDA_VISIBLE_DEVICES": str(card)},
-        ) as process,
-    ):
-        try:
-            process.wait(asked.end - begun)
-        except subprocess.TimeoutExpired:
-            process.send_signal(2)  # as Ctrl-C
+def measure(study: Study, rounds: int, asked: argparse.Namespace) -> None:
+    """One study, as `attnbench study FILE` does, until all its cases have these rounds."""
+    file = load_study(str(asked.folder / f"{study.name}.yaml"))
+    measuring = Measuring(
+        db=asked.db,
+        rounds=1 if study is CHECKING else asked.rounds,
+        samples=asked.repeats,
+        label=f"traffic {study.name}",
+        device=(asked.device,),
+        resume=asked.numbers.get(study),
+    )
+    named = {"backend": tuple(study.backends.split())} | {
+        field: getattr(measuring, field) for field in ("rounds", "samples")
+    }
+    options = table(FAMILIES[file.family].options) | table(Measuring)
+    typed = {
+        field: NamedOption(options[field], options[field].names[0], value)
+        for field, value in named.items()
+    }
+    words = [word for each in typed.values() for word in (each.typed, *_words(each.value))]
+    request = StudyRequest.of(file, typed, is_quick=False, is_exhaustive=False)
+    line = ["attnbench", "study", f"{study.name}.yaml", *words]
+    command = command_of(measuring, "study", line, request.stored(typed))
+    plan_for = request.plan_for(lambda cases, machine: plan_of(measuring, cases, machine, say))
+    begun = time.monotonic()
+    with sessions(command, plan_for, say, asked.kept.start) as (run,):
+        asked.numbers[study] = str(run.run)
+        number = follow(run, rounds, asked.end)
     took = time.monotonic() - begun
-    print(f"card {card}: {name}: status {process.returncode}, {took:.0f} s", flush=True)
+    say(f"{study.name}, run {run.run} to round {rounds}: {number} outcomes in {took:.0f} s")
+
+
+def _words(value: object) -> list[str]:
+    return list(map(str, value)) if isinstance(value, tuple) else [str(value)]
+
+
+def follow(run: OpenRun, rounds: int, end: float) -> int:
+    """Measure until the last case has these rounds, or time is over; returns the outcomes."""
+    able = (at for at, case, _ in run.plan.order(rounds - 1) if case not in run.refused)
+    last, number = max(able, default=0), 0
+    for _, finished in measured([run], study_deck, say):
+        print(outcome_line(finished), file=sys.stderr, flush=True)
+        number += 1
+        if time.monotonic() > end:
+            say("no time is left")
+            break
+        if rounds < run.plan.rounds and finished.position >= last:
+            break
+    return number
+
+
+def say(text: str) -> None:
+    """At once, where another program reads it."""
+    print(text, flush=True)
 
 
 def show(db: str) -> None:
@@ -138,14 +204,14 @@ def show(db: str) -> None:
             try:
                 found = conclude(store, run.number)
             except AttnbenchError as error:
-                print(f"run {run.number}: {error}")
+                say(f"run {run.number}: {error}")
                 continue
-            print(f"\n{run.label}, {found.where}", *found.answer, *found.cells, sep="\n")
+            say("\n".join([f"\n{run.label}, {found.where}", *found.answer, *found.cells]))
             totals[found.study] = _flash(found)
     few, many = (totals.get(each.name) for each in (CHECKED, CHECKING))
     if few and many:
         verdict = "within" if abs(few / many - 1) <= CLOSE else "beyond"
-        print(f"\n24 batches against 240: {100 * (few / many - 1):+.2f} %, {verdict} 3 %")
+        say(f"\n24 batches against 240: {100 * (few / many - 1):+.2f} %, {verdict} 3 %")
 
 
 def _flash(found: Conclusion) -> float | None:
