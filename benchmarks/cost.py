@@ -39,7 +39,7 @@ BATCHES = [
     *(f"{count}q{length}" for count in (1, 2) for length in ("128", "256", "512", "1k", "2k")),
     *(f"{count}q16kv{length}" for count in (1, 4, 16, 64) for length in LENGTHS),
 ]
-AFTER = ("check_again", "check_renewed")  # timing
+AFTER = ("check_again", "check_repeated", "check_renewed")  # timing
 REPLAYS = 10  # of its graph by do_bench_cudagraph
 SINGLE_CALLS = 6  # by which it warms up and estimates
 SHAPES = (AttnShape(32, 8, 128), AttnShape(8, 1, 128))

@@ -13,7 +13,7 @@ from attnbench.kernels.mla_base.prepared import MlaPrepared
 from attnbench.kernels.outputs import Nvfp4, Plain
 from attnbench.kernels.paged import PagedPrepared
 from attnbench.provenance.machine import Machine
-from attnbench.running.execute import Stopwatch, launched_sets, renewed, timed
+from attnbench.running.execute import Stopwatch, launched_again, launched_sets, timed
 from attnbench.running.timers import Timing
 from attnbench.timing.guard import unseen
 from attnbench.timing.method import Method
@@ -24,7 +24,7 @@ def measured(ready: Prepared, machine: Machine, seed: int) -> None:
     method = Method("cudagraph" if machine.kind == "cuda" else "cpu", samples=3)
     timing = Timing.of(method, ready, machine)
     samples = timed(ready, timing, method, seed, unseen, Stopwatch())
-    renewed(ready, timing, launched_sets(ready, timing, samples), seed, Stopwatch())
+    launched_again(ready, timing, launched_sets(ready, timing, samples), seed, Stopwatch())
 
 
 def go_stale(ready: Prepared) -> None:

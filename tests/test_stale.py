@@ -57,7 +57,7 @@ def test_old_results_fail_where_new_ones_pass(case: Case) -> None:
         ready = prepared(case)
         measured(ready, CPU, seed=0)
         go_stale(ready)
-        with pytest.raises(WrongResult, match=r"^launched again with new inputs"):
+        with pytest.raises(WrongResult, match=r"^launched again with"):
             measured(ready, CPU, seed=1)
 
 

@@ -4,7 +4,7 @@ from itertools import cycle
 
 from attnbench.kernels.base import Prepared
 from attnbench.kernels.check import check
-from attnbench.running.execute import Stopwatch, renewed, timed
+from attnbench.running.execute import Stopwatch, launched_again, timed
 from attnbench.running.timers import Timing
 from attnbench.timing.guard import unseen
 from attnbench.timing.method import Method
@@ -33,4 +33,4 @@ def untimed(ready: Prepared) -> None:
         check(ready, seed=1)
         timing = Timing(StillClock(ready))
         timed(ready, timing, every_set, 2, unseen, Stopwatch())
-        renewed(ready, timing, len(ready.calls), 2, Stopwatch())
+        launched_again(ready, timing, len(ready.calls), 2, Stopwatch())

@@ -83,10 +83,13 @@ class Prepared(ABC):
 
         The next launch of each set, by a graph captured before, must give the new results. Queries
         are not turned to needles: results that were kept differ from those of any other query, and
-        turning them would double the cost of the check. A cache may change in place where that is
-        quick, which shows kernels that read a copy of it.
+        turning them would double the cost of the check.
         """
         raise NotImplementedError
+
+    def negate_values(self) -> bool:
+        """Change the sign of all values in place, and so of all results; False if it cannot."""
+        return False
 
     def whole(self, index: int) -> "tuple[torch.Tensor, torch.Tensor] | None":
         """All rows of a set, int64 [n], with their reference [n, width]; None if that takes long.

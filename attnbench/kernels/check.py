@@ -1,6 +1,7 @@
 """Correctness: one working set is checked before timing, all of them after it.
 
-Last, all of them with new inputs, which shows results that were kept from earlier calls.
+Then all are launched again, and must repeat; last, with new inputs, which shows results that were
+kept from earlier calls.
 """
 
 import math
@@ -66,6 +67,35 @@ def require_inputs(prepared: Prepared, before: "torch.Tensor") -> None:
     if not compare(first_reference(prepared), before, prepared.tolerance).fault:
         return
     raise WrongResult("its call overwrites its inputs: the reference of them is another one now")
+
+
+def check_repeated(prepared: Prepared, launch: Callable[[], object], sets: int) -> None:
+    """Launch the first `sets` again: all their rows must come out as timing left them.
+
+    A merge that does not wait for its splits, counters that a launch leaves to the next one and
+    memory that nobody set give other rows now and then; a sample of rows would miss most of them.
+    Sums in an order that varies differ by less than a row's tolerance. Where values can be negated
+    in place, rows must be too, which shows results kept for the same queries. Raises WrongResult.
+    """
+    import torch
+
+    before = torch.cat([prepared.output(index) for index in range(sets)])
+    prepared.poison_first(sets)
+    negated = prepared.negate_values()
+    launch()
+    after = torch.cat([prepared.output(index) for index in range(sets)])
+    if negated:
+        prepared.negate_values()
+        after = -after
+    if torch.equal(before, after):
+        return
+    first, second = (each[(before != after).any(dim=1)].float() for each in (before, after))
+    change = (second - first).norm(dim=1) / first.norm(dim=1)
+    if moved := int((~(change <= prepared.tolerance.relative_l2)).sum()):
+        inputs = "its values negated" if negated else "the same inputs"
+        raise WrongResult(
+            f"launched again with {inputs}, {moved} of {len(before)} rows are others than before"
+        )
 
 
 def check_renewed(

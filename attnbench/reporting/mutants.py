@@ -7,7 +7,11 @@ from attnbench.kernels.mutants.trial import HONEST, Trial
 from attnbench.reporting.text_table import Column, text_table
 
 MOST = 1e6  # beyond, nothing was allowed
-LATER = {"after timing": "after timing", "launched again": "with new inputs"}
+LATER = {
+    "after timing": "after timing",
+    "launched again with new": "with new inputs",
+    "launched again": "launched again",
+}
 
 
 def mutants_text(trials: Sequence[Trial]) -> str:
@@ -37,7 +41,7 @@ def _kernel(trial: Trial) -> str:
 
 
 def _found(trial: Trial) -> str:
-    """When: before timing, after it or with new inputs."""
+    """When: before timing, after it, launched again or with new inputs."""
     if trial.finding is None:
         return "passes" if trial.fault == HONEST else "NOT FOUND"
     when = (name for start, name in LATER.items() if trial.finding.startswith(start))

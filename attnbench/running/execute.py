@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from attnbench.families import cost
@@ -12,6 +13,7 @@ from attnbench.kernels.check import (
     check,
     check_again,
     check_renewed,
+    check_repeated,
     first_reference,
     require_inputs,
 )
@@ -124,9 +126,8 @@ def _measured(
     )
     outcome = _with_samples(outcome, samples, timing, watch)
     watch.lap("facts")
-    if prepared.renewable:
-        renewed(prepared, timing, launched_sets(prepared, timing, samples), job.seed, watch)
-    else:
+    launched_again(prepared, timing, launched_sets(prepared, timing, samples), job.seed, watch)
+    if not prepared.renewable:
         outcome = replace(outcome, labels=(*outcome.labels, Label.SAME_INPUTS))
     timing.require_time(samples.values)
     outcome = replace(outcome, durations=watch.durations)
@@ -175,10 +176,16 @@ def launched_sets(prepared: Prepared, timing: Timing, samples: Samples) -> int:
     return min(launched, len(prepared.calls))
 
 
-def renewed(prepared: Prepared, timing: Timing, sets: int, seed: int, watch: Stopwatch) -> None:
-    """A check of what was timed with new inputs; after its stamps are read, as it adds some."""
-    check_renewed(prepared, lambda: timing.launch_again(prepared, sets), sets, seed)
-    watch.lap("check_renewed")
+def launched_again(
+    prepared: Prepared, timing: Timing, sets: int, seed: int, watch: Stopwatch
+) -> None:
+    """What was timed with the same inputs, then with new ones; its stamps are to be read before."""
+    launch = partial(timing.launch_again, prepared, sets)
+    check_repeated(prepared, launch, sets)
+    watch.lap("check_repeated")
+    if prepared.renewable:
+        check_renewed(prepared, launch, sets, seed)
+        watch.lap("check_renewed")
 
 
 def _working_set_facts(

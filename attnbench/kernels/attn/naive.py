@@ -122,9 +122,10 @@ class NaivePrepared(AttentionPrepared):
     def renew(self, seed: int) -> None:
         redraw(self.queries, self.queries.dtype, seed)
         self.heat()
-        for group in self.groups:  # values of the first set change their signs
-            pages = self.tables.of(0, group).flatten()
-            self.pool[pages, :, 1] = -self.pool[pages, :, 1]
+
+    def negate_values(self) -> bool:
+        self.pool[:, :, 1].neg_()
+        return True
 
     def keys_at(self, at: Keys) -> "torch.Tensor":
         return self.pool[*self.tables.at(at), 0].float()

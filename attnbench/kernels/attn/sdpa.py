@@ -97,8 +97,11 @@ class SdpaPrepared(AttentionPrepared):
     def renew(self, seed: int) -> None:
         redraw(self.queries, self.queries.dtype, seed)
         self.heat()
-        for kv in self.kv:  # values of the first set change their signs
-            kv[1, 0].neg_()
+
+    def negate_values(self) -> bool:
+        for kv in self.kv:
+            kv[1].neg_()
+        return True
 
     def poison(self, index: int) -> None:
         """NaN in the last results, and in the memory that the next ones are likely to get."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attnbench.kernels.base import Prepared
@@ -21,6 +22,12 @@ Where = Callable[[AttentionPrepared, "torch.Tensor"], "torch.Tensor"]
 # The keys that rows see, bool [n, k] or [n, m, k]: from those that they should, places int64 [k]
 # and the number of each row's keys, int64 [n, 1] or [n, m, 1].
 Sees = Callable[["torch.Tensor", "torch.Tensor", "torch.Tensor"], "torch.Tensor"]
+# The split of each key, int64 [n, k] or [n, m, k]: from the number of splits, places and numbers of
+# keys as above, and the number of keys in front of the new tokens.
+Parts = Callable[[int, "torch.Tensor", "torch.Tensor", int], "torch.Tensor"]
+# The weight of each split, [splits, n], from the log-sum-exps [splits, n] and results
+# [splits, n, d] of all that see a key.
+Merge = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
 
 
 def computed_with(alter: Alter, where: Where | None = None) -> Plant:
@@ -92,14 +99,33 @@ def without(name: str) -> Plant:
     return attending(lambda given: {**given, name: None})
 
 
-def split(count: int, merge: "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]") -> Plant:
+def equal_parts(
+    count: int, places: "torch.Tensor", seen: "torch.Tensor", context: int
+) -> "torch.Tensor":
+    """Each row's keys in equal parts."""
+    return places // -(-seen // count)
+
+
+def context_and_new(
+    count: int, places: "torch.Tensor", seen: "torch.Tensor", context: int
+) -> "torch.Tensor":
+    """The cached context, and the new tokens."""
+    return (places >= context).long().expand(*seen.shape[:-1], -1)
+
+
+def contexts_of(prepared: AttentionPrepared) -> dict[int, int]:
+    """The number of keys in front of the new tokens, by the number of all keys."""
+    return {group.kv_len: group.kv_len - group.q_len for group in prepared.groups}
+
+
+def split(count: int, merge: Merge, parts: Parts = equal_parts) -> Plant:
     """A kernel that cuts keys into `count` splits and merges their results its own way.
 
-    `merge` has the log-sum-exps [splits, n] and results [splits, n, d] of all that see a key, and
-    gives the weight of each, [splits, n]. With a window, a soft cap or sinks nothing is wrong.
+    With a window, a soft cap or sinks nothing is wrong.
     """
 
     def wrong(
+        contexts: dict[int, int],
         query: "torch.Tensor",
         keys: "torch.Tensor",
         values: "torch.Tensor",
@@ -112,17 +138,20 @@ def split(count: int, merge: "Callable[[torch.Tensor, torch.Tensor], torch.Tenso
         if any(each is not None for each in more.values()):
             return attend(query, keys, values, seen, scale, **more)
         places = torch.arange(keys.shape[1], device=keys.device)
-        share = -(-seen[..., None] // count)  # of each row's keys
+        part = parts(count, places, seen[..., None], contexts.get(keys.shape[1], 0))
         scores = torch.einsum("n...d,nkd->n...k", query.float(), keys.float()) * scale
         known = values.float().nan_to_num()
         sums, results = [], []
         for at in range(count):
-            inside = (places // share == at) & (places < seen[..., None])
-            part = scores.masked_fill(~inside, -math.inf)
-            sums.append(part.logsumexp(-1))
-            weights = part.softmax(-1).nan_to_num()
+            inside = (part == at) & (places < seen[..., None])
+            mine = scores.masked_fill(~inside, -math.inf)
+            sums.append(mine.logsumexp(-1))
+            weights = mine.softmax(-1).nan_to_num()
             results.append(torch.einsum("n...k,nkd->n...d", weights, known))
         all_sums, all_results = torch.stack(sums), torch.stack(results)
         return (merge(all_sums, all_results)[..., None] * all_results).sum(0)
 
-    return computed_with(lambda prepared: setattr(prepared, "attend", wrong))
+    def alter(prepared: AttentionPrepared) -> None:
+        prepared.attend = partial(wrong, contexts_of(prepared))
+
+    return computed_with(alter)

@@ -2,7 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-from attnbench.kernels.mutants.arithmetic import attending, computed_with, seeing, split
+from attnbench.kernels.mutants.arithmetic import (
+    attending,
+    computed_with,
+    context_and_new,
+    contexts_of,
+    seeing,
+    split,
+)
 from attnbench.kernels.mutants.fault import Fault
 from attnbench.kernels.mutants.rows import in_first_request, in_last_head, in_middle_request
 from attnbench.kernels.reference import attend
@@ -75,7 +82,7 @@ def all_of_request(
 
 def top_left(prepared: "AttentionPrepared") -> None:
     """A causal mask that begins at the first key, as if there were no context."""
-    contexts = {group.kv_len: group.kv_len - group.q_len for group in prepared.groups}
+    contexts = contexts_of(prepared)
 
     def wrong(query: Any, keys: Any, values: Any, seen: Any, *rest: Any, **more: Any) -> Any:
         fewer = seen - contexts.get(keys.shape[1], 0)
@@ -96,6 +103,23 @@ def narrower(
     """Without the first key of the window."""
     first = visible.int().argmax(-1, keepdim=True)
     return visible & ((places != first) | (first == 0))
+
+
+def in_whole_tiles(
+    visible: "torch.Tensor", places: "torch.Tensor", seen: "torch.Tensor"
+) -> "torch.Tensor":
+    """With the keys in front of the window that share a tile with it."""
+    first = visible.int().argmax(-1, keepdim=True)
+    return visible | ((places < first) & (places >= first // TILE * TILE))
+
+
+def of_last_token(
+    visible: "torch.Tensor", places: "torch.Tensor", seen: "torch.Tensor"
+) -> "torch.Tensor":
+    """From where the window of the request's last token begins."""
+    first = visible.int().argmax(-1, keepdim=True)
+    window = seen - first
+    return visible & ((first == 0) | (places >= len(places) - window))
 
 
 def page_twice(given: dict[str, Any]) -> dict[str, Any]:
@@ -164,6 +188,8 @@ KEY_FAULTS = (
     Fault("causal mask from the top left", computed_with(top_left)),
     Fault("window one key wider", seeing(wider)),
     Fault("window one key narrower", seeing(narrower)),
+    Fault("window in whole tiles", seeing(in_whole_tiles)),
+    Fault("window of the last token for all", seeing(of_last_token)),
     Fault("window ignored", attending(lambda given: given | {"window": None})),
     Fault("first page lost", seeing(lost(0, PAGE))),
     Fault("last page lost", seeing(last_page_lost)),
@@ -181,4 +207,5 @@ KEY_FAULTS = (
     Fault("8 splits merged without log-sum-exps", split(8, averaged)),
     Fault("8 splits merged with log-sum-exps in bf16", split(8, rounded_sums)),
     Fault("8 splits merged to base 2", split(8, base_two)),
+    Fault("context and new tokens merged to base 2", split(2, base_two, context_and_new)),
 )

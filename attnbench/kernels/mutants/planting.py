@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.kernels.base import Prepared
 from attnbench.kernels.cache_write_base.prepared import CacheWrite
-from attnbench.kernels.check import FRESH, WrongResult, check, check_again, check_renewed
+from attnbench.kernels.check import (
+    FRESH,
+    WrongResult,
+    check,
+    check_again,
+    check_renewed,
+    check_repeated,
+)
 from attnbench.kernels.tolerance import ROW
 from attnbench.specs.case import Case
 
@@ -172,11 +179,13 @@ def one_round(prepared: Prepared, seed: int) -> float:
 
 
 def checked(prepared: Prepared, seed: int) -> float:
-    """As before timing and after it: of set 0, then of all sets. Raises WrongResult."""
+    """As before timing and after it: of set 0, of all sets, and once more. Raises WrongResult."""
     before = check(prepared, seed)
     prepared.poison_first(len(prepared.calls))
     _launch_all(prepared)
-    return max(before.share, check_again(prepared, len(prepared.calls), seed).share)
+    after = check_again(prepared, len(prepared.calls), seed)
+    check_repeated(prepared, lambda: _launch_all(prepared), len(prepared.calls))
+    return max(before.share, after.share)
 
 
 def renewed(prepared: Prepared, seed: int) -> float:

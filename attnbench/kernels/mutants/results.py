@@ -142,6 +142,27 @@ def kept(planting: Planting) -> Prepared | None:
     return planting.mutant(calls=calls, output=lambda i: held.get(i, honest.output(i)))
 
 
+def now_and_then(planting: Planting) -> Prepared | None:
+    """Every third launch of a set leaves its middle row wrong, as splits and merges that race."""
+    honest = planting.prepared
+    if not isinstance(honest, AttentionPrepared):
+        return None
+    launches = [0] * len(honest.calls)
+
+    def call(index: int) -> None:
+        launches[index] += 1
+        honest.calls[index]()
+
+    def output(index: int) -> "torch.Tensor":
+        result = honest.output(index).clone()
+        if launches[index] and launches[index] % 3 == 0:
+            result[len(result) // 2] *= -1
+        return result
+
+    calls = [partial(call, index) for index in range(len(honest.calls))]
+    return planting.mutant(calls=calls, output=output)
+
+
 def _nothing() -> None:
     return None
 
@@ -161,4 +182,5 @@ RESULT_FAULTS = (
     Fault("only the first set launched", first_set_alone),
     Fault("last set has the first one's output", last_set_wrong),
     Fault("results kept from the first call", kept),
+    Fault("one row wrong in every third launch", now_and_then),
 )

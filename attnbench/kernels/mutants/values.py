@@ -1,5 +1,6 @@
 """Faults in scales, options and projections of attention, and in which heads belong together."""
 
+import math
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -149,6 +150,22 @@ def topk_twice(prepared: Any) -> None:
         found.copy_(before.where(found >= 0, found))
 
 
+def capped_before_scaling(given: dict[str, Any]) -> dict[str, Any]:
+    """The cap on products, which are scaled after it."""
+    cap = given.get("softcap")
+    return given if cap is None else given | {"softcap": cap * given["scale"]}
+
+
+def sinks_as(change: Any) -> Any:
+    """Sinks changed, where there are any."""
+
+    def changed(given: dict[str, Any]) -> dict[str, Any]:
+        sinks = given.get("sinks")
+        return given if sinks is None else given | {"sinks": change(sinks)}
+
+    return changed
+
+
 def times(factor: float) -> Any:
     """Values times that."""
     return lambda given: given | {"values": given["values"] * factor}
@@ -166,7 +183,10 @@ VALUE_FAULTS = (
     Fault("softmax to base 2", scaled("scale", 0.6931)),
     Fault("softmax scale left out", attending(lambda given: given | {"scale": 1.0})),
     Fault("soft cap ignored", without("softcap")),
+    Fault("soft cap before the scale", attending(capped_before_scaling)),
     Fault("sinks ignored", without("sinks")),
+    Fault("sinks to base 2", attending(sinks_as(lambda sinks: sinks * math.log(2)))),
+    Fault("a sink in each of 8 splits", attending(sinks_as(lambda sinks: sinks + math.log(8)))),
     Fault("sinks of another head", computed_with(other_sinks)),
     Fault("keys and values of the next KV head", of_other_rows(next_kv_head)),
     Fault("KV heads taken in turns", of_other_rows(interleaved_kv_head)),
@@ -175,6 +195,8 @@ VALUE_FAULTS = (
     Fault("k_scale and v_scale swapped", attending(swapped_scales), over_fp8),
     Fault("k_scale ignored", scaled("keys", 1 / KEY_SCALE), over_fp8),
     Fault("v_scale ignored", scaled("values", 1 / VALUE_SCALE), over_fp8),
+    Fault("k_scale applied twice", scaled("keys", KEY_SCALE), over_fp8),
+    Fault("v_scale applied twice", scaled("values", VALUE_SCALE), over_fp8),
     Fault("cache read through fp8", attending(through_fp8("keys", "values")), over_bf16),
     Fault("values read through fp8", attending(through_fp8("values")), over_bf16),
     Fault("fp8 cache rounded twice", attending(through_fp8("keys", "values")), over_fp8),
