@@ -143,6 +143,46 @@ def test_an_address_without_a_cluster_is_one_clear_error(attnbench: Attnbench) -
     assert "Error: Invalid value for '--ray': the value is empty" in unset.stderr
 
 
+def test_an_address_of_the_environment_without_a_cluster_is_one_too(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    pytest.importorskip("ray")
+    nowhere = environment | {"RAY_ADDRESS": "127.0.0.1:1"}
+    with started(tmp_path, nowhere, *RUN, "--ray") as process:
+        _, errors = process.communicate()
+    assert process.returncode == 2
+    assert "Error: --ray auto: nothing answers at RAY_ADDRESS=127.0.0.1:1" in errors
+
+
+def test_a_cluster_of_this_host_alone_ends_with_the_run(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    pytest.importorskip("ray")
+    short = environment | {"TMPDIR": "/tmp"}
+    with started(tmp_path, short, *RUN, "--rounds", "1", "--ray", "local") as process:
+        wait_for_first_outcome(process, tmp_path)
+        beneath = descendants(process.pid)
+        _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert 2 * len(places(tmp_path)) == len(ALL)
+    assert beneath
+    assert not any(map(exists, beneath))
+
+
+def test_a_cluster_of_this_host_that_does_not_start_is_one_sentence(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    pytest.importorskip("ray")
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    with started(tmp_path, environment | {"TMPDIR": str(deep)}, *RUN, "--ray", "local") as process:
+        _, errors = process.communicate()
+    assert process.returncode == 1
+    assert "Error: --ray local: Ray did not start: " in errors
+    assert "AF_UNIX path length cannot exceed 107 bytes" in errors
+    assert "Traceback" not in errors
+
+
 @pytest.fixture
 def fleet() -> Iterator[list[LocalCard]]:
     """A card with an older torch, and a card of another model."""

@@ -10,7 +10,6 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from attnbench.errors import AttnbenchError, UsageError
@@ -20,11 +19,10 @@ from attnbench.provenance.source import Source
 from attnbench.records import Outcome
 from attnbench.running.card import CardLost, shared_environment
 from attnbench.running.command import Command
-from attnbench.running.lock import device_lock
 from attnbench.running.messages import Job
 from attnbench.running.plan import Limits
-from attnbench.running.process import WorkerProcess
-from attnbench.running.workers import WorkerDied, Workers, WorkerTimedOut
+from attnbench.running.remote import Remote
+from attnbench.running.workers import WorkerDied, WorkerTimedOut
 from attnbench.specs.case import Case
 
 if TYPE_CHECKING:
@@ -32,52 +30,19 @@ if TYPE_CHECKING:
 
 Note = Callable[[str], None]
 
-LOCAL = "local"
+LOCAL, AUTO = "local", "auto"
+# For a cluster of this host alone. Where memory runs out the kernel ends a worker, which costs one
+# outcome; Ray's own monitor would end the actor, and so cost the card.
+_LOCAL_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_memory_monitor_refresh_ms": "0"}
+# Looking up its own address may take long without a network; requests need few objects.
+_LOCAL_SETTINGS = {"_node_ip_address": "127.0.0.1", "object_store_memory": 100 << 20}
 # Seconds for all actors to be placed and their first workers to start.
 _START_LIMIT = 300.0
 _ANSWER_LIMIT = 10.0  # seconds for the head node to answer
-
-
-class Remote:
-    """In an actor's process: the workers of the device that Ray has given it."""
-
-    def __init__(self, device: str, wait: bool) -> None:
-        if device != "cpu" and os.environ.get("OMP_NUM_THREADS") == "1":
-            del os.environ["OMP_NUM_THREADS"]  # Ray sets it to an actor's CPUs
-        self._workers = Workers(WorkerProcess.start, device)
-        self._wait, self._held = wait, ExitStack()
-
-    def greet(self) -> dict[str, Any]:
-        """Facts of the device and its software, once the device is locked.
-
-        Ray itself shares out the CPUs of a host, so no lock guards them.
-        """
-        worker = self._workers.worker()
-        if worker.machine.kind != "cpu":
-            lock = device_lock(worker.machine, wait=self._wait, note=lambda _: None)
-            self._held.enter_context(lock)
-        return {
-            "machine": worker.machine.as_facts(),
-            "environment": worker.environment.as_facts(),
-            "source": worker.source and asdict(worker.source),
-            "python": worker.python,
-        }
-
-    def refused(self, cases: Sequence[Case]) -> Mapping[Case, Outcome]:
-        """As `Card.refused`."""
-        return self._workers.refused(cases)
-
-    def sentinels(self, limit: float) -> Mapping[str, float | None]:
-        """As `Card.sentinels`."""
-        return self._workers.sentinels(limit)
-
-    def outcome(self, job: Job, limits: Limits) -> Outcome:
-        """As `Card.outcome`."""
-        return self._workers.outcome(job, limits)
-
-    def renew(self) -> None:
-        """As `Card.renew`."""
-        self._workers.end()
+_EXPECTED = (
+    "expected the address of a running cluster, auto, or local for one of this host, e.g. "
+    "--ray local"
+)
 
 
 class RayCard:
@@ -170,37 +135,44 @@ def _connected(address: str) -> "Iterator[ModuleType]":
         raise UsageError(
             f"--ray {address} needs Ray; install it with pip install 'attnbench[cluster]'"
         ) from None
-    if address == LOCAL:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     _require_answer(address)
-    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
-        logging.getLogger("ray").setLevel(logging.ERROR)
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UsageError(
-            f"--ray {address}: {_first_line(error)}; expected the address of a running cluster, "
-            "auto, or local for one of this host, e.g. --ray local"
-        ) from None
-    finally:
-        signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own ends the process at once
-    try:
+        _connect(ray, address)
         yield ray
     finally:
         ray.shutdown()
 
 
+def _connect(ray: "ModuleType", address: str) -> None:
+    settings: dict[str, Any] = {}
+    if address == LOCAL:
+        settings = _LOCAL_SETTINGS
+        for name, value in _LOCAL_ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    try:
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **settings)
+    except Exception as error:  # noqa: BLE001 - Ray raises many kinds, Exception itself among them
+        if address == LOCAL:
+            raise AttnbenchError(f"--ray local: Ray did not start: {_first_line(error)}") from None
+        raise UsageError(f"--ray {address}: {_first_line(error)}; {_EXPECTED}") from None
+    finally:
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own ends the process at once
+
+
 def _require_answer(address: str) -> None:
     """UsageError if nothing answers at HOST:PORT; Ray itself would try for minutes."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    asked = os.environ.get("RAY_ADDRESS", AUTO) if address == AUTO else address
+    host, colon, port = asked.removeprefix("ray://").rpartition(":")
     if not (colon and port.isdecimal()):
         return
     try:
         socket.create_connection((host, int(port)), _ANSWER_LIMIT).close()
     except (OSError, OverflowError) as error:
+        where = "there" if asked == address else f"at RAY_ADDRESS={asked}"
         raise UsageError(
-            f"--ray {address}: nothing answers there ({error}); expected the address of a running "
-            "cluster, auto, or local for one of this host, e.g. --ray local"
+            f"--ray {address}: nothing answers {where} ({error}); {_EXPECTED}"
         ) from None
 
 
