@@ -411,4 +411,4 @@ def test_any_other_file_is_refused(tmp_path: Path, name: str, content: str, mess
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     found = attnbench(tmp_path, "import", str(tmp_path / "none.json"))
     assert found.exit_code == 2
-    assert "none.json cannot be read" in found.stderr
+    assert "none.json' does not exist" in found.stderr

@@ -304,7 +304,7 @@ def test_doctor_tells_why_a_backend_can_run_none_of_them() -> None:
 def test_help_has_a_section_for_each_kind_of_option(family: str) -> None:
     shown = CliRunner().invoke(cli, [family, "--help"]).output
     sections = [line for line in shown.splitlines() if line and line[0] != " " and line[-1] == ":"]
-    assert sections == ["What:", "Shape:", "Data:", "Timing:", "Run:", "Output:", "Options:"]
+    assert sections == ["Selection:", "Shape:", "Data:", "Timing:", "Run:", "Output:", "Options:"]
     timing = shown[shown.index("Timing:") : shown.index("Run:")]
     assert "--rounds" in timing
     assert "--db" not in timing

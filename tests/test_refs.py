@@ -133,6 +133,11 @@ def test_a_prefixed_name_is_looked_for_in_its_kind_alone(
     assert str(error.value) == message
 
 
+def test_an_unknown_name_is_told_with_the_option_that_had_it(store: Store) -> None:
+    with pytest.raises(UsageError, match=r"^--base mian: no run has that label"):
+        resolve(store, "mian", "--base")
+
+
 @pytest.mark.parametrize("text", ["latest", "main", "gpu:H200", "1"])
 def test_without_runs_the_way_to_the_first_is_told(empty: Store, text: str) -> None:
     with pytest.raises(UsageError) as error:

@@ -21,7 +21,7 @@ from attnbench.specs.shape import ATTN_MODELS, MLA_MODELS, attn_shape, mla_shape
     "files",
     nargs=-1,
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE...",
 )
 @click.option("--gpu", metavar="NAME", help="GPU of the measurements.  [default: unknown]")

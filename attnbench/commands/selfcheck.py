@@ -30,7 +30,7 @@ class SelfCheckOptions(Sampling, OnDevice):
         "--family",
         default=tuple(FAMILIES),
         metavar="NAME...",
-        heading="What",
+        heading="Selection",
         help=f"Of {', '.join(FAMILIES)}.  [default: all]",
     )
     backend: tuple[str, ...] = shared(FamilyOptions, "backend")

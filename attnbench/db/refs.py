@@ -41,12 +41,21 @@ class _Run:
     is_latest: bool  # the newest with an outcome that is ok
 
 
-def resolve(store: Store, text: str) -> Ref:
+def resolve(store: Store, text: str, option: str | None = None) -> Ref:
     """The runs that `text` refers to: `latest`, KIND:NAME, or a name of any kind except gpu.
 
     A label wins over a branch of the same name. Raises UsageError for a name that no run has, and
-    for one that refers to different runs as different kinds.
+    for one that refers to different runs as different kinds; it names the option, if there is one.
     """
+    try:
+        return _resolve(store, text)
+    except UsageError as error:
+        if option is None:
+            raise
+        raise UsageError(f"{option} {error}") from None
+
+
+def _resolve(store: Store, text: str) -> Ref:
     known = _read(store)
     prefix, colon, rest = text.partition(":")
     kinds, name = ((prefix,), rest) if colon and prefix in _KINDS else (_BARE, text)

@@ -25,7 +25,7 @@ class AttnOptions(KvCacheOptions):
     scope: Scope | None = one(
         one_of(*get_args(Scope)),
         "--scope",
-        heading="What",
+        heading="Selection",
         help="layer adds the write of the new keys and values to the cache, and quantising queries "
         "for one in fp8.  [default: kernel]",
     )
@@ -33,7 +33,7 @@ class AttnOptions(KvCacheOptions):
         one_of("cudnn", "flash", "efficient", "math"),
         "--sdpa-backend",
         metavar="cudnn|flash|...",
-        heading="What",
+        heading="Selection",
         knob=True,
         help="Kernel that PyTorch's SDPA must take.  [default: its own choice]",
     )
@@ -41,7 +41,7 @@ class AttnOptions(KvCacheOptions):
         one_of(2, 3, 4),
         "--flash-version",
         metavar="2|3|4...",
-        heading="What",
+        heading="Selection",
         knob=True,
         help="FlashAttention that vLLM must take.  [default: its own choice]",
     )
@@ -49,7 +49,7 @@ class AttnOptions(KvCacheOptions):
         Whole(),
         "--num-splits",
         metavar="N...",
-        heading="What",
+        heading="Selection",
         knob=True,
         suite=("num_kv_splits", "num_splits"),
         help="Maximum number of KV splits of a FlashAttention 3 decode.  [default: vLLM's]",
@@ -58,14 +58,14 @@ class AttnOptions(KvCacheOptions):
         one_of("served", "native", "xqa", "trtllm"),
         "--decode-kernel",
         metavar="served|native|...",
-        heading="What",
+        heading="Selection",
         knob=True,
         help="Decode kernel of vLLM's FlashInfer: a stock server's choice, "
         "FlashInfer's own, XQA or trtllm-gen.  [default: served]",
     )
     mixed_windows: bool = flag(
         "--mixed-windows",
-        heading="What",
+        heading="Selection",
         knob=True,
         help="The model's layers have several windows, so FlashAttention 3 schedules in each "
         "call.  [default: as the model has it]",

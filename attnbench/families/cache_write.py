@@ -42,14 +42,14 @@ class CacheWriteOptions(KvCacheOptions):
         "--backend",
         "--backends",
         metavar="NAME...",
-        heading="What",
+        heading="Selection",
         help="Implementations by name, or all that can run here.  [default: all]",
     )
     batch: tuple[Batch, ...] = several(
         Listed(token_batches, _tokens),
         "--num-tokens",
         metavar="N...",
-        heading="What",
+        heading="Selection",
         help="New tokens per call: numbers or sweeps such as 1..64k:x4.  "
         "[default: 1..64k:x2 on a GPU, fewer on a CPU]",
     )

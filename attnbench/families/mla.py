@@ -23,7 +23,7 @@ class MlaOptions(KvCacheOptions):
         Whole(),
         "--thresholds",
         metavar="N...",
-        heading="What",
+        heading="Selection",
         knob=True,
         suite=("reorder_batch_threshold",),
         help="Requests of at most N new tokens take the decode path, the others prefill.  "
@@ -33,7 +33,7 @@ class MlaOptions(KvCacheOptions):
         Whole(),
         "--num-splits",
         metavar="N...",
-        heading="What",
+        heading="Selection",
         knob=True,
         suite=("num_kv_splits", "num_splits"),
         help="Number of KV splits in decode; for FlashAttention the maximum.  "
@@ -41,7 +41,7 @@ class MlaOptions(KvCacheOptions):
     )
     compare_auto: bool = flag(
         "--compare-auto",
-        heading="What",
+        heading="Selection",
         help="With --num-splits, also measure the backend's own choice and show its regret.",
     )
     prefill_backend: tuple[str, ...] = several(
@@ -49,14 +49,14 @@ class MlaOptions(KvCacheOptions):
         "--prefill-backends",
         "--prefill-backend",
         metavar="fa2|fa3|...",
-        heading="What",
+        heading="Selection",
         knob=True,
         suite=("prefill_backend",),
         help="Kernels that vLLM's prefill path must take.  [default: its own choice]",
     )
     force_mqa: bool = flag(
         "--force-mqa",
-        heading="What",
+        heading="Selection",
         knob=True,
         suite=("sparse_mla_force_mqa",),
         help="Sparse backends attend to the selected keys in every request; vLLM from 0.30 sends "
@@ -80,7 +80,7 @@ class MlaOptions(KvCacheOptions):
     scope: Scope | None = one(
         one_of(*get_args(Scope)),
         "--scope",
-        heading="What",
+        heading="Selection",
         help="kernel: the backend's forward; layer: with the W_UK and W_UV products and the write "
         "of the new latents.  [default: layer if decode and prefill are mixed, else kernel]",
     )

@@ -61,14 +61,14 @@ class Common:
         Listed(model_lengths, lambda length: OWN_LENGTHS if length is None else str(length)),
         "--max-model-len",
         metavar="N|batch...",
-        heading="What",
+        heading="Selection",
         knob=True,
         help="Longest sequence of vLLM's server, which captures decodes for it; "
         f"{OWN_LENGTHS}: bare kernels, over the batch's own lengths.  [default: the model's]",
     )
     unpadded: bool = flag(
         "--no-pad",
-        heading="What",
+        heading="Selection",
         knob=True,
         help="Do not pad decodes to the batch sizes that vLLM captures.",
     )
@@ -118,7 +118,7 @@ class FamilyOptions(ABC):
         "--backend",
         "--backends",
         metavar="NAME...",
-        heading="What",
+        heading="Selection",
         help="Backends by name, or all that can run here.  [default: all]",
     )
     batch: tuple[Batch, ...] = several(
@@ -126,7 +126,7 @@ class FamilyOptions(ABC):
         "--batch-specs",
         "--batch-spec",
         metavar="SPEC...",
-        heading="What",
+        heading="Selection",
         help="Batches such as 2q2k_32q1kv1k, or sweeps such as {1..64:x2}q1kv4k.  "
         "[default: depends on the device]",
     )

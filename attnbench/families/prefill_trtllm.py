@@ -33,7 +33,7 @@ class PrefillOptions(FamilyOptions):
         "--backend",
         "--backends",
         metavar="NAME...",
-        heading="What",
+        heading="Selection",
         help="Implementations by name, or all that can run here.  [default: all]",
     )
     batch: tuple[Batch, ...] = several(
@@ -41,27 +41,27 @@ class PrefillOptions(FamilyOptions):
         "--batch-specs",
         "--batch-spec",
         metavar="SPEC...",
-        heading="What",
+        heading="Selection",
         help="Batches of prompts such as 8q1k, beside those of the options below if one is given.",
     )
     batch_size: tuple[int, ...] = several(
         Listed(whole_numbers),
         "--batch-sizes",
         metavar="N...",
-        heading="What",
+        heading="Selection",
         help="Prompts in a batch: numbers or sweeps such as 1..256:x2.  [default: 1 8]",
     )
     q_len: tuple[int, ...] = several(
         Listed(whole_numbers),
         "--seq-lens",
         metavar="N...",
-        heading="What",
+        heading="Selection",
         help="Tokens of the longest prompt: 8k, or sweeps such as 1k..128k:x2.  [default: 1k 8k]",
     )
     lengths: str | None = one(
         one_of("random", "fixed"),
         "--lengths",
-        heading="What",
+        heading="Selection",
         help="random: one prompt has the longest length, the others are uniform up to it, by "
         "--seed.  [default: random]",
     )

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from attnbench.options.kinds import OptionKind, Text
 
 # The sections of the help, in their order.
-Heading = Literal["What", "Shape", "Data", "Timing", "Run", "Output", "Options"]
+Heading = Literal["Selection", "Shape", "Data", "Timing", "Run", "Output", "Options"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,7 @@ def _fixed_costs(listed: Sequence[Series], style: Style, width: int) -> list[str
     blocks = [_fit_table(straight, style, width)] if straight else []
     if bent := len(fitted) - len(straight):
         line = (
-            f"time is not fixed + tokens x slope in {bent} of {len(fitted)} sweeps: a size is over "
+            f"no linear fit for {bent} of {len(fitted)} sweeps: some size is over "
             f"{percent(_MOST_MISSED)} off the line"
         )
         blocks.append(items([line], style, width))

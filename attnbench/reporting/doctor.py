@@ -6,7 +6,7 @@ from attnbench.families import FAMILIES
 from attnbench.kernels.registry import own_problems
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
-from attnbench.reporting.text_table import WIDTH, items
+from attnbench.reporting.text_table import WIDTH, wrapped
 from attnbench.running.this_machine import Examination
 from attnbench.units import bytes_text, clock_text
 
@@ -14,38 +14,47 @@ from attnbench.units import bytes_text, clock_text
 def doctor_text(found: Examination, width: int = WIDTH) -> str:
     """A verdict on what can be measured here, the refusals, and where it would be measured."""
     blocks = [
-        [_verdict(found), *_refusals(found.backends)],
+        [*_verdict(found), *_refusals(found.backends)],
         _where(found),
         list(dict.fromkeys(each for family in FAMILIES for each in own_problems(family))),
     ]
-    return "\n\n".join(items(lines, width=width) for lines in blocks if lines)
+    return "\n\n".join("\n".join(_wrapped(each, width) for each in b) for b in blocks if b)
 
 
-def _verdict(found: Examination) -> str:
-    can = _by_family([(family, name) for family, name, why in found.backends if why is None])
+def _wrapped(line: str, width: int) -> str:
+    return wrapped(line, width, "    " if line.startswith(" ") else "  ")
+
+
+def _verdict(found: Examination) -> list[str]:
     if found.failure is not None:
-        can = f"nothing: the worker that looks at the device failed: {found.failure}"
-    return f"this machine can measure: {can or 'nothing'}"
+        failure = f"the worker that looks at the device failed: {found.failure}"
+        return [f"this machine can measure nothing: {failure}"]
+    can = _by_family([(family, name) for family, name, why in found.backends if why is None])
+    return ["this machine can measure:", *can] if can else ["this machine can measure nothing"]
 
 
 def _refusals(backends: Sequence[tuple[str, str, str | None]]) -> list[str]:
-    """A line for each reason, with the backends that cannot run for it."""
+    """Each reason, with the backends that cannot run for it below."""
     alike: dict[str, list[tuple[str, str]]] = {}
     for family, name, why in backends:
         if why is not None:
             alike.setdefault(why, []).append((family, name))
     return [
-        f"{len(those)} backend{'s' * (len(those) != 1)} cannot run: {why}: {_by_family(those)}"
+        line
         for why, those in alike.items()
+        for line in (
+            f"{len(those)} backend{'s' * (len(those) != 1)} cannot run here: {why}",
+            *_by_family(those),
+        )
     ]
 
 
-def _by_family(backends: Sequence[tuple[str, str]]) -> str:
-    """The names below their family's: "attn naive, sdpa; cache-write torch"."""
+def _by_family(backends: Sequence[tuple[str, str]]) -> list[str]:
+    """A line for each family: "  attn: naive, sdpa"."""
     families: dict[str, list[str]] = {}
     for family, name in backends:
         families.setdefault(family, []).append(name)
-    return "; ".join(f"{family} {', '.join(listed)}" for family, listed in families.items())
+    return [f"  {family}: {', '.join(listed)}" for family, listed in families.items()]
 
 
 def _where(found: Examination) -> list[str]:

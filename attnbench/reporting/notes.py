@@ -82,7 +82,13 @@ def chosen_by_row(timed: Sequence[Series]) -> list[str]:
     varied, texts = unasked(timed), []
     for each in timed:
         values = varied[each.case.backend]
-        chosen = [f"{n} {v}" for n, v in each.resolved.items() if len(values[n]) > 1]
+        # A batch of a captured size is padded to itself.
+        usual = {"padded_to": len(each.case.batch)}
+        chosen = [
+            f"{name} {value}"
+            for name, value in each.resolved.items()
+            if len(values[name]) > 1 and usual.get(name) != value
+        ]
         texts.append(", ".join(chosen))
     return texts
 

@@ -141,7 +141,8 @@ def diff(
     equal ones; the refs may then share runs. Raises UsageError for two
     refs that share a run otherwise, and NotComparable if no case has a result on both sides.
     """
-    base, head = select(store, base_ref, pool), select(store, head_ref, pool)
+    base = select(store, base_ref, pool, option="--base")
+    head = select(store, head_ref, pool, option="--head")
     sides = series_of(base.measurements), series_of(head.measurements)
     chosen = find_across(across, *sides) if across else None
     if chosen is None:

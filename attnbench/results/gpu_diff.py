@@ -82,7 +82,8 @@ def diff_gpus(store: Store, base_ref: str, head_ref: str, *, pool: bool = False)
 
     Raises UsageError for a ref to several models, and NotComparable without a common case.
     """
-    base, head = select(store, base_ref, pool), select(store, head_ref, pool)
+    base = select(store, base_ref, pool, option="--base")
+    head = select(store, head_ref, pool, option="--head")
     models = _one_model(base), _one_model(head)
     if models[0] == models[1]:
         raise UsageError(

@@ -41,7 +41,8 @@ def read_report(store: Store, refs: Sequence[str] = (), where: Sequence[Conditio
 
     Raises UsageError if none of their measurements meets all conditions.
     """
-    selections = [select(store, ref, where=where) for ref in refs or ["latest"]]
+    option = "--run" if refs else None
+    selections = [select(store, ref, where=where, option=option) for ref in refs or ["latest"]]
     found = [each for each in selections if each.measurements]
     if not found:
         raise UsageError(

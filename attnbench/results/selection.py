@@ -21,14 +21,18 @@ class Selection:
 
 
 def select(
-    store: Store, ref: str, pool: bool = False, where: Sequence[Condition] = ()
+    store: Store,
+    ref: str,
+    pool: bool = False,
+    where: Sequence[Condition] = (),
+    option: str | None = None,
 ) -> Selection:
     """The rounds of the newest run per case, method and machine model, or all if pooled.
 
-    Only those that meet all conditions, possibly none. Raises UsageError for an unknown ref, or
-    runs without outcomes.
+    Only those that meet all conditions, possibly none. Raises UsageError, which names the option
+    that the ref was given by, for an unknown ref, or runs without outcomes.
     """
-    numbers = resolve(store, ref).runs
+    numbers = resolve(store, ref, option).runs
     measurements = store.measurements(numbers, pool=pool)
     if not measurements:
         plural = "runs" if len(numbers) > 1 else "run"
@@ -46,7 +50,8 @@ def run_numbers(store: Store, refs: Sequence[str]) -> list[int]:
     """The runs of the refs; all runs without refs."""
     if not refs:
         return [run.number for run in store.runs()]
-    return list(dict.fromkeys(number for ref in refs for number in resolve(store, ref).runs))
+    found = (resolve(store, ref, "--run") for ref in refs)
+    return list(dict.fromkeys(number for ref in found for number in ref.runs))
 
 
 def newest(selection: Selection) -> Run:

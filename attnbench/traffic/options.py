@@ -27,14 +27,14 @@ class TrafficOptions:
         "--batches",
         default=24,
         metavar="N",
-        heading="What",
+        heading="Selection",
         help="Most representative batches.",
     )
     rate: float | None = one(
         Number(),
         "--rate",
         metavar="R",
-        heading="What",
+        heading="Selection",
         help="Mean arrivals per second; the pattern stays.  [default: the trace's]",
     )
     model: str = one(
