@@ -217,6 +217,17 @@ def test_the_command_ends_in_batches_that_a_study_takes(attnbench: Attnbench) ->
 
 
 @pytest.mark.parametrize(
+    ("options", "is_padded"),
+    [([], True), (["--spec-tokens", "1", "--acceptance", "0.7", "--batches", "2"], False)],
+)
+def test_padding_is_explained_where_it_is_shown(
+    options: list[str], is_padded: bool, attnbench: Attnbench
+) -> None:
+    found = attnbench("traffic", str(DATA / "azure_conv_300.csv"), *options)
+    assert ("padded to" in found.stdout) == ("Padded to:" in found.stdout) == is_padded
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--spec-tokens", "3"], "--spec-tokens needs --acceptance"),

@@ -26,6 +26,7 @@ from attnbench.specs.case import WORKLOAD_FIELDS, Value
 from attnbench.stats import student
 
 _Error = tuple[float, float]  # standard error, degrees of freedom
+_EQUAL = Estimate(0.0, ())  # of a side against itself
 # With fewer cases their own spread says nothing, and the rounds' is used.
 MIN_CASES = 3
 # Fields that follow from another and need not be equal, each step only for those left without a
@@ -177,8 +178,8 @@ def _contrasted(pairs: Iterable[tuple[Contender, Contender]]) -> list[Contrasted
     cells = [cell_between(f"{at}", b.times, h.times) for at, (b, h) in enumerate(listed)]
     estimates = estimate_all(cells, [EXACT] * len(cells))
     return [
-        Contrasted(*pair, cell, estimate)
-        for pair, cell, estimate in zip(listed, cells, estimates, strict=True)
+        Contrasted(base, head, cell, _EQUAL if base is head else estimate)
+        for (base, head), cell, estimate in zip(listed, cells, estimates, strict=True)
     ]
 
 

@@ -32,6 +32,7 @@ from attnbench.running.dealer import measured
 from attnbench.running.forecast import forecast
 from attnbench.running.request import command_of, plan_of
 from attnbench.running.session import sessions
+from attnbench.running.slow import said_if_slow
 from attnbench.studies.conclusion import conclude
 from attnbench.studies.deck import study_deck
 from attnbench.studies.file import Study
@@ -156,7 +157,9 @@ def traffic(
     )
     if is_given and any(word.partition("=")[0] == "--ray" for word in family_options):
         family_options = (*family_options, "--gpu", options.gpu)
-    study, again = study_of_trace(trace, options), ["study", *words_of_trace(trace, options)]
+    with said_if_slow(lambda: f"serving the requests of {trace.name} by the model", note):
+        study = study_of_trace(trace, options)
+    again = ["study", *words_of_trace(trace, options)]
     _measure(study, again, family_options, Showing(plots, plot_format, decision), trace)
 
 

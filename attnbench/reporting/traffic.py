@@ -7,31 +7,34 @@ from attnbench.analysis.fields import spec
 from attnbench.reporting.text_table import Column, Style, known, names, text_table, words, wrapped
 from attnbench.specs.shape import SPARSE_MODELS
 from attnbench.traffic.graphs import padded_to
-from attnbench.traffic.reduction import Reduction
+from attnbench.traffic.reduction import Reduction, Representative
 from attnbench.traffic.summary import Summary
 from attnbench.units import MISSING, percent
 
 TARGET = 0.02  # most that the weighted time may differ from that of all steps
+_STEPS = (
+    "Steps is a batch's weight: the steps for which it stands, with decodes, context tokens, new "
+    "prefill tokens and keys per new token in these ranges."
+)
+_PADDED = (
+    "Padded to: the requests of the CUDA graph in which vLLM runs a batch of decodes of one token; "
+    "attn and mla pad it so themselves unless --no-pad is given."
+)
 
 
 def traffic_text(summary: Summary, style: Style, width: int) -> str:
     """Where the steps come from, the batches, and what they lose."""
     sentences = [_origin(summary), _model(summary)]
     head = "\n".join(wrapped(each, width) for each in sentences)
-    notes = [
-        _loss(summary.reduction),
-        "Steps is a batch's weight: the steps for which it stands, with decodes, context tokens, "
-        "new prefill tokens and keys per new token in these ranges.",
-        "Padded to: the requests of the CUDA graph in which vLLM runs a batch of decodes of one "
-        "token; attn and mla pad it so themselves unless --no-pad is given.",
-    ]
+    sizes = [padded_to(each.batch, summary.sizes) for each in summary.reduction.batches]
+    notes = [_loss(summary.reduction), _STEPS, *[_PADDED][: any(sizes)]]
     foot = "\n".join(wrapped(each, width) for each in notes)
-    return f"{head}\n\n{_table(summary, style, width)}\n\n{foot}"
+    return f"{head}\n\n{_table(summary.reduction.batches, sizes, style, width)}\n\n{foot}"
 
 
-def _table(summary: Summary, style: Style, width: int) -> str:
-    batches = summary.reduction.batches
-    sizes = [padded_to(each.batch, summary.sizes) for each in batches]
+def _table(
+    batches: Sequence[Representative], sizes: Sequence[int | None], style: Style, width: int
+) -> str:
     columns = [
         names("kind", [each.kind for each in batches]),
         Column("steps", [str(each.weight) for each in batches]),
