@@ -658,6 +658,25 @@ def test_one_round_has_an_interval_where_rounds_are_known() -> None:
     assert one(apart((1e-4,), (1.02e-4,)), noise).verdict == "unclear"
 
 
+@pytest.mark.parametrize("rounds", [1, 2, 3, 5])
+@pytest.mark.parametrize("is_paired", [False, True])
+def test_rounds_are_no_surer_than_their_own_samples(rounds: int, is_paired: bool) -> None:
+    noise = replace(SESSIONS, rounds=Variance(0.001**2, 4.0))
+    cell = Cell("a", (1e-4,) * rounds, (1.08e-4,) * rounds, is_paired)
+    assert one(cell, noise).verdict == "slower"
+    spread = one(replace(cell, by_samples=(0.0, 0.1**2)), noise)
+    assert (spread.verdict, spread.low is not None and spread.low < 1) == ("unclear", True)
+
+
+def test_a_single_round_varies_more_than_its_samples_tell() -> None:
+    noise = replace(SESSIONS, rounds=Variance(0.001**2, 4.0))
+    once, often = (
+        replace(apart((1e-4,) * rounds, (1e-4,) * rounds), by_samples=(0.01**2, 0.01**2))
+        for rounds in (1, 3)
+    )
+    assert (one(once, noise).high or 0) > 1 + 3 * ((one(often, noise).high or 0) - 1)
+
+
 def test_equivalence_is_held_against_the_margin_alone() -> None:
     """However noisy a cell is known to be."""
     loud = replace(EXACT, session=Variance(0.02**2, 10.0), wild=Wild(0.1, Variance(0.01, 5.0)))

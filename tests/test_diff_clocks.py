@@ -119,3 +119,27 @@ def test_runs_at_other_clocks_are_a_history_of_cycles(db: str) -> None:
             store_run(store, results, label=label, machine=H200, method=ON_GPU, source=source)
     cells = json.loads(diff(db, "--format", "json").stdout)["cells"]
     assert Counter(cell["verdict"] for cell in cells) == {"same": 23, "slower": 1}
+
+
+def spread(outcome: Outcome, part: float) -> Outcome:
+    """With samples that drift by that part, as they do while a clock falls."""
+    middle = outcome.samples[len(outcome.samples) // 2]
+    drift = tuple(middle * (1 + part * (at / 20 - 0.5)) for at in range(21))
+    return replace(outcome, samples=drift)
+
+
+@pytest.mark.parametrize(
+    ("clock", "verdict"),
+    [((1.58e9, 1.76e9), "slower"), ((1.66e9, 1.67e9), "unclear")],
+    ids=["as far as the clock", "the clock stayed"],
+)
+def test_samples_of_a_case_in_cycles_may_spread_as_far_as_the_clock(
+    db: str, clock: tuple[float, float], verdict: str
+) -> None:
+    ends = dict(zip(("sm_clock_hz_lowest", "sm_clock_hz_highest"), clock, strict=True))
+    with Store.open(db) as store:
+        for name, factor in (("base", 1.0), ("head", 1.03)):
+            rounds = at_clocks(PREFILL, 1.5e6 * factor, (1.70e9, 1.74e9, 1.66e9))
+            wide = [replace(spread(r, 0.1), guard={**r.guard, **ends}) for r in rounds]
+            store_run(store, {PREFILL: wide}, label=name, machine=H200, method=ON_GPU)
+    assert cell(db)["verdict"] == verdict

@@ -137,6 +137,15 @@ def test_a_gpu_that_both_sides_shared_is_told(tmp_path: Path) -> None:
     assert "outliers in head" not in text
 
 
+def test_rounds_whose_own_samples_leave_their_time_open_are_named(tmp_path: Path) -> None:
+    steady = {case: timed(case, time) for case, time in TIMES.items()}
+    two_modes = tuple(TIMES[DECODE] * (1 + 0.2 * (at % 2)) for at in range(20))
+    spread = {**steady, DECODE: [replace(steady[DECODE][0], samples=two_modes)]}
+    text = told(tmp_path, steady, spread)
+    line = "a round's time is open by over 1 %, by its samples, only in head: sdpa 64q1kv4k\n"
+    assert line in text
+
+
 @pytest.mark.parametrize(("clock", "is_told"), [(1.95e9, False), (1.93e9, True), (2.03e9, True)])
 def test_a_clock_is_another_from_2_percent_on(tmp_path: Path, clock: float, is_told: bool) -> None:
     text = told(

@@ -19,6 +19,7 @@ from attnbench.analysis.across import (
 )
 from attnbench.analysis.estimate import Cell
 from attnbench.analysis.series import Series, Times
+from attnbench.analysis.within_round import variance_by_samples
 from attnbench.specs.case import Value, value_text
 from attnbench.timing.method import Method, layer_version
 
@@ -125,19 +126,27 @@ def _partners(
 
 
 def cell_of(
-    pair: Pair, turns: Mapping[int, str], times: Callable[[Series], Times] = attrgetter("times")
+    pair: Pair,
+    turns: Mapping[int, str],
+    times: Callable[[Series], Times] = attrgetter("times"),
+    by_samples: Callable[[Series], float] = variance_by_samples,
 ) -> Cell:
     """The cell of a pair with times on both sides.
 
     `turns` has the marks of interleaved runs by number: runs with one mark were one session.
-    `times` gives a series' times, or other seconds in place of them.
+    `times` gives a series' times, or other seconds in place of them, and `by_samples` the variance
+    of their rounds by their samples.
     """
     key = "/".join((*pair.base.key, *pair.head.key))
     cell = cell_between(
         key, *(_in_turns(each, times(each), turns) for each in (pair.base, pair.head))
     )
     cards = [{each.machine_key for each in side.timed} for side in (pair.base, pair.head)]
-    return replace(cell, same_device=cards[0] == cards[1])
+    return replace(
+        cell,
+        same_device=cards[0] == cards[1],
+        by_samples=(by_samples(pair.base), by_samples(pair.head)),
+    )
 
 
 def cell_between(key: str, base: Times, head: Times) -> Cell:

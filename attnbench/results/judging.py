@@ -7,6 +7,7 @@ from attnbench.analysis.compare import Compared, compare, compare_sides
 from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.pairing import Pair, cell_of
 from attnbench.analysis.verdict import Comparison
+from attnbench.analysis.within_round import variance_in_cycles
 from attnbench.db.store import Store
 from attnbench.provenance.machine import Machine
 from attnbench.records import Run
@@ -91,7 +92,9 @@ def _in_cycles(
     """The cells whose clock moved, as they would be at one clock, by key."""
     moved = [pair for pair in pairs if by_clock(pair, machine)]
     times = at_one_clock(moved)
-    cells = [cell_of(pair, turns, lambda series: times[id(series)]) for pair in moved]
+    cells = [
+        cell_of(pair, turns, lambda series: times[id(series)], variance_in_cycles) for pair in moved
+    ]
     return {cell.key: cell for cell in cells}
 
 

@@ -7,6 +7,7 @@ from statistics import median
 from attnbench.analysis.pairing import Pair
 from attnbench.analysis.roofline import roofline
 from attnbench.analysis.series import Series
+from attnbench.analysis.within_round import NORMAL_REACH, variance_by_samples
 from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
 from attnbench.results.diff import Diff, Row, some
@@ -15,7 +16,7 @@ from attnbench.results.sentinels import moved
 from attnbench.shorten import shorten
 from attnbench.specs.case import Case
 from attnbench.timing.sentinels import DRIFT, Sentinels, drift
-from attnbench.units import change_in_percent, clock_column
+from attnbench.units import change_in_percent, clock_column, percent
 
 _CASES, _KERNELS = 4, 3  # listed in a line
 _KERNEL_WIDTH = 72
@@ -34,6 +35,11 @@ def suspects(diff: Diff) -> list[str]:
         *_device(diff),
         *_clocks(diff, pairs),
         *_grouped(diff, pairs, _labels),
+        *_grouped(
+            diff,
+            [row.pair for row in diff.rows if row.cell and not row.kernel],
+            _open_by(diff.margin),
+        ),
         *_together(diff),
     ]
 
@@ -198,6 +204,20 @@ def _labels(pair: Pair) -> list[str]:
     if Label.SHARED_GPU in before and Label.SHARED_GPU in after:
         found.append(f"{Label.SHARED_GPU} on both sides, whose other processes may differ")
     return found
+
+
+def _open_by(margin: float) -> Callable[[Pair], list[str]]:
+    """A function that names rounds whose own samples leave their time open by over the margin."""
+    most = (math.log1p(margin) / NORMAL_REACH) ** 2
+
+    def texts(pair: Pair) -> list[str]:
+        wide = [variance_by_samples(side) > most for side in (pair.base, pair.head)]
+        if not any(wide):
+            return []
+        where = "on both sides" if all(wide) else "only in head" if wide[1] else _IN_BASE
+        return [f"a round's time is open by over {percent(margin)}, by its samples, {where}"]
+
+    return texts
 
 
 def _together(diff: Diff) -> list[str]:
