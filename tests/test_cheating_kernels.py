@@ -40,6 +40,15 @@ class Skipping(NaivePrepared):
             super()._launch(index)
 
 
+class WritingBeyond(NaivePrepared):
+    """Writes a row more than it has, which lies in the next set's output."""
+
+    def _launch(self, index: int) -> None:
+        super()._launch(index)
+        for output in self.outputs[index + 1 : index + 2]:
+            output[0, 0] = 0
+
+
 class Attending(NaivePrepared):
     """Naive attention with scores in fp32, in parts that others change."""
 
@@ -151,6 +160,12 @@ def test_it_is_found_in_a_single_set(kernel: type[NaivePrepared]) -> None:
 @pytest.mark.parametrize("spec", SPECS)
 def test_the_kernel_that_they_change_is_right(spec: str) -> None:
     assert fault(Attending(case(spec), Setting("cpu", 2, seed=0))) is None
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_write_outside_of_the_output_is_found_before_the_next_set_hides_it(spec: str) -> None:
+    found = fault(WritingBeyond(case(spec), Setting("cpu", 2, seed=0)))
+    assert found == "its call writes outside of its own output"
 
 
 def test_a_kernel_that_is_wrong_now_and_then_is_found_by_launching_it_again() -> None:

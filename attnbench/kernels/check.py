@@ -41,8 +41,11 @@ def check(prepared: Prepared, seed: int) -> Deviation:
 
     All rows are compared where that is quick, else rows of every request and of all heads that have
     keys of their own. Raises WrongResult if a row was left unwritten or is too far off, or if the
-    call changed memory that it must not.
+    call changed memory that it must not: a cache, or the output of set 1.
     """
+    neighbour = 1 % len(prepared.calls)
+    prepared.poison(neighbour)
+    untouched = prepared.output(neighbour).isnan()
     prepared.poison(0)
     prepared.calls[0]()
     output = prepared.output(0)
@@ -51,6 +54,8 @@ def check(prepared: Prepared, seed: int) -> Deviation:
     deviation = _compared(prepared, output, rows, expected)
     if fault := prepared.damage(0):
         raise WrongResult(fault)
+    if neighbour and not untouched.equal(prepared.output(neighbour).isnan()):
+        raise WrongResult("its call writes outside of its own output")
     return deviation
 
 

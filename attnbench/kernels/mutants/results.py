@@ -142,6 +142,23 @@ def kept(planting: Planting) -> Prepared | None:
     return planting.mutant(calls=calls, output=lambda i: held.get(i, honest.output(i)))
 
 
+def beyond(planting: Planting) -> Prepared | None:
+    """Every call also writes the first row of the next set's output."""
+    honest = planting.prepared
+    sets = len(honest.calls)
+    if sets == 1 or not isinstance(honest, AttentionPrepared):
+        return None
+    honest.output(1)[0] = 1.0
+    if not bool((honest.output(1)[0] == 1.0).all()):  # a copy, as of quantised outputs
+        return None
+
+    def call(index: int) -> None:
+        honest.calls[index]()
+        honest.output((index + 1) % sets)[0] = honest.output(index)[-1]
+
+    return planting.mutant(calls=[partial(call, index) for index in range(sets)])
+
+
 def now_and_then(planting: Planting) -> Prepared | None:
     """Every third launch of a set leaves its middle row wrong, as splits and merges that race."""
     honest = planting.prepared
@@ -182,5 +199,6 @@ RESULT_FAULTS = (
     Fault("only the first set launched", first_set_alone),
     Fault("last set has the first one's output", last_set_wrong),
     Fault("results kept from the first call", kept),
+    Fault("a row of the next set's output written too", beyond),
     Fault("one row wrong in every third launch", now_and_then),
 )
