@@ -192,9 +192,9 @@ class AttentionConfig:
 
 
 def test_a_field_that_this_vllm_does_not_have_is_refused_and_not_ignored() -> None:
-    _check_fields(AttentionConfig, {"flash_attn_version": 3})
+    _check_fields(AttentionConfig, (("flash_attn_version", 3),))
     with pytest.raises(Refused) as caught:
-        _check_fields(AttentionConfig, {"use_cudnn_prefill": True})
+        _check_fields(AttentionConfig, (("use_cudnn_prefill", True),))
     assert str(caught.value) == (
         "needs attention_config.use_cudnn_prefill, which this vLLM does not have"
     )

@@ -1,6 +1,7 @@
 """What attnbench asks of vLLM, held against the release that is installed."""
 
 import inspect
+from dataclasses import replace
 from importlib import import_module
 
 import pytest
@@ -10,7 +11,12 @@ from vllm import _custom_ops
 from attnbench.kernels.base import Refused
 from attnbench.kernels.inputs import seeded
 from attnbench.kernels.vllm.attention_layer import attention_layer
-from attnbench.kernels.vllm.config import LayerConfig, vllm_config
+from attnbench.kernels.vllm.config import (
+    MAX_NUM_BATCHED_TOKENS,
+    MAX_NUM_SEQS,
+    LayerConfig,
+    vllm_config,
+)
 from attnbench.kernels.vllm.kv_cache import cache_format, use_layout
 from attnbench.kernels.vllm.metadata import common_metadata, layer_tables
 from attnbench.kernels.vllm.mla_layer import mla_layers, update_cache
@@ -65,13 +71,33 @@ def test_a_configuration_of_latent_attention_has_its_true_dims(heads: int) -> No
 
 
 def test_the_versions_of_flash_attention_can_be_asked_for() -> None:
-    config = vllm_config(layer(AttnShape(), attention={"flash_attn_version": 3}))
+    config = vllm_config(layer(AttnShape(), attention=(("flash_attn_version", 3),)))
     assert config.attention_config.flash_attn_version == 3
 
 
 def test_a_field_that_this_vllm_has_not_is_refused() -> None:
     with pytest.raises(Refused, match=r"needs attention_config\.no_such_field"):
-        vllm_config(layer(AttnShape(), attention={"no_such_field": 1}))
+        vllm_config(layer(AttnShape(), attention=(("no_such_field", 1),)))
+
+
+def test_equal_cases_have_configurations_of_their_own() -> None:
+    first, second = (vllm_config(layer(AttnShape(), 16)) for _ in range(2))
+    first.compilation_config.static_forward_context["a layer"] = object()
+    first.cache_config.num_gpu_blocks = 7
+    first.scheduler_config.max_num_seqs = 7
+    assert not second.compilation_config.static_forward_context
+    assert second.cache_config.num_gpu_blocks is None
+    assert second.scheduler_config.max_num_seqs == MAX_NUM_SEQS
+    assert not vllm_config(layer(AttnShape(), 16)).compilation_config.static_forward_context
+
+
+def test_a_configuration_has_room_for_its_own_batch() -> None:
+    small = vllm_config(layer(AttnShape(), 16)).scheduler_config
+    large = vllm_config(replace(layer(AttnShape(), 16), batch=parse_batch_spec("2000q1kv5_q9k")))
+    assert small.max_num_batched_tokens == MAX_NUM_BATCHED_TOKENS
+    assert large.scheduler_config.max_num_seqs == 2001
+    assert large.scheduler_config.max_num_batched_tokens == 2000 + 9 * 1024
+    assert large.model_config.max_model_len == 16384
 
 
 @pytest.mark.parametrize("name", STANDARD)

@@ -82,7 +82,7 @@ class VllmAttention(Backend):
                 max_model_len=max_model_len_of(case),
                 kv_cache_dtype=case.kv_cache_dtype,
                 graphs=graphs,
-                attention=self.attention_config(case),
+                attention=tuple(self.attention_config(case).items()),
             )
         )
 

@@ -2,26 +2,29 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from copy import deepcopy
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from attnbench.kernels.base import Refused
 from attnbench.kernels.vllm.startup import import_vllm
-from attnbench.specs.batch import Batch
+from attnbench.specs.batch import Batch, Request
 from attnbench.specs.dtypes import TORCH_NAMES
 from attnbench.specs.shape import MlaShape, Shape
 
 if TYPE_CHECKING:
-    from vllm.config import ModelConfig, SchedulerConfig, VllmConfig
+    from vllm.config import ModelConfig, VllmConfig
 
 ARCHITECTURE = "AttnBenchForCausalLM"
 # vLLM's defaults on this class of GPU. They determine the sizes of captured graphs, and those the
 # thresholds at which builders change kernels.
 MAX_NUM_SEQS = 1024
 MAX_NUM_BATCHED_TOKENS = 8192
+
+ANY_BATCH = Batch((Request(1, 1),))
+Fields = tuple[tuple[str, object], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,27 @@ class LayerConfig:
     kv_cache_dtype: str = "auto"
     graphs: bool = True  # graphs captured as in production; builders choose split counts by it
     # Fields of vLLM's attention_config, e.g. flash_attn_version; unknown ones are refused.
-    attention: Mapping[str, object] = field(default_factory=dict)
-    model: Mapping[str, object] = field(default_factory=dict)  # more of config.json: index_topk
+    attention: Fields = ()
+    model: Fields = ()  # more of config.json: index_topk
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What of a batch is in the configuration of its server."""
+
+    max_model_len: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+
+    @classmethod
+    def of(cls, wanted: LayerConfig) -> Self:
+        """vLLM's defaults, or as much as the batch needs."""
+        batch = wanted.batch
+        return cls(
+            wanted.max_model_len or _rounded_up(batch.max_kv_len),
+            max(MAX_NUM_SEQS, len(batch)),
+            max(MAX_NUM_BATCHED_TOKENS, batch.num_tokens),
+        )
 
 
 def vllm_config(wanted: LayerConfig) -> "VllmConfig":
@@ -46,50 +68,43 @@ def vllm_config(wanted: LayerConfig) -> "VllmConfig":
     Raises Refused for a field of attention_config that this vLLM does not have.
     """
     import_vllm()
+    made = _made(replace(wanted, batch=ANY_BATCH, max_model_len=None), Limits.of(wanted))
+    return deepcopy(made, {id(made.model_config): made.model_config})
+
+
+@lru_cache(maxsize=64)
+def _made(wanted: LayerConfig, limits: Limits) -> "VllmConfig":
+    """The configuration, to be copied: making one lists the plugins of all packages, 30 ms."""
     from vllm.config import (
         AttentionConfig,
         CacheConfig,
         CompilationConfig,
         CUDAGraphMode,
         ParallelConfig,
+        SchedulerConfig,
         VllmConfig,
     )
 
-    max_model_len = wanted.max_model_len or _rounded_up(wanted.batch.max_kv_len)
     mode = CUDAGraphMode.FULL_AND_PIECEWISE if wanted.graphs else CUDAGraphMode.NONE
     _check_fields(AttentionConfig, wanted.attention)
-    model = _model_config(
-        wanted.shape, wanted.dtype, max_model_len, json.dumps(dict(wanted.model), sort_keys=True)
-    )
     return VllmConfig(
-        model_config=model,
+        model_config=_model_config(wanted.shape, wanted.dtype, limits.max_model_len, wanted.model),
         cache_config=CacheConfig(
             **({} if wanted.block_size is None else {"block_size": wanted.block_size}),
             cache_dtype=wanted.kv_cache_dtype,
             enable_prefix_caching=False,
         ),
         parallel_config=ParallelConfig(),
-        scheduler_config=_scheduler_config(wanted.batch, max_model_len),
+        scheduler_config=SchedulerConfig(**asdict(limits), is_encoder_decoder=False),
         compilation_config=CompilationConfig(cudagraph_mode=mode),
-        attention_config=AttentionConfig(**wanted.attention),
+        attention_config=AttentionConfig(**dict(wanted.attention)),
     )
 
 
-def _scheduler_config(batch: Batch, max_model_len: int) -> "SchedulerConfig":
-    from vllm.config import SchedulerConfig
-
-    return SchedulerConfig(
-        max_num_seqs=max(MAX_NUM_SEQS, len(batch)),
-        max_num_batched_tokens=max(MAX_NUM_BATCHED_TOKENS, batch.num_tokens),
-        max_model_len=max_model_len,
-        is_encoder_decoder=False,
-    )
-
-
-def _check_fields(config: type, given: Mapping[str, object]) -> None:
+def _check_fields(config: type, given: Fields) -> None:
     """Refuse unknown fields: vLLM ignores them, and a knob would silently do nothing."""
     known = {f.name for f in fields(config)} if is_dataclass(config) else set()
-    for name in given:
+    for name, _ in given:
         if name not in known:
             raise Refused(f"needs attention_config.{name}, which this vLLM does not have")
 
@@ -100,7 +115,7 @@ def _rounded_up(length: int) -> int:
 
 
 @lru_cache(maxsize=32)
-def _model_config(shape: Shape, dtype: str, max_model_len: int, more: str) -> "ModelConfig":
+def _model_config(shape: Shape, dtype: str, max_model_len: int, more: Fields) -> "ModelConfig":
     from vllm.config import ModelConfig
 
     _register_architecture()
@@ -113,8 +128,7 @@ def _model_config(shape: Shape, dtype: str, max_model_len: int, more: str) -> "M
             "intermediate_size": 1024,
             "max_position_embeddings": max_model_len,
         }
-        text = json.dumps(described | json.loads(more))
-        Path(folder, "config.json").write_text(text)
+        Path(folder, "config.json").write_text(json.dumps(described | dict(more)))
         return ModelConfig(
             model=folder,
             tokenizer=None,

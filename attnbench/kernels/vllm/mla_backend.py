@@ -144,7 +144,7 @@ class VllmMlaBackend(MlaBackend):
         page = block_size(cls, case.block_size, usual)
         if page is None:
             raise Refused(f"does not take --block-size {case.block_size}")
-        model = {} if case.index_topk is None else {"index_topk": case.index_topk}
+        model = () if case.index_topk is None else (("index_topk", case.index_topk),)
         wanted = LayerConfig(
             shape=case.shape,
             dtype=case.dtype,
@@ -152,7 +152,7 @@ class VllmMlaBackend(MlaBackend):
             block_size=page,
             max_model_len=limit,
             kv_cache_dtype=case.kv_cache_dtype,
-            attention=self.attention(case),
+            attention=tuple(self.attention(case).items()),
             model=model,
             graphs=graphs,
         )

@@ -64,7 +64,7 @@ def _arguments(case: Case) -> dict[str, Any]:
 
 
 def _layer(case: Case) -> LayerConfig:
-    model = {} if case.index_topk is None else {"index_topk": case.index_topk}
+    model = () if case.index_topk is None else (("index_topk", case.index_topk),)
     return LayerConfig(
         shape=case.shape,
         dtype=case.dtype,
