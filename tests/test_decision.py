@@ -287,7 +287,6 @@ Settings = tuple[tuple[str, Value], ...]
     [
         ("attn", "flash", (), "--attention-backend FLASH_ATTN"),
         ("attn", "auto", (), "no option"),
-        ("attn", "flashinfer", (("decode_kernel", "served"),), "--attention-backend FLASHINFER"),
         (
             "attn",
             "flash",

@@ -10,7 +10,7 @@ from attnbench.analysis.contrast import Contrast, judged
 from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.ranking import Place, Ranking
 from attnbench.analysis.regions import Region, Spot, regions
-from attnbench.analysis.tuning import Contender
+from attnbench.analysis.tuning import AS_SERVED, Contender
 from attnbench.specs.batch import Batch
 from attnbench.specs.case import Case, Value
 
@@ -35,10 +35,11 @@ class Implementation:
         """The choice that a case measured."""
         given = {"block_size": case.block_size, "layout": case.layout, **dict(case.knobs)}
         kept = {n: v for n, v in given.items() if v is not None and n not in _APART}
+        settings = sorted(each for each in kept.items() if each != AS_SERVED)
         threshold, path = case.knob("threshold"), ""
         if threshold is not None:
             path = "decode" if int(threshold) >= case.batch.max_q_len else "prefill"
-        return cls(case.backend, tuple(sorted(kept.items())), path)
+        return cls(case.backend, tuple(settings), path)
 
     @property
     def name(self) -> str:

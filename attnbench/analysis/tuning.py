@@ -14,6 +14,7 @@ from attnbench.analysis.series import Series, Times, mean_time
 from attnbench.specs.case import Case, Value
 
 SERVER = ("max_model_len",)  # knobs that identify the server
+AS_SERVED = ("decode_kernel", "served")  # a server's own choice: it needs no name
 Setting = tuple[tuple[str, Value], ...]  # knobs by name; empty if all are left to the backend
 Round = tuple[int | str, int]  # as in Times
 
@@ -51,9 +52,9 @@ class Contender:
     def name(self) -> str:
         """The backend, its other knobs, and the chosen setting.
 
-        The server is named only if it was chosen.
+        The server and what it does by itself are named only if they were chosen.
         """
-        own = without_knobs(self.case, SERVER).knobs
+        own = [each for each in without_knobs(self.case, SERVER).knobs if each != AS_SERVED]
         settings = [f"{name} {value}" for name, value in (*own, *self.chosen)]
         beside = [f"{self.case.layout}"] if self.case.layout else []
         return ", ".join([self.case.backend, *beside, *settings])

@@ -49,7 +49,7 @@ def serving(family: str, choice: Implementation) -> Serving | None:
             variables["VLLM_KV_CACHE_LAYOUT"] = str(value)
         elif fields := _config(enum, name, value):
             config |= fields
-        elif (name, value) != ("decode_kernel", "served"):
+        else:
             unset.append(f"{name} {value}")
     if choice.path:
         unset.append("the threshold")
