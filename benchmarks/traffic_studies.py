@@ -120,7 +120,10 @@ def main() -> None:
     try:
         for study, rounds in turns(asked.rounds):
             if asked.end - time.monotonic() > FEW_SECONDS:
-                measure(study, rounds, asked)
+                try:
+                    measure(study, rounds, asked)
+                except AttnbenchError as error:
+                    say(f"{study.name}: {error}")
     finally:
         asked.kept.end()
     show(asked.db)
