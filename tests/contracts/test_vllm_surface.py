@@ -3,6 +3,7 @@
 import inspect
 from dataclasses import replace
 from importlib import import_module
+from typing import Any
 
 import pytest
 import torch
@@ -170,6 +171,27 @@ def test_a_standard_impl_runs_forward_and_writes_its_cache_apart(name: str) -> N
     wanted = {"layer", "query", "key", "value", "kv_cache", "attn_metadata", "output"}
     assert wanted <= set(inspect.signature(impl.forward).parameters)
     assert callable(impl.do_kv_cache_update)
+
+
+def test_a_layer_compiles_its_operations_when_they_are_first_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compiled: list[object] = []
+
+    def compile_(function: Any, **_: object) -> Any:
+        compiled.append(function)
+        return lambda *args: (function.__name__, *args)
+
+    config = vllm_config(layer(MlaShape(16), kv_cache_dtype="fp8"))
+    weights = [torch.zeros(16, 256, 512, dtype=torch.bfloat16)] * 2
+    arguments = backend_class("FLASHMLA"), config, MlaShape(16), weights, None
+    mla_layers(*arguments)  # imports modules that compile functions of their own
+    config.compilation_config.static_forward_context.clear()
+    monkeypatch.setattr(torch, "compile", compile_)
+    made = mla_layers(*arguments)
+    assert not compiled
+    assert [each._quant_fp8_op(3) for each in (*made, *made)] == [("forward_native", 3)] * 4
+    assert len(compiled) == 2
 
 
 @pytest.mark.parametrize("kv_cache_dtype", ["auto", "fp8"])

@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from attnbench.kernels.vllm.late_compile import compile_when_used
+
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
@@ -57,6 +59,7 @@ def start(device: str) -> None:
     import torch
     from vllm.distributed import init_distributed_environment, initialize_model_parallel
 
+    compile_when_used()
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     meeting = Path(tempfile.mkdtemp(), "rendezvous")
     index = torch.device(device).index or 0
