@@ -91,6 +91,11 @@ def swapped_scales(given: dict[str, Any]) -> dict[str, Any]:
     return given | {"keys": given["keys"] * factor, "values": given["values"] / factor}
 
 
+def exponent_of(scale: float) -> float:
+    """The power of two below a scale, over the scale."""
+    return float(2.0 ** math.floor(math.log2(scale)) / scale)
+
+
 def through_fp8(*names: str, unit: float = 1 / 6) -> Any:
     """Those arguments rounded to e4m3, with a scale that is no power of two."""
 
@@ -195,6 +200,8 @@ VALUE_FAULTS = (
     Fault("k_scale and v_scale swapped", attending(swapped_scales), over_fp8),
     Fault("k_scale ignored", scaled("keys", 1 / KEY_SCALE), over_fp8),
     Fault("v_scale ignored", scaled("values", 1 / VALUE_SCALE), over_fp8),
+    Fault("exponent of k_scale alone", scaled("keys", exponent_of(KEY_SCALE)), over_fp8),
+    Fault("exponent of v_scale alone", scaled("values", exponent_of(VALUE_SCALE)), over_fp8),
     Fault("k_scale applied twice", scaled("keys", KEY_SCALE), over_fp8),
     Fault("v_scale applied twice", scaled("values", VALUE_SCALE), over_fp8),
     Fault("cache read through fp8", attending(through_fp8("keys", "values")), over_bf16),
