@@ -135,8 +135,11 @@ def set_weights(module: Any, config: object) -> None:
             weight.normal_(std=weight.shape[-1] ** -0.5)
 
 
-def engine(backend: str, layers: int) -> Any:
-    """A started engine core, with the settings of a server except for torch.compile."""
+def engine(backend: str, layers: int, mlp: int) -> Any:
+    """A started engine core, with the settings of a server except for torch.compile.
+
+    `mlp` is the width of its layers' MLPs.
+    """
     from vllm.engine.arg_utils import EngineArgs
     from vllm.model_executor.model_loader import dummy_loader
     from vllm.model_executor.models.registry import ModelRegistry
@@ -147,7 +150,7 @@ def engine(backend: str, layers: int) -> Any:
         "num_hidden_layers": layers,
         "first_k_dense_replace": layers,
         "hidden_size": 4096,
-        "intermediate_size": 1024,
+        "intermediate_size": mlp,
         "vocab_size": VOCABULARY,
         "torch_dtype": "bfloat16",
     }

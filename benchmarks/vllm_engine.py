@@ -35,9 +35,11 @@ from dummy_engine import (
     import_engine,
     record_captures,
 )
+from engine_clock import stamped_graphs, stamped_steps
 from engine_inputs import record_calls, with_our_inputs
 from tabulate import tabulate
 
+from attnbench.specs.layer import MLP
 from attnbench.timing.activity import Activity, recorded, trimmed
 from attnbench.timing.sm_clock import SmClock
 
@@ -58,6 +60,7 @@ def main() -> None:
     parser.add_argument("--kv", nargs="+", type=int, default=[1024, 4096], help="tokens a request")
     parser.add_argument("--inputs", action="store_true", help="time the calls with our inputs too")
     parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--mlp", type=int, default=MLP, help="width of each layer's MLP")
     parser.add_argument("--timeout", type=float, default=150, help="seconds for a backend")
     parser.add_argument("--output", type=Path, help="write all kernels here, as JSON")
     parser.add_argument("--here", action="store_true", help="one backend, in this process")
@@ -82,7 +85,7 @@ def in_own_process(backend: str, given: argparse.Namespace) -> dict[str, Any]:
         result, log = Path(folder, "result.json"), Path(folder, "log")
         command = [sys.executable, __file__, "--here", "--backends", backend]
         command += ["--requests", *map(str, given.requests), "--kv", *map(str, given.kv)]
-        command += ["--layers", str(given.layers), "--output", str(result)]
+        command += ["--layers", str(given.layers), "--mlp", str(given.mlp), "--output", str(result)]
         command += ["--timeout", str(given.timeout), *["--inputs"] * given.inputs]
         started = time.perf_counter()
         try:
@@ -114,7 +117,7 @@ def measured(backend: str, given: argparse.Namespace) -> dict[str, Any]:
     marks.append(("import", time.perf_counter()))
     recorded(lambda: torch.zeros(1, device="cuda"))  # CUPTI has to be there before a capture
     captured, calls = record_captures(backend), record_calls(backend)
-    core = engine(backend, given.layers)
+    core = engine(backend, given.layers, given.mlp)
     page = core.vllm_config.cache_config.block_size
     marks.append(("start", time.perf_counter()))
     decodes: dict[str, Any] = {}
@@ -131,6 +134,8 @@ def measured(backend: str, given: argparse.Namespace) -> dict[str, Any]:
         "vllm": version,
         "model_runner": type(core.model_executor.driver_worker.worker.model_runner).__module__,
         "block_size": page,
+        "layers": given.layers,
+        "mlp": given.mlp,
         "captured": captured,
         "seconds": {b[0]: b[1] - a[1] for a, b in pairwise(marks)},
         "batches": decodes,
@@ -146,8 +151,9 @@ def decode(core: Any, requests: int, kv: int, layers: int) -> dict[str, Any]:
         core.step()
     while max(each.num_computed_tokens for each in scheduler.running) < kv - STEPS:
         core.step()
-    stamps = SmClock(DEVICE)
-    activities = recorded(lambda: steps(core, stamps))
+    of_graphs, of_steps = SmClock(DEVICE), SmClock(DEVICE)
+    with stamped_graphs(of_graphs):
+        activities = recorded(lambda: stamped_steps(core, STEPS, of_steps))
     lengths = [each.num_computed_tokens for each in scheduler.running]
     core.abort_requests(names)
     replays = graph_replays(activities)
@@ -159,21 +165,15 @@ def decode(core: Any, requests: int, kv: int, layers: int) -> dict[str, Any]:
     return {
         "lengths": [min(lengths), max(lengths)],
         "kernels": kernels,
-        "sm_clocks_hz": stamps.clocks(),
+        "sm_clocks_hz": of_graphs.clocks(),
+        "step_clocks_hz": of_steps.clocks(),
+        "replays_ns": [max(each.end for each in one) - one[0].start for one in replays],
         "sums_ns": [sum(each.end - each.start for each in op) for op in ops],
         "spans_ns": [max(each.end for each in op) - op[0].start for op in ops],
         "last_replay": [
             (each.start - origin, each.end - each.start, each.name) for each in replays[-1]
         ],
     }
-
-
-def steps(core: Any, stamps: SmClock) -> None:
-    """STEPS decodes, each between two stamps of the SM clock."""
-    for _ in range(STEPS):
-        stamps.stamp()
-        core.step()
-        stamps.stamp()
 
 
 def graph_replays(activities: Iterable[Activity]) -> list[list[Activity]]:
@@ -208,6 +208,7 @@ def lines(backend: str, found: dict[str, Any]) -> list[dict[str, Any]]:
             "kernels, us": 1e-3 * median(each["sums_ns"]),
             "from start to end, us": 1e-3 * median(each["spans_ns"]),
             "GHz": 1e-9 * median(each["sm_clocks_hz"] or [0.0]),
+            "of the step": 1e-9 * median(each["step_clocks_hz"] or [0.0]),
             "of a layer": ", ".join(kernel[:60] for kernel in each["kernels"]),
         }
         for name, each in found.get("batches", {}).items()
