@@ -173,7 +173,8 @@ def measure(study: Study, rounds: int, asked: argparse.Namespace) -> None:
         asked.numbers[study] = str(run.run)
         number = follow(run, rounds, asked.end)
     took = time.monotonic() - begun
-    say(f"{study.name}, run {run.run}: {number} outcomes in {took:.0f} s, up to round {rounds}")
+    upto = min(rounds, measuring.rounds)
+    say(f"{study.name}, run {run.run}: {number} outcomes in {took:.0f} s, up to round {upto}")
 
 
 def _words(value: object) -> list[str]:
