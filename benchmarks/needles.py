@@ -38,7 +38,6 @@ SEEDS = (0, 1)
 LLAMA, GPT_OSS = AttnShape(32, 8, 128), AttnShape(64, 8, 64)
 DEEPSEEK = MlaShape(16, 512, 128, 64, 128)
 FP8: dict[str, Any] = {"kv_cache_dtype": "fp8"}
-FP8_QKV: dict[str, Any] = {"kv_cache_dtype": "fp8", "query_dtype": "fp8"}
 CASES: list[tuple[str, str, str, Shape, dict[str, Any]]] = [
     ("attn", "flash", "q2k", LLAMA, {}),
     ("attn", "flash", "8q1kv1k", LLAMA, {}),
@@ -58,9 +57,8 @@ CASES: list[tuple[str, str, str, Shape, dict[str, Any]]] = [
     ("mla", "flashmla", "32q1kv4k", DEEPSEEK, {"block_size": 64, **FP8}),
     ("mla", "flashattn_mla", "32q1kv4k", DEEPSEEK, {}),
     ("mla", "flashattn_mla", "2q2k", DEEPSEEK, {}),
-    # Last, as they are compiled for minutes where they never ran.
-    ("prefill-trtllm", "fa3", "4q4k", LLAMA, FP8_QKV),
-    ("prefill-trtllm", "trtllm-fmha-v2", "4q2k", LLAMA, {}),
+    ("prefill-trtllm", "fa3", "4q4k", LLAMA, {}),
+    ("prefill-trtllm", "cudnn", "4q2k", LLAMA, {}),
 ]
 
 
