@@ -57,13 +57,19 @@ class LayerCaches:
         self, batch: Batch, kv_data: str, generator: "torch.Generator", *, nan_tails: bool
     ) -> None:
         """Fill in random normal values or zeros, and hostile values where nothing may be read."""
-        large = as_stored(LARGE, self.kv_dtype)
         for cache in self.pool.split(self.tables.num_pages):
             for part in cache.split(STEP_PAGES):
                 values = cached(tuple(part.shape), self.dtype, generator, kv_data)
                 part.copy_(self._stored(values))
-            spoil(cache.view(self.kv_dtype), self.tables, batch, nan_tails=nan_tails)
-            cache[NULL_PAGE] = large
+        spoil(self.pool.view(self.kv_dtype), self._tables_of_all, batch, nan_tails=nan_tails)
+        self.pool[self.first_pages + NULL_PAGE] = as_stored(LARGE, self.kv_dtype)
+
+    @property
+    def _tables_of_all(self) -> PageTables:
+        """The tables of each layer, with the pages of the pool."""
+        tables = self.tables.tables + self.first_pages.int()[:, None, None]
+        strangers = self.tables.strangers + self.first_pages[:, None]
+        return replace(self.tables, tables=tables, strangers=strangers.flatten())
 
     def refill(
         self,
