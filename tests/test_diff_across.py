@@ -60,6 +60,15 @@ def test_two_backends_of_one_run_are_compared_round_by_round(db: str) -> None:
     assert found.stdout.partition("\n")[2].partition("\n")[2] == TABLE
 
 
+def test_a_run_is_judged_as_its_report_ranks_it(db: str) -> None:
+    two_rounds = {SDPA: timed(SDPA, 1e-3, 1.1e-3), NAIVE: timed(NAIVE, 3e-3, 5e-3)}
+    for label in ("one", "again"):
+        add(db, label, two_rounds)
+    report = CliRunner().invoke(cli, ["report", "--db", db, "--run", "one"]).stdout
+    assert re.search(r"naive .* unclear ", report)
+    assert diff(db, "backend").stdout.count("unclear  q512") == 1
+
+
 def test_the_values_may_be_chosen_and_turned_round(db: str) -> None:
     flex = attn("q512", "flex")
     times = {SDPA: timed(SDPA, *ROUNDS), NAIVE: timed(NAIVE, *slower(2)), flex: timed(flex, 1.0)}
