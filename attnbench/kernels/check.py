@@ -55,7 +55,7 @@ def check(prepared: Prepared, seed: int) -> Deviation:
     if fault := prepared.damage(0):
         raise WrongResult(fault)
     if neighbour and not untouched.equal(prepared.output(neighbour).isnan()):
-        raise WrongResult("its call writes outside of its own output")
+        raise WrongResult("its call writes outside its own output")
     return deviation
 
 
@@ -71,7 +71,7 @@ def require_inputs(prepared: Prepared, before: "torch.Tensor") -> None:
     """Raise WrongResult if calls have changed the inputs, and with them the reference."""
     if not compare(first_reference(prepared), before, prepared.tolerance).fault:
         return
-    raise WrongResult("its call overwrites its inputs: the reference of them is another one now")
+    raise WrongResult("its call overwrites its inputs")
 
 
 def check_repeated(prepared: Prepared, launch: Callable[[], object], sets: int) -> None:
@@ -98,9 +98,8 @@ def check_repeated(prepared: Prepared, launch: Callable[[], object], sets: int) 
     change = (second - first).norm(dim=1) / first.norm(dim=1)
     if moved := int((~(change <= prepared.tolerance.relative_l2)).sum()):
         inputs = "its values negated" if negated else "the same inputs"
-        raise WrongResult(
-            f"launched again with {inputs}, {moved} of {len(before)} rows are others than before"
-        )
+        fault = "are not negated" if negated else "differ"
+        raise WrongResult(f"launched again with {inputs}, {moved} of {len(before)} rows {fault}")
 
 
 def check_renewed(

@@ -24,9 +24,7 @@ class Timing:
 
     clock: Clock
     stamps: SmClock | None = None
-    fallback: str | None = (
-        None  # why a graph could not be captured, if single launches are timed instead
-    )
+    fallback: str | None = None  # why single launches are timed: what a capture said
     resolved: Mapping[str, Value] = field(default_factory=dict)
 
     @classmethod

@@ -47,7 +47,7 @@ def _lines(path: Path) -> list[str]:
         problem = f"byte {error.start} is not UTF-8 text; compressed files are to be unpacked first"
         raise UsageError(f"{path}: {problem}; {ACCEPTED}") from None
     except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error}); {ACCEPTED}") from None
+        raise UsageError(f"{path} cannot be read ({error.strerror}); {ACCEPTED}") from None
     if not any(line.strip() for line in lines):
         fail_at(path, 1, "the file is empty")
     return lines

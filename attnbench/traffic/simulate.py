@@ -81,6 +81,7 @@ class _Scheduler:
         self.preempted: deque[int] = deque()
         self.arrived = 0  # requests before this one were admitted once
         self.capacity = limits.kv_tokens // BLOCK
+        self.chunks: list[tuple[int, int]] = []  # of the next step: new tokens, tokens in all
         self.cache = PrefixCache(requests)
         self.cached = 0  # tokens of prompts that were found there
 
@@ -95,10 +96,10 @@ class _Scheduler:
         self._make_room()
         decodes = len(self.running)
         ended = self._chunks(before)
-        if not decodes and not self._chunk_work:
+        if not decodes and not self.chunks:
             self.clock = self.arrival[self.arrived]
             return
-        settled = self.preemptions == before and not self._chunk_work
+        settled = self.preemptions == before and not self.chunks
         alone = settled and not self.limits.spec_tokens
         steps = self._pass(self._seconds(self._most_steps() if alone else 1, decodes))
         if self.preempted or self.requests.hash_ids:
@@ -154,7 +155,7 @@ class _Scheduler:
         """
         budget = self.limits.max_num_batched_tokens
         budget -= len(self.running) * (1 + self.limits.spec_tokens)
-        self._chunk_work: list[tuple[int, int]] = []
+        self.chunks = []
         ended: list[_Prompt] = []
         while budget:
             if self.prompt is None and self.preemptions == before:
@@ -168,7 +169,7 @@ class _Scheduler:
                 break
             prompt.computed += q
             budget -= q
-            self._chunk_work.append((q, prompt.computed))
+            self.chunks.append((q, prompt.computed))
             self.spans.add_chunk(prompt.request, self.step, q, prompt.computed)
             if prompt.computed == prompt.goal:
                 ended.append(prompt)
@@ -217,13 +218,11 @@ class _Scheduler:
         first = np.array([[pairs, decodes * q, kv]], dtype=np.float64)
         growth = np.array([decodes * q, 0.0, decodes])
         decode = Work(np.full(1, decodes), first + np.arange(steps)[:, None] * growth)
-        return self.server.step_seconds(
-            decode, self._chunk_sums() if self._chunk_work else _NO_WORK
-        )
+        return self.server.step_seconds(decode, self._chunk_sums() if self.chunks else _NO_WORK)
 
     def _chunk_sums(self) -> Work:
         """The prefill chunks of the next step."""
-        sums = [(q * kv - q * (q - 1) // 2, q, kv) for q, kv in self._chunk_work]
+        sums = [(q * kv - q * (q - 1) // 2, q, kv) for q, kv in self.chunks]
         listed = np.array(sums, dtype=np.float64).sum(axis=0, keepdims=True)
         return Work(np.full(1, len(sums)), listed)
 
