@@ -18,6 +18,7 @@ from attnbench.commands.interrupts import end_as_ctrl_c_does
 from attnbench.commands.streams import escape_what_has_no_encoding, open_closed_streams
 from attnbench.errors import INTERNAL, INTERRUPTED, AttnbenchError, UsageError
 from attnbench.families import FAMILIES
+from attnbench.garbage import look_seldom
 from attnbench.printable import printable
 
 
@@ -128,6 +129,7 @@ def cli() -> None:
 
 def main() -> None:
     """The console script; a defect of attnbench has an exit status of its own."""
+    look_seldom()
     open_closed_streams()
     escape_what_has_no_encoding()
     end_as_ctrl_c_does()

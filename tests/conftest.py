@@ -1,5 +1,6 @@
 """What tests share: whether there is a GPU, the command as a real process, small cases."""
 
+import gc
 import os
 import signal
 import sqlite3
@@ -41,6 +42,15 @@ Attnbench = Callable[..., "subprocess.CompletedProcess[str]"]
 # On a busy machine an example takes any time; pytest-timeout ends what hangs.
 settings.register_profile("any-speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-speed")
+
+# Thousands of tests and their modules are no garbage: looking for some is a third of collecting.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from now on, in what tests make."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

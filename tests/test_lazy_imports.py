@@ -65,6 +65,7 @@ def test_a_commands_help_imports_neither_a_kernel_library_nor_scipy() -> None:
     [
         ("report", "attnbench.reporting.html.report"),
         ("report", "attnbench.db.views"),
+        ("report", "sqlalchemy.dialects.postgresql"),
         ("measuring", "attnbench.running.execute"),
         ("study", "attnbench.running.execute"),
     ],

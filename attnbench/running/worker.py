@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from attnbench.errors import AttnbenchError
+from attnbench.garbage import none_is_made
 from attnbench.kernels.mutants.sample import sampled
 from attnbench.kernels.registry import find
 from attnbench.provenance.environment import read_environment
@@ -90,7 +91,8 @@ def _state(job: Job) -> Mapping[str, object]:
 
 def _require_torch() -> None:
     try:
-        import torch  # noqa: F401
+        with none_is_made():
+            import torch  # noqa: F401
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
