@@ -131,6 +131,7 @@ def test_published_traces_are_read(name: str, requests: int, first: tuple[float,
         ('{"tokens": 1}', 1, "keys that no known trace has: tokens"),
         ('{"input_lens": [7], "output_lens": [3, 4]}', 1, "differ in length"),
         ('{"input_lens": [7]}', 1, "save it with --save-detailed"),
+        ('{"input_lens": [7]}\n' * 2, 1, "several results of vllm bench serve"),
         ('{"new": [1], "total": [5]}\n{"new": [6], "total": [5]}', 2, "with new <= total"),
         ('{"new": [1], "total": [5]}\n{"new": [], "total": []}', 2, "not a list of tokens"),
         (
@@ -178,6 +179,7 @@ def test_requests_that_arrive_at_once_have_no_rate(attnbench: Attnbench, tmp_pat
     (tmp_path / "t.csv").write_text(OWN.splitlines()[0] + "\n" + "0,100,5,\n" * 3)
     found = attnbench("traffic", "t.csv")
     assert found.stdout.startswith("3 requests of t.csv all at once, 0 % of prompt tokens cached")
+    assert "5 steps in 17.1 ms, busy 100 %" in " ".join(found.stdout.split())
 
 
 @pytest.mark.parametrize(

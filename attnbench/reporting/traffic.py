@@ -9,7 +9,7 @@ from attnbench.specs.shape import SPARSE_MODELS
 from attnbench.traffic.graphs import padded_to
 from attnbench.traffic.reduction import Reduction, Representative
 from attnbench.traffic.summary import Summary
-from attnbench.units import MISSING, percent
+from attnbench.units import MISSING, percent, seconds_text
 
 TARGET = 0.02  # most that the weighted time may differ from that of all steps
 _STEPS = (
@@ -65,9 +65,9 @@ def _origin(summary: Summary) -> str:
     return (
         f"{origin.requests} requests of {summary.trace}"
         f"{left_out} {pace}, "
-        f"{percent(origin.cached)} of prompt tokens cached: {steps} steps in {origin.seconds:.0f} "
-        f"s, busy {percent(origin.busy / origin.seconds)}, {origin.mean_decodes:.1f} decodes a "
-        f"step on average, {origin.preemptions} preemptions."
+        f"{percent(origin.cached)} of prompt tokens cached: {steps} steps in "
+        f"{seconds_text(origin.seconds)}, busy {percent(origin.busy / origin.seconds)}, "
+        f"{origin.mean_decodes:.1f} decodes a step on average, {origin.preemptions} preemptions."
     )
 
 

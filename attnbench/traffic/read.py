@@ -57,6 +57,10 @@ def _json_rows(path: Path, lines: Sequence[str]) -> list[TracedRequest] | Schedu
     if (result := _whole_object(lines)) is not None and "input_lens" in result:
         return list(read_bench_serve(path, result))
     listed = list(json_lines(path, lines))
+    if "input_lens" in listed[0].fields:
+        listed[0].fail(
+            "several results of vllm bench serve; a trace is one of them, in its own file"
+        )
     if {"timestamp", "input_length", "output_length"} <= set(listed[0].fields):
         return list(read_mooncake(listed))
     if not {"new", "total"} <= set(listed[0].fields):
