@@ -42,8 +42,8 @@ class ComparedRuns:
         Text(),
         "--across",
         metavar="FIELD[=BASE:HEAD]",
-        help="Pair cases that differ in exactly this field or knob, or with between those timed "
-        "with a layer between calls and without; both sides may be one run.",
+        help="Pair cases that differ in exactly this field or knob; between pairs those timed with "
+        "a layer between calls and without. Both sides may be one run.",
     )
     pool: bool = flag("--pool", help="Use all runs of a side, not each case's newest.")
     explain: str | None = one(

@@ -35,7 +35,7 @@ class AttnOptions(KvCacheOptions):
         metavar="cudnn|flash|...",
         heading="Selection",
         knob=True,
-        help="Kernel that PyTorch's SDPA must take.  [default: its own choice]",
+        help="Kernel that PyTorch's SDPA must use.  [default: its own choice]",
     )
     flash_version: tuple[int, ...] = several(
         one_of(2, 3, 4),
@@ -43,7 +43,7 @@ class AttnOptions(KvCacheOptions):
         metavar="2|3|4...",
         heading="Selection",
         knob=True,
-        help="FlashAttention that vLLM must take.  [default: its own choice]",
+        help="Version of FlashAttention that vLLM must use.  [default: its own choice]",
     )
     num_splits: tuple[int, ...] = several(
         Whole(),

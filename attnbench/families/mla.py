@@ -52,7 +52,7 @@ class MlaOptions(KvCacheOptions):
         heading="Selection",
         knob=True,
         suite=("prefill_backend",),
-        help="Kernels that vLLM's prefill path must take.  [default: its own choice]",
+        help="Kernels that vLLM's prefill path must use.  [default: its own choice]",
     )
     force_mqa: bool = flag(
         "--force-mqa",

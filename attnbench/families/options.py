@@ -63,7 +63,7 @@ class Common:
         metavar="N|batch...",
         heading="Selection",
         knob=True,
-        help="Longest sequence of vLLM's server, which captures decodes for it; "
+        help="Longest sequence that the server allows, for which vLLM captures decodes; "
         f"{OWN_LENGTHS}: bare kernels, over the batch's own lengths.  [default: the model's]",
     )
     unpadded: bool = flag(
@@ -86,8 +86,8 @@ class Common:
         "--pool-gib",
         metavar="N...",
         heading="Data",
-        help="Least size in GiB of the pool of pages that all working sets share: a server's pages "
-        "lie over tens of GiB.  [default: little more than the sets need]",
+        help="Minimum size in GiB of the pool of pages that all working sets share; a server's "
+        "spans tens of GiB.  [default: little more than the sets need]",
     )
     block_size: tuple[int, ...] = several(
         Whole(),

@@ -97,8 +97,8 @@ class Measuring(Sampling, OnDevices):
         "--mode",
         metavar="cudagraph|eager|kernel...",
         heading="Timing",
-        help="Time replays of a CUDA graph, single launches (no_graph is the same), or the "
-        "kernels themselves by CUPTI.  [default: cudagraph]",
+        help="Time replays of a CUDA graph, single launches (eager or no_graph), or the kernels "
+        "themselves by CUPTI.  [default: cudagraph]",
     )
     verify_timer: bool = flag(
         "--verify-timer", heading="Timing", help="Also time the kernels themselves by CUPTI."
@@ -127,17 +127,17 @@ class Measuring(Sampling, OnDevices):
         "--regime",
         default="burst",
         heading="Timing",
-        help="sustained puts a second of load first, for the power to settle; burst puts none, "
-        "auto where a call has at least 25 us of work for the GPU.",
+        help="sustained: a second of load first, so the power settles; burst: none; auto: "
+        "sustained where a call has at least 25 us of work for the GPU.",
     )
     between: tuple[Between, ...] = several(
         one_of(*get_args(Between)),
         "--between",
         metavar="auto|nothing|layer...",
         heading="Timing",
-        help="layer puts a decoder layer's matrix products between the calls of a graph, so a call "
-        "finds its code out of the caches as in a server; the time is the call's alone. auto does "
-        "so for decodes of attn and mla.  [default: auto]",
+        help="layer: run a decoder layer's matrix products between the calls of a graph, untimed, "
+        "so code is as cold as in a server; nothing: run calls back to back; auto: layer for "
+        "decodes of attn and mla.  [default: auto]",
     )
     isolate: Isolation = one(
         one_of(*get_args(Isolation)),
@@ -152,7 +152,7 @@ class Measuring(Sampling, OnDevices):
         "--warmup",
         metavar="N",
         heading="Timing",
-        help="At least N calls first.  [default: until times are steady]",
+        help="Warm up with at least N calls.  [default: until times are steady]",
     )
     profile_memory: bool = flag(
         "--profile-memory",

@@ -28,14 +28,14 @@ class TrafficOptions:
         default=24,
         metavar="N",
         heading="Selection",
-        help="Most representative batches.",
+        help="Maximum number of batches.",
     )
     rate: float | None = one(
         Number(),
         "--rate",
         metavar="R",
         heading="Selection",
-        help="Mean arrivals per second; the pattern stays.  [default: the trace's]",
+        help="Scale arrivals to this mean rate per second.  [default: the trace's]",
     )
     model: str = one(
         one_of(*MODEL_WEIGHTS),
@@ -59,21 +59,21 @@ class TrafficOptions:
         "--max-model-len",
         metavar="N",
         heading="Data",
-        help="Most tokens of a request; longer ones are left out.  [default: the model's]",
+        help="Maximum tokens of a request; longer ones are left out.  [default: the model's]",
     )
     max_num_seqs: int | None = one(
         Whole(),
         "--max-num-seqs",
         metavar="N",
         heading="Data",
-        help="Most requests that run at once.  [default: vLLM's]",
+        help="Maximum requests that run at once.  [default: vLLM's]",
     )
     max_num_batched_tokens: int | None = one(
         Whole(),
         "--max-num-batched-tokens",
         metavar="N",
         heading="Data",
-        help="Most new tokens of a step.  [default: vLLM's]",
+        help="Maximum new tokens of a step.  [default: vLLM's]",
     )
     kv_tokens: int | None = one(
         Whole(),
