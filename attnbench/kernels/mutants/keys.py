@@ -48,6 +48,20 @@ def lost_at_quarter(which: int) -> "Sees":
     return sees
 
 
+def lost_at_splits(count: int) -> "Sees":
+    """Without the first key of each of so many splits of whole tiles but the first."""
+
+    def sees(
+        visible: "torch.Tensor", places: "torch.Tensor", seen: "torch.Tensor"
+    ) -> "torch.Tensor":
+        length = len(places)
+        tile = TILE if length > 4 * TILE else PAGE
+        size = -(-length // (count * tile)) * tile
+        return visible & ((places % size != 0) | (places == 0))
+
+    return sees
+
+
 def lost_in_pages(offset: int) -> "Sees":
     """Without the key at that place of each page."""
 
@@ -201,6 +215,10 @@ KEY_FAULTS = (
     Fault("last 64 keys lost", seeing(lost(-64, 64))),
     Fault("first key of the second of 4 splits lost", seeing(lost_at_quarter(1))),
     Fault("first key of the third of 4 splits lost", seeing(lost_at_quarter(2))),
+    *(
+        Fault(f"first keys of {count} splits lost", seeing(lost_at_splits(count)))
+        for count in (2, 7, 8, 13)
+    ),
     Fault("first of 2 splits dropped", split(2, all_but(0))),
     Fault("last of 8 splits dropped", split(8, all_but(7))),
     Fault("one of 32 splits dropped", split(32, all_but(11))),
