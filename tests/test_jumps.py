@@ -86,6 +86,45 @@ def test_an_unseen_machine_may_move_all_cells(factor: float, verdict: Verdict) -
 
 
 @pytest.mark.parametrize(
+    ("factors", "verdicts"),
+    [
+        ([1.03], ["unclear"]),
+        ([1.03, 1.0], ["unclear", "same"]),
+        ([1.03] * 9, ["unclear"] * 9),
+        ([1.1], ["slower"]),
+        ([1.1, 1.0, 1.0], ["slower", "same", "same"]),
+        ([1.03] * 3 + [1.0] * 3, ["unclear"] * 3 + ["same"] * 3),
+        ([1.03] * 4 + [1.0] * 2, ["unclear"] * 4 + ["same"] * 2),
+        ([1.03] * 4 + [1.0] * 3, ["slower"] * 4 + ["same"] * 3),
+        ([0.97] * 4 + [1.0] * 3, ["faster"] * 4 + ["same"] * 3),
+        ([1.03] * 4 + [0.97] + [1.0] * 3, ["unclear"] * 5 + ["same"] * 3),
+    ],
+)
+def test_few_cells_do_not_show_how_far_sessions_of_an_unseen_machine_move_them(
+    factors: list[float], verdicts: list[Verdict]
+) -> None:
+    assert [each.verdict for each in compared(factors).comparisons] == verdicts
+    seen = compared(factors, SEEN).comparisons
+    assert all(each.verdict != "unclear" for each in seen)
+
+
+def test_few_cells_that_moved_with_those_that_hardly_did_are_no_change_of_the_code() -> None:
+    found = compared([1.018] * 4 + [1.006] * 3).comparisons
+    assert {each.verdict for each in found[:4]} == {"unclear"}
+
+
+def test_a_control_that_moved_makes_few_cells_no_change_of_the_code() -> None:
+    found = compared([1.03] * 4 + [1.0] * 3, is_control=lambda cell: cell.key == "3")
+    assert {each.verdict for each in found.comparisons[:4]} == {"unclear"}
+
+
+def test_a_change_that_few_cells_do_not_show_has_the_interval_that_keeps_it_open() -> None:
+    (found,) = compared([1.03]).comparisons
+    assert found.low is not None
+    assert found.low < 1.01
+
+
+@pytest.mark.parametrize(
     ("up", "down", "stayed", "up_controls", "quiet_controls", "ways"),
     [
         (4, 0, 50, 0, 0, set()),

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import fmean
 
-from attnbench.analysis.estimate import Cell, Noise, estimate_all
-from attnbench.analysis.jumps import one_sided
+from attnbench.analysis.estimate import MIN_CELLS, Cell, Noise, estimate_all
+from attnbench.analysis.jumps import MIN_STAYED, one_sided, stayed_beside_others
 from attnbench.analysis.log_ratio import Estimate
-from attnbench.analysis.shift import Shift, as_unseen, find_shift, scattered, with_modes
+from attnbench.analysis.shift import Shift, as_few, as_unseen, find_shift, scattered, with_modes
 from attnbench.analysis.verdict import ALPHA, MARGIN, Comparison, Tested, judge
 from attnbench.errors import UsageError
 from attnbench.stats.moderation import TAME
@@ -68,12 +69,32 @@ def compare_sides(
     shift, more_scatter = find_shift(separate, controls), False
     if shift is not None:
         separate, more_scatter = scattered(list(map(as_unseen, separate, unseen)))
-    believed = one_sided(_moved(separate, shift, limit), controls)
-    for at, estimate, new in zip(apart, separate, unseen, strict=True):
-        estimates[at] = _as_believed(estimate, believed) if new else estimate
-    shifts = [None if cell.paired else shift for cell in cells]
-    found = _judged([cell.key for cell in cells], estimates, shifts, limit)
+
+    def judged(separate: Sequence[Estimate], shift: Shift | None) -> list[Comparison]:
+        for at, estimate in zip(apart, separate, strict=True):
+            estimates[at] = estimate
+        shifts = [None if cell.paired else shift for cell in cells]
+        return _judged([cell.key for cell in cells], estimates, shifts, limit)
+
+    moved = _moved(separate, shift, limit)
+    believed = one_sided(moved, controls)
+    found = judged(list(map(partial(_as_believed, believed), separate, unseen)), shift)
+    if any(unseen) and len(apart) < MIN_CELLS:
+        if any(stayed := stayed_beside_others(moved, controls)):
+            found = judged(separate, find_shift(separate, stayed, MIN_STAYED))
+        else:
+            found = _surest(found, judged(list(map(as_few, separate, unseen)), shift), limit)
     return Compared(found, shift, more_scatter)
+
+
+def _surest(
+    known: Sequence[Comparison], unsure: Sequence[Comparison], limit: float
+) -> list[Comparison]:
+    """Changes by the noise that a machine nobody has seen may have, the rest by what is known."""
+    return [
+        other if abs(math.log(each.ratio)) > limit else replace(each, detectable=other.detectable)
+        for each, other in zip(known, unsure, strict=True)
+    ]
 
 
 def _limit(margin: float) -> float:
@@ -116,8 +137,10 @@ def _adjusted(p_values: Sequence[float]) -> list[float]:
     return q_values
 
 
-def _as_believed(estimate: Estimate, believed: Collection[int]) -> Estimate:
+def _as_believed(believed: Collection[int], estimate: Estimate, unseen: bool) -> Estimate:
     """With modes that a machine may have of which nothing is stored, unless cells moved one way."""
+    if not unseen:
+        return estimate
     way = math.copysign(1, estimate.log_ratio)
     return replace(estimate, wild=TAME) if way in believed else with_modes(estimate)
 

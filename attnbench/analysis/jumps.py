@@ -11,6 +11,7 @@ from attnbench.stats.binomial import upper_tail
 # Five cells that move one way while none moves otherwise do so by chance once in 32 times. Where
 # some do, many cells may have modes, and 4 of 100 diffs would reach that level.
 _LEVEL, _LEVEL_OF_MIXED = 1 / 32, 1 / 64
+MIN_STAYED, _MIN_MOVED = 3, 4
 
 
 def one_sided(moved: Sequence[int], controls: Sequence[bool]) -> frozenset[int]:
@@ -23,6 +24,19 @@ def one_sided(moved: Sequence[int], controls: Sequence[bool]) -> frozenset[int]:
     all_moved = sum(way != 0 for way in moved)
     share = len(others) / (2 * len(moved)) if moved else 0.0
     return frozenset(way for way in (1, -1) if _is_change(others.count(way), all_moved, share))
+
+
+def stayed_beside_others(moved: Sequence[int], controls: Sequence[bool]) -> Sequence[bool]:
+    """The cells that stayed, if 3 or more did while 4 or more others moved one way; else none.
+
+    For few cells: noise that moves 4 of them moves one the other way, or a control, or all alike.
+    """
+    stayed = [way == 0 for way in moved]
+    count = len(moved) - sum(stayed)
+    by_code = all(stays or not control for stays, control in zip(stayed, controls, strict=True))
+    if by_code and abs(sum(moved)) == count >= _MIN_MOVED and sum(stayed) >= MIN_STAYED:
+        return stayed
+    return [False] * len(moved)
 
 
 def _is_change(count: int, all_moved: int, share: float) -> bool:

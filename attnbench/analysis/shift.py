@@ -34,6 +34,8 @@ _SURPRISE_DF = 4.0
 # Of a machine that nobody has seen a few cells may have modes, some percent apart.
 CAUTIOUS_WILD = Wild(0.03, Variance(0.025**2, 10.0))
 CAUTIOUS_COMMON = Variance(0.0075**2, 5.0)
+# Of one case by itself, where fewer than 10 are compared.
+CAUTIOUS_SESSION = Variance(0.012**2, 5.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,11 @@ class Shift:
         return self.log_ratio - reach, self.log_ratio + reach
 
 
-def find_shift(estimates: Sequence[Estimate], controls: Sequence[bool]) -> Shift | None:
-    """The median of the controls, 5 or more, else of all cells, 10 or more; else None."""
-    by_controls = sum(controls) >= MIN_CONTROLS
+def find_shift(
+    estimates: Sequence[Estimate], controls: Sequence[bool], least: int = MIN_CONTROLS
+) -> Shift | None:
+    """The median of the controls, `least` or more, else of all cells, 10 or more; else None."""
+    by_controls = sum(controls) >= least
     chosen = [each for each, control in zip(estimates, controls, strict=True) if control]
     chosen = chosen if by_controls else list(estimates)
     if not by_controls and len(chosen) < MIN_CELLS:
@@ -123,6 +127,14 @@ def as_unseen(estimate: Estimate, unseen: bool) -> Estimate:
         return estimate
     common = max(estimate.common, CAUTIOUS_COMMON, key=lambda each: each.value)
     return replace(estimate, common=common)
+
+
+def as_few(estimate: Estimate, unseen: bool) -> Estimate:
+    """Nor do few cells show how far its sessions move each of them, or whether it has modes."""
+    if not unseen:
+        return estimate
+    session = max(estimate.session, CAUTIOUS_SESSION, key=lambda each: each.value)
+    return with_modes(replace(estimate, session=session))
 
 
 def with_modes(estimate: Estimate) -> Estimate:
