@@ -84,9 +84,9 @@ backend sdpa, dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
                   base  head  change  95 % interval  finds
 verdict  spec       ms    ms       %              %      %
 -------  -------  ----  ----  ------  -------------  -----
-same     q512     1.00  1.00    +0.0   -2.7 to +2.7   11.1
-same     8q1kv1k  2.00  2.00    +0.0   -2.7 to +2.7   11.1
-same     q1k      3.00  3.00    +0.0   -2.7 to +2.7   11.1
+same     q512     1.00  1.00    +0.0   -2.7 to +2.7   11.7
+same     8q1kv1k  2.00  2.00    +0.0   -2.7 to +2.7   11.7
+same     q1k      3.00  3.00    +0.0   -2.7 to +2.7   11.7
 
 3 same; a change within 5 % does not matter
 geometric mean of the 3 cases with a time on both sides: +0.0 %
@@ -115,9 +115,9 @@ backend sdpa, dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
                   base   head  change   95 % interval  finds
 verdict  spec       ms     ms       %               %      %
 -------  -------  ----  -----  ------  --------------  -----
-slower   8q1kv1k  1.00   1.30   +30.0  +26.5 to +33.6      -
-faster   q1k      1.00  0.700   -30.0  -31.9 to -28.1      -
-same     q512     1.00   1.00    +0.0    -2.7 to +2.7    9.1
+slower   8q1kv1k  1.00   1.30   +30.0  +26.1 to +34.1      -
+faster   q1k      1.00  0.700   -30.0  -32.1 to -27.8      -
+same     q512     1.00   1.00    +0.0    -2.7 to +2.7    9.7
 
 1 slower, 1 faster, 1 same; a change within 5 % does not matter
 geometric mean of the 3 cases with a time on both sides: -3.1 %
@@ -173,9 +173,9 @@ backend sdpa, dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
 
 | verdict | spec | base ms | head ms | change % | 95 % interval % | finds % |
 | --- | --- | ---: | ---: | ---: | ---: | ---: |
-| slower | 8q1kv1k | 1.00 | 1.30 | +30.0 | +26.5 to +33.6 | - |
-| faster | q1k | 1.00 | 0.700 | -30.0 | -31.9 to -28.1 | - |
-| same | q512 | 1.00 | 1.00 | +0.0 | -2.7 to +2.7 | 9.1 |
+| slower | 8q1kv1k | 1.00 | 1.30 | +30.0 | +26.1 to +34.1 | - |
+| faster | q1k | 1.00 | 0.700 | -30.0 | -32.1 to -27.8 | - |
+| same | q512 | 1.00 | 1.00 | +0.0 | -2.7 to +2.7 | 9.7 |
 
 </details>
 """
@@ -262,7 +262,7 @@ verdict    spec       ms    ms       %              %      %
 ---------  -------  ----  ----  ------  -------------  -----
 now fails  q512     1.00  1.00       -              -      -
 now runs   8q1kv1k     -  1.00       -              -      -
-same       q1k      1.00  1.00    +0.0   -2.7 to +2.7    9.1
+same       q1k      1.00  1.00    +0.0   -2.7 to +2.7    9.7
 
 1 now fails, 1 now runs, 1 same, 2 ran on neither side; a change within 5 % does
   not matter

@@ -63,7 +63,7 @@ def test_a_lower_clock_is_no_change_of_the_kernel(db: str) -> None:
 
 
 def test_a_kernel_that_takes_more_cycles_is_slower_however_the_clock_moves(db: str) -> None:
-    measure(db, factor=1.03)
+    measure(db, factor=1.08)
     assert cell(db)["verdict"] == "slower"
     assert diff(db).exit_code == 1
 
@@ -130,7 +130,7 @@ def spread(outcome: Outcome, part: float) -> Outcome:
 
 @pytest.mark.parametrize(
     ("clock", "verdict"),
-    [((1.58e9, 1.76e9), "slower"), ((1.66e9, 1.67e9), "unclear")],
+    [((1.4e9, 1.96e9), "slower"), ((1.66e9, 1.67e9), "unclear")],
     ids=["as far as the clock", "the clock stayed"],
 )
 def test_samples_of_a_case_in_cycles_may_spread_as_far_as_the_clock(
@@ -138,8 +138,8 @@ def test_samples_of_a_case_in_cycles_may_spread_as_far_as_the_clock(
 ) -> None:
     ends = dict(zip(("sm_clock_hz_lowest", "sm_clock_hz_highest"), clock, strict=True))
     with Store.open(db) as store:
-        for name, factor in (("base", 1.0), ("head", 1.03)):
+        for name, factor in (("base", 1.0), ("head", 1.08)):
             rounds = at_clocks(PREFILL, 1.5e6 * factor, (1.70e9, 1.74e9, 1.66e9))
-            wide = [replace(spread(r, 0.1), guard={**r.guard, **ends}) for r in rounds]
+            wide = [replace(spread(r, 0.3), guard={**r.guard, **ends}) for r in rounds]
             store_run(store, {PREFILL: wide}, label=name, machine=H200, method=ON_GPU)
     assert cell(db)["verdict"] == verdict
