@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from attnbench.kernels.mutants.arithmetic import computed_with
-from attnbench.kernels.mutants.fault import Fault, Plant
+from attnbench.kernels.mutants.fault import Fault, Plant, over_bf16
 from attnbench.kernels.reference import visible_keys
 
 if TYPE_CHECKING:
@@ -93,9 +93,9 @@ def without_light_tiles(scores: "torch.Tensor", most: "torch.Tensor") -> "torch.
 
 
 SHORTCUT_FAULTS = (
-    Fault("scores rounded to bf16", weighing(rounded_scores)),
-    Fault("weights rounded to e4m3", weighing(rounded_weights)),
-    Fault("exponentials by the bits of a float", weighing(by_bits)),
+    Fault("scores rounded to bf16", weighing(rounded_scores), over_bf16),
+    Fault("weights rounded to e4m3", weighing(rounded_weights), over_bf16),
+    Fault("exponentials by the bits of a float", weighing(by_bits), over_bf16),
     Fault("the least tenth of the pages skipped", weighing(without_least_pages)),
     Fault("light tiles skipped", weighing(without_light_tiles)),
 )
