@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean
 from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from attnbench.kernels.base import Setting
 from attnbench.kernels.check import WrongResult, check
@@ -70,14 +71,15 @@ class Row:
 def row(ready: Any, offset: int = -1) -> Row:
     group, window = ready.groups[-1], ready.case.window
     every = torch.arange(group.kv_len)
-    request = torch.full_like(every, group.count - 1)
-    keys = Keys(group, torch.zeros_like(every), request, every)
+    request = torch.full_like(every, group.first + group.count - 1)
+    keys = Keys(group, ready.lengths, torch.zeros_like(every), request, every)
     position = group.kv_len - group.q_len + offset % group.q_len
-    token = Keys(group, *(torch.tensor([each]) for each in (0, group.count - 1, position)))
+    token = Keys(group, ready.lengths, *(each[-1:] for each in (every * 0, request, every)))
+    token = replace(token, positions=torch.tensor([position]))
     query = ready.queries_at(token)[0]
     visible = (every <= position) & (every > position - (window or math.inf))
-    planted = [at for _, at in ready._planted(ready.needle_seed)][-1]
-    needles = [each for each in planted.positions[0, -1].unique().tolist() if visible[each]]
+    planted = ready.places.positions[0, -1, : ready.places.counts[-1]]
+    needles = [each for each in planted.unique().tolist() if visible[each]]
     met = ready.met_at(keys).expand(-1, len(query), -1)
     scores = torch.einsum("hd,nhd->hn", query, met) * ready.scale
     allowed = ready.tolerance.relative_l2
@@ -126,6 +128,38 @@ def test_a_key_that_must_not_be_seen_would_score_higher_still(
     inside = [found.moved(each) for each in (newest, oldest)]
     assert min(beyond) > (6 if dtype else 50)
     assert min(inside) > (2 if dtype else 15)
+
+
+@pytest.mark.parametrize("spec", ["q1kv90_q1kv300_2q1kv1k", "q1kv300_q7kv50_q9_q40kv1k"])
+def test_requests_of_other_lengths_in_front_leave_a_request_its_needles(spec: str) -> None:
+    found = row(attention(spec))
+    assert len(found.needles) > 10
+    assert min(map(found.moved, found.needles)) > 20
+
+
+def test_a_key_beyond_scores_higher_behind_requests_of_other_lengths_too() -> None:
+    found = row(attention("q1kv300_q7kv50_q40kv1k", window=100), -2)
+    newest = found.needles[-1]
+    assert min(found.moved(newest + 1), found.moved(newest - 100)) > 50
+
+
+class Operations(TorchDispatchMode):  # type: ignore[misc]
+    """Counts operations."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_planting_and_aiming_take_few_operations_for_each_group_of_requests() -> None:
+    counts = []
+    for groups in (2, 32):
+        with Operations() as operations:
+            attention("_".join(f"q1kv{40 + at}" for at in range(groups)))
+        counts.append(operations.count)
+    assert counts[1] - counts[0] < 30 * 40
 
 
 Fault = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -207,8 +241,8 @@ def test_most_queries_that_saw_a_finite_tail_would_see_nothing_else(
     ready = PagedPrepared(case, Setting("cpu", 1, 0), layout="HND", nan_tails=False)
     behind = torch.arange(1021, 1024)
     nothing = torch.zeros_like(behind)
-    keys = ready.keys_at(Keys(ready.groups[0], nothing, nothing, behind))
-    token = Keys(ready.groups[0], nothing[:1], nothing[:1], torch.tensor([1020]))
+    keys = ready.keys_at(Keys(ready.groups[0], ready.lengths, nothing, nothing, behind))
+    token = Keys(ready.groups[0], ready.lengths, nothing[:1], nothing[:1], torch.tensor([1020]))
     scores = torch.einsum("hd,nkd->hn", ready.queries_at(token)[0], keys) * ready.scale
     assert ((scores > 50).sum(0) >= 3).all()  # of four heads
 

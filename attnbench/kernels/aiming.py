@@ -1,15 +1,15 @@
 """Needles in a prepared case: its keys at their places, its queries turned to them."""
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from statistics import NormalDist
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from attnbench.kernels.groups import Group, Keys
+from attnbench.kernels.groups import Group, Keys, Lengths
 from attnbench.kernels.inputs import LARGE, raw, seeded
-from attnbench.kernels.needles import HIGHER, REST, Needles, OwnKeys, places, random_signs
-from attnbench.kernels.tolerance import LARGE_SCORE, too_small
+from attnbench.kernels.needles import HIGHER, Needles, OwnKeys, random_signs
+from attnbench.kernels.places import Places
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape
 
@@ -78,15 +78,16 @@ class Aimed(ABC):
 
     def visible(self, at: Keys) -> "torch.Tensor":
         """The number of keys that each of these new tokens sees."""
-        return (at.positions + 1).clamp(max=self.case.window or at.group.kv_len)
+        seen = at.positions + 1
+        return seen if self.case.window is None else seen.clamp(max=self.case.window)
 
     def own_keys(self, at: Keys) -> list[OwnKeys]:
         """The newest key and the window's oldest; the next, and the one before the window."""
-        position, last, window = at.positions, at.group.kv_len - 1, self.case.window
+        position, window = at.positions, self.case.window
         own = [OwnKeys(self.met_at(at))]
         if at.group.q_len > 1:
             following = self.met_at(at.beside(position + 1))
-            own.append(OwnKeys(following, position < last, HIGHER))
+            own.append(OwnKeys(following, position < at.last, HIGHER))
         if window is not None and window < at.group.kv_len:
             oldest = position - window + 1
             own.append(OwnKeys(self.met_at(at.beside(oldest)), oldest >= 0))
@@ -110,10 +111,13 @@ class Aimed(ABC):
         """Turn keys into needles, with `new_alone` only those of new tokens, drawn again."""
         if self.needle_seed is None:
             return
-        for needles, at in self._planted(self.needle_seed):
+        needles = self._needles
+        for groups in self._alike():
+            at = self.needles_in(groups)
             where = at.only(at.fresh) if new_alone else at
             self.put_keys(where, needles.of(self.keys_at(where), where.positions))
-            if large_tails and (behind := at.behind(self.block_size)) is not None:
+            if large_tails:
+                behind = self._behind(groups)
                 tail = needles.tail(LARGE).expand(*behind.positions.shape, -1, -1)
                 self.put_keys(behind, tail)
 
@@ -123,12 +127,10 @@ class Aimed(ABC):
 
         if self.needle_seed is None:
             return
-        needles = self.needles(seeded(self.device, self.needle_seed))
         heads = torch.arange(self.num_heads, device=self.device)
-        size = max(1, STEP_ELEMENTS // (self.num_heads * self.key_dim))
-        for at in _steps(self.groups, self.num_sets, size, self.device):
+        for at in self._new_tokens():
             kinds = at.tokens[:, None] + heads
-            met = self.met(needles, at.group)
+            met = self.met(self._needles, at.group)
             arguments = (self.queries_at(at), kinds, self.visible(at), self.own_keys(at))
             self.put_queries(at, met.turned(*arguments))
 
@@ -143,8 +145,9 @@ class Aimed(ABC):
         if self.needle_seed is None or self.case.softcap is not None:
             return
         group, sets = self.groups[-1], torch.arange(self.num_sets, device=self.device)
-        last = torch.ones_like(sets)
-        at = Keys(group, sets, last * (group.count - 1), last * (group.kv_len - 1))
+        requests = torch.full_like(sets, group.first + group.count - 1)
+        last = torch.full_like(sets, group.kv_len - 1)
+        at = Keys(group, self.lengths, sets, requests, last)
         keys, alone = self._unlike_needles(at)
         turned = HOT / self.scale * keys / keys.square().sum(-1, keepdim=True)
         ratio = self.num_heads // keys.shape[1]
@@ -162,77 +165,68 @@ class Aimed(ABC):
         """
         import torch
 
-        assert self.needle_seed is not None
         back = torch.arange(min(NEWEST, int(self.visible(at).min())), device=self.device)
         every = torch.broadcast_tensors(at.sets, at.requests, at.positions - back[:, None])
-        keys = self.keys_at(Keys(at.group, *every))  # [newest, n, KV heads, d]
-        unit = self.needles(seeded(self.device, self.needle_seed)).unit
+        keys = self.keys_at(Keys(at.group, at.lengths, *every))  # [newest, n, KV heads, d]
+        unit = self._needles.unit
         along = torch.einsum("knhd,chd->knhc", keys, unit).square().amax(-1)
         likeness, chosen = (along / keys.square().sum(-1)).min(0)
         places = chosen[None, ..., None].expand(1, *keys.shape[1:])
         return keys.gather(0, places)[0], (likeness < 1 / 8)[..., None]
 
-    def largest_score(self) -> float:
-        """Of the scores that matter in a row, some needles' and some others'."""
-        if self.needle_seed is None:
-            return LARGE_SCORE
-        *kinds, _ = self._scores()
-        return max(score + 2 * math.sqrt(spread) for score, spread in kinds)
+    @cached_property
+    def lengths(self) -> Lengths:
+        """Those of the batch's requests."""
+        return Lengths.of(self.case.batch, self.device)
 
-    def weights_too_small(self) -> float:
-        """How far e4m3 puts a row off where a kernel's largest weight is 1, relative to its size.
+    @cached_property
+    def places(self) -> Places:
+        """Where the needles stand."""
+        generator = self._generator
+        self.needles(generator)  # they are drawn first
+        return Places.drawn(self.groups, self.lengths, self.block_size, self.num_sets, generator)
 
-        Only rows of light needles matter: beside heavy ones other keys hardly count. A sink's
-        weight may be the largest, and beside it all of a short request's round to 0.
-        """
-        if getattr(self, "sinks", None) is not None:
-            return 1.0
-        (light, spread), _, seen = self._scores()
-        random = NormalDist().inv_cdf(seen / (seen + 1)) * math.sqrt(spread)
-        return too_small(max(random, light + 2 * REST * math.sqrt(spread)), spread)
+    @property
+    def _needles(self) -> Needles:
+        return self.needles(self._generator)
 
-    def _scores(self) -> tuple[tuple[float, float], tuple[float, float], int]:
-        """Of the last token, for light and for heavy needles: their score, others' variance.
-
-        And the number of keys that it sees. Without needles their score is 0.
-        """
-        import torch
-
-        group = max(self.groups, key=lambda group: group.kv_len)
-        first = torch.zeros(1, dtype=torch.int64, device=self.device)
-        at = Keys(group, first, first, first + group.kv_len - 1)
-        seen = self.visible(at)
-        if self.needle_seed is None:
-            return (0.0, 1.0), (0.0, 1.0), int(seen)
-        needles = self.met(self.needles(seeded(self.device, self.needle_seed)), group)
-        found = needles.scores(seen.float(), self.own_keys(at))
-        light, heavy = torch.stack(found, -1).squeeze(1).tolist()  # each [2 strengths, 1]
-        return tuple(light), tuple(heavy), int(seen)
-
-    def needles_in(self, group: Group) -> "torch.Tensor":
-        """The positions of a group's needles: int64 [sets, count, needles]."""
+    @property
+    def _generator(self) -> "torch.Generator":
+        """As it is before needles are drawn."""
         assert self.needle_seed is not None
-        return next(at.positions for _, at in self._planted(self.needle_seed) if at.group == group)
+        return seeded(self.device, self.needle_seed)
 
-    def _planted(self, seed: int) -> Iterator[tuple[Needles, Keys]]:
-        """The needles of each group, the same in every call."""
-        import torch
+    def needles_in(self, groups: list[Group]) -> Keys:
+        """The needles of some groups: [sets, n]."""
+        counts, positions = self.places.counts, self.places.positions
+        at = self._within(groups, lambda group: (0, counts[group.first]))
+        return replace(at, positions=positions[at.sets, at.requests, at.positions])
 
-        generator, sets = seeded(self.device, seed), self.num_sets
-        needles = self.needles(generator)
+    def kind(self, group: Group) -> Hashable:
+        """Groups of one kind are read and stored together, in a few launches for all of them."""
+        window = self.case.window
+        return group.q_len > 1, window is not None and window < group.kv_len
+
+    def _alike(self) -> list[list[Group]]:
+        """The groups of each kind."""
+        found: dict[Hashable, list[Group]] = {}
         for group in self.groups:
-            found = places(group, self.block_size, sets, generator)
-            every = torch.arange(sets, device=found.device)[:, None, None]
-            requests = torch.arange(group.count, device=found.device)[:, None]
-            yield needles, Keys(group, *torch.broadcast_tensors(every, requests, found))
+            found.setdefault(self.kind(group), []).append(group)
+        return list(found.values())
 
+    def _behind(self, groups: list[Group]) -> Keys:
+        """The rest of the page in which each request ends."""
+        block = self.block_size
+        return self._within(groups, lambda group: (group.kv_len, -(-group.kv_len // block) * block))
 
-def _steps(groups: list[Group], sets: int, size: int, device: str) -> Iterator[Keys]:
-    """All new tokens of all sets, at most `size` at a time."""
-    import torch
+    def _new_tokens(self) -> Iterator[Keys]:
+        """All new tokens of all sets, in steps."""
+        size = max(1, STEP_ELEMENTS // (self.num_heads * self.key_dim))
+        for groups in self._alike():
+            at = self._within(groups, lambda group: (group.kv_len - group.q_len, group.kv_len))
+            each = (places.flatten().split(size) for places in (at.sets, at.requests, at.positions))
+            for parts in zip(*each, strict=True):
+                yield Keys(at.group, at.lengths, *parts)
 
-    for group in groups:
-        of_one = group.count * group.q_len
-        for part in torch.arange(sets * of_one, device=device).split(size):
-            request, offset = part % of_one // group.q_len, part % group.q_len
-            yield Keys(group, part // of_one, request, group.kv_len - group.q_len + offset)
+    def _within(self, groups: list[Group], bounds: Callable[[Group], tuple[int, int]]) -> Keys:
+        return Keys.within(groups, self.lengths, self.num_sets, bounds)

@@ -1,12 +1,17 @@
 """Groups of neighbouring equal requests, which a dense kernel takes in one launch."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import accumulate
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
 
 from attnbench.specs.batch import Batch
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,44 +36,82 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
-    """Places of keys in the requests of a group; int64 tensors of one shape."""
+class Lengths:
+    """Of each request of a batch: int64 [requests], on the device."""
 
-    group: Group
+    context: "torch.Tensor"  # tokens before the new ones
+    kv: "torch.Tensor"
+    first_token: "torch.Tensor"  # among the batch's new tokens
+
+    @classmethod
+    def of(cls, batch: Batch, device: str) -> Self:
+        """Those of all requests, in one transfer."""
+        import torch
+
+        starts = accumulate((request.q_len for request in batch), initial=0)
+        each = [(r.context_len, r.kv_len, start) for r, start in zip(batch, starts, strict=False)]
+        return cls(*torch.tensor(each, device=device).unbind(1))
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Places of keys in requests of a batch; int64 tensors of one shape."""
+
+    group: Group  # theirs, or the first of theirs where all are of one kind
+    lengths: Lengths
     sets: "torch.Tensor"
-    requests: "torch.Tensor"  # within the group
+    requests: "torch.Tensor"  # in the batch
     positions: "torch.Tensor"
+
+    @classmethod
+    def within(
+        cls,
+        groups: Sequence[Group],
+        lengths: Lengths,
+        sets: int,
+        bounds: Callable[[Group], tuple[int, int]],
+    ) -> Self:
+        """The positions between the two bounds in each request of some groups: [sets, n]."""
+        import torch
+
+        places = np.concatenate([_places(group, *bounds(group)) for group in groups], axis=1)
+        device = lengths.kv.device
+        requests, positions = torch.from_numpy(places).to(device)
+        every = torch.arange(sets, device=device)[:, None]
+        return cls(groups[0], lengths, *torch.broadcast_tensors(every, requests, positions))
 
     @property
     def fresh(self) -> "torch.Tensor":
         """Whether each is a new token."""
-        return self.positions >= self.group.kv_len - self.group.q_len
+        return self.positions >= self.lengths.context[self.requests]
 
     @property
     def tokens(self) -> "torch.Tensor":
         """Each key's number among the batch's new tokens, if it is one."""
-        within = self.positions - (self.group.kv_len - self.group.q_len)
-        return self.group.first_token + self.requests * self.group.q_len + within
+        first = self.lengths.first_token - self.lengths.context
+        return first[self.requests] + self.positions
+
+    @property
+    def last(self) -> "torch.Tensor":
+        """The position of the last key of each one's request."""
+        return self.lengths.kv[self.requests] - 1
 
     def only(self, chosen: "torch.Tensor") -> "Keys":
         """Those of them for which `chosen`, of their shape, is true: [n]."""
-        return Keys(self.group, self.sets[chosen], self.requests[chosen], self.positions[chosen])
-
-    def behind(self, block_size: int) -> "Keys | None":
-        """The rest of the page in which each request ends, given places [sets, count, k]."""
-        import torch
-
-        end = -(-self.group.kv_len // block_size) * block_size
-        rest = torch.arange(self.group.kv_len, end, device=self.positions.device)
-        if not len(rest):
-            return None
-        first = (self.sets[..., :1], self.requests[..., :1], rest)
-        return Keys(self.group, *torch.broadcast_tensors(*first))
+        places = self.sets[chosen], self.requests[chosen], self.positions[chosen]
+        return Keys(self.group, self.lengths, *places)
 
     def beside(self, positions: "torch.Tensor") -> "Keys":
         """Other keys of the same requests; positions outside are moved inside."""
-        inside = positions.clamp(0, self.group.kv_len - 1)
-        return Keys(self.group, self.sets, self.requests, inside)
+        inside = positions.clamp_min(0).minimum(self.last)
+        return Keys(self.group, self.lengths, self.sets, self.requests, inside)
+
+
+def _places(group: Group, first: int, end: int) -> "NDArray[np.int64]":
+    """Each request of a group beside each position from `first` up to `end`: [2, n]."""
+    requests = np.arange(group.first, group.first + group.count)
+    positions = np.arange(first, end)
+    return np.stack([requests.repeat(len(positions)), np.tile(positions, len(requests))])
 
 
 def groups_of(batch: Batch) -> list[Group]:

@@ -99,8 +99,7 @@ class PageTables:
 
     def at(self, keys: Keys) -> "tuple[torch.Tensor, torch.Tensor]":
         """The pages and the offsets in them, int64, of single keys."""
-        requests = keys.group.first + keys.requests
-        pages = self.tables[keys.sets, requests, keys.positions // self.block_size]
+        pages = self.tables[keys.sets, keys.requests, keys.positions // self.block_size]
         return pages.long(), keys.positions % self.block_size
 
     def _used(self, group: Group) -> int:

@@ -17,7 +17,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from attnbench.kernels.groups import Group
 from attnbench.specs.case import Case
 
 if TYPE_CHECKING:
@@ -29,8 +28,6 @@ USUAL = 8  # needles of a long request that a query scores
 # Least norm of needles in an output, relative to that of all other keys, and least weight in half
 # of the rows: where needles score higher still, fp8 weights of other keys become 0.
 LIGHT, HEAVY = 0.5, 2.0
-TILE = 128  # keys; kernels split them at its multiples
-MOST_SPLITS = 32  # of which one border is drawn for each request
 HIGHER = 1.0  # by which a key scores higher that must not be seen
 MOST_SPREAD = 6.0  # limits the variance of scores where a head has few dimensions
 PASSES = 3  # over a query's own keys, nearly orthogonal, until all score as wanted
@@ -194,47 +191,3 @@ def random_signs(heads: int, dim: int, generator: "torch.Generator") -> "torch.T
 
     drawn = torch.randint(2, (2, heads, dim), generator=generator, device=generator.device)
     return 2.0 * drawn - 1.0
-
-
-def places(
-    group: Group, block_size: int, sets: int, generator: "torch.Generator"
-) -> "torch.Tensor":
-    """The needles' positions in each request of a group: int64 [sets, count, needles]."""
-    import torch
-
-    device, sizes = generator.device, (sets, group.count, 1)
-    fixed = torch.tensor(_fixed(group, block_size), device=device)
-    pages = max(1, (group.kv_len - 1) // block_size)
-    drawn = torch.randint(pages, sizes, generator=generator, device=device) + 1
-    split = torch.rand((2, *sizes), generator=generator, device=device)
-    borders = torch.cat([drawn * block_size, _split_borders(group, block_size, *split)], dim=2)
-    borders = borders.clamp(max=group.kv_len - 1)
-    sides = [borders, (borders - 1).clamp_min(0)]
-    return torch.cat([fixed.expand(sets, group.count, -1), *sides], dim=2)
-
-
-def _split_borders(
-    group: Group, block_size: int, count: "torch.Tensor", which: "torch.Tensor"
-) -> "torch.Tensor":
-    """A border of equal splits, int64: `count` and `which`, in [0, 1), choose their number and it.
-
-    A backend's own number of splits is known only after its inputs are made.
-    """
-    tile = _tile(group, block_size)
-    splits, tiles = 2 + (count * (MOST_SPLITS - 1)).long(), -(-group.kv_len // tile)
-    size = -(-tiles // splits)
-    return (1 + (which * (splits - 1)).long()) * size * tile
-
-
-def _tile(group: Group, block_size: int) -> int:
-    return TILE if group.kv_len > 4 * TILE else block_size
-
-
-def _fixed(group: Group, block_size: int) -> list[int]:
-    """The first key, and both sides of the half, quarters, the last page and the new tokens."""
-    kv_len, tile = group.kv_len, _tile(group, block_size)
-    half, quarter = (-(-kv_len // (parts * tile)) * tile for parts in (2, 4))
-    borders = {half, quarter, 2 * quarter, 3 * quarter, (kv_len - 1) // block_size * block_size}
-    borders |= {kv_len - group.q_len} if group.q_len > 1 else set()
-    inside = [border for border in borders if 0 < border < kv_len]
-    return sorted({0, *inside, *(border - 1 for border in inside)})

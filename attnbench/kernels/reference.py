@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from attnbench.kernels.aiming import Aimed
 from attnbench.kernels.base import Prepared
 from attnbench.kernels.groups import Group, groups_of
 from attnbench.kernels.rows import Rows, Sharing
+from attnbench.kernels.scores import Scored
 from attnbench.specs.batch import Batch
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def softmax_with_sinks(scores: "torch.Tensor", sinks: "torch.Tensor | None") -> 
     return with_sinks.softmax(-1)[..., :-1]
 
 
-class AttentionPrepared(Prepared, Aimed):
+class AttentionPrepared(Prepared, Scored):
     """A prepared attention case with output [tokens, heads, d_v]: one row per token and head."""
 
     renewable: ClassVar[bool] = True

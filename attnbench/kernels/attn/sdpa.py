@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, ClassVar
 
@@ -133,11 +133,14 @@ class SdpaPrepared(AttentionPrepared):
 
     def keys_at(self, at: Keys) -> "torch.Tensor":
         keys = self.kv[self.groups.index(at.group)][0]
-        return keys[at.sets, at.requests, at.positions].float()
+        return keys[at.sets, at.requests - at.group.first, at.positions].float()
 
     def put_keys(self, at: Keys, keys: "torch.Tensor") -> None:
         stored = self.kv[self.groups.index(at.group)][0]
-        stored[at.sets, at.requests, at.positions] = keys.to(stored.dtype)
+        stored[at.sets, at.requests - at.group.first, at.positions] = keys.to(stored.dtype)
+
+    def kind(self, group: Group) -> Hashable:
+        return group  # each has tensors of its own
 
     def attended(self, rows: Rows) -> "torch.Tensor":
         kv_heads = rows.first_heads * self.shape.num_kv_heads // self.shape.num_q_heads

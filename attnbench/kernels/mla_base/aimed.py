@@ -4,6 +4,7 @@ A latent is key and value of all heads. Needles differ from other latents in the
 projection touches; the rest of them makes their values.
 """
 
+from collections.abc import Hashable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,7 @@ class AimedLatents(AttentionPrepared):
         pages, offsets = self.tables.at(at)
         latents = clamped(keys.squeeze(-2), self.dtype)
         self.pool.write(pages * self.block_size + offsets, latents)
-        fresh = at.fresh & (at.positions < at.group.kv_len)
+        fresh = at.fresh & (at.positions <= at.last)
         self.new_latents[at.sets[fresh], at.tokens[fresh]] = latents[fresh]
 
     def _decodes(self, group: Group) -> bool:
@@ -125,8 +126,14 @@ class AimedLatents(AttentionPrepared):
         own = self._selected(at) if self._selects(at.group) else super().own_keys(at)
         if not self._latent_queries(at.group):
             return own
-        places = self.needles_in(at.group)[at.sets, at.requests].unbind(1)
+        count = self.places.counts[at.group.first]
+        places = self.places.positions[at.sets, at.requests, :count].unbind(1)
         return [*own, *(OwnKeys(self.met_at(at.beside(each)), needle_at=each) for each in places)]
+
+    def kind(self, group: Group) -> Hashable:
+        latent = self._latent_queries(group)
+        count = self.places.counts[group.first] if latent else None
+        return super().kind(group), self._decodes(group), self._selects(group), count
 
     def _selected(self, at: Keys) -> list[OwnKeys]:
         assert self.topk is not None
