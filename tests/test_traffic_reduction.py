@@ -78,6 +78,17 @@ def test_weighted_batches_have_the_requests_tokens_and_longest_sequences_of_all_
     assert few == pytest.approx(sums(list(map(parse_batch_spec, specs)), [1] * 800), rel=0.01)
 
 
+def test_many_long_decodes_do_not_hide_the_longest_sequences_of_mixed_steps() -> None:
+    """A kernel may split the keys of decodes and yet read a sequence on one SM beside a prefill."""
+    draw = np.random.default_rng(7)
+    mixed = [f"q1kv{draw.integers(1, 90_000)}_q{draw.integers(2, 4000)}" for _ in range(300)]
+    decodes = [f"{draw.integers(1, 40)}q1kv{draw.integers(1, 90_000)}" for _ in range(9000)]
+    found = reduce_steps(schedule(*mixed, *decodes), SERVER, 24)
+    weighted = sum(b.weight * b.batch.max_kv_len for b in found.batches if b.kind == "mixed")
+    whole = sum(parse_batch_spec(spec).max_kv_len for spec in mixed)
+    assert weighted == pytest.approx(whole, rel=0.01)
+
+
 def test_batches_have_prefills_in_the_order_of_vllm() -> None:
     out_of_order = ["q1kv2k_q500_q800kv4k"] * 9
     found = reduce_steps(schedule(*out_of_order, "q1kv9k_q90kv1k_q800"), SERVER, 1)

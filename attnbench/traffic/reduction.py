@@ -16,7 +16,7 @@ STEP_KINDS: tuple[StepKind, ...] = ("decode", "mixed", "prefill")
 Z_95 = 1.96
 _CUTS = tuple(part / 8 for part in range(1, 8))  # quantiles at which a stratum may be split
 _SHOWN = 20_000  # steps of a stratum that decide where it is split
-_COUNTS = (4.0, 1.0, 1.0, 1.0)  # of the costs: the roofline against each of the others
+_COUNTS = (4.0, 1.0, 1.0, 0.5, 0.5)  # of the costs: the roofline against each of the others
 _ALONE_COUNTS = 0.1  # a batch's own distance from its stratum's means, against that of the sums
 
 
@@ -54,12 +54,13 @@ class _Steps:
 
     `features` are decodes, context, new prefill tokens, their mean keys and the longest sequence.
     `costs` are the roofline, decodes, new prefill tokens and the longest sequence, which one SM may
-    have to read alone. Each is a part of the sum of all steps, times what it counts.
+    have to read alone, apart for pure decodes, whose keys kernels split, and for other steps. Each
+    is a part of the sum of all steps, times what it counts.
     """
 
     features: Floats  # [steps, 5]
     seconds: Floats
-    costs: Floats  # [steps, 4]
+    costs: Floats  # [steps, 5]
     ordered: Bools  # whether a batch can list the step's requests as vLLM runs them
 
     @classmethod
@@ -69,7 +70,9 @@ class _Steps:
         context = decode.kv_tokens - decode.tokens + prefill.kv_tokens - prefill.tokens
         keys = prefill.sums[:, 0] / np.maximum(prefill.tokens, 1)
         seconds, longest = server.attention_seconds(decode, prefill), schedule.longest()
-        columns = [seconds, decode.requests, prefill.tokens, longest]
+        has_new = prefill.tokens > 0
+        apart = [longest * ~has_new, longest * has_new]
+        columns = [seconds, decode.requests, prefill.tokens, *apart]
         totals = [max(float(each.sum()), 1e-30) for each in columns]
         return cls(
             np.stack([decode.requests, context, prefill.tokens, keys, longest], axis=1),
