@@ -627,6 +627,17 @@ def test_cells_with_two_modes_make_a_change_of_one_mode_unbelievable() -> None:
     assert compare(with_modes, known(QUIET))[0].verdict == "unclear"
 
 
+@pytest.mark.parametrize(
+    ("jump", "verdict"), [(0.0, "slower"), (0.02, "slower"), (0.05, "unclear")]
+)
+def test_of_few_cells_too_one_that_jumps_makes_a_change_of_that_size_unbelievable(
+    jump: float, verdict: str
+) -> None:
+    changed = paired((1e-4, 1.001e-4, 0.999e-4), (1.04e-4, 1.0412e-4, 1.0388e-4))
+    jumps = replace(paired((1e-4,) * 3, (1e-4, 1.0001e-4, (1 + jump) * 1e-4)), key="b")
+    assert compare([changed, jumps], known(QUIET))[0].verdict == verdict
+
+
 def test_cells_that_sessions_are_known_to_move_wildly_make_a_change_less_sure() -> None:
     cells = moved([1.04] + [1.0] * 30)
     wild = replace(SESSIONS, wild=Wild(0.05, Variance(0.02**2, 4.0)))

@@ -137,6 +137,25 @@ def test_a_cell_that_sessions_move_unlike_others_keeps_its_own_variance() -> Non
     assert usual.wild.share == pytest.approx(1 / 7 / 40, rel=0.03)
 
 
+@pytest.mark.parametrize("rounds_of", [1, 3])
+def test_a_wild_cell_shows_itself_in_single_rounds_too(rounds_of: int) -> None:
+    rng = np.random.default_rng(1)
+    repeats = [
+        Repeat(
+            "code",
+            "card",
+            at,
+            "attn",
+            str(cell),
+            rounds((shift + rng.normal(0, 0.001, rounds_of)).tolist()),
+        )
+        for cell in range(40)
+        for at, shift in enumerate((0.0, 0.04 * (cell == 7)) * 2)
+    ]
+    machine = MachineNoise(noise_table(ANY_GPU), tuple(repeats))
+    assert machine.noise("attn", "20 to 200 us").wild.share == pytest.approx(1 / 40)
+
+
 @pytest.mark.parametrize(("count", "own"), [(3, False), (6, True)])
 def test_of_few_cells_each_is_expected_to_spread_as_it_did_in_other_sessions(
     count: int, own: bool

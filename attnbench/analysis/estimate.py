@@ -33,6 +33,7 @@ MIN_CELLS = 10
 # Two groups of rounds are two modes if they are so many times further apart than each is wide, and
 # than rounds spread in most cells.
 _JUMP = 6.0
+_MIN_HICCUP_CELLS = 2
 _FEW_ROUNDS, _FEW_ROUNDS_DF = 2, 4.0
 # Rounds vary so many times more than their samples tell, in the median of 3266 stored cells of
 # H200s, and by cells as unlike as variances on so many degrees of freedom.
@@ -122,14 +123,19 @@ def estimate_all(cells: Sequence[Cell], noises: Sequence[Noise]) -> list[Estimat
 
 
 def _hiccups(cells: Sequence[Cell], matched: bool) -> Hiccups | None:
-    """None where too few cells have rounds enough to tell which is off."""
+    """None where too few cells have rounds enough to tell which is off.
+
+    Rounds of fewer than 10 cells do not moderate each other, so a jump among them counts as such
+    whether most of them jump or not.
+    """
     series = [_series(cell) for cell in cells if cell.matched == matched]
     series = [sides for sides in series if min(map(len, sides)) > 1]
-    if len(series) < MIN_CELLS:
+    if len(series) < _MIN_HICCUP_CELLS:
         return None
     typical = median(math.sqrt(_variance(logs)) for sides in series for logs in sides)
     jumps = np.sort([max(map(_jump, sides)) for sides in series])
-    return Hiccups(np.where(jumps > _JUMP * typical, jumps, 0.0))
+    least = _JUMP * typical if len(series) >= MIN_CELLS else 0.0
+    return Hiccups(np.where(jumps > least, jumps, 0.0))
 
 
 def _jump(logs: NDArray[np.float64]) -> float:

@@ -114,11 +114,13 @@ class Seen:
     def out_of_line(self, cells: Sequence[Squares]) -> list[Variance]:
         """Those of the cells that sessions move unlike the others, and enough to matter.
 
-        Of single rounds it may be the round that was off, which a diff allows for by itself.
+        Of a single round among several it may be the round that was off, which a diff allows for by
+        itself.
         """
         prior = self.between.prior
         prior = VariancePrior(prior.variance, max(prior.df, _FEW_CELLS_DF))
-        quiet = [as_quiet(each, self.rounds) for each in cells if each.within.df]
+        known = [each for each in cells if each.within.df or not self.rounds.df]
+        quiet = [as_quiet(each, self.rounds) for each in known]
         return [
             each for each in quiet if each.df and each.sd > _WILD_SD and is_out_of_line(each, prior)
         ]
