@@ -30,6 +30,7 @@ NAMES = {
     "two requests swapped",
     "only the first set launched",
     "results kept from the first call",
+    "one row wrong in every third launch",
     "a page exchanged with another set's, in memory",
     "last token not written",
     "data of the next token",
