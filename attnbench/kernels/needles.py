@@ -177,12 +177,19 @@ def _of_parity(both: "torch.Tensor", parity: "torch.Tensor") -> "torch.Tensor":
 
 
 def sink_logits(case: Case, dtype: "torch.dtype", generator: "torch.Generator") -> "torch.Tensor":
-    """A sink for each query head, [heads]: standard normal, but heavy enough beside many keys."""
+    """A sink for each query head, [heads]: standard normal, but heavy enough beside many keys.
+
+    Of even heads beside those of the longest request, of odd ones beside those of the shortest,
+    which would weigh nothing beside the others.
+    """
     import torch
 
     sinks = torch.randn(case.shape.num_q_heads, device=generator.device, generator=generator)
-    longest = min(case.batch.max_kv_len, case.window or case.batch.max_kv_len)
-    return (sinks + math.log(longest) * (case.kv_data == "random")).to(dtype)
+    lengths = [min(request.kv_len, case.window or request.kv_len) for request in case.batch]
+    if case.kv_data == "random":
+        sinks[0::2] += math.log(max(lengths))
+        sinks[1::2] += math.log(min(lengths))
+    return sinks.to(dtype)
 
 
 def random_signs(heads: int, dim: int, generator: "torch.Generator") -> "torch.Tensor":

@@ -30,12 +30,13 @@ DEFAULT_BLOCK_SIZE = 16
 STEP_PAGES = 4096  # quantised per step
 
 # The scales of fp8 queries, keys and values: value = stored * scale. Unequal, so that a mix-up is
-# wrong, and no powers of two, so that a scale read as its exponent alone is; of three bits, so that
-# bf16 holds what is dequantised, and quantising that changes nothing. e4m3 keeps its precision from
-# a hundredth to 448, so their size is free, within limits: normal values must not saturate, and
-# FlashInfer's fa3 masks scores by -5e4 before it multiplies them by the scales, which for smaller
-# ones no longer hides what a query must not see.
-QUERY_SCALE, KEY_SCALE, VALUE_SCALE = 1.5 / 4, 1.25 / 8, 1.75 / 8
+# wrong. Those of keys and values are no powers of two, so that a scale read as its exponent alone
+# is too; of three bits, so that bf16 holds what is dequantised, and quantising that changes
+# nothing. That of queries is one, as XQA rounds them to e4m3 itself, by a scale of 1. e4m3 keeps
+# its precision from a hundredth to 448, so their size is free, within limits: normal values must
+# not saturate, and FlashInfer's fa3 masks scores by -5e4 before it multiplies them by the scales,
+# which for smaller ones no longer hides what a query must not see.
+QUERY_SCALE, KEY_SCALE, VALUE_SCALE = 1 / 4, 1.25 / 8, 1.75 / 8
 
 
 class PagedPrepared(AttentionPrepared):

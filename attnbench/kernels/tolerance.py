@@ -1,7 +1,7 @@
 """How far an output may be from the fp32 reference: by element, by row, and all rows together."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ class Tolerance:
     element: float
     relative_l2: float  # of a row: |out - ref| / |ref|
     cosine: float  # of a row: 1 - cos(out, ref)
+    # By which the scales of rows may be off in the mean, where many rows may vanish.
+    alike: float = field(default=0.0, kw_only=True)
 
     @property
     def pooled(self) -> float:
@@ -38,7 +40,7 @@ class Tolerance:
         `relative_l2`: with e4m3 weights, of which the largest is exact, up to 4.7 % if all of four
         equal ones round as far as they can to one side, and of eight needles by 1 % as a rule.
         """
-        return self.relative_l2 * (0.5 / math.sqrt(rows) + 1 / 12)
+        return max(self.alike, self.relative_l2 * (0.5 / math.sqrt(rows) + 1 / 12))
 
     def slack(self, reference: "torch.Tensor") -> "torch.Tensor":
         """How far each element of [rows, width] may be off."""
@@ -65,6 +67,8 @@ LARGE_SCORE = 4.0
 ROW = 3  # times its expected error is allowed of a row
 # Of e4m3 below 2^-6. A kernel whose largest weight is 1 rounds small ones in such steps.
 LEAST_STEP = 2.0**-9
+# Of all rows, if the weights of some may all round to 0, as those of half of the heads may.
+VANISHING = 0.9
 # Beside those of attention: absorbed queries and attended latents, or up-projected keys and values,
 # and the merge of a context's chunks.
 MLA_ROUNDINGS = 3
@@ -116,7 +120,8 @@ def attention(
     squares = rounding_error(weights or dtype) ** 2 + ARITHMETIC**2 * max(1.0, keys / MANY_KEYS)
     squares += (1 + more + scores**2) * rounding_error(dtype) ** 2 + small**2
     row = ROW * math.sqrt(squares + last**2)
-    return Tolerance(8 * math.sqrt(squares) + 4 * last, row, row**2 / 2)
+    alike = VANISHING if small >= 1 else 0.0
+    return Tolerance(8 * math.sqrt(squares) + 4 * last, row, row**2 / 2, alike=alike)
 
 
 def too_small(largest: float, spread: float) -> float:

@@ -20,6 +20,7 @@ from attnbench.kernels.base import Setting
 from attnbench.kernels.flashinfer_attn.requests import PagedRequests
 from attnbench.kernels.paged import PagedPrepared
 from attnbench.kernels.reference import rotating
+from attnbench.kernels.tolerance import attention
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape
 
@@ -53,6 +54,8 @@ class WrappedPrepared(PagedPrepared):
         super().__init__(case, setting, layout=layout, nan_tails=True)
         self.kernels = kernels
         self.scales, self.scale_keywords = self._scales()
+        if case.query_dtype == "auto" and case.kv_cache_dtype != "auto":
+            self.tolerance = attention(case.dtype, more=1)  # outputs times the values' scale
         sms = torch.cuda.get_device_properties(setting.device).multi_processor_count
         self.floats, self.decode_ints, self.prefill_ints = (
             torch.zeros(size, dtype=torch.uint8, device=setting.device)
