@@ -389,7 +389,7 @@ NUMBERS = [
 @pytest.mark.parametrize(("command", "name"), BARE)
 def test_an_option_without_its_value_is_refused(command: Command, name: str) -> None:
     with pytest.raises(BadOptionUsage, match=f"Option '{name}' requires an argument."):
-        command.make_context("attnbench", [name])
+        command.make_context("attnbench", [name], **cli.context_settings)  # Click keeps its help
 
 
 @pytest.mark.parametrize("line", NUMBERS, ids=" ".join)
