@@ -91,8 +91,8 @@ same     q1k      3.00  3.00    +0.0   -2.7 to +2.7   11.7
 3 same; a change within 5 % does not matter
 geometric mean of the 3 cases with a time on both sides: +0.0 %
 finds: the smallest change that would have been found four times in five
-noise: sessions move a case by 0.7 % and 87 % of its rounds' spread, all alike
-  by 0.2 %; by attnbench's own table of CPU
+noise: a session moves one case by 0.7 % plus 87 % of its rounds' spread, all
+  cases together by 0.2 %; from attnbench's own table of CPU
 """
 
 
@@ -122,8 +122,8 @@ same     q512     1.00   1.00    +0.0    -2.7 to +2.7    9.7
 1 slower, 1 faster, 1 same; a change within 5 % does not matter
 geometric mean of the 3 cases with a time on both sides: -3.1 %
 finds: the smallest change that would have been found four times in five
-noise: sessions move a case by 0.7 % and 87 % of its rounds' spread, all alike
-  by 0.2 %; by attnbench's own table of CPU
+noise: a session moves one case by 0.7 % plus 87 % of its rounds' spread, all
+  cases together by 0.2 %; from attnbench's own table of CPU
 """
 
 
@@ -150,8 +150,8 @@ MARKDOWN = """\
 - 1 slower, 1 faster, 1 same; a change within 5 % does not matter
 - geometric mean of the 3 cases with a time on both sides: -3.1 %
 - finds: the smallest change that would have been found four times in five
-- noise: sessions move a case by 0.7 % and 87 % of its rounds' spread, all alike by 0.2 %; by \
-attnbench's own table of CPU
+- noise: a session moves one case by 0.7 % plus 87 % of its rounds' spread, all cases together by \
+0.2 %; from attnbench's own table of CPU
 
 </details>
 
@@ -268,8 +268,8 @@ same       q1k      1.00  1.00    +0.0   -2.7 to +2.7    9.7
   not matter
 geometric mean of 1 case with a time on both sides: +0.0 %
 finds: the smallest change that would have been found four times in five
-noise: sessions move a case by 0.7 % and 87 % of its rounds' spread, all alike
-  by 0.2 %; by attnbench's own table of CPU
+noise: a session moves one case by 0.7 % plus 87 % of its rounds' spread, all
+  cases together by 0.2 %; from attnbench's own table of CPU
 
 now fails: crashed: sdpa q512: the worker died with signal 9
 now runs: crashed: sdpa 8q1kv1k: the worker died with signal 9
@@ -317,8 +317,8 @@ unclear  q512  1.00  1.00    +0.0  -72.6 to +264.8
 
 1 unclear; a change within 5 % does not matter
 geometric mean of 1 case with a time on both sides: +0.0 %
-noise: sessions move a case by 0.7 % and 87 % of its rounds' spread, all alike
-  by 0.2 %; by attnbench's own table of CPU
+noise: a session moves one case by 0.7 % plus 87 % of its rounds' spread, all
+  cases together by 0.2 %; from attnbench's own table of CPU
 to settle the unclear case, measure 3 rounds on each side:
 <command> --label base
 <command> --label head

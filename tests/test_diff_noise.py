@@ -18,8 +18,8 @@ from tests.stored_results import CPU, H200, SOURCE, attn, store_run, timed
 CASE, LONG = attn("q512"), attn("q8k")
 OTHER = replace(SOURCE, commit="b" * 40)
 TABLE = (
-    "noise: sessions move a case by 0.7 % and 87 % of its rounds' spread, all alike by 0.2 %; by "
-    "attnbench's own table of CPU"
+    "noise: a session moves one case by 0.7 % plus 87 % of its rounds' spread, all cases together "
+    "by 0.2 %; from attnbench's own table of CPU"
 )
 
 
@@ -117,7 +117,7 @@ def test_runs_of_equal_code_tell_the_noise_of_a_machine(db: str, sd: float, verd
     measure(db)
     repeated(db, 4, sd)
     assert set(verdicts(db).values()) == {verdict}
-    assert "by 4 repeated sessions of equal code here (20 cases)" in told(db)
+    assert "; from 4 repeated sessions of equal code here (20 cases)" in told(db)
 
 
 def test_the_noise_under_load_is_not_that_of_bursts(db: str) -> None:

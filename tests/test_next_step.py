@@ -126,7 +126,7 @@ def test_the_text_ends_with_a_line_to_paste_however_narrow_the_terminal(db: str)
     text = " ".join(diff(db).stdout.split())
     assert (
         f"to settle 2 of 2 unclear cases, measure both sides alternately, {n} rounds each "
-        f"(about {2 * 2 * 10 * n / 60:.0f} min, and {2 * n} starts of a worker):"
+        f"(about {2 * 2 * 10 * n / 60:.0f} min, and {2 * n} worker starts):"
     ) in text
     assert told.endswith("):")
 
@@ -200,7 +200,10 @@ def test_what_no_number_of_rounds_settles_gets_no_command(db: str) -> None:
     add(db, "main")
     add(db, "pr", 1.0101)
     assert step(db) is None
-    assert "unclear: not even 30 rounds on each side" in diff(db).stdout
+    assert (
+        "even 30 rounds on each side, measured alternately, would not settle what is"
+        in diff(db).stdout
+    )
 
 
 def test_nothing_is_advised_where_nothing_is_unclear(db: str) -> None:
@@ -255,7 +258,7 @@ def test_where_rounds_spread_too_far_for_a_margin_it_says_that_the_machine_is_bu
 ) -> None:
     equal_sides(db, [wobbles])
     text = " ".join(diff(db).stdout.split())
-    busy = "no unclear case lies within 30 %: measure when less else runs on the machine"
+    busy = "no unclear case lies within 30 %: measure while the machine is quieter"
     assert (busy in text, "--margin" in text) == (said, False)
 
 

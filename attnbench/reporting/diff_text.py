@@ -208,7 +208,7 @@ def _noise(diff: Diff) -> list[str]:
         sessions = _sessions(apart)
         common = _span([noise.common.sd for noise in apart])
         lines.append(
-            f"noise: sessions move a case by {sessions}, all alike by {common}; by "
+            f"noise: a session moves one case by {sessions}, all cases together by {common}; from "
             f"{diff.basis.noise_source}"
         )
     if any(not cell.same_device for cell, _ in diff.judged):
@@ -225,7 +225,7 @@ def _sessions(noises: Sequence[Noise]) -> str:
     """How far sessions move a case, of a busy machine with what comes with its rounds."""
     text = _span([noise.session.sd for noise in noises])
     if busy := math.sqrt(max(noise.per_round for noise in noises)):
-        text += f" and {percent(round(busy, 2))} of its rounds' spread"
+        text += f" plus {percent(round(busy, 2))} of its rounds' spread"
     return text
 
 

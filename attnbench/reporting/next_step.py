@@ -20,8 +20,8 @@ def advice(diff: Diff) -> list[str]:
     if step is None:
         return [
             *lines,
-            f"unclear: not even {MOST_ROUNDS} rounds on each side, measured alternately, would "
-            "settle what lies so near the margin or spreads so far",
+            f"even {MOST_ROUNDS} rounds on each side, measured alternately, would not settle what "
+            "is unclear: it is too near the margin, or too noisy",
         ]
     if left := unclear - step.cases:
         cases = "1 unclear case needs" if left == 1 else f"{left} unclear cases need"
@@ -50,7 +50,7 @@ def _too_noisy(rows: Sequence[Row]) -> list[str]:
     if any(row.cell is None or min(len(row.cell.base), len(row.cell.head)) == 1 for row in rows):
         return []
     most = percent(_MARGINS[-1])
-    return [f"no unclear case lies within {most}: measure when less else runs on the machine"]
+    return [f"no unclear case lies within {most}: measure while the machine is quieter"]
 
 
 def _reach(found: Comparison | None) -> float:
@@ -73,7 +73,7 @@ def _how(step: NextStep, unclear: int) -> str:
         how = f"measure {step.rounds} rounds on each side"
     took = [] if step.seconds is None else [f"about {minutes_text(step.seconds)}"]
     if step.interleaved:
-        took.append(f"{2 * step.rounds * max(1, len(step.commands))} starts of a worker")
+        took.append(f"{2 * step.rounds * max(1, len(step.commands))} worker starts")
     return f"to settle {of}, {how}" + (f" ({', and '.join(took)})" if took else "")
 
 
