@@ -8,6 +8,7 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,17 +24,27 @@ from attnbench.traffic.summary import limits_of
 MODELS = {"llama3-8b": 1, "llama3-70b": 8, "deepseek-v3": 8}
 BATCHES = (12, 24, 240)
 SMS = 132
-# Seconds of a step from the rooflines of its decodes and of its prefills, and its requests.
-KERNELS: dict[str, Callable[[Floats, Floats, Floats], Floats]] = {
-    "at least 8 us": lambda decode, prefill, _: np.maximum(8e-6, decode + prefill),
-    "4 us more, prefill at half its roofline": lambda decode, prefill, _: (
-        4e-6 + 1.3 * decode + 2 * prefill
+ON_ONE_SM = 12.2e-9  # seconds a key, as FlashAttention 3 took on an H200 for a rank of llama3-70b
+
+
+class Parts(NamedTuple):
+    """By step: the rooflines of its decodes and prefills, s, requests, and its longest sequence."""
+
+    decode: Floats
+    prefill: Floats
+    requests: Floats
+    longest_beside_new: Floats  # tokens; 0 in steps of decodes alone
+
+
+KERNELS: dict[str, Callable[[Parts], Floats]] = {
+    "at least 8 us": lambda of: np.maximum(8e-6, of.decode + of.prefill),
+    "4 us more, prefill at half its roofline": lambda of: 4e-6 + 1.3 * of.decode + 2 * of.prefill,
+    "60 ns a request": lambda of: 6e-6 + of.decode + 1.5 * of.prefill + 6e-8 * of.requests,
+    "longest sequence on one SM beside a prefill": lambda of: (
+        5e-6 + np.maximum(ON_ONE_SM * of.longest_beside_new, 1.1 * of.decode + 1.3 * of.prefill)
     ),
-    "60 ns a request": lambda decode, prefill, requests: (
-        6e-6 + decode + 1.5 * prefill + 6e-8 * requests
-    ),
-    "decode on one SM a request": lambda decode, prefill, requests: (
-        3e-6 + decode * np.maximum(1, SMS / np.maximum(requests, 1)) + prefill
+    "decode on one SM a request": lambda of: (
+        3e-6 + of.decode * np.maximum(1, SMS / np.maximum(of.requests, 1)) + of.prefill
     ),
 }
 
@@ -75,12 +86,13 @@ def seconds(steps: Schedule, server: Server) -> dict[str, Floats]:
     """The time of each step, by made-up kernel."""
     decode, prefill = steps.work(decode=True), steps.work(decode=False)
     nothing = Work(np.zeros_like(decode.requests), np.zeros_like(decode.sums))
-    parts = (
+    parts = Parts(
         server.attention_seconds(decode, nothing),
         server.attention_seconds(nothing, prefill),
         decode.requests + prefill.requests,
+        steps.longest() * (prefill.tokens > 0),
     )
-    return {name: kernel(*parts) for name, kernel in KERNELS.items()}
+    return {name: kernel(parts) for name, kernel in KERNELS.items()}
 
 
 if __name__ == "__main__":
