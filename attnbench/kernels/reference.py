@@ -182,29 +182,30 @@ class AttentionPrepared(Prepared, Scored):
         import torch
 
         tokens, heads = rows // self.num_heads, rows % self.num_heads
-        steps, places = list[Rows](), []
-        first = tokens if rows.ndim == 1 else tokens[:, 0]
-        for group in self.groups:
-            inside = (first >= group.tokens.start) & (first < group.tokens.stop)
-            where = inside.nonzero().squeeze(1)
-            if len(where):
-                places.append(where)
-                mine = _rows_of(group, sets[where], tokens[where], heads[where], self.device)
-                steps += mine.steps(self.key_dim, self.elements_beside)
-        return torch.cat(places).argsort().to(self.device), steps
+        lengths = torch.tensor([(g.first_token, g.q_len, g.kv_len - g.q_len) for g in self.groups])
+        first = tokens.view(len(rows), -1)[:, 0].contiguous()
+        at = torch.bucketize(first, lengths[:, 0].contiguous(), right=True) - 1
+        beside = (len(rows), *[1] * (rows.ndim - 1))
+        starts, q_lens, contexts = (each.view(beside) for each in lengths[at].unbind(1))
+        within = tokens - starts
+        seen = contexts + within % q_lens + 1
+        each = (sets.view(beside), within // q_lens, tokens, heads, seen)
+        order = at.argsort(stable=True)
+        found = torch.stack([part.expand_as(rows)[order] for part in each]).to(self.device)
+        parts = found.split(torch.bincount(at, minlength=len(self.groups)).tolist(), dim=1)
+        steps = [
+            step
+            for group, part in zip(self.groups, parts, strict=True)
+            if part.shape[1]
+            for step in _rows_of(group, part).steps(self.key_dim, self.elements_beside)
+        ]
+        return order.argsort().to(self.device), steps
 
 
-def _rows_of(
-    group: Group, sets: "torch.Tensor", tokens: "torch.Tensor", heads: "torch.Tensor", device: str
-) -> Rows:
-    import torch
-
-    within = tokens - group.first_token
-    seen = group.kv_len - group.q_len + within % group.q_len + 1
-    beside = sets if tokens.ndim == 1 else sets[:, None].expand_as(tokens)
-    each = (beside, within // group.q_len, tokens, heads, seen)
-    sets, requests, *rows = torch.stack(each).to(device)  # in one transfer
-    if tokens.ndim > 1:
+def _rows_of(group: Group, found: "torch.Tensor") -> Rows:
+    """Sets, requests, tokens, heads and keys seen, [5, n] or [5, n, m], as rows of a group."""
+    sets, requests, *rows = found
+    if found.ndim > 2:
         sets, requests = sets[:, 0], requests[:, 0]
     return Rows(group, sets, requests, *rows)
 
