@@ -1,5 +1,7 @@
 """The command of a family; what measures is imported when it runs, not for its help."""
 
+from functools import cache
+
 import click
 
 from attnbench.commands.table import table_command
@@ -8,6 +10,7 @@ from attnbench.families.options import FamilyOptions
 from attnbench.running.measuring import Measuring
 
 
+@cache
 def family_command(family: Family) -> click.Command:
     """The command that measures a family."""
 

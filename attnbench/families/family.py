@@ -39,7 +39,7 @@ class Together:
         return kept | {self.name: self.name_of(case)}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Family:
     """One family. A new one needs a record like this and a folder of kernels."""
 
