@@ -44,7 +44,7 @@ class Lengths:
     first_token: "torch.Tensor"  # among the batch's new tokens
 
     @classmethod
-    def of(cls, batch: Batch, device: str) -> Self:
+    def of(cls, batch: Batch, device: "torch.device | str") -> Self:
         """Those of all requests, in one transfer."""
         import torch
 

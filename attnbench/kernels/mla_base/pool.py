@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Self
 
 from attnbench.kernels.cache_write_base.fp8 import one_step
-from attnbench.kernels.groups import groups_of
+from attnbench.kernels.groups import Keys, Lengths, groups_of
 from attnbench.kernels.inputs import PageTables, cached, spoil, torch_dtype
 from attnbench.kernels.mla_base.formats import BYTES, E4M3_MAX, decode, encode
 from attnbench.specs.case import Case
@@ -60,17 +60,11 @@ class LatentPool:
 
     def new_slots(self) -> "torch.Tensor":
         """The slot of each of the batch's new tokens: int64 [sets, tokens]."""
-        import torch
-
-        tables, batch = self.tables.tables, self.case.batch
-        sizes, device = (len(tables), batch.num_tokens), tables.device
-        found = torch.empty(sizes, dtype=torch.int64, device=device)
-        for group in groups_of(batch):
-            table = tables[:, group.requests].flatten(0, 1)
-            positions = torch.arange(group.kv_len - group.q_len, group.kv_len, device=device)
-            slots = self.slots(table, positions.expand(len(table), -1))
-            found[:, group.tokens] = slots.view(len(tables), -1)
-        return found
+        tables, groups = self.tables.tables, groups_of(self.case.batch)
+        lengths = Lengths.of(self.case.batch, tables.device)
+        new = Keys.within(groups, lengths, len(tables), lambda g: (g.kv_len - g.q_len, g.kv_len))
+        pages, offsets = self.tables.at(new)
+        return pages * self.tables.block_size + offsets
 
     def write(self, slots: "torch.Tensor", latents: "torch.Tensor") -> None:
         """Store latents [..., latent] in slots int64 [...], counted over all pages."""
