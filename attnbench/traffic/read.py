@@ -64,7 +64,8 @@ def _json_rows(path: Path, lines: Sequence[str]) -> list[TracedRequest] | Schedu
     if {"timestamp", "input_length", "output_length"} <= set(listed[0].fields):
         return list(read_mooncake(listed))
     if not {"new", "total"} <= set(listed[0].fields):
-        listed[0].fail(f"keys that no known trace has: {','.join(listed[0].fields)[:100]}")
+        keys = ",".join(listed[0].fields)[:100]
+        fail_at(path, listed[0].number, f"keys that no known trace has: {keys}")
     return Schedule.of_batches(list(read_served(listed)))
 
 

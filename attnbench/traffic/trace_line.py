@@ -29,8 +29,8 @@ class TraceLine:
     fields: Mapping[str, Any]
 
     def fail(self, problem: str) -> NoReturn:
-        """Raise UsageError for this line."""
-        fail_at(self.path, self.number, problem)
+        """Raise UsageError for a value of this line, in a format that is known."""
+        raise UsageError(f"{self.path}:{self.number}: {problem}")
 
     def tokens(self, name: str, least: int = 0) -> int:
         """A number of tokens, at least `least`."""
@@ -82,7 +82,7 @@ class TraceLine:
 
 
 def fail_at(path: Path, line: int, problem: str) -> NoReturn:
-    """Raise UsageError for a line of a trace."""
+    """Raise UsageError, with the formats that are accepted, for a line of another."""
     raise UsageError(f"{path}:{line}: {problem}; {ACCEPTED}")
 
 
