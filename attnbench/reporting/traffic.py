@@ -40,7 +40,7 @@ def _table(
         Column("steps", [str(each.weight) for each in batches]),
         Column("time %", [f"{100 * each.share:.2f}" for each in batches]),
         *known("decodes", _ranges([each.decodes for each in batches])),
-        *known("context", _ranges([each.context for each in batches])),
+        *known("context", _ranges([each.context for each in batches]), optional=True),
         *known("new", _ranges([each.new for each in batches])),
         *known("keys", _ranges([each.keys for each in batches]), optional=True),
         *known("padded to", [str(size or MISSING) for size in sizes]),
