@@ -146,7 +146,8 @@ class VllmPrepared(AttentionPrepared):
         self.fp8_queries = list[torch.Tensor]()  # by set, if calls take such
         self.outputs = list(torch.full_like(self.queries, float("nan")))
         in_fp8 = computes_in_fp8(self.layer, self.metadata)
-        self.tolerance = attention(case.dtype, weights="fp8" if in_fp8 else None)
+        weights = "fp8" if in_fp8 else None
+        self.tolerance = attention(case.dtype, weights=weights, more=int(case.sinks))
         seen = (seen_kv_len(request, case.window) for request in case.batch)
         pages = sum(-(-length // tables.block_size) for length in seen)
         tokens = case.batch.num_tokens

@@ -1,0 +1,82 @@
+"""Stored results of the check: their page says what they hold."""
+
+import json
+import lzma
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).parent.parent / "docs"
+RESULTS = DOCS / "results"
+PAGE = re.sub(r"\s+", " ", (DOCS / "lab" / "measurements.md").read_text())
+
+
+def stored(name: str) -> dict[str, Any]:
+    path = RESULTS / name
+    written = path.read_bytes()
+    facts: dict[str, Any] = json.loads(
+        lzma.decompress(written) if path.suffix == ".xz" else written
+    )
+    return facts
+
+
+def test_every_check_that_an_honest_kernel_failed_is_explained() -> None:
+    checks = stored("false_alarms_h200.json.xz")["checks"]
+    seeds = Counter(check["seed"] for check in checks)
+    wrong = [check for check in checks if check["fault"]]
+    unwritten = [check for check in wrong if "rows hold NaN" in check["fault"]]
+    others = Counter(check["backend"] for check in wrong if check not in unwritten)
+    assert f"{seeds[0]} cases were checked with the first seed, {seeds[1]} of them" in PAGE
+    assert f"{len(checks)} checks in all" in PAGE
+    assert f"{len(checks) - len(wrong)} checks pass. Of the other {len(wrong)}, " in PAGE
+    assert f"{len(unwritten)} are FlashAttention 3's" in PAGE
+    assert others == {"mla flashinfer-ragged-fa2": 2, "attn flashinfer": 3, "attn triton": 1}
+
+
+def test_unwritten_rows_are_decodes_with_a_window_that_no_request_is_longer_than() -> None:
+    checks = stored("false_alarms_h200.json.xz")["checks"]
+    for check in checks:
+        if check["fault"] and "rows hold NaN" in check["fault"]:
+            window = int(re.findall(r"window (\d+)", check["case"])[0])
+            lengths = [int(n) for n in re.findall(r"kv(\d+)", check["case"].split()[2])]
+            assert max(lengths) <= window
+            assert check["backend"] in ("attn flash", "attn flash_attn_diffkv")
+
+
+def test_rows_are_wrong_where_the_schedule_is_shorter_than_the_graphs_and_nowhere_else() -> None:
+    calls = stored("flash_schedule.json")["calls"]
+    wrong = [call["wrong"] > 0 for call in calls]
+    assert wrong == [call["numbers"] < call["of the graph's"] for call in calls]
+    assert f"In all {sum(wrong)} calls whose schedule has fewer numbers" in PAGE
+    assert f"In the {len(calls) - sum(wrong)} others none is" in PAGE
+
+
+def test_hardly_a_fault_that_exceeds_rounding_passes_on_an_h200() -> None:
+    trials = stored("mutants_h200.json.xz")["trials"]
+    large = [t for t in trials if t["change"] is None or t["change"] >= 1]
+    found = [t for t in trials if t["finding"]]
+    of_large = sum(t["finding"] is not None for t in large)
+    faults, cases = ({t[name] for t in trials} for name in ("fault", "case"))
+    assert f"{len(faults)} faults made {len(trials)} mutants of {len(cases)} cases" in PAGE
+    assert f"{len(found)} were found in one round" in PAGE
+    rounding = f"{len(large)} of the {len(trials)} change rows by more than honest rounding"
+    assert f"{rounding}: {of_large} were found" in PAGE
+    assert of_large / len(large) > 0.998
+    assert max(t["change"] for t in large if not t["finding"]) < 1.6
+
+
+def test_needles_change_no_time_by_more_than_the_page_says() -> None:
+    cases = stored("needles.json")["cases"]
+    assert len(cases) == 20
+    assert max(abs(case["time"] - 1) for case in cases) < 0.002
+    assert max(abs(case["cycles"] - 1) for case in cases) < 0.0024
+
+
+def test_the_costs_of_all_checks_are_those_of_the_page() -> None:
+    def total(name: str) -> float:
+        return sum(float(case["ours: checks"]) for case in stored(name)["cases"])
+
+    assert f"{total('cost_7.json') / total('cost_5.json'):.2f} times as much as 0.1.0's" in PAGE
+    assert f"| all checks | {total('cost_5.json'):.3f} |" in PAGE
+    assert f"| {total('cost_7.json'):.3f} |" in PAGE
