@@ -74,10 +74,11 @@ def attend_to(
     """The same for rows that see the keys which are true in `visible`, bool [n, k] or [n, m, k]."""
     import torch
 
-    scores = torch.einsum("n...d,nkd->n...k", query.float(), keys.float()) * scale
+    # Scores are by far the most elements: few passes over them, and one copy.
+    scores = torch.einsum("n...d,nkd->n...k", query.float() * scale, keys.float())
     if softcap is not None:
         scores = softcap * (scores / softcap).tanh()
-    scores = scores.masked_fill(~visible, float("-inf"))
+    scores.masked_fill_(~visible, float("-inf"))
     weights = softmax_with_sinks(scores, sinks)
     by_any = visible if visible.ndim == 2 else visible.any(1)
     known = values.float().masked_fill(~by_any[:, :, None], 0.0)
