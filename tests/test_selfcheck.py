@@ -86,20 +86,20 @@ TEXT = """\
 Equal code on Intel Xeon, 2 cores: runs 1 and 2 interleaved, 3, 4, 5, 6
 separate.
 
-How far it measures apart: floor is what 95 % of the interleaved cells stay
-within, sessions the standard deviation between separate runs, all alike that of
-what moves all cases of a run.
+How far equal code differs: 95 % of the interleaved cells stay within floor;
+sessions is the standard deviation between separate runs, common that of what
+shifts all cases of a run alike.
 
-                                  floor  sessions  all alike
-family       duration      cells      %         %          %
------------  ------------  -----  -----  --------  ---------
-attn         20 to 200 us      1   0.40      0.12       0.17
-attn         over 200 us       4   0.40      0.13       0.17
-cache-write  over 200 us       1   0.20      0.17       0.17
+                                  floor  sessions  common
+family       duration      cells      %         %       %
+-----------  ------------  -----  -----  --------  ------
+attn         20 to 200 us      1   0.40      0.12    0.17
+attn         over 200 us       4   0.40      0.13    0.17
+cache-write  over 200 us       1   0.20      0.17    0.17
 
-How often that comes to a false verdict, with the 95 % upper bound of the rate
-if cases err independently; and the smallest change of one of these cases that R
-rounds a side find four times in five.
+How often that gives a false verdict, with the 95 % upper bound of the rate if
+cases err independently, and the smallest change of a case that R rounds on each
+side find four times in five.
 
                                                 at most  R = 3  R = 5  R = 10
 family       duration      runs          false        %      %      %       %
@@ -113,9 +113,9 @@ cache-write  over 200 us   separate     0 of 2     77.6   3.42   3.42    3.42
 
 interleaved: 0 of 6 verdicts false in 1 pair of runs, at most 39.3 %
 separate: 0 of 12 verdicts false in 2 pairs of runs, at most 22.1 %
-the interleaved runs were judged by the noise that was known before, each two
-  separate ones by that and the other runs
-with fewer than 20 cells the floor is the largest change of any
+interleaved runs were judged by the noise known before, each pair of separate
+  runs also by the other runs
+with fewer than 20 cells the floor is the largest change
 `attnbench diff` judges by these runs from now on
 """
 

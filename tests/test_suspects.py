@@ -142,7 +142,7 @@ def test_rounds_whose_own_samples_leave_their_time_open_are_named(tmp_path: Path
     two_modes = tuple(TIMES[DECODE] * (1 + 0.2 * (at % 2)) for at in range(20))
     spread = {**steady, DECODE: [replace(steady[DECODE][0], samples=two_modes)]}
     text = told(tmp_path, steady, spread)
-    line = "a round's time is open by over 1 %, by its samples, only in head: sdpa 64q1kv4k\n"
+    line = "the samples leave a round's time uncertain by over 1 %, only in head: sdpa 64q1kv4k\n"
     assert line in text
 
 

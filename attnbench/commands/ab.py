@@ -93,8 +93,8 @@ HELP = """Measure two builds alternately on one device, and compare them.
 
     Rounds alternate between the two environments in the order A B B A, each in a fresh worker, so
     drift of the device affects both alike. Both run the code of this attnbench. Each side is stored
-    as its own run; their diff follows, with its exit status. Of several GPUs (`--device all`) each
-    measures some of the workloads, for both sides.
+    as its own run; their diff follows, with its exit status. With several GPUs (`--device all`)
+    each measures both sides of some workloads. COMMAND's own options, --db too, follow it.
 
     \b
     attnbench ab --base-python vllm-main/bin/python --head-python vllm-pr/bin/python \\

@@ -20,7 +20,7 @@ def selfcheck_text(found: FoundNoise, width: int = WIDTH) -> str:
         Column("cells", [str(each.num_cells) for each in noises]),
         Column("floor\n%", [_percent(expm1(each.floor)) for each in noises]),
         Column("sessions\n%", [_percent(each.session_sd) for each in noises]),
-        Column("all alike\n%", [_percent(each.common_sd) for each in noises]),
+        Column("common\n%", [_percent(each.common_sd) for each in noises]),
     ]
     rows = [(noise, kind) for noise in noises for kind in _KINDS]
     verdicts = [_KINDS[kind](noise) for noise, kind in rows]
@@ -37,13 +37,13 @@ def selfcheck_text(found: FoundNoise, width: int = WIDTH) -> str:
     blocks = [
         f"Equal code on {machine}: runs {' and '.join(numbers[:2])} interleaved, "
         f"{', '.join(numbers[2:])} separate.",
-        "How far it measures apart: floor is what 95 % of the interleaved cells stay within, "
-        "sessions the standard deviation between separate runs, all alike that of what moves "
-        "all cases of a run.",
+        "How far equal code differs: 95 % of the interleaved cells stay within floor; sessions is "
+        "the standard deviation between separate runs, common that of what shifts all cases of a "
+        "run alike.",
         text_table(sizes, width=width),
-        "How often that comes to a false verdict, with the 95 % upper bound of the rate if cases "
-        "err independently; and the smallest change of one of these cases that R rounds a side "
-        "find four times in five.",
+        "How often that gives a false verdict, with the 95 % upper bound of the rate if cases err "
+        "independently, and the smallest change of a case that R rounds on each side find four "
+        "times in five.",
         text_table(risks, width=width),
         items(_remarks(found), width=width),
     ]
@@ -68,11 +68,11 @@ def _remarks(found: FoundNoise) -> list[str]:
     pairs = {"interleaved": 1, "separate": (len(found.runs) - 2) // 2}
     lines = [_total(found.noises, kind, pairs[kind]) for kind in _KINDS]
     lines.append(
-        "the interleaved runs were judged by the noise that was known before, each two separate "
-        "ones by that and the other runs"
+        "interleaved runs were judged by the noise known before, each pair of separate runs also "
+        "by the other runs"
     )
     if any(each.floor_is_largest for each in found.noises):
-        lines.append("with fewer than 20 cells the floor is the largest change of any")
+        lines.append("with fewer than 20 cells the floor is the largest change")
     if found.left_out:
         cases = "1 case" if found.left_out == 1 else f"{found.left_out} cases"
         lines.append(f"left out, having failed in some run: {cases}")

@@ -215,7 +215,7 @@ def _open_by(margin: float) -> Callable[[Pair], list[str]]:
         if not any(wide):
             return []
         where = "on both sides" if all(wide) else "only in head" if wide[1] else _IN_BASE
-        return [f"a round's time is open by over {percent(margin)}, by its samples, {where}"]
+        return [f"the samples leave a round's time uncertain by over {percent(margin)}, {where}"]
 
     return texts
 
