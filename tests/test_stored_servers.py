@@ -1,0 +1,107 @@
+"""Rows beside vLLM's server: the notebook says what the files that it names hold."""
+
+import json
+import lzma
+import re
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+
+from attnbench.analysis.series import Series, series_of, sm_clock
+from attnbench.db.store import Store
+from attnbench.timing.activity import trimmed
+
+DOCS = Path(__file__).parent.parent / "docs"
+BACKENDS = {
+    "FLASH_ATTN": "flash",
+    "FLASHINFER": "flashinfer",
+    "TRITON_ATTN": "triton",
+    "FLASH_ATTN_MLA": "flashattn_mla",
+    "FLASHMLA": "flashmla",
+    "TRITON_MLA": "triton_mla",
+}
+Key = tuple[str, str]  # vLLM's name of the backend, batch
+Rows = dict[tuple[Key, str], Series]  # by what stood between the calls
+
+
+def unpacked(name: str) -> bytes:
+    return lzma.decompress((DOCS / "results" / name).read_bytes())
+
+
+@pytest.fixture(scope="module")
+def server() -> dict[Key, Any]:
+    """What was recorded in the servers of eight layers."""
+    short = {"1024": "1k", "4096": "4k", "1q1": "q1"}
+    return {
+        (backend, re.sub("1024|4096|^1q1", lambda found: short[found[0]], batch)): decoded
+        for backend, found in json.loads(unpacked("vllm_servers.json.xz"))["8 layers"].items()
+        for batch, decoded in found["batches"].items()
+    }
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
+    """Our rows of the same card."""
+    path = tmp_path_factory.mktemp("rows") / "rows.db"
+    path.write_bytes(unpacked("behind_a_layer.db.xz"))
+    names = {ours: vllms for vllms, ours in BACKENDS.items()}
+    with Store.open(path) as store:
+        found = series_of(store.measurements((5, 6)))
+    return {
+        ((names[each.case.backend], str(each.case.batch)), _between(each)): each for each in found
+    }
+
+
+def _between(series: Series) -> str:
+    return str(series.first.method.get("between", "nothing"))
+
+
+def us(seconds: float) -> str:
+    return f"{seconds * 1e6:.1f}" if seconds < 1e-4 else f"{seconds * 1e6:.0f}"
+
+
+def test_the_kernels_are_the_servers_in_all_cases(server: dict[Key, Any], rows: Rows) -> None:
+    ours = {key: {trimmed(name) for name in _kernels(rows[key, "layer"])} for key in server}
+    assert len(ours) == 36
+    assert ours == {key: set(each["kernels"]) for key, each in server.items()}
+
+
+def _kernels(series: Series) -> tuple[str, ...]:
+    return tuple(series.first.outcome.kernels or ())
+
+
+def test_the_table_is_of_the_stored_rows_and_servers(server: dict[Key, Any], rows: Rows) -> None:
+    notebook = (DOCS / "lab" / "measurements.md").read_text()
+    (body,) = re.findall(r"\| server, GHz \| ours, GHz \|\n.*\n((?:\|.*\n)+)", notebook)
+    shown, backend = {}, ""
+    for line in body.splitlines():
+        name, batch, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        backend = name.split()[0] if name else backend
+        shown[backend, batch] = cells
+    assert shown == {key: _cells(key, each, rows) for key, each in server.items()}
+
+
+def _cells(key: Key, each: dict[str, Any], rows: Rows) -> list[str]:
+    taken = median(each["spans_ns"]) * 1e-9
+    bare, behind = rows[key, "nothing"], rows[key, "layer"]
+    assert bare.time is not None
+    assert behind.time is not None
+    clock = median(hertz for found in behind.rounds if (hertz := sm_clock(found)) is not None)
+    return [
+        *map(us, (taken, bare.time, behind.time)),
+        f"{100 * (behind.time / taken - 1):+.1f} %",
+        f"{median(each['sm_clocks_hz']) / 1e9:.2f}",
+        f"{clock / 1e9:.2f}",
+    ]
+
+
+@pytest.mark.parametrize("mla", [False, True])
+def test_behind_a_layer_backends_stand_in_the_servers_order(
+    server: dict[Key, Any], rows: Rows, mla: bool
+) -> None:
+    for batch in {batch for _, batch in server}:
+        keys = [key for key in server if key[1] == batch and ("MLA" in key[0]) == mla]
+        ours = sorted(keys, key=lambda key: rows[key, "layer"].time or 0)
+        assert ours == sorted(keys, key=lambda key: median(server[key]["spans_ns"]))
