@@ -116,13 +116,14 @@ def test_every_place_is_measured_once_and_a_workload_on_one_card(tmp_path: Path)
 
 def test_a_card_measures_its_workloads_as_a_run_of_its_own_would(tmp_path: Path) -> None:
     devices = cards({}, {})
-    deal(tmp_path, devices)
+    more = [small_case(spec=f"q{n}", backend=b) for n in range(7, 11) for b in ("naive", "sdpa")]
+    deal(tmp_path, devices, plan=replace(PLAN, cases=(*PLAN.cases, *more)))
     orders = defaultdict[str, list[str]](list)
     for device in devices:
         for job in device.jobs:
             orders[str(job.case.batch)].append(f"{job.case.backend} {job.seed}")
     abba = ["naive 0", "sdpa 0", "sdpa 1", "naive 1", "naive 2", "sdpa 2"]
-    assert list(orders.values()) == [abba] * 6
+    assert list(orders.values()) == [abba] * 10
     first = [str(job.case.batch) for job in devices[0].jobs[:4]]
     assert len(set(first)) == 2  # a round goes over all workloads of a hand
 
@@ -231,6 +232,23 @@ def test_a_workload_returns_to_the_card_that_measured_it_in_an_earlier_run(tmp_p
     deal(tmp_path, devices, plan=replace(PLAN, cases=first + second))
     measured_by = [{job.case for job in device.jobs} for device in devices]
     assert measured_by == [set(second), set(first)]
+
+
+def lasting(seconds: float) -> Does:
+    """A kernel whose rounds took so long, as the outcome says."""
+    return Does(lambda job: replace(right(job), durations={"time": seconds}))
+
+
+def test_the_workloads_that_took_longest_in_an_earlier_run_come_first(tmp_path: Path) -> None:
+    for cases, seconds in ((PLAN.cases[:10], 1.0), (PLAN.cases[10:], 9.0)):
+        one = cards({"naive": lasting(seconds), "sdpa": lasting(seconds)})
+        deal(tmp_path, one, plan=replace(PLAN, cases=cases))
+    devices = cards({}, {})
+    for at, device in enumerate(devices, 7):  # cards that have not measured them before
+        device.machine = replace(H200, gpu_uuid=f"GPU-{at}", device=f"cuda:{at}")
+    deal(tmp_path, devices)
+    first = [str(job.case.batch) for job in devices[0].jobs[:6]]
+    assert first == ["q6"] * 6
 
 
 def test_few_workloads_are_dealt_one_by_one(tmp_path: Path) -> None:

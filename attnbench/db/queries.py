@@ -111,9 +111,10 @@ def read_seconds(session: Session, cases: Collection[str], machine_model: str) -
         .where(MeasurementRow.status == Status.OK, _SERIES.in_(_newest(runs)))
     )
     seconds: dict[str, list[float]] = defaultdict(list)
-    for key, durations in session.execute(query):
-        seconds[key].append(math.fsum(map(float, durations.values())))
-    return {key: fmean(seconds[key]) for key in cases if key in seconds}
+    for some in batched(sorted(cases), MAX_VALUES):
+        for key, durations in session.execute(query.where(CaseRow.key.in_(some))):
+            seconds[key].append(math.fsum(map(float, durations.values())))
+    return {key: fmean(each) for key, each in seconds.items()}
 
 
 def _cases(session: Session, ids: Collection[int]) -> dict[int, tuple[CaseRow, Case]]:

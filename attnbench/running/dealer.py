@@ -98,6 +98,8 @@ class Dealer:
                 self._pile.groups.append(group)
         firsts = [group[0].key for group in self._pile.groups]
         self._pile.remember(store.last_cards(firsts, here))
+        cases, model = [case.key for case in self._deck.cases], self._seats[0][0].machine.model_key
+        self._pile.expect(store.seconds_a_round(cases, model))
 
     def _is_left(self, group: Group) -> bool:
         """Whether its script has anything to do."""
