@@ -25,6 +25,13 @@ HOT = 200.0
 NEWEST = 8  # keys of which it is the score of one
 
 
+def has_needles(case: Case) -> bool:
+    """Whether the case's data are random and its heads large enough."""
+    shape = case.shape
+    dim = shape.head_dim if isinstance(shape, AttnShape) else shape.qk_head_dim
+    return case.kv_data == "random" and dim >= LEAST_DIM
+
+
 class Aimed(ABC):
     """A prepared case whose keys and queries are read and stored by place.
 
@@ -98,11 +105,9 @@ class Aimed(ABC):
     def lay_needles(self, sets: int, seed: int, *, large_tails: bool = False) -> None:
         """Plant needles and, with `large_tails`, keys behind each request; then aim.
 
-        Does nothing unless the case's data are random and its heads large enough.
+        Does nothing unless the case has needles.
         """
-        shape = self.case.shape
-        dim = shape.head_dim if isinstance(shape, AttnShape) else shape.qk_head_dim
-        if self.case.kv_data == "random" and dim >= LEAST_DIM:
+        if has_needles(self.case):
             self.needle_seed, self.num_sets = seed + SEED, sets
             self.plant(large_tails=large_tails)
             self.aim()

@@ -5,7 +5,9 @@ They are given by what the tensors hold. What a kernel allocates while it runs i
 
 from collections.abc import Iterable
 
+from attnbench.kernels.aiming import has_needles
 from attnbench.kernels.inputs import least_pages, pool_size
+from attnbench.kernels.places import most_needles
 from attnbench.specs.batch import Batch, Request
 from attnbench.specs.case import Case
 from attnbench.specs.cost import cached_row_bytes, output_element_bytes, query_element_bytes
@@ -32,6 +34,13 @@ def table_bytes(case: Case, block_size: int, sets: int, pools: int = 1) -> int:
     return INT32 * entries + INT64 * pool_pages(case, block_size, sets, pools)
 
 
+def needle_bytes(case: Case, sets: int, block_size: int) -> int:
+    """Where needles stand in each set, and three lengths of each request."""
+    if not has_needles(case):
+        return 0
+    return INT64 * len(case.batch) * (sets * most_needles(case.batch, block_size) + 3)
+
+
 def ends_bytes(case: Case, sets: int) -> Bytes:
     """Queries and outputs of standard attention."""
     assert isinstance(case.shape, AttnShape)
@@ -48,6 +57,7 @@ def paged_bytes(case: Case, sets: int, block_size: int) -> Bytes:
     return ends_bytes(case, sets) | {
         "kv": pages * block_size * cached_row_bytes(case),
         "page tables": table_bytes(case, block_size, sets),
+        "needles": needle_bytes(case, sets, block_size),
     }
 
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from attnbench.kernels.groups import Group, Lengths
+from attnbench.kernels.groups import Group, Lengths, groups_of
+from attnbench.specs.batch import Batch
 
 if TYPE_CHECKING:
     import torch
@@ -76,6 +77,11 @@ def _split_borders(
     splits, tiles = 2 + (count * (MOST_SPLITS - 1)).long(), (kv_lens - 1) // tile + 1
     size = (tiles - 1) // splits + 1
     return (1 + (which * (splits - 1)).long()) * size * tile
+
+
+def most_needles(batch: Batch, block_size: int) -> int:
+    """The needles of the request that has the most."""
+    return max(len(_fixed(group, block_size)) for group in groups_of(batch)) + DRAWN
 
 
 def _fixed(group: Group, block_size: int) -> list[int]:

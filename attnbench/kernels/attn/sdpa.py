@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from attnbench.kernels.base import Backend, Refused, Setting
 from attnbench.kernels.groups import Group, Keys, causal_mask
 from attnbench.kernels.inputs import cached, normal, redraw, seeded, torch_dtype
-from attnbench.kernels.memory import Bytes, ends_bytes, mask_bytes
+from attnbench.kernels.memory import Bytes, ends_bytes, mask_bytes, needle_bytes
 from attnbench.kernels.reference import AttentionPrepared, rotating
 from attnbench.kernels.rows import Rows
 from attnbench.kernels.tolerance import attention
@@ -47,7 +47,8 @@ class Sdpa(Backend):
     def memory(self, case: Case, sets: int, machine: Machine) -> Bytes:
         kv = sets * case.batch.num_kv_tokens * cached_row_bytes(case)
         masks = sdpa_mask_bytes(case.batch, machine)
-        return ends_bytes(case, sets) | {"kv": kv, "masks": masks}
+        needles = needle_bytes(case, sets, 1)
+        return ends_bytes(case, sets) | {"kv": kv, "masks": masks, "needles": needles}
 
 
 class SdpaPrepared(AttentionPrepared):

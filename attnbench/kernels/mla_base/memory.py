@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from attnbench.kernels.memory import INT32, INT64, Bytes, pool_pages, table_bytes
+from attnbench.kernels.memory import INT32, INT64, Bytes, needle_bytes, pool_pages, table_bytes
 from attnbench.specs.batch import Request
 from attnbench.specs.case import Case
 from attnbench.specs.cost import ELEMENT_BYTES, latent_row_bytes
@@ -25,6 +25,7 @@ def latent_bytes(case: Case, num_decode: int, sets: int, block_size: int) -> Byt
         "weights": layers * shape.num_q_heads * weights * e,
         "indices": INT32 * sets * batch.num_tokens * (case.index_topk or 0),
         "page tables": table_bytes(case, block_size, sets),
+        "needles": needle_bytes(case, sets, block_size),
     }
 
 

@@ -4,7 +4,15 @@ Where vLLM would choose the page size, its usual one stands in.
 """
 
 from attnbench.kernels.inputs import least_pages
-from attnbench.kernels.memory import INT32, INT64, Bytes, ends_bytes, pool_pages, table_bytes
+from attnbench.kernels.memory import (
+    INT32,
+    INT64,
+    Bytes,
+    ends_bytes,
+    needle_bytes,
+    pool_pages,
+    table_bytes,
+)
 from attnbench.kernels.mla_base.memory import head_bytes, latent_bytes
 from attnbench.kernels.vllm.served import max_model_len_of
 from attnbench.specs.case import Case
@@ -30,6 +38,7 @@ def attention_bytes(case: Case, sets: int, page: int) -> Bytes:
         "kv": pages * page * cached_row_bytes(case),
         "new tokens": sets * tokens * (cached_elements(case) * e + INT64),
         "page tables": table_bytes(case, page, 1, pools) + block_table_bytes(case, page),
+        "needles": needle_bytes(case, sets, page),
     }
 
 
