@@ -122,7 +122,7 @@ class FakeWorker:
         self._on.spend(min(seconds, limit))
         if seconds > limit:
             self.end()
-            raise WorkerTimedOut(f"no end of phase '{name}' within {limit:g} s")
+            raise WorkerTimedOut(f"phase '{name}' did not end within {limit:g} s")
 
 
 def command(folder: Path, **fields: Any) -> Command:

@@ -164,7 +164,7 @@ def test_the_workloads_of_a_lost_card_begin_again_on_another(tmp_path: Path) -> 
     lost = {"sdpa": Does(dies="Xid 79")}
     notes = deal(tmp_path, cards(lost, {}, starts=1))
     assert [note for note in notes if "is lost" in note] == [
-        "cuda:0 is lost, and what it has begun begins again: no worker starts (1 tries): the GPU "
+        "cuda:0 is lost, its unfinished workloads start over: no worker starts (1 tries): the GPU "
         "has fallen off the bus. `attnbench doctor` shows what this machine lacks"
     ]
     assert {status for _, status in stored(tmp_path).values()} == {Status.OK}

@@ -268,7 +268,7 @@ def test_results_of_another_tool_are_not_decided_by(tmp_path: Path) -> None:
     assert read.exit_code == 0, read.output
     done = CliRunner().invoke(cli, ["study", "decide", "1", *base])
     assert done.exit_code == 2
-    assert "run 1 has another tool's results, which are not decided by" in done.output
+    assert "run 1 has another tool's results, whose settings a server may" in done.output
 
 
 def test_a_run_without_times_decides_nothing(tmp_path: Path) -> None:

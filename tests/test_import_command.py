@@ -387,7 +387,11 @@ def test_no_command_measures_an_imported_time_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "a,b\n1,2\n", "is of no tool that is known; accepted are the JSON and CSV of"),
+        (
+            "a.csv",
+            "a,b\n1,2\n",
+            "was not written by a known tool; accepted are the JSON and CSV of",
+        ),
         ("a.json", "[1, 2", "is not JSON"),
         (
             "a.csv",
@@ -395,9 +399,9 @@ def test_no_command_measures_an_imported_time_again(tmp_path: Path) -> None:
             "is attnbench's own; its results",
         ),
         ("a.json", '[{"uuid": 1, "run_uuid": 2, "case_key": 3}]', "is attnbench's own"),
-        ("a.json", '[{"a": 1}]', "is of no tool that is known"),
-        ("a.json", "[]", "is of no tool that is known"),
-        ("empty.csv", "", "is of no tool that is known"),
+        ("a.json", '[{"a": 1}]', "was not written by a known tool"),
+        ("a.json", "[]", "was not written by a known tool"),
+        ("empty.csv", "", "was not written by a known tool"),
     ],
 )
 def test_any_other_file_is_refused(tmp_path: Path, name: str, content: str, message: str) -> None:

@@ -103,8 +103,8 @@ def test_nothing_else_is_timed_in_a_worker_that_has_traced(tmp_path: Path) -> No
     ("fails", "status", "reason"),
     [
         (Does(dies="the worker was ended by SIGSEGV"), "crashed", "ended by SIGSEGV"),
-        (Does(prepare=6), "timeout", "no end of phase 'prepare' within 5 s"),
-        (Does(measure=8), "timeout", "no end of phase 'measure' within 7 s"),
+        (Does(prepare=6), "timeout", "phase 'prepare' did not end within 5 s"),
+        (Does(measure=8), "timeout", "phase 'measure' did not end within 7 s"),
         (Does(lambda _: Outcome(Status.OOM, "no memory")), "out-of-memory", "no memory"),
         (Does(lambda _: Outcome(Status.INCORRECT, "off")), "incorrect", "off"),
         (Does(lambda _: Outcome(Status.REFUSED, "cannot")), "refused", "cannot"),

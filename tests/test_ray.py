@@ -87,7 +87,7 @@ def test_a_node_lost_in_mid_run_costs_no_outcome_and_doubles_none(
         _, errors = process.communicate()
     cluster.change("add")
     assert process.returncode == 0, errors
-    assert re.search(r"note: \S+ [12] is lost, and what it has begun begins again: ", errors)
+    assert re.search(r"note: \S+ [12] is lost, its unfinished workloads start over: ", errors)
     assert sorted(places(tmp_path)) == sorted(ALL)
 
 

@@ -91,7 +91,7 @@ class _TextType(StringParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
             self.fail(
-                "the value is empty, as an unset variable of a shell is; give one", param, ctx
+                "the value is empty, perhaps from an unset shell variable; give one", param, ctx
             )
         return super().convert(value, param, ctx)
 

@@ -111,7 +111,7 @@ def _unknown(path: Path, columns: Collection[str]) -> UsageError:
             f"{path} is attnbench's own; its results are in the database it came from, which "
             "`attnbench db merge OTHER.db` copies"
         )
-    return UsageError(f"{path} is of no tool that is known; {_ACCEPTED}")
+    return UsageError(f"{path} was not written by a known tool; {_ACCEPTED}")
 
 
 def _content(path: Path) -> str:

@@ -92,7 +92,7 @@ def means(listed: Sequence[GpuRow]) -> list[str]:
         beside = f", foreseen {three_digits(geometric_mean(foreseen))}" if foreseen else ""
         lines.append(f"geometric mean of {of} {what}: time ratio {ratio}{beside}")
     if any(row.foreseen is None for row in listed):
-        lines.append("foreseen: unknown, as the peaks of a device are")
+        lines.append("foreseen: unknown, since the peaks of a device are")
     return lines
 
 

@@ -242,7 +242,7 @@ def _place(row: Row) -> tuple[int, float]:
 
 def _nothing_pairs(found: Diff) -> str:
     if found.rows:
-        why = "all cases on both sides have failed on both"
+        why = "every case that both sides have failed on both"
     else:
         why = "no case has the same method, machine model, cache state and regime on both sides"
     lines = [f"nothing to compare: {why}", *found.leftovers]

@@ -187,7 +187,7 @@ class Dealer:
         """Go on without a card; what it has begun begins again elsewhere."""
         self._seats.remove(hand.seat)
         self._lost.append(f"{hand.card.name}: {why}")
-        self._note(f"{hand.card.name} is lost, and what it has begun begins again: {why}")
+        self._note(f"{hand.card.name} is lost, its unfinished workloads start over: {why}")
         hand.script.close()
         failed = set(self._failed.pop(hand.card.name, []))
         groups = [group for group in hand.groups if self._is_left(group)]

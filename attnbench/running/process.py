@@ -186,7 +186,7 @@ class WorkerProcess:
         except TimeoutError:
             self.end()
             raise WorkerTimedOut(
-                f"no end of phase '{phase}' within {limit:g} s; the worker was ended"
+                f"phase '{phase}' did not end within {limit:g} s; the worker was ended"
             ) from None
 
     def _lives(self) -> bool:

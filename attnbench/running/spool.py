@@ -36,7 +36,9 @@ def patiently(write: Callable[[], T], note: Callable[[str], None]) -> T:
             return write()
         except DatabaseUnusable as error:
             if failure is None:
-                note(f"{error}\nThe outcome is kept and written again for up to {PATIENCE:g} s.")
+                note(
+                    f"{error}\nThe outcome is kept; storing it is retried for up to {PATIENCE:g} s."
+                )
             failure, pause = error, min(2 * pause, _LONGEST_PAUSE)
             if time.monotonic() > deadline:
                 raise

@@ -71,8 +71,8 @@ def decided(store: Store, run: int) -> Decided:
     record = store.run(run)
     if record.command == COMMAND:
         raise UsageError(
-            f"run {run} has another tool's results, which are not decided by: what they name "
-            "beside the case may be no setting of a server; measure here, e.g. attnbench attn"
+            f"run {run} has another tool's results, whose settings a server may not have; measure "
+            "here, e.g. attnbench attn"
         )
     measured = store.measurements([run])
     method = _method_by_case(measured)

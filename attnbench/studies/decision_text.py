@@ -12,7 +12,7 @@ from attnbench.units import MISSING
 NOT_IN_VLLM = "not in vLLM"
 _LAST = (
     "a running server has one backend: the rules choose it for servers that see such batches alone",
-    "borders are the geometric means of measured neighbours; beyond what was measured, rules guess",
+    "borders are geometric means of measured neighbours; beyond the measured, rules extrapolate",
 )
 
 

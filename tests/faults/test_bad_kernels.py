@@ -12,9 +12,9 @@ KERNELS = Path(__file__).parent / "kernels"
 
 BAD = {  # what becomes of each, and what its reason holds
     "closes-descriptors": ("crashed", "closed its channel; it was ended"),
-    "half-a-message": ("timeout", "no end of phase 'prepare' within 1 s"),
+    "half-a-message": ("timeout", "phase 'prepare' did not end within 1 s"),
     "garbage": ("crashed", "the worker sent something that is not an answer"),
-    "stops": ("timeout", "no end of phase 'prepare' within 1 s"),
+    "stops": ("timeout", "phase 'prepare' did not end within 1 s"),
     "forks-and-dies": ("crashed", "was ended by SIGSEGV"),
     "leaves-processes": ("crashed", "was ended by SIGSEGV"),
     "long-last-line": ("crashed", "ended with status 3: xxx"),
@@ -24,7 +24,7 @@ BAD = {  # what becomes of each, and what its reason holds
     "exits": ("crashed", "ended with status 0"),
     "ends-python": ("crashed", "bye"),
     "interrupts": ("crashed", "SIGINT"),
-    "ignores-sigterm": ("timeout", "no end of phase 'prepare' within 1 s"),
+    "ignores-sigterm": ("timeout", "phase 'prepare' did not end within 1 s"),
     "allocates-too-much": ("out-of-memory", "allocate"),
     "overwrites-queries": ("incorrect", "its call overwrites its inputs"),
     "overwrites-pool": ("incorrect", "its call overwrites its inputs"),

@@ -8,8 +8,8 @@ from attnbench.reporting.html.packed import unpacked
 from attnbench.reporting.html.roofline import Rates
 
 _MARKS = (
-    "Dashed: the best changes there, by a line between the measured sizes; shaded: from the last "
-    "size at which the former is shown to win to the first of the latter."
+    "Dashed: the best changes here, interpolated between measured sizes; shaded: from the last "
+    "size at which one is shown to win to the first at which the other is."
 )
 
 

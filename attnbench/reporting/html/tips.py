@@ -13,7 +13,7 @@ _TIPS: Mapping[str, str] = {
     "implementation": "The backend, with the options that differ between rows",
     "backend": "The kernel's name; `attnbench doctor` lists all",
     "vs best": "The time over the best's of the same workload; a tie is shown to be within 1 %",
-    "95 % interval": "Where the ratio, or the change, lies with 95 % confidence; short is sure",
+    "95 % interval": "Where the ratio, or the change, lies with 95 % confidence; narrower is surer",
     "latency": "The geometric mean of the rounds' medians, for one call",
     "+-": "Half the range of the rounds' medians; of a single round half its 95 % interval",
     "TFLOP/s": "Useful floating-point operations a second",
