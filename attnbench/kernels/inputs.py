@@ -92,10 +92,13 @@ class PageTables:
         return self.tables[index, group.requests, : self._used(group)]
 
     def of_each(
-        self, sets: "torch.Tensor", group: Group, requests: "torch.Tensor"
+        self, sets: "torch.Tensor | int", group: Group, requests: "torch.Tensor"
     ) -> "torch.Tensor":
-        """The pages [n, pages] of single requests of a group; both arguments are int64 [n]."""
-        return self.tables[sets, group.first + requests, : self._used(group)]
+        """As many pages [n, pages] of single requests, int64 [n], as those of a group have.
+
+        Behind a shorter request's own stand pages that may be anybody's.
+        """
+        return self.tables[sets, requests, : self._used(group)].clamp_max(self.num_pages - 1)
 
     def at(self, keys: Keys) -> "tuple[torch.Tensor, torch.Tensor]":
         """The pages and the offsets in them, int64, of single keys."""

@@ -1,13 +1,13 @@
 """The fp32 reference: attention of sampled output rows."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from attnbench.kernels.base import Prepared
 from attnbench.kernels.groups import Group, groups_of
-from attnbench.kernels.rows import Rows, Sharing
+from attnbench.kernels.rows import Rows, Sharing, critical_rows
 from attnbench.kernels.scores import Scored
 from attnbench.specs.batch import Batch
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 WHOLE_SECONDS = {"cuda": 0.5, "cpu": 0.05}
 RATES = {"cuda": (1.5e13, 1.5e12), "cpu": (1.5e10, 4e9)}
 PASSES = 6  # over gathered keys and values: reading, writing and converting them
+# Elements gathered for nothing where a group is taken with longer ones: their time is at most that
+# of the launches that it saves.
+MOST_PADDING = {"cuda": 2**24, "cpu": 2**15}
 MOST_ELEMENTS = 2**27  # of all rows, in fp32 half a GiB
 
 
@@ -109,7 +112,7 @@ class AttentionPrepared(Prepared, Scored):
         self.num_heads, self.block_size = num_heads, block_size
         self.num_kv_heads = num_kv_heads or num_heads
         self.groups = groups_of(batch)
-        self.critical_rows = _critical_rows(batch, num_heads, block_size)
+        self.critical_rows = critical_rows(batch, num_heads, block_size)
         self.outputs: list[torch.Tensor] = []
         self.attend: Attend = attend  # the arithmetic of the reference
 
@@ -141,15 +144,45 @@ class AttentionPrepared(Prepared, Scored):
             return None
         rows, found = list[torch.Tensor](), list[torch.Tensor]()
         for group in self.groups:
+            if self.gathers(group):
+                continue
             blocks = self.sharing(group).blocks(group, index, self.num_heads, self.device)
             rows.append((blocks.tokens * self.num_heads + blocks.heads).flatten())
             steps = blocks.steps(self.key_dim, self.elements_beside)
             found += [self.attended(step).flatten(0, 1) for step in steps]
+        if gathered := [group for group in self.groups if self.gathers(group)]:
+            blocks = self.sharing(gathered[0]).of_single_tokens(gathered, self.num_heads)
+            rows.append(blocks.flatten().to(self.device))
+            found.append(self.expected(torch.full((len(blocks),), index), blocks))
         return torch.cat(rows), torch.cat(found)
+
+    def gathers(self, group: Group) -> bool:
+        """Whether its rows may be taken with those of longer requests, all as if as long."""
+        return group.q_len == 1
+
+    def _longest(self) -> list[Group]:
+        """For each group the one whose length its rows are taken for.
+
+        Its own beside the arithmetic of a mutant, which looks at the number of keys.
+        """
+        if self.attend is not attend:
+            return self.groups
+        found, longest = dict[Group, Group](), self.groups[0]
+        gathered = filter(self.gathers, self.groups)
+        for group in sorted(gathered, key=lambda group: group.kv_len, reverse=True):
+            blocks = self.sharing(group).count(group, self.num_heads)
+            keys = blocks * (longest.kv_len - group.kv_len)
+            if not found or 2 * keys * self.key_dim > MOST_PADDING[self._kind]:
+                longest = group
+            found[group] = longest
+        return [found.get(group, group) for group in self.groups]
+
+    @property
+    def _kind(self) -> str:
+        return "cpu" if self.device == "cpu" else "cuda"
 
     def _is_quick(self) -> bool:
         """Whether the reference of a whole set is: few enough FLOP and bytes of gathered keys."""
-        kind = "cpu" if self.device == "cpu" else "cuda"
         flops = gathered = 0
         for group in self.groups:
             rows, blocks = group.count * group.q_len * self.num_heads, self.sharing(group)
@@ -157,9 +190,9 @@ class AttentionPrepared(Prepared, Scored):
             keys = 2 * group.kv_len * self.key_dim + self.elements_beside
             gathered += blocks.count(group, self.num_heads) * keys * 4
         elements = self.batch.num_tokens * self.num_heads * self.key_dim
-        per_flop, per_byte = RATES[kind]
+        per_flop, per_byte = RATES[self._kind]
         seconds = flops / per_flop + PASSES * gathered / per_byte
-        return elements <= MOST_ELEMENTS and seconds <= WHOLE_SECONDS[kind]
+        return elements <= MOST_ELEMENTS and seconds <= WHOLE_SECONDS[self._kind]
 
     def spread(self, count: int, seed: int) -> "torch.Tensor":
         import torch
@@ -183,49 +216,34 @@ class AttentionPrepared(Prepared, Scored):
         import torch
 
         tokens, heads = rows // self.num_heads, rows % self.num_heads
-        lengths = torch.tensor([(g.first_token, g.q_len, g.kv_len - g.q_len) for g in self.groups])
+        longest = self._longest()
+        taken = list(dict.fromkeys(longest))
+        lengths = torch.tensor(
+            [
+                (g.first_token, g.q_len, g.kv_len - g.q_len, g.first, taken.index(longer))
+                for g, longer in zip(self.groups, longest, strict=True)
+            ]
+        )
         first = tokens.view(len(rows), -1)[:, 0].contiguous()
         at = torch.bucketize(first, lengths[:, 0].contiguous(), right=True) - 1
         beside = (len(rows), *[1] * (rows.ndim - 1))
-        starts, q_lens, contexts = (each.view(beside) for each in lengths[at].unbind(1))
+        starts, q_lens, contexts, requests, _ = (e.view(beside) for e in lengths[at].unbind(1))
         within = tokens - starts
         seen = contexts + within % q_lens + 1
-        each = (sets.view(beside), within // q_lens, tokens, heads, seen)
-        order = at.argsort(stable=True)
+        each = (sets.view(beside), requests + within // q_lens, tokens, heads, seen)
+        taken_at = lengths[at, 4]
+        order = taken_at.argsort(stable=True)
         found = torch.stack([part.expand_as(rows)[order] for part in each]).to(self.device)
-        parts = found.split(torch.bincount(at, minlength=len(self.groups)).tolist(), dim=1)
+        parts = found.split(torch.bincount(taken_at, minlength=len(taken)).tolist(), dim=1)
         steps = [
             step
-            for group, part in zip(self.groups, parts, strict=True)
+            for group, part in zip(taken, parts, strict=True)
             if part.shape[1]
-            for step in _rows_of(group, part).steps(self.key_dim, self.elements_beside)
+            for step in Rows.stacked(group, part).steps(self.key_dim, self.elements_beside)
         ]
         return order.argsort().to(self.device), steps
-
-
-def _rows_of(group: Group, found: "torch.Tensor") -> Rows:
-    """Sets, requests, tokens, heads and keys seen, [5, n] or [5, n, m], as rows of a group."""
-    sets, requests, *rows = found
-    if found.ndim > 2:
-        sets, requests = sets[:, 0], requests[:, 0]
-    return Rows(group, sets, requests, *rows)
 
 
 def rotating(call: Callable[[int], object], sets: int) -> list[Callable[[], object]]:
     """One launch without arguments per set: `call` bound to the set's index."""
     return [partial(call, index) for index in range(sets)]
-
-
-def _critical_rows(batch: Batch, num_heads: int, block_size: int) -> Sequence[int]:
-    """The first and last token of each group, and those on either side of a page boundary."""
-    rows: list[int] = []
-    token = 0
-    for count, request in batch.groups():
-        last_start = token + (count - 1) * request.q_len
-        boundary = -request.context_len % block_size  # the first new token that starts a page
-        within = {0, request.q_len - 1, boundary - 1, boundary}
-        within = {offset for offset in within if 0 <= offset < request.q_len}
-        for start in {token, last_start}:
-            rows += [(start + o) * num_heads + head for o in within for head in (0, num_heads - 1)]
-        token += count * request.q_len
-    return sorted(set(rows))

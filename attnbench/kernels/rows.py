@@ -1,10 +1,11 @@
 """Output rows as the reference takes them: in steps, and together where they share keys."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from attnbench.kernels.groups import Group
+from attnbench.specs.batch import Batch
 
 if TYPE_CHECKING:
     import torch
@@ -15,14 +16,22 @@ STEP_ELEMENTS = 2**25
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Output rows of one group of equal requests: n rows, or n blocks of m that share keys."""
+    """Output rows of equal requests: n rows, or n blocks of m that share keys."""
 
-    group: Group
+    group: Group  # theirs, or the longest of several that are taken as if as long
     sets: "torch.Tensor"  # int64 [n], the working set
-    requests: "torch.Tensor"  # int64 [n], within the group
+    requests: "torch.Tensor"  # int64 [n], in the batch
     tokens: "torch.Tensor"  # int64 [n] or [n, m], among the batch's new tokens
     heads: "torch.Tensor"  # the same
     seen: "torch.Tensor"  # the same; number of keys that each row sees
+
+    @classmethod
+    def stacked(cls, group: Group, stacked: "torch.Tensor") -> Self:
+        """Sets, requests, tokens, heads and keys seen: [5, n] or [5, n, m]."""
+        sets, requests, *rows = stacked
+        if stacked.ndim > 2:
+            sets, requests = sets[:, 0], requests[:, 0]
+        return cls(group, sets, requests, *rows)
 
     @property
     def most_seen(self) -> int:
@@ -91,4 +100,28 @@ class Sharing:
         heads = head[:, None] + at(self.heads, device=device).repeat(self.tokens)
         tokens = group.first_token + requests[:, None] * group.q_len + within
         seen = group.kv_len - group.q_len + within + 1
-        return Rows(group, torch.full_like(requests, index), requests, tokens, heads, seen)
+        sets = torch.full_like(requests, index)
+        return Rows(group, sets, group.first + requests, tokens, heads, seen)
+
+    def of_single_tokens(self, groups: Sequence[Group], num_heads: int) -> "torch.Tensor":
+        """All rows of groups with one new token a request: int64 [blocks, heads] on the CPU."""
+        import torch
+
+        tokens = torch.cat([torch.arange(each.tokens.start, each.tokens.stop) for each in groups])
+        first = tokens[:, None] * num_heads + torch.arange(0, num_heads, self.heads)
+        return first.view(-1, 1) + torch.arange(self.heads)
+
+
+def critical_rows(batch: Batch, num_heads: int, block_size: int) -> Sequence[int]:
+    """The first and last token of each group, and those on either side of a page boundary."""
+    rows: list[int] = []
+    token = 0
+    for count, request in batch.groups():
+        last_start = token + (count - 1) * request.q_len
+        boundary = -request.context_len % block_size  # the first new token that starts a page
+        within = {0, request.q_len - 1, boundary - 1, boundary}
+        within = {offset for offset in within if 0 <= offset < request.q_len}
+        for start in {token, last_start}:
+            rows += [(start + o) * num_heads + head for o in within for head in (0, num_heads - 1)]
+        token += count * request.q_len
+    return sorted(set(rows))

@@ -143,10 +143,13 @@ class SdpaPrepared(AttentionPrepared):
     def kind(self, group: Group) -> Hashable:
         return group  # each has tensors of its own
 
+    def gathers(self, group: Group) -> bool:
+        return False
+
     def attended(self, rows: Rows) -> "torch.Tensor":
         kv_heads = rows.first_heads * self.shape.num_kv_heads // self.shape.num_q_heads
-        kv = self.kv[self.groups.index(rows.group)]
-        keys, values = kv[:, rows.sets, rows.requests, :, kv_heads].unbind(1)  # each [n, kv, d]
+        kv, requests = self.kv[self.groups.index(rows.group)], rows.requests - rows.group.first
+        keys, values = kv[:, rows.sets, requests, :, kv_heads].unbind(1)  # each [n, kv, d]
         query = self.queries[rows.sets_of_rows, rows.tokens, rows.heads]
         return self.attend(query, keys, values, rows.seen, self.scale)
 

@@ -241,6 +241,10 @@ class MlaPrepared(AimedLatents):
         heads = self.num_heads if decodes and not self.layer else 1
         return Sharing.of(group, heads, 1 if decodes and self.topk is not None else group.q_len)
 
+    def gathers(self, group: Group) -> bool:
+        """A prefill's new tokens stand at the end of its own keys."""
+        return super().gathers(group) and group.first < self.num_decode
+
     def _latent_query(self, rows: Rows, w_uk: "torch.Tensor", *, decodes: bool) -> "torch.Tensor":
         """The queries of these rows in the latent space, fp32 [n, latent] or [n, m, latent]."""
         import torch
@@ -275,7 +279,7 @@ class MlaPrepared(AimedLatents):
         positions = torch.arange(group.kv_len, device=table.device).expand(len(table), -1)
         latents = self.pool.read(self.pool.slots(table, positions), torch.float32)
         if not decodes:
-            first = group.first_token + rows.requests * group.q_len
+            first = group.first_token + (rows.requests - group.first) * group.q_len
             tokens = first[:, None] + torch.arange(group.q_len, device=table.device)
             fresh = self.new_latents[rows.sets[:, None], tokens].float()
             latents[:, group.kv_len - group.q_len :] = fresh

@@ -227,7 +227,7 @@ class VllmPrepared(AttentionPrepared):
     def attended(self, rows: Rows) -> "torch.Tensor":
         tables = self.caches.tables
         kv_heads = rows.first_heads * self.shape.num_kv_heads // self.shape.num_q_heads
-        table = tables.of(0, rows.group)[rows.requests]
+        table = tables.of_each(0, rows.group, rows.requests)
         pages = self.caches.first_pages[rows.sets][:, None] + table
         kv = self.caches.pool[pages, :, :, kv_heads[:, None]].flatten(1, 2)  # [n, tokens, 2, d]
         kv = self.caches.values(kv[:, : rows.group.kv_len], heads=False)
