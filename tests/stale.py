@@ -13,7 +13,8 @@ from attnbench.kernels.mla_base.prepared import MlaPrepared
 from attnbench.kernels.outputs import Nvfp4, Plain
 from attnbench.kernels.paged import PagedPrepared
 from attnbench.provenance.machine import Machine
-from attnbench.running.execute import Stopwatch, launched_again, launched_sets, timed
+from attnbench.running.execute import launched_again, launched_sets, timed
+from attnbench.running.stopwatch import Stopwatch
 from attnbench.running.timers import Timing
 from attnbench.timing.guard import unseen
 from attnbench.timing.method import Method

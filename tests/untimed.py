@@ -4,7 +4,8 @@ from itertools import cycle
 
 from attnbench.kernels.base import Prepared
 from attnbench.kernels.check import check
-from attnbench.running.execute import Stopwatch, launched_again, timed
+from attnbench.running.execute import launched_again, timed
+from attnbench.running.stopwatch import Stopwatch
 from attnbench.running.timers import Timing
 from attnbench.timing.guard import unseen
 from attnbench.timing.method import Method

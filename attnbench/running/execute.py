@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from attnbench.kernels.check import (
     first_reference,
     require_inputs,
 )
+from attnbench.kernels.deviation import Deviation
 from attnbench.kernels.own import is_own
 from attnbench.kernels.registry import find
 from attnbench.labels import Label
@@ -28,6 +29,7 @@ from attnbench.running.messages import Job
 from attnbench.running.odd_lengths import check_odd_lengths
 from attnbench.running.plain import bounded, byte_count, error_line, plain_values
 from attnbench.running.regime import regime_of
+from attnbench.running.stopwatch import Stopwatch
 from attnbench.running.timers import Timing
 from attnbench.specs.case import Case
 from attnbench.specs.layer import layer_bytes
@@ -38,19 +40,6 @@ from attnbench.timing.host import enqueue_seconds, plan_seconds
 from attnbench.timing.layer import NoTime, products_of
 from attnbench.timing.measure import Samples, measure
 from attnbench.timing.method import Method
-
-
-@dataclass(slots=True)
-class Stopwatch:
-    """Seconds of each part of a job."""
-
-    durations: dict[str, float] = field(default_factory=dict)
-    _last: float = field(default_factory=time.perf_counter)
-
-    def lap(self, name: str) -> None:
-        """Book the time since the last lap."""
-        now = time.perf_counter()
-        self.durations[name], self._last = now - self._last, now
 
 
 def execute(job: Job, machine: Machine, look: Look, report: Callable[[str], None]) -> Outcome:
@@ -96,22 +85,7 @@ def _measured(
     report: Callable[[str], None],
 ) -> Outcome:
     watch, num_decode = Stopwatch(), backend.num_decode(job.case)
-    report("prepare")
-    if job.first:
-        graphs = job.method.timer != "eager"
-        check_odd_lengths(job.case, backend, machine.device, job.seed, graphs=graphs)
-        release(machine)
-        watch.lap("check_odd_lengths")
-    prepared = _prepared(job, backend, machine)
-    before = first_reference(prepared) if _must_keep_inputs(job.case, backend) else None
-    _launch_first(prepared, machine)
-    watch.lap("prepare")
-    report("measure")
-    if before is not None:
-        require_inputs(prepared, before)
-    deviation = check(prepared, job.seed)
-    release(machine, FOR_CHECKS)  # a captured graph has memory of its own
-    watch.lap("check")
+    prepared, deviation = _checked(job, backend, machine, report, watch)
     peak = peak_memory(prepared, machine) if job.profile_memory else None
     layer = products_of(job.case, machine.device) if job.method.between == "layer" else None
     timing = Timing.of(job.method, prepared, machine, layer)
@@ -134,6 +108,34 @@ def _measured(
     return _with_host_side(outcome, prepared, machine) if job.host else outcome
 
 
+def _checked(
+    job: Job,
+    backend: Backend,
+    machine: Machine,
+    report: Callable[[str], None],
+    watch: Stopwatch,
+) -> tuple[Prepared, Deviation]:
+    """The working sets, and how far the output of the first is from its reference."""
+    report("prepare")
+    if job.first:
+        graphs = job.method.timer != "eager"
+        check_odd_lengths(job.case, backend, machine.device, job.seed, graphs=graphs)
+        release(machine)
+        watch.lap("check_odd_lengths")
+    prepared = _prepared(job, backend, machine)
+    before = first_reference(prepared) if _must_keep_inputs(job.case, backend) else None
+    prepared.calls[0]()  # a first call may compile, which counts as preparation
+    _wait(machine)
+    watch.lap("prepare")
+    report("measure")
+    if before is not None:
+        require_inputs(prepared, before)
+    deviation = check(prepared, job.seed)
+    release(machine, FOR_CHECKS)  # a captured graph has memory of its own
+    watch.lap("check")
+    return prepared, deviation
+
+
 def _prepared(job: Job, backend: Backend, machine: Machine) -> Prepared:
     """The working sets."""
     hot = job.method.cache == "hot"
@@ -146,12 +148,6 @@ def _prepared(job: Job, backend: Backend, machine: Machine) -> Prepared:
 def _must_keep_inputs(case: Case, backend: Backend) -> bool:
     """Whether calls may write their outputs alone, and who wrote the kernel may not know that."""
     return is_own(backend) and case.family != "cache-write" and case.scope == "kernel"
-
-
-def _launch_first(prepared: Prepared, machine: Machine) -> None:
-    """Launch set 0: a first call may compile, which counts as preparation."""
-    prepared.calls[0]()
-    _wait(machine)
 
 
 def timed(
