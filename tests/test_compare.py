@@ -192,7 +192,7 @@ def test_a_finding_that_many_cells_make_likely_by_chance_is_unclear() -> None:
     assert one(cell).verdict == "slower"
     found = compare([cell, *others], known(QUIET))[0]
     assert found.verdict == "unclear"
-    assert "among so many cells it may be chance" in found.reason
+    assert "among so many cases it may be chance" in found.reason
     assert found.rounds_needed is not None
 
 
@@ -669,23 +669,26 @@ def test_one_round_has_an_interval_where_rounds_are_known() -> None:
     assert one(apart((1e-4,), (1.02e-4,)), noise).verdict == "unclear"
 
 
-@pytest.mark.parametrize("rounds", [1, 2, 3, 5])
+@pytest.mark.parametrize(
+    ("rounds", "verdict"), [(1, "unclear"), (2, "unclear"), (3, "slower"), (5, "slower")]
+)
 @pytest.mark.parametrize("is_paired", [False, True])
-def test_rounds_are_no_surer_than_their_own_samples(rounds: int, is_paired: bool) -> None:
+def test_one_or_two_rounds_are_no_surer_than_their_own_samples(
+    rounds: int, verdict: str, is_paired: bool
+) -> None:
     noise = replace(SESSIONS, rounds=Variance(0.001**2, 4.0))
     cell = Cell("a", (1e-4,) * rounds, (1.08e-4,) * rounds, is_paired)
     assert one(cell, noise).verdict == "slower"
-    spread = one(replace(cell, by_samples=(0.0, 0.1**2)), noise)
-    assert (spread.verdict, spread.low is not None and spread.low < 1) == ("unclear", True)
+    assert one(replace(cell, by_samples=(0.0, 0.1**2)), noise).verdict == verdict
 
 
 def test_a_single_round_varies_more_than_its_samples_tell() -> None:
     noise = replace(SESSIONS, rounds=Variance(0.001**2, 4.0))
-    once, often = (
+    once, twice = (
         replace(apart((1e-4,) * rounds, (1e-4,) * rounds), by_samples=(0.01**2, 0.01**2))
-        for rounds in (1, 3)
+        for rounds in (1, 2)
     )
-    assert (one(once, noise).high or 0) > 1 + 3 * ((one(often, noise).high or 0) - 1)
+    assert (one(once, noise).high or 0) > 1 + 3 * ((one(twice, noise).high or 0) - 1)
 
 
 def test_equivalence_is_held_against_the_margin_alone() -> None:

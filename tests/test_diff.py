@@ -319,7 +319,7 @@ unclear  q512  1.00  1.00    +0.0  -72.6 to +264.8
 geometric mean of 1 case with a time on both sides: +0.0 %
 noise: a session moves one case by 0.7 % plus 87 % of its rounds' spread, all
   cases together by 0.2 %; from attnbench's own table of CPU
-to settle the unclear case, measure 3 rounds on each side:
+one round shows no spread: measure 3 rounds on each side:
 <command> --label base
 <command> --label head
 

@@ -214,3 +214,16 @@ def test_a_defect_ends_in_a_status_that_is_no_verdict(attnbench: Attnbench, db: 
     found = attnbench("diff", "--base", "base", "--head", "head", "--db", db)
     assert found.returncode == 70
     assert "Traceback" in found.stderr
+
+
+def test_a_case_that_is_unclear_beyond_the_margin_has_its_reason_told(db: str) -> None:
+    cases = [attn(f"{n}q1kv1k", "flash", "bf16") for n in range(1, 13)]
+    with Store.open(db) as store:
+        for label, moved in (("base", 1.0), ("head", 1.04)):
+            times = {case: 1e-4 * (moved if case is cases[0] else 1.0) for case in cases}
+            results = {case: timed(case, t, 1.001 * t, 0.999 * t) for case, t in times.items()}
+            store_run(store, results, label=label, machine=H200)
+    assert (
+        "1 unclear case lies beyond the margin, but a few cases of a machine may have modes, "
+        "some percent apart from run to run"
+    ) in told(db)

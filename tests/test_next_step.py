@@ -308,3 +308,20 @@ def test_cases_without_a_partner_are_counted_by_what_the_other_side_lacks(
 ) -> None:
     own, others = ([attn(spec, backend) for spec, backend in each] for each in (lonely, other))
     assert only_in("base", own, others, lambda case: f"{case.backend} {case.batch}") == lines
+
+
+def test_no_margin_is_advised_that_would_hide_a_change(db: str) -> None:
+    add(db, "main", machine=H200)
+    add(db, "pr", factor=1.04, machine=H200)
+    text = " ".join(diff(db).stdout.split())
+    assert "2 unclear" in text
+    assert "with --margin" not in text
+    assert "no repeated runs of this machine are stored, so a change must exceed more" in text
+
+
+def test_one_round_is_said_to_show_no_spread(db: str) -> None:
+    add(db, "main", wobbles=(1.0,), machine=H200)
+    add(db, "pr", wobbles=(1.02,), machine=H200)
+    text = diff(db).stdout
+    assert "one round shows no spread: measure 3 rounds on each side" in " ".join(text.split())
+    assert "needed" not in text.partition("2 unclear")[0]

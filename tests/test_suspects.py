@@ -137,7 +137,7 @@ def test_a_gpu_that_both_sides_shared_is_told(tmp_path: Path) -> None:
     assert "outliers in head" not in text
 
 
-def test_rounds_whose_own_samples_leave_their_time_open_are_named(tmp_path: Path) -> None:
+def test_rounds_whose_own_samples_leave_their_time_uncertain_are_named(tmp_path: Path) -> None:
     steady = {case: timed(case, time) for case, time in TIMES.items()}
     two_modes = tuple(TIMES[DECODE] * (1 + 0.2 * (at % 2)) for at in range(20))
     spread = {**steady, DECODE: [replace(steady[DECODE][0], samples=two_modes)]}

@@ -90,6 +90,11 @@ class Cell:
         return self.paired and len(self.base) == len(self.head)
 
     @property
+    def least_rounds(self) -> int:
+        """The rounds of the side that has fewer."""
+        return min(len(self.base), len(self.head))
+
+    @property
     def of_sessions(self) -> float:
         """The factor from a session's variance to that of the log ratio."""
         return 0.0 if self.paired else sum(1 / each for each in self.sessions)
@@ -204,10 +209,13 @@ def _posterior(own: Variance, moderation: Moderation | None, noise: Noise, sides
 
 
 def _with_samples(found: Variance, own: Variance, by_samples: float) -> Variance:
-    """No less than the rounds' samples foresee, which of a single round are all that shows it."""
-    if own.df == 0 < found.df and found.value < _ROUND_PER_SAMPLES * by_samples:
-        return Variance(_ROUND_PER_SAMPLES * by_samples, min(found.df, _ROUND_DF))
-    return Variance(max(found.value, by_samples), found.df)
+    """No less than the samples of one or two rounds foresee; three show how far rounds spread."""
+    if own.df >= _FEW_ROUNDS or found.df == 0:
+        return found
+    if own.df > 0:
+        return Variance(max(found.value, by_samples), found.df)
+    single = Variance(_ROUND_PER_SAMPLES * by_samples, min(found.df, _ROUND_DF))
+    return max(found, single, key=lambda each: each.value)
 
 
 def _by_samples(cell: Cell) -> tuple[float, ...]:

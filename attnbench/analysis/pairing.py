@@ -134,14 +134,12 @@ def cell_of(
     """The cell of a pair with times on both sides.
 
     `turns` has the marks of interleaved runs by number: runs with one mark were one session.
-    `times` gives a series' times, or other seconds in place of them, and `by_samples` the variance
-    of their rounds by their samples.
+    `times` gives a series' times or other seconds, `by_samples` their variance by their samples.
     """
     key = "/".join((*pair.base.key, *pair.head.key))
-    cell = cell_between(
-        key, *(_in_turns(each, times(each), turns) for each in (pair.base, pair.head))
-    )
-    cards = [{each.machine_key for each in side.timed} for side in (pair.base, pair.head)]
+    sides = (pair.base, pair.head)
+    cell = cell_between(key, *(_in_turns(each, times(each), turns) for each in sides))
+    cards = [{each.machine_key for each in side.timed} for side in sides]
     return replace(
         cell,
         same_device=cards[0] == cards[1],

@@ -46,6 +46,7 @@ class Comparison:
     rounds_needed: int | None
     rounds_interleaved: int | None
     reason: str  # for the reader
+    doubt: str = ""  # why it is unclear though the interval lies beyond the margin
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,8 @@ def judge(key: str, estimate: Estimate, limit: float, test: Tested | None) -> Co
     if test is None:
         return _without_spread(key, estimate, limit)
     verdict = _verdict(estimate, limit, test.q)
-    finding, needed, interleaved = _finding(verdict, estimate, limit, test), None, None
+    doubt = _doubt(estimate, limit, test) if verdict == "unclear" else ""
+    finding, needed, interleaved = _finding(verdict, estimate, limit, doubt), None, None
     if verdict == "unclear":
         # Shared with many other cells, a test must pass a stricter level than its own.
         alpha = ALPHA * test.p / test.q
@@ -86,6 +88,7 @@ def judge(key: str, estimate: Estimate, limit: float, test: Tested | None) -> Co
         rounds_needed=needed,
         rounds_interleaved=interleaved,
         reason="; ".join([finding, *_caveats(estimate)]),
+        doubt=doubt,
     )
 
 
@@ -153,7 +156,7 @@ def _settles(estimate: Estimate, limit: float, alpha: float) -> bool:
     return -distance > estimate.reach(1 - ALPHA) + luck
 
 
-def _finding(verdict: Verdict, estimate: Estimate, limit: float, test: Tested) -> str:
+def _finding(verdict: Verdict, estimate: Estimate, limit: float, doubt: str) -> str:
     confidence = 0.9 if verdict == "same" else 0.95
     reach = estimate.reach((1 + confidence) / 2)
     low, high = estimate.log_ratio - reach, estimate.log_ratio + reach
@@ -161,20 +164,20 @@ def _finding(verdict: Verdict, estimate: Estimate, limit: float, test: Tested) -
     margin = f"the margin of {percent(_exp(limit) - 1)}"
     if verdict == "same":
         return f"{interval} lies within {margin}"
-    if verdict != "unclear":
-        return f"{interval} lies beyond {margin}"
-    if abs(estimate.log_ratio) - reach > limit:
-        return f"{interval} lies beyond {margin}, but {_doubt(estimate, limit, test)}"
-    return f"{interval} crosses {margin}"
+    if verdict == "unclear" and not doubt:
+        return f"{interval} crosses {margin}"
+    return f"{interval} lies beyond {margin}" + (f", but {doubt}" if doubt else "")
 
 
 def _doubt(estimate: Estimate, limit: float, test: Tested) -> str:
-    """Why an interval beyond the margin is no finding."""
+    """Why an interval beyond the margin is no finding; empty for one that is not beyond it."""
+    if abs(estimate.log_ratio) - estimate.reach(1 - ALPHA / 2) <= limit:
+        return ""
     if test.shift is not None and test.p > ALPHA:
         return f"the other cases moved by {_change(test.shift.log_ratio)}, as a device moves them"
     if replace(estimate, wild=TAME).p_beyond(limit) <= test.level < estimate.p_beyond(limit):
-        return "a few cases of a machine may have modes some percent apart: take turns (ab)"
-    return "among so many cells it may be chance"
+        return "a few cases of a machine may have modes, some percent apart from run to run"
+    return "among so many cases it may be chance"
 
 
 def _remedy(estimate: Estimate, limit: float, alpha: float, needed: int | None) -> str:

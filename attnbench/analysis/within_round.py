@@ -1,7 +1,7 @@
 """How well a round's own samples tell its time.
 
-Rounds differ by at least as much as their samples leave open: where another program or a moving
-clock spreads the samples of one, its median is one of many that it could have had.
+Where another program or a moving clock spreads the samples of a round, its median is one of many
+that it could have had.
 """
 
 import math

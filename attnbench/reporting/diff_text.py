@@ -1,14 +1,13 @@
 """A diff as text: differences first, then the losers, then cases that were not compared."""
 
-import math
+from collections import Counter
 from collections.abc import Sequence
 
 from attnbench.analysis.compare import geometric_mean_ratio
-from attnbench.analysis.estimate import Noise
-from attnbench.analysis.verdict import Comparison
 from attnbench.records import RunStatus
 from attnbench.reporting.columns import field_columns
 from attnbench.reporting.diff_clocks import clock_columns, on_clocks
+from attnbench.reporting.diff_noise import noise_lines
 from attnbench.reporting.next_step import advice, commands
 from attnbench.reporting.tables import spec_column
 from attnbench.reporting.text_table import (
@@ -153,7 +152,9 @@ def _interval(row: Row) -> str:
 
 
 def _rounds_needed(row: Row) -> str:
-    return str((row.comparison and row.comparison.rounds_needed) or MISSING)
+    if row.comparison is None or row.cell is None or row.cell.least_rounds == 1:
+        return MISSING  # a single round does not show how far rounds spread
+    return str(row.comparison.rounds_needed or MISSING)
 
 
 def summary(diff: Diff) -> list[str]:
@@ -171,23 +172,24 @@ def summary(diff: Diff) -> list[str]:
             "no interval: a single round shows no spread, and too few similar cases have one to "
             "borrow"
         )
-    if any(_is_beyond(each, diff.margin) for each in found if each.verdict == "unclear"):
-        lines.append(
-            "unclear beyond the margin: an interval is of one case by itself, and among "
-            f"{len(found)} cases chance alone gives some like it"
-        )
+    lines += _doubts(diff)
     if any(each.verdict == "same" for each in found):
         lines.append("finds: the smallest change that would have been found four times in five")
     if partial := sum(map(_is_partial, diff.rows)):
         cases = "1 case" if partial == 1 else f"{partial} cases"
         lines.append(f"change of {cases}: over the rounds in which both sides have a time")
-    return [*lines, *_noise(diff), *advice(diff)]
+    return [*lines, *noise_lines(diff), *advice(diff)]
 
 
-def _is_beyond(found: Comparison, margin: float) -> bool:
-    if found.low is None or found.high is None:
-        return False
-    return found.low > 1 + margin or found.high < 1 / (1 + margin)
+def _doubts(diff: Diff) -> list[str]:
+    """Why cases are unclear whose interval lies beyond the margin."""
+    judged = [row.kernel or row.comparison for row in diff.rows]
+    doubts = Counter(found.doubt for found in judged if found and found.doubt)
+    return [f"{_lie(count)} beyond the margin, but {doubt}" for doubt, count in doubts.items()]
+
+
+def _lie(count: int) -> str:
+    return "1 unclear case lies" if count == 1 else f"{count} unclear cases lie"
 
 
 def _is_partial(row: Row) -> bool:
@@ -196,43 +198,6 @@ def _is_partial(row: Row) -> bool:
         return False
     rounds = max(len(row.pair.base.medians), len(row.pair.head.medians))
     return len(row.cell.base) < rounds
-
-
-def _noise(diff: Diff) -> list[str]:
-    """By what the verdicts tell change from noise, and where that comes from."""
-    lines = []
-    apart = [noise for cell, noise in diff.judged if not cell.paired]
-    if len(apart) < len(diff.judged):
-        lines.append("rounds were interleaved and are compared pair by pair")
-    if apart:
-        sessions = _sessions(apart)
-        common = _span([noise.common.sd for noise in apart])
-        lines.append(
-            f"noise: a session moves one case by {sessions}, all cases together by {common}; from "
-            f"{diff.basis.noise_source}"
-        )
-    if any(not cell.same_device for cell, _ in diff.judged):
-        cards = _span([noise.device.sd for cell, noise in diff.judged if not cell.same_device])
-        lines.append(f"two cards of one model: they differ by {cards}, which the intervals contain")
-    if diff.basis.compared.more_scatter:
-        lines.append(
-            "the cases scatter more than that noise foresees; the verdicts go by their own scatter"
-        )
-    return lines
-
-
-def _sessions(noises: Sequence[Noise]) -> str:
-    """How far sessions move a case, of a busy machine with what comes with its rounds."""
-    text = _span([noise.session.sd for noise in noises])
-    if busy := math.sqrt(max(noise.per_round for noise in noises)):
-        text += f" plus {percent(round(busy, 2))} of its rounds' spread"
-    return text
-
-
-def _span(logs: Sequence[float]) -> str:
-    """Spreads of logarithms as percentages, from the smallest to the largest."""
-    least, largest = percent(min(logs)), percent(max(logs))
-    return least if least == largest else f"{least.removesuffix(' %')} to {largest}"
 
 
 def failures(rows: Sequence[Row]) -> list[str]:

@@ -27,18 +27,24 @@ def advice(diff: Diff) -> list[str]:
         cases = "1 unclear case needs" if left == 1 else f"{left} unclear cases need"
         lines.append(f"{cases} more than {MOST_ROUNDS} rounds on each side")
     lines += [f"{side.upper()}: the {side}'s environment" for side in _placeholders(step)]
-    return [*lines, _how(step, unclear) + (":" if step.commands else "")]
+    return [*lines, _how(step, rows) + (":" if step.commands else "")]
 
 
 def _wider_margin(rows: Sequence[Row]) -> list[str]:
-    """The margin within which half of these cases, all unclear, are the same, or else any."""
+    """The margin within which half of these cases, all unclear, are the same, or else any.
+
+    A case that has probably changed is none that a margin is to hide.
+    """
+    unclear = len(rows)
+    if not (rows := [row for row in rows if _may_be_equal(row.kernel or row.comparison)]):
+        return []
     reaches = [_reach(row.kernel or row.comparison) for row in rows]
     same = {margin: sum(reach < margin for reach in reaches) for margin in _MARGINS}
     enough = (len(rows) + 1) // 2 if 2 * same[_MARGINS[-1]] >= len(rows) else 1
     margin = next((margin for margin, count in same.items() if count >= enough), None)
     if margin is None:
         return _too_noisy(rows)
-    which = "the unclear case" if len(rows) == 1 else f"{same[margin]} of {len(rows)} unclear cases"
+    which = "the unclear case" if unclear == 1 else f"{same[margin]} of {unclear} unclear cases"
     lies, are = ("lies", "it is") if same[margin] == 1 else ("lie", "they are")
     text = percent(margin)
     option = f"--margin {text.replace(' ', '')}"
@@ -47,10 +53,20 @@ def _wider_margin(rows: Sequence[Row]) -> list[str]:
 
 def _too_noisy(rows: Sequence[Row]) -> list[str]:
     """Of single rounds nothing shows that they spread so far."""
-    if any(row.cell is None or min(len(row.cell.base), len(row.cell.head)) == 1 for row in rows):
+    if _are_single(rows):
         return []
     most = percent(_MARGINS[-1])
     return [f"no unclear case lies within {most}: measure while the machine is quieter"]
+
+
+def _are_single(rows: Sequence[Row]) -> bool:
+    return any(row.cell is None or row.cell.least_rounds == 1 for row in rows)
+
+
+def _may_be_equal(found: Comparison | None) -> bool:
+    if found is None or found.low is None or found.high is None:
+        return True
+    return found.low <= 1 <= found.high
 
 
 def _reach(found: Comparison | None) -> float:
@@ -65,8 +81,9 @@ def commands(diff: Diff) -> Sequence[str]:
     return diff.next_step.commands if diff.next_step else ()
 
 
-def _how(step: NextStep, unclear: int) -> str:
-    of = f"{step.cases} of {unclear} unclear cases" if unclear > 1 else "the unclear case"
+def _how(step: NextStep, rows: Sequence[Row]) -> str:
+    of = f"{step.cases} of {len(rows)} unclear cases" if len(rows) > 1 else "the unclear case"
+    aim = "one round shows no spread:" if _are_single(rows) else f"to settle {of},"
     if step.interleaved:
         how = f"measure both sides alternately, {step.rounds} rounds each"
     else:
@@ -74,7 +91,7 @@ def _how(step: NextStep, unclear: int) -> str:
     took = [] if step.seconds is None else [f"about {minutes_text(step.seconds)}"]
     if step.interleaved:
         took.append(f"{2 * step.rounds * max(1, len(step.commands))} worker starts")
-    return f"to settle {of}, {how}" + (f" ({', and '.join(took)})" if took else "")
+    return f"{aim} {how}" + (f" ({', and '.join(took)})" if took else "")
 
 
 def _placeholders(step: NextStep) -> list[str]:

@@ -74,7 +74,7 @@ def _settled(needed: Iterable[tuple[Pair, Cell, int | None]]) -> list[tuple[Pair
 
 def _rounds(cell: Cell, needed: int | None) -> int | None:
     """A single round does not show its spread, so how many are needed is not known yet."""
-    return FIRST_ROUNDS if min(len(cell.base), len(cell.head)) == 1 else needed
+    return FIRST_ROUNDS if cell.least_rounds == 1 else needed
 
 
 def _both(pair: Pair) -> tuple[Series, Series]:

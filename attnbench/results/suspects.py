@@ -38,7 +38,7 @@ def suspects(diff: Diff) -> list[str]:
         *_grouped(
             diff,
             [row.pair for row in diff.rows if row.cell and not row.kernel],
-            _open_by(diff.margin),
+            _uncertain_by(diff.margin),
         ),
         *_together(diff),
     ]
@@ -206,8 +206,8 @@ def _labels(pair: Pair) -> list[str]:
     return found
 
 
-def _open_by(margin: float) -> Callable[[Pair], list[str]]:
-    """A function that names rounds whose own samples leave their time open by over the margin."""
+def _uncertain_by(margin: float) -> Callable[[Pair], list[str]]:
+    """A function that names rounds whose samples leave their time uncertain by over the margin."""
     most = (math.log1p(margin) / NORMAL_REACH) ** 2
 
     def texts(pair: Pair) -> list[str]:
