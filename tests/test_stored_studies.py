@@ -21,8 +21,7 @@ OLD, NEW, TRAFFIC = "h200_studies.db", "h200_served_studies.db", "h200_traffic.d
 PAGES = {OLD: "studies.md", NEW: "studies.md", TRAFFIC: "traffic.md"}
 # The runs that the notebook quotes whole, with the cells that have a time.
 QUOTED = [(NEW, 8, 90), (NEW, 4, 112), (OLD, 5, 96), (NEW, 5, 125), (NEW, 9, 60)]
-QUOTED += [(TRAFFIC, 1, 68), (TRAFFIC, 2, 95), (TRAFFIC, 4, 96), (TRAFFIC, 5, 72)]
-QUOTED += [(TRAFFIC, 6, 96), (TRAFFIC, 7, 72)]
+QUOTED += [(TRAFFIC, 1, 96), (TRAFFIC, 7, 43), *((TRAFFIC, run, 72) for run in (3, 4, 5, 6, 8))]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +81,7 @@ def test_a_curve_that_ends_before_its_crossover_stands_as_an_open_end(stored: Pa
 
 
 STORED = [(OLD, run) for run in (*range(1, 11), 38)] + [(NEW, run) for run in (*range(1, 7), 8, 9)]
-STORED += [(TRAFFIC, run) for run in range(1, 8)]
+STORED += [(TRAFFIC, run) for run in range(1, 9)]
 
 
 @pytest.mark.parametrize(("name", "run"), STORED)
