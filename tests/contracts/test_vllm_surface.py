@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from vllm import _custom_ops
+from vllm.model_executor.custom_op import CustomOp
 
 from attnbench.kernels.base import Refused
 from attnbench.kernels.inputs import seeded
@@ -180,7 +181,7 @@ def test_a_layer_compiles_its_operations_when_they_are_first_used(
 
     def compile_(function: Any, **_: object) -> Any:
         compiled.append(function)
-        return lambda *args: (function.__name__, *args)
+        return lambda *args: args
 
     config = vllm_config(layer(MlaShape(16), kv_cache_dtype="fp8"))
     weights = [torch.zeros(16, 256, 512, dtype=torch.bfloat16)] * 2
@@ -190,8 +191,11 @@ def test_a_layer_compiles_its_operations_when_they_are_first_used(
     monkeypatch.setattr(torch, "compile", compile_)
     made = mla_layers(*arguments)
     assert not compiled
-    assert [each._quant_fp8_op(3) for each in (*made, *made)] == [("forward_native", 3)] * 4
-    assert len(compiled) == 2
+    operations = [each for one in made for each in one.modules() if isinstance(each, CustomOp)]
+    for each in (*operations, *operations):
+        given = inspect.signature(each.forward_native).parameters.values()
+        each(*(3 for one in given if one.default is one.empty))
+    assert len(compiled) == len(operations) > 0
 
 
 @pytest.mark.parametrize("kv_cache_dtype", ["auto", "fp8"])
