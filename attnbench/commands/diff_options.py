@@ -13,7 +13,8 @@ from attnbench.options.option import one
 from attnbench.reporting.diff_json import diff_json
 from attnbench.reporting.diff_markdown import diff_markdown
 from attnbench.reporting.diff_text import diff_text
-from attnbench.results.diff import FAILING, Diff, parse_margin
+from attnbench.results.diff import FAILING, Diff
+from attnbench.results.margin import parse_margin
 
 
 def _address(text: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from attnbench.commands.options import decorator
 from attnbench.options.kinds import Parsed
 from attnbench.options.option import one, table
-from attnbench.results.diff import parse_margin
+from attnbench.results.margin import parse_margin
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,39 +12,19 @@ from attnbench.units import MISSING
 
 def selfcheck_text(found: FoundNoise, width: int = WIDTH) -> str:
     """The size of the noise, how often it counted as a change, and the changes found beyond it."""
-    noises = found.noises
     numbers = [str(run.number) for run in found.runs]
     machine = Machine.from_facts(found.runs[0].machine).label
-    sizes = [
-        *_names(noises),
-        Column("cells", [str(each.num_cells) for each in noises]),
-        Column("floor\n%", [_percent(expm1(each.floor)) for each in noises]),
-        Column("sessions\n%", [_percent(each.session_sd) for each in noises]),
-        Column("common\n%", [_percent(each.common_sd) for each in noises]),
-    ]
-    rows = [(noise, kind) for noise in noises for kind in _KINDS]
-    verdicts = [_KINDS[kind](noise) for noise, kind in rows]
-    risks = [
-        *_names([noise for noise, _ in rows]),
-        Column("runs", [kind for _, kind in rows], left=True),
-        Column("false", [f"{false.count} of {false.comparisons}" for false, _ in verdicts]),
-        Column("at most\n%", [_percent(false.upper) for false, _ in verdicts]),
-        *(
-            Column(f"R = {rounds}\n%", [_percent(smallest[at]) for _, smallest in verdicts])
-            for at, rounds in enumerate(PLANNED_ROUNDS)
-        ),
-    ]
     blocks = [
         f"Equal code on {machine}: runs {' and '.join(numbers[:2])} interleaved, "
         f"{', '.join(numbers[2:])} separate.",
         "How far equal code differs: 95 % of the interleaved cells stay within floor; sessions is "
         "the standard deviation between separate runs, common that of what shifts all cases of a "
         "run alike.",
-        text_table(sizes, width=width),
+        text_table(_sizes(found.noises), width=width),
         "How often that gives a false verdict, with the 95 % upper bound of the rate if cases err "
         "independently, and the smallest change of a case that R rounds on each side find four "
         "times in five.",
-        text_table(risks, width=width),
+        text_table(_risks(found.noises), width=width),
         items(_remarks(found), width=width),
     ]
     return "\n\n".join(wrapped(text, width) if "\n" not in text else text for text in blocks)
@@ -55,6 +35,33 @@ _KINDS: Mapping[str, Callable[[GroupNoise], tuple[FalseVerdicts, Sequence[float 
     "interleaved": lambda noise: (noise.interleaved, noise.found_interleaved),
     "separate": lambda noise: (noise.separate, noise.found_separate),
 }
+
+
+def _sizes(noises: Sequence[GroupNoise]) -> list[Column]:
+    """How far equal code differs, by group."""
+    return [
+        *_names(noises),
+        Column("cells", [str(each.num_cells) for each in noises]),
+        Column("floor\n%", [_percent(expm1(each.floor)) for each in noises]),
+        Column("sessions\n%", [_percent(each.session_sd) for each in noises]),
+        Column("common\n%", [_percent(each.common_sd) for each in noises]),
+    ]
+
+
+def _risks(noises: Sequence[GroupNoise]) -> list[Column]:
+    """The false verdicts and the smallest changes found, by group and kind of runs."""
+    rows = [(noise, kind) for noise in noises for kind in _KINDS]
+    verdicts = [_KINDS[kind](noise) for noise, kind in rows]
+    return [
+        *_names([noise for noise, _ in rows]),
+        Column("runs", [kind for _, kind in rows], left=True),
+        Column("false", [f"{false.count} of {false.comparisons}" for false, _ in verdicts]),
+        Column("at most\n%", [_percent(false.upper) for false, _ in verdicts]),
+        *(
+            Column(f"R = {rounds}\n%", [_percent(smallest[at]) for _, smallest in verdicts])
+            for at, rounds in enumerate(PLANNED_ROUNDS)
+        ),
+    ]
 
 
 def _names(noises: Sequence[GroupNoise]) -> list[Column]:

@@ -1,6 +1,5 @@
 """A diff of two sets of runs: verdicts on cases of both sides, and cases without a partner."""
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,16 +11,14 @@ from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.fields import Fields
 from attnbench.analysis.pairing import Matching, Pair, Pairing, pair_up
 from attnbench.analysis.series import series_of
-from attnbench.analysis.verdict import CPU_MARGIN, MARGIN, Comparison
+from attnbench.analysis.verdict import Comparison
 from attnbench.db.store import Store
 from attnbench.errors import NotComparable, UsageError
-from attnbench.provenance.machine import Machine
-from attnbench.records import Run
 from attnbench.results.cohort import NO_SENTINELS, SentinelFacts
 from attnbench.results.differences import differences
 from attnbench.results.judging import JudgedPairs, judge_pairs
+from attnbench.results.margin import usual_margin
 from attnbench.results.next_step import NextStep, find_next_step
-from attnbench.results.noise import turns_of
 from attnbench.results.selection import Selection, newest, select
 from attnbench.results.unpaired import only_in
 from attnbench.specs.case import Case
@@ -138,8 +135,8 @@ def diff(
 
     Without a margin it is 1 %, or 5 % of separate runs on a CPU.
     across, "FIELD" or "FIELD=BASE:HEAD", pairs cases that differ in exactly that field instead of
-    equal ones; the refs may then share runs. Raises UsageError for two
-    refs that share a run otherwise, and NotComparable if no case has a result on both sides.
+    equal ones; the refs may then share runs. Raises UsageError for two refs that share a run
+    otherwise, and NotComparable if no case has a result on both sides.
     """
     base = select(store, base_ref, pool, option="--base")
     head = select(store, head_ref, pool, option="--head")
@@ -151,19 +148,22 @@ def diff(
     runs = {newest(side).number for side in (base, head)}
     sentinels = {run: store.sentinels(run) for run in runs} if len(runs) > 1 else NO_SENTINELS
     whole = [pair for pair in pairing.pairs if not _failure(pair)]
-    margin = _usual_margin(store, newest(base), newest(head)) if margin is None else margin
+    margin = usual_margin(store, newest(base), newest(head)) if margin is None else margin
     judged = judge_pairs(store, whole, margin, (base, head), alike=chosen is None)
     rows = _rows(pairing.pairs, judged)
-    unclear = [
-        (row.pair, row.cell, row.kernel or row.comparison)
-        for row in rows
-        if row.cell and row.comparison and row.verdict == "unclear"
-    ]
-    step = find_next_step(store, unclear, newest(base), newest(head), alike=chosen is None)
+    step = find_next_step(store, _unclear(rows), newest(base), newest(head), alike=chosen is None)
     found = Diff(base, head, margin, rows, pairing, judged, chosen, sentinels, step)
     if not set(found.counts) - {FAILS}:
         raise NotComparable(_nothing_pairs(found))
     return found
+
+
+def _unclear(rows: Sequence[Row]) -> list[tuple[Pair, Cell, Comparison]]:
+    return [
+        (row.pair, row.cell, row.kernel or row.comparison)
+        for row in rows
+        if row.cell and row.comparison and row.verdict == "unclear"
+    ]
 
 
 def _cases(side: Selection) -> list[Case]:
@@ -187,23 +187,6 @@ def _require_two_sides(base: Selection, head: Selection) -> None:
             "(`attnbench runs` lists them), or a field that differs between its cases, e.g. "
             "--across backend"
         )
-
-
-def _usual_margin(store: Store, *runs: Run) -> float:
-    """5 % of separate runs on a CPU, whose times other programs move; else 1 %."""
-    turns = turns_of(store, [run.number for run in runs])
-    apart = len({turns.get(run.number, run.number) for run in runs}) > 1
-    on_cpu = any(Machine.from_facts(run.machine).kind == "cpu" for run in runs)
-    return CPU_MARGIN if apart and on_cpu else MARGIN
-
-
-def parse_margin(text: str) -> float:
-    """The fraction of a text such as "1%" or "0.5 %"; UsageError for any other text."""
-    if found := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", text, re.ASCII):
-        return float(found[1]) / 100
-    raise UsageError(
-        f"'{text}' is not a percentage; expected a number of 0 or more and a percent sign, e.g. 1%"
-    )
 
 
 def some(names: Iterable[str], count: int, most: int) -> str:
