@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from attnbench.kernels.groups import Group, Keys, groups_of
+from attnbench.kernels.groups import Group, Keys, Lengths, groups_of
 from attnbench.specs.batch import Batch
 from attnbench.specs.case import Case
 from attnbench.specs.cost import cached_row_bytes
@@ -105,6 +105,15 @@ class PageTables:
         pages = self.tables[keys.sets, keys.requests, keys.positions // self.block_size]
         return pages.long(), keys.positions % self.block_size
 
+    def tails(self, batch: Batch) -> "tuple[torch.Tensor, torch.Tensor]":
+        """The pages and the offsets in them, int64, of all places behind a request's last token."""
+        groups, block, sets = groups_of(batch), self.block_size, len(self.tables)
+        lengths = Lengths.of(batch, self.tables.device)
+        within = Keys.within(
+            groups, lengths, sets, lambda g: (g.kv_len, -(-g.kv_len // block) * block)
+        )
+        return self.at(within)
+
     def _used(self, group: Group) -> int:
         return -(-group.kv_len // self.block_size)
 
@@ -162,10 +171,7 @@ def spoil(pool: "torch.Tensor", tables: PageTables, batch: Batch, *, nan_tails: 
     tail = nan if nan_tails else as_stored(LARGE, pool.dtype)
     stored = raw(pool)
     stored[tables.strangers] = nan
-    for group in groups_of(batch):
-        if filled := group.kv_len % tables.block_size:
-            last = tables.tables[:, group.requests, group.kv_len // tables.block_size]
-            stored[last.flatten().long(), filled:] = tail
+    stored[tables.tails(batch)] = tail
 
 
 def clamped(values: "torch.Tensor", dtype: "torch.dtype") -> "torch.Tensor":

@@ -107,7 +107,4 @@ class LatentPool:
 
 def _spoil_bytes(stored: "torch.Tensor", tables: PageTables, case: Case, tail: int) -> None:
     stored[tables.strangers] = NAN_BYTE
-    for group in groups_of(case.batch):
-        if filled := group.kv_len % tables.block_size:
-            last = tables.tables[:, group.requests, group.kv_len // tables.block_size]
-            stored[last.flatten().long(), filled:] = tail
+    stored[tables.tails(case.batch)] = tail
