@@ -144,6 +144,14 @@ def test_what_was_quantised_once_is_quantised_to_the_same_again(
         assert torch.equal(quantise(back, scale, kv_dtype).float(), stored.float())
 
 
+def test_queries_that_are_exact_in_fp8_are_so_without_their_scale() -> None:
+    """XQA takes them in bf16 and rounds them itself, by a scale of 1."""
+    every = torch.arange(256, dtype=torch.uint8).view(torch.float8_e4m3fn).float()
+    queries = every[every.abs() >= 2.0**-4] * QUERY_SCALE
+    assert len(queries) > 150
+    assert torch.equal(queries.to(torch.float8_e4m3fn).float(), queries)
+
+
 def built(version: int | None, splits: int = 0, schedule: object = ()) -> tuple[Any, Any, Any]:
     layer = SimpleNamespace(impl=SimpleNamespace(vllm_flash_attn_version=version))
     metadata = SimpleNamespace(max_num_splits=splits, scheduler_metadata=schedule)
