@@ -132,10 +132,10 @@ class Aimed(ABC):
 
         if self.needle_seed is None:
             return
-        heads = torch.arange(self.num_heads, device=self.device)
+        needles, heads = self._needles, torch.arange(self.num_heads, device=self.device)
         for at in self._new_tokens():
             kinds = at.tokens[:, None] + heads
-            met = self.met(self._needles, at.group)
+            met = self.met(needles, at.group)
             arguments = (self.queries_at(at), kinds, self.visible(at), self.own_keys(at))
             self.put_queries(at, met.turned(*arguments))
 
