@@ -240,14 +240,14 @@ def test_other_data_than_random_have_no_needles(kv_data: str) -> None:
 
 
 def test_needles_stand_at_the_half_of_each_request_and_at_borders_of_different_splits() -> None:
-    ready = attention("40q1kv16395")
+    ready = attention("40q1kv4099")
     places = [set(found.tolist()) for found in ready.places.positions[0]]
-    half = -(-16395 // 256) * 128
+    half = -(-4099 // 256) * 128
     assert all({half - 1, half} <= found for found in places)
     common = set.intersection(*places)
     drawn = [place for found in places for place in found - common if place % 128 == 0]
-    assert len(drawn) >= 30
-    assert len(set(drawn)) >= 20
+    assert len(drawn) >= 25
+    assert len(set(drawn)) >= 12
 
 
 def test_needles_change_few_keys_and_no_value() -> None:
