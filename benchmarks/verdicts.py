@@ -1,11 +1,11 @@
 """How often verdicts on simulated runs are right: false alarms on equal code, and changes found.
 
-    python benchmarks/verdicts.py equal changed gate cpu --output verdicts.json
+    python benchmarks/verdicts.py equal changed gate cpu few --output verdicts.json
 
 equal is A/A: worlds of noise by source of what is known; changed is power; gate is a diff of 40
-cells in CI; cpu is the six cells of a first run on a CPU. The cells are simulated, the judgement is
-the real one: `compare_sides`, with noise as `MachineNoise` makes it from simulated runs of equal
-code, or as the shipped table has it.
+cells in CI; cpu is the six cells of a first run on a CPU; few are one to eight cells on a GPU. The
+cells are simulated, the judgement is the real one: `compare_sides`, with noise as `MachineNoise`
+makes it from simulated runs of equal code, or as the shipped table has it.
 """
 
 import argparse
@@ -192,7 +192,23 @@ def cpu(diffs: int) -> Iterator[Setup]:
             )
 
 
-TABLES = {"equal": equal, "changed": changed, "gate": gate, "cpu": cpu}
+def few(diffs: int) -> Iterator[Setup]:
+    """Too few cells to show a scatter, by a table alone or interleaved: equal, then changed."""
+    worlds = ("session 0.2 %", "session 1 %", "common 1 %", "10 % of cells two modes by session")
+    for cells in (1, 2, 5, 8):
+        for source in ("table H200", "table any"):
+            for name in worlds:
+                yield Setup("few", name, SEPARATE[name], source, 3, cells, diffs)
+            for by in (0.03, 0.05, 0.1):
+                world, share = World(prior=(0.0015, 2.0), session=0.001), 0.5 if cells > 2 else 1.0
+                name = "A, session 0.1 %"
+                yield Setup("few", name, world, source, 3, cells, diffs // 5, by, share)
+        for name in ("side 0.5 %", "all cells two modes"):
+            world = INTERLEAVED[name]
+            yield Setup("few", name, world, "known", 3, cells, diffs, paired=True)
+
+
+TABLES = {"equal": equal, "changed": changed, "gate": gate, "cpu": cpu, "few": few}
 
 
 def largest_first(table: str, diffs: int) -> list[Setup]:
