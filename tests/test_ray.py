@@ -154,6 +154,17 @@ def test_an_address_of_the_environment_without_a_cluster_is_one_too(
     assert "Error: --ray auto: nothing answers at RAY_ADDRESS=127.0.0.1:1" in errors
 
 
+@pytest.mark.parametrize("devices", [["cuda:3"], ["cpu", "cpu"], ["cuda:0", "cuda:1"]])
+def test_a_device_of_this_host_is_refused_in_a_cluster(
+    attnbench: Attnbench, devices: list[str]
+) -> None:
+    done = attnbench("attn", *SWEEP, "--ray", "--device", *devices)
+    assert done.returncode == 2
+    assert f"Error: --device {' '.join(devices)} names devices of this host, and --ray " in (
+        done.stderr
+    )
+
+
 def test_a_cluster_of_this_host_alone_ends_with_the_run(
     environment: dict[str, str], tmp_path: Path
 ) -> None:

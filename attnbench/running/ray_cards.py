@@ -39,6 +39,7 @@ _LOCAL_SETTINGS = {"_node_ip_address": "127.0.0.1", "object_store_memory": 100 <
 # Seconds for all actors to be placed and their first workers to start.
 _START_LIMIT = 300.0
 _ANSWER_LIMIT = 10.0  # seconds for the head node to answer
+_DEVICES = (("auto",), ("all",), ("cpu",))
 _EXPECTED = (
     "expected the address of a running cluster, auto, or local for one of this host, e.g. "
     "--ray local"
@@ -117,6 +118,11 @@ def _first_line(error: Exception) -> str:
 def ray_cards(command: Command, note: Note) -> Iterator[list[RayCard]]:
     """The cards of the cluster that are free and start; AttnbenchError if there is none."""
     assert command.ray is not None
+    if tuple(command.devices) not in _DEVICES:
+        raise UsageError(
+            f"--device {' '.join(command.devices)} names devices of this host, and --ray takes "
+            "those that Ray has free; accepted with --ray are auto, all and cpu, e.g. --device all"
+        )
     with _connected(command.ray) as ray, ExitStack() as stack:
         cards = []
         for number, actor in enumerate(_actors(ray, command), 1):
