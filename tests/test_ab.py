@@ -12,7 +12,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from attnbench.cli import cli
 from attnbench.db.store import Store
 from attnbench.records import RunStatus
 from attnbench.results.noise import turns_of
@@ -174,10 +176,11 @@ def test_two_devices_are_refused(attnbench: Attnbench, tmp_path: Path) -> None:
     ],
 )
 def test_what_is_asked_wrongly_is_a_usage_error(
-    attnbench: Attnbench, arguments: list[str], message: str
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = attnbench("ab", *arguments)
-    assert done.returncode == 2, done.stderr
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, ["ab", *arguments])
+    assert done.exit_code == 2, done.output
     assert message in done.stderr
 
 

@@ -101,6 +101,8 @@ def _single_token(backend: str) -> bool:
 
 
 def _measured(configs: Sequence[BenchmarkConfig]) -> list[BenchmarkResult]:
+    for config in configs:
+        _require_meaning(config)
     results: dict[int, BenchmarkResult] = {}
     for device in dict.fromkeys(require_device(config.device) for config in configs):
         with Workers(WorkerProcess.start, device) as workers:
@@ -108,6 +110,15 @@ def _measured(configs: Sequence[BenchmarkConfig]) -> list[BenchmarkResult]:
                 if config.device == device:
                     results[at] = _with_reason_logged(result_of(config, _outcomes(config, workers)))
     return [results[at] for at in range(len(configs))]
+
+
+def _require_meaning(config: BenchmarkConfig) -> None:
+    """Raise UsageError before anything is measured, if the kind of device is known then."""
+    require_device(config.device)
+    kind = config.device.partition(":")[0]
+    if kind != "auto":
+        case_of(config, kind)
+        method_of(config, kind)
 
 
 def _with_reason_logged(result: BenchmarkResult) -> BenchmarkResult:

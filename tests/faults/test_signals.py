@@ -62,19 +62,32 @@ def hangups_end() -> Iterator[None]:
     ],
     ids=lambda signals: "-".join(each.name for each in signals),
 )
-def test_a_signal_ends_a_run_that_resume_completes(
+def test_a_signal_ends_a_run_in_good_order(
     signals: tuple[signal.Signals, ...], tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    with hangups_end(), started(tmp_path, environment | FOR_EVER, *ROUNDS) as process:
-        wait_for_first_outcome(process, tmp_path)
+    interrupt(tmp_path, environment, signals)
+    assert rows(tmp_path, "select status from run") == [("interrupted",)]
+    assert rows(tmp_path, "select count(*) from measurement") == [(1,)]
+
+
+def interrupt(
+    folder: Path, environment: dict[str, str], signals: tuple[signal.Signals, ...]
+) -> None:
+    """End a run by signals after its first outcome."""
+    with hangups_end(), started(folder, environment | FOR_EVER, *ROUNDS) as process:
+        wait_for_first_outcome(process, folder)
         for each in signals:
             process.send_signal(each)
         _, stderr = process.communicate(timeout=60)
         assert workers_of(process.pid) == []
     assert process.returncode == 130
     assert "continue with: attnbench attn --resume 1" in stderr
-    assert rows(tmp_path, "select status from run") == [("interrupted",)]
-    assert rows(tmp_path, "select count(*) from measurement") == [(1,)]
+
+
+def test_resume_completes_a_run_that_signals_ended(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    interrupt(tmp_path, environment, (signal.SIGTERM, signal.SIGINT))
     assert run_attnbench(tmp_path, environment, "attn", "--resume", "1").returncode == 0
     assert rows(tmp_path, "select count(*), count(distinct uuid) from measurement") == [(ALL, ALL)]
 
