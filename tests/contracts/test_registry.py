@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
+import torch
 
 from attnbench.kernels.base import FEATURES, Setting
 from attnbench.kernels.registry import find
@@ -19,6 +20,7 @@ from scripts.registry_tables import SURVEY
 from tests.contracts.driven import (
     BATCHES,
     DRIVEN,
+    SERVER,
     VllmBackend,
     case_of,
     offered,
@@ -89,6 +91,35 @@ def test_pages_are_those_of_the_case_whatever_was_prepared_before() -> None:
     for case in (case_of(backend, "decode"), wide):
         ready = backend.prepare(case, Setting("cpu", 1, seed=0))
     assert ready.resolved["block_size"] == expected
+
+
+def named(metadata: Any, name: str) -> list[Any]:
+    """All values of that name in a backend's metadata and its part for decodes."""
+    parts = [part for part in (metadata, getattr(metadata, "decode", None)) if part is not None]
+    return [value for part in parts for key, value in vars(part).items() if re.match(name, key)]
+
+
+@pytest.mark.parametrize("backend", offered(), ids=lambda backend: backend.enum)
+def test_a_captured_decode_is_of_the_servers_longest_sequence(
+    backend: VllmBackend, left_out: NoKernels
+) -> None:
+    """CUTLASS_MLA splits by the width of its table, trtllm-gen and XQA by the length."""
+    if backend.enum == "FLEX_ATTENTION":
+        pytest.skip("vLLM's builder takes the batch's own length")
+    served = {"decode_kernel": "served"} if "decode_kernel" in backend.knobs else {}
+    case = case_of(backend, "decode", knobs=(*SERVER, *served.items()))
+    if outcome(backend, case, left_out) != DRIVEN:
+        pytest.skip("not driven on this GPU")
+    with torch.inference_mode():
+        ready: Any = backend.prepare(case, Setting("cpu", 1, seed=0))
+    if not ready.served.captured:
+        pytest.skip("vLLM does not capture it")
+    metadata = ready.metadata[0] if isinstance(ready.metadata, list) else ready.metadata
+    limit = dict(SERVER)["max_model_len"]
+    if ready.resolved.get("decode_kernel", "xqa") in ("xqa", "trtllm"):  # native ones have no table
+        tables = [each for each in named(metadata, "(block|page)_tables?$") if each is not None]
+        assert {table.shape[1] for table in tables} == {limit // ready.resolved["block_size"]}
+    assert {int(each) for each in named(metadata, "max_seq_len(_k)?$")} <= {limit}
 
 
 @pytest.mark.skipif(GENERATION != "SM100", reason="of Blackwell alone")
