@@ -266,8 +266,8 @@ PACED = ["attn", *SMALL, "--backend", "paced", "--batch-specs", "q8", "--repeats
 
 
 def test_the_same_backend_slowed_down_is_slower(attnbench: Attnbench) -> None:
-    attnbench(*PACED, "--label", "main", PACED_MS="2")
-    attnbench(*PACED, "--label", "pr", PACED_MS="60")
+    attnbench(*PACED, "--label", "main", PACED_MS="20")
+    attnbench(*PACED, "--label", "pr", PACED_MS="200")
     slower = attnbench("diff", "--base", "main", "--head", "pr")
     assert slower.returncode == 1, slower.stdout + slower.stderr
     assert "slower" in slower.stdout
