@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -142,6 +143,33 @@ def test_two_sessions_of_one_version_are_enough_for_a_lasting_step_there() -> No
 def test_a_step_knows_how_many_sessions_show_it() -> None:
     assert [each.sessions for each in steps([1.0] * 9 + [1.08])] == [1]
     assert [each.sessions for each in steps([1.0] * 9 + [1.08] * 3)] == [3]
+
+
+@pytest.mark.parametrize(("loud", "most"), [(0.003, 0), (0.015, 1)])
+def test_a_newest_session_that_moves_all_cases_each_its_way_is_no_step(
+    loud: float, most: int
+) -> None:
+    """Other programs ran beside it: once a sixth of the cases had a step to it."""
+    random = np.random.default_rng(1)
+    many = [
+        replace(track([*noisy(random, 9, 0.003), *noisy(random, 1, loud)], 0.003), newest=7)
+        for _ in range(60)
+    ]
+    assert sum(map(bool, find_steps(many))) <= most
+
+
+@pytest.mark.parametrize("changed", [1, 20, 60])
+def test_a_change_of_one_case_or_of_all_in_the_newest_session_is_a_step(changed: int) -> None:
+    random = np.random.default_rng(1)
+    many = [
+        replace(
+            track(noisy(random, 10, 0.003, [(9, 1.05)] if at < changed else []), 0.003), newest=7
+        )
+        for at in range(60)
+    ]
+    found = [[step.at for step in each] for each in find_steps(many)]
+    assert found[:changed].count([9]) >= 0.9 * changed
+    assert not any(found[changed:])
 
 
 def test_the_time_grows_with_the_number_of_histories_and_no_faster() -> None:

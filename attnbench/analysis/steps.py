@@ -12,6 +12,8 @@ The sessions (runs) are the replicates. Of n versions with mean log times over w
    the moderated variance (d0 s0^2 + v s_r^2) / (d0 + v): s0^2 the known noise, worth d0 = 4 degrees
    of freedom, s_r^2 the residual variance on v = n - segments. Its p is multiplied by n - 1,
    since the place was chosen.
+   Where 10 or more cases share the newest session and scatter in it by more than the known noise,
+   a step to it needs as much more.
 4. In each case the least certain step goes, its segments are joined and tested again, until each is
    significant; then Benjamini and Hochberg over all steps of all cases, in the same way.
 
@@ -20,12 +22,16 @@ that are found.
 """
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from statistics import median
 
 import numpy as np
+from numpy.typing import NDArray
 
+from attnbench.analysis.estimate import MIN_CELLS
 from attnbench.analysis.segments import LEAST_SESSIONS, better_orders, segment
 from attnbench.analysis.verdict import MARGIN
 from attnbench.stats import student
@@ -34,8 +40,11 @@ from attnbench.stats.multiplicity import benjamini_hochberg
 from attnbench.stats.samples import robust_sd
 from attnbench.stats.variance import Variance
 
+Logs = NDArray[np.float64]
+
 _ALPHA = 0.05
 _PRIOR_DF = 4.0
+_FAR = 3.5  # robust standard deviations (Iglewicz and Hoaglin 1993)
 # With fewer differing neighbours their variance is not estimated.
 _MIN_DIFFERENCES = 4
 
@@ -47,6 +56,7 @@ class Track:
     times: Sequence[float]  # seconds of each version, the geometric mean over its sessions
     sessions: Sequence[int]  # number of sessions of each time
     sd: float  # of one session, by the known noise; above 0
+    newest: Hashable = None  # the session of the newest version, if it has one, which others share
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +73,8 @@ class Step:
 
 def find_steps(tracks: Sequence[Track], margin: float = MARGIN) -> list[list[Step]]:
     """The steps of each track, in order; relative changes within `margin` do not count."""
-    segmented = [_Segmented(track, margin) for track in tracks]
+    scatter = _newest_scatter(tracks)
+    segmented = [_Segmented(each, margin, scatter.get(each.newest, 1.0)) for each in tracks]
     found = [each.lasting_steps() for each in segmented]
     while True:
         tested = [(at, step) for at, steps in enumerate(found) for step in steps]
@@ -80,13 +91,39 @@ def find_steps(tracks: Sequence[Track], margin: float = MARGIN) -> list[list[Ste
     return listed
 
 
+def _newest_scatter(tracks: Sequence[Track]) -> dict[Hashable, float]:
+    """By newest session how far the cases scatter in it, as a multiple of the known variance.
+
+    Other programs on the machine move many cases of one session, each by itself.
+    """
+    scores: dict[Hashable, list[float]] = defaultdict(list)
+    for each in tracks:
+        if each.newest is not None and len(each.times) > 1:
+            *before, last = np.log(each.times).tolist()
+            known = each.sd * math.sqrt(1 + 1 / len(before))
+            scores[each.newest].append((last - median(before)) / known)
+    return {
+        newest: max(1.0, _usual_sd(np.asarray(listed)) ** 2)
+        for newest, listed in scores.items()
+        if len(listed) >= MIN_CELLS
+    }
+
+
+def _usual_sd(scores: Logs) -> float:
+    """Of the cases that have not changed: those far from the median are set aside, and again."""
+    for _ in range(3):
+        off = scores - np.median(scores)
+        scores = scores[np.abs(off) <= _FAR * robust_sd(off)]
+    return robust_sd(scores - np.median(scores))
+
+
 class _Segmented:
     """A track and the ends of its segments, which are only ever joined."""
 
-    def __init__(self, track: Track, margin: float) -> None:
+    def __init__(self, track: Track, margin: float, newest_scatter: float) -> None:
         self._x = np.log(track.times)
         self._w = np.asarray(track.sessions, dtype=np.float64)
-        self._variance = track.sd**2
+        self._variance, self._newest_scatter = track.sd**2, newest_scatter
         self._limit = math.log1p(margin)
         self._scale = max(self._variance, self._neighbours())
         found = segment(self._x, self._w, self._scale)
@@ -145,7 +182,8 @@ class _Segmented:
 
     def _step(self, before: slice, after: slice, change: float, variance: Variance) -> Step:
         sessions = [float(np.sum(self._kept[each])) for each in (before, after)]
-        error = math.sqrt(variance.value * sum(1 / each for each in sessions))
+        scatter = self._newest_scatter if sessions[1] < LEAST_SESSIONS else 1.0
+        error = math.sqrt(scatter * variance.value * sum(1 / each for each in sessions))
         excess = (abs(change) - self._limit) / error
         p = 1.0 if excess <= 0 else 2 * student.sf(excess, variance.df)
         if sessions[1] < LEAST_SESSIONS and not self._is_unlike(before, change):

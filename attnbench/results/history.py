@@ -82,6 +82,7 @@ class History:
             times=[each.time for each in self.versions],
             sessions=[len(each.runs) for each in self.versions],
             sd=max(MIN_ROUND_SD, math.sqrt(self._session_variance() + self._rounds_sd() ** 2)),
+            newest=newest[0].number if len(newest := self.versions[-1].runs) == 1 else None,
         )
 
     def _session_variance(self) -> float:
