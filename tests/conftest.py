@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, settings
 
+from attnbench.cli import cli
 from attnbench.kernels.registry import backends
 from attnbench.running import lock
 from attnbench.specs.batch import parse_batch_spec
@@ -38,6 +40,7 @@ OWN_KERNELS = Path(__file__).parent / "own_kernels"
 SMALL = ["--num-q-heads", "4", "--num-kv-heads", "2", "--head-dim", "16", "--device", "cpu"]
 
 Attnbench = Callable[..., "subprocess.CompletedProcess[str]"]
+Refused = Callable[..., str]
 
 # On a busy machine an example takes any time; pytest-timeout ends what hangs.
 settings.register_profile("any-speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -143,6 +146,23 @@ def attnbench(tmp_path: Path, environment: dict[str, str]) -> Attnbench:
 
     def run(*args: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         return run_attnbench(tmp_path, environment | variables, *args)
+
+    return run
+
+
+@pytest.fixture
+def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refused:
+    """The error of `attnbench ARGS...` in an empty folder, which ends with status 2.
+
+    In this process: one of its own takes half a second of the CPU.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ATTNBENCH_DB", raising=False)
+
+    def run(*args: str) -> str:
+        done = CliRunner().invoke(cli, args, prog_name="attnbench")
+        assert done.exit_code == 2, done.output
+        return done.stderr
 
     return run
 

@@ -18,6 +18,7 @@ from attnbench.records import CacheState, Measurement, Outcome, RunStatus, Statu
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case, Dtype, Layout, Value
 from attnbench.specs.shape import AttnShape, MlaShape
+from attnbench.timing.finished import Finished
 from attnbench.timing.method import Method
 from tests.conftest import small_case
 
@@ -167,9 +168,13 @@ def store_run(
     )
     rounds = max((len(outcomes) for outcomes in results.values()), default=0)
     order = [(at, case) for at in range(rounds) for case in results if at < len(results[case])]
-    for position, (at, case) in enumerate(order):
-        outcome = results[case][at]
-        store.add(run, case, method, round=at, position=position, outcome=outcome)
+    store.add_all(
+        run,
+        [
+            Finished(case, method, at, position, results[case][at])
+            for position, (at, case) in enumerate(order)
+        ],
+    )
     store.finish_run(run, status)
     return run
 

@@ -12,13 +12,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from attnbench.cli import cli
 from attnbench.db.store import Store
 from attnbench.records import RunStatus
 from attnbench.results.noise import turns_of
-from tests.conftest import OWN_KERNELS, SMALL, Attnbench, started
+from tests.conftest import OWN_KERNELS, SMALL, Attnbench, Refused, started
 
 
 def db_count(folder: Path) -> int:
@@ -176,12 +174,9 @@ def test_two_devices_are_refused(attnbench: Attnbench, tmp_path: Path) -> None:
     ],
 )
 def test_what_is_asked_wrongly_is_a_usage_error(
-    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], message: str, refused: Refused
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(cli, ["ab", *arguments])
-    assert done.exit_code == 2, done.output
-    assert message in done.stderr
+    assert message in refused("ab", *arguments)
 
 
 def test_an_interrupted_comparison_goes_on_with_the_round_that_was_interrupted(

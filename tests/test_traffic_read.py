@@ -11,7 +11,7 @@ from attnbench.studies.request import load_study
 from attnbench.traffic.read import Trace, read_trace
 from attnbench.traffic.requests import Requests
 from attnbench.traffic.schedule import Schedule
-from tests.conftest import Attnbench
+from tests.conftest import Attnbench, Refused
 
 DATA = Path(__file__).parent / "data" / "traces"
 
@@ -199,15 +199,14 @@ def test_requests_that_arrive_at_once_have_no_rate(attnbench: Attnbench, tmp_pat
     ids=" ".join,
 )
 def test_no_output_replaces_the_file_that_is_read(
-    words: list[str], attnbench: Attnbench, tmp_path: Path
+    words: list[str], refused: Refused, tmp_path: Path
 ) -> None:
     study = load_study("fp8-kv").text
     (tmp_path / "t.csv").write_text(OWN)
     (tmp_path / "link.csv").symlink_to("t.csv")
     (tmp_path / "s.yaml").write_text(study)
-    found = attnbench(*words)
-    assert found.returncode == 2
-    assert f"Error: {words[-2]} {words[-1]}: that is the file to read" in found.stderr
+    message = f"Error: {words[-2]} {words[-1]}: that is the file to read"
+    assert message in refused(*words)
     assert (tmp_path / "t.csv").read_text() == OWN
     assert (tmp_path / "s.yaml").read_text() == study
 
