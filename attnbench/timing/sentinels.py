@@ -98,9 +98,11 @@ def _launch_floors(device: str) -> tuple[float, float]:
 
 
 def _seconds(call: Callable[[], object], device: str) -> float:
-    return _median(CpuClock([call]) if device == "cpu" else EagerClock([call], device))
+    if device == "cpu":
+        return _median(CpuClock([call]), warmups=0)  # the clock has called it twice
+    return _median(EagerClock([call], device))
 
 
-def _median(clock: Clock) -> float:
-    samples = [clock.sample() for _ in range(WARMUPS + SAMPLES)]
-    return median(samples[WARMUPS:])
+def _median(clock: Clock, warmups: int = WARMUPS) -> float:
+    samples = [clock.sample() for _ in range(warmups + SAMPLES)]
+    return median(samples[warmups:])
