@@ -191,6 +191,7 @@ def test_a_comparison_of_which_one_side_changed_is_not_resumed(tmp_path: Path) -
 
 
 SHAPE = ["--num-q-heads", "4", "--num-kv-heads", "2", "--head-dim", "16", "--repeats", "3"]
+SHAPE += ["--num-layers", "2"]
 TWO = [
     *["ab", "--margin", "1000%", "--", "attn", "--backend", "sdpa", "--batch-specs", "q{4,8}"],
     *[*SHAPE, "--rounds", "1", "--device", "cpu", "cpu"],

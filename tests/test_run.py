@@ -19,10 +19,11 @@ from attnbench.records import Status
 from attnbench.reporting.doctor import doctor_text
 from attnbench.running.lock import device_lock
 from attnbench.running.this_machine import Examination
-from tests.conftest import SMALL, Attnbench, Ran, Refused, started, wait_for_first_outcome
+from tests.conftest import ALL_SETS, SMALL, Attnbench, Ran, Refused, started, wait_for_first_outcome
 from tests.stored_results import attn, store_run, timed
 
-QUICK = [*SMALL, "--rounds", "2", "--repeats", "3"]
+TWICE = ["--rounds", "2", "--repeats", "3"]
+QUICK = [*SMALL, *TWICE]
 ATTN = ["attn", *QUICK, "--backend", "naive"]
 BOTH = ["--backends", "naive", "sdpa"]
 
@@ -41,7 +42,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     folder = tmp_path_factory.mktemp("ran")
     files = ["--output-csv", "rows.csv", "--output-json", "rows.json"]
     words = [*BOTH, "--batch-specs", "q8", "2s20", "--label", "mine", "--mode", "cudagraph", *files]
-    return Ran.of(folder, "attn", *QUICK, *words)
+    return Ran.of(folder, "attn", *ALL_SETS, *TWICE, *words)
 
 
 def test_a_run_ends_in_a_table_and_a_database(ran: Ran) -> None:

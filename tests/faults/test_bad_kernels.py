@@ -43,7 +43,7 @@ BAD = {  # what becomes of each, and what its reason holds
 # Their limit is a second, since they reach any; that of the others leaves a busy machine time.
 ENDLESS = ("half-a-message", "stops", "ignores-sigterm")
 GOOD = ("naive", "sdpa", "b-unspoilt")
-QUICK = [*SMALL, "--batch-specs", "q8", "--rounds", "1", "--repeats", "3", "--num-layers", "2"]
+QUICK = [*SMALL, "--batch-specs", "q8", "--rounds", "1", "--repeats", "3"]
 
 
 @pytest.fixture(scope="module")

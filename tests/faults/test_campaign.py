@@ -18,13 +18,14 @@ from attnbench.records import RunStatus
 from attnbench.running import lock, spool
 from attnbench.running.plan import Plan
 from attnbench.timing.method import Method
-from tests.conftest import SMALL, Attnbench, small_case, started, wait_for_first_outcome
+from tests.conftest import ALL_SETS, SMALL, Attnbench, small_case, started, wait_for_first_outcome
 from tests.fake_worker import FakeDevice, measuring
 
 CASES = tuple(small_case(spec=f"q{length}") for length in (8, 16, 32))
 PLAN = Plan(CASES, (Method("cpu", samples=3),), rounds=4)
 ALL = 12  # outcomes of the plan
-QUICK = [*SMALL, "--backend", "naive", "sdpa", "--batch-specs", "q8", "q16", "--repeats", "30"]
+# With all its working sets it goes on for long enough after its first outcome.
+QUICK = [*ALL_SETS, "--backend", "naive", "sdpa", "--batch-specs", "q8", "q16", "--repeats", "30"]
 
 
 def integrity(path: Path) -> str:

@@ -135,7 +135,7 @@ def test_a_signal_that_is_ignored_as_by_nohup_ends_nothing(
 ) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with started(tmp_path, environment, *WORDS, "--rounds", "1") as process:
+        with started(tmp_path, environment, *WORDS, "--rounds", "1", "--repeats", "99") as process:
             wait_for_first_outcome(process, tmp_path)
             process.send_signal(signal.SIGHUP)
             process.communicate(timeout=120)
@@ -213,7 +213,7 @@ def test_too_little_memory_to_start_a_worker_is_one_sentence(
 def test_a_worker_that_is_killed_costs_one_outcome(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    with started(tmp_path, environment | {"PACED_MS": "20"}, *ROUNDS) as process:
+    with started(tmp_path, environment | {"PACED_MS": "50"}, *ROUNDS) as process:
         wait_for_first_outcome(process, tmp_path)
         (worker,) = workers_of(process.pid)
         os.kill(worker, signal.SIGKILL)

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import SMALL, run_attnbench
 
 WORDS = ["attn", *SMALL, "--backend", "naive", "--batch-specs", "q8", "--rounds", "1"]
-WORDS += ["--repeats", "3", "--num-layers", "2"]
+WORDS += ["--repeats", "3"]
 
 VARIABLES: dict[str, dict[str, str | None]] = {
     "no home, and none of its parts": {"HOME": None, "TERM": None, "PATH": "/nonexistent"},
