@@ -56,8 +56,8 @@ def test_a_worker_that_dies_says_how_and_its_last_words(worker: WorkerProcess) -
 @pytest.mark.parametrize(
     ("backend", "limits", "message"),
     [
-        ("hanging", Limits(prepare=0.5, measure=600), "phase 'prepare' within 0.5 s"),
-        ("stalling", Limits(prepare=60, measure=0.5), "phase 'measure' within 0.5 s"),
+        ("hanging", Limits(prepare=0.5, measure=600), "phase 'prepare' did not end within 0.5 s"),
+        ("stalling", Limits(prepare=60, measure=0.5), "phase 'measure' did not end within 0.5 s"),
     ],
 )
 def test_each_phase_of_a_job_has_its_own_time_limit(
