@@ -1,6 +1,5 @@
 """What tests share: whether there is a GPU, the command as a real process, small cases."""
 
-import gc
 import os
 import signal
 import sqlite3
@@ -8,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, settings
 
 from attnbench.cli import cli
+from attnbench.garbage import none_is_made
 from attnbench.kernels.registry import backends
 from attnbench.running import lock
 from attnbench.specs.batch import parse_batch_spec
@@ -48,14 +48,12 @@ Refused = Callable[..., str]
 settings.register_profile("any-speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-speed")
 
-# Thousands of tests and their modules are no garbage: looking for some is a third of collecting.
-gc.disable()
 
-
-def pytest_collection_finish() -> None:
-    """Look for garbage from now on, in what tests make."""
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Thousands of tests and their modules are no garbage; looking for some is a third of it."""
+    with none_is_made():
+        return (yield)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
