@@ -98,6 +98,11 @@ def test_a_config_that_means_nothing_is_an_error(given: dict[str, object], messa
         run_mla_benchmark("torch-absorbed", replace(CONFIG, **given))  # type: ignore[arg-type]
 
 
+def test_a_config_is_read_before_its_device_is_looked_for() -> None:
+    with pytest.raises(UsageError, match="dtype 'int8' is unknown"):
+        run_mla_benchmark("torch-absorbed", replace(CONFIG, device="cuda:99", dtype="int8"))
+
+
 def test_a_value_beside_a_config_is_the_knob_that_the_backend_has() -> None:
     from attnbench.compat.mla import _with_value
 
