@@ -74,7 +74,8 @@ def test_a_command_reads_every_option_that_it_is_given(case: Case) -> None:
     words = case_command(case, method, plan)
     command = cli.get_command(Context(cli), words[1])
     assert command is not None
-    command.make_context(words[1], words[2:])  # which refuses what it does not know
+    # It refuses what it does not know.
+    command.make_context(words[1], words[2:], **cli.context_settings)
 
 
 def test_a_quantisation_is_asked_for_by_its_name() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from attnbench.cli import cli
 from attnbench.commands.family import family_command
 from attnbench.commands.table import read
 from attnbench.families import FAMILIES
@@ -230,7 +231,8 @@ def test_another_decode_kernel_than_a_server_takes_is_never_timed_in_its_place()
 
 def asked(family: str, *words: str) -> tuple[Case, ...]:
     """The cases of a command line, on a GPU."""
-    params = family_command(FAMILIES[family]).make_context(family, list(words)).params
+    command = family_command(FAMILIES[family])
+    params = command.make_context(family, list(words), **cli.context_settings).params
     options = read(FAMILIES[family].options, params)
     return cases_for(FAMILIES[family].asked(options), "cuda")
 
