@@ -260,7 +260,7 @@ def test_new_inputs_are_tried_in_the_graph_of_the_calls() -> None:
 def plan(family: str, *words: str, machine: Machine = H200) -> tuple[Plan, list[str]]:
     notes, command = list[str](), cli.get_command(Context(cli), family)
     assert command is not None
-    with Context(command):
+    with Context(command, **cli.context_settings):
         request = read_request(FAMILIES[family], family, words)
     return request.plan_for(notes.append)(machine), notes
 

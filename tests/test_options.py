@@ -84,7 +84,7 @@ def request(family: str, *words: str) -> MeasuringRequest:
     """What a command line asks for."""
     command = cli.get_command(Context(cli), family)
     assert command is not None
-    with Context(command):
+    with Context(command, **cli.context_settings):
         return read_request(FAMILIES[family], family, words)
 
 
