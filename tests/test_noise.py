@@ -1,7 +1,7 @@
 """What equal code tells of noise: floor, session variance, false verdicts, power."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pytest
@@ -72,13 +72,17 @@ def test_the_floor_is_the_95th_percentile_and_of_few_cells_the_largest(
     assert noise_floor([changed(each) for each in log_ratios]) == pytest.approx(floor)
 
 
-def session_noise(cases: Sequence[Sequence[tuple[float, ...]]]) -> Seen:
-    repeats = [
+def repeats_of(cases: Iterable[Sequence[tuple[float, ...]]]) -> list[Repeat]:
+    """Of cases on one card, each with the rounds of its sessions."""
+    return [
         Repeat("code", "card", session, "attn", str(cell), rounds)
         for cell, sessions in enumerate(cases)
         for session, rounds in enumerate(sessions)
     ]
-    found = seen(list(squares_of(repeats)[0].values()))
+
+
+def session_noise(cases: Sequence[Sequence[tuple[float, ...]]]) -> Seen:
+    found = seen(list(squares_of(repeats_of(cases))[0].values()))
     assert found is not None
     return found
 
@@ -100,18 +104,10 @@ def test_sessions_that_do_not_differ_are_never_known_to_agree_exactly() -> None:
 def test_what_moves_all_cells_of_a_session_is_told_apart() -> None:
     rng = np.random.default_rng(2)
     shifts = (0.0, 0.02, -0.01)
-    repeats = [
-        Repeat(
-            "code",
-            "card",
-            at,
-            "attn",
-            str(cell),
-            rounds((shift + rng.normal(0, ROUND_SD, 3)).tolist()),
-        )
-        for cell in range(50)
-        for at, shift in enumerate(shifts)
-    ]
+    repeats = repeats_of(
+        [rounds((shift + rng.normal(0, ROUND_SD, 3)).tolist()) for shift in shifts]
+        for _ in range(50)
+    )
     squares, common = squares_of(repeats)
     found = seen(list(squares.values()))
     assert found is not None
@@ -124,12 +120,7 @@ def test_a_cell_that_sessions_move_unlike_others_keeps_its_own_variance() -> Non
     rng = np.random.default_rng(3)
     cases = [sessions(rng, 4, 0.001) for _ in range(40)]
     cases[7] = [rounds((at + rng.normal(0, ROUND_SD, 3)).tolist()) for at in (0, 0.06, 0, 0.06)]
-    repeats = [
-        Repeat("code", "card", at, "attn", str(cell), each)
-        for cell, listed in enumerate(cases)
-        for at, each in enumerate(listed)
-    ]
-    machine = MachineNoise(noise_table(ANY_GPU), tuple(repeats))
+    machine = MachineNoise(noise_table(ANY_GPU), tuple(repeats_of(cases)))
     new, usual, wild = (machine.noise("attn", "20 to 200 us", cell) for cell in ("new", "1", "7"))
     assert wild.session.sd > 5 * usual.session.sd
     assert (new.wild.share, wild.wild.share) == pytest.approx((1 / 40, 1 / 40))
@@ -140,18 +131,13 @@ def test_a_cell_that_sessions_move_unlike_others_keeps_its_own_variance() -> Non
 @pytest.mark.parametrize("rounds_of", [1, 3])
 def test_a_wild_cell_shows_itself_in_single_rounds_too(rounds_of: int) -> None:
     rng = np.random.default_rng(1)
-    repeats = [
-        Repeat(
-            "code",
-            "card",
-            at,
-            "attn",
-            str(cell),
-            rounds((shift + rng.normal(0, 0.001, rounds_of)).tolist()),
-        )
+    repeats = repeats_of(
+        [
+            rounds((shift + rng.normal(0, 0.001, rounds_of)).tolist())
+            for shift in (0.0, 0.04 * (cell == 7)) * 2
+        ]
         for cell in range(40)
-        for at, shift in enumerate((0.0, 0.04 * (cell == 7)) * 2)
-    ]
+    )
     machine = MachineNoise(noise_table(ANY_GPU), tuple(repeats))
     assert machine.noise("attn", "20 to 200 us").wild.share == pytest.approx(1 / 40)
 
@@ -162,11 +148,9 @@ def test_of_few_cells_each_is_expected_to_spread_as_it_did_in_other_sessions(
 ) -> None:
     """Three whose rounds spread by 0.2 % beside three by 10 %."""
     rng = np.random.default_rng(4)
-    repeats = [
-        Repeat("code", "card", at, "attn", str(cell), rounds(rng.normal(0, sd, 3).tolist()))
-        for cell, sd in enumerate((0.002, 0.1) * 3)
-        for at in range(count)
-    ]
+    repeats = repeats_of(
+        [rounds(rng.normal(0, sd, 3).tolist()) for _ in range(count)] for sd in (0.002, 0.1) * 3
+    )
     machine = MachineNoise(noise_table(ANY_GPU), tuple(repeats))
     quiet, loud, new = (machine.noise("attn", "20 to 200 us", cell) for cell in ("0", "1", "new"))
     assert (quiet.rounds.sd < 0.004, loud.rounds == new.rounds) == (own, not own)
