@@ -221,14 +221,13 @@ class Aimed(ABC):
 
     def _behind(self, groups: list[Group]) -> Keys:
         """The rest of the page in which each request ends."""
-        block = self.block_size
-        return self._within(groups, lambda group: (group.kv_len, -(-group.kv_len // block) * block))
+        return self._within(groups, lambda group: group.behind(self.block_size))
 
     def _new_tokens(self) -> Iterator[Keys]:
         """All new tokens of all sets, in steps."""
         size = max(1, STEP_ELEMENTS // (self.num_heads * self.key_dim))
         for groups in self._alike():
-            at = self._within(groups, lambda group: (group.kv_len - group.q_len, group.kv_len))
+            at = self._within(groups, lambda group: group.new)
             each = (places.flatten().split(size) for places in (at.sets, at.requests, at.positions))
             for parts in zip(*each, strict=True):
                 yield Keys(at.group, at.lengths, *parts)

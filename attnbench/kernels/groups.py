@@ -34,6 +34,15 @@ class Group:
         """Their rows in tensors indexed by new token."""
         return slice(self.first_token, self.first_token + self.count * self.q_len)
 
+    @property
+    def new(self) -> tuple[int, int]:
+        """Between which positions the new tokens of a request stand."""
+        return self.kv_len - self.q_len, self.kv_len
+
+    def behind(self, block_size: int) -> tuple[int, int]:
+        """Between which positions the rest of a request's last page lies."""
+        return self.kv_len, -(-self.kv_len // block_size) * block_size
+
 
 @dataclass(frozen=True, slots=True)
 class Lengths:

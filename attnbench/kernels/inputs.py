@@ -107,12 +107,11 @@ class PageTables:
 
     def tails(self, batch: Batch) -> "tuple[torch.Tensor, torch.Tensor]":
         """The pages and the offsets in them, int64, of all places behind a request's last token."""
-        groups, block, sets = groups_of(batch), self.block_size, len(self.tables)
-        lengths = Lengths.of(batch, self.tables.device)
-        within = Keys.within(
-            groups, lengths, sets, lambda g: (g.kv_len, -(-g.kv_len // block) * block)
+        lengths, sets = Lengths.of(batch, self.tables.device), len(self.tables)
+        behind = Keys.within(
+            groups_of(batch), lengths, sets, lambda group: group.behind(self.block_size)
         )
-        return self.at(within)
+        return self.at(behind)
 
     def _used(self, group: Group) -> int:
         return -(-group.kv_len // self.block_size)

@@ -27,6 +27,18 @@ MOST_ELEMENTS = 2**27  # of all rows, in fp32 half a GiB
 
 
 Attend = Callable[..., "torch.Tensor"]  # with the arguments of `attend`
+# Weights [..., k] from scores [..., k], of which hidden ones are -inf, and sinks [...].
+Softmax = Callable[["torch.Tensor", "torch.Tensor | None"], "torch.Tensor"]
+
+
+def softmax_with_sinks(scores: "torch.Tensor", sinks: "torch.Tensor | None") -> "torch.Tensor":
+    """Softmax over the last dimension with exp(sinks) added to the sum; sinks are [...]."""
+    import torch
+
+    if sinks is None:
+        return scores.softmax(-1)
+    with_sinks = torch.cat([scores, sinks.to(scores.dtype).unsqueeze(-1)], dim=-1)
+    return with_sinks.softmax(-1)[..., :-1]
 
 
 def attend(
@@ -39,6 +51,7 @@ def attend(
     window: int | None = None,
     softcap: float | None = None,
     sinks: "torch.Tensor | None" = None,
+    softmax: Softmax = softmax_with_sinks,
 ) -> "torch.Tensor":
     """Queries [n, d] over keys [n, k, d] and values [n, k, d_v] in fp32: [n, d_v].
 
@@ -50,7 +63,9 @@ def attend(
     arXiv:2508.10925).
     """
     visible = visible_keys(keys, seen, window)
-    return attend_to(visible, query, keys, values, scale, softcap=softcap, sinks=sinks)
+    return attend_to(
+        visible, query, keys, values, scale, softcap=softcap, sinks=sinks, softmax=softmax
+    )
 
 
 def visible_keys(keys: "torch.Tensor", seen: "torch.Tensor", window: int | None) -> "torch.Tensor":
@@ -73,6 +88,7 @@ def attend_to(
     *,
     softcap: float | None = None,
     sinks: "torch.Tensor | None" = None,
+    softmax: Softmax = softmax_with_sinks,
 ) -> "torch.Tensor":
     """The same for rows that see the keys which are true in `visible`, bool [n, k] or [n, m, k]."""
     import torch
@@ -82,20 +98,10 @@ def attend_to(
     if softcap is not None:
         scores = softcap * (scores / softcap).tanh()
     scores.masked_fill_(~visible, float("-inf"))
-    weights = softmax_with_sinks(scores, sinks)
+    weights = softmax(scores, sinks)
     by_any = visible if visible.ndim == 2 else visible.any(1)
     known = values.float().masked_fill(~by_any[:, :, None], 0.0)
     return torch.einsum("n...k,nkd->n...d", weights, known)
-
-
-def softmax_with_sinks(scores: "torch.Tensor", sinks: "torch.Tensor | None") -> "torch.Tensor":
-    """Softmax over the last dimension with exp(sinks) added to the sum; sinks are [...]."""
-    import torch
-
-    if sinks is None:
-        return scores.softmax(-1)
-    with_sinks = torch.cat([scores, sinks.to(scores.dtype).unsqueeze(-1)], dim=-1)
-    return with_sinks.softmax(-1)[..., :-1]
 
 
 class AttentionPrepared(Prepared, Scored):

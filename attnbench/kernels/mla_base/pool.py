@@ -62,7 +62,7 @@ class LatentPool:
         """The slot of each of the batch's new tokens: int64 [sets, tokens]."""
         tables, groups = self.tables.tables, groups_of(self.case.batch)
         lengths = Lengths.of(self.case.batch, tables.device)
-        new = Keys.within(groups, lengths, len(tables), lambda g: (g.kv_len - g.q_len, g.kv_len))
+        new = Keys.within(groups, lengths, len(tables), lambda group: group.new)
         pages, offsets = self.tables.at(new)
         return pages * self.tables.block_size + offsets
 

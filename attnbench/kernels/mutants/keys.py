@@ -35,15 +35,19 @@ def lost(first: int, count: int = 1) -> "Sees":
     return sees
 
 
+def split_size(length: int, count: int) -> int:
+    """The keys of each of `count` equal splits of whole tiles, pages for few keys."""
+    tile = TILE if length > 4 * TILE else PAGE
+    return -(-length // (count * tile)) * tile
+
+
 def lost_at_quarter(which: int) -> "Sees":
     """Without the first key of that quarter, as splits of whole tiles cut them."""
 
     def sees(
         visible: "torch.Tensor", places: "torch.Tensor", seen: "torch.Tensor"
     ) -> "torch.Tensor":
-        length = len(places)
-        tile = TILE if length > 4 * TILE else PAGE
-        return visible & (places != which * -(-length // (4 * tile)) * tile)
+        return visible & (places != which * split_size(len(places), 4))
 
     return sees
 
@@ -54,10 +58,7 @@ def lost_at_splits(count: int) -> "Sees":
     def sees(
         visible: "torch.Tensor", places: "torch.Tensor", seen: "torch.Tensor"
     ) -> "torch.Tensor":
-        length = len(places)
-        tile = TILE if length > 4 * TILE else PAGE
-        size = -(-length // (count * tile)) * tile
-        return visible & ((places % size != 0) | (places == 0))
+        return visible & ((places % split_size(len(places), count) != 0) | (places == 0))
 
     return sees
 

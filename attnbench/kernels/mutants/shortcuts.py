@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attnbench.kernels.mutants.arithmetic import computed_with
 from attnbench.kernels.mutants.fault import Fault, Plant, over_bf16
-from attnbench.kernels.reference import visible_keys
+from attnbench.kernels.mutants.keys import PAGE, TILE
+from attnbench.kernels.reference import attend
 
 if TYPE_CHECKING:
     import torch
 
-PAGE, TILE = 16, 128
 # Weights [..., k], before they are divided by their sum, from scores [..., k], of which hidden ones
 # are -inf, and the largest of each row, [..., 1].
 Weigh = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
@@ -20,32 +21,16 @@ Weigh = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
 def weighing(weigh: Weigh) -> Plant:
     """A kernel with another softmax."""
 
-    def wrong(
-        query: "torch.Tensor",
-        keys: "torch.Tensor",
-        values: "torch.Tensor",
-        seen: "torch.Tensor",
-        scale: float,
-        *,
-        window: int | None = None,
-        softcap: float | None = None,
-        sinks: "torch.Tensor | None" = None,
-    ) -> "torch.Tensor":
-        import torch
-
-        scores = torch.einsum("n...d,nkd->n...k", query.float(), keys.float()) * scale
-        if softcap is not None:
-            scores = softcap * (scores / softcap).tanh()
-        scores = scores.masked_fill(~visible_keys(keys, seen, window), -math.inf)
+    def softmax(scores: "torch.Tensor", sinks: "torch.Tensor | None") -> "torch.Tensor":
         most = scores.amax(-1, keepdim=True)
         weights = weigh(scores, most)
         total = weights.sum(-1, keepdim=True)
         if sinks is not None:
             total = total + (sinks.float()[..., None] - most).exp()
-        return torch.einsum("n...k,nkd->n...d", weights, values.float().nan_to_num()) / total
+        return weights / total
 
     def alter(prepared: Any) -> None:
-        prepared.attend = wrong
+        prepared.attend = partial(attend, softmax=softmax)
 
     return computed_with(alter)
 
