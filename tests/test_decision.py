@@ -30,7 +30,7 @@ from tests.stored_results import H200, attn, mla, store_run, timed
 from tests.test_study_answers import rounds
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
-WINNERS = 5  # the run of study winner-map
+WINNERS = 10  # the run of study winner-map
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_a_file_gives_each_batch_of_a_trace_what_the_table_calls_best_or_tied(
         assert rule_for(decision, parse_batch_spec(stratum.batch))["backend"] in good
 
 
-@pytest.mark.parametrize("run", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize("run", [1, 2, 3, 4, 5, 6, 10, 11])
 def test_thresholds_splits_and_maps_are_decided_without_contest(stored: Path, run: int) -> None:
     with Store.open(stored) as store:
         found = decided(store, run).as_facts()
@@ -111,7 +111,7 @@ def test_a_threshold_is_a_path_by_length(stored: Path) -> None:
     assert paths == {8: "decode", 512: "prefill"}
 
 
-MOST_RULES = {1: 7, 2: 8, 3: 7, 4: 6, 5: 16, 6: 6}
+MOST_RULES = {1: 7, 2: 8, 3: 7, 4: 6, 5: 16, 6: 6, 10: 10, 11: 5}
 AXES = ("q_len", "batch_size")
 spots = st.lists(
     st.tuples(
