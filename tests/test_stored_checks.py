@@ -36,6 +36,12 @@ def test_every_check_that_an_honest_kernel_failed_is_explained() -> None:
     assert others == {"mla flashinfer-ragged-fa2": 2, "attn flashinfer": 3, "attn triton": 1}
 
 
+def test_what_was_mended_passes_when_it_is_checked_again() -> None:
+    checks = stored("false_alarms_again.json.xz")["checks"]
+    assert not [check for check in checks if check["fault"]]
+    assert f"All {len(checks)} checks pass" in PAGE
+
+
 def test_unwritten_rows_are_decodes_with_a_window_that_no_request_is_longer_than() -> None:
     checks = stored("false_alarms_h200.json.xz")["checks"]
     for check in checks:
@@ -68,6 +74,9 @@ def test_hardly_a_fault_that_exceeds_rounding_passes(name: str) -> None:
         f"{len(large)} of the {len(trials)} change rows by more [a-z ]+: {share}", PAGE
     )
     assert of_large / len(large) > 0.998
+    if "h200" in name:
+        summary = f"of {len(trials)} planted faults on an H200 {len(found) / len(trials):.1%}"
+        assert summary.replace("%", " %") in PAGE
     assert max(t["change"] for t in large if not t["finding"]) < 1.6
 
 
