@@ -77,6 +77,9 @@ SAME = """\
 base: run 1 "base", trunk@aaaaaaaaaaaa, <when>
 head: run 2 "head", trunk@aaaaaaaaaaaa, <when>
 source, software and machine are the same on both sides
+noise: a session moves one case by 0.7 % plus 87 % of its rounds' spread (sd on
+  4 degrees of freedom), all cases together by 0.2 %; from attnbench's own table
+  of CPU
 
 attn on Intel Xeon, 2 cores; timer cpu, cache cold; 3 and 3 rounds
 backend sdpa, dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
@@ -91,8 +94,6 @@ same     q1k      3.00  3.00    +0.0   -2.7 to +2.7   11.7
 3 same; a change within 5 % does not matter
 geometric mean of the 3 cases with a time on both sides: +0.0 %
 finds: the smallest change that would have been found four times in five
-noise: a session moves one case by 0.7 % plus 87 % of its rounds' spread, all
-  cases together by 0.2 %; from attnbench's own table of CPU
 """
 
 
@@ -108,6 +109,9 @@ SLOWER = """\
 base: run 1 "base", trunk@aaaaaaaaaaaa, <when>
 head: run 2 "head", trunk@aaaaaaaaaaaa, <when>
 source, software and machine are the same on both sides
+noise: a session moves one case by 0.7 % plus 87 % of its rounds' spread (sd on
+  4 degrees of freedom), all cases together by 0.2 %; from attnbench's own table
+  of CPU
 
 attn on Intel Xeon, 2 cores; timer cpu, cache cold; 3 and 3 rounds
 backend sdpa, dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
@@ -122,8 +126,6 @@ same     q512     1.00   1.00    +0.0    -2.7 to +2.7    9.7
 1 slower, 1 faster, 1 same; a change within 5 % does not matter
 geometric mean of the 3 cases with a time on both sides: -3.1 %
 finds: the smallest change that would have been found four times in five
-noise: a session moves one case by 0.7 % plus 87 % of its rounds' spread, all
-  cases together by 0.2 %; from attnbench's own table of CPU
 """
 
 
@@ -150,17 +152,17 @@ MARKDOWN = """\
 - 1 slower, 1 faster, 1 same; a change within 5 % does not matter
 - geometric mean of the 3 cases with a time on both sides: -3.1 %
 - finds: the smallest change that would have been found four times in five
-- noise: a session moves one case by 0.7 % plus 87 % of its rounds' spread, all cases together by \
-0.2 %; from attnbench's own table of CPU
 
 </details>
 
 <details>
-<summary>Runs, and what differs between them</summary>
+<summary>Runs, their differences and noise</summary>
 
 - base: run 1 "base", trunk@aaaaaaaaaaaa, <when>
 - head: run 2 "head", trunk@aaaaaaaaaaaa, <when>
 - source, software and machine are the same on both sides
+- noise: a session moves one case by 0.7 % plus 87 % of its rounds' spread (sd on 4 degrees of \
+freedom), all cases together by 0.2 %; from attnbench's own table of CPU
 
 </details>
 
@@ -253,6 +255,9 @@ FAILURES = """\
 base: run 1 "base", trunk@aaaaaaaaaaaa, <when>
 head: run 2 "head", trunk@aaaaaaaaaaaa, <when>
 source, software and machine are the same on both sides
+noise: a session moves one case by 0.7 % plus 87 % of its rounds' spread (sd on
+  4 degrees of freedom), all cases together by 0.2 %; from attnbench's own table
+  of CPU
 
 attn on Intel Xeon, 2 cores; timer cpu, cache cold; 3 and 3 rounds
 backend sdpa, dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
@@ -268,8 +273,6 @@ same       q1k      1.00  1.00    +0.0   -2.7 to +2.7    9.7
   not matter
 geometric mean of 1 case with a time on both sides: +0.0 %
 finds: the smallest change that would have been found four times in five
-noise: a session moves one case by 0.7 % plus 87 % of its rounds' spread, all
-  cases together by 0.2 %; from attnbench's own table of CPU
 
 now fails: crashed: sdpa q512: the worker died with signal 9
 now runs: crashed: sdpa 8q1kv1k: the worker died with signal 9
@@ -306,6 +309,9 @@ LEFTOVERS = """\
 base: run 1 "base", trunk@aaaaaaaaaaaa, <when>
 head: run 2 "head", trunk@aaaaaaaaaaaa, <when>
 source, software and machine are the same on both sides
+noise: a session moves one case by 0.7 % plus 87 % of its rounds' spread (sd on
+  4 degrees of freedom), all cases together by 0.2 %; from attnbench's own table
+  of CPU
 
 attn on Intel Xeon, 2 cores; timer cpu, cache cold; 1 and 1 rounds
 backend sdpa, dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
@@ -317,8 +323,6 @@ unclear  q512  1.00  1.00    +0.0  -72.6 to +264.8
 
 1 unclear; a change within 5 % does not matter
 geometric mean of 1 case with a time on both sides: +0.0 %
-noise: a session moves one case by 0.7 % plus 87 % of its rounds' spread, all
-  cases together by 0.2 %; from attnbench's own table of CPU
 one round shows no spread: measure 3 rounds on each side:
 <command> --label base
 <command> --label head
@@ -348,6 +352,9 @@ differs: source trunk@aaaaaaaaaaaa -> pr@bbbbbbbbbbbb with uncommitted changes
 differs: torch 2.11.0 -> 2.13.0
 differs: another card of the same model, which may differ: GPU-1 -> GPU-2
 differs: driver unknown -> 590.1
+noise: a session moves one case by 0.1 % (sd on 2 degrees of freedom), all cases
+  together by 0.13 %; another card of the model by 1.1 %; from attnbench's own
+  table of NVIDIA H200
 """
 
 

@@ -38,6 +38,7 @@ def slower(factor: float) -> tuple[float, ...]:
 
 TABLE = """\
 across: backend sdpa -> naive
+noise: rounds were interleaved and are compared pair by pair
 
 attn on Intel Xeon, 2 cores; timer cpu, cache cold; 3 and 3 rounds
 dtype fp32, num_q_heads 32, num_kv_heads 8, head_dim 128
@@ -49,7 +50,6 @@ slower   q512  1.00  1.50   +50.0  +49.7 to +50.3
 
 1 slower; a change within 1 % does not matter
 geometric mean of 1 case with a time on both sides: +50.0 %
-rounds were interleaved and are compared pair by pair
 """
 
 

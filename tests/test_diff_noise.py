@@ -18,8 +18,8 @@ from tests.stored_results import CPU, H200, SOURCE, attn, store_run, timed
 CASE, LONG = attn("q512"), attn("q8k")
 OTHER = replace(SOURCE, commit="b" * 40)
 TABLE = (
-    "noise: a session moves one case by 0.7 % plus 87 % of its rounds' spread, all cases together "
-    "by 0.2 %; from attnbench's own table of CPU"
+    "noise: a session moves one case by 0.7 % plus 87 % of its rounds' spread (sd on 4 degrees of "
+    "freedom), all cases together by 0.2 %; from attnbench's own table of CPU"
 )
 
 
@@ -77,10 +77,15 @@ def told(db: str) -> str:
     return " ".join(diff(db).stdout.split())
 
 
+def header(db: str) -> str:
+    """What stands above the tables, without its line breaks."""
+    return " ".join(diff(db).stdout.partition("\n\n")[0].split())
+
+
 def test_where_nothing_is_stored_the_table_that_comes_with_attnbench_holds(db: str) -> None:
     measure(db)
     assert verdicts(db) == {"q512": "same", "q8k": "same"}
-    assert told(db).endswith(TABLE)
+    assert header(db).endswith(TABLE)
 
 
 def test_a_selfcheck_whose_runs_are_gone_still_counts(db: str) -> None:
@@ -117,14 +122,14 @@ def test_runs_of_equal_code_tell_the_noise_of_a_machine(db: str, sd: float, verd
     measure(db)
     repeated(db, 4, sd)
     assert set(verdicts(db).values()) == {verdict}
-    assert "; from 4 repeated sessions of equal code here (20 cases)" in told(db)
+    assert header(db).endswith("; from 4 repeated sessions of equal code here (20 cases)")
 
 
 def test_the_noise_under_load_is_not_that_of_bursts(db: str) -> None:
     measure(db)
     repeated(db, 4, sd=0.03, labels=("sustained",))
     assert set(verdicts(db).values()) == {"same"}
-    assert told(db).endswith(TABLE)
+    assert header(db).endswith(TABLE)
 
 
 OWN = """
@@ -158,14 +163,31 @@ def test_runs_that_disagree_with_the_table_of_their_model_say_so(db: str) -> Non
         for label in ("base", "head"):
             store_run(store, {CASE: timed(CASE, 1e-4, 1e-4, 1e-4)}, machine=H200, label=label)
     repeated(db, 6, 0.03, machine=H200)
-    assert "attnbench's table of NVIDIA H200 disagrees, and the larger holds" in told(db)
+    assert header(db).endswith("attnbench's table of NVIDIA H200 disagrees, and the larger holds")
+
+
+def test_cases_that_scatter_beyond_the_known_noise_say_so_above_the_table(db: str) -> None:
+    listed = [attn(f"{n}q1kv1k", "flash", "bf16") for n in range(1, 41)]
+    rng = np.random.default_rng(1)
+    with Store.open(db) as store:
+        for label in ("base", "head"):
+            moved = [1e-4 * float(factor) for factor in np.exp(rng.normal(0, 0.02, len(listed)))]
+            results = {
+                case: timed(case, time, 1.001 * time, 0.999 * time)
+                for case, time in zip(listed, moved, strict=True)
+            }
+            store_run(store, results, label=label, machine=H200)
+    assert header(db).endswith(
+        "from attnbench's own table of NVIDIA H200; the cases of this diff scatter more, and that "
+        "holds"
+    )
 
 
 def test_a_run_is_no_witness_of_its_own_change(db: str) -> None:
     """Base and head are of equal code, and the only runs that are."""
     measure(db, factor=1.2)
     assert verdicts(db) == {"q512": "slower", "q8k": "slower"}
-    assert told(db).endswith(TABLE)
+    assert header(db).endswith(TABLE)
 
 
 def test_beside_same_stands_the_smallest_change_that_would_have_been_found(db: str) -> None:
@@ -203,7 +225,7 @@ def test_noise_of_another_machine_family_or_duration_is_not_used(
 def test_interleaved_runs_need_no_session_variance(db: str) -> None:
     measure(db, interleaved="mark")
     assert verdicts(db) == {"q512": "same", "q8k": "same"}
-    assert told(db).endswith("rounds were interleaved and are compared pair by pair")
+    assert header(db).endswith("noise: rounds were interleaved and are compared pair by pair")
 
 
 def test_a_defect_ends_in_a_status_that_is_no_verdict(attnbench: Attnbench, db: str) -> None:

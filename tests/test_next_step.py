@@ -21,6 +21,7 @@ from attnbench.provenance.source import Source
 from attnbench.records import Outcome
 from attnbench.results.unpaired import only_in
 from attnbench.specs.case import Case
+from attnbench.timing.method import Method
 from tests.conftest import Attnbench
 from tests.stored_results import (
     CPU,
@@ -65,6 +66,7 @@ def add(
     source: Source = SOURCE,
     interleaved: str | None = None,
     machine: Machine = CPU,
+    method: Method | None = None,
 ) -> int:
     with Store.open(db) as store:
         results = {case: rounds(case, factor * 1e-3, wobbles) for case in cases}
@@ -76,7 +78,7 @@ def add(
             source=source,
             interleaved=interleaved,
             machine=machine,
-            method=ON_CPU if machine is CPU else ON_GPU,
+            method=method or (ON_CPU if machine is CPU else ON_GPU),
         )
         store.replan(run, {**store.plan(run), "rounds": 3, "python": python})
         return run
@@ -194,6 +196,15 @@ def test_two_backends_are_measured_again_in_one_run(db: str) -> None:
     assert found["commands"][0].startswith(
         "attnbench attn --backend sdpa naive --batch-specs q512 "
     )
+
+
+def test_cases_that_no_command_measures_have_their_time_told(db: str) -> None:
+    shorter = replace(ON_CPU, time_budget=0.1)
+    add(db, "main", method=shorter, interleaved="mark", wobbles=WILD)
+    add(db, "pr", method=shorter, interleaved="mark", wobbles=WILDLY)
+    found = step(db)
+    assert found["commands"] == []
+    assert found["seconds"] == 2 * 2 * 10.0 * found["rounds"]
 
 
 def test_what_no_number_of_rounds_settles_gets_no_command(db: str) -> None:

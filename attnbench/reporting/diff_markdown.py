@@ -34,7 +34,7 @@ def diff_markdown(diff: Diff, page: str | None = None) -> str:
         _listed([*changed[:_WORST], *failures(diff.rows), *diff.leftovers]),
         f"[The whole comparison]({page})" if page else "",
         _DETAILS.format("How it was judged", judged),
-        _DETAILS.format("Runs, and what differs between them", _listed(header(diff))),
+        _DETAILS.format("Runs, their differences and noise", _listed(header(diff))),
     ]
     text = "\n\n".join(filter(None, blocks))
     return f"{text}\n\n{_all_cases(every, diff, _MOST - len(text))}" if every else text

@@ -8,34 +8,33 @@ from attnbench.results.diff import Diff, Row
 from attnbench.units import percent
 
 
-def noise_lines(diff: Diff) -> list[str]:
-    """By what the verdicts tell change from noise, and where that comes from."""
-    lines = []
-    apart = [noise for cell, noise in diff.judged if not cell.paired]
-    if len(apart) < len(diff.judged):
-        lines.append("rounds were interleaved and are compared pair by pair")
+def noise_header(diff: Diff) -> list[str]:
+    """The noise that tells a change from none, how well it is known, and from where; a line."""
+    apart = _apart(diff)
+    turns = ["rounds were interleaved and are compared pair by pair"]
+    parts = turns if len(apart) < len(diff.judged) else []
     if apart:
-        sessions = _sessions(apart)
         common = _span([noise.common.sd for noise in apart])
-        lines.append(
-            f"noise: a session moves one case by {sessions}, all cases together by {common}; from "
-            f"{diff.basis.noise_source}"
-        )
-    if any(not noise.stored for noise in apart) and any(
-        _moved(row, diff.margin) for row in diff.rows
-    ):
-        lines.append(
-            "no repeated runs of this machine are stored, so a change must exceed more than that: "
-            "attnbench selfcheck measures it"
-        )
-    if any(not cell.same_device for cell, _ in diff.judged):
-        cards = _span([noise.device.sd for cell, noise in diff.judged if not cell.same_device])
-        lines.append(f"two cards of one model: they differ by {cards}, which the intervals contain")
+        parts += [f"a session moves one case by {_sessions(apart)}, all cases together by {common}"]
+        parts += [*_cards(diff), f"from {diff.basis.noise_source}"]
     if diff.basis.compared.more_scatter:
-        lines.append(
-            "the cases scatter more than that noise foresees; the verdicts go by their own scatter"
-        )
-    return lines
+        parts.append("the cases of this diff scatter more, and that holds")
+    return [f"noise: {'; '.join(parts)}"] if parts else []
+
+
+def noise_advice(diff: Diff) -> list[str]:
+    """How to know the noise better, if cases are unclear by it."""
+    unknown = any(not noise.stored for noise in _apart(diff))
+    if not (unknown and any(_moved(row, diff.margin) for row in diff.rows)):
+        return []
+    return [
+        "no repeated runs of this machine are stored, so a change must exceed more than its noise: "
+        "attnbench selfcheck measures it"
+    ]
+
+
+def _apart(diff: Diff) -> list[Noise]:
+    return [noise for cell, noise in diff.judged if not cell.paired]
 
 
 def _moved(row: Row, margin: float) -> bool:
@@ -51,10 +50,18 @@ def _sessions(noises: Sequence[Noise]) -> str:
     text = _span([noise.session.sd for noise in noises])
     if busy := math.sqrt(max(noise.per_round for noise in noises)):
         text += f" plus {percent(round(busy, 2))} of its rounds' spread"
-    return text
+    known = sorted({round(noise.session.df) for noise in noises})
+    df = str(known[0]) if len(known) == 1 else f"{known[0]} to {known[-1]}"
+    return f"{text} (sd on {df} degrees of freedom)"
 
 
-def _span(logs: Sequence[float]) -> str:
-    """Spreads of logarithms as percentages, from the smallest to the largest."""
-    least, largest = percent(min(logs)), percent(max(logs))
+def _cards(diff: Diff) -> list[str]:
+    """What two cards of one model differ by."""
+    sds = [noise.device.sd for cell, noise in diff.judged if not cell.same_device]
+    return [f"another card of the model by {_span(sds)}"] if sds else []
+
+
+def _span(sds: Sequence[float]) -> str:
+    """Standard deviations as percentages in two digits, from the smallest to the largest."""
+    least, largest = (percent(float(f"{sd:.2g}")) for sd in (min(sds), max(sds)))
     return least if least == largest else f"{least.removesuffix(' %')} to {largest}"

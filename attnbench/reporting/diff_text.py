@@ -7,7 +7,7 @@ from attnbench.analysis.compare import geometric_mean_ratio
 from attnbench.records import RunStatus
 from attnbench.reporting.columns import field_columns
 from attnbench.reporting.diff_clocks import clock_columns, on_clocks
-from attnbench.reporting.diff_noise import noise_lines
+from attnbench.reporting.diff_noise import noise_advice, noise_header
 from attnbench.reporting.next_step import advice, commands
 from attnbench.reporting.tables import spec_column
 from attnbench.reporting.text_table import (
@@ -40,15 +40,15 @@ def diff_text(diff: Diff, width: int = WIDTH, style: Style = "table") -> str:
 
 
 def header(diff: Diff) -> list[str]:
-    """The runs, their differences except time, and what may explain a change."""
+    """The runs, their differences except time, what may explain a change, and noise."""
     sides = [f"base: {side_text(diff.base)}", f"head: {side_text(diff.head)}"]
     return [*sides, *beside_times(diff)]
 
 
 def beside_times(diff: Diff) -> list[str]:
-    """Differences, and what may explain a change: to be read before any verdict."""
+    """Differences, what may explain a change, and noise: to be read before any verdict."""
     across = [f"across: {diff.across}"] if diff.across else []
-    return [*across, *_differences(diff), *suspects(diff)]
+    return [*across, *_differences(diff), *suspects(diff), *noise_header(diff)]
 
 
 def side_text(selection: Selection) -> str:
@@ -178,7 +178,7 @@ def summary(diff: Diff) -> list[str]:
     if partial := sum(map(_is_partial, diff.rows)):
         cases = "1 case" if partial == 1 else f"{partial} cases"
         lines.append(f"change of {cases}: over the rounds in which both sides have a time")
-    return [*lines, *noise_lines(diff), *advice(diff)]
+    return [*lines, *noise_advice(diff), *advice(diff)]
 
 
 def _doubts(diff: Diff) -> list[str]:

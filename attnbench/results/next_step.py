@@ -61,7 +61,7 @@ def find_next_step(
     where = _database(store)
     lines = [[*group.words, *where] for group in groups]
     commands = _commands(lines, (base, head), store, in_turns=in_turns, alike=alike)
-    measured = sum(group.cases for group in groups) * (2 if alike else 1)
+    measured = (sum(group.cases for group in groups) or len(sides)) * (2 if alike else 1)
     return NextStep(
         len(apart), rounds, _seconds(sides, rounds * measured), in_turns and alike, commands
     )
