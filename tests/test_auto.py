@@ -16,10 +16,11 @@ from attnbench.specs.case import Case
 from attnbench.studies.analysis import WinnerAnalysis
 from attnbench.studies.answers.winner import answer
 from attnbench.studies.charts import Heat
+from attnbench.studies.conclusion import conclude
 from attnbench.studies.heat import heat_map
 from tests.conftest import SMALL, Attnbench, small_case
 from tests.stored_results import CPU, H200, attn, measured, store_run, timed
-from tests.test_study_answers import rounds
+from tests.test_study_answers import rounds, run_of
 
 STANDS_FOR_NAIVE = '''
 """A backend that stands for another, as auto does where vLLM is."""
@@ -104,6 +105,28 @@ def test_a_winner_map_says_what_auto_loses(tmp_path: Path) -> None:
     assert len(losing) == 1
     assert losing[0].startswith("triton\n1.2")
     assert "auto: the loss of vLLM's own choice." in heat_map(chart, {}).legend
+
+
+BY_LENGTH = """
+question: How does it grow?
+family: attn
+answer: {growth: {over: batch_size}}
+sweep: [{backend: [flash, triton, auto], batch: "{batch_size}q1kv1k", batch_size: [1, 8, 64]}]
+"""
+BY_FIELD = """
+question: Is triton the faster one?
+family: attn
+answer: {contrast: {field: backend, pairs: [[flash, triton]]}}
+sweep: [{backend: [flash, triton, auto], batch: "{batch_size}q1kv1k", batch_size: [1, 8, 64]}]
+"""
+
+
+@pytest.mark.parametrize("text", [BY_LENGTH, BY_FIELD])
+def test_a_study_that_ranks_no_backends_says_what_auto_loses(text: str, tmp_path: Path) -> None:
+    with Store.open(tmp_path / "a.db") as store:
+        lines = conclude(store, run_of(store, text, results(is_flash))).answer
+    assert "auto, which vLLM takes by itself, is flash in 3 workloads" in lines
+    assert any(line.startswith("auto loses most at 8q1kv1k: +2") for line in lines)
 
 
 def test_auto_that_was_measured_itself_is_a_row_like_others(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from attnbench.db.models import MeasurementRow
 from attnbench.db.store import Store
 from attnbench.reporting.html.crossover import crossover_plot
 from attnbench.results.report import read_report
-from attnbench.studies.charts import Heat, Lines, is_open
+from attnbench.studies.charts import Heat, Lines, Rows, is_open
 from attnbench.studies.conclusion import conclude
 from attnbench.studies.page import study_parts
 
@@ -104,6 +104,16 @@ def test_every_stored_study_concludes_as_stored_and_on_its_page(
     ]
     rows = [len(next(iter(table.columns.values()))) for table in found.tables]
     assert [table.count for table in part.tables] == rows
+
+
+def test_24_batches_of_a_trace_took_as_long_as_240(stored: Path) -> None:
+    with Store.open(stored / TRAFFIC) as store:
+        few, many = (conclude(store, run).charts[0] for run in (10, 11))
+    assert isinstance(few, Rows)
+    assert isinstance(many, Rows)
+    assert few.rows[0] == many.rows[0] == "all steps"
+    seconds = [chart.series["flash"][0][1] for chart in (few, many)]
+    assert seconds[0] == pytest.approx(seconds[1], rel=0.03)
 
 
 def test_a_conclusion_of_nothing_replaces_none(stored: Path, tmp_path: Path) -> None:

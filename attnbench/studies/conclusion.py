@@ -1,7 +1,7 @@
 """A study's conclusion: the answer its results give, and its doubts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from attnbench.analysis.lint import lint
@@ -25,7 +25,7 @@ from attnbench.studies.analysis import (
     WinnerAnalysis,
 )
 from attnbench.studies.answers import contrast, crossover, growth, optimum, ragged, traffic, winner
-from attnbench.studies.answers.base import Answer, NoiseOf, Table
+from attnbench.studies.answers.base import Answer, NoiseOf, Table, what_auto_loses
 from attnbench.studies.charts import Chart, as_facts, from_facts
 from attnbench.studies.file import Study
 from attnbench.studies.request import study_of_plan
@@ -144,14 +144,16 @@ def _answer(listed: Sequence[Series], study: Study, noise: NoiseOf) -> Answer:
         return answer(listed, noise)
     if isinstance(asked, OptimumAnalysis):
         return optimum.answer(listed, asked, noise)
-    if isinstance(asked, ContrastAnalysis):
-        return contrast.answer(listed, asked, noise)
     if isinstance(asked, WinnerAnalysis):
         return winner.answer(listed, asked, noise)
     if isinstance(asked, TrafficAnalysis):
         return traffic.answer(listed, asked, noise)
-    assert isinstance(asked, GrowthAnalysis)
-    return growth.answer(listed, asked)
+    if isinstance(asked, ContrastAnalysis):
+        found = contrast.answer(listed, asked, noise)
+    else:
+        assert isinstance(asked, GrowthAnalysis)
+        found = growth.answer(listed, asked)
+    return replace(found, lines=[*found.lines, *what_auto_loses(listed, noise)])
 
 
 def _where(run: Run, machine: Machine, listed: Sequence[Series]) -> str:

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from attnbench.analysis.auto import choices
 from attnbench.analysis.axes import axis_text, axis_value
 from attnbench.analysis.estimate import Cell, Noise
-from attnbench.analysis.ranking import Ranking
+from attnbench.analysis.ranking import Ranking, rank
 from attnbench.analysis.series import Series
+from attnbench.analysis.tuning import tuned
 from attnbench.reasons import in_short
 from attnbench.records import Status
-from attnbench.reporting.auto import REGRET, SELECTED
+from attnbench.reporting.auto import REGRET, SELECTED, choice_lines
 from attnbench.reporting.ranking import BESIDE, firsts, place_text
 from attnbench.reporting.text_table import Column, names, stacked
 from attnbench.specs.case import Case
@@ -59,6 +61,12 @@ def not_answered(listed: Sequence[Series], what: str = "") -> str | None:
     statuses = {m.status for each in listed for m in each.failures}
     failed = "" if statuses == {Status.REFUSED} else "every case failed: "
     return f"{about}{NOT_ANSWERED}{failed}{'; '.join(list(reasons)[:3])}"
+
+
+def what_auto_loses(listed: Sequence[Series], noise: NoiseOf) -> list[str]:
+    """vLLM's own choice against the best backend of each workload; nothing without `auto`."""
+    rankings = rank(tuned(listed, ()), lambda _, cell: noise(cell))
+    return choice_lines(choices(rankings, listed, lambda _, cell: noise(cell)))
 
 
 def place_columns(

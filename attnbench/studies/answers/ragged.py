@@ -3,17 +3,21 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from attnbench.analysis.auto import choices
 from attnbench.analysis.contrast import Contrast, Judged, judged
 from attnbench.analysis.ragged import shape_of
 from attnbench.analysis.ranking import rank
 from attnbench.analysis.series import Series
 from attnbench.analysis.tuning import Contender, tuned
 from attnbench.analysis.verdict import Verdict
-from attnbench.reporting.auto import choice_lines
 from attnbench.reporting.ranking import change_with_interval, counts
 from attnbench.specs.ragged import SPREADS, Spread
-from attnbench.studies.answers.base import Answer, NoiseOf, Table, not_answered
+from attnbench.studies.answers.base import (
+    Answer,
+    NoiseOf,
+    Table,
+    not_answered,
+    what_auto_loses,
+)
 from attnbench.studies.charts import Heat
 from attnbench.units import MISSING, change_in_percent, seconds_column
 
@@ -35,7 +39,7 @@ def answer(listed: Sequence[Series], noise: NoiseOf) -> Answer:
         for name in names
     }
     lines = [line for name, own in by_name.items() for line in _lines(name, own)]
-    lines += [*_winners(timed, noise), *_auto(timed, listed, noise)]
+    lines += [*_winners(timed, noise), *what_auto_loses(listed, noise)]
     return Answer(lines, [_table(costs)], [_map(by_name)])
 
 
@@ -93,11 +97,6 @@ def _winners(timed: Sequence[Contender], noise: NoiseOf) -> Iterator[str]:
         rankings = [r for r in rank(own, lambda _, cell: noise(cell)) if r.outcome != "alone"]
         for line in counts(rankings, lambda each: each.case.backend):
             yield f"{spread or 'equal requests'}: {line}"
-
-
-def _auto(timed: Sequence[Contender], listed: Sequence[Series], noise: NoiseOf) -> list[str]:
-    rankings = rank(timed, lambda _, cell: noise(cell))
-    return choice_lines(choices(rankings, listed, lambda _, cell: noise(cell)))
 
 
 def _table(costs: Costs) -> Table:
