@@ -6,6 +6,7 @@ import pytest
 
 from attnbench.analysis.estimate import EXACT
 from attnbench.analysis.fields import spec
+from attnbench.analysis.lint import lint
 from attnbench.analysis.ragged import shape_of
 from attnbench.analysis.series import series_of
 from attnbench.families import cost
@@ -20,7 +21,7 @@ from attnbench.studies.charts import Heat
 from attnbench.studies.heat import heat_map
 from attnbench.studies.request import built_in
 from tests.conftest import Attnbench
-from tests.stored_results import attn, measured, timed
+from tests.stored_results import H200, attn, measured, timed
 from tests.test_study_answers import rounds
 
 
@@ -94,6 +95,17 @@ def test_without_equal_requests_nothing_is_concluded(tmp_path: Path) -> None:
     ragged = {case: some for case, some in results().items() if not _is_equal(case)}
     found = answer(series_of(measured(tmp_path, ragged)), lambda _: EXACT)
     assert found.lines == ["not answered here: no shape has a time of equal and of ragged requests"]
+
+
+def test_uneven_lengths_are_no_doubt_beside_equal_ones_but_beside_fewer_alike(
+    tmp_path: Path,
+) -> None:
+    seconds = {"16q1kv2k": 4e-4, "64q1kv2k": 1e-3, "64q1kv2k~onelong": 5e-3}
+    even = {attn(text): timed(attn(text), each) for text, each in seconds.items()}
+    assert lint(series_of(measured(tmp_path, even, H200)), H200) == {}
+    fewer = attn("16q1kv2k~onelong")
+    found = lint(series_of(measured(tmp_path, even | {fewer: timed(fewer, 9e-3)}, H200)), H200)
+    assert found == {"time falls while work doubles": ["sdpa 16q1kv2k~onelong to 64q1kv2k~onelong"]}
 
 
 def _is_equal(case: Case) -> bool:

@@ -3,7 +3,8 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
-from attnbench.analysis.fields import Fields
+from attnbench.analysis.fields import Fields, batch_text
+from attnbench.analysis.ragged import shape_of
 from attnbench.analysis.roofline import is_above_roofline, roofline_fraction
 from attnbench.analysis.series import Series
 from attnbench.labels import Label
@@ -28,7 +29,7 @@ def lint(
         for doubt in _own_doubts(series, machine, reached):
             found[doubt].append(fields.describe(series.case))
     for doubt, smaller, larger in _doubts_about_neighbours(timed, machine):
-        found[doubt].append(f"{fields.describe(smaller.case)} to {larger.case.batch}")
+        found[doubt].append(f"{fields.describe(smaller.case)} to {batch_text(larger.case)}")
     return dict(found)
 
 
@@ -43,11 +44,16 @@ def _own_doubts(series: Series, machine: Machine, reached: Collection[Sentinels]
 def _doubts_about_neighbours(
     timed: Sequence[Series], machine: Machine
 ) -> Iterator[tuple[str, Series, Series]]:
-    """Doubts about cases that differ only in the batch, each with the next larger one."""
+    """Doubts about cases that differ only in the batch, each with the next larger one.
+
+    Uneven lengths cost time at equal work, so they are no neighbours of equal ones.
+    """
     groups: dict[object, list[Series]] = defaultdict(list)
     for series in timed:
-        decodes = _threshold(series) >= series.case.batch.max_q_len
-        groups[decodes, series.case.without("batch", "threshold")].append(series)
+        batch = series.case.batch
+        decodes = _threshold(series) >= batch.max_q_len
+        spread = (found := shape_of(batch)) and found[1]
+        groups[decodes, spread, series.case.without("batch", "threshold")].append(series)
     for group in groups.values():
         for smaller, larger in _ordered(group):
             for doubt in _doubts_about_pair(smaller, larger, machine):
