@@ -1,0 +1,75 @@
+"""The notebook's tables of backends hold what the stored runs measured."""
+
+import lzma
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from attnbench.db.store import Store
+from attnbench.records import Measurement
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = (DOCS / "lab" / "measurements.md").read_text()
+NAMES = {"flash (FA3)": "flash", "cuDNN": "flashinfer-cudnn"}
+LLAMA, RANK = "Llama-3-8B heads (32 query", "And Llama-3-70B on one of"
+MLA = "Every cell with a time was right. Microseconds, bf16:"
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> list[Measurement]:
+    """All outcomes of the tables' runs."""
+    path = tmp_path_factory.mktemp("tables") / "tables.db"
+    packed = DOCS / "results" / "h200_served_tables.db.xz"
+    path.write_bytes(lzma.decompress(packed.read_bytes()))
+    with Store.open(path) as store:
+        return store.measurements([run.number for run in store.runs()])
+
+
+def cells(after: str) -> Iterator[tuple[str, str, list[str]]]:
+    """Batch, backend and the other cells' texts, of the first table behind those words."""
+    _, _, rest = PAGE.partition(after)
+    lines = iter(rest[rest.index("| batch") :].splitlines())
+    heads = [cell.strip() for cell in next(lines).strip("|").split("|")]
+    next(lines)
+    for line in iter(lambda: next(lines), ""):
+        texts = [cell.strip() for cell in line.strip("|").split("|")]
+        heading = 2 if heads[1] == "heads" else 1
+        for name, text in zip(heads[heading:], texts[heading:], strict=True):
+            yield texts[0], NAMES.get(name, name), [*texts[1:heading], text]
+
+
+@pytest.mark.parametrize(
+    ("after", "heads", "count"), [(LLAMA, 32, 56), (RANK, 8, 48), (MLA, 0, 168)]
+)
+def test_a_table_of_backends_is_of_the_stored_runs(
+    stored: list[Measurement], after: str, heads: int, count: int
+) -> None:
+    times = {
+        (str(each.case.batch), each.case.backend, each.case.shape.num_q_heads): each.median
+        for each in stored
+        if each.case.kv_cache_dtype == "auto" and each.case.index_topk is None
+    }
+    shown = list(cells(after))
+    assert len(shown) == count
+    for batch, backend, (*its_heads, text) in shown:
+        time = times[batch, backend, int(*its_heads) if its_heads else heads]
+        assert text == ("failed" if time is None else three_digits(time)), (batch, backend)
+
+
+def three_digits(seconds: float) -> str:
+    """Microseconds with three digits, and zeros behind them."""
+    rounded = float(f"{seconds * 1e6:.3g}")
+    return f"{rounded:.{max(0, 3 - len(str(int(rounded))))}f}"
+
+
+def test_triton_mla_fails_where_its_offsets_pass_32_bits(stored: list[Measurement]) -> None:
+    failed = [each for each in stored if each.median is None]
+    assert {(each.case.backend, str(each.case.batch)) for each in failed} == {
+        ("triton_mla", "128q1kv4k")
+    }
+    for each in stored:
+        if each.case.backend == "triton_mla" and each.case.batch.max_q_len == 1:
+            splits = int(each.outcome.resolved.get("num_kv_splits", 264))
+            last = len(each.case.batch) * each.case.shape.num_q_heads * splits * 513
+            assert (each.median is None) == (last > 2**31)
