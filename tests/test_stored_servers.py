@@ -3,6 +3,7 @@
 import json
 import lzma
 import re
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -105,3 +106,19 @@ def test_behind_a_layer_backends_stand_in_the_servers_order(
         keys = [key for key in server if key[1] == batch and ("MLA" in key[0]) == mla]
         ours = sorted(keys, key=lambda key: rows[key, "layer"].time or 0)
         assert ours == sorted(keys, key=lambda key: median(server[key]["spans_ns"]))
+
+
+def test_only_the_first_recorded_batch_of_a_server_had_no_pauses(server: dict[Key, Any]) -> None:
+    """Two graphs for our stamps were made before each recording."""
+    pauses = {key: pause(each["last_replay"]) for key, each in server.items()}
+    assert all(abs(pauses[backend, "q1kv1k"]) < 0.1e-6 for backend in BACKENDS)
+    assert all(0.4e-6 < each < 0.5e-6 for (_, batch), each in pauses.items() if batch != "q1kv1k")
+
+
+def pause(replay: list[tuple[int, int, str]]) -> float:
+    """Seconds between the MLP's activation and what follows, the median over the layers."""
+    return 1e-9 * median(
+        start - (before + duration)
+        for (before, duration, name), (start, _, _) in pairwise(replay)
+        if "act_and_mul" in name
+    )
