@@ -271,13 +271,14 @@ def test_most_queries_that_saw_a_finite_tail_would_see_nothing_else(
     assert ((scores > 50).sum(0) >= 3).all()  # of four heads
 
 
-def test_new_tokens_have_needles_too_and_those_of_the_context_stay() -> None:
+def test_new_tokens_have_needles_too_and_the_context_is_negated() -> None:
     ready = latents("q200kv4k", scope="layer")
     before = ready.pool.stored.clone()
     ready.renew(5)
     context = torch.ones(before.shape[:2], dtype=torch.bool)
     context.view(-1)[ready.slots.flatten()] = False
-    assert torch.equal(before[context].nan_to_num(), ready.pool.stored[context].nan_to_num())
+    assert torch.equal(-before[context].nan_to_num(), ready.pool.stored[context].nan_to_num())
+    ready.pool.stored[context] = before[context]
     ready.aim()
     found = row(ready)
     assert sum(each >= 4096 - 200 for each in found.needles) > 3

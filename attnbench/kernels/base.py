@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 DeviceKind = Literal["cpu", "cuda"]
 Path = Literal["all", "decode", "prefill"]
 Feature = Literal["window", "softcap", "sinks", "index_topk"]
+CRITICAL = 8  # rows whose reference stands for the inputs
 # They change the result of attention, so a backend without one must refuse it.
 FEATURES: tuple[Feature, ...] = get_args(Feature)
 
@@ -81,11 +82,22 @@ class Prepared(ABC):
     def renew(self, seed: int) -> None:
         """Draw new inputs for every set into the memory that its call reads.
 
-        The next launch of each set, by a graph captured before, must give the new results. Queries
-        are not turned to needles: results that were kept differ from those of any other query, and
-        turning them would double the cost of the check.
+        The next launch of each set, by a graph captured before, must give the new results. Naive,
+        sdpa and MLA in PyTorch change keys too, naive also page tables. Queries are not turned to
+        needles: results that were kept differ from those of any other query, and turning them would
+        double the cost of the check.
         """
         raise NotImplementedError
+
+    def digest(self) -> "torch.Tensor":
+        """A tensor that changes if calls change what they must leave as it is, their inputs.
+
+        By default the reference of some rows of set 0.
+        """
+        import torch
+
+        rows = torch.tensor([*self.critical_rows][:CRITICAL])
+        return self.expected(torch.zeros_like(rows), rows)
 
     def negate_values(self) -> bool:
         """Change the sign of all values in place, and so of all results; False if it cannot."""

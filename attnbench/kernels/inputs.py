@@ -40,6 +40,15 @@ def seeded(device: str, seed: int) -> "torch.Generator":
     return torch.Generator(device=device).manual_seed(seed)
 
 
+def digest_of(*tensors: "torch.Tensor | None") -> "torch.Tensor":
+    """The sum of each tensor's bits, in words as wide as its elements: int64 [n]."""
+    import torch
+
+    words = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    held = [each for each in tensors if each is not None]
+    return torch.stack([each.view(words[each.dtype.itemsize]).sum() for each in held])
+
+
 def normal(
     shape: tuple[int, ...], dtype: "torch.dtype", generator: "torch.Generator"
 ) -> "torch.Tensor":
@@ -104,6 +113,21 @@ class PageTables:
         """The pages and the offsets in them, int64, of single keys."""
         pages = self.tables[keys.sets, keys.requests, keys.positions // self.block_size]
         return pages.long(), keys.positions % self.block_size
+
+    def exchange(self, batch: Batch) -> None:
+        """Give each request's whole pages to the same request of the next set, in place.
+
+        With a single set its pages move on to the next request.
+        """
+        import torch
+
+        whole = torch.tensor(
+            [r.kv_len // self.block_size for r in batch], device=self.tables.device
+        )
+        places = torch.arange(self.tables.shape[2], device=self.tables.device) < whole[:, None]
+        shift = int(whole.sum()) if len(self.tables) > 1 else int(whole[0])
+        chosen = places.expand_as(self.tables)
+        self.tables[chosen] = self.tables[chosen].roll(-shift)
 
     def tails(self, batch: Batch) -> "tuple[torch.Tensor, torch.Tensor]":
         """The pages and the offsets in them, int64, of all places behind a request's last token."""

@@ -7,6 +7,7 @@ from attnbench.kernels.groups import Keys
 from attnbench.kernels.inputs import (
     cached,
     clamped,
+    digest_of,
     least_pages,
     normal,
     page_tables,
@@ -98,6 +99,9 @@ class PagedPrepared(AttentionPrepared):
 
     def renew(self, seed: int) -> None:
         redraw(self.queries, self.dtype, seed, self.query_scale)
+
+    def digest(self) -> "torch.Tensor":
+        return digest_of(self.kv, self.queries, self.tables.tables)
 
     def poison(self, index: int) -> None:
         self.written[index].poison()

@@ -14,7 +14,6 @@ from attnbench.kernels.check import (
     check_again,
     check_renewed,
     check_repeated,
-    first_reference,
     require_inputs,
 )
 from attnbench.kernels.deviation import Deviation
@@ -123,7 +122,7 @@ def _checked(
         release(machine)
         watch.lap("check_odd_lengths")
     prepared = _prepared(job, backend, machine)
-    before = first_reference(prepared) if _must_keep_inputs(job.case, backend) else None
+    before = prepared.digest() if _must_keep_inputs(job.case, backend) else None
     prepared.calls[0]()  # a first call may compile, which counts as preparation
     _wait(machine)
     watch.lap("prepare")

@@ -7,6 +7,7 @@ from attnbench.kernels.groups import Group, Keys, causal_mask
 from attnbench.kernels.inputs import (
     cached,
     clamped,
+    digest_of,
     least_pages,
     normal,
     page_tables,
@@ -120,8 +121,14 @@ class NaivePrepared(AttentionPrepared):
         return self.sinks.view(1, *scores.shape[1:3], 1).expand(scores.shape[:-1])
 
     def renew(self, seed: int) -> None:
+        """Also the negative of every key, and for each request pages of another set."""
         redraw(self.queries, self.queries.dtype, seed)
+        self.pool[:, :, 0].neg_()
+        self.tables.exchange(self.batch)
         self.heat()
+
+    def digest(self) -> "torch.Tensor":
+        return digest_of(self.pool, self.queries, self.tables.tables, self.sinks)
 
     def negate_values(self) -> bool:
         self.pool[:, :, 1].neg_()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attnbench.kernels.base import Backend, Refused, Setting
 from attnbench.kernels.groups import Group, Keys, causal_mask
-from attnbench.kernels.inputs import cached, normal, redraw, seeded, torch_dtype
+from attnbench.kernels.inputs import cached, digest_of, normal, redraw, seeded, torch_dtype
 from attnbench.kernels.memory import Bytes, ends_bytes, mask_bytes, needle_bytes
 from attnbench.kernels.reference import AttentionPrepared, rotating
 from attnbench.kernels.rows import Rows
@@ -96,8 +96,14 @@ class SdpaPrepared(AttentionPrepared):
         ]
 
     def renew(self, seed: int) -> None:
+        """Also the negative of every key."""
         redraw(self.queries, self.queries.dtype, seed)
+        for kv in self.kv:
+            kv[0].neg_()
         self.heat()
+
+    def digest(self) -> "torch.Tensor":
+        return digest_of(self.queries, *self.kv)
 
     def negate_values(self) -> bool:
         for kv in self.kv:

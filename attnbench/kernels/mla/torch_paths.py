@@ -51,6 +51,13 @@ class TorchMlaPrepared(MlaPrepared):
         if names := sorted({kernel.name for kernel in self.kernels.values()}):
             self.resolved |= {"prefill_sdpa_backend": "+".join(names)}
 
+    def renew(self, seed: int) -> None:
+        """Also the negative of every latent, unless heads were made from them ahead of the call."""
+        if not self.ready:
+            self.pool.negate()
+            self.new_latents.neg_()
+        super().renew(seed)
+
     def _absorbed(self, group: Group) -> bool:
         return group.first < self.num_decode
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 STEP_PAGES = 4096  # quantised per step, as a pool may take most of the memory
 NAN_BYTE = 0xFF  # NaN in e4m3 and, repeated, in bf16, fp16 and fp32
 LARGEST_E4M3 = 0x7E  # 448
+SIGN_BIT = 0x80  # of a byte in fp8
 
 
 class LatentPool:
@@ -70,6 +71,13 @@ class LatentPool:
         """Store latents [..., latent] in slots int64 [...], counted over all pages."""
         rows = encode(latents, self.shape, self.case.kv_cache_dtype)
         self.stored.view(-1, self.stored.shape[-1])[slots.flatten()] = rows.flatten(0, -2)
+
+    def negate(self) -> None:
+        """Change the sign of every latent in place; rows of fp8_ds_mla have several formats."""
+        if self.case.kv_cache_dtype not in BYTES:
+            self.stored.neg_()
+        elif self.case.kv_cache_dtype != "fp8_ds_mla":
+            self.stored.bitwise_xor_(SIGN_BIT)
 
     def poison(self, slots: "torch.Tensor") -> None:
         """Fill these slots with NaN."""

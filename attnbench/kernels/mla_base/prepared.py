@@ -6,6 +6,7 @@ from attnbench.kernels.base import Setting
 from attnbench.kernels.groups import Group
 from attnbench.kernels.inputs import (
     cached,
+    digest_of,
     least_pages,
     normal,
     page_tables,
@@ -153,6 +154,10 @@ class MlaPrepared(AimedLatents):
         if self.layer and self.case.kv_data != "zeros":
             redraw(self.new_latents, self.dtype, seed + 2)
             self.plant(new_alone=True)
+
+    def digest(self) -> "torch.Tensor":
+        queries = self.decode_queries, self.prefill_queries
+        return digest_of(self.pool.stored, *queries, self.weights, self.tables.tables, self.topk)
 
     def poison(self, index: int) -> None:
         """At scope layer also the slots of the new tokens, which the call has to write."""
