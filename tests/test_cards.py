@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from attnbench.db.store import Store
 from attnbench.records import RunStatus, Status
 from attnbench.running.devices import LocalDevice, local_devices
 from tests.conftest import Attnbench, started, wait_for_first_outcome
+from tests.processes import exists, workers_of
 
 SHAPE = ["--num-q-heads", "4", "--num-kv-heads", "2", "--head-dim", "16"]
 SWEEP = [*SHAPE, "--backend", "naive", "sdpa", "--batch-specs", "q{4,8,12,16,20}"]
@@ -34,25 +34,12 @@ def places(folder: Path) -> list[Place]:
     return [(str(each.case.batch), each.case.backend, each.round) for each in found]
 
 
-def workers_of(process: "subprocess.Popen[str]") -> list[int]:
-    """The processes that a command has started."""
-    tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
-    return [int(pid) for task in tasks for pid in task.read_text().split()]
-
-
-def exists(pid: int) -> bool:
-    try:
-        return "Z" not in re.sub(r".*\)", "", Path(f"/proc/{pid}/stat").read_text()).split()[0]
-    except FileNotFoundError:
-        return False
-
-
 def test_a_killed_worker_of_two_costs_no_outcome_and_doubles_none(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
     with started(tmp_path, environment, *TWO) as process:
         wait_for_first_outcome(process, tmp_path)
-        first, _ = workers_of(process)
+        first, _ = workers_of(process.pid)
         os.kill(first, signal.SIGKILL)
         _, errors = process.communicate()
     assert process.returncode == 0, errors
@@ -71,7 +58,7 @@ def test_an_interrupted_run_leaves_no_worker_and_goes_on_on_its_devices(
     """By SIGTERM, which tests/faults/test_signals.py holds to end all as SIGINT does."""
     with started(tmp_path, environment, *TWO) as process:
         wait_for_first_outcome(process, tmp_path)
-        workers = workers_of(process)
+        workers = workers_of(process.pid)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate()
     assert process.returncode == 130, errors

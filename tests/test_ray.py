@@ -21,8 +21,9 @@ from attnbench.running.cards import by_model, check_versions, is_of_run, of_mode
 from attnbench.running.local_card import LocalCard
 from tests.conftest import Attnbench, own_environment, started, wait_for_first_outcome
 from tests.fake_worker import FakeDevice
+from tests.processes import descendants, exists, workers_of
 from tests.stored_results import ENVIRONMENT, H100, H200, start
-from tests.test_cards import ALL, SWEEP, exists, places
+from tests.test_cards import ALL, SWEEP, places
 
 RUN = ["attn", *SWEEP, "--rounds", "2", "--repeats", "3", "--device", "cpu"]
 
@@ -61,21 +62,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield Cluster(process, address)
 
 
-def descendants(pid: int) -> list[int]:
-    """All processes under one."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    children = [int(word) for task in tasks for word in task.read_text().split()]
-    return children + [each for child in children for each in descendants(child)]
-
-
 def our_workers(cluster: Cluster) -> list[int]:
     """The worker processes on its nodes."""
-    marked = b"attnbench.running.worker"
-    return [
-        pid
-        for pid in descendants(cluster.process.pid)
-        if marked in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    return workers_of(*descendants(cluster.process.pid))
 
 
 def test_a_node_lost_in_mid_run_costs_no_outcome_and_doubles_none(

@@ -20,6 +20,7 @@ from attnbench.reporting.doctor import doctor_text
 from attnbench.running.lock import device_lock
 from attnbench.running.this_machine import Examination
 from tests.conftest import ALL_SETS, SMALL, Attnbench, Ran, Refused, started, wait_for_first_outcome
+from tests.processes import workers_of
 from tests.stored_results import attn, store_run, timed
 
 TWICE = ["--rounds", "2", "--repeats", "3"]
@@ -128,20 +129,6 @@ LONG = ["attn", *QUICK, "--backends", "naive", "paced", "--batch-specs", "q8", "
 FOR_EVER = {"PACED_MS": "3600000"}
 
 
-def workers_of(folder: Path) -> list[int]:
-    """Worker processes whose working directory is `folder`."""
-    found = []
-    for process in Path("/proc").iterdir():
-        try:
-            command = (process / "cmdline").read_bytes()
-            here = (process / "cwd").readlink() == folder
-        except OSError:
-            continue
-        if here and b"attnbench.running.worker" in command:
-            found.append(int(process.name))
-    return found
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 def test_a_killed_run_keeps_what_it_measured_and_resumes_with_the_rest(
     attnbench: Attnbench, tmp_path: Path, environment: dict[str, str]
@@ -151,7 +138,7 @@ def test_a_killed_run_keeps_what_it_measured_and_resumes_with_the_rest(
         process.kill()
     before = outcomes(tmp_path)
     assert len(before) == 1
-    while workers_of(tmp_path):
+    while workers_of(process.pid):
         time.sleep(0.05)
     resumed = attnbench("attn", "--device", "cpu", "--resume")
     assert resumed.returncode == 0, resumed.stderr
@@ -170,7 +157,7 @@ def test_ctrl_c_ends_with_130_and_the_command_that_goes_on(
         process.send_signal(signal.SIGINT)
         _, told = process.communicate()
     assert process.returncode == 130
-    assert workers_of(tmp_path) == []
+    assert workers_of(process.pid) == []
     assert "continue with: attnbench attn --resume 1" in told
     refused = attnbench("attn", "--device", "cpu", "--resume", "1", "--rounds", "5")
     assert refused.returncode == 2
@@ -203,7 +190,7 @@ def test_ctrl_c_while_queueing_for_the_device_ends_with_130(
         _, told = process.communicate()
     assert process.returncode == 130
     assert told == "\ninterrupted\n"
-    assert workers_of(tmp_path) == []
+    assert workers_of(process.pid) == []
 
 
 def test_dry_run_measures_nothing(attnbench: Attnbench, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import SMALL, run_attnbench, started, wait_for_first_outcome
+from tests.processes import workers_of
 
 WORDS = ["attn", *SMALL, "--batch-specs", "q8", "q16", "--backend", "naive", "sdpa"]
 # 8 outcomes, of which a process started with FOR_EVER gets no further than the first.
@@ -27,18 +28,6 @@ ALL = 2 * 2 * 2
 def rows(folder: Path, query: str) -> list[Any]:
     with sqlite3.connect(folder / "attnbench.db") as connection:
         return connection.execute(query).fetchall()
-
-
-def workers_of(pid: int) -> list[int]:
-    """The workers that a command has started and that live."""
-    listed = subprocess.run(
-        ["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True
-    ).stdout
-    return [
-        int(line.split()[0])
-        for line in listed.splitlines()
-        if "attnbench.running.worker" in line and f" {pid} " in line
-    ]
 
 
 @contextmanager

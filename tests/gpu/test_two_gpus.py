@@ -14,7 +14,7 @@ import pytest
 from attnbench.db.store import Store
 from attnbench.records import Measurement, Status
 from tests.conftest import Attnbench, started, wait_for_first_outcome
-from tests.test_cards import exists, workers_of
+from tests.processes import exists, workers_of
 
 pytestmark = pytest.mark.gpu
 
@@ -84,7 +84,7 @@ def test_a_worker_killed_on_one_card_costs_no_outcome(
 ) -> None:
     with started(tmp_path, environment, *SWEEP, *BOTH) as process:
         wait_for_first_outcome(process, tmp_path)
-        workers = workers_of(process)
+        workers = workers_of(process.pid)
         os.kill(workers[0], signal.SIGKILL)
         _, errors = process.communicate()
     assert process.returncode == 0, errors
