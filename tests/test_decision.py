@@ -248,6 +248,36 @@ def test_one_for_all_loses_nothing_against_rules_that_no_server_can_follow(tmp_p
     )
 
 
+def test_the_windows_of_the_model_are_no_setting_of_a_server(tmp_path: Path) -> None:
+    cases = [attn("q1kv1k", "flash", mixed_windows=True), attn("q1kv1k", "triton")]
+    found = {case: timed(case, *rounds(1e-5 * at, 1e-3)) for at, case in enumerate(cases, 1)}
+    with Store.open(tmp_path / "a.db") as store:
+        (given,) = decided(store, store_run(store, found)).as_facts()["decisions"]
+    (rule,) = given["rules"]
+    assert (rule["backend"], rule["settings"]) == ("flash", {})
+    assert rule["vllm"]["not_settable"] == []
+
+
+def test_one_for_all_without_a_time_of_some_batches_is_said_to_lack_them(tmp_path: Path) -> None:
+    """As vLLM or attnbench refuses it there."""
+    without = {("q1kv1k", "triton"), ("q512", "flash")}
+    results = {
+        attn(spec, backend): timed(attn(spec, backend), *rounds(seconds * 1e-5, 1e-3, at))
+        for at, spec in enumerate(("q1kv1k", "8q1kv1k", "64q1kv1k", "q512"))
+        for backend, seconds in (("flash", 1.0), ("triton", 1.2))
+        if (spec, backend) not in without
+    }
+    with Store.open(tmp_path / "a.db") as store:
+        found = decided(store, store_run(store, results))
+    (given,) = found.as_facts()["decisions"]
+    assert (given["single"]["backend"], given["single"]["batches"]) == ("flash", 3)
+    said = " ".join(decision_text(found).split())
+    assert (
+        "one for all: flash (--attention-backend FLASH_ATTN), which has no time of 1 of the 4"
+        in said
+    )
+
+
 def test_a_decision_is_shown_with_the_option_that_sets_it(tmp_path: Path) -> None:
     with Store.open(str(tmp_path / "a.db")) as store:
         run = store_run(store, results())

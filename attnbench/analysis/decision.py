@@ -15,8 +15,9 @@ from attnbench.specs.batch import Batch
 from attnbench.specs.case import Case, Value
 
 AXES = ("q_len", "batch_size", "kv_len")  # splits by the first are preferred
-# Not a choice of the implementation: knobs of the server, and the threshold, which chooses a path.
-_APART = ("max_model_len", "unpadded", "threshold")
+# Not a choice of the implementation: knobs of the server and of its model, and the threshold, which
+# chooses a path.
+_APART = ("max_model_len", "mixed_windows", "unpadded", "threshold")
 _GOOD: Sequence[Place] = ("best", "quickest", "alone", "tie", "same work")
 NO_STEPS: Mapping[str, int] = {}
 NoiseOf = Callable[[Cell], Noise]
@@ -70,6 +71,7 @@ class Decision:
     rules: tuple[DecisionRule, ...]
     baseline: str  # auto, or the best single choice
     single: Implementation  # the best for all
+    num_single: int  # batches of which it has a time
     loss: Contrast | None  # of the single choice against the rules that a server can follow
     contested: int  # measured batches whose rule is neither best nor tied
 
@@ -126,6 +128,7 @@ def _decision(
         rules=tuple(DecisionRule(region, _gain(region, cells, against, noise)) for region in found),
         baseline="auto" if all(autos) else single.name,
         single=single,
+        num_single=sum(single in each.contenders for each in cells),
         loss=_mean(cells, followed, [single] * len(cells), noise),
         contested=sum(c not in each.spot.good for c, each in zip(chosen, cells, strict=True)),
     )

@@ -13,7 +13,7 @@ from statistics import fmean
 from attnbench.analysis.series import Series, Times, mean_time
 from attnbench.specs.case import Case, Value
 
-SERVER = ("max_model_len",)  # knobs that identify the server
+SERVER = ("max_model_len", "mixed_windows")  # knobs that identify the server and its model
 AS_SERVED = ("decode_kernel", "served")  # a server's own choice: it needs no name
 Setting = tuple[tuple[str, Value], ...]  # knobs by name; empty if all are left to the backend
 Round = tuple[int | str, int]  # as in Times

@@ -138,6 +138,7 @@ def _facts(decision: Decision) -> dict[str, Any]:
         "rules": [_rule(decision, rule) for rule in decision.rules],
         "single": {
             **_choice(decision, decision.single),
+            "batches": decision.num_single,
             "ratio_to_rules": _ratio(decision.loss),
         },
     }

@@ -71,6 +71,8 @@ def _lines(decision: Decision) -> list[str]:
         )
     found = serving(decision.case.family, decision.single)
     single = f"one for all: {decision.single.name} ({found.text if found else NOT_IN_VLLM})"
+    if missing := batches - decision.num_single:
+        single += f", which has no time of {missing} of the {batches} batches"
     if count == 1:
         return [*lines, single]
     others = [rule for rule in decision.rules if not serving(decision.case.family, rule.choice)]
