@@ -1,9 +1,10 @@
-"""How long runs of one GPU would have taken on several: python benchmarks/dealing.py DB...
+"""How long stored runs would have taken on several GPUs: python benchmarks/dealing.py DB...
 
 The product's own code deals the stored cases out to cards that pretend to measure, in virtual time:
-an outcome takes as long as it came after the one before it, and every card imports libraries for as
-long as the run did before its first outcome. First compilations, which each GPU makes for itself,
-are not repeated. Of a search only the cases that it measured are dealt. Needs no GPU.
+an outcome takes as long as it came after the one before it of its card, and every card imports
+libraries for as long as the run did before its first outcome. First compilations, which each GPU
+makes for itself, are not repeated. Of a search only the cases that it measured are dealt. Needs no
+GPU.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from pathlib import Path
+from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -45,13 +47,15 @@ Rounds = Mapping[tuple[str, int], Sequence[float]]
 
 @dataclass(frozen=True)
 class Stored:
-    """A run of one GPU that was stored."""
+    """A run that was stored."""
 
     label: str
     plan: Plan
+    cards: int
+    took: float  # seconds, on its cards
     rounds: Rounds
-    before: float  # seconds until its first outcome began
-    after: float  # and from the last to its end
+    before: float  # seconds until a card's first outcome began
+    after: float  # and from the last to the end
 
     @property
     def work(self) -> float:
@@ -136,33 +140,48 @@ def finished_runs(database: str) -> list[int]:
 
 
 def stored(database: str, number: int) -> Stored:
-    """A run with the seconds from outcome to outcome."""
+    """A run with the seconds from outcome to outcome of a card."""
     with closing(sqlite3.connect(database)) as connection:
         query = (
-            "SELECT c.key, m.round, m.durations, (julianday(m.stored) - julianday(r.started))"
-            " * 86400 FROM measurement m JOIN run r ON r.number = m.run JOIN 'case' c ON"
-            " c.id = m.case_id WHERE r.number = ? AND m.status = 'ok' ORDER BY m.stored, m.position"
+            "SELECT c.key, m.round, m.durations, coalesce(m.machine_id, r.machine_id),"
+            " (julianday(m.stored) - julianday(r.started)) * 86400 FROM measurement m"
+            " JOIN run r ON r.number = m.run JOIN 'case' c ON c.id = m.case_id"
+            " WHERE r.number = ? AND m.status = 'ok' ORDER BY m.stored, m.position"
         )
         rows = connection.execute(query, [number]).fetchall()
         query = "SELECT label, (julianday(finished) - julianday(started)) * 86400 FROM run"
         label, total = connection.execute(f"{query} WHERE number = ?", [number]).fetchone()
     rounds = defaultdict[tuple[str, int], list[float]](list)
-    began = last = rows[0][3] - sum(json.loads(rows[0][2]).values())
-    for key, round_, _, at in rows:
-        rounds[key, round_].append(at - last)
-        last = at
+    began, last = dict[int, float](), dict[int, float]()
+    for key, round_, durations, card, at in rows:
+        if card not in began:
+            began[card] = last[card] = at - sum(json.loads(durations).values())
+        rounds[key, round_].append(at - last[card])
+        last[card] = at
     with Store.open(database) as store:
         plan = Plan.from_facts(store.plan(number))
     cases = tuple(case for case in plan.cases if any(case.key == key for key, _ in rounds))
     return Stored(
-        label or f"run {number}", replace(plan, cases=cases, seed=0), rounds, began, total - last
+        label or f"run {number}",
+        replace(plan, cases=cases, seed=0),
+        len(began),
+        total,
+        rounds,
+        before=fmean(began.values()),
+        after=total - max(last.values()),
     )
 
 
 def row_of(run: Stored) -> dict[str, object]:
     """How many times as fast on several cards: new workloads / once known / the best there is."""
     alone = run.before + run.work + run.after
-    row: dict[str, object] = {"run": run.label, "one card s": alone, "before s": run.before}
+    row: dict[str, object] = {
+        "run": run.label,
+        "cards": run.cards,
+        "took s": run.took,
+        "one card s": alone,
+        "before s": run.before,
+    }
     for count in CARDS:
         with TemporaryDirectory() as folder, Store.open(str(Path(folder, "d.db"))) as store:
             new, longest = seconds_on(store, run, count)
