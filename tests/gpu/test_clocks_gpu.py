@@ -151,8 +151,14 @@ def test_an_empty_call_behind_products_takes_as_long_as_among_its_like() -> None
     assert behind == pytest.approx(empty_seconds(DEVICE), abs=1e-7)
 
 
-def own_and_behind_a_spin(kernels: int) -> tuple[float, float]:
-    """Medians of a graph of that many short kernels a call, and of it behind 5 ms of spinning."""
+# Of a sample. Launching a graph takes 12 us or more, 1.2 % of these; on a quiet host the samples of
+# 20 graphs were 0.32 % longer at most (docs/results/launches.json).
+LAUNCHING = 0.01
+TURNS = 3  # a launch that is timed shows in each, a host held up by other programs in some
+
+
+def launching_in_samples(kernels: int) -> float:
+    """The least of some turns of `exceeding`, for a graph of calls of that many short kernels."""
     import torch
 
     numbers = torch.zeros(8, device=DEVICE)
@@ -161,26 +167,30 @@ def own_and_behind_a_spin(kernels: int) -> tuple[float, float]:
         for _ in range(kernels):
             numbers.add_(1)
 
-    clock, own, behind = GraphClock([call], DEVICE), list[float](), list[float]()
+    clock = GraphClock([call], DEVICE)
+    return min(exceeding(clock) for _ in range(TURNS))
+
+
+def exceeding(clock: GraphClock) -> float:
+    """By what share the median of samples is above that of others behind 5 ms of spinning."""
+    own, behind = list[float](), list[float]()
     for _ in range(40):
         own.append(clock.sample())
         spin(10 * CYCLES)
         behind.append(clock.sample())
-    return median(own), median(behind)
+    return median(own) / median(behind) - 1
 
 
 @pytest.mark.parametrize("kernels", [1, 20])
 def test_launching_a_graph_of_many_nodes_is_in_no_sample(kernels: int) -> None:
     with ProcessPoolExecutor(1, get_context("spawn")) as untraced:
-        own, behind = untraced.submit(own_and_behind_a_spin, kernels).result()
-    assert own == pytest.approx(behind, rel=0.01)
+        assert untraced.submit(launching_in_samples, kernels).result() < LAUNCHING
 
 
 @pytest.mark.parametrize("kernels", [1, 20])
 def test_launching_is_in_no_sample_either_after_a_recording(kernels: int) -> None:
     call_profiler(DEVICE)
-    own, behind = own_and_behind_a_spin(kernels)
-    assert own == pytest.approx(behind, rel=0.01)
+    assert launching_in_samples(kernels) < LAUNCHING
 
 
 def of_short_kernels() -> list[float]:
