@@ -53,8 +53,7 @@ class TorchMlaPrepared(MlaPrepared):
 
     def renew(self, seed: int) -> None:
         """Also the negative of every latent, unless heads were made from them ahead of the call."""
-        if not self.ready:
-            self.pool.negate()
+        if not self.ready and self.pool.negate():
             self.new_latents.neg_()
         super().renew(seed)
 

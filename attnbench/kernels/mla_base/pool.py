@@ -72,12 +72,15 @@ class LatentPool:
         rows = encode(latents, self.shape, self.case.kv_cache_dtype)
         self.stored.view(-1, self.stored.shape[-1])[slots.flatten()] = rows.flatten(0, -2)
 
-    def negate(self) -> None:
-        """Change the sign of every latent in place; rows of fp8_ds_mla have several formats."""
-        if self.case.kv_cache_dtype not in BYTES:
-            self.stored.neg_()
-        elif self.case.kv_cache_dtype != "fp8_ds_mla":
+    def negate(self) -> bool:
+        """Change the sign of every latent in place, if it can: fp8_ds_mla has several formats."""
+        if self.case.kv_cache_dtype == "fp8_ds_mla":
+            return False
+        if self.case.kv_cache_dtype in BYTES:
             self.stored.bitwise_xor_(SIGN_BIT)
+        else:
+            self.stored.neg_()
+        return True
 
     def poison(self, slots: "torch.Tensor") -> None:
         """Fill these slots with NaN."""
