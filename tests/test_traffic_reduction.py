@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attnbench.specs.batch import Batch, parse_batch_spec
-from attnbench.traffic.graphs import captured_sizes, padded_to
+from attnbench.traffic.graphs import decode_graphs, padded_to
 from attnbench.traffic.limits import ServerLimits
 from attnbench.traffic.read import Trace, read_trace
 from attnbench.traffic.reduction import reduce_steps
@@ -120,9 +120,21 @@ def test_a_batch_lies_in_the_ranges_of_its_stratum() -> None:
     ],
 )
 def test_decodes_are_padded_to_captured_sizes(spec: str, padded: int | None) -> None:
-    sizes = captured_sizes(ServerLimits(1024, 8192, 16384))
+    sizes = decode_graphs(ServerLimits(1024, 8192, 16384))
     assert padded_to(parse_batch_spec(spec), sizes) == padded
 
 
-def test_graphs_are_no_larger_than_twice_the_sequences() -> None:
-    assert captured_sizes(ServerLimits(4, 8192, 16384)) == [1, 2, 4, 8]
+@pytest.mark.parametrize(
+    ("limits", "graphs"),
+    [
+        (ServerLimits(4, 8192, 16384), [1, 2, 4]),
+        (ServerLimits(5, 8192, 16384), [1, 2, 4]),  # five decodes run outside a graph
+        (ServerLimits(20, 20, 16384), [1, 2, 4, 8, 16, 20]),  # one for all tokens of a step
+        (ServerLimits(20, 80, 16384, spec_tokens=3, acceptance=0.5), []),
+    ],
+)
+def test_no_graph_of_decodes_has_more_requests_than_run(
+    limits: ServerLimits, graphs: list[int]
+) -> None:
+    """As in vLLM's CudagraphDispatcher and in the CudaGraphManager of its second model runner."""
+    assert decode_graphs(limits) == graphs

@@ -418,6 +418,35 @@ def test_a_log_of_served_batches_counts_new_tokens(tmp_path: Path) -> None:
     assert said.endswith("per million new tokens")
 
 
+def test_decodes_of_a_log_may_have_speculative_tokens(tmp_path: Path) -> None:
+    log = tmp_path / "steps.jsonl"
+    log.write_text('{"new": [4, 4], "total": [900, 512]}\n{"new": [4, 90], "total": [904, 90]}\n')
+    kinds = {}
+    for tokens in (0, 3):
+        batches = summarize(log, TrafficOptions(spec_tokens=tokens)).reduction.batches
+        kinds[tokens] = [each.kind for each in batches]
+    assert kinds == {0: ["prefill", "prefill"], 3: ["decode", "mixed"]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (TrafficOptions(rate=2.0), "--rate does not apply to a log of served batches"),
+        (TrafficOptions(kv_tokens=9000), "--kv-tokens does not apply to a log of served batches"),
+        (TrafficOptions(spec_tokens=3, acceptance=0.5), "--acceptance does not apply to a log"),
+        (TrafficOptions(max_model_len=600), "less than the 900 tokens of a request in the log"),
+        (TrafficOptions(max_model_len=600), "e.g. --max-model-len 900"),
+    ],
+)
+def test_what_does_not_fit_a_log_is_refused(
+    asked: TrafficOptions, message: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "steps.jsonl"
+    log.write_text('{"new": [1, 512], "total": [900, 512]}\n')
+    with pytest.raises(UsageError, match=message):
+        summarize(log, asked)
+
+
 def test_the_command_measures_concludes_and_refuses_to_mix_batches(
     attnbench: Attnbench, tmp_path: Path
 ) -> None:

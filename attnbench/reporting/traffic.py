@@ -26,7 +26,7 @@ def traffic_text(summary: Summary, style: Style, width: int) -> str:
     """Where the steps come from, the batches, and what they lose."""
     sentences = [_origin(summary), _model(summary)]
     head = "\n".join(wrapped(each, width) for each in sentences)
-    sizes = [padded_to(each.batch, summary.sizes) for each in summary.reduction.batches]
+    sizes = [padded_to(each.batch, summary.graphs) for each in summary.reduction.batches]
     notes = [_loss(summary.reduction), _STEPS, *[_PADDED][: any(sizes)]]
     foot = "\n".join(wrapped(each, width) for each in notes)
     return f"{head}\n\n{_table(summary.reduction.batches, sizes, style, width)}\n\n{foot}"

@@ -9,8 +9,6 @@ import numpy as np
 from attnbench.specs.batch import Batch, Request
 from attnbench.traffic.requests import Bools, Floats, Ints
 
-DECODE_MOST = 1  # new tokens of a decode in a log of served batches
-
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -44,11 +42,11 @@ class Schedule:
 
     @classmethod
     def of_batches(cls, batches: Sequence[Sequence[tuple[int, int]]]) -> Self:
-        """One step for each batch of (new, total) tokens."""
+        """One step for each batch of (new, total) tokens; those with one new token decode."""
         rows = [(at, *each) for at, batch in enumerate(batches) for each in batch]
         first, q, kv = np.array(rows, dtype=np.int64).reshape(-1, 3).T
         ids = np.arange(len(rows), dtype=np.int64)
-        return cls(len(batches), ids, first, np.ones_like(ids), q, kv, q <= DECODE_MOST)
+        return cls(len(batches), ids, first, np.ones_like(ids), q, kv, q == 1)
 
     def work(self, *, decode: bool) -> Work:
         """The work of all decodes, or of all prefill chunks."""

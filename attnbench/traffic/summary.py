@@ -1,13 +1,13 @@
 """A trace to its representative batches, by the options of `attnbench traffic`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from attnbench.errors import UsageError
-from attnbench.traffic.graphs import captured_sizes
+from attnbench.traffic.graphs import decode_graphs
 from attnbench.traffic.limits import ServerLimits
 from attnbench.traffic.options import TrafficOptions
 from attnbench.traffic.read import Trace, read_trace
@@ -42,28 +42,22 @@ class Summary:
     trace: str  # the file's name
     asked: TrafficOptions
     limits: ServerLimits
-    sizes: list[int]
+    graphs: list[int]  # requests of those for decodes
     origin: Origin
     reduction: Reduction
 
 
 def summarize(trace: Path, asked: TrafficOptions) -> Summary:
     """Read, simulate and reduce; UsageError for anything that does not fit together."""
-    if asked.spec_tokens and not asked.acceptance:
-        raise UsageError("--spec-tokens needs --acceptance, e.g. --acceptance 0.7")
-    if asked.acceptance and not asked.spec_tokens:
-        raise UsageError("--acceptance needs --spec-tokens, e.g. --spec-tokens 3")
     server = Server(asked.model, asked.tp, asked.gpu)
     found = read_trace(trace)
     limits = limits_of(asked, server)
     if isinstance(found, Schedule):
-        if asked.rate:
-            raise UsageError("--rate does not apply to a log of served batches; leave it out")
-        schedule, origin = found, Origin(int(found.q @ found.steps), "new tokens")
+        schedule, origin = _as_served(found, asked)
     else:
         schedule, origin = _simulated(found, asked, limits, server)
     reduction = reduce_steps(schedule, server, asked.batches)
-    return Summary(trace.name, asked, limits, captured_sizes(limits), origin, reduction)
+    return Summary(trace.name, asked, limits, decode_graphs(limits), origin, reduction)
 
 
 def limits_of(asked: TrafficOptions, server: Server) -> ServerLimits:
@@ -76,6 +70,21 @@ def limits_of(asked: TrafficOptions, server: Server) -> ServerLimits:
         spec_tokens=asked.spec_tokens,
         acceptance=asked.acceptance or 0.0,
     )
+
+
+def _as_served(log: Schedule, asked: TrafficOptions) -> tuple[Schedule, Origin]:
+    """The steps of a log, whose decodes have up to one new token and the speculative ones."""
+    of_requests = {"rate": asked.rate, "kv-tokens": asked.kv_tokens, "acceptance": asked.acceptance}
+    for name, value in of_requests.items():
+        if value:
+            raise UsageError(f"--{name} does not apply to a log of served batches; leave it out")
+    if (longest := int(log.kv.max())) > asked.longest:
+        raise UsageError(
+            f"--max-model-len {asked.longest} is less than the {longest} tokens of a request in "
+            f"the log; give the server's, e.g. --max-model-len {longest}"
+        )
+    steps = replace(log, is_decode=log.q <= 1 + asked.spec_tokens)
+    return steps, Origin(int(log.q @ log.steps), "new tokens")
 
 
 def _accepted(trace: Trace, asked: TrafficOptions) -> Requests:
@@ -100,6 +109,10 @@ def _accepted(trace: Trace, asked: TrafficOptions) -> Requests:
 def _simulated(
     trace: Trace, asked: TrafficOptions, limits: ServerLimits, server: Server
 ) -> tuple[Schedule, Origin]:
+    if asked.spec_tokens and not asked.acceptance:
+        raise UsageError("--spec-tokens needs --acceptance, e.g. --acceptance 0.7")
+    if asked.acceptance and not asked.spec_tokens:
+        raise UsageError("--acceptance needs --spec-tokens, e.g. --spec-tokens 3")
     requests = _accepted(trace, asked)
     served = simulate(requests, limits, server, asked.seed)
     work = [served.schedule.work(decode=decode) for decode in (True, False)]
