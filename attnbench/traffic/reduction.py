@@ -38,6 +38,9 @@ class Representative:
 class Reduction:
     """The batches, and what is lost by them, as fractions of all steps' attention time.
 
+    `beside` is the most that their decodes, new tokens or longest sequences are off, each as a
+    fraction of its own sum: what a kernel may lose whose time does not vary as the roofline does.
+
     `margin`: the weighted time would err by at most that (95 %) if each batch were drawn at random
     from its stratum, so it bounds the loss for kernels whose times vary as the roofline does.
     """
@@ -45,6 +48,7 @@ class Reduction:
     batches: Sequence[Representative]
     num_steps: int
     loss: float
+    beside: float
     margin: float
 
 
@@ -96,15 +100,17 @@ def reduce_steps(schedule: Schedule, server: Server, most: int) -> Reduction:
     strata = _split([each for _, each in _kinds(steps.features)], steps, most)
     total = float(steps.seconds.sum())
     chosen = _representatives(strata, steps)
-    weighted = sum(len(s) * steps.seconds[at] for s, at in zip(strata, chosen, strict=True))
+    weights = np.array([len(each) for each in strata], dtype=np.float64)
     error = np.sqrt(sum((len(each) * steps.seconds[each].std()) ** 2 for each in strata))
     batches = [
         _representative(schedule.batch(at), stratum, steps)
         for stratum, at in zip(strata, chosen, strict=True)
     ]
     batches.sort(key=lambda each: (STEP_KINDS.index(each.kind), each.context))
-    loss = float(weighted) / total - 1
-    return Reduction(batches, schedule.num_steps, loss, Z_95 * float(error) / total)
+    loss = float(weights @ steps.seconds[chosen]) / total - 1
+    off = (weights @ steps.costs[chosen] - steps.costs.sum(axis=0)) / _COUNTS
+    beside = float(np.abs(off[1:]).max())
+    return Reduction(batches, schedule.num_steps, loss, beside, Z_95 * float(error) / total)
 
 
 def _kinds(features: Floats) -> Iterator[tuple[StepKind, Ints]]:
