@@ -155,6 +155,20 @@ class Remembering(Attending):
         known[index] = self.queries[index].clone(), self.outputs[index].clone()
 
 
+class Comparing(Attending):
+    """Copies results that it kept where queries and a value are those of its last call."""
+
+    def _launch(self, index: int) -> None:
+        known: dict[int, tuple[tuple[float, float], Tensor]] = self.__dict__.setdefault("known", {})
+        value = self.pool[self.tables.tables[index, 0, 0].long(), 0, 1, 0, 0]
+        inputs = float(self.queries[index].sum()), float(value)
+        if index in known and known[index][0] == inputs:
+            self.outputs[index].copy_(known[index][1])
+            return
+        super()._launch(index)
+        known[index] = inputs, self.outputs[index].clone()
+
+
 class Racing(Attending):
     """One launch in 20 leaves a row as it was before the last split was merged."""
 
@@ -221,6 +235,31 @@ def test_it_is_found(kernel: type[NaivePrepared], spec: str) -> None:
     found = fault(kernel(case(spec), Setting("cpu", 3, seed=0)))
     assert found is not None
     assert found.startswith("launched again with ")
+
+
+def test_results_that_are_kept_for_equal_inputs_are_found_by_the_time_of_new_ones() -> None:
+    """Whatever it compares: it is right for all inputs, and slow for those that it has not seen."""
+    long = case("4q1kv4k", shape=AttnShape(8, 2, 128))
+    found = str(fault(Comparing(long, Setting("cpu", 3, seed=0))))
+    assert found.startswith("a call takes ")
+    assert found.endswith(
+        " times as long with new inputs as with the same again, so it keeps results"
+    )
+    assert fault(Attending(long, Setting("cpu", 3, seed=0))) is None
+
+
+class Slowing(Attending):
+    """Takes ever longer, as beside other programs, whatever its inputs."""
+
+    def _launch(self, index: int) -> None:
+        self.launches = self.__dict__.get("launches", 0) + 1
+        for _ in range(1 + (self.launches > 20)):
+            super()._launch(index)
+
+
+def test_a_kernel_that_slows_down_with_any_inputs_keeps_no_results() -> None:
+    long = case("4q1kv4k", shape=AttnShape(8, 2, 128))
+    assert fault(Slowing(long, Setting("cpu", 3, seed=0))) is None
 
 
 @pytest.mark.parametrize("kernel", [Skipping, Gathering, Remembering])

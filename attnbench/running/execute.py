@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from statistics import median
 from typing import Any
 
 from attnbench.families import cost
@@ -12,8 +12,6 @@ from attnbench.kernels.check import (
     WrongResult,
     check,
     check_again,
-    check_renewed,
-    check_repeated,
     require_inputs,
 )
 from attnbench.kernels.deviation import Deviation
@@ -22,6 +20,7 @@ from attnbench.kernels.registry import find
 from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
 from attnbench.records import Outcome, Status
+from attnbench.running.again import launched_again
 from attnbench.running.allocator import FOR_CHECKS, peak_memory, release
 from attnbench.running.memory import memory_refusal, working_sets
 from attnbench.running.messages import Job
@@ -99,10 +98,11 @@ def _measured(
     )
     outcome = _with_samples(outcome, samples, timing, watch)
     watch.lap("facts")
-    launched_again(prepared, timing, launched_sets(prepared, timing, samples), job.seed, watch)
+    timing.require_time(samples.values)
+    sets, usual = launched_sets(prepared, timing, samples), median(samples.values)
+    launched_again(prepared, timing, sets, job.seed, usual, watch)
     if not prepared.renewable:
         outcome = replace(outcome, labels=(*outcome.labels, Label.SAME_INPUTS))
-    timing.require_time(samples.values)
     outcome = replace(outcome, durations=watch.durations)
     return _with_host_side(outcome, prepared, machine) if job.host else outcome
 
@@ -169,18 +169,6 @@ def launched_sets(prepared: Prepared, timing: Timing, samples: Samples) -> int:
     """The number of working sets that timing reached, the first ones."""
     launched = samples.warmup_calls + len(samples.values) * timing.clock.calls_per_sample
     return min(launched, len(prepared.calls))
-
-
-def launched_again(
-    prepared: Prepared, timing: Timing, sets: int, seed: int, watch: Stopwatch
-) -> None:
-    """What was timed with the same inputs, then with new ones; its stamps are to be read before."""
-    launch = partial(timing.launch_again, prepared, sets)
-    check_repeated(prepared, launch, sets)
-    watch.lap("check_repeated")
-    if prepared.renewable:
-        check_renewed(prepared, launch, sets, seed)
-        watch.lap("check_renewed")
 
 
 def _working_set_facts(

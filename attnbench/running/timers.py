@@ -59,9 +59,16 @@ class Timing:
         """Launch the first `sets` again by what was timed: the graph of all, or single calls."""
         if isinstance(self.clock, GraphClock | LayerClock):
             self.clock.replay()
-            return
-        for call in prepared.calls[:sets]:
-            call()
+        elif isinstance(self.clock, CpuClock):
+            self.clock.rotate(sets)
+        else:
+            for call in prepared.calls[:sets]:
+                call()
+
+    def last_seconds(self) -> float:
+        """Of each of those calls, which are waited for; 0 for single launches on a GPU."""
+        clock = self.clock
+        return clock.last() if isinstance(clock, CpuClock | GraphClock | LayerClock) else 0.0
 
     def require_time(self, samples: Sequence[float]) -> None:
         """Raise NoTime if samples, s, are less the marks' own time and may be nothing."""

@@ -142,10 +142,14 @@ class GraphClock:
     def sample(self) -> float:
         """Seconds per call of one replay."""
         self._spin.hide(self.replay, self._ahead)
+        seconds = self.last()
+        self._ahead = seconds * self.calls_per_sample * min(AHEAD, UNEVEN * self.calls_per_sample)
+        return seconds
+
+    def last(self) -> float:
+        """Seconds per call of the last replay, which is waited for."""
         self._end.synchronize()
-        seconds = float(self._start.elapsed_time(self._end)) * 1e-3
-        self._ahead = seconds * min(AHEAD, UNEVEN * self.calls_per_sample)
-        return seconds / self.calls_per_sample
+        return float(self._start.elapsed_time(self._end)) * 1e-3 / self.calls_per_sample
 
     @property
     def labels(self) -> tuple[Label, ...]:

@@ -53,7 +53,11 @@ class LayerClock:
     def sample(self) -> float:
         """Seconds of a call behind the products."""
         self.graph.sample()
-        return self.marks.seconds(self.calls_per_sample) - self.overhead
+        return self.last() - self.overhead
+
+    def last(self) -> float:
+        """Seconds from mark to mark in the last replay, which is waited for."""
+        return self.marks.seconds(self.calls_per_sample)
 
     def replay(self) -> None:
         """Enqueue the graph once."""
