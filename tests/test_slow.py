@@ -15,7 +15,7 @@ from attnbench.running.messages import Job
 from attnbench.running.plan import Plan
 from attnbench.running.slow import said_if_slow
 from attnbench.timing.finished import Finished
-from attnbench.timing.method import Method
+from attnbench.timing.method import Isolation, Method
 from tests.fake_worker import Does, FakeDevice, measuring, right
 from tests.stored_results import attn
 
@@ -61,6 +61,29 @@ def test_what_is_quick_is_not_said() -> None:
     assert said == []
 
 
+def foreseen(
+    seconds_each: float,
+    remaining: int,
+    *,
+    imports: float = 0.0,
+    odd: float = 0.0,
+    cards: int = 1,
+    isolate: Isolation = "none",
+) -> list[str | None]:
+    """After each of four outcomes of a first round, one of the second, and one more."""
+    now = 0.0
+    left, said = TimeLeft(lambda: now), list[str | None]()
+    case, method = attn("q8"), Method("cpu", isolate=isolate)
+    now += imports
+    for at in range(6):
+        once = odd if at < 4 else 0.0
+        now += 0.0 if at % cards else seconds_each + once  # cards finish together
+        done = Outcome(Status.OK, durations={"check_odd_lengths": once, "time": seconds_each})
+        finished = Finished(case, method, at // 4, at, done, card=f"cuda:{at % cards}")
+        said.append(left.after(finished, lambda: remaining))
+    return said
+
+
 @pytest.mark.parametrize(
     ("seconds_each", "remaining", "expected"),
     [
@@ -70,17 +93,23 @@ def test_what_is_quick_is_not_said() -> None:
         (30.0, 0, None),
     ],
 )
-def test_a_long_first_round_foresees_the_others(
+def test_a_long_first_round_foresees_the_others_once(
     seconds_each: float, remaining: int, expected: str | None
 ) -> None:
-    now = 0.0
-    left, case, said = TimeLeft(lambda: now), attn("q8"), list[str | None]()
-    for at in range(5):
-        now += seconds_each
-        finished = Finished(case, Method("cpu"), at // 4, at, Outcome(Status.OK))
-        said.append(left.after(finished, lambda: remaining))
-    assert said == [None] * 4 + [expected]
-    assert left.after(finished, lambda: 3) is None  # once
+    assert foreseen(seconds_each, remaining) == [None] * 4 + [expected, None]
+
+
+def test_what_comes_once_is_not_foreseen_again() -> None:
+    """Imports of 20 s, and a check of 15 s in each outcome of the first round."""
+    one = foreseen(3.0, 10, imports=20.0, odd=15.0)
+    two = foreseen(6.0, 10, imports=20.0, odd=15.0, cards=2)
+    assert one[4] == "10 outcomes are left, ~30 s at the pace so far"
+    assert two[4] == "10 outcomes are left, ~36 s at the pace so far"
+
+
+def test_workers_that_import_again_in_each_round_are_foreseen() -> None:
+    said = foreseen(3.0, 10, imports=20.0, isolate="rounds")
+    assert said[4] == "10 outcomes are left, ~70 s at the pace so far"
 
 
 def test_a_dry_run_foresees_time_from_the_work() -> None:

@@ -18,23 +18,39 @@ _LONG = 10.0  # seconds; less needs no forecast
 
 
 class TimeLeft:
-    """Foresees the rest of a run from its first round, in which every case has its share."""
+    """Foresees the rest of a run from its first round, in which every case has its share.
+
+    Neither what comes before the first outcome nor the checks of odd lengths come again.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._start = clock, clock()
+        self._begun = self._start
+        self._once, self._cards = 0.0, set[str]()
         self._finished, self._said = 0, False
 
     def after(self, finished: Finished, remaining: Callable[[], int]) -> str | None:
         """Once, at the second round of a run whose first was long, the time that is left."""
-        self._finished += 1
-        spent = self._clock() - self._start
-        if finished.round == 0 or self._said or spent < _LONG:
+        now = self._clock()
+        self._add(finished, now)
+        if finished.round == 0 or self._said or now - self._start < _LONG:
             return None
         self._said = True
         if (left := remaining()) < 2:
             return None
-        seconds = minutes_text(left * spent / self._finished)
+        again = now - self._begun - self._once / len(self._cards)
+        seconds = minutes_text(left * again / self._finished)
         return f"{left} outcomes are left, ~{seconds} at the pace so far"
+
+    def _add(self, finished: Finished, now: float) -> None:
+        durations = finished.outcome.durations
+        if (
+            self._finished == 0 and finished.method.isolate != "rounds"
+        ):  # whose workers import again
+            self._begun = now - sum(durations.values())
+        self._once += durations.get("check_odd_lengths", 0.0)
+        self._cards.add(finished.card)
+        self._finished += 1
 
 
 def outcome_line(finished: Finished) -> str:
