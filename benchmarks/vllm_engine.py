@@ -121,9 +121,11 @@ def measured(backend: str, given: argparse.Namespace) -> dict[str, Any]:
     page = core.vllm_config.cache_config.block_size
     marks.append(("start", time.perf_counter()))
     decodes: dict[str, Any] = {}
+    # Made once: with the fourth graph of ours the server's kernels began to start later.
+    stamps = SmClock(DEVICE), SmClock(DEVICE)
     for requests, kv in product(given.requests, given.kv):
         name = f"{requests}q1kv{kv}"
-        decodes[name] = decode(core, requests, kv, given.layers)
+        decodes[name] = decode(core, requests, kv, given.layers, stamps)
         if given.inputs:
             padded = min(size for size in calls if size >= requests)
             with torch.inference_mode():
@@ -142,7 +144,9 @@ def measured(backend: str, given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def decode(core: Any, requests: int, kv: int, layers: int) -> dict[str, Any]:
+def decode(
+    core: Any, requests: int, kv: int, layers: int, stamps: tuple[SmClock, SmClock]
+) -> dict[str, Any]:
     """Record STEPS decodes of so many requests, in the last of which the longest has `kv`."""
     scheduler = core.scheduler
     prefills = -(-requests * kv // PREFILL_TOKENS)  # the first decode while others prefill
@@ -151,7 +155,9 @@ def decode(core: Any, requests: int, kv: int, layers: int) -> dict[str, Any]:
         core.step()
     while max(each.num_computed_tokens for each in scheduler.running) < kv - STEPS:
         core.step()
-    of_graphs, of_steps = SmClock(DEVICE), SmClock(DEVICE)
+    of_graphs, of_steps = stamps
+    for each in stamps:
+        each.start()
     with stamped_graphs(of_graphs):
         activities = recorded(lambda: stamped_steps(core, STEPS, of_steps))
     lengths = [each.num_computed_tokens for each in scheduler.running]
