@@ -257,6 +257,26 @@ class Slowing(Attending):
             super()._launch(index)
 
 
+class Disturbed(Attending):
+    """Beside other programs, which slow it down the first eight times that its inputs are new."""
+
+    def renew(self, seed: int) -> None:
+        super().renew(seed)
+        self.renewals = self.__dict__.get("renewals", 0) + 1
+        self.slow = len(self.calls) if self.renewals <= 8 else 0
+
+    def _launch(self, index: int) -> None:
+        slow = self.__dict__.get("slow", 0)
+        for _ in range(4 if slow else 1):
+            super()._launch(index)
+        self.slow = max(slow - 1, 0)
+
+
+def test_a_kernel_that_other_programs_slow_down_keeps_no_results() -> None:
+    long = case("4q1kv4k", shape=AttnShape(8, 2, 128))
+    assert fault(Disturbed(long, Setting("cpu", 3, seed=0))) is None
+
+
 def test_a_kernel_that_slows_down_with_any_inputs_keeps_no_results() -> None:
     long = case("4q1kv4k", shape=AttnShape(8, 2, 128))
     assert fault(Slowing(long, Setting("cpu", 3, seed=0))) is None
