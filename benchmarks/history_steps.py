@@ -2,19 +2,20 @@
 
     python benchmarks/history_steps.py [--histories 400]
 
-Every world has histories of 5, 10 and 30 sessions, one a version; docs/reference/method.md has the
-table.
+Every world has histories of 5, 10 and 30 sessions, one a version. Then sets of 40 cases have 2 to
+10, on a machine of which no repeated sessions are stored. docs/reference/method.md has the tables.
 """
 
 import argparse
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attnbench.analysis.steps import Step, Track, find_steps
+from attnbench.analysis.steps import Step, find_steps
+from attnbench.analysis.track import Track
 
 Logs = NDArray[np.float64]
 World = Callable[[np.random.Generator, int], Logs]
@@ -91,6 +92,78 @@ CHANGES: Sequence[tuple[str, float, float, int]] = (
 )
 
 
+SETS = (2, 3, 5, 10)  # sessions
+CASES, KNOWN = 40, 0.003  # and the standard deviation that is known
+
+
+def together(sd: float, common: float = 0.0, bimodal: float = 0.0) -> World:
+    """Cases [CASES, n] that sessions move each and all, some with two modes 4 % apart."""
+
+    def world(random: np.random.Generator, n: int) -> Logs:
+        x = random.normal(0, sd, (CASES, n)) + random.normal(0, common, n)
+        modes = random.random((CASES, 1)) < bimodal
+        return x + 0.04 * (modes & (random.random((CASES, n)) < 0.5))
+
+    return world
+
+
+def slower(cases: int, change: float, last: int) -> World:
+    """The first cases are slower in the last sessions."""
+
+    def world(random: np.random.Generator, n: int) -> Logs:
+        x = random.normal(0, KNOWN, (CASES, n))
+        x[:cases, n - last :] += change
+        return x
+
+    return world
+
+
+SET_WORLDS: Mapping[str, World] = {
+    "sd 0.3 %, known": together(KNOWN),
+    "sd 1 %, known as 0.3 %": together(0.01),
+    "all cases alike by 1 %": together(KNOWN, common=0.01),
+    "two modes in 2.5 % of the cases": together(KNOWN, bimodal=0.025),
+    "two modes in 10 % of the cases": together(KNOWN, bimodal=0.1),
+}
+SET_CHANGES: Sequence[tuple[str, int, float, int]] = (
+    ("1 case, +10 % in the newest session", 1, 0.1, 1),
+    ("1 case, +5 % in the last two", 1, 0.05, 2),
+    ("10 cases, +3 % in the newest session", 10, 0.03, 1),
+    ("10 cases, +5 % in the last two", 10, 0.05, 2),
+    ("all cases, +5 % in the newest session", CASES, 0.05, 1),
+)
+
+
+def steps_of_set(logs: Logs) -> list[list[Step]]:
+    """The steps of each case, in sessions that all share."""
+    tracks = [
+        Track([1e-4 * math.exp(x) for x in case], [1] * len(case), KNOWN, newest=1, unseen=True)
+        for case in logs
+    ]
+    return find_steps(tracks)
+
+
+def print_sets(count: int) -> None:
+    """Sets with a false step, then the changed cases that are found."""
+    for name, world in SET_WORLDS.items():
+        shares = []
+        for n in SETS:
+            random = np.random.default_rng(n)
+            shares.append(np.mean([any(steps_of_set(world(random, n))) for _ in range(count)]))
+        print(f"| {name} | {' | '.join(f'{100 * share:.1f} %' for share in shares)} |", flush=True)
+    for name, cases, change, last in SET_CHANGES:
+        texts = []
+        for n in SETS:
+            random, world = np.random.default_rng(n), slower(cases, change, last)
+            found = [
+                any(step.at == n - last for step in steps)
+                for _ in range(count if last < n else 0)
+                for steps in steps_of_set(world(random, n))[:cases]
+            ]
+            texts.append(f"{100 * np.mean(found):.0f} %" if found else "")
+        print(f"| {name} | {' | '.join(texts)} |", flush=True)
+
+
 def steps_of(logs: Logs, sd: float) -> list[Step]:
     """The steps of one history."""
     return find_steps([Track([1e-4 * math.exp(x) for x in logs], [1] * len(logs), sd)])[0]
@@ -114,6 +187,7 @@ def main() -> None:
             found = (steps_of(planted(change, sd, n - at)(random, n), sd) for _ in range(count))
             shares.append(np.mean([[step.at for step in steps] == [at] for steps in found]))
         print(f"| {name} | {' | '.join(f'{100 * share:.1f} %' for share in shares)} |", flush=True)
+    print_sets(count // 4)
     for tracks in (100, 500, 2000):
         random = np.random.default_rng(0)
         times = np.exp(random.normal(0, 0.01, (tracks, 30))).tolist()

@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnbench.analysis.steps import Step, Track, find_steps
+from attnbench.analysis.steps import Step, find_steps
+from attnbench.analysis.track import Track
+from attnbench.stats.moderation import TAME, Wild
+from attnbench.stats.variance import Variance
 
 
 def track(factors: Sequence[float], sd: float = 0.005, sessions: int = 1) -> Track:
@@ -170,6 +173,63 @@ def test_a_change_of_one_case_or_of_all_in_the_newest_session_is_a_step(changed:
     found = [[step.at for step in each] for each in find_steps(many)]
     assert found[:changed].count([9]) >= 0.9 * changed
     assert not any(found[changed:])
+
+
+def many(random: np.random.Generator, count: int, unseen: bool, sd: float = 0.003) -> list[Track]:
+    """Forty cases of a machine in the same sessions, known to spread by 0.3 %."""
+    return [
+        replace(track(noisy(random, count, sd), 0.003), newest=7, unseen=unseen) for _ in range(40)
+    ]
+
+
+def moved(each: Track, factors: Sequence[float]) -> Track:
+    return replace(each, times=[a * b for a, b in zip(each.times, factors, strict=True)])
+
+
+@pytest.mark.parametrize("modes", [(1.0, 1.04), (1.0, 1.0, 1.04), (1.04, 1.0, 1.0)])
+@pytest.mark.parametrize(
+    ("unseen", "wild"), [(True, TAME), (False, Wild(0.05, Variance(0.025**2, 4)))]
+)
+def test_two_or_three_sessions_cannot_tell_two_modes_from_a_step(
+    modes: tuple[float, ...], unseen: bool, wild: Wild
+) -> None:
+    random = np.random.default_rng(2)
+    for _ in range(20):
+        first, *others = many(random, len(modes), unseen)
+        tracks = [moved(first, modes), *others]
+        found = find_steps([replace(each, wild=wild) for each in tracks])
+        assert not any(found)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_on_a_machine_without_repeated_sessions_a_single_case_must_move_far(count: int) -> None:
+    quiet = replace(track([1.0] * (count - 1) + [1.04], 0.003), unseen=True)
+    assert find_steps([quiet]) == [[]]
+    loud = replace(track([1.0] * (count - 1) + [1.1], 0.003), unseen=True)
+    assert [each.at for each in find_steps([loud])[0]] == [count - 1]
+
+
+@pytest.mark.parametrize(("by", "steps"), [(1.03, False), (1.06, True)])
+def test_what_moves_all_cases_by_little_may_be_the_session(by: float, steps: bool) -> None:
+    random = np.random.default_rng(4)
+    found = find_steps([moved(each, [1, 1, 1, by]) for each in many(random, 4, unseen=True)])
+    assert sum(map(bool, found)) == pytest.approx(40 * steps, abs=2)
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_sessions_noisier_than_known_are_seen_in_all_cases_together(count: int) -> None:
+    """Once three in four such sets had a false step."""
+    random = np.random.default_rng(5)
+    assert not any(any(find_steps(many(random, count, False, sd=0.01))) for _ in range(20))
+
+
+def test_one_case_in_many_that_just_passes_is_chance() -> None:
+    """Alone it is a step; beside 39 others without one it is not."""
+    unsure = [1.0, 1.004, 0.996, 1.0, 1.026, 1.028]
+    random = np.random.default_rng(6)
+    others = [track(noisy(random, 6, 0.003), 0.005) for _ in range(39)]
+    assert find_steps([track(unsure)])[0]
+    assert not any(find_steps([track(unsure), *others]))
 
 
 def test_the_time_grows_with_the_number_of_histories_and_no_faster() -> None:

@@ -12,27 +12,27 @@ The sessions (runs) are the replicates. Of n versions with mean log times over w
    the moderated variance (d0 s0^2 + v s_r^2) / (d0 + v): s0^2 the known noise, worth d0 = 4 degrees
    of freedom, s_r^2 the residual variance on v = n - segments. Its p is multiplied by n - 1,
    since the place was chosen.
-   Where 10 or more cases share the newest session and scatter in it by more than the known noise,
-   a step to it needs as much more.
+   A case may have modes (track.py), as far as its segments do not show that it has none. Where 10
+   or more cases share their sessions, noise is as large as they scatter, in the newest session by
+   itself; on a machine of which no repeated sessions are stored, what moves all of them is a step
+   only beyond what sessions may do.
 4. In each case the least certain step goes, its segments are joined and tested again, until each is
-   significant; then Benjamini and Hochberg over all steps of all cases, in the same way.
+   significant; then Benjamini and Hochberg over all cases, in the same way.
 
 docs/reference/method.md has the shares of false steps in simulated histories, and of planted ones
 that are found.
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attnbench.analysis.estimate import MIN_CELLS
 from attnbench.analysis.segments import LEAST_SESSIONS, better_orders, segment
+from attnbench.analysis.track import Noisiness, Track, noisiness
 from attnbench.analysis.verdict import MARGIN
 from attnbench.stats import student
 from attnbench.stats.moderation import VariancePrior
@@ -44,19 +44,8 @@ Logs = NDArray[np.float64]
 
 _ALPHA = 0.05
 _PRIOR_DF = 4.0
-_FAR = 3.5  # robust standard deviations (Iglewicz and Hoaglin 1993)
 # With fewer differing neighbours their variance is not estimated.
 _MIN_DIFFERENCES = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Track:
-    """One case over versions, oldest first; spreads are of natural logarithms."""
-
-    times: Sequence[float]  # seconds of each version, the geometric mean over its sessions
-    sessions: Sequence[int]  # number of sessions of each time
-    sd: float  # of one session, by the known noise; above 0
-    newest: Hashable = None  # the session of the newest version, if it has one, which others share
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +62,13 @@ class Step:
 
 def find_steps(tracks: Sequence[Track], margin: float = MARGIN) -> list[list[Step]]:
     """The steps of each track, in order; relative changes within `margin` do not count."""
-    scatter = _newest_scatter(tracks)
-    segmented = [_Segmented(each, margin, scatter.get(each.newest, 1.0)) for each in tracks]
+    noises = noisiness(tracks)
+    segmented = [_Segmented(*each, margin) for each in zip(tracks, noises, strict=True)]
     found = [each.lasting_steps() for each in segmented]
     while True:
         tested = [(at, step) for at, steps in enumerate(found) for step in steps]
-        q_values = benjamini_hochberg([step.q for _, step in tested])
+        without = [1.0 for steps in found if not steps]
+        q_values = benjamini_hochberg([*(step.q for _, step in tested), *without])[: len(tested)]
         worst = max(range(len(tested)), key=q_values.__getitem__, default=None)
         if worst is None or q_values[worst] <= _ALPHA:
             break
@@ -91,41 +81,15 @@ def find_steps(tracks: Sequence[Track], margin: float = MARGIN) -> list[list[Ste
     return listed
 
 
-def _newest_scatter(tracks: Sequence[Track]) -> dict[Hashable, float]:
-    """By newest session how far the cases scatter in it, as a multiple of the known variance.
-
-    Other programs on the machine move many cases of one session, each by itself.
-    """
-    scores: dict[Hashable, list[float]] = defaultdict(list)
-    for each in tracks:
-        if each.newest is not None and len(each.times) > 1:
-            *before, last = np.log(each.times).tolist()
-            known = each.sd * math.sqrt(1 + 1 / len(before))
-            scores[each.newest].append((last - median(before)) / known)
-    return {
-        newest: max(1.0, _usual_sd(np.asarray(listed)) ** 2)
-        for newest, listed in scores.items()
-        if len(listed) >= MIN_CELLS
-    }
-
-
-def _usual_sd(scores: Logs) -> float:
-    """Of the cases that have not changed: those far from the median are set aside, and again."""
-    for _ in range(3):
-        off = scores - np.median(scores)
-        scores = scores[np.abs(off) <= _FAR * robust_sd(off)]
-    return robust_sd(scores - np.median(scores))
-
-
 class _Segmented:
     """A track and the ends of its segments, which are only ever joined."""
 
-    def __init__(self, track: Track, margin: float, newest_scatter: float) -> None:
+    def __init__(self, track: Track, noise: Noisiness, margin: float) -> None:
         self._x = np.log(track.times)
         self._w = np.asarray(track.sessions, dtype=np.float64)
-        self._variance, self._newest_scatter = track.sd**2, newest_scatter
+        self._noise = noise
         self._limit = math.log1p(margin)
-        self._scale = max(self._variance, self._neighbours())
+        self._scale = max(noise.variance, self._neighbours())
         found = segment(self._x, self._w, self._scale)
         self._kept = self._w * found.kept
         self._ends = list(found.ends)
@@ -171,7 +135,7 @@ class _Segmented:
             float(np.sum(self._kept[s] * (self._x[s] - mean) ** 2))
             for s, mean in zip(segments, means, strict=True)
         )
-        prior = VariancePrior(self._variance, _PRIOR_DF)
+        prior = VariancePrior(self._noise.variance, _PRIOR_DF)
         variance = Variance(prior.posterior(squares / df if df else 0.0, df), _PRIOR_DF + df)
         return [
             self._step(before, after, change, variance)
@@ -182,13 +146,13 @@ class _Segmented:
 
     def _step(self, before: slice, after: slice, change: float, variance: Variance) -> Step:
         sessions = [float(np.sum(self._kept[each])) for each in (before, after)]
-        scatter = self._newest_scatter if sessions[1] < LEAST_SESSIONS else 1.0
-        error = math.sqrt(scatter * variance.value * sum(1 / each for each in sessions))
-        excess = (abs(change) - self._limit) / error
-        p = 1.0 if excess <= 0 else 2 * student.sf(excess, variance.df)
-        if sessions[1] < LEAST_SESSIONS and not self._is_unlike(before, change):
+        single, inverse = sessions[1] < LEAST_SESSIONS, sum(1 / each for each in sessions)
+        scatter = self._noise.newest_scatter if single else 1.0
+        error = Variance(scatter * variance.value * inverse, variance.df)
+        p = self._p(change, error, inverse, self._together(before, after))
+        if single and not self._is_unlike(before, change):
             p = 1.0
-        reach = student.quantile(1 - _ALPHA / 2, variance.df) * error
+        reach = student.quantile(1 - _ALPHA / 2, error.df) * error.sd
         return Step(
             at=after.start,
             ratio=math.exp(change),
@@ -197,6 +161,38 @@ class _Segmented:
             q=min(1.0, p * (len(self._x) - 1)),
             sessions=int(sessions[1]),
         )
+
+    def _p(self, change: float, error: Variance, inverse: float, together: float) -> float:
+        """By itself, and beside the others unless all moved by more than a session does.
+
+        inverse is the sum of the inverse numbers of sessions before and after.
+        """
+        by_itself = self._p_of(change, error, inverse)
+        if (common := self._noise.common) is None or together * change <= 0:
+            return by_itself
+        beside = change - together
+        p_beside = self._p_of(beside, error, inverse) if beside * change > 0 else 1.0
+        return max(by_itself, min(p_beside, self._p_beyond(together, common.times(inverse))))
+
+    def _p_of(self, change: float, error: Variance, inverse: float) -> float:
+        """Of a case, which may be one of the wild ones as far as its segments do not show it."""
+        wild = self._noise.wild.seen_tame(error.df - _PRIOR_DF)
+        variance = error.value + wild.variance.value * inverse
+        p_wild = self._p_beyond(change, Variance(variance, wild.variance.df))
+        return self._p_beyond(change, error) + wild.share * p_wild
+
+    def _p_beyond(self, change: float, error: Variance) -> float:
+        """The two-sided p-value of a true change within the margin."""
+        excess = abs(change) - self._limit
+        return 1.0 if excess <= 0 else 2 * student.sf(excess / error.sd, error.df)
+
+    def _together(self, before: slice, after: slice) -> float:
+        """What moved all cases alike between the two segments."""
+        means = [
+            float(np.average(self._noise.together[each], weights=self._kept[each]))
+            for each in (before, after)
+        ]
+        return means[1] - means[0]
 
     def _is_one_session(self) -> bool:
         """Whether the newest version has a single session."""

@@ -12,7 +12,8 @@ import numpy as np
 
 from attnbench.analysis.estimate import MIN_ROUND_SD, Noise, duration_stratum
 from attnbench.analysis.series import Series, series_of
-from attnbench.analysis.steps import Step, Track, find_steps
+from attnbench.analysis.steps import Step, find_steps
+from attnbench.analysis.track import Track
 from attnbench.db.lookup import find_cases, measurements_of
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
@@ -83,6 +84,8 @@ class History:
             sessions=[len(each.runs) for each in self.versions],
             sd=max(MIN_ROUND_SD, math.sqrt(self._session_variance() + self._rounds_sd() ** 2)),
             newest=newest[0].number if len(newest := self.versions[-1].runs) == 1 else None,
+            wild=self.noise.wild,
+            unseen=not self.noise.stored,
         )
 
     def _session_variance(self) -> float:
