@@ -55,44 +55,47 @@ class AimedLatents(AttentionPrepared):
         fresh = at.fresh & (at.positions <= at.last)
         self.new_latents[at.sets[fresh], at.tokens[fresh]] = latents[fresh]
 
-    def _decodes(self, group: Group) -> bool:
+    def decodes(self, group: Group) -> bool:
+        """Whether the group takes the decode path."""
         return group.first < self.num_decode
 
-    def _latent_queries(self, group: Group) -> bool:
+    def latent_queries(self, group: Group) -> bool:
         """Whether the group's queries are in the latent space."""
-        return self._decodes(group) and not self.layer
+        return self.decodes(group) and not self.layer
 
     def _selects(self, group: Group) -> bool:
         """Whether the group's tokens see fewer keys than there are; a prefill is dense."""
         most = self.case.index_topk
-        return most is not None and most < group.kv_len and self._decodes(group)
+        return most is not None and most < group.kv_len and self.decodes(group)
 
-    def _queries_of(self, at: Keys) -> "tuple[torch.Tensor, torch.Tensor]":
-        """The tensor [sets, tokens, heads, d] that holds these queries, and their tokens in it."""
-        if self._decodes(at.group):
-            return self.decode_queries, at.tokens
-        return self.prefill_queries, at.tokens - self.decode_tokens
+    def queries_of(
+        self, group: Group, tokens: "torch.Tensor"
+    ) -> "tuple[torch.Tensor, torch.Tensor]":
+        """The tensor [sets, tokens, heads, d] that holds a group's queries, and tokens in it."""
+        if self.decodes(group):
+            return self.decode_queries, tokens
+        return self.prefill_queries, tokens - self.decode_tokens
 
     def queries_at(self, at: Keys) -> "torch.Tensor":
-        held, tokens = self._queries_of(at)
+        held, tokens = self.queries_of(at.group, at.tokens)
         return raw(held)[at.sets, tokens].view(held.dtype).float()
 
     def put_queries(self, at: Keys, queries: "torch.Tensor") -> None:
-        held, tokens = self._queries_of(at)
+        held, tokens = self.queries_of(at.group, at.tokens)
         raw(held)[at.sets, tokens] = raw(queries.to(held.dtype))
 
     def needles(self, generator: "torch.Generator") -> Needles:
         """Of latents, with signs in the RoPE part alone."""
         from torch.nn.functional import pad
 
-        rest = 1.0 if all(map(self._latent_queries, self.groups)) else SMALLER
+        rest = 1.0 if all(map(self.latent_queries, self.groups)) else SMALLER
         signs = random_signs(1, self.shape.qk_rope_head_dim, generator)
         return Needles(pad(signs, (self.shape.kv_lora_rank, 0)), self.scale, rest, rest)
 
     def met(self, needles: Needles, group: Group) -> Needles:
         from torch.nn.functional import pad
 
-        if self._latent_queries(group):
+        if self.latent_queries(group):
             return needles
         rope = needles.signs[..., self.shape.kv_lora_rank :]
         signs = pad(rope, (self.shape.qk_nope_head_dim, 0)).expand(2, self.num_heads, -1)
@@ -100,7 +103,7 @@ class AimedLatents(AttentionPrepared):
 
     def met_at(self, at: Keys) -> "torch.Tensor":
         latents = self.keys_at(at)
-        if self._latent_queries(at.group):
+        if self.latent_queries(at.group):
             return latents
         import torch
 
@@ -124,16 +127,16 @@ class AimedLatents(AttentionPrepared):
         queries are too many: they meet needles whose rest is smaller.
         """
         own = self._selected(at) if self._selects(at.group) else super().own_keys(at)
-        if not self._latent_queries(at.group):
+        if not self.latent_queries(at.group):
             return own
         count = self.places.counts[at.group.first]
         places = self.places.positions[at.sets, at.requests, :count].unbind(1)
         return [*own, *(OwnKeys(self.met_at(at.beside(each)), needle_at=each) for each in places)]
 
     def kind(self, group: Group) -> Hashable:
-        latent = self._latent_queries(group)
+        latent = self.latent_queries(group)
         count = self.places.counts[group.first] if latent else None
-        return super().kind(group), self._decodes(group), self._selects(group), count
+        return super().kind(group), self.decodes(group), self._selects(group), count
 
     def _selected(self, at: Keys) -> list[OwnKeys]:
         assert self.topk is not None

@@ -10,16 +10,14 @@ from attnbench.kernels.inputs import (
     least_pages,
     normal,
     page_tables,
-    raw,
     redraw,
     seeded,
     torch_dtype,
 )
-from attnbench.kernels.mla_base.aimed import AimedLatents
 from attnbench.kernels.mla_base.pool import LatentPool
 from attnbench.kernels.mla_base.projections import draw_weights
+from attnbench.kernels.mla_base.reference import LatentReference
 from attnbench.kernels.mla_base.topk import NO_KEY, topk_indices
-from attnbench.kernels.rows import Rows, Sharing
 from attnbench.kernels.tolerance import BY_DTYPE
 from attnbench.specs.case import Case, Value
 from attnbench.specs.shape import MlaShape
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class MlaPrepared(AimedLatents):
+class MlaPrepared(LatentReference):
     """The first `num_decode` requests take the decode path, the others the prefill path.
 
     A decode at scope kernel has absorbed queries [tokens, heads, latent] and outputs [tokens,
@@ -180,22 +178,7 @@ class MlaPrepared(AimedLatents):
 
         decodes = self.decode_outputs[index][: self.decode_tokens]
         parts = (decodes, self.prefill_outputs[index])
-        return torch.cat([self._widened(part.flatten(0, 1)) for part in parts])
-
-    @property
-    def width(self) -> int:
-        """Elements per output row, those of the wider path."""
-        rank, value = self.shape.kv_lora_rank, self.shape.v_head_dim
-        if self.layer or not self.decode_tokens:
-            return value
-        return rank if self.decode_tokens == self.batch.num_tokens else max(rank, value)
-
-    def _widened(self, rows: "torch.Tensor") -> "torch.Tensor":
-        from torch.nn.functional import pad
-
-        if not len(rows):  # with the width of a path that no request takes
-            return rows.new_empty((0, self.width))
-        return pad(rows, (0, self.width - rows.shape[-1]))
+        return torch.cat([self.widened(part.flatten(0, 1)) for part in parts])
 
     def _touched(self) -> int:
         """Bytes that a call reads and writes: whole pages, or the selected rows if sparse."""
@@ -224,68 +207,3 @@ class MlaPrepared(AimedLatents):
         assert self.topk is not None
         table = self.tables.of(index, group).repeat_interleave(group.q_len, dim=0)
         return self.pool.slots(table, self.topk[index, group.tokens].long().clamp_min(0))
-
-    def attended(self, rows: Rows) -> "torch.Tensor":
-        """In the latent space; exact arithmetic would give the same over up-projected heads."""
-        import torch
-
-        rank, decodes = self.shape.kv_lora_rank, rows.group.first < self.num_decode
-        # Of a block, only where it is of one head.
-        weights = self.weights[rows.sets % len(self.weights), rows.first_heads].float()
-        w_uk, w_uv = weights.split([self.shape.qk_nope_head_dim, self.shape.v_head_dim], dim=1)
-        query = self._latent_query(rows, w_uk, decodes=decodes)
-        latents, seen = self._latents_of(rows, decodes=decodes)
-        result = self.attend(query, latents, latents[..., :rank], seen, self.scale)
-        if self.layer or not decodes:
-            result = torch.einsum("nvr,n...r->n...v", w_uv, result)
-        return self._widened(result)
-
-    def sharing(self, group: Group) -> Sharing:
-        """All heads share the latents, but absorbed queries and values need weights of each."""
-        decodes = group.first < self.num_decode
-        heads = self.num_heads if decodes and not self.layer else 1
-        return Sharing.of(group, heads, 1 if decodes and self.topk is not None else group.q_len)
-
-    def gathers(self, group: Group) -> bool:
-        """A prefill's new tokens stand at the end of its own keys."""
-        return super().gathers(group) and group.first < self.num_decode
-
-    def _latent_query(self, rows: Rows, w_uk: "torch.Tensor", *, decodes: bool) -> "torch.Tensor":
-        """The queries of these rows in the latent space, fp32 [n, latent] or [n, m, latent]."""
-        import torch
-
-        if decodes and not self.layer:
-            stored = self.decode_queries
-            query = raw(stored)[rows.sets_of_rows, rows.tokens, rows.heads]
-            return query.view(stored.dtype).float()
-        queries, first = self.decode_queries, 0
-        if not decodes:
-            queries, first = self.prefill_queries, self.decode_tokens
-        query = queries[rows.sets_of_rows, rows.tokens - first, rows.heads].float()
-        sizes = [self.shape.qk_nope_head_dim, self.shape.qk_rope_head_dim]
-        nope, rope = query.split(sizes, dim=-1)
-        absorbed = torch.cat([torch.einsum("n...d,ndr->n...r", nope, w_uk), rope], dim=-1)
-        if decodes and self.fp8_queries:
-            return absorbed.to(self.dtype).to(torch.float8_e4m3fn).float()
-        return absorbed
-
-    def _latents_of(self, rows: Rows, *, decodes: bool) -> "tuple[torch.Tensor, torch.Tensor]":
-        """The latents these rows attend to, fp32 [n, keys, latent], and each row's number of keys.
-
-        A prefill has its new tokens as they were before caching.
-        """
-        import torch
-
-        group, table = rows.group, self.tables.of_each(rows.sets, rows.group, rows.requests)
-        if self.topk is not None and decodes:  # a prefill is dense
-            positions = self.topk[rows.sets, rows.first_tokens].long()
-            slots = self.pool.slots(table, positions.clamp_min(0))
-            return self.pool.read(slots, torch.float32), rows.beside_rows((positions >= 0).sum(1))
-        positions = torch.arange(group.kv_len, device=table.device).expand(len(table), -1)
-        latents = self.pool.read(self.pool.slots(table, positions), torch.float32)
-        if not decodes:
-            first = group.first_token + (rows.requests - group.first) * group.q_len
-            tokens = first[:, None] + torch.arange(group.q_len, device=table.device)
-            fresh = self.new_latents[rows.sets[:, None], tokens].float()
-            latents[:, group.kv_len - group.q_len :] = fresh
-        return latents, rows.seen
