@@ -131,6 +131,7 @@ def test_a_backend_that_only_one_side_can_run_newly_fails(
     done = attnbench("ab", "--head-env", f"ATTNBENCH_KERNELS={empty}", "--", *once)
     assert done.returncode == 1
     assert "now fails: refused: paced q8: " in done.stdout
+    assert "refused" not in done.stderr
 
 
 def test_an_environment_without_torch_is_told_before_anything_is_measured(

@@ -142,13 +142,15 @@ def show_runs(
 ) -> list[OpenRun]:
     """One line per outcome on stderr; returns the runs in the order of their numbers.
 
-    `advice` is given after Ctrl-C once all have begun.
+    Refused cases have none: what follows the runs lists them by reason. `advice` is given after Ctrl-C once all have begun.
     """
     runs, left = dict[int, OpenRun](), TimeLeft()
     with closing(outcomes):
         try:
             for run, finished in outcomes:
                 runs[run.run] = run
+                if finished.outcome.status is Status.REFUSED:
+                    continue
                 click.echo(f"run {run.run} {outcome_line(finished)}", err=True)
                 if text := left.after(finished, lambda: _remaining(runs.values(), num_runs)):
                     note(text)

@@ -14,7 +14,7 @@ from attnbench.analysis.series import series_of
 from attnbench.analysis.verdict import Comparison
 from attnbench.db.store import Store
 from attnbench.errors import NotComparable, UsageError
-from attnbench.results.cohort import NO_SENTINELS, SentinelFacts
+from attnbench.results.cohort import NO_SENTINELS, Cohort, SentinelFacts
 from attnbench.results.differences import differences
 from attnbench.results.judging import JudgedPairs, judge_pairs
 from attnbench.results.margin import usual_margin
@@ -224,10 +224,11 @@ def _place(row: Row) -> tuple[int, float]:
 
 
 def _nothing_pairs(found: Diff) -> str:
+    failed = Cohort([row.pair.head for row in found.rows], {})
     if found.rows:
-        why = "every case that both sides have failed on both"
+        why = "no case has a time on either side"
     else:
         why = "no case has the same method, machine model, cache state and regime on both sides"
-    lines = [f"nothing to compare: {why}", *found.leftovers]
+    lines = [f"nothing to compare: {why}", *failed.failures(), *found.leftovers]
     advice = "measure both sides with the same options, e.g. attnbench attn --label NAME"
     return "\n  ".join([*lines, advice])
