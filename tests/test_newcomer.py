@@ -187,3 +187,10 @@ def test_a_delete_that_nobody_confirms_names_the_option_that_does(db: Path) -> N
     assert "nothing was deleted; --yes deletes without asking" in found.stderr
     with Store.open(db) as store:
         assert len(store.runs()) == 1
+
+
+@pytest.mark.parametrize("group", ["study", "runs", "db"])
+def test_groups_describe_their_commands_in_whole_sentences(group: str) -> None:
+    _, _, commands = invoke(group, "--help").stdout.partition("Commands:")
+    assert commands.rstrip().endswith(".")
+    assert "..." not in commands

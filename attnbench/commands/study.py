@@ -32,7 +32,7 @@ from attnbench.running.dealer import measured
 from attnbench.running.forecast import forecast
 from attnbench.running.request import command_of, plan_of
 from attnbench.running.session import sessions
-from attnbench.running.slow import said_if_slow
+from attnbench.running.slow import SOON, said_if_slow
 from attnbench.studies.conclusion import conclude
 from attnbench.studies.deck import study_deck
 from attnbench.studies.file import Study
@@ -47,6 +47,9 @@ _family_options = click.argument(
 )
 
 
+_WHOLE = 200  # characters, more than any first sentence
+
+
 class RunByDefault(click.Group):
     """A group that takes a study in place of a subcommand and runs it."""
 
@@ -54,6 +57,13 @@ class RunByDefault(click.Group):
         if args and args[0] not in self.commands and not args[0].startswith("-"):
             args = ["run", *args]
         return super().parse_args(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each subcommand with its whole first sentence, which Click would cut."""
+        with formatter.section("Commands"):
+            names = sorted(self.commands)
+            helps = [self.commands[name].get_short_help_str(_WHOLE) for name in names]
+            formatter.write_dl(list(zip(names, helps, strict=True)))
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Subcommands, and the studies that may replace one."""
@@ -157,7 +167,7 @@ def traffic(
     )
     if is_given and any(word.partition("=")[0] == "--ray" for word in family_options):
         family_options = (*family_options, "--gpu", options.gpu)
-    with said_if_slow(lambda: f"serving the requests of {trace.name} by the model", note):
+    with said_if_slow(lambda: f"simulating a server for {trace.name}", note, SOON):
         study = study_of_trace(trace, options)
     again = ["study", *words_of_trace(trace, options)]
     _measure(study, again, family_options, Showing(plots, plot_format, decision), trace)

@@ -8,7 +8,7 @@ from attnbench.commands import terminal
 from attnbench.commands.output_file import not_read_from, output_file
 from attnbench.commands.table import note, table_command
 from attnbench.reporting.traffic import traffic_text
-from attnbench.running.slow import said_if_slow
+from attnbench.running.slow import SOON, said_if_slow
 from attnbench.traffic.options import TrafficCommand
 from attnbench.traffic.study_file import study_yaml
 from attnbench.traffic.summary import summarize
@@ -17,7 +17,7 @@ from attnbench.traffic.summary import summarize
 def _run(options: TrafficCommand, trace: Path) -> None:
     """Find the batches and show them."""
     not_read_from(trace, {"--study": options.study})
-    with said_if_slow(lambda: f"serving the requests of {trace.name} by the model", note):
+    with said_if_slow(lambda: f"simulating a server for {trace.name}", note, SOON):
         summary = summarize(trace, options)
     if options.study:
         with output_file(options.study) as file:

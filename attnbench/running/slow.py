@@ -6,13 +6,16 @@ from contextlib import contextmanager
 from threading import Event, Thread
 
 FIRST, EVERY = 10.0, 60.0  # seconds until the first note, and between the others
+SOON = 2.0  # seconds until the first note of a command that shows nothing else meanwhile
 
 
 @contextmanager
-def said_if_slow(what: Callable[[], str], note: Callable[[str], None]) -> Iterator[None]:
-    """Note what goes on, as long as the body runs: after 10 s, then every minute."""
+def said_if_slow(
+    what: Callable[[], str], note: Callable[[str], None], first: float | None = None
+) -> Iterator[None]:
+    """Note what goes on, as long as the body runs: after `first` seconds, by default 10, then every minute."""
     ended = Event()
-    watching = Thread(target=_watch, args=(what, note, ended), daemon=True)
+    watching = Thread(target=_watch, args=(what, note, ended, first or FIRST), daemon=True)
     watching.start()
     try:
         yield
@@ -21,8 +24,10 @@ def said_if_slow(what: Callable[[], str], note: Callable[[str], None]) -> Iterat
         watching.join()
 
 
-def _watch(what: Callable[[], str], note: Callable[[str], None], ended: Event) -> None:
-    start, pause = time.monotonic(), FIRST
+def _watch(
+    what: Callable[[], str], note: Callable[[str], None], ended: Event, first: float
+) -> None:
+    start, pause = time.monotonic(), first
     while not ended.wait(pause):
         note(f"{what()}, for {time.monotonic() - start:.0f} s so far")
         pause = EVERY
