@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: bench test test-html faults fuzz setup contracts registry docs
 
 bench: $(VENV)/.bench
-	$(BIN)/attnbench attn
+	$(BIN)/attnbench attn --wait
 
 test: $(VENV)/.test
 	$(BIN)/ruff check .
