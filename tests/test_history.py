@@ -133,8 +133,8 @@ def test_what_else_differs_at_a_step_is_told(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ([], "history needs cases: --case with a key, or --where with conditions"),
-        (["--case", "123456"], "--case 123456: no such case has a measurement with a time"),
-        (["--where", "backend=flash"], "backend=flash: no such case has a measurement with a time"),
+        (["--case", "123456"], "--case 123456: no such case has a time"),
+        (["--where", "backend=flash"], "backend=flash: no such case has a time"),
         (["--where", "colour=red"], "no measurement has a field 'colour'"),
     ],
 )

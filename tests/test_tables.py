@@ -191,7 +191,7 @@ a wider terminal also shows: +- %, chose
 vs best: if rounds failed, over the rounds in which both have a time
 R: above_roofline: less than the least time that this hardware allows, so it is
   wrong
-1: cache mixed, not cold: too few working sets to exceed it
+1: cache mixed, not cold: too few working sets to outgrow the cache
 2/3: 2 of 3 rounds
 
 crashed: naive 8q1kv1k: the worker died with signal 11"""
@@ -210,7 +210,7 @@ dtype bf16, num_q_heads 32, num_kv_heads 8, head_dim 128
 
 - vs best: if rounds failed, over the rounds in which both have a time
 - R: above_roofline: less than the least time that this hardware allows, so it is wrong
-- 1: cache mixed, not cold: too few working sets to exceed it
+- 1: cache mixed, not cold: too few working sets to outgrow the cache
 - 2/3: 2 of 3 rounds
 
 - crashed: naive 8q1kv1k: the worker died with signal 11"""  # noqa: E501

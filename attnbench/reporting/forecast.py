@@ -46,7 +46,7 @@ def _table(cases: list[Foreseen], width: int) -> str:
     columns = [
         words("batch", [batch_text(each.case) for each in cases]),
         Column("backend", [each.case.backend for each in cases], left=True),
-        words("asked", [asked_text(each.case) for each in cases]),
+        words("settings", [asked_text(each.case) for each in cases]),
         Column("sets", [str(each.sets) for each in cases]),
         Column(f"memory\n{unit}", memory),
         Column("s", [f"~{e.seconds:.1f}{mark}" for e, mark in zip(cases, marks, strict=True)]),

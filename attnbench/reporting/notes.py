@@ -101,7 +101,7 @@ def warnings(series: Series, cohort: Cohort, *, wrong: bool) -> list[str]:
     found = list(map(explained, labels))
     if series.cache_state != (asked := series.first.method["cache"]):
         state = series.cache_state
-        found.append(f"cache {state}, not {asked}: too few working sets to exceed it")
+        found.append(f"cache {state}, not {asked}: too few working sets to outgrow the cache")
     if series.regime == "mixed":
         found.append("only some of its rounds were timed under load")
     if len(series.medians) < cohort.rounds:

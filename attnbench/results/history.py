@@ -119,8 +119,8 @@ def histories(
     if not found:
         asked = " ".join([*([f"--case {case}"] if case else []), *map(str, where)])
         raise UsageError(
-            f"{asked}: no such case has a measurement with a time; `attnbench report --ids` shows "
-            "keys, `attnbench report --format csv` fields"
+            f"{asked}: no such case has a time; `attnbench report --ids` shows the keys of cases, "
+            "`attnbench report --format csv` their fields"
         )
     return _grouped(found, runs, Noises(store), tree)
 
