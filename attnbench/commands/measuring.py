@@ -142,7 +142,8 @@ def show_runs(
 ) -> list[OpenRun]:
     """One line per outcome on stderr; returns the runs in the order of their numbers.
 
-    Refused cases have none: what follows the runs lists them by reason. `advice` is given after Ctrl-C once all have begun.
+    Refused cases have none: what follows the runs lists them by reason. `advice` is given after
+    Ctrl-C once all have begun.
     """
     runs, left = dict[int, OpenRun](), TimeLeft()
     with closing(outcomes):

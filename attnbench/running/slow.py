@@ -13,7 +13,7 @@ SOON = 2.0  # seconds until the first note of a command that shows nothing else 
 def said_if_slow(
     what: Callable[[], str], note: Callable[[str], None], first: float | None = None
 ) -> Iterator[None]:
-    """Note what goes on, as long as the body runs: after `first` seconds, by default 10, then every minute."""
+    """Note what goes on while the body runs: after `first` seconds (10), then every minute."""
     ended = Event()
     watching = Thread(target=_watch, args=(what, note, ended, first or FIRST), daemon=True)
     watching.start()
