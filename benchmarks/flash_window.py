@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from tabulate import tabulate
 
-from attnbench.kernels.reference import attend
+from attnbench.kernels.arithmetic import attend
 from attnbench.provenance.machine import read_machine
 
 DEVICE = "cuda:0"

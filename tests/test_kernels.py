@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
+from attnbench.kernels.arithmetic import attend
 from attnbench.kernels.attn.naive import Naive
 from attnbench.kernels.base import Prepared, Setting
 from attnbench.kernels.check import WrongResult, check, check_again
 from attnbench.kernels.deviation import compare
 from attnbench.kernels.inputs import UNUSED_ENTRY, page_tables, seeded
-from attnbench.kernels.reference import attend
 from attnbench.kernels.registry import find
 from attnbench.kernels.tolerance import BY_DTYPE, EXACT, attention
 from attnbench.provenance.machine import Machine

@@ -1,10 +1,11 @@
-"""The fp32 reference: attention of sampled output rows."""
+"""The fp32 reference of attention's output rows: which are taken, and which together."""
 
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
+from attnbench.kernels.arithmetic import Attend, attend
 from attnbench.kernels.base import Prepared
 from attnbench.kernels.groups import Group, groups_of
 from attnbench.kernels.rows import Rows, Sharing, critical_rows
@@ -24,84 +25,6 @@ PASSES = 6  # over gathered keys and values: reading, writing and converting the
 # of the launches that it saves.
 MOST_PADDING = {"cuda": 2**24, "cpu": 2**15}
 MOST_ELEMENTS = 2**27  # of all rows, in fp32 half a GiB
-
-
-Attend = Callable[..., "torch.Tensor"]  # with the arguments of `attend`
-# Weights [..., k] from scores [..., k], of which hidden ones are -inf, and sinks [...].
-Softmax = Callable[["torch.Tensor", "torch.Tensor | None"], "torch.Tensor"]
-
-
-def softmax_with_sinks(scores: "torch.Tensor", sinks: "torch.Tensor | None") -> "torch.Tensor":
-    """Softmax over the last dimension with exp(sinks) added to the sum; sinks are [...]."""
-    import torch
-
-    if sinks is None:
-        return scores.softmax(-1)
-    with_sinks = torch.cat([scores, sinks.to(scores.dtype).unsqueeze(-1)], dim=-1)
-    return with_sinks.softmax(-1)[..., :-1]
-
-
-def attend(
-    query: "torch.Tensor",
-    keys: "torch.Tensor",
-    values: "torch.Tensor",
-    seen: "torch.Tensor",
-    scale: float,
-    *,
-    window: int | None = None,
-    softcap: float | None = None,
-    sinks: "torch.Tensor | None" = None,
-    softmax: Softmax = softmax_with_sinks,
-) -> "torch.Tensor":
-    """Queries [n, d] over keys [n, k, d] and values [n, k, d_v] in fp32: [n, d_v].
-
-    Or queries [n, m, d], of which m share keys: [n, m, d_v]; then `seen` and `sinks` are [n, m].
-
-    Row i sees its first seen[i] keys, with a window only the last of those; all other keys and
-    values may be NaN. `softcap` c makes scores c * tanh(scores / c) (Gemma 2, arXiv:2408.00118).
-    `sinks` [n] are logits that add to the softmax's sum but have no value (gpt-oss,
-    arXiv:2508.10925).
-    """
-    visible = visible_keys(keys, seen, window)
-    return attend_to(
-        visible, query, keys, values, scale, softcap=softcap, sinks=sinks, softmax=softmax
-    )
-
-
-def visible_keys(keys: "torch.Tensor", seen: "torch.Tensor", window: int | None) -> "torch.Tensor":
-    """Which of the keys [n, k, d] each row sees: bool [n, k], or [n, m, k] for `seen` [n, m]."""
-    import torch
-
-    places = torch.arange(keys.shape[1], device=keys.device)
-    visible = places < seen[..., None]
-    if window is not None:
-        visible &= places >= seen[..., None] - window
-    return visible
-
-
-def attend_to(
-    visible: "torch.Tensor",
-    query: "torch.Tensor",
-    keys: "torch.Tensor",
-    values: "torch.Tensor",
-    scale: float,
-    *,
-    softcap: float | None = None,
-    sinks: "torch.Tensor | None" = None,
-    softmax: Softmax = softmax_with_sinks,
-) -> "torch.Tensor":
-    """The same for rows that see the keys which are true in `visible`, bool [n, k] or [n, m, k]."""
-    import torch
-
-    # Scores are by far the most elements: few passes over them, and one copy.
-    scores = torch.einsum("n...d,nkd->n...k", query.float() * scale, keys.float())
-    if softcap is not None:
-        scores = softcap * (scores / softcap).tanh()
-    scores.masked_fill_(~visible, float("-inf"))
-    weights = softmax(scores, sinks)
-    by_any = visible if visible.ndim == 2 else visible.any(1)
-    known = values.float().masked_fill(~by_any[:, :, None], 0.0)
-    return torch.einsum("n...k,nkd->n...d", weights, known)
 
 
 class AttentionPrepared(Prepared, Scored):

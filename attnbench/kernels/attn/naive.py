@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
+from attnbench.kernels.arithmetic import softmax_with_sinks
 from attnbench.kernels.base import Backend, Setting
 from attnbench.kernels.groups import Group, Keys, causal_mask
 from attnbench.kernels.inputs import (
@@ -18,11 +19,7 @@ from attnbench.kernels.inputs import (
 )
 from attnbench.kernels.memory import Bytes, mask_bytes, paged_bytes
 from attnbench.kernels.needles import sink_logits
-from attnbench.kernels.reference import (
-    AttentionPrepared,
-    rotating,
-    softmax_with_sinks,
-)
+from attnbench.kernels.reference import AttentionPrepared, rotating
 from attnbench.kernels.rows import Rows
 from attnbench.kernels.tolerance import attention
 from attnbench.provenance.machine import Machine

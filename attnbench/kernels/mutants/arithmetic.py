@@ -6,10 +6,11 @@ from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from attnbench.kernels.arithmetic import attend, attend_to, visible_keys
 from attnbench.kernels.base import Prepared
 from attnbench.kernels.mutants.fault import Plant
 from attnbench.kernels.mutants.planting import Planting
-from attnbench.kernels.reference import AttentionPrepared, attend, attend_to, visible_keys
+from attnbench.kernels.reference import AttentionPrepared
 
 if TYPE_CHECKING:
     import torch

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from attnbench.kernels.arithmetic import attend
 from attnbench.kernels.mutants.arithmetic import (
     attending,
     computed_with,
@@ -12,7 +13,6 @@ from attnbench.kernels.mutants.arithmetic import (
 )
 from attnbench.kernels.mutants.fault import Fault
 from attnbench.kernels.mutants.rows import in_first_request, in_last_head, in_middle_request
-from attnbench.kernels.reference import attend
 
 if TYPE_CHECKING:
     import torch

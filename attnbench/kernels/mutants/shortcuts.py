@@ -5,10 +5,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from attnbench.kernels.arithmetic import attend
 from attnbench.kernels.mutants.arithmetic import computed_with
 from attnbench.kernels.mutants.fault import Fault, Plant, over_bf16
 from attnbench.kernels.mutants.keys import PAGE, TILE
-from attnbench.kernels.reference import attend
 
 if TYPE_CHECKING:
     import torch

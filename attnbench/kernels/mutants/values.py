@@ -4,11 +4,12 @@ import math
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
+from attnbench.kernels.arithmetic import attend
 from attnbench.kernels.mutants.arithmetic import attending, computed_with, scaled, without
 from attnbench.kernels.mutants.fault import Fault, over_bf16, over_fp8
 from attnbench.kernels.mutants.rows import in_last_head, in_last_request
 from attnbench.kernels.paged import KEY_SCALE, VALUE_SCALE
-from attnbench.kernels.reference import AttentionPrepared, attend
+from attnbench.kernels.reference import AttentionPrepared
 
 if TYPE_CHECKING:
     import torch
