@@ -134,6 +134,7 @@ OF_THE_FORMAT = ("is empty", "no known trace", "more than one column", "not JSON
         ('{"tokens": 1}', 1, "keys that no known trace has: tokens"),
         ('{"input_lens": [7], "output_lens": [3, 4]}', 1, "differ in length"),
         ('{"input_lens": [7]}', 1, "save it with --save-detailed"),
+        ('{"total_input_tokens": 70}', 1, "run it with --save-result --save-detailed"),
         ('{"input_lens": [7]}\n' * 2, 1, "several results of vllm bench serve"),
         ('{"new": [1], "total": [5]}\n{"new": [6], "total": [5]}', 2, "with new <= total"),
         ('{"new": [1], "total": [5]}\n{"new": [], "total": []}', 2, "not a list of tokens"),

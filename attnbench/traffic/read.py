@@ -61,6 +61,11 @@ def _json_rows(path: Path, lines: Sequence[str]) -> list[TracedRequest] | Schedu
         listed[0].fail(
             "several results of vllm bench serve; a trace is one of them, in its own file"
         )
+    if "total_input_tokens" in listed[0].fields:
+        listed[0].fail(
+            "a result of vllm bench serve without its requests; run it with --save-result "
+            "--save-detailed"
+        )
     if {"timestamp", "input_length", "output_length"} <= set(listed[0].fields):
         return list(read_mooncake(listed))
     if not {"new", "total"} <= set(listed[0].fields):
