@@ -217,6 +217,18 @@ def test_prompts_are_not_kept_from_flashinfer_by_its_decode_kernel() -> None:
     assert "XQA" not in (VllmFlashInfer().refusal(case, B200) or "")
 
 
+@pytest.mark.parametrize(
+    ("decode_kernel", "machine", "is_refused"),
+    [("served", B200, False), ("native", B200, True), ("served", H200, True), ("xqa", H200, True)],
+)
+def test_flashinfer_takes_sinks_by_trtllm_gen_alone(
+    decode_kernel: str, machine: Machine, is_refused: bool
+) -> None:
+    """It is what vLLM takes by itself for gpt-oss on Blackwell."""
+    found = VllmFlashInfer().refusal(flashinfer(decode_kernel, sinks=True), machine) or ""
+    assert ("--sinks by trtllm-gen alone" in found) == is_refused
+
+
 def test_another_decode_kernel_than_a_server_takes_is_never_timed_in_its_place() -> None:
     native = SimpleNamespace(wrapper=SimpleNamespace(_backend="fa2"))
     xqa = SimpleNamespace(kernel=SimpleNamespace(value="xqa"))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from attnbench.kernels.vllm.mla_layer import mla_layers
 from attnbench.kernels.vllm.selector import selected
 from attnbench.kernels.vllm.startup import activate, start
 from attnbench.running.cases import cases_for
-from attnbench.specs.case import Case
+from attnbench.specs.case import Case, Value
 from attnbench.specs.shape import AttnShape, MlaShape
 from scripts.registry_tables import SURVEY
 from tests.contracts.driven import QUESTIONS, chosen, question
@@ -101,6 +102,19 @@ def test_it_stands_for_the_case_that_a_command_measures(family: str, model: str)
     twin = auto.stands_for(case)
     assert twin is not None
     assert twin == case_of(twin.backend)
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_what_vllm_takes_by_itself_is_never_refused(name: str) -> None:
+    """As a command asks for it: of a server."""
+    asked = question(name)
+    if chosen(name) == "none":
+        pytest.skip("vLLM takes none")
+    knobs: tuple[tuple[str, Value], ...] = (("max_model_len", 131072),)
+    if asked.family == "attn":
+        knobs = (("decode_kernel", "served"), *knobs)
+    case = replace(asked, knobs=knobs)
+    assert find(case.family, "auto").refusal(case, GPU.machine) is None
 
 
 def test_auto_runs_what_it_stands_for_and_says_so(left_out: NoKernels) -> None:

@@ -33,7 +33,7 @@ class VllmFlashInfer(VllmAttention):
     aliases: ClassVar = ("FLASHINFER",)
     enum: ClassVar = "FLASHINFER"
     knobs: ClassVar = VllmAttention.knobs | {"decode_kernel"}
-    features: ClassVar = frozenset({"window", "softcap"})
+    features: ClassVar = frozenset({"window", "softcap", "sinks"})
     workspace_bytes: ClassVar = 394 * 2**20
     kv_cache_dtypes: ClassVar = ("auto", "fp8", "fp8_e4m3", "fp8_e5m2")
 
@@ -50,6 +50,11 @@ class VllmFlashInfer(VllmAttention):
         native, on_blackwell = asked_kernel(case) == "native", (machine.capability or (0,))[0] == 10
         if native and on_blackwell and case.kv_cache_dtype in FP8_QUERIES:
             return f"has no native kernel for fp8 queries, which vLLM makes on {machine.sm}"
+        if case.sinks and machine.kind == "cuda" and (native or not on_blackwell):
+            return (
+                "takes --sinks by trtllm-gen alone, so on SM100 and not with --decode-kernel "
+                f"native; this is {machine.sm} ({machine.name})"
+            )
         decodes = self.num_decode(case) and machine.kind == "cuda"
         why = decode_refusal(case, machine) if decodes else None
         return why or super().refusal(case, machine)
