@@ -1,5 +1,6 @@
 """What studies conclude from results that are made up, so that the truth is known."""
 
+import importlib.util
 import json
 import math
 import random
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from attnbench.analysis.contrast import Contrast, contrast_asked, contrasts
 from attnbench.analysis.estimate import EXACT
@@ -17,6 +19,7 @@ from attnbench.analysis.optimum import optima, propose
 from attnbench.analysis.ranking import AUTO
 from attnbench.analysis.series import Series, Times, series_of
 from attnbench.analysis.tuning import Setting, best_setting, cross_fitted, tuned
+from attnbench.cli import cli
 from attnbench.db.store import Store
 from attnbench.db.transfer import export
 from attnbench.errors import AttnbenchError, UsageError
@@ -33,7 +36,7 @@ from attnbench.studies.charts import Heat, Lines
 from attnbench.studies.conclusion import Conclusion, conclude, conclusion_text
 from attnbench.studies.heat import TIE
 from attnbench.studies.page import study_parts
-from attnbench.studies.plots import MISSING, write_plots
+from attnbench.studies.plots import write_plots
 from attnbench.timing.method import Method
 from tests.stored_results import (
     CPU,
@@ -492,29 +495,33 @@ def test_a_conclusion_travels_with_its_run(tmp_path: Path) -> None:
             other.run(1)
 
 
-def test_without_matplotlib_a_sentence_says_so(
+def test_without_matplotlib_plots_are_refused_before_anything_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    told: list[str] = []
-    found = Conclusion("mine", "x?", [], "run 1", [], [], [], [], [])
-    assert write_plots(found, tmp_path / "plots", "png", told.append) == []
-    assert told == [MISSING]
-    assert not (tmp_path / "plots").exists()
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "matplotlib" else find(name)
+    )
+    folder = tmp_path / "plots"
+    words = ["study", "prefill-length", "--plots", str(folder), "--dry-run"]
+    done = CliRunner().invoke(cli, words)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "'--plots': plots need matplotlib, which is not installed" in done.stderr
+    assert not folder.exists()
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     found = Conclusion("s", "?", (), "here", (), (), (), (), (Lines("t", "x", "y", {}),))
     with pytest.raises(AttnbenchError, match="could not be written"):
-        write_plots(found, tmp_path / "file" / "plots", "png", lambda _: None)
+        write_plots(found, tmp_path / "file" / "plots", "png")
 
 
 def test_every_kind_of_chart_is_drawn(tmp_path: Path) -> None:
     lines = Lines("A", "x", "y", {"a": [(1, 2, 1.5, None), (1024, 9, None, None)], "b": []}, True)
     heat = Heat("B", "x", "y", ["1", "2"], ["3"], [["a", ""]], [[1.0, None]], "z")
     found = Conclusion("mine", "x?", [], "run 1", [], [], [], [], [lines, heat])
-    paths = write_plots(found, tmp_path, "png", lambda _: None)
+    paths = write_plots(found, tmp_path, "png")
     assert [path.name for path in paths] == ["mine-1-a.png", "mine-2-b.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
 
@@ -540,7 +547,7 @@ def test_a_picture_and_a_page_colour_a_winner_alike(tmp_path: Path) -> None:
     ((_, cells),) = part.maps[0].rows
     styles = [(each.style, sorted(each.slots)) for each in cells if each]
     assert styles == [("slot2 strength2", []), ("slot2 strength0", []), ("tied", [1, 2])]
-    (path,) = write_plots(found, tmp_path, "svg", lambda _: None)
+    (path,) = write_plots(found, tmp_path, "svg")
     drawn = set(re.findall(r"fill: (#[0-9a-f]{6})", path.read_text()))
     mixes = [(2, TINTS["light"][2]), (2, TINTS["light"][0]), (2, TIE / 100), (1, TIE / 100)]
     assert {mixed(LIGHT[slot], part) for slot, part in mixes} <= drawn
@@ -555,7 +562,7 @@ def test_a_picture_has_the_answer_above_and_its_origin_below(tmp_path: Path) -> 
     heat = Heat("B", "x", "y", ["1"], ["3"], [["+9 %"]], [[9.0]], "and regret, %")
     answer = ["a: not answered here: needs SM100", "b loses 9 %"]
     found = Conclusion("mine", "x?", [], "run 1", [], answer, [], [], [heat], "run 1: H200, 48ec")
-    (path,) = write_plots(found, tmp_path, "svg", lambda _: None)
+    (path,) = write_plots(found, tmp_path, "svg")
     comments = [line.strip() for line in path.read_text().splitlines() if "<!--" in line]
     assert "<!-- b loses 9 % -->" in comments
     assert "<!-- run 1: H200, 48ec -->" in comments

@@ -298,7 +298,7 @@ def test_pictures_are_drawn(tmp_path: Path) -> None:
     told = Conclusion(
         "mine", "?", [], "here", [], found.lines, ["3 of 3"], found.tables, found.charts
     )
-    drawn = write_plots(told, tmp_path, "svg", pytest.fail)
+    drawn = write_plots(told, tmp_path, "svg")
     assert [path.name for path in drawn] == [
         "mine-1-attention-time-by-kind-of-step.svg",
         "mine-2-attention-time-by-batch-with-its-weight.svg",

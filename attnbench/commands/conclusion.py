@@ -18,7 +18,13 @@ from attnbench.db.store import Store
 from attnbench.studies.conclusion import Conclusion, conclusion_text
 from attnbench.studies.decision import decided
 from attnbench.studies.decision_text import decision_text
-from attnbench.studies.plots import write_plots
+from attnbench.studies.plots import require_matplotlib, write_plots
+
+
+def _plots_folder(folder: Path) -> Path:
+    """The folder, if plots can be drawn and written there."""
+    require_matplotlib()
+    return may_be_made(folder)
 
 
 def _decision_option(help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -36,7 +42,7 @@ _OPTIONS = (
         "--plots",
         type=click.Path(path_type=Path, file_okay=False),
         metavar="FOLDER",
-        callback=parsed(may_be_made),
+        callback=parsed(_plots_folder),
         help="Also draw plots, one file each.",
     ),
     click.option(
@@ -72,7 +78,7 @@ def show_conclusion(store: Store, run: int, found: Conclusion, shown: Showing) -
     """Print a conclusion, draw its plots and decide, as far as asked."""
     click.echo(conclusion_text(found, width=terminal.width()))
     if shown.plots is not None:
-        for path in write_plots(found, shown.plots, shown.plot_format, note):
+        for path in write_plots(found, shown.plots, shown.plot_format):
             click.echo(f"plot: {path}")
     if shown.decision is not None:
         click.echo()

@@ -2,31 +2,30 @@
 
 import importlib.util
 import re
-from collections.abc import Callable
 from pathlib import Path
 from textwrap import fill
 
-from attnbench.errors import AttnbenchError
+from attnbench.errors import AttnbenchError, UsageError
 from attnbench.studies.answers.base import NOT_ANSWERED
 from attnbench.studies.charts import Chart, Heat, Rows
 from attnbench.studies.conclusion import Conclusion
 from attnbench.studies.heat import heat_map
 from attnbench.studies.pictures import draw_heat, draw_lines, draw_rows
 
-MISSING = "plots need matplotlib, which is not installed: pip install 'attnbench[plots]'"
+
+def require_matplotlib() -> None:
+    """Raise UsageError if plots cannot be drawn: better before a study is measured than after."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UsageError(
+            "plots need matplotlib, which is not installed: pip install 'attnbench[plots]'"
+        )
 
 
-def write_plots(
-    found: Conclusion, folder: Path, form: str, note: Callable[[str], None]
-) -> list[Path]:
+def write_plots(found: Conclusion, folder: Path, form: str) -> list[Path]:
     """Draw each chart into its own file; `form` is png or svg.
 
-    Without matplotlib, `note` says so and nothing is drawn. Raises AttnbenchError if a file cannot
-    be written.
+    Raises AttnbenchError if a file cannot be written.
     """
-    if importlib.util.find_spec("matplotlib") is None:
-        note(MISSING)
-        return []
     paths = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
