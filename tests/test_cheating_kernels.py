@@ -323,6 +323,27 @@ def test_a_head_that_is_wrong_in_one_set_alone_is_found(spec: str, sets: int) ->
         assert str(fault(ready)).startswith(f"after timing, in working set {sets - 1}: ")
 
 
+@pytest.mark.parametrize(
+    ("spec", "row", "place"),
+    [
+        ("3q1kv40", 9, "request 2, head 1"),
+        ("2q1kv700_q5kv33", 27, "request 2, new token 4, head 3"),
+    ],
+)
+def test_a_wrong_element_is_named_by_its_request_token_and_head(
+    spec: str, row: int, place: str
+) -> None:
+    ready = Attending(case(spec), Setting("cpu", 2, seed=0))
+    launch = ready.calls[0]
+
+    def wrong() -> None:
+        launch()
+        ready.outputs[0].flatten(0, 1)[row, 7] += 1
+
+    ready.calls = [wrong, *ready.calls[1:]]
+    assert str(fault(ready)).endswith(f"is allowed ({place}, element 7)")
+
+
 @pytest.mark.parametrize("spec", SPECS)
 def test_the_kernel_that_they_change_is_right(spec: str) -> None:
     assert fault(Attending(case(spec), Setting("cpu", 2, seed=0))) is None

@@ -122,6 +122,10 @@ class Prepared(ABC):
         generator = torch.Generator().manual_seed(seed)
         return torch.randint(len(self.output(0)), (count, 1), generator=generator)
 
+    def place(self, row: int) -> str:
+        """Names a row of the output."""
+        return f"row {row}"
+
     def damage(self, index: int) -> str | None:
         """A sentence on memory that calls changed but must not have, None if there is none."""
         return None

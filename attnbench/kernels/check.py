@@ -183,7 +183,12 @@ def _compared(
     """The worst deviation of these rows, in equal parts, as comparing takes fp64."""
     parts = -(-expected.numel() // PART_ELEMENTS)
     found = [
-        compare(output[at.to(output.device)].float(), reference, prepared.tolerance)
+        compare(
+            output[at.to(output.device)].float(),
+            reference,
+            prepared.tolerance,
+            lambda row, at=at: prepared.place(int(at[row])),  # type: ignore[misc]
+        )
         for at, reference in zip(rows.chunk(parts), expected.chunk(parts), strict=True)
     ]
     if wrong := next((each for each in found if each.fault), None):

@@ -1,6 +1,7 @@
 """How far compared rows are from their fp32 reference, held against a tolerance."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -100,21 +101,29 @@ def _too_large(what: str, found: float, allowed: float) -> str:
     return f"{what} {found:.2g}; {allowed:.2g} is allowed"
 
 
-def compare(output: "torch.Tensor", expected: "torch.Tensor", allowed: Tolerance) -> Deviation:
-    """Compare [rows, width] with its fp32 reference; NaN never passes."""
+def compare(
+    output: "torch.Tensor",
+    expected: "torch.Tensor",
+    allowed: Tolerance,
+    place: Callable[[int], str] = "row {}".format,
+) -> Deviation:
+    """Compare [rows, width] with its fp32 reference; NaN never passes. `place` names a row."""
     out, ref = output.double(), expected.double()
     found = Figures.of(out, ref, allowed)
     share, fault = found.share(allowed), None
     if share > 1:
-        fault = _worst_element(out, ref, allowed) if found.ratio > 1 else found.fault(allowed)
+        one = found.ratio > 1
+        fault = _worst_element(out, ref, allowed, place) if one else found.fault(allowed)
     return Deviation(found.max_abs, found.relative_l2, found.cosine, share, fault)
 
 
-def _worst_element(out: "torch.Tensor", ref: "torch.Tensor", allowed: Tolerance) -> str:
+def _worst_element(
+    out: "torch.Tensor", ref: "torch.Tensor", allowed: Tolerance, place: Callable[[int], str]
+) -> str:
     slack = allowed.slack(ref)
     excess = ((out - ref).abs() - slack).nan_to_num(float("inf"))
     at = divmod(int(excess.argmax()), out.shape[1])
     return (
         f"got {float(out[at]):.4g} where the reference has {float(ref[at]):.4g} and "
-        f"{float(slack[at]):.2g} is allowed (sampled row {at[0]}, element {at[1]})"
+        f"{float(slack[at]):.2g} is allowed ({place(at[0])}, element {at[1]})"
     )

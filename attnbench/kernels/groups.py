@@ -123,6 +123,14 @@ def _places(group: Group, first: int, end: int) -> "NDArray[np.int64]":
     return np.stack([requests.repeat(len(positions)), np.tile(positions, len(requests))])
 
 
+def place_of(token: int, groups: Sequence[Group]) -> str:
+    """Names one of the batch's new tokens, all counted from 0."""
+    group = next(each for each in groups if token < each.tokens.stop)
+    request, within = divmod(token - group.first_token, group.q_len)
+    which = f"request {group.first + request}"
+    return which if group.q_len == 1 else f"{which}, new token {within}"
+
+
 def groups_of(batch: Batch) -> list[Group]:
     """The batch as groups of neighbouring equal requests, in order."""
     found: list[Group] = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attnbench.kernels.arithmetic import Attend, attend
 from attnbench.kernels.base import Prepared
-from attnbench.kernels.groups import Group, groups_of
+from attnbench.kernels.groups import Group, groups_of, place_of
 from attnbench.kernels.rows import Rows, Sharing, critical_rows
 from attnbench.kernels.scores import Scored
 from attnbench.specs.batch import Batch
@@ -58,6 +58,10 @@ class AttentionPrepared(Prepared, Scored):
 
     def output(self, index: int) -> "torch.Tensor":
         return self.outputs[index].flatten(0, 1)
+
+    def place(self, row: int) -> str:
+        token, head = divmod(row, self.num_heads)
+        return f"{place_of(token, self.groups)}, head {head}"
 
     def expected(self, sets: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
         import torch

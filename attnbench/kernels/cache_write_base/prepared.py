@@ -160,6 +160,9 @@ class CacheWrite(Prepared):
         generator = torch.Generator().manual_seed(seed)
         return torch.randint(self.num_tokens, (count, 1), generator=generator)
 
+    def place(self, row: int) -> str:
+        return f"token {row}"
+
     def damage(self, index: int) -> str | None:
         """Memory that no launched set owns must be unchanged; sets are poisoned before launch."""
         owned = self.poisoned.nonzero().flatten()

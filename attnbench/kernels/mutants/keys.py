@@ -191,6 +191,16 @@ def base_two(sums: "torch.Tensor", results: "torch.Tensor") -> "torch.Tensor":
     return (sums * 0.6931).softmax(0)
 
 
+def tiles(count: int, places: "torch.Tensor", seen: "torch.Tensor", context: int) -> "torch.Tensor":
+    """Splits of a tile each, of which short requests fill few; the last one has the rest."""
+    return (places // TILE).clamp_max(count - 1).expand(*seen.shape[:-1], -1)
+
+
+def empty_as_zero(sums: "torch.Tensor", results: "torch.Tensor") -> "torch.Tensor":
+    """With a log-sum-exp of 0 of splits without keys."""
+    return sums.where(sums.isfinite(), 0.0).softmax(0)
+
+
 KEY_FAULTS = (
     Fault("newest key lost", seeing(lost(-1))),
     Fault("newest key lost, first request only", seeing(lost(-1), in_first_request)),
@@ -226,5 +236,6 @@ KEY_FAULTS = (
     Fault("8 splits merged without log-sum-exps", split(8, averaged)),
     Fault("8 splits merged with log-sum-exps in bf16", split(8, rounded_sums)),
     Fault("8 splits merged to base 2", split(8, base_two)),
+    Fault("empty splits of 32 merged as zeros", split(32, empty_as_zero, tiles)),
     Fault("context and new tokens merged to base 2", split(2, base_two, context_and_new)),
 )

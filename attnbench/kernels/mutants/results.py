@@ -142,6 +142,38 @@ def kept(planting: Planting) -> Prepared | None:
     return planting.mutant(calls=calls, output=lambda i: held.get(i, honest.output(i)))
 
 
+def head_of_last_set(planting: Planting) -> Prepared | None:
+    """In the last set alone, a head of the last request is zero."""
+    honest = planting.prepared
+    last = len(honest.calls) - 1
+    if last == 0 or not isinstance(honest, AttentionPrepared):
+        return None
+
+    def output(index: int) -> "torch.Tensor":
+        result = honest.output(index)
+        if index == last:
+            result = result.clone()
+            zero_head(honest, result)
+        return result
+
+    return planting.mutant(output=output)
+
+
+def left_at_times(planting: Planting) -> Prepared | None:
+    """Two of three launches of a set leave its output as it is, unless it is poisoned."""
+    honest = planting.prepared
+    if not isinstance(honest, AttentionPrepared):
+        return None
+    launches = [0] * len(honest.calls)
+
+    def call(index: int) -> None:
+        launches[index] += 1
+        if launches[index] % 3 == 1 or bool(honest.output(index).isnan().any()):
+            honest.calls[index]()
+
+    return planting.mutant(calls=[partial(call, index) for index in range(len(honest.calls))])
+
+
 def beyond(planting: Planting) -> Prepared | None:
     """Every call also writes the first row of the next set's output."""
     honest = planting.prepared
@@ -198,7 +230,9 @@ RESULT_FAULTS = (
     Fault("output of another set", of_next_set),
     Fault("only the first set launched", first_set_alone),
     Fault("last set has the first one's output", last_set_wrong),
+    Fault("one head of a request zero in the last set", head_of_last_set),
     Fault("results kept from the first call", kept),
+    Fault("two of three launches leave the output", left_at_times),
     Fault("a row of the next set's output written too", beyond),
     Fault("one row wrong in every third launch", now_and_then),
 )

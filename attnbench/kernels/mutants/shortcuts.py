@@ -77,10 +77,35 @@ def without_light_tiles(scores: "torch.Tensor", most: "torch.Tensor") -> "torch.
     return weights
 
 
+def summed_in_bf16(scores: "torch.Tensor", most: "torch.Tensor") -> "torch.Tensor":
+    """By a sum over tiles that is kept in bf16."""
+    weights = (scores - most).exp()
+    total = weights.new_zeros(most.shape)
+    for tile in weights.split(TILE // 2, dim=-1):
+        total = (total + tile.sum(-1, keepdim=True)).bfloat16().float()
+    return weights * (weights.sum(-1, keepdim=True) / total)
+
+
+def rescaled_once_too_few(scores: "torch.Tensor", most: "torch.Tensor") -> "torch.Tensor":
+    """Tile by tile below the largest score so far; the second tile leaves the first as it is."""
+    import torch
+
+    found = scores.new_full(most.shape, -math.inf)
+    weights, tiles = list["torch.Tensor"](), scores.split(TILE // 2, dim=-1)
+    for at, tile in enumerate(tiles):
+        new = found.maximum(tile.amax(-1, keepdim=True))
+        factor = (found - new).exp() if at != 1 else found.new_ones(found.shape)
+        weights = [each * factor for each in weights] + [(tile - new).exp()]
+        found = new
+    return torch.cat(weights, dim=-1).nan_to_num()
+
+
 SHORTCUT_FAULTS = (
     Fault("scores rounded to bf16", weighing(rounded_scores), over_bf16),
     Fault("weights rounded to e4m3", weighing(rounded_weights), over_bf16),
     Fault("exponentials by the bits of a float", weighing(by_bits), over_bf16),
     Fault("the least tenth of the pages skipped", weighing(without_least_pages)),
     Fault("light tiles skipped", weighing(without_light_tiles)),
+    Fault("the softmax's sum in bf16", weighing(summed_in_bf16), over_bf16),
+    Fault("a tile's weights not rescaled", weighing(rescaled_once_too_few)),
 )
