@@ -70,7 +70,8 @@ def our_workers(cluster: Cluster) -> list[int]:
 def test_a_node_lost_in_mid_run_costs_no_outcome_and_doubles_none(
     tmp_path: Path, environment: dict[str, str], cluster: Cluster
 ) -> None:
-    with started(tmp_path, environment, *RUN, "--ray", cluster.address) as process:
+    slow = ["--repeats", "1000"]  # Ray takes seconds to find that a node is lost
+    with started(tmp_path, environment, *RUN, *slow, "--ray", cluster.address) as process:
         wait_for_first_outcome(process, tmp_path)
         cluster.change("remove")
         _, errors = process.communicate()
@@ -154,11 +155,14 @@ def test_a_device_of_this_host_is_refused_in_a_cluster(
     )
 
 
-def test_a_cluster_of_this_host_alone_ends_with_the_run(
+def test_a_cluster_of_this_host_alone_ends_with_the_run_and_leaves_nothing(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
+    """A token at home would keep `--ray auto` from joining clusters that have none."""
     pytest.importorskip("ray")
-    short = environment | {"TMPDIR": "/tmp"}
+    home = tmp_path / "home"
+    home.mkdir()
+    short = environment | {"TMPDIR": "/tmp", "HOME": str(home)}
     with started(tmp_path, short, *RUN, "--rounds", "1", "--ray", "local") as process:
         wait_for_first_outcome(process, tmp_path)
         beneath = descendants(process.pid)
@@ -167,6 +171,7 @@ def test_a_cluster_of_this_host_alone_ends_with_the_run(
     assert 2 * len(places(tmp_path)) == len(ALL)
     assert beneath
     assert not any(map(exists, beneath))
+    assert list(home.iterdir()) == []
 
 
 def test_a_cluster_of_this_host_that_does_not_start_is_one_sentence(

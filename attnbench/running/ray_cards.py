@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager, suppress
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from attnbench.errors import AttnbenchError, UsageError
@@ -153,16 +154,21 @@ def _connect(ray: "ModuleType", address: str) -> None:
     settings: dict[str, Any] = {}
     if address == LOCAL:
         settings = _LOCAL_SETTINGS
-        for name, value in _LOCAL_ENVIRONMENT.items():
+        # Without a token, Ray would leave one at home, with which no cluster without one is joined.
+        token = {"RAY_AUTH_TOKEN": token_hex(32)}
+        for name, value in {**_LOCAL_ENVIRONMENT, **token}.items():
             os.environ.setdefault(name, value)
     on_sigterm = signal.getsignal(signal.SIGTERM)
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **settings)
     except Exception as error:  # noqa: BLE001 - Ray raises many kinds, Exception itself among them
+        reason = _first_line(error).rstrip(".")
         if address == LOCAL:
-            raise AttnbenchError(f"--ray local: Ray did not start: {_first_line(error)}") from None
-        raise UsageError(f"--ray {address}: {_first_line(error)}; {_EXPECTED}") from None
+            raise AttnbenchError(f"--ray local: Ray did not start: {reason}") from None
+        if address == AUTO and isinstance(error, ConnectionError):
+            reason = "no Ray cluster runs on this host"
+        raise UsageError(f"--ray {address}: {reason}; {_EXPECTED}") from None
     finally:
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own ends the process at once
 
