@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from attnbench.kernels.base import Setting
 from attnbench.kernels.groups import Keys
+from attnbench.kernels.heads import HeadsPrepared
 from attnbench.kernels.inputs import (
     cached,
     clamped,
@@ -18,11 +19,9 @@ from attnbench.kernels.inputs import (
     torch_dtype,
 )
 from attnbench.kernels.outputs import Plain, empty_output
-from attnbench.kernels.reference import AttentionPrepared
 from attnbench.kernels.rows import Rows
 from attnbench.kernels.tolerance import Tolerance, attention
 from attnbench.specs.case import Case, Value
-from attnbench.specs.shape import AttnShape
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +39,7 @@ STEP_PAGES = 4096  # quantised per step
 QUERY_SCALE, KEY_SCALE, VALUE_SCALE = 1 / 4, 1.25 / 8, 1.75 / 8
 
 
-class PagedPrepared(AttentionPrepared):
+class PagedPrepared(HeadsPrepared):
     """A case whose KV cache is one pool; a subclass sets `calls`.
 
     `kv` in memory order: NHD is [pages, 2, block, kv heads, head dim], HND [pages, 2, kv heads,
@@ -51,13 +50,8 @@ class PagedPrepared(AttentionPrepared):
     resolved: dict[str, Value]
 
     def __init__(self, case: Case, setting: Setting, *, layout: str, nan_tails: bool) -> None:
-        assert isinstance(case.shape, AttnShape)
-        self.case, self.shape, self.layout = case, case.shape, case.layout or layout
-        block_size, sets = case.block_size or DEFAULT_BLOCK_SIZE, setting.sets
-        heads = self.shape.num_q_heads, block_size, self.shape.num_kv_heads
-        super().__init__(case.batch, *heads)
-        self.scale, self.key_dim = self.shape.head_dim**-0.5, self.shape.head_dim
-        self.device = setting.device
+        super().__init__(case, setting, case.block_size or DEFAULT_BLOCK_SIZE)
+        self.layout, sets = case.layout or layout, setting.sets
         generator, self.dtype = seeded(setting.device, setting.seed), torch_dtype(case.dtype)
         least = least_pages(case, self.block_size)
         self.tables = page_tables(
@@ -152,22 +146,16 @@ class PagedPrepared(AttentionPrepared):
         stored = raw(clamped(keys / self.key_scale, self.kv.dtype))
         raw(self.kv).permute(self._order)[*self.tables.at(at), 0] = stored
 
-    def attended(self, rows: Rows) -> "torch.Tensor":
-        kv_heads = rows.first_heads * self.shape.num_kv_heads // self.shape.num_q_heads
+    def queries_of(self, rows: Rows) -> "torch.Tensor":
+        query = raw(self.queries)[rows.sets_of_rows, rows.tokens, rows.heads]
+        return query.view(self.queries.dtype).float() * self.query_scale
+
+    def gathered(self, rows: Rows, kv_heads: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
         table = self.tables.of_each(rows.sets, rows.group, rows.requests)
         pool = raw(self.kv).permute(self._order)
         kv = pool[table, :, :, kv_heads[:, None]].flatten(1, 2)  # [n, pages * block, 2, d]
         kv = kv[:, : rows.group.kv_len].contiguous().view(self.kv.dtype).float()
-        query = raw(self.queries)[rows.sets_of_rows, rows.tokens, rows.heads]
-        return self.attend(
-            query.view(self.queries.dtype).float() * self.query_scale,
-            kv[:, :, 0] * self.key_scale,
-            kv[:, :, 1] * self.value_scale,
-            rows.seen,
-            self.scale,
-            window=self.case.window,
-            softcap=self.case.softcap,
-        )
+        return kv[:, :, 0] * self.key_scale, kv[:, :, 1] * self.value_scale
 
 
 def _is_fp8(stored: "torch.Tensor") -> bool:

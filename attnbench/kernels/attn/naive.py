@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from attnbench.kernels.arithmetic import softmax_with_sinks
 from attnbench.kernels.base import Backend, Setting
 from attnbench.kernels.groups import Group, Keys, causal_mask
+from attnbench.kernels.heads import HeadsPrepared
 from attnbench.kernels.inputs import (
     cached,
     clamped,
@@ -19,7 +20,7 @@ from attnbench.kernels.inputs import (
 )
 from attnbench.kernels.memory import Bytes, mask_bytes, paged_bytes
 from attnbench.kernels.needles import sink_logits
-from attnbench.kernels.reference import AttentionPrepared, rotating
+from attnbench.kernels.reference import rotating
 from attnbench.kernels.rows import Rows
 from attnbench.kernels.tolerance import attention
 from attnbench.provenance.machine import Machine
@@ -52,18 +53,15 @@ class Naive(Backend):
         return pages | {"masks": mask_bytes(masked)}
 
 
-class NaivePrepared(AttentionPrepared):
+class NaivePrepared(HeadsPrepared):
     """The pool is one tensor, logically [pages, block, 2, kv heads, head dim]."""
 
     def __init__(self, case: Case, setting: Setting) -> None:
         import torch
 
-        assert isinstance(case.shape, AttnShape)
-        self.case, shape, batch = case, case.shape, case.batch
         block_size, layout = case.block_size or DEFAULT_BLOCK_SIZE, case.layout or "NHD"
-        super().__init__(batch, shape.num_q_heads, block_size, shape.num_kv_heads)
-        self.shape, self.scale = shape, shape.head_dim**-0.5
-        self.device, self.key_dim = setting.device, shape.head_dim
+        super().__init__(case, setting, block_size)
+        shape, batch = self.shape, case.batch
         generator, dtype = seeded(setting.device, setting.seed), torch_dtype(case.dtype)
         least = least_pages(case, block_size)
         self.tables = page_tables(
@@ -137,22 +135,11 @@ class NaivePrepared(AttentionPrepared):
     def put_keys(self, at: Keys, keys: "torch.Tensor") -> None:
         self.pool[*self.tables.at(at), 0] = clamped(keys, self.pool.dtype)
 
-    def attended(self, rows: Rows) -> "torch.Tensor":
-        kv_heads = rows.first_heads * self.shape.num_kv_heads // self.shape.num_q_heads
+    def gathered(self, rows: Rows, kv_heads: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
         table = self.tables.of_each(rows.sets, rows.group, rows.requests)
         kv = self.pool[table, :, :, kv_heads[:, None]].flatten(1, 2)  # [n, pages * block, 2, d]
-        kv = kv[:, : rows.group.kv_len]
-        query = self.queries[rows.sets_of_rows, rows.tokens, rows.heads]
-        return self.attend(
-            query,
-            kv[:, :, 0],
-            kv[:, :, 1],
-            rows.seen,
-            self.scale,
-            window=self.case.window,
-            softcap=self.case.softcap,
-            sinks=None if self.sinks is None else self.sinks[rows.heads],
-        )
+        keys, values = kv[:, : rows.group.kv_len].unbind(2)
+        return keys, values
 
 
 def _page(

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attnbench.kernels.base import Backend, Refused, Setting
 from attnbench.kernels.groups import Group, Keys, causal_mask
+from attnbench.kernels.heads import HeadsPrepared
 from attnbench.kernels.inputs import cached, digest_of, normal, redraw, seeded, torch_dtype
 from attnbench.kernels.memory import Bytes, ends_bytes, mask_bytes, needle_bytes
-from attnbench.kernels.reference import AttentionPrepared, rotating
+from attnbench.kernels.reference import rotating
 from attnbench.kernels.rows import Rows
 from attnbench.kernels.tolerance import attention
 from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import Request
 from attnbench.specs.case import Case
 from attnbench.specs.cost import cached_row_bytes
-from attnbench.specs.shape import AttnShape
 
 if TYPE_CHECKING:
     import torch
@@ -51,15 +51,12 @@ class Sdpa(Backend):
         return ends_bytes(case, sets) | {"kv": kv, "masks": masks, "needles": needles}
 
 
-class SdpaPrepared(AttentionPrepared):
+class SdpaPrepared(HeadsPrepared):
     """A set's KV of a group is [count, kv_len, kv heads, head dim]; SDPA allocates its output."""
 
     def __init__(self, case: Case, setting: Setting) -> None:
-        assert isinstance(case.shape, AttnShape)
-        self.case, shape, batch, sets = case, case.shape, case.batch, setting.sets
-        super().__init__(batch, shape.num_q_heads, 1, shape.num_kv_heads)
-        self.shape, self.scale = shape, shape.head_dim**-0.5
-        self.device, self.key_dim = setting.device, shape.head_dim
+        super().__init__(case, setting, 1)
+        shape, batch, sets = self.shape, case.batch, setting.sets
         generator, dtype = seeded(setting.device, setting.seed), torch_dtype(case.dtype)
         ends = (sets, batch.num_tokens, shape.num_q_heads, shape.head_dim)
         self.queries = normal(ends, dtype, generator)
@@ -152,12 +149,10 @@ class SdpaPrepared(AttentionPrepared):
     def gathers(self, group: Group) -> bool:
         return False
 
-    def attended(self, rows: Rows) -> "torch.Tensor":
-        kv_heads = rows.first_heads * self.shape.num_kv_heads // self.shape.num_q_heads
+    def gathered(self, rows: Rows, kv_heads: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
         kv, requests = self.kv[self.groups.index(rows.group)], rows.requests - rows.group.first
         keys, values = kv[:, rows.sets, requests, :, kv_heads].unbind(1)  # each [n, kv, d]
-        query = self.queries[rows.sets_of_rows, rows.tokens, rows.heads]
-        return self.attend(query, keys, values, rows.seen, self.scale)
+        return keys, values
 
 
 Views = tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]

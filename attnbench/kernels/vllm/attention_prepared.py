@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from attnbench.kernels.base import Refused, Setting
 from attnbench.kernels.cache_write_base.fp8 import quantise
 from attnbench.kernels.groups import Keys
+from attnbench.kernels.heads import HeadsPrepared
 from attnbench.kernels.inputs import PageTables, least_pages, normal, redraw, seeded, torch_dtype
 from attnbench.kernels.needles import sink_logits
 from attnbench.kernels.paged import QUERY_SCALE
-from attnbench.kernels.reference import AttentionPrepared
 from attnbench.kernels.rows import Rows
 from attnbench.kernels.tolerance import attention
 from attnbench.kernels.vllm.attention_layer import attention_layer, cache_spec, metadata_builder
@@ -32,7 +32,6 @@ from attnbench.kernels.vllm.served import Served
 from attnbench.kernels.vllm.startup import activate, start
 from attnbench.specs.case import Case, Value
 from attnbench.specs.cost import seen_kv_len
-from attnbench.specs.shape import AttnShape
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 ANOTHER_WINDOW = 128  # of the second kind of layer beside one without a window; gpt-oss's
 
 
-class VllmPrepared(AttentionPrepared):
+class VllmPrepared(HeadsPrepared):
     """Each set is a layer: its own cache, queries, new keys and values, and output.
 
     The layers share page tables and metadata, built once outside the timed call, as in production.
@@ -61,11 +60,8 @@ class VllmPrepared(AttentionPrepared):
     ) -> None:
         import torch
 
-        assert isinstance(case.shape, AttnShape)
-        super().__init__(case.batch, case.shape.num_q_heads, page, case.shape.num_kv_heads)
-        self.case, self.shape, self.cls, self.nan_tails = case, case.shape, cls, nan_tails
-        self.device, self.key_dim = setting.device, self.shape.head_dim
-        self.scale = self.shape.head_dim**-0.5
+        super().__init__(case, setting, page)
+        self.cls, self.nan_tails = cls, nan_tails
         generator = seeded(setting.device, setting.seed)
         # bf16 as in gpt-oss and as FlashAttention requires.
         self.sinks = sink_logits(case, torch.bfloat16, generator) if case.sinks else None
@@ -224,23 +220,12 @@ class VllmPrepared(AttentionPrepared):
     def put_keys(self, at: Keys, keys: "torch.Tensor") -> None:
         self.caches.put_keys(at, keys)
 
-    def attended(self, rows: Rows) -> "torch.Tensor":
-        tables = self.caches.tables
-        kv_heads = rows.first_heads * self.shape.num_kv_heads // self.shape.num_q_heads
-        table = tables.of_each(0, rows.group, rows.requests)
+    def gathered(self, rows: Rows, kv_heads: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
+        table = self.caches.tables.of_each(0, rows.group, rows.requests)
         pages = self.caches.first_pages[rows.sets][:, None] + table
         kv = self.caches.pool[pages, :, :, kv_heads[:, None]].flatten(1, 2)  # [n, tokens, 2, d]
-        kv = self.caches.values(kv[:, : rows.group.kv_len], heads=False)
-        return self.attend(
-            self.queries[rows.sets_of_rows, rows.tokens, rows.heads],
-            kv[:, :, 0],
-            kv[:, :, 1],
-            rows.seen,
-            self.scale,
-            window=self.case.window,
-            softcap=self.case.softcap,
-            sinks=None if self.sinks is None else self.sinks[rows.heads],
-        )
+        keys, values = self.caches.values(kv[:, : rows.group.kv_len], heads=False).unbind(2)
+        return keys, values
 
 
 def _name(dtype: "torch.dtype") -> str:
