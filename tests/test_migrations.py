@@ -14,9 +14,10 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from attnbench.db import migrations
-from attnbench.db.engine import make_engine, parse_target
+from attnbench.db.engine import make_engine
 from attnbench.db.migrations import REVISIONS, Revisions, upgrade
 from attnbench.db.store import Store
+from attnbench.db.target import parse_target
 from attnbench.errors import AttnbenchError, UsageError
 from tests.stored_results import CASE, OK, ON_GPU, REFUSED, fill, start
 

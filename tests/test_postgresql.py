@@ -14,9 +14,10 @@ from sqlalchemy import text
 
 import attnbench
 from attnbench.cli import cli
-from attnbench.db.engine import make_engine, parse_target
+from attnbench.db.engine import make_engine
 from attnbench.db.migrations import REVISIONS, Revisions, run_revisions
 from attnbench.db.store import Store
+from attnbench.db.target import parse_target
 from attnbench.db.transfer import export, merge
 from attnbench.db.views import VIEWS
 from attnbench.errors import AttnbenchError, UsageError

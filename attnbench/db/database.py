@@ -10,9 +10,10 @@ from typing import Self
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from attnbench.db.engine import plain_errors, sqlite_file
+from attnbench.db.engine import plain_errors
 from attnbench.db.migrations import REVISIONS, Revisions, open_engine
 from attnbench.db.opened_file import OpenedFile
+from attnbench.db.target import sqlite_file
 
 _log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from json import JSONDecodeError
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
@@ -21,55 +21,13 @@ from sqlalchemy.exc import (
 )
 
 from attnbench.db.damage import Damaged
+from attnbench.db.target import EXPECTED, describe, sqlite_file
 from attnbench.errors import DatabaseUnusable, UsageError
-from attnbench.passwords import without_password
 from attnbench.shorten import shorten
 
 BUSY_TIMEOUT = 30.0  # seconds that a transaction waits for another process
 # Of PostgreSQL; "attn" in ASCII and the next, which no other program locks in the same database.
 _LOCKS = {"schema": 0x6174746E, "merge": 0x6174746F}
-
-_EXPECTED = (
-    "expected a path or an SQLAlchemy URL, e.g. attnbench.db or postgresql://user@host/attnbench"
-)
-
-
-def parse_target(target: str | Path) -> URL:
-    """The URL of a path or of a URL's text; UsageError if it is malformed."""
-    if "://" not in str(target):
-        url = URL.create("sqlite", database=str(target))
-    else:
-        try:
-            url = make_url(str(target))
-        except (ArgumentError, ValueError):
-            raise UsageError(
-                f"{without_password(str(target))} is not a database URL; {_EXPECTED}"
-            ) from None
-    if url.get_backend_name() == "sqlite" and _in_memory(url):
-        raise UsageError(
-            f"--db '{target}' does not name a file, so results would be lost; {_EXPECTED}"
-        )
-    return url
-
-
-def _in_memory(url: URL) -> bool:
-    """Whether an SQLite URL names no file."""
-    if "uri" in url.query:
-        of_memory = {("mode", "memory"), ("vfs", "memdb")} & set(url.query.items())
-        return bool(of_memory) or ":memory:" in str(url.database)
-    return url.database in {None, "", ":memory:"} and not url.host
-
-
-def describe(url: URL) -> str:
-    """The database's name in messages: a file's path, or the URL without its password."""
-    return str(url.database) if sqlite_file(url) else url.render_as_string()
-
-
-def sqlite_file(url: URL) -> Path | None:
-    """The file of an SQLite URL; None for a file: URI and any other database."""
-    if url.get_backend_name() != "sqlite" or "uri" in url.query or not url.database:
-        return None
-    return Path(url.database)
 
 
 def make_engine(url: URL, *, foreign_keys: bool = True) -> Engine:
@@ -89,7 +47,7 @@ def make_engine(url: URL, *, foreign_keys: bool = True) -> Engine:
             "driver, e.g. pip install 'attnbench[postgresql]' for postgresql://"
         ) from None
     except ArgumentError as error:
-        raise UsageError(f"{describe(url)} is not a database URL ({error}); {_EXPECTED}") from None
+        raise UsageError(f"{describe(url)} is not a database URL ({error}); {EXPECTED}") from None
     event.listen(engine, "handle_error", _name_database)
     if is_sqlite:
         _begin_explicitly(engine, foreign_keys)

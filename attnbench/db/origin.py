@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from attnbench.db.engine import back_up, describe, make_engine, parse_target, sqlite_file
-from attnbench.db.migrations import REVISIONS, Revisions, State, read_state, require_place
+from attnbench.db.engine import back_up, make_engine
+from attnbench.db.migrations import REVISIONS, Revisions, State, read_state
 from attnbench.db.store import Store
+from attnbench.db.target import describe, parse_target, require_place, sqlite_file
 from attnbench.errors import UsageError
 
 

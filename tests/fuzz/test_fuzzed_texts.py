@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from attnbench.db.engine import parse_target
+from attnbench.db.target import parse_target
 from attnbench.errors import UsageError
 from attnbench.results.where import parse_condition
 from attnbench.run_label import parse_label

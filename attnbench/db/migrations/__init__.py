@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import (
-    URL,
     Column,
     Connection,
     Engine,
@@ -31,14 +30,12 @@ from sqlalchemy.schema import PrimaryKeyConstraint
 from attnbench.db.base import Base
 from attnbench.db.engine import (
     back_up,
-    describe,
     make_engine,
     one_at_a_time,
-    parse_target,
     plain_errors,
-    sqlite_file,
     use_write_ahead_log,
 )
+from attnbench.db.target import describe, how_to_fill, parse_target, require_place, sqlite_file
 from attnbench.errors import AttnbenchError, UsageError
 
 if TYPE_CHECKING:
@@ -82,7 +79,7 @@ def open_engine(
     try:
         state = read_state(engine, revisions)
         if state is State.EMPTY and not create:
-            raise UsageError(f"{describe(url)} holds no results yet; {_how_to_fill(url)}")
+            raise UsageError(f"{describe(url)} holds no results yet; {how_to_fill(url)}")
         if state is State.EMPTY:
             create_schema(engine)
         if state is State.OLDER:
@@ -177,26 +174,6 @@ def holds_results(target: str | Path, revisions: Revisions = REVISIONS) -> bool:
         return read_state(engine, revisions) is not State.EMPTY
     finally:
         engine.dispose()
-
-
-def require_place(url: URL, create: bool) -> None:
-    """Raise UsageError if an SQLite file does not exist or cannot be created."""
-    if (path := sqlite_file(url)) is None:
-        return
-    try:
-        path.exists()
-    except (OSError, ValueError) as error:  # such as a name that is too long
-        raise UsageError(f"{path}: {error}; name another file, e.g. --db attnbench.db") from None
-    if not create and not path.exists():
-        raise UsageError(f"{path} does not exist; {_how_to_fill(url)}")
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder, not a database; e.g. --db {path}/attnbench.db")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: its folder does not exist; create it: mkdir -p {path.parent}")
-
-
-def _how_to_fill(url: URL) -> str:
-    return f"name another with --db, or measure first: attnbench attn --db {describe(url)}"
 
 
 def _state(connection: Connection, revisions: Revisions) -> State:
