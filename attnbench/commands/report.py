@@ -81,6 +81,13 @@ class ReportOptions:
 HELP = """Show stored results as tables, Markdown, CSV or JSON.
 
     \b
+    Columns of a table:
+    latency, +- %   mean over the rounds, and half the range of their medians
+    roof %          the least time that the hardware allows, of the latency
+    of meas %       the same at the rates that this machine has reached
+    vs best, +- %   latency over the workload's best, and half its 95 % interval
+
+    \b
     attnbench report                                the latest run
     attnbench report --run main pr --pivot label    two labels or branches
     attnbench report --where family=mla backend=flashmla 'kv_len>=4096'
