@@ -291,6 +291,18 @@ def test_a_server_that_is_not_there_is_one_sentence_without_the_password(tmp_pat
     url = f"postgresql://team:secret@/none?host={tmp_path}"
     done = CliRunner().invoke(cli, ["report", "--db", url])
     assert done.exit_code == 2
-    assert "secret" not in done.output
+    (line,) = done.stderr.splitlines()
+    assert "secret" not in line
+    assert line.endswith(
+        "; expected a server that answers and has this user and database, e.g. --db "
+        "postgresql://user@host/attnbench"
+    )
     with pytest.raises(UsageError):
         Store.open(url)
+
+
+def test_a_short_name_of_the_scheme_names_the_same_server(team: str) -> None:
+    with Store.open(team) as store:
+        start(store)
+    with Store.open(team.replace("postgresql://", "postgres://"), create=False) as store:
+        assert len(store.runs()) == 1

@@ -135,7 +135,16 @@ def plain_errors(url: URL) -> Iterator[None]:
             raise  # a mistake of ours
         reason = str(error.orig if isinstance(error, DatabaseError) else error).strip()
         named = error.detail[0] if isinstance(error, DatabaseError) and error.detail else None
-        raise DatabaseUnusable(
-            f"{named or describe(url)}: {reason}; expected a readable and writable attnbench "
-            "database or a new file, e.g. --db attnbench.db"
-        ) from error
+        raise DatabaseUnusable(_unusable(named or describe(url), reason)) from error
+
+
+def _unusable(name: str, reason: str) -> str:
+    """What is wrong with a database; the first line of a reason, as servers give several."""
+    expected = (
+        "a server that answers and has this user and database, e.g. --db "
+        "postgresql://user@host/attnbench"
+        if "://" in name and not name.startswith("sqlite")
+        else "a readable and writable attnbench database or a new file, e.g. --db attnbench.db"
+    )
+    first, *_ = reason.splitlines()
+    return f"{name}: {first}; expected {expected}"

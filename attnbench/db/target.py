@@ -1,5 +1,6 @@
 """The database that `--db` names: its URL, and its place if it is a file."""
 
+import re
 from pathlib import Path
 
 from sqlalchemy import URL, make_url
@@ -19,7 +20,7 @@ def parse_target(target: str | Path) -> URL:
         url = URL.create("sqlite", database=str(target))
     else:
         try:
-            url = make_url(str(target))
+            url = make_url(re.sub("^postgres://", "postgresql://", str(target)))
         except (ArgumentError, ValueError):
             raise UsageError(
                 f"{without_password(str(target))} is not a database URL; {EXPECTED}"
