@@ -1,6 +1,6 @@
 """Comparing cases across one field of them, or of their method: equal in all others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from attnbench.analysis.series import Series
@@ -14,6 +14,13 @@ UNSET = "unset"  # text for a field that a case leaves open
 
 # Knobs of a server that not every backend has.
 SERVER_KNOBS = ("decode_kernel", "max_model_len", "mixed_windows")
+
+# Fields that follow from another and need not be equal, each step only for those left without a
+# partner. A backend may be the dense or the sparse one of a pair.
+FOLLOWING: Mapping[str, Sequence[tuple[str, ...]]] = {
+    "backend": (("layout", "block_size", *SERVER_KNOBS), ("index_topk", "topk_pattern")),
+    "query_dtype": (("kv_cache_dtype",),),
+}
 
 BETWEEN = "between"  # the only field of a method that may differ: the same kernel is timed
 
@@ -35,6 +42,11 @@ class Across:
 
     def __str__(self) -> str:
         return f"{self.field} {field_text(self.base)} -> {field_text(self.head)}"
+
+
+def following(field: str) -> set[str]:
+    """The fields that may differ too between cases that are compared across a field."""
+    return {name for names in FOLLOWING.get(field, ()) for name in names}
 
 
 def same_server(base: Case, head: Case, field: str) -> bool:

@@ -7,12 +7,12 @@ by the request, with each side tuned if the study says so.
 import math
 import operator
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from statistics import fmean, stdev
 
-from attnbench.analysis.across import SERVER_KNOBS, same_server
+from attnbench.analysis.across import FOLLOWING, same_server
 from attnbench.analysis.axes import axis_text
 from attnbench.analysis.compare import compare
 from attnbench.analysis.estimate import EXACT, Cell, Noise, estimate_all
@@ -29,17 +29,6 @@ _Error = tuple[float, float]  # standard error, degrees of freedom
 _EQUAL = Estimate(0.0, ())  # of a side against itself
 # With fewer cases their own spread says nothing, and the rounds' is used.
 MIN_CASES = 3
-# Fields that follow from another and need not be equal, each step only for those left without a
-# partner. A backend may be the dense or the sparse one of a pair.
-_FOLLOWS: Mapping[str, Sequence[tuple[str, ...]]] = {
-    "backend": (("layout", "block_size", *SERVER_KNOBS), ("index_topk", "topk_pattern")),
-    "query_dtype": (("kv_cache_dtype",),),
-}
-
-
-def following(field: str) -> set[str]:
-    """The fields that may differ too between cases that are compared across a field."""
-    return {name for names in _FOLLOWS.get(field, ()) for name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +178,7 @@ def _partners(
     """Pairs in the order of the base; those equal in all else are matched first."""
     found: dict[int, Contender] = {}
     left = list(head)
-    for names in accumulate(_FOLLOWS.get(field, ()), operator.add, initial=(field,)):
+    for names in accumulate(FOLLOWING.get(field, ()), operator.add, initial=(field,)):
         partners = defaultdict[Hashable, list[Contender]](list)
         for each in left:
             partners[_rest(each, names)].append(each)

@@ -1,8 +1,6 @@
 """`attnbench study`."""
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +11,17 @@ from click.shell_completion import CompletionItem
 from attnbench.commands import terminal
 from attnbench.commands.completion import run_numbers, starting, studies
 from attnbench.commands.conclusion import Showing, decide, show_conclusion, shown_options
-from attnbench.commands.family_request import read_request
-from attnbench.commands.measuring import (
-    command_line,
-    end_interrupted,
-    show_outcomes,
-    write_csv_files,
-    write_json_file,
-)
 from attnbench.commands.options import db_option
 from attnbench.commands.output_file import not_read_from
+from attnbench.commands.study_run import measure_study
 from attnbench.commands.table import GroupedCommand, note, options_of, read
 from attnbench.commands.value_types import OutputFile, whole_type
 from attnbench.db.store import Store
-from attnbench.families import FAMILIES
-from attnbench.results.report import read_run
-from attnbench.running.dealer import measured
-from attnbench.running.forecast import forecast
-from attnbench.running.request import command_of, plan_of
-from attnbench.running.session import sessions
 from attnbench.running.slow import SOON, said_if_slow
 from attnbench.studies.conclusion import conclude
-from attnbench.studies.deck import study_deck
-from attnbench.studies.file import Study
 from attnbench.studies.from_trace import study_of_trace, words_of_trace
-from attnbench.studies.listing import dry_run_text, studies_table
-from attnbench.studies.request import StudyRequest, built_in, load_study
+from attnbench.studies.listing import studies_table
+from attnbench.studies.request import built_in, load_study
 from attnbench.studies.yaml_entry import read_utf8
 from attnbench.traffic.options import TrafficOptions
 
@@ -124,7 +107,9 @@ def run(
         raise click.UsageError("--quick thins the sweep and --exhaustive widens it; give one")
     study, again, file = load_study(name), ["study", name], Path(name)
     showing, read_from = Showing(**shown), file if file.is_file() else None
-    _measure(study, again, family_options, showing, read_from, quick=quick, exhaustive=exhaustive)
+    measure_study(
+        study, again, family_options, showing, read_from, quick=quick, exhaustive=exhaustive
+    )
 
 
 @command.command(cls=GroupedCommand, context_settings={"ignore_unknown_options": True})
@@ -170,52 +155,10 @@ def traffic(
     with said_if_slow(lambda: f"simulating a server for {trace.name}", note, SOON):
         study = study_of_trace(trace, options)
     again = ["study", *words_of_trace(trace, options)]
-    _measure(study, again, family_options, Showing(plots, plot_format, decision), trace)
+    measure_study(study, again, family_options, Showing(plots, plot_format, decision), trace)
 
 
 traffic.params = [*options_of(TrafficOptions), *traffic.params]
-
-
-def _measure(
-    study: Study,
-    again: Sequence[str],
-    family_options: tuple[str, ...],
-    shown: Showing,
-    read_from: Path | None,
-    *,
-    quick: bool = False,
-    exhaustive: bool = False,
-) -> None:
-    """Measure and conclude; the words `again` ask for the study, which came from a file."""
-    request = read_request(FAMILIES[study.family], f"study {study.name}", family_options)
-    if read_from is not None:
-        written = {
-            "--output-csv": request.measuring.output_csv,
-            "--decision": shown.decision,
-            "--output-json": request.measuring.output_json,
-        }
-        not_read_from(read_from, written)
-    asked = StudyRequest.of(study, request.named, is_quick=quick, is_exhaustive=exhaustive)
-    measuring = replace(request.measuring, rounds=asked.rounds(request.named))
-    command = command_of(measuring, "study", command_line(), asked.stored(request.named))
-    plan_for = asked.plan_for(lambda cases, machine: plan_of(measuring, cases, machine, note))
-    if measuring.dry_run:
-        foreseen = forecast(command, plan_for)
-        click.echo(dry_run_text(asked, foreseen, measuring.rounds, terminal.width()))
-        return
-    with sessions(command, plan_for, note) as runs:
-        try:
-            show_outcomes(runs, measured(runs, study_deck, note))
-        except KeyboardInterrupt:
-            end_interrupted(runs, again, command)
-        for run in runs:
-            apart = shown.of_run(run.run) if len(runs) > 1 else shown
-            show_conclusion(run.store, run.run, conclude(run.store, run.run), apart)
-        if measuring.output_csv or measuring.output_json:
-            found = read_run(runs[0].store, *(run.run for run in runs))
-            write_json_file(found, measuring.output_json)
-            write_csv_files(runs[0].store, found, [measuring.output_csv])
-    raise click.exceptions.Exit(0 if all(run.succeeded for run in runs) else 1)
 
 
 @command.command("conclude")

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Collection, Hashable, Sequence
 
+from attnbench.analysis.across import following
 from attnbench.analysis.axes import BATCH_AXES
-from attnbench.analysis.contrast import following
 from attnbench.running.deck import Deck, Group, grouped
 from attnbench.running.open_run import OpenRun
 from attnbench.running.script import Script
