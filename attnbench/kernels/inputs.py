@@ -6,6 +6,7 @@ it, behind the last token of a request.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -114,19 +115,18 @@ class PageTables:
         pages = self.tables[keys.sets, keys.requests, keys.positions // self.block_size]
         return pages.long(), keys.positions % self.block_size
 
-    def exchange(self, batch: Batch) -> None:
-        """Give each request's whole pages to the same request of the next set, in place.
+    def exchange(self, lengths: Iterable[int]) -> None:
+        """Give each request the whole pages of the same request of the next set, in place.
 
-        With a single set its pages move on to the next request.
+        Those of its first tokens, of which `lengths` has the number. With a single set, pages move
+        on to the next request.
         """
         import torch
 
-        whole = torch.tensor(
-            [r.kv_len // self.block_size for r in batch], device=self.tables.device
-        )
-        places = torch.arange(self.tables.shape[2], device=self.tables.device) < whole[:, None]
-        shift = int(whole.sum()) if len(self.tables) > 1 else int(whole[0])
-        chosen = places.expand_as(self.tables)
+        device, whole = self.tables.device, [each // self.block_size for each in lengths]
+        places = torch.arange(self.tables.shape[2], device=device)
+        chosen = (places < torch.tensor(whole, device=device)[:, None]).expand_as(self.tables)
+        shift = sum(whole) if len(self.tables) > 1 else whole[0]
         self.tables[chosen] = self.tables[chosen].roll(-shift)
 
     def tails(self, batch: Batch) -> "tuple[torch.Tensor, torch.Tensor]":

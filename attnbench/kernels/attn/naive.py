@@ -119,7 +119,7 @@ class NaivePrepared(HeadsPrepared):
         """Also the negative of every key, and for each request pages of another set."""
         redraw(self.queries, self.queries.dtype, seed)
         self.pool[:, :, 0].neg_()
-        self.tables.exchange(self.batch)
+        self.tables.exchange(request.kv_len for request in self.batch)
         self.heat()
 
     def digest(self) -> "torch.Tensor":

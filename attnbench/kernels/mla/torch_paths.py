@@ -52,9 +52,14 @@ class TorchMlaPrepared(MlaPrepared):
             self.resolved |= {"prefill_sdpa_backend": "+".join(names)}
 
     def renew(self, seed: int) -> None:
-        """Also the negative of every latent, unless heads were made from them ahead of the call."""
-        if not self.ready and self.pool.negate():
-            self.new_latents.neg_()
+        """Also the negative of every latent, and for each context pages of another set.
+
+        Unless heads were made from the latents ahead of the call.
+        """
+        if not self.ready:
+            if self.pool.negate():
+                self.new_latents.neg_()
+            self.tables.exchange(request.context_len for request in self.batch)
         super().renew(seed)
 
     def _absorbed(self, group: Group) -> bool:

@@ -86,18 +86,15 @@ def summed_in_bf16(scores: "torch.Tensor", most: "torch.Tensor") -> "torch.Tenso
     return weights * (weights.sum(-1, keepdim=True) / total)
 
 
-def rescaled_once_too_few(scores: "torch.Tensor", most: "torch.Tensor") -> "torch.Tensor":
-    """Tile by tile below the largest score so far; the second tile leaves the first as it is."""
-    import torch
-
-    found = scores.new_full(most.shape, -math.inf)
-    weights, tiles = list["torch.Tensor"](), scores.split(TILE // 2, dim=-1)
-    for at, tile in enumerate(tiles):
-        new = found.maximum(tile.amax(-1, keepdim=True))
-        factor = (found - new).exp() if at != 1 else found.new_ones(found.shape)
-        weights = [each * factor for each in weights] + [(tile - new).exp()]
-        found = new
-    return torch.cat(weights, dim=-1).nan_to_num()
+def not_rescaled(scores: "torch.Tensor", most: "torch.Tensor") -> "torch.Tensor":
+    """Whose first tile keeps its size when the second has a larger score."""
+    first, second = (
+        scores[..., at : at + TILE].amax(-1, keepdim=True) if at < scores.shape[-1] else most
+        for at in (0, TILE)
+    )
+    weights = (scores - most).exp()
+    weights[..., :TILE] *= (first.maximum(second) - first).exp().nan_to_num()
+    return weights
 
 
 SHORTCUT_FAULTS = (
@@ -107,5 +104,5 @@ SHORTCUT_FAULTS = (
     Fault("the least tenth of the pages skipped", weighing(without_least_pages)),
     Fault("light tiles skipped", weighing(without_light_tiles)),
     Fault("the softmax's sum in bf16", weighing(summed_in_bf16), over_bf16),
-    Fault("a tile's weights not rescaled", weighing(rescaled_once_too_few)),
+    Fault("the first tile not rescaled", weighing(not_rescaled)),
 )
