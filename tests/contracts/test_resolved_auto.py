@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import version
 from typing import Any, cast
 
@@ -45,7 +46,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
         found.append(named)
         raise Asked
 
-    monkeypatch.setattr(selector, "_cached_get_attn_backend", hear)
+    monkeypatch.setattr(selector, "_cached_get_attn_backend", cache(hear))
     usual = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)
     yield found
@@ -115,6 +116,18 @@ def test_what_vllm_takes_by_itself_is_never_refused(name: str) -> None:
         knobs = (("decode_kernel", "served"), *knobs)
     case = replace(asked, knobs=knobs)
     assert find(case.family, "auto").refusal(case, GPU.machine) is None
+
+
+def test_what_vllm_takes_does_not_depend_on_the_model_asked_about_before() -> None:
+    """FLASHINFER_MLA takes some sizes of heads, which the key of vLLM's own cache lacks."""
+    odd, usual = (
+        replace(question("DeepSeek"), shape=MlaShape(64, qk_nope_head_dim=dim)) for dim in (96, 128)
+    )
+    alone = selected(usual)
+    selected(odd)
+    assert selected(usual) == alone
+    assert (alone == "FLASHINFER_MLA") == (GENERATION == "SM100")
+    assert selected(odd) != "FLASHINFER_MLA"
 
 
 def test_auto_runs_what_it_stands_for_and_says_so(left_out: NoKernels) -> None:

@@ -22,13 +22,15 @@ def selected(case: Case) -> str:
     Raises Refused in vLLM's words if it finds none.
     """
     import_vllm()
-    from vllm.v1.attention.selector import get_attn_backend
+    from vllm.v1.attention import selector
 
     activate(vllm_config(_layer(case)))
-    known = inspect.signature(get_attn_backend).parameters
+    # Its key lacks dims that the answer depends on: a server has one model, a worker has several.
+    selector._cached_get_attn_backend.cache_clear()
+    known = inspect.signature(selector.get_attn_backend).parameters
     given = {name: value for name, value in _arguments(case).items() if name in known}
     try:
-        found = get_attn_backend(**given)
+        found = selector.get_attn_backend(**given)
     except (AssertionError, ImportError, ValueError) as error:
         reasons = str(error).rpartition("Reasons: ")[2]
         raise Refused(f"vLLM's selector finds no backend for this case: {reasons}") from error
