@@ -271,9 +271,30 @@ class Disturbed(Attending):
         self.slow = max(slow - 1, 0)
 
 
+class Crowded(Attending):
+    """Beside other programs, which leave it alone once: in a launch of inputs that it has seen."""
+
+    def renew(self, seed: int) -> None:
+        super().renew(seed)
+        self.renewals = self.__dict__.get("renewals", 0) + 1
+        self.left = len(self.calls)
+
+    def _launch(self, index: int) -> None:
+        renewals, left = self.__dict__.get("renewals", 0), self.__dict__.get("left", 0)
+        known = 1 if renewals in (0, 2) else 9
+        for _ in range(6 if left else known):
+            super()._launch(index)
+        self.left = max(left - 1, 0)
+
+
 def test_a_kernel_that_other_programs_slow_down_keeps_no_results() -> None:
     long = case("4q1kv4k", shape=AttnShape(8, 2, 128))
     assert fault(Disturbed(long, Setting("cpu", 3, seed=0))) is None
+
+
+def test_a_single_quick_launch_is_no_kept_result() -> None:
+    short = case("4q1kv512", shape=AttnShape(8, 2, 128))
+    assert fault(Crowded(short, Setting("cpu", 3, seed=0))) is None
 
 
 def test_a_kernel_that_slows_down_with_any_inputs_keeps_no_results() -> None:

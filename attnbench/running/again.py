@@ -1,7 +1,7 @@
 """What was timed is launched again: with the same inputs, then with new ones."""
 
-import math
 from functools import partial
+from operator import gt
 
 from attnbench.kernels.base import Prepared
 from attnbench.kernels.check import FRESH, WrongResult, check_renewed, check_repeated
@@ -10,6 +10,9 @@ from attnbench.running.timers import Timing
 
 SLOWER = 1.5  # times as long with new inputs as with known ones: no kernel that computes both
 TRIES = 12  # beside five programs a core, 40 % of launches take 1.5 times as long as others
+# Beside such programs the quickest of both kinds have differed by 2.1 times, but new inputs took
+# longer in 6 or 7 of 10 pairs only.
+LEAST = 11  # pairs in which new inputs take longer
 
 
 def launched_again(
@@ -34,15 +37,18 @@ def require_no_memory(prepared: Prepared, timing: Timing, sets: int, seed: int) 
 
     A kernel that compares its inputs with earlier ones and returns results that it kept is right
     for all of them. But computing takes longer than that, and while it is timed it computes once.
+    Both kinds of launches are made in pairs, since other programs slow either down.
     """
-    new = known = math.inf
+    new, known = list[float](), list[float]()
     for attempt in range(2, 2 + TRIES):
         prepared.renew(seed + attempt * FRESH)  # of no other round
-        new = min(new, _launched(prepared, timing, sets))
-        known = min(known, _launched(prepared, timing, sets))
-        if new <= SLOWER * known:
+        new.append(_launched(prepared, timing, sets))
+        known.append(_launched(prepared, timing, sets))
+        if min(new) <= SLOWER * min(known):
             return
-    ratio = f"{new / known:.2g} times as long with new inputs as with the same again"
+    if sum(map(gt, new, known)) < LEAST:
+        return
+    ratio = f"{min(new) / min(known):.2g} times as long with new inputs as with the same again"
     raise WrongResult(f"a call takes {ratio}, so it keeps results")
 
 
