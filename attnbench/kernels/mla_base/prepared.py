@@ -62,11 +62,7 @@ class MlaPrepared(LatentReference):
         self.tables = page_tables(
             case.batch, block_size, setting.sets, generator, case.page_order, least
         )
-        self.pool = LatentPool.filled(case, self.tables, generator, nan_tails=nan_tails)
-        self.slots = self.pool.new_slots()
-        latents = (*self.slots.shape, self.shape.latent_dim)
-        self.new_latents = cached(latents, self.dtype, generator, case.kv_data)
-        self.pool.write(self.slots, self.new_latents)
+        self._fill_pool(generator, nan_tails=nan_tails)
         self._fill_queries(setting.sets, generator)
         layers = setting.sets if self.layer else 1
         self.weights = draw_weights(self.shape, layers, self.dtype, generator)
@@ -78,6 +74,14 @@ class MlaPrepared(LatentReference):
         self.tolerance = BY_DTYPE[case.dtype]
         self.resolved = {"block_size": block_size, "page_tails": "NaN" if nan_tails else "large"}
         self.touched_bytes = self._touched()
+
+    def _fill_pool(self, generator: "torch.Generator", *, nan_tails: bool) -> None:
+        """Make the cache, with the batch's own tokens in their slots."""
+        self.pool = LatentPool.filled(self.case, self.tables, generator, nan_tails=nan_tails)
+        self.slots = self.pool.new_slots()
+        latents = (*self.slots.shape, self.shape.latent_dim)
+        self.new_latents = cached(latents, self.dtype, generator, self.case.kv_data)
+        self.pool.write(self.slots, self.new_latents)
 
     def _selection(self, sets: int, generator: "torch.Generator") -> "torch.Tensor | None":
         """The keys that each token attends to, as drawn by `topk_indices`; None if dense."""

@@ -68,10 +68,7 @@ class VllmPrepared(HeadsPrepared):
         activate(config)
         start(setting.device)
         format_, tables = self._pages(config, page, setting.sets, generator)
-        self.layer = attention_layer(cls, config, case, case.window, self.sinks, setting.device)
-        if case.knob("mixed_windows"):  # the builder looks at all layers of the model
-            another = ANOTHER_WINDOW if case.window is None else None
-            attention_layer(cls, config, case, another, self.sinks, setting.device)
+        self.layer = self._layer(config)
         spec = cache_spec(self.layer, config, page)
         self.builder = metadata_builder(cls, self.layer, spec, config, setting.device)
         self.served = Served.of(case, config, type(self.builder), spec, graphs=setting.graphs)
@@ -86,6 +83,14 @@ class VllmPrepared(HeadsPrepared):
         self._fill(format_, tables, setting, generator)
         self.calls = [self._launch(common.slot_mapping, index) for index in range(setting.sets)]
         self.resolved = self._facts(format_)
+
+    def _layer(self, config: "VllmConfig") -> Any:
+        """The layer of all sets; beside it one of another window if the model has several."""
+        make = partial(attention_layer, self.cls, config, self.case)
+        layer = make(self.case.window, self.sinks, self.device)
+        if self.case.knob("mixed_windows"):  # the builder looks at all layers of the model
+            make(ANOTHER_WINDOW if self.case.window is None else None, self.sinks, self.device)
+        return layer
 
     def _pages(
         self, config: "VllmConfig", page: int, sets: int, generator: "torch.Generator"

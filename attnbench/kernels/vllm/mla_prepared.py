@@ -15,7 +15,7 @@ from attnbench.kernels.base import Refused, Setting
 from attnbench.kernels.inputs import UNUSED_ENTRY
 from attnbench.kernels.mla_base.prepared import MlaPrepared
 from attnbench.kernels.reference import rotating
-from attnbench.kernels.tolerance import MLA_ROUNDINGS, attention
+from attnbench.kernels.tolerance import MLA_ROUNDINGS, Tolerance, attention
 from attnbench.kernels.vllm.metadata import NO_SLOT, common_metadata
 from attnbench.kernels.vllm.mla_layer import ReadyHeads, metadata_builder, mla_layers, update_cache
 from attnbench.kernels.vllm.mla_prefill import prefill_that_runs
@@ -58,11 +58,10 @@ class VllmMlaPrepared(MlaPrepared):
         block_size: int,
         served: Served,
     ) -> None:
-        num_decode = backend.num_decode(case)
         super().__init__(
             case,
             setting,
-            num_decode,
+            backend.num_decode(case),
             block_size,
             nan_tails=backend.nan_tails,
             padding=served.padding,
@@ -74,11 +73,7 @@ class VllmMlaPrepared(MlaPrepared):
         in_fp8 = case.kv_cache_dtype.startswith("fp8")
         if in_fp8 and self.impl.supports_quant_query_input:
             self.take_fp8_queries()
-        more = MLA_ROUNDINGS if self.layer or num_decode < len(case.batch) else 0
-        weights = "fp8" if self.fp8_queries else None
-        # FlashMLA rounds the scales of fp8_ds_mla, and thereby scores, to bf16.
-        scores = self.largest_score() if case.kv_cache_dtype == "fp8_ds_mla" else 0.0
-        self.tolerance = attention(case.dtype, weights=weights, more=more, scores=scores)
+        self.tolerance = self._tolerance()
         self.cache = self._cache(quantised=in_fp8)
         self.builder = metadata_builder(cls, self.layers[0], config, block_size, setting.device)
         backend.configure(self)
@@ -88,6 +83,14 @@ class VllmMlaPrepared(MlaPrepared):
         self.calls = rotating(self._launch_layer if self.layer else self._launch, setting.sets)
         self._first_pass()
         self._describe(config)
+
+    def _tolerance(self) -> Tolerance:
+        case = self.case
+        more = MLA_ROUNDINGS if self.layer or self.num_decode < len(case.batch) else 0
+        weights = "fp8" if self.fp8_queries else None
+        # FlashMLA rounds the scales of fp8_ds_mla, and thereby scores, to bf16.
+        scores = self.largest_score() if case.kv_cache_dtype == "fp8_ds_mla" else 0.0
+        return attention(case.dtype, weights=weights, more=more, scores=scores)
 
     def _cache(self, *, quantised: bool) -> "torch.Tensor":
         """The cache as `forward_impl` passes it to the impl; at scope layer, as it receives it."""
