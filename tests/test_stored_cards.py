@@ -13,9 +13,11 @@ from attnbench.analysis.series import series_of
 from attnbench.db.store import Store
 from attnbench.db.transfer import merge
 from attnbench.provenance.machine import Machine
+from attnbench.reporting.diff_text import diff_text
 from attnbench.reporting.export import write_csv
 from attnbench.reporting.tables import results_table
 from attnbench.results.cards import card_names
+from attnbench.results.diff import diff
 from attnbench.results.report import read_run
 from attnbench.specs.case import Case
 from attnbench.timing.finished import Finished
@@ -88,6 +90,30 @@ def test_cards_have_the_shortest_names_that_tell_them_apart(
     with Store.open(tmp_path / "r.db") as store:
         found = store.measurements([shared(store, other)])
     assert list(card_names(found).values()) == names
+
+
+@pytest.mark.parametrize(
+    ("head_card", "said"),
+    [
+        (
+            SECOND,
+            "source and software are the same on both sides "
+            "2 of 4 cases ran on another card than in the base",
+        ),
+        (None, "source, software and machine are the same on both sides"),
+    ],
+)
+def test_a_diff_says_which_cases_ran_on_another_card(
+    tmp_path: Path, head_card: Machine | None, said: str
+) -> None:
+    with Store.open(tmp_path / "r.db") as store:
+        base, head = (start(store, label=label) for label in ("base", "head"))
+        for run, card in ((base, None), (head, head_card)):
+            for spec, on in ((SHORT, None), (LONG, card)):
+                fill(store, run, attn(spec, "sdpa", "bf16"), 1e-5, on)
+                fill(store, run, attn(spec, "flash", "bf16"), 2e-5, on)
+        text = diff_text(diff(store, str(base), str(head)))
+    assert said in " ".join(text.split())
 
 
 def test_an_export_and_the_views_name_the_card_of_each_outcome(tmp_path: Path) -> None:

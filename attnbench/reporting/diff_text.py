@@ -66,6 +66,11 @@ def _differences(diff: Diff) -> list[str]:
     if diff.base.runs.keys() == diff.head.runs.keys():
         return []
     lines = [f"differs: {text}" for text in diff.differences]
+    cells = [row.cell for row in diff.rows if row.cell is not None]
+    num_moved = sum(not cell.same_device for cell in cells)
+    if 0 < num_moved < len(cells):
+        lines = lines or ["source and software are the same on both sides"]
+        lines.append(f"{num_moved} of {len(cells)} cases ran on another card than in the base")
     lines = lines or ["source, software and machine are the same on both sides"]
     if len(diff.base.runs) > 1 or len(diff.head.runs) > 1:
         lines.append("a side has several runs; differences are shown for the newest of each")
