@@ -63,6 +63,15 @@ def test_runs_are_listed_newest_first(db: str) -> None:
     assert runs(db, "list").stdout == found.stdout
 
 
+def test_a_branch_that_all_runs_share_is_named_once(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "runs.db") as store:
+        for source in (SOURCE, replace(SOURCE, dirty="12ab")):
+            store_run(store, {CASE: timed(CASE, 1e-3)}, source=source)
+    lines = runs(str(tmp_path / "runs.db")).stdout.splitlines()
+    assert [line.split()[-2] for line in lines[2:4]] == ["aaaaaaa*", "aaaaaaa"]
+    assert "all: branch trunk" in lines
+
+
 def test_an_empty_database_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "empty.db"
     Store.open(path).close()

@@ -19,13 +19,16 @@ _MARKS = {
 def runs_table(runs: Sequence[Run], width: int = WIDTH) -> str:
     """A line per run; `runs` are oldest first and shown newest first.
 
-    The source and the machine have a column if runs differ in them, else a line below.
+    The source and the machine have a column if runs differ in them, else a line below; so has a
+    branch that all share.
     """
     listed = list(reversed(runs))
     if not listed:
         return "no runs yet; measure first, e.g. attnbench attn"
     counts = [_counts(run) for run in listed]
-    where = {"source": [_source(run) for run in listed], "machine": [_machine(r) for r in listed]}
+    branches = {run.branch for run in listed}
+    sources = [_source(run, with_branch=len(branches) > 1) for run in listed]
+    where = {"source": sources, "machine": [_machine(run) for run in listed]}
     same = {
         "source": len({(run.commit, run.source["dirty"]) for run in listed}) == 1,
         "machine": len({*where["machine"]}) == 1,
@@ -45,6 +48,8 @@ def runs_table(runs: Sequence[Run], width: int = WIDTH) -> str:
         for name, texts in where.items()
         if name not in differing and texts[0] != MISSING
     ]
+    if len(branches) == 1 and listed[0].branch:
+        notes.insert(0, f"all: branch {listed[0].branch}")
     notes += [f"{mark}: {meaning}" for mark, meaning in _MARKS.items() if mark in ends]
     return "\n\n".join(filter(None, [text_table(columns, width=width), items(notes, width=width)]))
 
@@ -68,11 +73,11 @@ def transfer_text(transfer: Transfer) -> str:
     return ", ".join([counts, *noise, *renumbered])
 
 
-def _source(run: Run) -> str:
+def _source(run: Run, *, with_branch: bool) -> str:
     if run.commit is None:
         return MISSING
-    dirty = "*" if run.source["dirty"] else ""
-    return f"{run.branch or 'detached'}@{run.commit[:7]}{dirty}"
+    commit = f"{run.commit[:7]}{'*' if run.source['dirty'] else ''}"
+    return f"{run.branch or 'detached'}@{commit}" if with_branch else commit
 
 
 def _machine(run: Run) -> str:
