@@ -146,6 +146,7 @@ def test_options_after_a_studys_name_take_precedence_over_its_file() -> None:
         ("attn --backend sdpa,naive", "(separate names by spaces: --backend sdpa naive)"),
         ("attn --batch-specs q8,q16", "unexpected ',' after 'q8'; several specs are separate"),
         ("attn --num-q-heads 16 32", "unexpected extra argument (32); options shown with ... in"),
+        ("attn q512", "batches follow --batch-specs, e.g. --batch-specs q2k 8q1kv1k"),
         ("attn --seed 99999999999999999999", "is over 4611686018427387904"),
         ("attn --output-csv -", "standard output has the table; name a file"),
         ("attn --cache hot --num-layers 3", "--cache hot repeats one; leave one of them out"),

@@ -85,6 +85,8 @@ class GroupedCommand(VariadicCommand):
             if "unexpected extra argument" not in error.message:
                 raise
             more = "options shown with ... in --help take several values, others one"
+            if any("--batch-specs" in each.opts for each in self.params):
+                more += "; batches follow --batch-specs, e.g. --batch-specs q2k 8q1kv1k"
             raise click.UsageError(f"{error.message}; {more}", ctx) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
