@@ -99,6 +99,7 @@ def test_doctor_shows_the_check_at_work() -> None:
     result = CliRunner().invoke(cli, ["doctor", "--check", "--device", "cpu"])
     assert result.exit_code == 0, result.output
     assert "29 of 29 faults found." in result.output
+    assert "note: planting faults, which takes up to a minute" in result.stderr
     assert "results kept from the first call" in result.output
 
 

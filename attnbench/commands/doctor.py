@@ -6,9 +6,11 @@ import click
 
 from attnbench.commands import terminal
 from attnbench.commands.options import device_option
+from attnbench.commands.table import note
 from attnbench.reporting.doctor import doctor_text
 from attnbench.reporting.mutants import mutants_text, right
 from attnbench.running.process import WorkerProcess
+from attnbench.running.slow import SOON, said_if_slow
 from attnbench.running.this_machine import examine
 
 
@@ -25,9 +27,12 @@ def command(device: str, check: bool) -> None:
     The machine, the software and the code under test follow.
     """
     if not check:
-        click.echo(doctor_text(examine(device), terminal.width()))
+        with said_if_slow(lambda: "asking each backend whether it can run here", note, SOON):
+            found = examine(device)
+        click.echo(doctor_text(found, terminal.width()))
         return
-    with WorkerProcess.start(device) as worker:
+    planting = said_if_slow(lambda: "planting faults, which takes up to a minute", note, SOON)
+    with planting, WorkerProcess.start(device) as worker:
         trials = worker.plant_faults()
     click.echo(mutants_text(trials))
     sys.exit(0 if all(map(right, trials)) else 1)
