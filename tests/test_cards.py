@@ -82,6 +82,7 @@ def test_an_interrupted_run_leaves_no_worker_and_goes_on_on_its_devices(
         (["cuda:0", "cuda"], "--device cuda:0 cuda:0 names cuda:0 twice; name each GPU once"),
         (["cpu", "cuda:0"], "--device cpu cuda:0: only GPUs share a run with GPUs"),
         (["all", "cuda:1"], "--device all cuda:1: only GPUs share a run with GPUs"),
+        (["cuda:0,cuda:1"], "or several of these, e.g. --device cuda:0 cuda:1"),
         (["cpu", "tpu"], "--device 'tpu' is not a device; accepted are auto, all, cpu, cuda and"),
     ],
 )

@@ -217,7 +217,7 @@ def test_dry_run_measures_nothing(attnbench: Attnbench, tmp_path: Path) -> None:
         (
             ["attn", "--device", "tpu"],
             "Error: Invalid value for '--device': --device 'tpu' is not a device; accepted are "
-            "auto, all, cpu, cuda and cuda:N, e.g. --device cuda:0",
+            "auto, all, cpu, cuda and cuda:N, or several of these, e.g. --device cuda:0 cuda:1",
         ),
         (
             ["attn", "--timeout", "0"],

@@ -46,7 +46,7 @@ def check_devices(texts: Sequence[str], _: object = None) -> tuple[str, ...]:
         if text != ALL and not DEVICE_NAME.fullmatch(text):
             raise UsageError(
                 f"--device '{text}' is not a device; accepted are auto, all, cpu, cuda and cuda:N, "
-                "e.g. --device cuda:0"
+                "or several of these, e.g. --device cuda:0 cuda:1"
             )
     names = [name.replace("cuda", "cuda:0") if name == "cuda" else name for name in texts]
     if len(names) > 1:
