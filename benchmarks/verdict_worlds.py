@@ -39,6 +39,7 @@ class World:
     modes: float = 0.0  # share of cells with two modes 4 % apart
     modes_by: Literal["round", "session"] = "round"
     slow: float = 0.5  # how often such a cell is in its slow mode
+    off: float = 0.0  # share of a session's cells that are 4 % slower for once
     prior: tuple[float, float] | None = None  # rounds' variances as limma's model has them
 
     def simulated(self, rng: np.random.Generator, cells: int) -> "Machine":
@@ -72,6 +73,7 @@ class Machine:
         log = self.rounds[:, None] * draw
         log += self.session[:, None] * rng.normal(size=(self.cells, sessions))
         log += 0.0 if fresh else rng.normal(0, self.world.common)
+        log += 0.04 * (rng.random((self.cells, sessions)) < self.world.off)
         by = rounds if self.world.modes_by == "round" else sessions
         slow = rng.random((self.cells, by)) < self.world.slow
         return log + np.where(self.bimodal[:, None] & slow, 0.04, 0.0)
@@ -136,6 +138,8 @@ SEPARATE = {
     "common 1 %": World(common=0.01),
     "5 % of cells two modes by session": World(modes=0.05, modes_by="session"),
     "10 % of cells two modes by session": World(modes=0.1, modes_by="session"),
+    "the same, 10 % slow": World(modes=0.1, modes_by="session", slow=0.1),
+    "0.5 % of cells 4 % slower in a session": World(rounds=0.002, session=0.001, off=0.005),
 }
 # By sessions on two shared cores: half of the cells spread by 2 %, some by 10 %.
 ON_CPU = {

@@ -78,5 +78,18 @@ def test_of_the_cells_that_were_tame_so_many_are_wild(df: int) -> None:
     two_modes = rng.random(400_000) < 0.1
     modes = rng.integers(0, 2, (len(two_modes), df + 1))
     one_mode = ~two_modes | (modes == modes[:, :1]).all(axis=1)
-    found = Wild(1 - one_mode.mean(), Variance(4e-4, 4.0)).seen_tame(df)
+    found = Wild(1 - one_mode.mean(), Variance(4e-4, 4.0)).in_one_mode(df)
     assert found.share == pytest.approx(two_modes[one_mode].mean(), rel=0.06)
+
+
+@pytest.mark.parametrize("df", [1, 2, 5])
+def test_of_cells_that_are_off_now_and_then_two_more_measurements_show_so_many(df: int) -> None:
+    rng = np.random.default_rng(5)
+    off = 0.04 * (rng.random((400_000, df + 3)) < 0.002)
+    seen, further = off[:, :-2], off[:, -2:]
+    wild = seen.any(axis=1)
+    variance = float(np.var(seen[wild], axis=1, ddof=1).mean())
+    found = Wild(wild.mean(), Variance(variance, 4.0)).now_and_then(df)
+    moved = further[~wild, 1] - further[~wild, 0]
+    assert found.share == pytest.approx(np.mean(moved != 0), rel=0.1)
+    assert 2 * found.variance.value == pytest.approx(np.mean(moved[moved != 0] ** 2), rel=0.1)

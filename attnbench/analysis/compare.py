@@ -138,11 +138,10 @@ def _adjusted(p_values: Sequence[float]) -> list[float]:
 
 
 def _as_believed(believed: Collection[int], estimate: Estimate, unseen: bool) -> Estimate:
-    """With modes that a machine may have of which nothing is stored, unless cells moved one way."""
-    if not unseen:
-        return estimate
-    way = math.copysign(1, estimate.log_ratio)
-    return replace(estimate, wild=TAME) if way in believed else with_modes(estimate)
+    """Cells that moved one way have no modes; others of a machine nobody has seen may have some."""
+    if math.copysign(1, estimate.log_ratio) in believed:
+        return replace(estimate, wild=TAME)
+    return with_modes(estimate) if unseen else estimate
 
 
 def _moved(estimates: Sequence[Estimate], shift: Shift | None, limit: float) -> list[int]:

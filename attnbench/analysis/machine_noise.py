@@ -85,13 +85,13 @@ class MachineNoise:
         return found.rounds if found.rounds.df else table
 
     def _wild_of(self, own: Squares | None, found: Seen, table: Wild) -> Wild:
-        """How a cell may be wild: hardly, if it was measured again and again and was not."""
+        """How a cell may be wild: seldom, if it was measured again and again and was not."""
         wild = self._wild
         if not wild.share:
             wild = Wild(NONE_SEEN / len(self._squares[0]), table.variance)
         if own is None or found.out_of_line([own]):
             return wild
-        return wild.seen_tame(own.between.df)
+        return wild.now_and_then(own.between.df)
 
     @property
     def source(self) -> str:

@@ -176,7 +176,7 @@ class _Segmented:
 
     def _p_of(self, change: float, error: Variance, inverse: float) -> float:
         """Of a case, which may be one of the wild ones as far as its segments do not show it."""
-        wild = self._noise.wild.seen_tame(error.df - _PRIOR_DF)
+        wild = self._noise.wild.in_one_mode(error.df - _PRIOR_DF)
         variance = error.value + wild.variance.value * inverse
         p_wild = self._p_beyond(change, Variance(variance, wild.variance.df))
         return self._p_beyond(change, error) + wild.share * p_wild

@@ -12,7 +12,7 @@ from attnbench.reporting.text_table import WIDTH, Column, heading, items, text_t
 from attnbench.results.bisection import bisection, distance, sides
 from attnbench.results.differences import differences
 from attnbench.results.history import History
-from attnbench.units import MISSING, change_in_percent, percent, percent_column, seconds_column
+from attnbench.units import MISSING, change_in_percent, percent_column, seconds_column
 
 _PLOT = 24  # characters from the shortest to the longest time
 
@@ -107,9 +107,9 @@ def history_notes(history: History, steps: Sequence[Step]) -> list[str]:
     if not steps and len(history.versions) > 1:
         lines.append("no step: no lasting change beyond the margin and the noise")
     if not history.noise.stored:
-        assumed = percent(history.noise.session.sd)
         lines.append(
-            f"sessions are assumed to differ by {assumed}; `attnbench selfcheck` measures it"
+            "no repeated runs of this machine are stored, so only large steps count; "
+            "`attnbench selfcheck` measures its noise"
         )
     return lines
 

@@ -50,7 +50,7 @@ class Wild:
     share: float
     variance: Variance
 
-    def seen_tame(self, df: float) -> "Wild":
+    def in_one_mode(self, df: float) -> "Wild":
         """As it is for a cell that has varied like the rest on so many degrees of freedom.
 
         A wild cell may have two modes, and so many further measurements fall into the first one's
@@ -60,6 +60,17 @@ class Wild:
             return self
         hidden = self.share / (2**df - 1)
         return Wild(min(self.share, hidden / (1 - self.share)), self.variance)
+
+    def now_and_then(self, df: float) -> "Wild":
+        """The same where any cell may be off for once, seldom and the further.
+
+        Of df + 1 measurements of each cell one was off in as many cells as are wild, and a
+        comparison has two more.
+        """
+        if df <= 0:
+            return self
+        times = (df + 1) / 2
+        return Wild(self.share / times, self.variance.times(times))
 
 
 TAME = Wild(0.0, Variance(0.0, math.inf))
