@@ -142,9 +142,16 @@ def test_what_no_server_runs_is_a_mark_and_no_candidate(tmp_path: Path) -> None:
     }
     found = concluded(tmp_path, times)
     assert found.lines[0].startswith("best single backend: flash: 56.0 s")
-    assert found.lines[1].startswith("not in vLLM, so no candidate: sdpa: -50.0 % [-50.")
+    assert found.lines[1].startswith("not in vLLM, so not a candidate: sdpa: -50.0 % [-50.")
     assert found.lines[2].startswith("best by kind of step: flash for all")
     assert found.tables[0].columns["backend"] == ["flash", "triton", "sdpa"]
+
+
+def test_what_no_server_runs_is_named_where_it_is_slower_too(tmp_path: Path) -> None:
+    times = {"sdpa": all_three(2e-5, 2e-4, 2e-3), "flash": all_three(1e-5, 1e-4, 1e-3)}
+    found = concluded(tmp_path, times)
+    assert found.lines[1].startswith("not in vLLM, so not a candidate: sdpa: +100.0 % [+99.8")
+    assert found.lines[2].startswith("best by kind of step: flash for all")
 
 
 def test_a_backend_without_a_batch_has_no_total_but_may_be_best_of_a_kind(tmp_path: Path) -> None:

@@ -80,13 +80,13 @@ def _rivals(service: Service) -> list[Single]:
 
 
 def _no_candidates(service: Service) -> list[str]:
-    """What is faster than the best single backend, but no backend of a server."""
+    """Backends that no server of vLLM runs, against the best single one: none is in a policy."""
     best, rivals = service.ranked[0].name, {each.name for each in _rivals(service)}
     return [
-        f"not in vLLM, so no candidate: {each.name}: {change_with_interval(each.comparison)} "
+        f"not in vLLM, so not a candidate: {each.name}: {change_with_interval(each.comparison)} "
         f"attention time against {best}"
         for each in service.ranked
-        if each.comparison and each.comparison.verdict == "faster" and each.name not in rivals
+        if each.comparison and each.name != best and each.name not in rivals
     ]
 
 
