@@ -134,7 +134,7 @@ class AttentionPrepared(Prepared, Scored):
         at = torch.arange(max(count, len(self.batch), self.num_kv_heads))
         requests, q_lens = at % len(self.batch), torch.tensor([r.q_len for r in self.batch])
         # In the next round, and in the next row of a request, another KV head.
-        kv_heads = (at + at // len(self.batch) + seed) % self.num_kv_heads
+        kv_heads = (requests + at // len(self.batch) + seed) % self.num_kv_heads
         generator = torch.Generator().manual_seed(seed)
         within = torch.rand(at.shape, generator=generator) * q_lens[requests]
         within[len(self.batch) - 1] = q_lens[-1] - 1  # the last token of all, which `heat` turns

@@ -77,15 +77,6 @@ def without_light_tiles(scores: "torch.Tensor", most: "torch.Tensor") -> "torch.
     return weights
 
 
-def summed_in_bf16(scores: "torch.Tensor", most: "torch.Tensor") -> "torch.Tensor":
-    """By a sum over tiles that is kept in bf16."""
-    weights = (scores - most).exp()
-    total = weights.new_zeros(most.shape)
-    for tile in weights.split(TILE // 2, dim=-1):
-        total = (total + tile.sum(-1, keepdim=True)).bfloat16().float()
-    return weights * (weights.sum(-1, keepdim=True) / total)
-
-
 def not_rescaled(scores: "torch.Tensor", most: "torch.Tensor") -> "torch.Tensor":
     """Whose first tile keeps its size when the second has a larger score."""
     first, second = (
@@ -103,6 +94,5 @@ SHORTCUT_FAULTS = (
     Fault("exponentials by the bits of a float", weighing(by_bits), over_bf16),
     Fault("the least tenth of the pages skipped", weighing(without_least_pages)),
     Fault("light tiles skipped", weighing(without_light_tiles)),
-    Fault("the softmax's sum in bf16", weighing(summed_in_bf16), over_bf16),
     Fault("the first tile not rescaled", weighing(not_rescaled)),
 )
