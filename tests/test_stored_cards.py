@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from attnbench.analysis.series import series_of
+from attnbench.commands.measuring import tables_text
 from attnbench.db.store import Store
 from attnbench.db.transfer import merge
+from attnbench.provenance.environment import Component
 from attnbench.provenance.machine import Machine
 from attnbench.reporting.diff_text import diff_text
 from attnbench.reporting.export import write_csv
@@ -21,7 +23,7 @@ from attnbench.results.diff import diff
 from attnbench.results.report import read_run
 from attnbench.specs.case import Case
 from attnbench.timing.finished import Finished
-from tests.stored_results import H200, ON_GPU, attn, start, timed
+from tests.stored_results import ENVIRONMENT, H200, ON_GPU, attn, start, timed
 
 SECOND = replace(H200, device="cuda:1", gpu_uuid="GPU-82a1f00d-1")
 ELSEWHERE = replace(SECOND, device="cuda:0", hostname="crate")
@@ -90,6 +92,19 @@ def test_cards_have_the_shortest_names_that_tell_them_apart(
     with Store.open(tmp_path / "r.db") as store:
         found = store.measurements([shared(store, other)])
     assert list(card_names(found).values()) == names
+
+
+def test_runs_of_unequal_software_end_with_the_tables_of_each(tmp_path: Path) -> None:
+    """As --mixed measures them: on cards of one model."""
+    older = replace(ENVIRONMENT, components={"torch": Component("2.10.0")})
+    with Store.open(tmp_path / "r.db") as store:
+        runs = start(store, environment=older), start(store)
+        for run in runs:
+            fill(store, run, attn(SHORT, "sdpa", "bf16"), run * 1e-5, None)
+        text = tables_text(read_run(store, *runs))
+    first, second = text.split("\n\nrun 2: attn on NVIDIA H200")
+    assert first.startswith("run 1: attn on NVIDIA H200")
+    assert ("10.0" in first, "20.0" in second) == (True, True)
 
 
 @pytest.mark.parametrize(

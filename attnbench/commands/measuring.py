@@ -34,6 +34,7 @@ from attnbench.running.open_run import OpenRun
 from attnbench.running.request import MeasuringRequest
 from attnbench.running.session import sessions
 from attnbench.running.slow import said_if_slow
+from attnbench.specs.budget import Budget
 from attnbench.timing.finished import Finished
 
 # Writes a run as CSV; the store is for its samples.
@@ -69,21 +70,28 @@ def measure(request: MeasuringRequest) -> NoReturn:
             end_interrupted(runs, [command.name], command)
         store = runs[0].store
         found = read_run(store, *(run.run for run in runs))
-        table = results_table(
-            found.measurements,
-            found.runs,
-            terminal.style(),
-            terminal.width(),
-            sentinels=found.sentinels,
-            host=measuring.host,
-            budget=budget,
-            noise=found.noise,
-        )
-        click.echo(table)
+        click.echo(tables_text(found, measuring.host, budget))
         write_json_file(found, measuring.output_json)
         csv_files = [measuring.output_csv, *options.more_csv()]
         write_csv_files(store, found, csv_files, _CSV[request.family.csv_columns])
     raise click.exceptions.Exit(0 if all(run.succeeded for run in runs) else 1)
+
+
+def tables_text(report: Report, host: bool = False, budget: Budget | None = None) -> str:
+    """The tables of each run: those of unequal software may be of one machine."""
+    return "\n\n".join(
+        results_table(
+            each.measurements,
+            each.runs,
+            terminal.style(),
+            terminal.width(),
+            sentinels=report.sentinels,
+            host=host,
+            budget=budget,
+            noise=report.noise,
+        )
+        for each in report.selections
+    )
 
 
 def show_forecast(request: MeasuringRequest) -> NoReturn:

@@ -53,10 +53,14 @@ def read_report(store: Store, refs: Sequence[str] = (), where: Sequence[Conditio
 
 
 def read_run(store: Store, *numbers: int) -> Report:
-    """A report of one run, or of several together, which may have no outcomes yet."""
-    runs = {number: store.run(number) for number in numbers}
-    selection = Selection(" ".join(map(str, numbers)), store.measurements(numbers), runs)
-    return _report(store, [selection])
+    """A report of runs, each by itself, which may have no outcomes yet."""
+    return _report(
+        store,
+        [
+            Selection(str(number), store.measurements([number]), {number: store.run(number)})
+            for number in numbers
+        ],
+    )
 
 
 def read_sentinels(store: Store, runs: Iterable[int]) -> SentinelFacts:
