@@ -31,6 +31,16 @@ def alone(ready: Any) -> None:
     ready.attend = partial(ready.attend)
 
 
+@pytest.mark.parametrize(("requests", "kv_heads"), [(1, 8), (3, 8), (7, 8), (8, 8), (5, 1)])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_every_kv_head_of_every_request_has_a_row(requests: int, kv_heads: int, seed: int) -> None:
+    batch, shape = parse_batch_spec(f"{requests}q1kv20"), AttnShape(16, kv_heads, 64)
+    case = Case("attn", "naive", batch, shape, "bf16")
+    ready: Any = find("attn", "naive").prepare(case, Setting("cpu", 1, 0))
+    rows = ready.spread(requests * kv_heads, seed)
+    assert sorted(rows.flatten().tolist()) == list(range(requests * 16))
+
+
 @pytest.mark.parametrize("spec", [DECODES, MIXED])
 @pytest.mark.parametrize(
     ("family", "backend", "fields"),
