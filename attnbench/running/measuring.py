@@ -67,7 +67,7 @@ class Sampling(Stored):
     timeout: float = one(
         Number(positive_seconds),
         "--timeout",
-        default=60.0,
+        default=60,
         metavar="SECONDS",
         heading="Run",
         help="Time limit for checking and timing one round of a case.",
@@ -167,7 +167,7 @@ class Measuring(Sampling, OnDevices):
     prepare_timeout: float = one(
         Number(positive_seconds),
         "--prepare-timeout",
-        default=600.0,
+        default=600,
         metavar="SECONDS",
         heading="Run",
         help="Time limit for preparing a case and its first call, which may compile.",
