@@ -3,14 +3,16 @@
 And honest ones under the same checks.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
 from attnbench.kernels.attn.naive import NaivePrepared
+from attnbench.kernels.attn.sdpa import SdpaPrepared, Views
 from attnbench.kernels.base import Prepared, Setting
-from attnbench.kernels.check import WrongResult, check, require_inputs
+from attnbench.kernels.check import WrongResult, check, check_again, require_inputs
 from attnbench.kernels.groups import Group
 from attnbench.kernels.registry import find
 from attnbench.kernels.tolerance import attention
@@ -300,6 +302,42 @@ def test_a_single_quick_launch_is_no_kept_result() -> None:
 def test_a_kernel_that_slows_down_with_any_inputs_keeps_no_results() -> None:
     long = case("4q1kv4k", shape=AttnShape(8, 2, 128))
     assert fault(Slowing(long, Setting("cpu", 3, seed=0))) is None
+
+
+class KeepingDenseKeys(SdpaPrepared):
+    """SDPA with the keys of its first call."""
+
+    def _views(self, index: int, at: int) -> Views:
+        kept: dict[tuple[int, int], Tensor] = self.__dict__.setdefault("kept", {})
+        query, keys, values = super()._views(index, at)
+        return query, kept.setdefault((index, at), keys.clone()), values
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_keys_that_are_kept_are_found_where_there_are_no_pages(spec: str) -> None:
+    found = fault(KeepingDenseKeys(replace(case(spec), backend="sdpa"), Setting("cpu", 2, seed=0)))
+    assert str(found).startswith("launched again with new inputs")
+
+
+@pytest.mark.parametrize(("requests", "sets"), [(8, 16), (16, 8), (32, 4), (5, 25)])
+def test_every_request_is_compared_in_other_sets_though_their_numbers_have_a_factor_in_common(
+    requests: int, sets: int
+) -> None:
+    ready = find("attn", "naive").prepare(case(f"{requests}q1kv40"), Setting("cpu", sets, seed=0))
+    asked, expected = set[tuple[int, int]](), ready.expected
+
+    def noted(sets: "Tensor", rows: "Tensor") -> "Tensor":
+        asked.update(zip(sets.tolist(), (rows[:, 0] // 4).tolist(), strict=True))
+        return expected(sets, rows)
+
+    ready.__dict__["expected"] = noted
+    with torch.inference_mode():
+        for call in ready.calls:
+            call()
+        check_again(ready, sets, seed=0)
+    assert len(asked) > 0.7 * requests * sets
+    assert {at for at, _ in asked} == set(range(sets))
+    assert {request for _, request in asked} == set(range(requests))
 
 
 @pytest.mark.parametrize("kernel", [Skipping, Gathering, Remembering])

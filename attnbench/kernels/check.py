@@ -153,8 +153,8 @@ def _spread(
 ) -> "tuple[torch.Tensor, torch.Tensor]":
     """Different rows [n, m], at least one of each launched set, and the set [n] of each block.
 
-    All of them where they are no more. Each time that all sets have had a block, the next one goes
-    to the set after: their number may be a multiple of that of the requests.
+    All of them where they are no more. The order of the sets is random each time that all have had
+    a block: requests come in turn, and their number may have a factor in common with that of sets.
     """
     import torch
 
@@ -163,8 +163,9 @@ def _spread(
     if len(every) * launched <= len(rows):
         sets = torch.arange(launched).repeat_interleave(len(every))
         return sets, every.repeat(launched, 1)
-    at = torch.arange(len(rows))
-    sets = (at + at // launched + seed) % launched
+    generator = torch.Generator().manual_seed(seed + FRESH)
+    order = torch.rand((-(-len(rows) // launched), launched), generator=generator).argsort(1)
+    sets = order.flatten()[: len(rows)]
     _, once = np.unique(rows[:, 0].numpy() * launched + sets.numpy(), return_index=True)
     return sets[once], rows[once]
 
