@@ -289,6 +289,28 @@ class Crowded(Attending):
         self.left = max(left - 1, 0)
 
 
+class Cooling(Attending):
+    """Slow once after any values were drawn, which take the place of its own in caches."""
+
+    def renew(self, seed: int) -> None:
+        super().renew(seed)
+        self.cold = len(self.calls)
+
+    def _launch(self, index: int) -> None:
+        drawn = torch.random.get_rng_state()
+        if not torch.equal(self.__dict__.setdefault("drawn", drawn), drawn):
+            self.drawn, self.cold = drawn, len(self.calls)
+        cold = self.__dict__.get("cold", 0)
+        for _ in range(6 if cold else 1):
+            super()._launch(index)
+        self.cold = max(cold - 1, 0)
+
+
+def test_a_kernel_that_cold_caches_slow_down_keeps_no_results() -> None:
+    long = case("4q1kv4k", shape=AttnShape(8, 2, 128))
+    assert fault(Cooling(long, Setting("cpu", 3, seed=0))) is None
+
+
 def test_a_kernel_that_other_programs_slow_down_keeps_no_results() -> None:
     long = case("4q1kv4k", shape=AttnShape(8, 2, 128))
     assert fault(Disturbed(long, Setting("cpu", 3, seed=0))) is None
