@@ -119,8 +119,8 @@ def check_again(prepared: Prepared, launched: int, seed: int) -> Deviation:
 def _check_sets(prepared: Prepared, count: int, launched: int, seed: int, when: str) -> Deviation:
     """Compare at least `count` blocks in one step: of every set, every request and all heads.
 
-    The next seed sends each request to the next set. Only if that fails are sets compared one by
-    one, to say which is wrong.
+    Another seed sends each request to another set. Only if that fails are sets compared one by one,
+    to say which is wrong.
     """
     import torch
 
