@@ -1,6 +1,6 @@
 """Does the check ever fail an honest kernel? python benchmarks/false_alarms.py [--device cpu]
 
-Every backend that runs here, over the shapes of docs/lab/measurements.md and over random ones: one
+Every backend that runs here, over the shapes of docs/lab/kernels.md and over random ones: one
 round's checks with each seed, without timing. Prints the largest error over its tolerance for each
 backend and dtype.
 
@@ -48,7 +48,7 @@ MLA = "q1k 32q1kv1k 16q1kv512 64q1kv4k 5q1kv1019 16q4kv1k 2q1k_32q1kv1k q1kv64k 
 WRITES = "q1 q64 q1000 q4096"
 FP8, BOTH = {"kv_cache_dtype": ("fp8",)}, {"kv_cache_dtype": ("auto", "fp8")}
 GPT_OSS = {"model": "gpt-oss-120b", "window": (128,), "sinks": (True,)}
-# Those that docs/lab/measurements.md measures: family, batches and options.
+# Those that docs/lab/kernels.md measures: family, batches and options.
 MEASURED: list[tuple[str, str, dict[str, Any]]] = [
     ("attn", ATTN, BOTH),
     ("attn", "8q1kv1019 q2k 32q1kv1k_2q500", GPT_OSS),

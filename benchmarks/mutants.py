@@ -33,7 +33,7 @@ LATENT = "8q1kv1019 4q1kv16395 q1kv131067 4q4kv1019"
 ATTENTION = ("sdpa", "naive", "flash", "triton", "flashinfer")
 IN_FP8 = ("flash", "triton")
 WRITES = ("cuda", "triton", "flashinfer")
-# A window of whole tiles: FlashAttention 3 is wrong at others (docs/lab/measurements.md).
+# A window of whole tiles: FlashAttention 3 is wrong at others (docs/lab/checks.md).
 FEATURES = {"window": (512,), "softcap": (30.0,), "sinks": (True,)}
 
 SMALL = {"num_q_heads": 4, "num_kv_heads": 2}

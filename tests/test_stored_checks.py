@@ -11,7 +11,8 @@ import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
 RESULTS = DOCS / "results"
-PAGE = re.sub(r"\s+", " ", (DOCS / "lab" / "measurements.md").read_text())
+PAGES = [DOCS / "lab" / name for name in ("checks.md", "timing.md", "measurements.md")]
+PAGE = re.sub(r"\s+", " ", "".join(page.read_text() for page in PAGES))
 
 
 def stored(name: str) -> dict[str, Any]:

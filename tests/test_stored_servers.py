@@ -74,7 +74,7 @@ def _kernels(series: Series) -> tuple[str, ...]:
 
 
 def test_the_table_is_of_the_stored_rows_and_servers(server: dict[Key, Any], rows: Rows) -> None:
-    notebook = (DOCS / "lab" / "measurements.md").read_text()
+    notebook = (DOCS / "lab" / "served.md").read_text()
     (body,) = re.findall(r"\| server, GHz \| ours, GHz \|\n.*\n((?:\|.*\n)+)", notebook)
     shown, backend = {}, ""
     for line in body.splitlines():

@@ -10,7 +10,7 @@ from attnbench.db.store import Store
 from attnbench.records import Measurement
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGE = (DOCS / "lab" / "measurements.md").read_text()
+PAGE = (DOCS / "lab" / "kernels.md").read_text()
 NAMES = {"flash (FA3)": "flash", "cuDNN": "flashinfer-cudnn"}
 LLAMA, RANK = "Llama-3-8B heads (32 query", "And Llama-3-70B on one of"
 MLA = "Every cell with a time was right. Microseconds, bf16:"

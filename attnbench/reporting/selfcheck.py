@@ -30,7 +30,7 @@ def selfcheck_text(found: FoundNoise, width: int = WIDTH) -> str:
     return "\n\n".join(wrapped(text, width) if "\n" not in text else text for text in blocks)
 
 
-_NOISY = 0.1  # of the largest floor; a quiet GPU has 0.002 (docs/lab/measurements.md)
+_NOISY = 0.1  # of the largest floor; a quiet GPU has 0.002 (docs/lab/verdicts.md)
 _KINDS: Mapping[str, Callable[[GroupNoise], tuple[FalseVerdicts, Sequence[float | None]]]] = {
     "interleaved": lambda noise: (noise.interleaved, noise.found_interleaved),
     "separate": lambda noise: (noise.separate, noise.found_separate),

@@ -19,7 +19,7 @@ from attnbench.timing.measure import SUSTAINED_LOAD
 from attnbench.timing.method import Between
 
 # Of a round without a stored one: seconds for a short call (an H200 took 0.1 to 0.8,
-# docs/lab/measurements.md), and FLOP/s and byte/s, by which a call is long. Orders of magnitude.
+# docs/lab/kernels.md), and FLOP/s and byte/s, by which a call is long. Orders of magnitude.
 SECONDS_A_ROUND = {"cuda": 0.5, "cpu": 2.5}
 _RATES = {"cuda": (2e14, 1e12), "cpu": (5e10, 5e9)}
 _CALLS = 15  # the least that preparation, warm-up, sampling and checks make of long ones
