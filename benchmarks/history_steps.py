@@ -3,7 +3,8 @@
     python benchmarks/history_steps.py [--histories 400]
 
 Every world has histories of 5, 10 and 30 sessions, one a version. Then sets of 40 cases have 2 to
-10, on a machine of which no repeated sessions are stored. docs/reference/method.md has the tables.
+10, on a machine of which no repeated sessions are stored. docs/reference/method.md has the
+tables, and docs/lab/decisions.md those of earlier rules.
 """
 
 import argparse
