@@ -27,7 +27,8 @@ from attnbench.stats.variance import UNKNOWN, Variance
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
 TABLE = ROOT / "attnbench" / "analysis" / "noise_table.json"
-# The table is tried on these; some cells of the first three have work planted.
+# The table is tried on the first three; some cells of the first two have work planted. The fourth
+# was measured partly beside a busy card.
 HELD_OUT = ("separate_runs", "limited_runs", "equal_runs", "two_cards")
 # A CPU is as noisy as what else it runs. Sessions on two shared cores moved a case by 0.7 to 1 %
 # and a fifth of the variance of its rounds; where other programs came and went by half of it, all
