@@ -10,6 +10,7 @@ from attnbench.analysis.compare import Compared, compare_sides
 from attnbench.analysis.estimate import EXACT, Cell, Noise
 from attnbench.analysis.jumps import one_sided
 from attnbench.analysis.verdict import Verdict
+from attnbench.stats.moderation import Wild
 from attnbench.stats.variance import Variance
 
 UNSEEN = replace(EXACT, session=Variance(0.001**2, 30.0), stored=False)
@@ -65,6 +66,18 @@ def test_what_may_be_a_mode_is_said_to_be() -> None:
 
 def test_a_machine_that_was_seen_tells_a_single_cell() -> None:
     assert compared([1.04, *QUIET], SEEN).comparisons[0].verdict == "slower"
+
+
+@pytest.mark.parametrize(
+    ("moved", "verdict"),
+    [([1.04], "unclear"), ([1.04] * 5, "slower"), ([1.04] * 4 + [0.96], "unclear")],
+)
+def test_so_may_cells_of_a_machine_that_was_seen_to_have_some(
+    moved: list[float], verdict: Verdict
+) -> None:
+    noise = replace(SEEN, wild=Wild(0.02, Variance(0.025**2, 10.0)))
+    found = [each.verdict for each in compared(moved + QUIET, noise).comparisons]
+    assert found[: len(moved)] == [verdict] * len(moved)
 
 
 @pytest.mark.parametrize(("controls", "verdict"), [(range(100, 101), "slower"), ([5], "unclear")])
