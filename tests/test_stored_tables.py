@@ -12,8 +12,8 @@ from attnbench.records import Measurement
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = (DOCS / "lab" / "kernels.md").read_text()
 NAMES = {"flash (FA3)": "flash", "cuDNN": "flashinfer-cudnn"}
-LLAMA, RANK = "Llama-3-8B heads (32 query", "And Llama-3-70B on one of"
-MLA = "Every cell with a time was right. Microseconds, bf16:"
+LLAMA, RANK = "Llama-3-8B heads (32 query", "Llama-3-70B on one of"
+MLA = "With a bf16 cache, in µs:"
 
 
 @pytest.fixture(scope="module")
