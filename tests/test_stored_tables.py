@@ -13,7 +13,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 PAGE = (DOCS / "lab" / "kernels.md").read_text()
 NAMES = {"flash (FA3)": "flash", "cuDNN": "flashinfer-cudnn"}
 LLAMA, RANK = "Llama-3-8B heads (32 query", "Llama-3-70B on one of"
-MLA = "With a bf16 cache, in µs:"
+MLA, MLA_FP8 = "With a bf16 cache, in", "With an fp8 cache, in"
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +40,21 @@ def cells(after: str) -> Iterator[tuple[str, str, list[str]]]:
 
 
 @pytest.mark.parametrize(
-    ("after", "heads", "count"), [(LLAMA, 32, 56), (RANK, 8, 48), (MLA, 0, 168)]
+    ("after", "dtype", "heads", "count"),
+    [
+        (LLAMA, "auto", 32, 56),
+        (RANK, "auto", 8, 48),
+        (MLA, "auto", 0, 168),
+        (MLA_FP8, "fp8", 0, 48),
+    ],
 )
 def test_a_table_of_backends_is_of_the_stored_runs(
-    stored: list[Measurement], after: str, heads: int, count: int
+    stored: list[Measurement], after: str, dtype: str, heads: int, count: int
 ) -> None:
     times = {
         (str(each.case.batch), each.case.backend, each.case.shape.num_q_heads): each.median
         for each in stored
-        if each.case.kv_cache_dtype == "auto" and each.case.index_topk is None
+        if each.case.kv_cache_dtype == dtype and each.case.index_topk is None
     }
     shown = list(cells(after))
     assert len(shown) == count
