@@ -20,7 +20,7 @@ QUIET = [1.0] * 60
 
 def compared(
     factors: Sequence[float],
-    noise: Noise = UNSEEN,
+    noise: Noise | Callable[[Cell], Noise] = UNSEEN,
     is_control: Callable[[Cell], bool] = lambda _: False,
 ) -> Compared:
     """A cell for each factor of its time, of three rounds a side, in separate sessions."""
@@ -33,7 +33,8 @@ def compared(
         Cell(str(at), rounds(1.0), rounds(factor), paired=False)
         for at, factor in enumerate(factors)
     ]
-    return compare_sides(cells, lambda _: noise, is_control=is_control)
+    of_cell = (lambda _: noise) if isinstance(noise, Noise) else noise
+    return compare_sides(cells, of_cell, is_control=is_control)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,18 @@ def test_so_may_cells_of_a_machine_that_was_seen_to_have_some(
     noise = replace(SEEN, wild=Wild(0.02, Variance(0.025**2, 10.0)))
     found = [each.verdict for each in compared(moved + QUIET, noise).comparisons]
     assert found[: len(moved)] == [verdict] * len(moved)
+
+
+@pytest.mark.parametrize(
+    ("times", "was_off", "verdict"), [(2, [], "slower"), (2, [9], "unclear"), (1, [], "unclear")]
+)
+def test_two_cells_that_were_quiet_in_six_sessions_have_changed(
+    times: int, was_off: Sequence[int], verdict: Verdict
+) -> None:
+    noise = replace(SEEN, wild=Wild(0.02, Variance(0.025**2, 10.0)), sessions=5)
+    noises = {str(at): replace(noise, was_off=True) for at in was_off}
+    found = compared([1.04] * times + QUIET, lambda cell: noises.get(cell.key, noise)).comparisons
+    assert [each.verdict for each in found[:times]] == [verdict] * times
 
 
 @pytest.mark.parametrize(("controls", "verdict"), [(range(100, 101), "slower"), ([5], "unclear")])
@@ -160,9 +173,53 @@ def test_the_more_cells_moved_one_way_the_less_it_is_modes(
     assert one_sided(moved, [at >= others for at in range(len(moved))]) == ways
 
 
+@pytest.mark.parametrize(
+    ("up", "down", "sessions", "off", "ways"),
+    [
+        (3, 0, 1, 0, set()),
+        (4, 0, 1, 0, {1}),
+        (2, 0, 2, 0, set()),
+        (3, 0, 2, 0, {1}),
+        (1, 0, 5, 0, set()),
+        (2, 0, 5, 0, {1}),
+        (0, 2, 5, 0, {-1}),
+        (2, 1, 5, 0, set()),
+        (3, 0, 5, 2, set()),
+        (4, 0, 5, 1, {1}),
+        (4, 0, 5, 9, set()),
+    ],
+)
+def test_fewer_cells_do_where_earlier_sessions_were_quiet(
+    up: int, down: int, sessions: int, off: int, ways: set[int]
+) -> None:
+    moved = [1] * up + [-1] * down + [0] * 60
+    assert one_sided(moved, [False] * len(moved), sessions * len(moved), off) == ways
+
+
+@pytest.mark.parametrize("sessions", [1, 2, 5])
+@pytest.mark.parametrize("rate", [0.3, 1, 3, 10])
+def test_cells_that_are_off_for_once_pass_for_a_change_in_3_of_100_diffs(
+    sessions: int, rate: float
+) -> None:
+    rng = np.random.default_rng(3)
+    believed = 0
+    for _ in range(4000):
+        base, head, *earlier = rng.poisson(rate, sessions + 2)
+        moved = [-1] * base + [1] * head + [0] * 60
+        controls = [False] * len(moved)
+        believed += bool(one_sided(moved, controls, sessions * len(moved), sum(earlier)))
+    assert believed / 4000 < 0.03
+
+
 @pytest.mark.parametrize("mean", [1.5, 3, 6, 12, 40])
 def test_modes_pass_for_a_change_in_3_of_100_diffs(mean: float) -> None:
     rng = np.random.default_rng(2)
     diffs = [rng.choice((-1, 1), rng.poisson(mean)).tolist() for _ in range(4000)]
     believed = np.mean([bool(one_sided(moved, [False] * len(moved))) for moved in diffs])
     assert believed < 0.03
+
+
+def test_two_of_few_cells_may_be_off_together_once() -> None:
+    noise = replace(SEEN, wild=Wild(0.1, Variance(0.05**2, 10.0)), sessions=5)
+    found = compared([1.04] * 2 + [1.0] * 6, noise).comparisons
+    assert {each.verdict for each in found[:2]} == {"unclear"}

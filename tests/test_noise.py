@@ -127,6 +127,11 @@ def test_a_cell_that_sessions_move_unlike_others_keeps_its_own_variance() -> Non
     # In four sessions it was like the others, so in two more it is off half as often, and further.
     assert usual.wild.share == pytest.approx(1 / 2 / 40)
     assert usual.wild.variance.value == pytest.approx(2 * new.wild.variance.value)
+    assert [(each.sessions, each.was_off) for each in (new, usual, wild)] == [
+        (0, False),
+        (3, False),
+        (3, True),
+    ]
 
 
 @pytest.mark.parametrize("rounds_of", [1, 3])

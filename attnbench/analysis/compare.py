@@ -77,7 +77,7 @@ def compare_sides(
         return _judged([cell.key for cell in cells], estimates, shifts, limit)
 
     moved = _moved(separate, shift, limit)
-    believed = one_sided(moved, controls)
+    believed = _changed_ways(moved, controls, [noises[at] for at in apart])
     found = judged(list(map(partial(_as_believed, believed), separate, unseen)), shift)
     if any(unseen) and len(apart) < MIN_CELLS:
         if any(stayed := stayed_beside_others(moved, controls)):
@@ -135,6 +135,16 @@ def _adjusted(p_values: Sequence[float]) -> list[float]:
     at = min(range(len(q_values)), key=q_values.__getitem__)
     q_values[at] = min(1.0, q_values[at] * ALPHA / _ALONE)
     return q_values
+
+
+def _changed_ways(
+    moved: Sequence[int], controls: Sequence[bool], noises: Sequence[Noise]
+) -> frozenset[int]:
+    """The directions in which the code changed, by this diff and by what earlier sessions moved."""
+    # One disturbance may move several of few cells, so those go by their diff alone.
+    earlier = noises if len(moved) >= MIN_CELLS else []
+    sessions = math.fsum(each.sessions for each in earlier)
+    return one_sided(moved, controls, sessions, sum(each.was_off for each in earlier))
 
 
 def _as_believed(believed: Collection[int], estimate: Estimate, unseen: bool) -> Estimate:

@@ -51,6 +51,8 @@ class Noise:
     rounds: Variance = UNKNOWN  # of a round in a session
     per_round: float = 0.0  # of a session beside the above, per variance of the cell's rounds
     stored: bool = True  # whether this database shows it; else it comes from elsewhere
+    sessions: float = 0.0  # of this very cell with equal code, beside those of the diff
+    was_off: bool = False  # whether one of them moved it unlike the others
 
 
 EXACT = Noise(session=NOTHING)

@@ -14,15 +14,18 @@ _LEVEL, _LEVEL_OF_MIXED = 1 / 32, 1 / 64
 MIN_STAYED, _MIN_MOVED = 3, 4
 
 
-def one_sided(moved: Sequence[int], controls: Sequence[bool]) -> frozenset[int]:
+def one_sided(
+    moved: Sequence[int], controls: Sequence[bool], sessions: float = 0.0, off: int = 0
+) -> frozenset[int]:
     """The directions, of 1 and -1, in which more cells moved than modes would move that way.
 
     `moved` has each cell's direction, 0 if it stayed; controls are cells whose code is the same on
-    both sides.
+    both sides. In earlier `sessions` of equal code, summed over the cells, `off` of them moved: a
+    cell that moves without a cause does so in any session, so quiet ones count for a change.
     """
     others = [way for way, control in zip(moved, controls, strict=True) if not control]
-    all_moved = sum(way != 0 for way in moved)
-    share = len(others) / (2 * len(moved)) if moved else 0.0
+    all_moved = off + sum(way != 0 for way in moved)
+    share = len(others) / (2 * len(moved) + sessions) if moved else 0.0
     return frozenset(way for way in (1, -1) if _is_change(others.count(way), all_moved, share))
 
 

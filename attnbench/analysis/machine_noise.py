@@ -74,6 +74,8 @@ class MachineNoise:
             common=self._moderated(common, table.common),
             device=self._device(table),
             wild=self._wild_of(squares.get(cell), found, table.wild),
+            sessions=own.df,  # one less than there were: a side of the diff may be among them
+            was_off=cell in squares and bool(found.out_of_line([squares[cell]])),
             rounds=self._rounds_of(squares.get(cell), found, table.rounds),
             per_round=table.per_round,
         )

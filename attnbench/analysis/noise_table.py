@@ -44,10 +44,13 @@ def noise_table(machine: str) -> TableNoise:
 
 def _noise(facts: Mapping[str, Any]) -> Noise:
     share, *wild = facts["wild"]
-    names = ("session", "common", "device", "rounds")
+    session, common, device, rounds = (
+        Variance(*facts[name]) for name in ("session", "common", "device", "rounds")
+    )
     return Noise(
-        **{name: Variance(*facts[name]) for name in names},
+        *(session, common, device),
         wild=Wild(share, Variance(*wild)),
+        rounds=rounds,
         per_round=facts["per_round"],
         stored=False,
     )
