@@ -11,7 +11,7 @@ from attnbench.specs.case import Case
 from attnbench.timing.method import Method, Regime
 
 # Seconds at the hardware's limits. Of 96 stored cases of an H200 whose rounds differed by over 2 %
-# with one at the power limit, 85 have as much work (docs/lab/decisions.md).
+# with one at the power limit, 85 have as much work (docs/lab/timing.md).
 ENOUGH_WORK = 25e-6
 
 
