@@ -153,8 +153,9 @@ def _spread(
 ) -> "tuple[torch.Tensor, torch.Tensor]":
     """Different rows [n, m], at least one of each launched set, and the set [n] of each block.
 
-    All of them where they are no more. The order of the sets is random each time that all have had
-    a block: requests come in turn, and their number may have a factor in common with that of sets.
+    All of them where they are no more. Requests come in turn and their number may have a factor in
+    common with that of sets, so each time that all sets have had a block their order is another
+    one, drawn once for all seeds. The next seed sends each block to the set after.
     """
     import torch
 
@@ -163,9 +164,9 @@ def _spread(
     if len(every) * launched <= len(rows):
         sets = torch.arange(launched).repeat_interleave(len(every))
         return sets, every.repeat(launched, 1)
-    generator = torch.Generator().manual_seed(seed + FRESH)
+    generator = torch.Generator().manual_seed(0)
     order = torch.rand((-(-len(rows) // launched), launched), generator=generator).argsort(1)
-    sets = order.flatten()[: len(rows)]
+    sets = (order.flatten()[: len(rows)] + seed) % launched
     _, once = np.unique(rows[:, 0].numpy() * launched + sets.numpy(), return_index=True)
     return sets[once], rows[once]
 
