@@ -196,8 +196,8 @@ def test_fewer_cells_do_where_earlier_sessions_were_quiet(
     assert one_sided(moved, [False] * len(moved), sessions * len(moved), off) == ways
 
 
-@pytest.mark.parametrize("sessions", [1, 2, 5])
-@pytest.mark.parametrize("rate", [0.3, 1, 3, 10])
+@pytest.mark.parametrize("sessions", [1, 2, 5, 40])
+@pytest.mark.parametrize("rate", [0.03, 0.3, 1, 3, 10])
 def test_cells_that_are_off_for_once_pass_for_a_change_in_3_of_100_diffs(
     sessions: int, rate: float
 ) -> None:
