@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     import torch
 
 Attend = Callable[..., "torch.Tensor"]  # with the arguments of `attend`
+# Which keys each row sees, as `visible_keys`: from keys, seen and the window.
+Visible = Callable[["torch.Tensor", "torch.Tensor", int | None], "torch.Tensor"]
 # Weights [..., k] from scores [..., k], of which hidden ones are -inf, and sinks [...].
 Softmax = Callable[["torch.Tensor", "torch.Tensor | None"], "torch.Tensor"]
 
@@ -21,33 +23,6 @@ def softmax_with_sinks(scores: "torch.Tensor", sinks: "torch.Tensor | None") -> 
     return with_sinks.softmax(-1)[..., :-1]
 
 
-def attend(
-    query: "torch.Tensor",
-    keys: "torch.Tensor",
-    values: "torch.Tensor",
-    seen: "torch.Tensor",
-    scale: float,
-    *,
-    window: int | None = None,
-    softcap: float | None = None,
-    sinks: "torch.Tensor | None" = None,
-    softmax: Softmax = softmax_with_sinks,
-) -> "torch.Tensor":
-    """Queries [n, d] over keys [n, k, d] and values [n, k, d_v] in fp32: [n, d_v].
-
-    Or queries [n, m, d], of which m share keys: [n, m, d_v]; then `seen` and `sinks` are [n, m].
-
-    Row i sees its first seen[i] keys, with a window only the last of those; all other keys and
-    values may be NaN. `softcap` c makes scores c * tanh(scores / c) (Gemma 2, arXiv:2408.00118).
-    `sinks` [n] are logits that add to the softmax's sum but have no value (gpt-oss,
-    arXiv:2508.10925).
-    """
-    visible = visible_keys(keys, seen, window)
-    return attend_to(
-        visible, query, keys, values, scale, softcap=softcap, sinks=sinks, softmax=softmax
-    )
-
-
 def visible_keys(keys: "torch.Tensor", seen: "torch.Tensor", window: int | None) -> "torch.Tensor":
     """Which of the keys [n, k, d] each row sees: bool [n, k], or [n, m, k] for `seen` [n, m]."""
     import torch
@@ -59,26 +34,37 @@ def visible_keys(keys: "torch.Tensor", seen: "torch.Tensor", window: int | None)
     return visible
 
 
-def attend_to(
-    visible: "torch.Tensor",
+def attend(
     query: "torch.Tensor",
     keys: "torch.Tensor",
     values: "torch.Tensor",
+    seen: "torch.Tensor",
     scale: float,
     *,
+    window: int | None = None,
     softcap: float | None = None,
     sinks: "torch.Tensor | None" = None,
+    visible: Visible = visible_keys,
     softmax: Softmax = softmax_with_sinks,
 ) -> "torch.Tensor":
-    """The same for rows that see the keys which are true in `visible`, bool [n, k] or [n, m, k]."""
+    """Queries [n, d] over keys [n, k, d] and values [n, k, d_v] in fp32: [n, d_v].
+
+    Or queries [n, m, d], of which m share keys: [n, m, d_v]; then `seen` and `sinks` are [n, m].
+
+    Row i sees its first seen[i] keys, with a window only the last of those; all other keys and
+    values may be NaN. `softcap` c makes scores c * tanh(scores / c) (Gemma 2, arXiv:2408.00118).
+    `sinks` [n] are logits that add to the softmax's sum but have no value (gpt-oss,
+    arXiv:2508.10925).
+    """
     import torch
 
+    mask = visible(keys, seen, window)
     # Scores are by far the most elements: few passes over them, and one copy.
     scores = torch.einsum("n...d,nkd->n...k", query.float() * scale, keys.float())
     if softcap is not None:
         scores = softcap * (scores / softcap).tanh()
-    scores.masked_fill_(~visible, float("-inf"))
+    scores.masked_fill_(~mask, float("-inf"))
     weights = softmax(scores, sinks)
-    by_any = visible if visible.ndim == 2 else visible.any(1)
+    by_any = mask if mask.ndim == 2 else mask.any(1)
     known = values.float().masked_fill(~by_any[:, :, None], 0.0)
     return torch.einsum("n...k,nkd->n...d", weights, known)

@@ -7,6 +7,7 @@ kept from earlier calls.
 import math
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -179,6 +180,10 @@ def _require_written(output: "torch.Tensor") -> None:
         )
 
 
+def _place(prepared: Prepared, rows: "torch.Tensor", at: int) -> str:
+    return prepared.place(int(rows[at]))
+
+
 def _compared(
     prepared: Prepared, output: "torch.Tensor", rows: "torch.Tensor", expected: "torch.Tensor"
 ) -> Deviation:
@@ -189,7 +194,7 @@ def _compared(
             output[at.to(output.device)].float(),
             reference,
             prepared.tolerance,
-            lambda row, at=at: prepared.place(int(at[row])),  # type: ignore[misc]
+            partial(_place, prepared, at),
         )
         for at, reference in zip(rows.chunk(parts), expected.chunk(parts), strict=True)
     ]

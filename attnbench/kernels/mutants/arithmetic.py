@@ -6,7 +6,7 @@ from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from attnbench.kernels.arithmetic import attend, attend_to, visible_keys
+from attnbench.kernels.arithmetic import attend, visible_keys
 from attnbench.kernels.base import Prepared
 from attnbench.kernels.mutants.fault import Plant
 from attnbench.kernels.mutants.planting import Planting
@@ -59,21 +59,21 @@ def computed_with(alter: Alter, where: Where | None = None) -> Plant:
 def seeing(sees: Sees, where: Where | None = None) -> Plant:
     """A kernel whose rows see other keys; what they see of memory that nobody owns is zero."""
 
+    def visible(keys: "torch.Tensor", seen: "torch.Tensor", window: int | None) -> "torch.Tensor":
+        import torch
+
+        places = torch.arange(keys.shape[1], device=keys.device)
+        return sees(visible_keys(keys, seen, window), places, seen[..., None])
+
     def wrong(
         query: "torch.Tensor",
         keys: "torch.Tensor",
         values: "torch.Tensor",
-        seen: "torch.Tensor",
-        scale: float,
-        *,
-        window: int | None = None,
-        **more: Any,
+        *more: Any,
+        **named: Any,
     ) -> "torch.Tensor":
-        import torch
-
-        places = torch.arange(keys.shape[1], device=keys.device)
-        visible = sees(visible_keys(keys, seen, window), places, seen[..., None])
-        return attend_to(visible, query, keys.nan_to_num(), values.nan_to_num(), scale, **more)
+        known = keys.nan_to_num(), values.nan_to_num()
+        return attend(query, *known, *more, visible=visible, **named)
 
     return computed_with(lambda prepared: setattr(prepared, "attend", wrong), where)
 

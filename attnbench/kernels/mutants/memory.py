@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attnbench.kernels.base import Prepared
@@ -36,7 +35,7 @@ def while_wrong(during: During, able: Callable[[Any], bool]) -> Plant:
             with during(honest, index):
                 honest.calls[index]()
 
-        return planting.mutant(calls=[partial(call, i) for i in range(len(honest.calls))])
+        return planting.mutant(call=call)
 
     return plant
 

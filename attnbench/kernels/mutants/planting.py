@@ -7,9 +7,10 @@ where it takes them all, else those that a round of the honest kernel asked for.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     import torch
 
 Output = Callable[[int], "torch.Tensor"]  # of a set, as Prepared.output
-Calls = Sequence[Callable[[], object]]
+Call = Callable[[int], object]  # of a set
 
 _renewals = count(1)  # of the process: each draws other inputs
 
@@ -55,10 +56,11 @@ class Planting:
         share, compared = _recorded(prepare(), seed)
         return cls(case, prepare(), seed, share, compared)
 
-    def mutant(self, *, output: Output | None = None, calls: Calls | None = None) -> Prepared:
+    def mutant(self, *, output: Output | None = None, call: Call | None = None) -> Prepared:
         """The prepared case with another output, or other calls, or both."""
-        members = {"output": output, "calls": calls}
-        given = {name: each for name, each in members.items() if each is not None}
+        given: dict[str, Any] = {} if output is None else {"output": output}
+        if call is not None:
+            given["calls"] = [partial(call, index) for index in range(len(self.prepared.calls))]
         mutant = _changed(self.prepared, {"expected": self.expected, "whole": self.whole, **given})
         renew = mutant.renew
 

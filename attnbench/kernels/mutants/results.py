@@ -1,7 +1,6 @@
 """Faults in the output of any kernel, and in calls that do less than they should."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from attnbench.kernels.base import Prepared
@@ -114,7 +113,7 @@ def of_next_set(planting: Planting) -> Prepared | None:
 def first_set_alone(planting: Planting) -> Prepared | None:
     """Only the first call launches."""
     calls = planting.prepared.calls
-    return planting.mutant(calls=[calls[0], *(_nothing for _ in calls[1:])])
+    return planting.mutant(call=lambda index: None if index else calls[0]())
 
 
 def last_set_wrong(planting: Planting) -> Prepared | None:
@@ -138,8 +137,7 @@ def kept(planting: Planting) -> Prepared | None:
             honest.calls[index]()
             held[index] = honest.output(index).clone()
 
-    calls = [partial(call, index) for index in range(len(honest.calls))]
-    return planting.mutant(calls=calls, output=lambda i: held.get(i, honest.output(i)))
+    return planting.mutant(call=call, output=lambda i: held.get(i, honest.output(i)))
 
 
 def head_of_last_set(planting: Planting) -> Prepared | None:
@@ -171,7 +169,7 @@ def left_at_times(planting: Planting) -> Prepared | None:
         if launches[index] % 3 == 1 or bool(honest.output(index).isnan().any()):
             honest.calls[index]()
 
-    return planting.mutant(calls=[partial(call, index) for index in range(len(honest.calls))])
+    return planting.mutant(call=call)
 
 
 def beyond(planting: Planting) -> Prepared | None:
@@ -188,7 +186,7 @@ def beyond(planting: Planting) -> Prepared | None:
         honest.calls[index]()
         honest.output((index + 1) % sets)[0] = honest.output(index)[-1]
 
-    return planting.mutant(calls=[partial(call, index) for index in range(sets)])
+    return planting.mutant(call=call)
 
 
 def now_and_then(planting: Planting) -> Prepared | None:
@@ -208,12 +206,7 @@ def now_and_then(planting: Planting) -> Prepared | None:
             result[len(result) // 2] *= -1
         return result
 
-    calls = [partial(call, index) for index in range(len(honest.calls))]
-    return planting.mutant(calls=calls, output=output)
-
-
-def _nothing() -> None:
-    return None
+    return planting.mutant(call=call, output=output)
 
 
 RESULT_FAULTS = (

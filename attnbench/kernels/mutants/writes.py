@@ -1,7 +1,6 @@
 """Faults of kernels that write to the cache, planted in its memory after a call."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attnbench.kernels.base import Prepared
@@ -36,7 +35,7 @@ def stored_as(change: Change) -> Plant:
             honest.calls[index]()
             write(honest, index, change(honest, read(honest, index)))
 
-        return planting.mutant(calls=[partial(call, i) for i in range(len(honest.calls))])
+        return planting.mutant(call=call)
 
     return plant
 
@@ -167,7 +166,7 @@ def stray(page: int) -> Plant:
             honest.calls[index]()
             honest.pool.by_slot[page, -1] = 0
 
-        return planting.mutant(calls=[partial(call, i) for i in range(len(honest.calls))])
+        return planting.mutant(call=call)
 
     return plant
 
@@ -186,7 +185,7 @@ def kept(planting: Planting) -> Prepared | None:
         else:
             write(honest, index, held[index])
 
-    return planting.mutant(calls=[partial(call, i) for i in range(len(honest.calls))])
+    return planting.mutant(call=call)
 
 
 def _where_to(prepared: CacheWrite) -> "list[torch.Tensor]":
@@ -212,7 +211,7 @@ def old_slots(planting: Planting) -> Prepared | None:
         honest.calls[index]()
         torch._foreach_copy_(places, now)
 
-    return planting.mutant(calls=[partial(call, i) for i in range(len(honest.calls))])
+    return planting.mutant(call=call)
 
 
 WRITE_FAULTS = (
