@@ -10,14 +10,14 @@ from attnbench.analysis.contrast import Contrast, judged
 from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.ranking import Place, Ranking
 from attnbench.analysis.regions import Region, Spot, regions
-from attnbench.analysis.tuning import AS_SERVED, Contender
+from attnbench.analysis.tuning import AS_SERVED, SERVER, Contender
 from attnbench.specs.batch import Batch
 from attnbench.specs.case import Case, Value
 
 AXES = ("q_len", "batch_size", "kv_len")  # splits by the first are preferred
 # Not a choice of the implementation: knobs of the server and of its model, and the threshold, which
 # chooses a path.
-_APART = ("max_model_len", "mixed_windows", "unpadded", "threshold")
+_APART = (*SERVER, "unpadded", "threshold")
 _GOOD: Sequence[Place] = ("best", "quickest", "alone", "tie", "same work")
 NO_STEPS: Mapping[str, int] = {}
 NoiseOf = Callable[[Cell], Noise]

@@ -65,18 +65,20 @@ class MachineNoise:
         if (found := self.seen(family, stratum)) is None:
             return replace(table, device=self._device(table))
         squares, common = self._squares
-        own = squares[cell].between if cell in squares else UNKNOWN
+        own = squares.get(cell)
+        between = UNKNOWN if own is None else own.between
+        was_off = own is not None and bool(found.out_of_line([own]))
         return Noise(
             session=Variance(
-                self._moderated(found.known_session(own), table.session).value,
-                found.session(own).df,
+                self._moderated(found.known_session(between), table.session).value,
+                found.session(between).df,
             ),
             common=self._moderated(common, table.common),
             device=self._device(table),
-            wild=self._wild_of(squares.get(cell), found, table.wild),
-            sessions=own.df,  # one less than there were: a side of the diff may be among them
-            was_off=cell in squares and bool(found.out_of_line([squares[cell]])),
-            rounds=self._rounds_of(squares.get(cell), found, table.rounds),
+            wild=self._wild_of(between.df, table.wild, was_off),
+            sessions=between.df,  # one less than there were: a side of the diff may be among them
+            was_off=was_off,
+            rounds=self._rounds_of(own, found, table.rounds),
             per_round=table.per_round,
         )
 
@@ -86,14 +88,12 @@ class MachineNoise:
             return own.rounds_to_expect
         return found.rounds if found.rounds.df else table
 
-    def _wild_of(self, own: Squares | None, found: Seen, table: Wild) -> Wild:
+    def _wild_of(self, df: float, table: Wild, was_off: bool) -> Wild:
         """How a cell may be wild: seldom, if it was measured again and again and was not."""
         wild = self._wild
         if not wild.share:
             wild = Wild(NONE_SEEN / len(self._squares[0]), table.variance)
-        if own is None or found.out_of_line([own]):
-            return wild
-        return wild.now_and_then(own.between.df)
+        return wild if was_off else wild.now_and_then(df)
 
     @property
     def source(self) -> str:

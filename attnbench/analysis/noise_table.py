@@ -48,7 +48,9 @@ def _noise(facts: Mapping[str, Any]) -> Noise:
         Variance(*facts[name]) for name in ("session", "common", "device", "rounds")
     )
     return Noise(
-        *(session, common, device),
+        session,
+        common,
+        device,
         wild=Wild(share, Variance(*wild)),
         rounds=rounds,
         per_round=facts["per_round"],

@@ -216,7 +216,7 @@ def _standing(best: Contender, against: Rival, tested: bool) -> Standing:
 def _is_tested(against: Rival) -> bool:
     """Whether both sides have several rounds with a known spread."""
     _, cell, found = against
-    return found.low is not None and min(len(cell.base), len(cell.head)) > 1
+    return found.low is not None and cell.least_rounds > 1
 
 
 def _is_same_work(one: Series, other: Series) -> bool:

@@ -89,8 +89,8 @@ def scattered(estimates: Sequence[Estimate]) -> tuple[list[Estimate], bool]:
     # How the noise that nobody foresaw is distributed over cells is not known either.
     surprise = Variance(extra, min(seen.df, _SURPRISE_DF))
     unforeseen = seen.disagrees(known)
-    at_least = CAUTIOUS_WILD if unforeseen else TAME
-    return [_wider(each, surprise, factor, at_least) for each in estimates], unforeseen
+    least = CAUTIOUS_WILD if unforeseen else TAME
+    return [_wider(each, surprise, factor, least) for each in estimates], unforeseen
 
 
 def _middle(estimates: Sequence[Estimate]) -> tuple[float, Values, Values]:
@@ -139,18 +139,18 @@ def as_few(estimate: Estimate, unseen: bool) -> Estimate:
 
 def with_modes(estimate: Estimate) -> Estimate:
     """Of a machine whose cells may have modes."""
-    return replace(estimate, wild=_at_least(estimate.wild, CAUTIOUS_WILD))
+    return replace(estimate, wild=at_least(estimate.wild, CAUTIOUS_WILD))
 
 
-def _wider(estimate: Estimate, extra: Variance, factor: float, at_least: Wild) -> Estimate:
+def _wider(estimate: Estimate, extra: Variance, factor: float, least: Wild) -> Estimate:
     """With extra variance; wild cells vary as much more as the others do."""
     value = estimate.session.value + extra.value
     unsure = sum(each.value**2 / each.df for each in (estimate.session, extra) if each.value > 0)
     session = Variance(value, value**2 / unsure if unsure else math.inf)
     wild = Wild(estimate.wild.share, estimate.wild.variance.times(factor))
-    return replace(estimate, session=session, wild=_at_least(wild, at_least))
+    return replace(estimate, session=session, wild=at_least(wild, least))
 
 
-def _at_least(wild: Wild, least: Wild) -> Wild:
+def at_least(wild: Wild, least: Wild) -> Wild:
     variance = max(wild.variance, least.variance, key=lambda each: each.value)
     return Wild(max(wild.share, least.share), variance)

@@ -29,7 +29,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from attnbench.analysis.segments import LEAST_SESSIONS, better_orders, segment
 from attnbench.analysis.track import Noisiness, Track, noisiness
@@ -39,8 +38,6 @@ from attnbench.stats.moderation import VariancePrior
 from attnbench.stats.multiplicity import benjamini_hochberg
 from attnbench.stats.samples import robust_sd
 from attnbench.stats.variance import Variance
-
-Logs = NDArray[np.float64]
 
 _ALPHA = 0.05
 _PRIOR_DF = 4.0

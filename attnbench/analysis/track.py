@@ -6,15 +6,13 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from attnbench.analysis.estimate import MIN_CELLS
-from attnbench.analysis.shift import CAUTIOUS_COMMON, CAUTIOUS_SESSION, CAUTIOUS_WILD
+from attnbench.analysis.segments import Logs
+from attnbench.analysis.shift import CAUTIOUS_COMMON, CAUTIOUS_SESSION, CAUTIOUS_WILD, at_least
 from attnbench.stats.moderation import TAME, Wild
 from attnbench.stats.samples import robust_sd
 from attnbench.stats.variance import Variance
-
-Logs = NDArray[np.float64]
 
 _FAR = 3.5  # robust standard deviations (Iglewicz and Hoaglin 1993)
 
@@ -117,6 +115,4 @@ def _usual_variance(scores: Logs) -> float:
 
 def _wild(track: Track) -> Wild:
     """As `diff` takes it: a few cases of a machine that nobody has seen may have modes."""
-    if not track.unseen:
-        return track.wild
-    return max(track.wild, CAUTIOUS_WILD, key=lambda each: each.share)
+    return at_least(track.wild, CAUTIOUS_WILD) if track.unseen else track.wild

@@ -146,5 +146,5 @@ def _unusable(name: str, reason: str) -> str:
         if "://" in name and not name.startswith("sqlite")
         else "a readable and writable attnbench database or a new file, e.g. --db attnbench.db"
     )
-    first, *_ = reason.splitlines()
+    first, _, _ = reason.partition("\n")
     return f"{name}: {first}; expected {expected}"

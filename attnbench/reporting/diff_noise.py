@@ -39,7 +39,7 @@ def _apart(diff: Diff) -> list[Noise]:
 
 def _moved(row: Row, margin: float) -> bool:
     """Whether it is an unclear case that moved beyond the margin."""
-    found = row.kernel or row.comparison
+    found = row.decisive
     if found is None or row.verdict != "unclear":
         return False
     return abs(math.log(found.ratio)) > math.log1p(margin)

@@ -188,7 +188,7 @@ def summary(diff: Diff) -> list[str]:
 
 def _doubts(diff: Diff) -> list[str]:
     """Why cases are unclear whose interval lies beyond the margin."""
-    judged = [row.kernel or row.comparison for row in diff.rows]
+    judged = [row.decisive for row in diff.rows]
     doubts = Counter(found.doubt for found in judged if found and found.doubt)
     return [f"{_lie(count)} beyond the margin, but {doubt}" for doubt, count in doubts.items()]
 

@@ -36,9 +36,9 @@ def _wider_margin(rows: Sequence[Row]) -> list[str]:
     A case that has probably changed is none that a margin is to hide.
     """
     unclear = len(rows)
-    if not (rows := [row for row in rows if _may_be_equal(row.kernel or row.comparison)]):
+    if not (rows := [row for row in rows if _may_be_equal(row.decisive)]):
         return []
-    reaches = [_reach(row.kernel or row.comparison) for row in rows]
+    reaches = [_reach(row.decisive) for row in rows]
     same = {margin: sum(reach < margin for reach in reaches) for margin in _MARGINS}
     enough = (len(rows) + 1) // 2 if 2 * same[_MARGINS[-1]] >= len(rows) else 1
     margin = next((margin for margin, count in same.items() if count >= enough), None)

@@ -49,6 +49,11 @@ class Row:
     kernel: Comparison | None = None  # in cycles, where clocks moved: it gives the verdict
 
     @property
+    def decisive(self) -> Comparison | None:
+        """The comparison that gives the verdict."""
+        return self.kernel or self.comparison
+
+    @property
     def slower_by_clock(self) -> bool:
         """Whether the time is slower, and the kernel is not."""
         if self.kernel is None or self.comparison is None:
@@ -160,9 +165,9 @@ def diff(
 
 def _unclear(rows: Sequence[Row]) -> list[tuple[Pair, Cell, Comparison]]:
     return [
-        (row.pair, row.cell, row.kernel or row.comparison)
+        (row.pair, row.cell, row.decisive)
         for row in rows
-        if row.cell and row.comparison and row.verdict == "unclear"
+        if row.cell and row.decisive and row.verdict == "unclear"
     ]
 
 
