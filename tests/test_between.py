@@ -9,14 +9,10 @@ from types import SimpleNamespace
 from typing import cast, get_args
 
 import pytest
-from click import Context
 
 from attnbench.analysis.series import series_of
-from attnbench.cli import cli
-from attnbench.commands.family_request import read_request
 from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError, UsageError
-from attnbench.families import FAMILIES
 from attnbench.kernels.base import Prepared
 from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
@@ -44,6 +40,7 @@ from tests.conftest import small_case
 from tests.fake_worker import FakeDevice
 from tests.held import held_bytes
 from tests.stored_results import CPU, H200, attn, store_run, timed
+from tests.test_options import request
 
 US = 1e-6
 PLAIN = Method("cudagraph")
@@ -258,11 +255,8 @@ def test_new_inputs_are_tried_in_the_graph_of_the_calls() -> None:
 
 
 def plan(family: str, *words: str, machine: Machine = H200) -> tuple[Plan, list[str]]:
-    notes, command = list[str](), cli.get_command(Context(cli), family)
-    assert command is not None
-    with Context(command, **cli.context_settings):
-        request = read_request(FAMILIES[family], family, words)
-    return request.plan_for(notes.append)(machine), notes
+    notes = list[str]()
+    return request(family, *words).plan_for(notes.append)(machine), notes
 
 
 def test_calls_are_timed_with_and_without_a_layer_by_one_command() -> None:

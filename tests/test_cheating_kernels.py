@@ -306,24 +306,20 @@ class Cooling(Attending):
         self.cold = max(cold - 1, 0)
 
 
-def test_a_kernel_that_cold_caches_slow_down_keeps_no_results() -> None:
-    long = case("4q1kv4k", shape=AttnShape(8, 2, 128))
-    assert fault(Cooling(long, Setting("cpu", 3, seed=0))) is None
-
-
-def test_a_kernel_that_other_programs_slow_down_keeps_no_results() -> None:
-    long = case("4q1kv4k", shape=AttnShape(8, 2, 128))
-    assert fault(Disturbed(long, Setting("cpu", 3, seed=0))) is None
-
-
-def test_a_single_quick_launch_is_no_kept_result() -> None:
-    short = case("4q1kv512", shape=AttnShape(8, 2, 128))
-    assert fault(Crowded(short, Setting("cpu", 3, seed=0))) is None
-
-
-def test_a_kernel_that_slows_down_with_any_inputs_keeps_no_results() -> None:
-    long = case("4q1kv4k", shape=AttnShape(8, 2, 128))
-    assert fault(Slowing(long, Setting("cpu", 3, seed=0))) is None
+@pytest.mark.parametrize(
+    ("kernel", "spec"),
+    [
+        (Cooling, "4q1kv4k"),
+        (Disturbed, "4q1kv4k"),
+        (Slowing, "4q1kv4k"),
+        (Crowded, "4q1kv512"),
+    ],
+)
+def test_a_kernel_that_is_slow_for_another_reason_keeps_no_results(
+    kernel: type[NaivePrepared], spec: str
+) -> None:
+    given = case(spec, shape=AttnShape(8, 2, 128))
+    assert fault(kernel(given, Setting("cpu", 3, seed=0))) is None
 
 
 class KeepingDenseKeys(SdpaPrepared):

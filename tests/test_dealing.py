@@ -1,13 +1,14 @@
 """The simulation of a stored run on several cards, by the code that deals."""
 
 import json
-import lzma
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.test_stored_verdicts import unpacked
 
 ROOT = Path(__file__).parents[1]
 
@@ -16,9 +17,7 @@ ROOT = Path(__file__).parents[1]
 def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """The simulation of the study's runs, by label: 2 on one card, 4 on two."""
     folder = tmp_path_factory.mktemp("dealing")
-    packed = ROOT / "docs" / "results" / "two_cards.db.xz"
-    (folder / "two.db").write_bytes(lzma.decompress(packed.read_bytes()))
-    words = ["benchmarks/dealing.py", str(folder / "two.db"), "--runs", "2", "4"]
+    words = ["benchmarks/dealing.py", str(unpacked(folder, "two_cards.db")), "--runs", "2", "4"]
     output = folder / "rows.json"
     subprocess.run([sys.executable, *words, "--output", str(output)], cwd=ROOT, check=True)
     return {row["run"]: row for row in json.loads(output.read_text())}

@@ -19,7 +19,7 @@ from attnbench.errors import UsageError
 from attnbench.provenance.environment import Component
 from attnbench.running.cards import by_model, check_versions, is_of_run, of_models
 from attnbench.running.local_card import LocalCard
-from tests.conftest import Attnbench, own_environment, started, wait_for_first_outcome
+from tests.conftest import Attnbench, Refused, own_environment, started, wait_for_first_outcome
 from tests.fake_worker import FakeDevice
 from tests.processes import descendants, exists, workers_of
 from tests.stored_results import ENVIRONMENT, H100, H200, start
@@ -146,13 +146,10 @@ def test_an_address_of_the_environment_without_a_cluster_is_one_too(
 
 @pytest.mark.parametrize("devices", [["cuda:3"], ["cpu", "cpu"], ["cuda:0", "cuda:1"]])
 def test_a_device_of_this_host_is_refused_in_a_cluster(
-    attnbench: Attnbench, devices: list[str]
+    refused: Refused, devices: list[str]
 ) -> None:
-    done = attnbench("attn", *SWEEP, "--ray", "--device", *devices)
-    assert done.returncode == 2
-    assert f"Error: --device {' '.join(devices)} names devices of this host, and --ray " in (
-        done.stderr
-    )
+    message = f"Error: --device {' '.join(devices)} names devices of this host, and --ray "
+    assert message in refused("attn", *SWEEP, "--ray", "--device", *devices)
 
 
 def test_a_cluster_of_this_host_alone_ends_with_the_run_and_leaves_nothing(

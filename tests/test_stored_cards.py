@@ -13,7 +13,6 @@ from attnbench.analysis.series import series_of
 from attnbench.commands.measuring import tables_text
 from attnbench.db.store import Store
 from attnbench.db.transfer import merge
-from attnbench.provenance.environment import Component
 from attnbench.provenance.machine import Machine
 from attnbench.reporting.diff_text import diff_text
 from attnbench.reporting.export import write_csv
@@ -23,7 +22,8 @@ from attnbench.results.diff import diff
 from attnbench.results.report import read_run
 from attnbench.specs.case import Case
 from attnbench.timing.finished import Finished
-from tests.stored_results import ENVIRONMENT, H200, ON_GPU, attn, start, timed
+from tests.stored_pages import OLDER
+from tests.stored_results import H200, ON_GPU, attn, start, timed
 
 SECOND = replace(H200, device="cuda:1", gpu_uuid="GPU-82a1f00d-1")
 ELSEWHERE = replace(SECOND, device="cuda:0", hostname="crate")
@@ -35,8 +35,8 @@ def fill(store: Store, run: int, case: Case, seconds: float, card: Machine | Non
     store.add_all(run, [Finished(case, ON_GPU, at, at, each, card) for at, each in rounds])
 
 
-def shared(store: Store, other: Machine = SECOND) -> int:
-    """A run whose long cases are of the other card."""
+def shared(store: Store, other: Machine | None = SECOND) -> int:
+    """A run whose long cases are of the other card, if there is one."""
     run = start(store)
     for spec, card in ((SHORT, None), (LONG, other)):
         for backend, seconds in (("sdpa", 1e-5), ("flash", 2e-5)):
@@ -96,9 +96,8 @@ def test_cards_have_the_shortest_names_that_tell_them_apart(
 
 def test_runs_of_unequal_software_end_with_the_tables_of_each(tmp_path: Path) -> None:
     """As --mixed measures them: on cards of one model."""
-    older = replace(ENVIRONMENT, components={"torch": Component("2.10.0")})
     with Store.open(tmp_path / "r.db") as store:
-        runs = start(store, environment=older), start(store)
+        runs = start(store, environment=OLDER), start(store)
         for run in runs:
             fill(store, run, attn(SHORT, "sdpa", "bf16"), run * 1e-5, None)
         text = tables_text(read_run(store, *runs))
@@ -122,11 +121,7 @@ def test_a_diff_says_which_cases_ran_on_another_card(
     tmp_path: Path, head_card: Machine | None, said: str
 ) -> None:
     with Store.open(tmp_path / "r.db") as store:
-        base, head = (start(store, label=label) for label in ("base", "head"))
-        for run, card in ((base, None), (head, head_card)):
-            for spec, on in ((SHORT, None), (LONG, card)):
-                fill(store, run, attn(spec, "sdpa", "bf16"), 1e-5, on)
-                fill(store, run, attn(spec, "flash", "bf16"), 2e-5, on)
+        base, head = (shared(store, card) for card in (None, head_card))
         text = diff_text(diff(store, str(base), str(head)))
     assert said in " ".join(text.split())
 

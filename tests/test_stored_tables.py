@@ -1,6 +1,5 @@
 """The notebook's tables of backends hold what the stored runs measured."""
 
-import lzma
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +7,8 @@ import pytest
 
 from attnbench.db.store import Store
 from attnbench.records import Measurement
+from attnbench.units import three_digits
+from tests.test_stored_verdicts import unpacked
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = (DOCS / "lab" / "kernels.md").read_text()
@@ -19,9 +20,7 @@ MLA, MLA_FP8 = "With a bf16 cache, in", "With an fp8 cache, in"
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> list[Measurement]:
     """All outcomes of the tables' runs."""
-    path = tmp_path_factory.mktemp("tables") / "tables.db"
-    packed = DOCS / "results" / "h200_served_tables.db.xz"
-    path.write_bytes(lzma.decompress(packed.read_bytes()))
+    path = unpacked(tmp_path_factory.mktemp("tables"), "h200_served_tables.db")
     with Store.open(path) as store:
         return store.measurements([run.number for run in store.runs()])
 
@@ -60,13 +59,7 @@ def test_a_table_of_backends_is_of_the_stored_runs(
     assert len(shown) == count
     for batch, backend, (*its_heads, text) in shown:
         time = times[batch, backend, int(*its_heads) if its_heads else heads]
-        assert text == ("failed" if time is None else three_digits(time)), (batch, backend)
-
-
-def three_digits(seconds: float) -> str:
-    """Microseconds with three digits, and zeros behind them."""
-    rounded = float(f"{seconds * 1e6:.3g}")
-    return f"{rounded:.{max(0, 3 - len(str(int(rounded))))}f}"
+        assert text == ("failed" if time is None else three_digits(1e6 * time)), (batch, backend)
 
 
 def test_triton_mla_fails_where_its_offsets_pass_32_bits(stored: list[Measurement]) -> None:

@@ -44,9 +44,8 @@ class TimeLeft:
 
     def _add(self, finished: Finished, now: float) -> None:
         durations = finished.outcome.durations
-        if (
-            self._finished == 0 and finished.method.isolate != "rounds"
-        ):  # whose workers import again
+        # Workers of a round each import again: then what came before the first outcome does too.
+        if self._finished == 0 and finished.method.isolate != "rounds":
             self._begun = now - sum(durations.values())
         self._once += durations.get("check_odd_lengths", 0.0)
         self._cards.add(finished.card)
