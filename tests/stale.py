@@ -28,7 +28,7 @@ def measured(ready: Prepared, machine: Machine, seed: int) -> None:
     timing = Timing.of(method, ready, machine)
     samples = timed(ready, timing, method, seed, unseen, Stopwatch())
     sets, usual = launched_sets(ready, timing, samples), median(samples.values)
-    launched_again(ready, timing, sets, seed, usual, Stopwatch())
+    launched_again(ready, timing.clock, sets, seed, usual, Stopwatch())
 
 
 def go_stale(ready: Prepared) -> None:

@@ -6,7 +6,7 @@ from operator import gt
 from attnbench.kernels.base import Prepared
 from attnbench.kernels.check import FRESH, WrongResult, check_renewed, check_repeated
 from attnbench.running.stopwatch import Stopwatch
-from attnbench.running.timers import Timing
+from attnbench.timing.clock import CallClock
 
 SLOWER = 1.5  # times as long with new inputs as with known ones: no kernel that computes both
 TRIES = 12  # beside five programs a core, 40 % of launches take 1.5 times as long as others
@@ -17,23 +17,23 @@ DRAWN = 2**20  # values
 
 
 def launched_again(
-    prepared: Prepared, timing: Timing, sets: int, seed: int, usual: float, watch: Stopwatch
+    prepared: Prepared, clock: CallClock, sets: int, seed: int, usual: float, watch: Stopwatch
 ) -> None:
     """The checks after timing, in which a call took `usual` s; stamps are to be read before.
 
     Raises WrongResult.
     """
-    launch = partial(timing.launch_again, prepared, sets)
+    launch = partial(clock.launch_again, sets)
     check_repeated(prepared, launch, sets)
     watch.lap("check_repeated")
     if prepared.renewable:
         check_renewed(prepared, launch, sets, seed)
-        if timing.last_seconds() > SLOWER * usual:
-            require_no_memory(prepared, timing, sets, seed)
+        if clock.last() > SLOWER * usual:
+            require_no_memory(prepared, clock, sets, seed)
         watch.lap("check_renewed")
 
 
-def require_no_memory(prepared: Prepared, timing: Timing, sets: int, seed: int) -> None:
+def require_no_memory(prepared: Prepared, clock: CallClock, sets: int, seed: int) -> None:
     """Raise WrongResult if calls take longer with inputs that they have not seen.
 
     A kernel that compares its inputs with earlier ones and returns results that it kept is right
@@ -43,9 +43,9 @@ def require_no_memory(prepared: Prepared, timing: Timing, sets: int, seed: int) 
     new, known = list[float](), list[float]()
     for attempt in range(2, 2 + TRIES):
         prepared.renew(seed + attempt * FRESH)  # of no other round
-        new.append(_launched(prepared, timing, sets))
+        new.append(_launched(clock, sets))
         _fill_caches(prepared)
-        known.append(_launched(prepared, timing, sets))
+        known.append(_launched(clock, sets))
         if min(new) <= SLOWER * min(known):
             return
     if sum(map(gt, new, known)) < LEAST:
@@ -64,6 +64,6 @@ def _fill_caches(prepared: Prepared) -> None:
     torch.empty(DRAWN, device=prepared.output(0).device).normal_()
 
 
-def _launched(prepared: Prepared, timing: Timing, sets: int) -> float:
-    timing.launch_again(prepared, sets)
-    return timing.last_seconds()
+def _launched(clock: CallClock, sets: int) -> float:
+    clock.launch_again(sets)
+    return clock.last()

@@ -98,9 +98,9 @@ def _measured(
     )
     outcome = _with_samples(outcome, samples, timing, watch)
     watch.lap("facts")
-    timing.require_time(samples.values)
+    timing.clock.require_time(samples.values)
     sets, usual = launched_sets(prepared, timing, samples), median(samples.values)
-    launched_again(prepared, timing, sets, job.seed, usual, watch)
+    launched_again(prepared, timing.clock, sets, job.seed, usual, watch)
     if not prepared.renewable:
         outcome = replace(outcome, labels=(*outcome.labels, Label.SAME_INPUTS))
     outcome = replace(outcome, durations=watch.durations)
@@ -213,9 +213,9 @@ def _with_samples(outcome: Outcome, samples: Samples, timing: Timing, watch: Sto
         calls_per_sample=timing.clock.calls_per_sample,
         warmup_calls=samples.warmup_calls,
         labels=labels,
-        guard=guard | timing.sm_clock_facts(len(samples.values)) | timing.marks_facts,
-        kernels=timing.kernels,
-        kernel_seconds=timing.kernel_seconds(len(samples.values)),
+        guard=guard | timing.sm_clock_facts(len(samples.values)) | timing.clock.facts,
+        kernels=timing.clock.kernels,
+        kernel_seconds=timing.clock.kernel_seconds(len(samples.values)),
     )
 
 

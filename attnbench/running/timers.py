@@ -1,6 +1,6 @@
 """The clock of a method for a prepared case."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Self
@@ -9,11 +9,11 @@ from attnbench.kernels.base import Prepared
 from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Value
+from attnbench.timing.clock import CallClock
 from attnbench.timing.cpu import CpuClock
 from attnbench.timing.cuda import EagerClock, GraphClock
 from attnbench.timing.cupti import KernelClock
-from attnbench.timing.layer import LayerClock, require_time
-from attnbench.timing.measure import Clock
+from attnbench.timing.layer import LayerClock
 from attnbench.timing.method import Method
 from attnbench.timing.sm_clock import SmClock, sm_clock
 
@@ -22,7 +22,7 @@ from attnbench.timing.sm_clock import SmClock, sm_clock
 class Timing:
     """A clock, and the facts that depend on it."""
 
-    clock: Clock
+    clock: CallClock
     stamps: SmClock | None = None
     fallback: str | None = None  # why single launches are timed: what a capture said
     resolved: Mapping[str, Value] = field(default_factory=dict)
@@ -55,26 +55,6 @@ class Timing:
         resolved = {"timer": "eager", "not_captured": why, "between": "nothing"}
         return cls(_single_launches(prepared, machine, stamps), stamps, why, resolved)
 
-    def launch_again(self, prepared: Prepared, sets: int) -> None:
-        """Launch the first `sets` again by what was timed: the graph of all, or single calls."""
-        if isinstance(self.clock, GraphClock | LayerClock):
-            self.clock.replay()
-        elif isinstance(self.clock, CpuClock):
-            self.clock.rotate(sets)
-        else:
-            for call in prepared.calls[:sets]:
-                call()
-
-    def last_seconds(self) -> float:
-        """Of each of those calls, which are waited for; 0 for single launches on a GPU."""
-        clock = self.clock
-        return clock.last() if isinstance(clock, CpuClock | GraphClock | LayerClock) else 0.0
-
-    def require_time(self, samples: Sequence[float]) -> None:
-        """Raise NoTime if samples, s, are less the marks' own time and may be nothing."""
-        if isinstance(self.clock, LayerClock):
-            require_time(samples)
-
     def sm_clock_facts(self, num_samples: int) -> dict[str, float]:
         """The SM clock over the last samples, Hz: median, lowest and highest."""
         found = self.stamps.clocks()[-num_samples:] if self.stamps else []
@@ -84,27 +64,10 @@ class Timing:
         return dict(zip(names, (median(found), min(found), max(found)), strict=True))
 
     @property
-    def marks_facts(self) -> dict[str, float]:
-        """What was taken off each sample of a call behind a layer, s."""
-        return {"marks_seconds": self.clock.overhead} if isinstance(self.clock, LayerClock) else {}
-
-    @property
     def labels(self) -> tuple[Label, ...]:
         """Caveats of these samples."""
-        found: tuple[Label, ...] = getattr(self.clock, "labels", ())
+        found = self.clock.labels
         return found if self.fallback is None else (*found, Label.EAGER_FALLBACK)
-
-    @property
-    def kernels(self) -> tuple[str, ...]:
-        """Names of a call's kernels, if the clock knows them."""
-        clock = self.clock
-        return clock.kernels if isinstance(clock, KernelClock | GraphClock | LayerClock) else ()
-
-    def kernel_seconds(self, num_samples: int) -> float | None:
-        """The kernels' own time in a call, without the gaps between them: the samples' median."""
-        if not isinstance(self.clock, KernelClock):
-            return None
-        return median(self.clock.totals[-num_samples:])
 
 
 def _of_graph(

@@ -4,11 +4,13 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import cycle
 
+from attnbench.timing.clock import CallClock
+
 # Calls are batched until a sample is this long, which makes reading the timer negligible.
 SAMPLE_SECONDS = 2e-4
 
 
-class CpuClock:
+class CpuClock(CallClock):
     """Calls on a CPU return when the work is done, so a host timer measures them."""
 
     def __init__(
@@ -29,7 +31,7 @@ class CpuClock:
             next(self._calls)()
         return (self._now() - started) / self.calls_per_sample
 
-    def rotate(self, sets: int) -> None:
+    def launch_again(self, sets: int) -> None:
         """Call the first `sets` in turn, each at least once, for as many calls as a sample has."""
         rotations, started = -(-self.calls_per_sample // sets), self._now()
         for call in [*self._all[:sets]] * rotations:
@@ -37,7 +39,7 @@ class CpuClock:
         self._last = (self._now() - started) / (sets * rotations)
 
     def last(self) -> float:
-        """Seconds per call when they were last rotated."""
+        """Seconds per call when they were last launched again."""
         return self._last
 
     def _timed(self, call: Callable[[], object]) -> float:

@@ -13,6 +13,7 @@ from typing import Any
 
 from attnbench.labels import Label
 from attnbench.timing.activity import traced
+from attnbench.timing.clock import CallClock
 from attnbench.timing.graph_kernels import kernel_names, nodes_per_call
 from attnbench.timing.sm_clock import SmClock
 from attnbench.timing.streams import use_streams
@@ -85,7 +86,7 @@ def _spin_rate(device: str) -> float:
         return 2_000_000 / (float(start.elapsed_time(end)) * 1e-3)
 
 
-class GraphClock:
+class GraphClock(CallClock):
     """One graph of calls that rotate over all sets, replayed; a sample is replay / calls.
 
     The events are nodes of the graph, before the first call and after the last, and so are the
@@ -139,6 +140,10 @@ class GraphClock:
         """Enqueue the graph once, all sets at least once in it."""
         self._graph.replay()
 
+    def launch_again(self, sets: int) -> None:
+        """Enqueue the graph of all sets."""
+        self.replay()
+
     def sample(self) -> float:
         """Seconds per call of one replay."""
         self._spin.hide(self.replay, self._ahead)
@@ -181,7 +186,7 @@ def _capture_stream() -> Any:
     return torch.cuda.Stream()
 
 
-class EagerClock:
+class EagerClock(CallClock):
     """Single calls that rotate over the sets, without a graph."""
 
     def __init__(
@@ -192,7 +197,8 @@ class EagerClock:
     ) -> None:
         import torch
 
-        self._calls, self._spin = cycle(calls), Spin(device, CALL_LAUNCH)
+        self._all, self._calls = calls, cycle(calls)
+        self._spin = Spin(device, CALL_LAUNCH)
         self._stamp = sm_clock.stamp if sm_clock is not None else _nothing
         self._start = torch.cuda.Event(enable_timing=True)
         self._end = torch.cuda.Event(enable_timing=True)
@@ -204,6 +210,11 @@ class EagerClock:
         self._stamp()
         self._end.synchronize()
         return float(self._start.elapsed_time(self._end)) * 1e-3
+
+    def launch_again(self, sets: int) -> None:
+        """Enqueue a call of each of the first `sets`."""
+        for call in self._all[:sets]:
+            call()
 
     def _enqueue(self) -> None:
         self._stamp()

@@ -15,6 +15,7 @@ from statistics import median
 from attnbench.errors import AttnbenchError
 from attnbench.labels import Label
 from attnbench.timing.activity import Activity, Profile, by_marker, recorded
+from attnbench.timing.clock import CallClock
 from attnbench.timing.cuda import MOST_SPIN
 from attnbench.timing.streams import use_streams
 
@@ -78,7 +79,7 @@ class CallProfiler:
         self._flag.bitwise_not_()  # of int16: not mistaken for an attention kernel
 
 
-class KernelClock:
+class KernelClock(CallClock):
     """Single calls that rotate over the sets; a sample is the span of one call's kernels.
 
     Samples are handed out from recordings of several calls each.
@@ -86,8 +87,8 @@ class KernelClock:
 
     def __init__(self, calls: Sequence[Callable[[], object]], device: str) -> None:
         self.calls_per_sample = 1
-        self.totals: list[float] = []  # Profile.total of each sample handed out
-        self._calls, self._names = cycle(calls), set[str]()
+        self.totals = list[float]()  # Profile.total of each sample handed out
+        self._all, self._calls, self._names = calls, cycle(calls), set[str]()
         self._waiting: deque[Profile] = deque()
         for call in calls:
             call()
@@ -104,6 +105,15 @@ class KernelClock:
         profile = self._waiting.popleft()
         self.totals.append(profile.total)
         return profile.span
+
+    def launch_again(self, sets: int) -> None:
+        """Enqueue a call of each of the first `sets`."""
+        for call in self._all[:sets]:
+            call()
+
+    def kernel_seconds(self, num_samples: int) -> float:
+        """The median of the kernels' own time in the last samples, without gaps between them."""
+        return median(self.totals[-num_samples:])
 
     @property
     def kernels(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from attnbench.specs.case import Case
 from attnbench.specs.dtypes import TORCH_NAMES
 from attnbench.specs.layer import layer_products
 from attnbench.stats.median import median_interval
+from attnbench.timing.clock import CallClock
 from attnbench.timing.cuda import GraphClock
 from attnbench.timing.marks import KERNEL, Marks
 from attnbench.timing.sm_clock import SmClock
@@ -22,8 +23,12 @@ EMPTY_CALLS, EMPTY_SAMPLES = 8, 20  # enough for a tenth of a microsecond
 EMPTY_ALONE = 256  # of 0.7 us each: the events' half microsecond is small beside them
 
 
-@dataclass(slots=True)
-class LayerClock:
+class NoTime(Exception):
+    """What a call takes is not shown to be more than nothing."""
+
+
+@dataclass
+class LayerClock(CallClock):
     """A graph of products and calls in turn, with a mark by the GPU's timer around each call.
 
     A sample is the mean time from mark to mark, less `overhead`: what two marks around an empty
@@ -59,9 +64,24 @@ class LayerClock:
         """Seconds from mark to mark in the last replay, which is waited for."""
         return self.marks.seconds(self.calls_per_sample)
 
-    def replay(self) -> None:
-        """Enqueue the graph once."""
-        self.graph.replay()
+    def launch_again(self, sets: int) -> None:
+        """Enqueue the graph of all sets."""
+        self.graph.launch_again(sets)
+
+    def require_time(self, samples: Sequence[float]) -> None:
+        """Raise NoTime unless the 95 % interval of the samples' median is above 0 seconds."""
+        low, high = median_interval(samples)
+        if low <= 0:
+            raise NoTime(
+                f"a call takes {median(samples) * 1e6:.3g} us (95 % interval {low * 1e6:.3g} to "
+                f"{high * 1e6:.3g}) behind a layer, too little to be told from nothing; "
+                "--between nothing times calls back to back"
+            )
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """What was taken off each sample for the marks, s."""
+        return {"marks_seconds": self.overhead}
 
     @property
     def kernels(self) -> tuple[str, ...]:
@@ -96,21 +116,6 @@ def empty() -> None:
     import torch
 
     torch.cuda._sleep(0)
-
-
-class NoTime(Exception):
-    """What a call takes is not shown to be more than nothing."""
-
-
-def require_time(samples: Sequence[float]) -> None:
-    """Raise NoTime unless the 95 % interval of the samples' median is above 0 seconds."""
-    low, high = median_interval(samples)
-    if low <= 0:
-        raise NoTime(
-            f"a call takes {median(samples) * 1e6:.3g} us (95 % interval {low * 1e6:.3g} to "
-            f"{high * 1e6:.3g}) behind a layer, too little to be told from nothing; "
-            "--between nothing times calls back to back"
-        )
 
 
 def products_of(case: Case, device: str) -> Call:
