@@ -2,19 +2,22 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from attnbench.commands.measuring import show_runs
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.provenance.environment import Component
 from attnbench.provenance.machine import Machine
 from attnbench.records import RunStatus, Status
+from attnbench.running.dealer import Stored
 from attnbench.running.devices import LocalDevice
 from attnbench.running.interleaved import Side, interleaved, turns
 from attnbench.running.interleaved_cards import interleaved_on_cards
@@ -63,15 +66,18 @@ class Host:
 
         return Side(label, start)
 
-    def compare(self, folder: Path, stop_after: int | None = None, **asked: Any) -> None:
-        """Measure builds a and b, or so many outcomes of them."""
+    def outcomes(self, folder: Path, **asked: Any) -> Generator[Stored]:
+        """Those of builds a and b, while they are measured."""
         devices = [LocalDevice(each.device, each.device) for each in self.machines]
         asked = {"name": "ab", "devices": ["cuda:0", "cuda:1"]} | asked
         sides = [self.side("a"), self.side("b", asked.pop("torch", "2.11.0"))]
-        found = interleaved_on_cards(
+        return interleaved_on_cards(
             command(folder, **asked), devices, sides, lambda _: PLAN, self.notes.append
         )
-        with closing(found) as outcomes:
+
+    def compare(self, folder: Path, stop_after: int | None = None, **asked: Any) -> None:
+        """Measure builds a and b, or so many outcomes of them."""
+        with closing(self.outcomes(folder, **asked)) as outcomes:
             for at, _ in enumerate(outcomes, 1):
                 if at == stop_after:
                     break
@@ -212,6 +218,23 @@ def test_two_workers_on_cpus_share_a_comparison(tmp_path: Path, attnbench: Attnb
         {("q4", "cpu 1"), ("q8", "cpu 2")},
         {("q4", "cpu 2"), ("q8", "cpu 1")},
     )
+
+
+def test_a_comparison_that_is_interrupted_in_its_first_turn_says_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host = Host()
+
+    def interrupted() -> Generator[Stored]:
+        with closing(host.outcomes(tmp_path)) as outcomes:
+            yield next(outcomes)
+        raise KeyboardInterrupt
+
+    with pytest.raises(click.exceptions.Exit):
+        show_runs(interrupted(), 2, "continue with the same command")
+    assert "continue with the same command" in capsys.readouterr().err
+    with Store.open(tmp_path / "attnbench.db", create=False) as store:
+        assert [len(store.measurements([run])) for run in (1, 2)] == [1, 0]
 
 
 def test_a_comparison_on_several_devices_is_not_resumed_on_one(tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def show_runs(
     """One line per outcome on stderr; returns the runs in the order of their numbers.
 
     Refused cases have none: what follows the runs lists them by reason. `advice` is given after
-    Ctrl-C once all have begun.
+    Ctrl-C once all have begun; on several cards they begin together.
     """
     runs, left = dict[int, OpenRun](), TimeLeft()
     with closing(outcomes):
@@ -166,7 +166,7 @@ def show_runs(
         except KeyboardInterrupt:
             stored = ", ".join(map(str, runs)) or "none"
             click.echo(f"\ninterrupted; runs with results so far: {stored}", err=True)
-            if advice and len(runs) == num_runs:
+            if advice and (len(runs) == num_runs or any(run.cards for run in runs.values())):
                 click.echo(advice, err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
     return [runs[number] for number in sorted(runs)]
