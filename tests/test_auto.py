@@ -11,7 +11,8 @@ from attnbench.db.store import Store
 from attnbench.kernels.registry import find
 from attnbench.records import Outcome, Status
 from attnbench.reporting.best import best_tables
-from attnbench.reporting.tables import results_table
+from attnbench.reporting.tables import results_tables
+from attnbench.results.cohort import cohorts
 from attnbench.specs.case import Case
 from attnbench.studies.analysis import WinnerAnalysis
 from attnbench.studies.answers.winner import answer
@@ -139,7 +140,7 @@ def test_auto_that_was_measured_itself_is_a_row_like_others(tmp_path: Path) -> N
 def test_the_best_of_a_report_say_what_auto_loses(tmp_path: Path) -> None:
     with Store.open(str(tmp_path / "a.db")) as store:
         run = store_run(store, results(is_flash))
-        text = best_tables(store.measurements([run]), {run: store.run(run)}, width=200)
+        text = best_tables(cohorts(store.measurements([run]), {run: store.run(run)}), width=200)
     assert "auto, which vLLM takes by itself, is flash in 3" in text
     assert "auto's regret" in text
 
@@ -147,5 +148,5 @@ def test_the_best_of_a_report_say_what_auto_loses(tmp_path: Path) -> None:
 def test_a_table_names_what_auto_was_if_nothing_is_beside_it(tmp_path: Path) -> None:
     with Store.open(str(tmp_path / "a.db")) as store:
         run = store_run(store, {auto_case("q8"): ran_as_flash("q8")})
-        text = results_table(store.measurements([run]), {run: store.run(run)})
+        text = results_tables(cohorts(store.measurements([run]), {run: store.run(run)}))
     assert "auto, which vLLM takes by itself, is flash here" in text

@@ -9,7 +9,8 @@ import pytest
 from attnbench.analysis.series import series_of
 from attnbench.db.store import Store
 from attnbench.records import Outcome
-from attnbench.reporting.tables import results_table
+from attnbench.reporting.tables import results_tables
+from attnbench.results.cohort import cohorts
 from attnbench.specs.case import Case
 from tests.stored_results import H200, ON_GPU, Results, attn, measured, store_run, timed
 
@@ -29,7 +30,9 @@ def at_clocks(case: Case, rounds: Sequence[tuple[float, float | None]]) -> list[
 def table(folder: Path, results: Results, width: int = 100) -> str:
     with Store.open(folder / "clocks.db") as store:
         run = store_run(store, results, machine=H200, method=ON_GPU)
-        return results_table(store.measurements([run]), {run: store.run(run)}, width=width)
+        return results_tables(
+            cohorts(store.measurements([run]), {run: store.run(run)}), width=width
+        )
 
 
 @pytest.fixture

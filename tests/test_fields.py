@@ -19,9 +19,9 @@ from attnbench.records import Measurement, Outcome, Run, Status
 from attnbench.reporting.export import record
 from attnbench.reporting.pivot import pivot_tables
 from attnbench.reporting.progress import outcome_line
-from attnbench.reporting.tables import results_table
+from attnbench.reporting.tables import results_tables
+from attnbench.results.cohort import cohorts
 from attnbench.results.command_line import case_command
-from attnbench.results.selection import Selection
 from attnbench.results.where import matching, parse_condition
 from attnbench.specs.case import Case, Value, value_text
 from attnbench.studies.analysis import ContrastAnalysis
@@ -104,13 +104,13 @@ def in_the_contrasts_below_a_table(stored: Stored) -> bool:
 
 
 def in_the_table(stored: Stored) -> bool:
-    text = results_table(stored.measurements, {stored.run.number: stored.run})
+    text = results_tables(cohorts(stored.measurements, {stored.run.number: stored.run}))
     return all(str(value) in text for value in stored.values)
 
 
 def in_the_pivot_table(stored: Stored) -> bool:
-    selection = Selection("1", stored.measurements, {stored.run.number: stored.run})
-    text = pivot_tables([selection], stored.field, "latency")
+    listed = cohorts(stored.measurements, {stored.run.number: stored.run})
+    text = pivot_tables([listed], stored.field, "latency")
     return all(str(value) in text for value in stored.values)
 
 

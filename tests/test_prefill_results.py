@@ -18,7 +18,7 @@ from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError, UsageError
 from attnbench.provenance.machine import Machine
 from attnbench.reporting.html.workloads import workloads_of
-from attnbench.reporting.tables import results_table
+from attnbench.reporting.tables import results_tables
 from attnbench.results.cohort import cohorts
 from attnbench.results.report import read_run
 from attnbench.running import memory
@@ -76,7 +76,7 @@ def rows(folder: Path, stored: Results) -> list[dict[str, str]]:
 def table(folder: Path, stored: Results) -> str:
     with Store.open(folder / "prefill.db") as store:
         run = store_run(store, stored, machine=H200, method=Method("cudagraph"))
-        return results_table(store.measurements([run]), {run: store.run(run)})
+        return results_tables(cohorts(store.measurements([run]), {run: store.run(run)}))
 
 
 def test_a_heading_names_what_all_rows_share_alone(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from attnbench.analysis.series import series_of
 from attnbench.analysis.tuning import by_setting
 from attnbench.db.store import Store
 from attnbench.provenance.machine import Machine
-from attnbench.reporting.tables import results_table
+from attnbench.reporting.tables import results_tables
+from attnbench.results.cohort import cohorts
 from attnbench.running.execute import execute
 from attnbench.running.messages import Job
 from attnbench.running.regime import regime_of
@@ -109,5 +110,5 @@ def test_rounds_that_were_not_timed_alike_are_told(tmp_path: Path) -> None:
     assert series.regime == "mixed"
     with Store.open(tmp_path / "mixed.db") as store:
         run = store_run(store, {case: rounds}, machine=H200, method=ON_GPU)
-        text = results_table(store.measurements([run]), {run: store.run(run)})
+        text = results_tables(cohorts(store.measurements([run]), {run: store.run(run)}))
     assert "only some of its rounds were timed under load" in text

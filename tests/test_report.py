@@ -337,3 +337,14 @@ def test_a_missing_database_is_told_how_to_fill(tmp_path: Path) -> None:
     found = report(str(tmp_path / "none.db"))
     assert found.exit_code == 2
     assert "none.db does not exist" in found.stderr
+
+
+def test_no_view_takes_a_time_that_a_cpu_never_reached_for_a_result(tmp_path: Path) -> None:
+    right, stale = attn("q1kv16k", "naive"), attn("q1kv16k", "sdpa")
+    with Store.open(tmp_path / "wrong.db") as store:
+        run = store_run(store, {right: timed(right, 5e-3), stale: timed(stale, 13e-6)})
+        store.add_sentinels(run, "start", Sentinels(20e9, 15e9, 300e9).as_facts())
+    best = report(str(tmp_path / "wrong.db"), "--best").stdout
+    assert "nothing to compare with" in best
+    pivot = report(str(tmp_path / "wrong.db"), "--pivot", "backend").stdout
+    assert "!0.013" in pivot

@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 from attnbench.analysis.series import series_of
-from attnbench.commands.measuring import tables_text
 from attnbench.db.store import Store
 from attnbench.db.transfer import merge
 from attnbench.provenance.machine import Machine
 from attnbench.reporting.diff_text import diff_text
 from attnbench.reporting.export import write_csv
-from attnbench.reporting.tables import results_table
+from attnbench.reporting.report import View, report_text
 from attnbench.results.cards import card_names
 from attnbench.results.diff import diff
 from attnbench.results.report import read_run
@@ -46,7 +45,7 @@ def shared(store: Store, other: Machine | None = SECOND) -> int:
 
 def table(store: Store, run: int) -> str:
     found = read_run(store, run)
-    return results_table(found.measurements, found.runs, width=100)
+    return report_text(found, View(width=100))
 
 
 def test_rows_of_several_cards_say_their_card(tmp_path: Path) -> None:
@@ -100,7 +99,7 @@ def test_runs_of_unequal_software_end_with_the_tables_of_each(tmp_path: Path) ->
         runs = start(store, environment=OLDER), start(store)
         for run in runs:
             fill(store, run, attn(SHORT, "sdpa", "bf16"), run * 1e-5, None)
-        text = tables_text(read_run(store, *runs))
+        text = report_text(read_run(store, *runs), View())
     first, second = text.split("\n\nrun 2: attn on NVIDIA H200")
     assert first.startswith("run 1: attn on NVIDIA H200")
     assert ("10.0" in first, "20.0" in second) == (True, True)

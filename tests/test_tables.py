@@ -14,9 +14,9 @@ from attnbench.reasons import in_short
 from attnbench.records import Status
 from attnbench.reporting.notes import LETTERS
 from attnbench.reporting.pivot import pivot_tables
-from attnbench.reporting.tables import results_table
+from attnbench.reporting.tables import Extra, results_tables
 from attnbench.reporting.text_table import Column, Style, names, text_table, words
-from attnbench.results.selection import Selection
+from attnbench.results.cohort import cohorts
 from attnbench.shorten import shorten
 from attnbench.specs.case import Layout, Value
 from attnbench.timing.method import Method
@@ -63,11 +63,10 @@ class Shown:
         with Store.open(self._path) as store:
             run = store_run(store, results, machine=machine, method=method, label=label)
             measurements, runs = store.measurements([run]), {run: store.run(run)}
+        listed = cohorts(measurements, runs, {run: reached})
         if metric:
-            return pivot_tables([Selection("", measurements, runs)], "backend", metric, style)
-        return results_table(
-            measurements, runs, style, sentinels={run: reached}, host=host, verbose=verbose
-        )
+            return pivot_tables([listed], "backend", metric, style)
+        return results_tables(listed, style, extra=Extra(host, verbose=verbose))
 
 
 @pytest.fixture

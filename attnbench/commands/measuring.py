@@ -23,7 +23,8 @@ from attnbench.records import Status
 from attnbench.reporting.export import write_csv, write_json
 from attnbench.reporting.forecast import forecast_text
 from attnbench.reporting.progress import TimeLeft, cards_text, outcome_line, where_text
-from attnbench.reporting.tables import results_table
+from attnbench.reporting.report import View, report_text
+from attnbench.reporting.tables import Extra
 from attnbench.results.report import Report, read_run
 from attnbench.running.command import Command
 from attnbench.running.dealer import measured
@@ -34,7 +35,6 @@ from attnbench.running.open_run import OpenRun
 from attnbench.running.request import MeasuringRequest
 from attnbench.running.session import sessions
 from attnbench.running.slow import said_if_slow
-from attnbench.specs.budget import Budget
 from attnbench.timing.finished import Finished
 
 # Writes a run as CSV; the store is for its samples.
@@ -70,28 +70,13 @@ def measure(request: MeasuringRequest) -> NoReturn:
             end_interrupted(runs, [command.name], command)
         store = runs[0].store
         found = read_run(store, *(run.run for run in runs))
-        click.echo(tables_text(found, measuring.host, budget))
+        extra, is_coloured = Extra(measuring.host, budget=budget), terminal.style() == "colour"
+        view = View(width=terminal.width(), is_coloured=is_coloured, extra=extra)
+        click.echo(report_text(found, view))
         write_json_file(found, measuring.output_json)
         csv_files = [measuring.output_csv, *options.more_csv()]
         write_csv_files(store, found, csv_files, _CSV[request.family.csv_columns])
     raise click.exceptions.Exit(0 if all(run.succeeded for run in runs) else 1)
-
-
-def tables_text(report: Report, host: bool = False, budget: Budget | None = None) -> str:
-    """The tables of each run: those of unequal software may be of one machine."""
-    return "\n\n".join(
-        results_table(
-            each.measurements,
-            each.runs,
-            terminal.style(),
-            terminal.width(),
-            sentinels=report.sentinels,
-            host=host,
-            budget=budget,
-            noise=report.noise,
-        )
-        for each in report.selections
-    )
 
 
 def show_forecast(request: MeasuringRequest) -> NoReturn:

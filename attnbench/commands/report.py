@@ -18,6 +18,7 @@ from attnbench.options.kinds import Listed, Note, OpenFile, Text, one_of
 from attnbench.options.option import flag, one, several
 from attnbench.reporting.pivot import METRICS
 from attnbench.reporting.report import Format, View, report_text
+from attnbench.reporting.tables import Extra
 from attnbench.reporting.text_table import UNLIMITED
 from attnbench.results.report import Report, read_report
 from attnbench.results.where import Condition, parse_condition
@@ -103,9 +104,7 @@ def _run(asked: ReportOptions, shown: Shown) -> None:
         pivot=asked.pivot,
         metric=asked.metric,
         best=asked.best,
-        host=asked.host,
-        ids=asked.ids,
-        verbose=asked.verbose,
+        extra=Extra(asked.host, asked.ids, asked.verbose),
         width=terminal.width() if on_stdout else UNLIMITED,
         is_coloured=on_stdout and terminal.style() == "colour",
     )

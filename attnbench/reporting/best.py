@@ -1,11 +1,10 @@
 """The best implementation of each workload, with ties, and how often each was the best."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 from attnbench.analysis.auto import choices
 from attnbench.analysis.fields import requested
 from attnbench.analysis.ranking import Place, Ranking
-from attnbench.records import Measurement, Run
 from attnbench.reporting.auto import auto_lines, choice_columns
 from attnbench.reporting.clocks import cycle_lines
 from attnbench.reporting.columns import field_columns
@@ -21,28 +20,17 @@ from attnbench.reporting.ranking import (
 )
 from attnbench.reporting.tables import spec_column
 from attnbench.reporting.text_table import WIDTH, Column, Style, items, names, text_table
-from attnbench.results.cohort import Cohort, cohorts
-from attnbench.results.noise import NoiseLookup, assumed_noise
+from attnbench.results.cohort import Cohort
 from attnbench.specs.case import WORKLOAD_FIELDS, Case
 from attnbench.units import MISSING, seconds_column
 
 
-def best_tables(
-    measurements: Iterable[Measurement],
-    runs: Mapping[int, Run],
-    style: Style = "table",
-    width: int = WIDTH,
-    *,
-    noise: NoiseLookup = assumed_noise,
-    others: Iterable[Measurement] = (),
-) -> str:
-    """A table per family, method and machine model with a row per workload.
+def best_tables(listed: Sequence[Cohort], style: Style = "table", width: int = WIDTH) -> str:
+    """A table per cohort with a row per workload.
 
     Next to the best are those that tie with it, the unclear ones, and the fastest of the slower
-    ones with the 95 % interval of its time over the best's. `others` are measurements of the same
-    runs that are not shown, whose rounds tell about noise too.
+    ones with the 95 % interval of its time over the best's.
     """
-    listed = cohorts(measurements, runs, noise=noise, others=others)
     return "\n\n".join(_section_text(each, style, width) for each in listed)
 
 

@@ -16,8 +16,7 @@ from attnbench.reporting.headings import cohort_heading
 from attnbench.reporting.notes import shared_by_all, warnings
 from attnbench.reporting.tables import spec_column
 from attnbench.reporting.text_table import WIDTH, Column, Style, items, text_table
-from attnbench.results.cohort import Cohort, cohorts
-from attnbench.results.selection import Selection
+from attnbench.results.cohort import Cohort
 from attnbench.results.where import case_facts, run_facts
 from attnbench.specs.case import WORKLOAD_FIELDS
 from attnbench.units import (
@@ -74,18 +73,17 @@ class _Table:
 
 
 def pivot_tables(
-    selections: Sequence[Selection],
+    listed: Sequence[Sequence[Cohort]],
     by: str,
     metric: str,
     style: Style = "table",
     width: int = WIDTH,
 ) -> str:
-    """A table per family, method and machine model; `metric` is a key of METRICS.
+    """A table per cohort of each selection; `metric` is a key of METRICS.
 
     `by` is backend, batch, or any other field of a case or its run, or `between`; UsageError for
     one that no row has.
     """
-    listed = [cohorts(each.measurements, each.runs) for each in selections]
     if by in _OF_RUNS:
         tables = [_Table(group, by) for group in _merged(chain.from_iterable(listed), by)]
     else:

@@ -9,10 +9,9 @@ from attnbench.reporting.best import best_tables
 from attnbench.reporting.export import write_csv, write_json
 from attnbench.reporting.pivot import pivot_tables
 from attnbench.reporting.plain_markdown import plain_markdown
-from attnbench.reporting.tables import results_table
+from attnbench.reporting.tables import NO_EXTRA, Extra, results_tables
 from attnbench.reporting.text_table import WIDTH, Style
 from attnbench.results.report import Report
-from attnbench.results.selection import Selection
 
 Format = Literal["table", "markdown", "csv", "json"]
 
@@ -27,9 +26,7 @@ class View:
     pivot: str | None = None  # the field with a column per value
     metric: str | None = None  # of a pivot; latency by default
     best: bool = False  # the best of each workload instead of all rows
-    host: bool = False  # also the host's cost of a call
-    ids: bool = False  # also the key of each case
-    verbose: bool = False  # also what each backend chose, and all lines on knobs
+    extra: Extra = NO_EXTRA
     width: int = WIDTH
     is_coloured: bool = False  # with a terminal's colours
 
@@ -39,7 +36,7 @@ class View:
                 f"--metric {self.metric} chooses what --pivot shows, and a table without it shows "
                 f"all; add the pivot, e.g. --pivot backend --metric {self.metric}"
             )
-        if self.host and self.pivot:
+        if self.extra.host and self.pivot:
             raise UsageError(
                 "--host adds columns to the table of all metrics, and --pivot shows one metric; "
                 "leave one of them out, e.g. attnbench report --host"
@@ -49,7 +46,8 @@ class View:
                 f"--format {self.form} has every round and all metrics, so --pivot does not apply; "
                 "leave it out, or choose another format, e.g. --format markdown"
             )
-        if self.best and (self.pivot or self.host or self.ids or self.form in _RECORDS):
+        extra = self.extra.host or self.extra.ids
+        if self.best and (self.pivot or extra or self.form in _RECORDS):
             raise UsageError(
                 "--best shows one row per workload with its own columns, and takes only --run, "
                 "--where and --format markdown, e.g. attnbench report --best"
@@ -72,35 +70,15 @@ def report_text(report: Report, view: View) -> str:
 
 
 def _tables(report: Report, view: View) -> str:
+    listed = [report.cohorts_of(each) for each in report.selections]
     if view.pivot:
         metric = view.metric or "latency"
-        return pivot_tables(report.selections, view.pivot, metric, view.style, view.width)
-    return "\n\n".join(_results(each, report, view) for each in report.selections)
-
-
-def _results(selection: Selection, report: Report, view: View) -> str:
-    measurements, runs = selection.measurements, selection.runs
+        return pivot_tables(listed, view.pivot, metric, view.style, view.width)
     if view.best:
-        return best_tables(
-            measurements,
-            runs,
-            view.style,
-            view.width,
-            noise=report.noise,
-            others=selection.others,
-        )
-    return results_table(
-        measurements,
-        runs,
-        view.style,
-        view.width,
-        sentinels=report.sentinels,
-        host=view.host,
-        ids=view.ids,
-        verbose=view.verbose,
-        noise=report.noise,
-        others=selection.others,
-    )
+        texts = [best_tables(each, view.style, view.width) for each in listed]
+    else:
+        texts = [results_tables(each, view.style, view.width, view.extra) for each in listed]
+    return "\n\n".join(texts)
 
 
 def _records(report: Report, form: str) -> str:

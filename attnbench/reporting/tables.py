@@ -1,12 +1,13 @@
 """The results table of measuring commands and `report`."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from statistics import median
 
 from attnbench.analysis.fields import spec
 from attnbench.analysis.series import Series
 from attnbench.families import family_of
-from attnbench.records import Measurement, Outcome, Run
+from attnbench.records import Outcome
 from attnbench.reporting.auto import auto_lines
 from attnbench.reporting.budget import budget_column, budget_note
 from attnbench.reporting.choices import choice_lines
@@ -27,8 +28,7 @@ from attnbench.reporting.text_table import (
     with_looks,
 )
 from attnbench.results.cards import card_of
-from attnbench.results.cohort import NO_SENTINELS, Cohort, SentinelFacts, cohorts
-from attnbench.results.noise import NoiseLookup, assumed_noise
+from attnbench.results.cohort import Cohort
 from attnbench.specs.budget import Budget
 from attnbench.units import (
     MISSING,
@@ -46,64 +46,55 @@ ID_DIGITS = 8  # of a case's key, in tables
 _WIDEST = 1.0  # largest relative half interval that is shown
 
 
-def results_table(
-    measurements: Iterable[Measurement],
-    runs: Mapping[int, Run],
-    style: Style = "table",
-    width: int = WIDTH,
-    *,
-    sentinels: SentinelFacts = NO_SENTINELS,
-    host: bool = False,
-    budget: Budget | None = None,
-    ids: bool = False,
-    noise: NoiseLookup = assumed_noise,
-    others: Iterable[Measurement] = (),
-    verbose: bool = False,
-) -> str:
-    """A table per family, method and machine model, and below it the cases without a time.
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """What the tables of results show beside the usual."""
 
-    `runs` has, by number, at least the measurements' runs, and `sentinels` the facts of their
-    devices; `host` adds the host's cost of a call and its plan, `ids` the key of each case, and
-    `budget` the part of it that the calls of all layers take; `noise` is used for ties with the
-    best, and so are `others`, measurements of the runs that are not shown; `verbose` adds what each
-    backend chose, and every line on a knob. On a narrow terminal columns are left out and named,
-    the fraction of measured rates first. Conclusions over all tables follow them.
+    host: bool = False  # the host's cost of a call and of its plan
+    ids: bool = False  # the key of each case
+    verbose: bool = False  # what each backend chose, and every line on a knob
+    budget: Budget | None = None  # the part of it that the calls of all layers take
+
+
+NO_EXTRA = Extra()
+
+
+def results_tables(
+    listed: Sequence[Cohort], style: Style = "table", width: int = WIDTH, extra: Extra = NO_EXTRA
+) -> str:
+    """A table per cohort, and below it the cases without a time; then conclusions over all.
+
+    On a narrow terminal columns are left out and named, the fraction of measured rates first.
     """
-    listed = cohorts(measurements, runs, sentinels, noise, others)
-    texts = [_section_text(each, style, width, host, ids, budget, verbose) for each in listed]
+    texts = [_section_text(each, style, width, extra) for each in listed]
     return "\n\n".join([*texts, *conclusions(listed, style, width)])
 
 
-def _section_text(
-    cohort: Cohort,
-    style: Style,
-    width: int,
-    host: bool,
-    ids: bool,
-    budget: Budget | None,
-    verbose: bool,
-) -> str:
-    timed, blocks = cohort.timed, [heading_with_batch(cohort, style, width)]
-    if timed:
+def _section_text(cohort: Cohort, style: Style, width: int, extra: Extra) -> str:
+    blocks = [heading_with_batch(cohort, style, width)]
+    if cohort.timed:
         marks, notes = marked(cohort)
-        columns = [*_ids(timed, ids), *result_columns(cohort, marks, host, budget)]
-        blocks.append(text_table(with_looks(columns, _looks(cohort)), style, width))
-        lines = [
-            *legend(cohort.rankings),
-            *auto_lines(cohort),
-            *cycle_lines(cohort),
-            *notes,
-            *(what_ran(timed) if verbose else []),
-            *table_notes(cohort),
-        ]
-        if budget is not None:
-            lines.append(budget_note(budget))
-        if host and not _host_columns(timed):
-            lines.append("the host's time for a call is unknown for these cases")
-        blocks.append(items(lines, style, width))
-        blocks.append(items(choice_lines(cohort, is_short=not verbose), style, width))
+        columns = with_looks(result_columns(cohort, marks, extra), _looks(cohort))
+        blocks.append(text_table(columns, style, width))
+        blocks.append(items(_lines(cohort, notes, extra), style, width))
+        blocks.append(items(choice_lines(cohort, is_short=not extra.verbose), style, width))
     blocks.append(items(cohort.failures(), style, width))
     return "\n\n".join(filter(None, blocks))
+
+
+def _lines(cohort: Cohort, notes: Sequence[str], extra: Extra) -> list[str]:
+    """The lines below a table, with the `notes` that its marks stand for."""
+    unknown = extra.host and not _host_columns(cohort.timed)
+    return [
+        *legend(cohort.rankings),
+        *auto_lines(cohort),
+        *cycle_lines(cohort),
+        *notes,
+        *(what_ran(cohort.timed) if extra.verbose else []),
+        *table_notes(cohort),
+        *([budget_note(extra.budget)] if extra.budget else []),
+        *(["the host's time for a call is unknown for these cases"] if unknown else []),
+    ]
 
 
 def _looks(cohort: Cohort) -> list[str]:
@@ -113,14 +104,13 @@ def _looks(cohort: Cohort) -> list[str]:
     return ["wrong" if wrong else p for wrong, p in zip(cohort.wrong, shown, strict=True)]
 
 
-def result_columns(
-    cohort: Cohort, marks: Sequence[str], host: bool, budget: Budget | None = None
-) -> list[Column]:
+def result_columns(cohort: Cohort, marks: Sequence[str], extra: Extra) -> list[Column]:
     """The columns of rows with a time; `marks` stand for their notes."""
-    timed = cohort.timed
+    timed, host, budget = cohort.timed, extra.host, extra.budget
     flop_rates = flop_rate_column([each.flops_per_second for each in timed])
     byte_rates = byte_rate_column([each.bytes_per_second for each in timed])
     columns = [
+        *(_ids(timed) if extra.ids else []),
         *([] if cohort.one_batch else [spec_column(timed)]),
         *field_columns(cohort.fields, timed),
         *_card_column(cohort),
@@ -223,9 +213,8 @@ def _numbers(series: Series, fact: Fact) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _ids(timed: Sequence[Series], shown: bool) -> list[Column]:
-    texts = [each.first.case_key[:ID_DIGITS] for each in timed]
-    return [Column("case", texts, left=True)] if shown else []
+def _ids(timed: Sequence[Series]) -> list[Column]:
+    return [Column("case", [each.first.case_key[:ID_DIGITS] for each in timed], left=True)]
 
 
 def _against_best(cohort: Cohort) -> list[Column]:

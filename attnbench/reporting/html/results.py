@@ -12,7 +12,7 @@ from attnbench.reporting.html.tips import tip
 from attnbench.reporting.html.workloads import Workload
 from attnbench.reporting.notes import marked
 from attnbench.reporting.ranking import interval_text
-from attnbench.reporting.tables import result_columns
+from attnbench.reporting.tables import Extra, result_columns
 from attnbench.reporting.text_table import Column, known, stacked, words
 from attnbench.results.cohort import Cohort
 from attnbench.results.where import case_facts, run_facts
@@ -43,7 +43,7 @@ def _columns(
 ) -> list[Column]:
     """The implementation, how far it is from the best, then the terminal's other columns."""
     marks, _ = marked(cohort)
-    found = result_columns(cohort, marks, host=True)
+    found = result_columns(cohort, marks, Extra(host=True))
     at = {id(series): number for number, series in enumerate(cohort.timed)}
     order = [at[id(series)] for series in rows]
     elsewhere = {"spec", "tokens", *map(stacked, cohort.fields.varying)}
