@@ -187,6 +187,14 @@ def test_requests_that_arrive_at_once_have_no_rate(attnbench: Attnbench, tmp_pat
     assert "5 steps in 17.1 ms, busy 100 %" in " ".join(found.stdout.split())
 
 
+def test_one_of_a_thing_is_counted_as_one(attnbench: Attnbench, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(OWN.splitlines()[0] + "\n0,100,1,\n")
+    text = " ".join(attnbench("traffic", "t.csv").stdout.split())
+    assert text.startswith("1 request of t.csv all at once, 0 % of prompt tokens cached: 1 step in")
+    assert "0 preemptions." in text
+    assert "1 batch for 1 step: their weighted" in text
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -212,12 +220,14 @@ def test_no_output_replaces_the_file_that_is_read(
     assert (tmp_path / "s.yaml").read_text() == study
 
 
-def test_the_command_ends_in_batches_that_a_study_takes(attnbench: Attnbench) -> None:
-    found = attnbench("traffic", str(DATA / "azure_conv_300.csv"), "--study", "mine.yaml")
+@pytest.mark.parametrize("name", ["mine.yaml", "mine"])
+def test_the_command_ends_in_batches_that_a_study_takes(attnbench: Attnbench, name: str) -> None:
+    found = attnbench("traffic", str(DATA / "azure_conv_300.csv"), "--study", name)
     assert found.returncode == 0, found.stderr
+    assert f"note: wrote {name}\n" in found.stderr
     assert "300 requests of azure_conv_300.csv" in found.stdout
     assert "24 batches for" in found.stdout
-    planned = attnbench("study", "mine.yaml", "--backend", "sdpa", "--dry-run", "--device", "cpu")
+    planned = attnbench("study", name, "--backend", "sdpa", "--dry-run", "--device", "cpu")
     assert planned.returncode == 0, planned.stderr
     assert "24 of 24 cases can run" in planned.stdout
 

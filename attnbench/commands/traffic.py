@@ -22,6 +22,7 @@ def _run(options: TrafficCommand, trace: Path) -> None:
     if options.study:
         with output_file(options.study) as file:
             file.write(study_yaml(summary))
+        note(f"wrote {options.study}")
     click.echo(traffic_text(summary, terminal.style(), terminal.width()))
 
 

@@ -38,7 +38,8 @@ class _ChoiceType(click.Choice[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         found = self._kind.read(value)
         if found is None:
-            known = ", ".join([*self._kind.values, *self._kind.aliases])
+            other = [each for each in self._kind.aliases if each.lower() not in self._kind.values]
+            known = ", ".join([*self._kind.values, *other])
             self.fail(f"'{shorten(str(value), 40)}' is not one of {known}", param, ctx)
         return found
 

@@ -56,19 +56,23 @@ def _ranges(ends: Sequence[tuple[int, int]]) -> list[str]:
 def _origin(summary: Summary) -> str:
     origin, steps = summary.origin, summary.reduction.num_steps
     if not origin.requests:
-        return f"{steps} steps as served, from {summary.trace}."
+        return f"{_counted(steps, 'step')} as served, from {summary.trace}."
     too_long = f"longer than {summary.asked.longest} tokens"
     counts = {"without output": origin.without_output, too_long: origin.too_long}
     missing = " and ".join(f"{count} {why}" for why, count in counts.items() if count)
     left_out = f" ({missing} left out)" if missing else ""
     pace = f"at {origin.rate:.3g} per second" if origin.rate < math.inf else "all at once"
     return (
-        f"{origin.requests} requests of {summary.trace}"
-        f"{left_out} {pace}, "
-        f"{percent(origin.cached)} of prompt tokens cached: {steps} steps in "
+        f"{_counted(origin.requests, 'request')} of {summary.trace}{left_out} {pace}, "
+        f"{percent(origin.cached)} of prompt tokens cached: {_counted(steps, 'step')} in "
         f"{seconds_text(origin.seconds)}, busy {percent(origin.busy / origin.seconds)}, "
-        f"{origin.mean_decodes:.1f} decodes a step on average, {origin.preemptions} preemptions."
+        f"{origin.mean_decodes:.1f} decodes a step on average, "
+        f"{_counted(origin.preemptions, 'preemption')}."
     )
+
+
+def _counted(count: int, thing: str, more: str = "s") -> str:
+    return f"{count} {thing}{more * (count != 1)}"
 
 
 def _model(summary: Summary) -> str:
@@ -88,7 +92,8 @@ def _model(summary: Summary) -> str:
 def _loss(reduction: Reduction) -> str:
     is_met = max(abs(reduction.loss), reduction.beside) <= TARGET
     return (
-        f"{len(reduction.batches)} batches for {reduction.num_steps} steps: their weighted "
+        f"{_counted(len(reduction.batches), 'batch', 'es')} for "
+        f"{_counted(reduction.num_steps, 'step')}: their weighted "
         f"roofline time of attention is {100 * reduction.loss:+z.2f} % off that of all steps, and "
         "their decodes, new tokens and longest sequences, with which a kernel's time may grow, are "
         f"at most {100 * reduction.beside:.2f} % off "

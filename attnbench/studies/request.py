@@ -52,6 +52,8 @@ def load_study(name: str) -> Study:
     for study in built_in().values():
         if wanted in (each.replace("_", "-") for each in (study.name, *study.aliases)):
             return study
+    if Path(name).is_file():
+        return _from_file(Path(name))
     require_known(name, built_in())
     raise AssertionError(name)
 

@@ -28,7 +28,7 @@ class TrafficOptions:
         default=24,
         metavar="N",
         heading="Selection",
-        help="Maximum number of batches.",
+        help="Maximum number of batches; each kind of step has at least one.",
     )
     rate: float | None = one(
         Number(),
