@@ -22,8 +22,11 @@ from attnbench.kernels.vllm.flashinfer_decode import (
 )
 from attnbench.kernels.vllm.served import Served, graph_size
 from attnbench.provenance.machine import Machine
+from attnbench.reporting.forecast import forecast_text
 from attnbench.results.command_line import case_command
 from attnbench.running.cases import cases_for
+from attnbench.running.forecast import Forecast, Foreseen
+from attnbench.running.plan import Plan
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case, Value
 from attnbench.specs.shape import (
@@ -360,3 +363,31 @@ def test_repro_asks_for_the_same_server(words: str) -> None:
 @pytest.mark.parametrize("models", [ATTN_MODELS, MLA_MODELS], ids=["attn", "mla"])
 def test_the_longest_sequence_of_every_model_is_known(models: dict[str, object]) -> None:
     assert models.keys() <= MODEL_LENGTHS.keys()
+
+
+LONG, SHORT = served(), served(limit=4096)
+XQA = replace(LONG, backend="flashinfer", knobs=(*LONG.knobs, ("decode_kernel", "served")))
+SDPA = small_case("attn", "sdpa", "5q1kv40")
+
+
+@pytest.mark.parametrize(
+    ("cases", "settings", "server"),
+    [
+        ((LONG, SDPA), ["fp32", "fp32"], "max_model_len=8192"),
+        ((LONG, XQA), ["fp32", "fp32"], "decode_kernel=served max_model_len=8192"),
+        ((LONG, SHORT), ["fp32 max_model_len=8192", "fp32 max_model_len=4096"], None),
+        ((LONG, replace(LONG, knobs=())), ["fp32 max_model_len=8192", "fp32"], None),
+        ((served(unpadded=True),), ["fp32 unpadded=True"], "max_model_len=8192"),
+        ((SDPA,), ["fp32"], None),
+    ],
+)
+def test_a_dry_run_says_once_what_server_its_cases_have(
+    cases: tuple[Case, ...], settings: list[str], server: str | None
+) -> None:
+    foreseen = [Foreseen(each, None, 1, 1, 1.0, stored=False, too_long=False) for each in cases]
+    found = Forecast(H200, Plan(cases, (Method("cudagraph"),)), tuple(foreseen), None)
+    header, _, *lines = forecast_text(found, 200).splitlines()[1:]
+    start, end = header.index("settings"), header.index("sets ")
+    assert [line[start:end].strip() for line in lines[: len(cases)]] == settings
+    said = [line.rpartition(": ")[2] for line in lines if line.startswith("backends of vLLM")]
+    assert said == ([] if server is None else [server])

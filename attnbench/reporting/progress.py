@@ -1,7 +1,7 @@
 """One line per outcome, while a run goes on."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from statistics import median
 
 from attnbench.analysis.fields import batch_text
@@ -68,13 +68,14 @@ def outcome_line(finished: Finished) -> str:
     return f"{what}  {text} {unit} {spread}{labels}"
 
 
-def asked_text(case: Case) -> str:
+def asked_text(case: Case, said_elsewhere: Container[str] = ()) -> str:
     """The dtype and the backend's other settings."""
     unsaid = {"family", "backend", "batch", "scope_version", "knobs", *DIMS}
     said = {name: value for name, value in case.canonical().items() if name not in unsaid}
     return " ".join(
         f"{name}={value}" if name != "dtype" else str(value)
         for name, value in {**said, **dict(case.knobs)}.items()
+        if name not in said_elsewhere
     )
 
 
