@@ -11,7 +11,7 @@ from attnbench.traffic.csv_traces import read_csv
 from attnbench.traffic.json_traces import json_lines, read_bench_serve, read_mooncake, read_served
 from attnbench.traffic.requests import Requests, TracedRequest
 from attnbench.traffic.schedule import Schedule
-from attnbench.traffic.trace_line import ACCEPTED, fail_at
+from attnbench.traffic.trace_line import ACCEPTED, TraceLine, fail_at
 
 _MAX_CHARACTERS = 256 * MIB  # some ten million requests
 
@@ -54,9 +54,10 @@ def _lines(path: Path) -> list[str]:
 
 
 def _json_rows(path: Path, lines: Sequence[str]) -> list[TracedRequest] | Schedule:
-    if (result := _whole_object(lines)) is not None and "input_lens" in result:
+    result = _whole_object(lines)
+    if result is not None and "input_lens" in result:
         return list(read_bench_serve(path, result))
-    listed = list(json_lines(path, lines))
+    listed = list(json_lines(path, lines)) if result is None else [TraceLine(path, 1, result)]
     if "input_lens" in listed[0].fields:
         listed[0].fail(
             "several results of vllm bench serve; a trace is one of them, in its own file"
