@@ -2,6 +2,7 @@
 
 import json
 import lzma
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,16 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnbench.analysis.decision import Implementation
+from attnbench.analysis.decision import Implementation, place_of
 from attnbench.analysis.regions import Spot, regions
 from attnbench.cli import cli
 from attnbench.commands.conclusion import Showing
 from attnbench.db.store import Store
 from attnbench.records import Outcome, Status
-from attnbench.specs.batch import parse_batch_spec
+from attnbench.specs.batch import Batch, parse_batch_spec
 from attnbench.specs.case import Case, Value
 from attnbench.studies.conclusion import conclude
-from attnbench.studies.decision import decided, rule_for
+from attnbench.studies.decision import decided
 from attnbench.studies.decision_text import decision_text
 from attnbench.studies.request import study_of_plan
 from attnbench.studies.serving import serving
@@ -31,6 +32,19 @@ from tests.test_study_answers import rounds
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 WINNERS = 10  # the run of study winner-map
+
+
+def rule_for(decision: Mapping[str, Any], batch: Batch) -> Mapping[str, Any]:
+    """The rule of a decision in JSON that holds for a batch: the only one that does."""
+    at = place_of(batch)
+    return next(rule for rule in decision["rules"] if _holds(rule["where"], at))
+
+
+def _holds(where: Mapping[str, Mapping[str, int]], at: Mapping[str, int]) -> bool:
+    return all(
+        limits.get("min", 0) <= at[name] <= limits.get("max", at[name])
+        for name, limits in where.items()
+    )
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,6 @@ AXES = ("q_len", "batch_size", "kv_len")  # splits by the first are preferred
 # chooses a path.
 _APART = (*SERVER, "unpadded", "threshold")
 _GOOD: Sequence[Place] = ("best", "quickest", "alone", "tie", "same work")
-NO_STEPS: Mapping[str, int] = {}
 NoiseOf = Callable[[Cell], Noise]
 
 
@@ -92,7 +91,7 @@ def decide(
     autos: Sequence[AutoChoice | None],
     noise: NoiseOf,
     servable: Callable[[Implementation], bool],
-    steps: Mapping[str, int] = NO_STEPS,
+    steps: Mapping[str, int],
 ) -> list[Decision]:
     """A decision for each workload but for its batch, in the order of the first ranking.
 

@@ -85,9 +85,7 @@ def noise_floor(pairs: Sequence[Cell]) -> float:
     return float(np.quantile(changes, _FLOOR_QUANTILE, method="inverted_cdf"))
 
 
-def find_noise(
-    cases: Sequence[Repeated], earlier: MachineNoise, margin: float = MARGIN
-) -> list[GroupNoise]:
+def find_noise(cases: Sequence[Repeated], earlier: MachineNoise) -> list[GroupNoise]:
     """The noise of each group, from cases that all have the same number of sessions.
 
     No comparison is judged by noise that it has a part in itself. The interleaved pair is judged
@@ -103,10 +101,10 @@ def find_noise(
     found = {group: now.noise(*group) for group in groups}
     pairs = [case.pair for case in cases]
     apart = [case.apart(0, 1) for case in cases if len(case.sessions) > 1]
-    interleaved = _false_verdicts(cases, pairs, known, margin)
-    separate = _false_between_sessions(cases, earlier, margin)
-    detectable_in_pairs = _detectable(cases, pairs, found, margin)
-    detectable_apart = _detectable(cases, apart, found, margin)
+    interleaved = _false_verdicts(cases, pairs, known)
+    separate = _false_between_sessions(cases, earlier)
+    detectable_in_pairs = _detectable(cases, pairs, found)
+    detectable_apart = _detectable(cases, apart, found)
     return [
         GroupNoise(
             *group,
@@ -144,36 +142,34 @@ def _with_sessions(
     return replace(earlier, repeats=(*earlier.repeats, *_repeats(cases, without)))
 
 
-def _false_between_sessions(
-    cases: Sequence[Repeated], earlier: MachineNoise, margin: float
-) -> Counter[Group]:
+def _false_between_sessions(cases: Sequence[Repeated], earlier: MachineNoise) -> Counter[Group]:
     """The false verdicts of the first session against the second, third against fourth, ..."""
     total: Counter[Group] = Counter()
     for first in range(0, len(cases[0].sessions) - 1 if cases else 0, 2):
         others = _with_sessions(earlier, cases, (first, first + 1))
         noises = {case.group: others.noise(*case.group) for case in cases}
         cells = [case.apart(first, first + 1) for case in cases]
-        total += _false_verdicts(cases, cells, noises, margin)
+        total += _false_verdicts(cases, cells, noises)
     return total
 
 
 def _false_verdicts(
-    cases: Sequence[Repeated], cells: Sequence[Cell], noises: Mapping[Group, Noise], margin: float
+    cases: Sequence[Repeated], cells: Sequence[Cell], noises: Mapping[Group, Noise]
 ) -> Counter[Group]:
     """The number of cells with verdict faster or slower, by group."""
     groups = {case.pair.key: case.group for case in cases}
-    found = compare_sides(cells, lambda cell: noises[groups[cell.key]], margin)
+    found = compare_sides(cells, lambda cell: noises[groups[cell.key]], MARGIN)
     return Counter(groups[c.key] for c in found.comparisons if c.verdict in ("faster", "slower"))
 
 
 def _detectable(
-    cases: Sequence[Repeated], cells: Sequence[Cell], noises: Mapping[Group, Noise], margin: float
+    cases: Sequence[Repeated], cells: Sequence[Cell], noises: Mapping[Group, Noise]
 ) -> defaultdict[Group, list[list[float]]]:
     """By group, the changes PLANNED_ROUNDS would find in each cell with a known spread."""
     groups = {case.pair.key: case.group for case in cases}
     of_cells = [noises[groups[cell.key]] for cell in cells]
     found: defaultdict[Group, list[list[float]]] = defaultdict(list)
-    limit = math.log1p(margin)
+    limit = math.log1p(MARGIN)
     for cell, estimate in zip(cells, estimate_all(cells, of_cells), strict=True):
         if estimate.known:
             # As one finding in a diff of these cells.

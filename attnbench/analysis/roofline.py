@@ -94,9 +94,7 @@ def measured_fraction(series: Series, machine: Machine, reached: Sentinels | Non
     return limit.fraction(series.time, series.cache_state)
 
 
-def is_above_roofline(
-    series: Series, machine: Machine, reached: Collection[Sentinels] = ()
-) -> bool:
+def is_above_roofline(series: Series, machine: Machine, reached: Collection[Sentinels]) -> bool:
     """Whether a series is wrong: labelled so, or with a time that its machine does not allow.
 
     Where the peaks are unknown, as of a CPU, `reached` are the rates that the machine has reached.

@@ -92,7 +92,7 @@ def judge(key: str, estimate: Estimate, limit: float, test: Tested | None) -> Co
     )
 
 
-def detectable(estimate: Estimate, limit: float, level: float = ALPHA) -> float:
+def detectable(estimate: Estimate, limit: float, level: float) -> float:
     """The smallest relative change that would be told from `limit` four times in five."""
     return _exp(limit + estimate.reach_at(level) + estimate.reach(_POWER)) - 1
 

@@ -119,9 +119,9 @@ def _whole(text: str) -> int | None:
     return int(text) if len(text) <= _DIGITS else sys.maxsize * (-1 if text[0] == "-" else 1)
 
 
-def whole_type(least: int = 1, most: int = 2**31 - 1) -> IntParamType:
-    """Click's type of an argument, such as a run's number."""
-    return _WholeType(Whole(least, most))
+def whole_type() -> IntParamType:
+    """Click's type of an argument, such as a run's number: a whole number from 1."""
+    return _WholeType(Whole(most=2**31 - 1))
 
 
 def click_type(kind: OptionKind) -> Any:

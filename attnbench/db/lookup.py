@@ -17,7 +17,7 @@ _AFTER_HEX = "g"  # sorts after all hexadecimal digits
 _LISTED = 5  # keys in a message
 
 
-def find_cases(store: Store, prefix: str = "") -> dict[str, Case]:
+def find_cases(store: Store, prefix: str) -> dict[str, Case]:
     """The cases whose key starts with `prefix`, by key."""
     if not re.fullmatch("[0-9a-f]*", prefix):
         return {}  # a server may refuse to compare with such a text

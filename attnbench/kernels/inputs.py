@@ -141,7 +141,7 @@ class PageTables:
         return -(-group.kv_len // self.block_size)
 
 
-def pool_size(owned: int, least: int = 0) -> int:
+def pool_size(owned: int, least: int) -> int:
     """Pages of a pool in which requests own so many: one in twenty or more belongs to nobody."""
     return max(owned + max(STRANGERS, owned // 20), least)
 

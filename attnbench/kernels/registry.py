@@ -64,7 +64,7 @@ def find(family: str, name: str) -> Backend:
             return backend
     names = [backend.name for backend in backends(family)]
     raise UsageError(
-        f"no {family} backend is called '{name}'{_hint(family, name, names)}; expected one of "
+        f"no {family} backend is called '{name}'{_hint(name, names)}; expected one of "
         f"{', '.join(names)}, or all, e.g. --backend {_usual(names)}"
         + "".join(f"\n{problem}" for problem in own_problems(family))
     )
@@ -75,7 +75,7 @@ def _usual(names: Sequence[str]) -> str:
     return next((name for name in names if name in ("sdpa", "torch-absorbed", "torch")), names[0])
 
 
-def _hint(family: str, name: str, names: Sequence[str]) -> str:
+def _hint(name: str, names: Sequence[str]) -> str:
     """What was meant, most likely: a list, a backend of another family, or a similar name."""
     wanted = _folded(name)
     if separated := [part for part in re.split(r"[,\s]+", name) if part != name]:

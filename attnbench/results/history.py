@@ -104,9 +104,9 @@ class History:
 
 def histories(
     store: Store,
-    case: str = "",
-    where: Sequence[Condition] = (),
-    tree: Path | None = None,
+    case: str,
+    where: Sequence[Condition],
+    tree: Path | None,
 ) -> list[History]:
     """The cases whose key starts with `case` and that meet all conditions, over all versions.
 
@@ -130,7 +130,7 @@ def histories_of(
     cases: Collection[str],
     runs: Mapping[int, Run],
     noises: Noises,
-    tree: Path | None = None,
+    tree: Path | None,
 ) -> list[History]:
     """The histories of the cases with these keys, as far as they have times."""
     return _grouped(_right(measurements_of(store, cases)), runs, noises, tree)

@@ -36,7 +36,7 @@ class Report:
         return cohorts(measurements, runs, self.sentinels, self.noise, selection.others)
 
 
-def read_report(store: Store, refs: Sequence[str] = (), where: Sequence[Condition] = ()) -> Report:
+def read_report(store: Store, refs: Sequence[str], where: Sequence[Condition] = ()) -> Report:
     """The selections of the refs, or the latest run without refs.
 
     Raises UsageError if none of their measurements meets all conditions.

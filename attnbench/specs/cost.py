@@ -56,7 +56,7 @@ def causal_pairs(request: Request, window: int | None = None) -> int:
     return pairs - (most * (most + 1) - first * (first + 1)) // 2
 
 
-def seen_kv_len(request: Request, window: int | None = None) -> int:
+def seen_kv_len(request: Request, window: int | None) -> int:
     """Keys that any of the request's queries sees."""
     if window is None:
         return request.kv_len

@@ -12,7 +12,7 @@ from attnbench.provenance.machine import Machine
 from attnbench.reasons import in_short
 from attnbench.records import Run
 from attnbench.reporting.origin import origin_text
-from attnbench.reporting.text_table import WIDTH, Style, items, text_table, wrapped
+from attnbench.reporting.text_table import WIDTH, items, text_table, wrapped
 from attnbench.results.cards import card_names
 from attnbench.results.cohort import status_text
 from attnbench.results.noise import Noises
@@ -121,19 +121,19 @@ def conclusion_of(store: Store, run: int) -> Conclusion:
     )
 
 
-def conclusion_text(found: Conclusion, style: Style = "table", width: int = WIDTH) -> str:
+def conclusion_text(found: Conclusion, width: int = WIDTH) -> str:
     """The question, doubts, the answer, the counts, then the tables."""
     blocks = [
         wrapped(f"{found.study}: {found.question}", width),
-        items([found.where, *found.asked], style, width),
+        items([found.where, *found.asked], width=width),
     ]
     if found.doubts:
-        blocks.append("Doubts, before anything is concluded:\n" + items(found.doubts, style, width))
-    blocks.append("Conclusion:\n" + items([f"- {line}" for line in found.answer], style, width))
-    blocks.append("Cells:\n" + items(found.cells, style, width))
+        blocks.append("Doubts, before anything is concluded:\n" + items(found.doubts, width=width))
+    blocks.append("Conclusion:\n" + items([f"- {line}" for line in found.answer], width=width))
+    blocks.append("Cells:\n" + items(found.cells, width=width))
     for table in found.tables:
         blocks.append(wrapped(table.heading, width))
-        blocks.append(text_table(table.text_columns(), style, width))
+        blocks.append(text_table(table.text_columns(), width=width))
     return "\n\n".join(filter(None, blocks))
 
 

@@ -9,12 +9,10 @@ from attnbench._version import __version__
 from attnbench.analysis.auto import choices
 from attnbench.analysis.contrast import Contrast
 from attnbench.analysis.decision import (
-    NO_STEPS,
     Decision,
     DecisionRule,
     Implementation,
     decide,
-    place_of,
 )
 from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.ranking import rank
@@ -26,7 +24,6 @@ from attnbench.imports.file import COMMAND
 from attnbench.provenance.environment import Environment
 from attnbench.records import Measurement, Run
 from attnbench.results.noise import Noises
-from attnbench.specs.batch import Batch
 from attnbench.studies.request import study_of_plan
 from attnbench.studies.serving import serving
 from attnbench.studies.traffic import TrafficAnalysis
@@ -94,7 +91,7 @@ def decided(store: Store, run: int) -> Decided:
 def _steps(plan: Mapping[str, Any]) -> Mapping[str, int]:
     """The steps of a trace for which each batch stands; none in the plan of another run."""
     if not (facts := plan.get("study")):
-        return NO_STEPS
+        return {}
     analysis = study_of_plan(facts)[0].analysis
     steps = Counter[str]()
     for each in analysis.strata if isinstance(analysis, TrafficAnalysis) else ():
@@ -109,19 +106,6 @@ def _method_by_case(measured: Sequence[Measurement]) -> dict[str, str]:
     for each in (*as_served, *measured):
         found.setdefault(each.case_key, each.method_key)
     return found
-
-
-def rule_for(decision: Mapping[str, Any], batch: Batch) -> Mapping[str, Any]:
-    """The rule of a decision in JSON that holds for a batch: the only one that does."""
-    at = place_of(batch)
-    return next(rule for rule in decision["rules"] if _holds(rule["where"], at))
-
-
-def _holds(where: Mapping[str, Mapping[str, int]], at: Mapping[str, int]) -> bool:
-    return all(
-        limits.get("min", 0) <= at[name] <= limits.get("max", at[name])
-        for name, limits in where.items()
-    )
 
 
 def _facts(decision: Decision) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """Measuring a study step by step, as the search for crossovers asks for cases."""
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from attnbench.analysis.axes import axis_value
 from attnbench.analysis.crossover import LADDER_RATIO, Rounds, next_points, points_of
-from attnbench.analysis.estimate import EXACT, Cell, Noise
+from attnbench.analysis.estimate import EXACT
 from attnbench.analysis.pairing import cell_between
 from attnbench.analysis.series import series_of
 from attnbench.records import Measurement
@@ -17,13 +17,7 @@ from attnbench.specs.case import Case, Value
 
 Curve = frozenset[tuple[str, Value | None]]  # the fields that are equal along it
 Sides = tuple[Case, Case]  # decode and prefill at one length
-NoiseOf = Callable[[Cell], Noise]
 K = TypeVar("K", bound=Hashable)
-
-
-def assumed(_: Cell) -> Noise:
-    """Noise for paired rounds of one run: none beyond their own spread."""
-    return EXACT
 
 
 def is_decode(case: Case) -> bool:
@@ -51,11 +45,9 @@ def _curves(cases: Sequence[Case], fixed: str) -> dict[Curve, dict[int, Sides]]:
 class Search:
     """A search for the crossover of each curve, in as few cells as possible."""
 
-    def __init__(
-        self, cases: Sequence[Case], rounds: int, resolution: float, noise: NoiseOf = assumed
-    ) -> None:
+    def __init__(self, cases: Sequence[Case], rounds: int, resolution: float) -> None:
         self.curves = curves_of(cases)
-        self._rounds, self._resolution, self._noise = rounds, resolution, noise
+        self._rounds, self._resolution = rounds, resolution
         # Hashing a case of many requests takes long.
         self._keys = {
             curve: {q: (decode.key, prefill.key) for q, (decode, prefill) in cells.items()}
@@ -65,7 +57,8 @@ class Search:
     def wanted(self, measurements: Iterable[Measurement]) -> list[tuple[Case, int]]:
         """The cases to measure next and their number of rounds, from the measurements so far."""
         known, broken = known_times(self._keys, measurements)
-        points = points_of(known, self._noise)
+        # Paired rounds of one run have no noise beyond their own spread.
+        points = points_of(known, lambda _: EXACT)
         return [
             (case, rounds)
             for curve, cells in self.curves.items()

@@ -162,7 +162,7 @@ def run_revisions(connection: Connection, revisions: Revisions) -> None:
     command.upgrade(config, revisions.head)
 
 
-def holds_results(target: str | Path, revisions: Revisions = REVISIONS) -> bool:
+def holds_results(target: str | Path) -> bool:
     """Whether a database exists and has tables of ours; UsageError if it could not be opened."""
     url = parse_target(target)
     require_place(url, create=True)
@@ -171,7 +171,7 @@ def holds_results(target: str | Path, revisions: Revisions = REVISIONS) -> bool:
     if path is not None and not path.exists():
         return False
     try:
-        return read_state(engine, revisions) is not State.EMPTY
+        return read_state(engine, REVISIONS) is not State.EMPTY
     finally:
         engine.dispose()
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from attnbench.kernels.mutants.fault import Plant
 
 STEP = 8  # rows whose keys are held at once
+FP8_UNIT = 1 / 6  # a scale that is not a power of two
 
 
 def of_other_rows(shift: Any) -> "Plant":
@@ -97,14 +98,16 @@ def exponent_of(scale: float) -> float:
     return float(2.0 ** math.floor(math.log2(scale)) / scale)
 
 
-def through_fp8(*names: str, unit: float = 1 / 6) -> Any:
-    """Those arguments rounded to e4m3, with a scale that is no power of two."""
+def through_fp8(*names: str) -> Any:
+    """Those arguments rounded to e4m3, with a scale of FP8_UNIT."""
 
     def change(given: dict[str, Any]) -> dict[str, Any]:
         import torch
 
         def rounded(x: "torch.Tensor") -> "torch.Tensor":
-            return (x.float() / unit).clamp(-448, 448).to(torch.float8_e4m3fn).float() * unit
+            return (x.float() / FP8_UNIT).clamp(-448, 448).to(
+                torch.float8_e4m3fn
+            ).float() * FP8_UNIT
 
         return given | {name: rounded(given[name]) for name in names}
 

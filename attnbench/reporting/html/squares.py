@@ -28,9 +28,7 @@ class Square:
     workload: int  # its number
 
 
-def square_of(
-    ranking: Ranking, fields: Fields, slots: Slots, workload: int, auto: str = ""
-) -> Square:
+def square_of(ranking: Ranking, fields: Fields, slots: Slots, workload: int, auto: str) -> Square:
     """The square of a workload; `auto` says what vLLM's own choice loses."""
     winner, detail = _texts(ranking, fields)
     among = [implementation(c.case, fields) for c in ranking.at("best", "tie", "quickest", "alone")]
