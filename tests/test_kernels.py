@@ -334,6 +334,11 @@ def test_one_wrong_row_is_not_averaged_away() -> None:
             "does not take --sdpa-backend",
         ),
         (
+            small_case("attn", "naive", knobs=(("unpadded", True),)),
+            CPU,
+            "does not take --no-pad",
+        ),
+        (
             small_case("attn", "naive", kv_cache_dtype="fp8"),
             CPU,
             "does not take --kv-cache-dtype fp8 (it takes auto)",

@@ -90,7 +90,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
         (mla("flashmla", kv_cache_dtype="fp8_ds_mla"), "does not take --kv-cache-dtype fp8_ds_mla"),
         (mla("flashattn_mla", kv_cache_dtype="fp8"), "does not take --kv-cache-dtype fp8"),
         (mla("flashmla", shape=MlaShape(kv_lora_rank=256)), "has no kernel for kv_lora_rank 256"),
-        (mla("flashmla_sparse", index_topk=128, threshold=4), "does not take --threshold"),
+        (mla("flashmla_sparse", index_topk=128, threshold=4), "does not take --thresholds"),
         (mla("flashattn_mla", "q1k", num_splits=4), "only splits decodes, and no request"),
         (mla("flashmla", prefill_backend="fa3"), "sends no request of this batch to prefill"),
         (

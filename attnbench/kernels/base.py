@@ -19,6 +19,7 @@ Feature = Literal["window", "softcap", "sinks", "index_topk"]
 CRITICAL = 8  # rows whose reference stands for the inputs
 # They change the result of attention, so a backend without one must refuse it.
 FEATURES: tuple[Feature, ...] = get_args(Feature)
+_OPTIONS = {"unpadded": "no-pad", "threshold": "thresholds"}  # that are not spelled as their knob
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +183,8 @@ class Backend(ABC):
         asked = {name for name in FEATURES if getattr(case, name)}
         foreign = sorted((asked - self.features) | (dict(case.knobs).keys() - self.knobs))
         if foreign:
-            options = ", ".join("--" + name.replace("_", "-") for name in foreign)
+            names = [_OPTIONS.get(name, name.replace("_", "-")) for name in foreign]
+            options = ", ".join(f"--{name}" for name in names)
             return f"does not take {options}"
         if case.inputs != "cold" and case.family != "cache-write":
             return "has inputs of its own for each working set, so --inputs does not apply"
