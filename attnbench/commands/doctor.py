@@ -31,7 +31,9 @@ def command(device: str, check: bool) -> None:
             found = examine(device)
         click.echo(doctor_text(found, terminal.width()))
         return
-    planting = said_if_slow(lambda: "planting faults, which takes up to a minute", note, SOON)
+    planting = said_if_slow(
+        lambda: "planting faults, which takes half a minute or more", note, SOON
+    )
     with planting, WorkerProcess.start(device) as worker:
         trials = worker.plant_faults()
     click.echo(mutants_text(trials))

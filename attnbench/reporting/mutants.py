@@ -7,6 +7,7 @@ from attnbench.kernels.mutants.trial import HONEST, Trial
 from attnbench.reporting.text_table import Column, text_table
 
 MOST = 1e6  # beyond, nothing was allowed
+EMPTY = "Error / allowed is empty where a result is missing or has to be exact."
 LATER = {
     "after timing": "after timing",
     "launched again with new": "with new inputs",
@@ -15,12 +16,11 @@ LATER = {
 
 
 def mutants_text(trials: Sequence[Trial]) -> str:
-    """A row for each kernel and fault, and how many the check judged rightly."""
+    """A row for each kernel and one for each of its faults, and how many the check found."""
     columns = [
-        Column("kernel", [_kernel(each) for each in trials], left=True),
-        Column("fault", [each.fault for each in trials], left=True),
+        Column("kernel, and faults in it", [_planted(each) for each in trials], left=True),
         Column("found", [_found(each) for each in trials], left=True),
-        Column("error / allowed", [_share(each) for each in trials]),
+        Column("error /\nallowed", [_share(each) for each in trials]),
     ]
     planted = [each for each in trials if each.fault != HONEST]
     found = sum(right(each) for each in planted)
@@ -28,7 +28,7 @@ def mutants_text(trials: Sequence[Trial]) -> str:
     alarms = sum(not right(each) for each in trials if each.fault == HONEST)
     if alarms:
         said += f" Kernels that fail without a fault: {alarms}."
-    return f"{text_table(columns)}\n\n{said}"
+    return f"{text_table(columns)}\n\n{EMPTY}\n{said}"
 
 
 def right(trial: Trial) -> bool:
@@ -36,7 +36,10 @@ def right(trial: Trial) -> bool:
     return (trial.finding is None) == (trial.fault == HONEST)
 
 
-def _kernel(trial: Trial) -> str:
+def _planted(trial: Trial) -> str:
+    """The kernel where it has no fault, else the fault below it."""
+    if trial.fault != HONEST:
+        return f"  {trial.fault}"
     return f"{trial.case.family} {trial.case.backend} {batch_text(trial.case)}"
 
 
