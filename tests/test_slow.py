@@ -10,13 +10,14 @@ from click.testing import CliRunner
 from attnbench.cli import cli
 from attnbench.records import Outcome, Status
 from attnbench.reporting.progress import TimeLeft
-from attnbench.running import slow
+from attnbench.running import slow, workers
 from attnbench.running.messages import Job
 from attnbench.running.plan import Plan
 from attnbench.running.slow import said_if_slow
+from attnbench.running.workers import Workers
 from attnbench.timing.finished import Finished
 from attnbench.timing.method import Isolation, Method
-from tests.fake_worker import Does, FakeDevice, measuring, right
+from tests.fake_worker import Does, FakeDevice, FakeWorker, measuring, right
 from tests.stored_results import attn
 
 
@@ -52,6 +53,25 @@ def test_the_case_and_its_phase_are_said(tmp_path: Path, monkeypatch: pytest.Mon
     with measuring(device, plan, tmp_path) as run:
         list(run.outcomes())
     assert "preparing (which may compile) sdpa q8, for 0 s so far" in device.notes
+
+
+def test_the_start_of_the_first_worker_alone_is_said_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "SOON", 0.001)
+    device, said = FakeDevice(), Event()
+
+    def once_it_is_said(name: str) -> FakeWorker:
+        assert device.workers or said.wait(30)
+        return device.start(name)
+
+    def note(text: str) -> None:
+        device.notes.append(text)
+        said.set()
+
+    with Workers(once_it_is_said, "cpu", note) as started:
+        started.worker()
+        started.end()
+        assert started.worker() is device.workers[1]
+    assert device.notes == ["starting a worker, which imports torch, for 0 s so far"]
 
 
 def test_what_is_quick_is_not_said() -> None:

@@ -34,8 +34,10 @@ from attnbench.running.measuring import Measuring
 from attnbench.running.open_run import OpenRun
 from attnbench.running.request import MeasuringRequest
 from attnbench.running.session import sessions
-from attnbench.running.slow import said_if_slow
+from attnbench.running.slow import SOON, said_if_slow
 from attnbench.timing.finished import Finished
+
+ASKING = "asking which cases can run here"  # during a dry run
 
 # Writes a run as CSV; the store is for its samples.
 CsvWriter = Callable[[Store, Report, TextIO], None]
@@ -86,7 +88,8 @@ def show_forecast(request: MeasuringRequest) -> NoReturn:
             "--dry-run shows what a new run would measure, and --resume continues a stored one; "
             "leave one of them out, e.g. attnbench attn --dry-run"
         )
-    found = forecast(request.command(command_line()), request.plan_for(note))
+    with said_if_slow(lambda: ASKING, note, SOON):
+        found = forecast(request.command(command_line()), request.plan_for(note))
     click.echo(forecast_text(found, terminal.width()))
     raise click.exceptions.Exit(0)
 

@@ -10,6 +10,7 @@ from attnbench.commands import terminal
 from attnbench.commands.conclusion import Showing, show_conclusion
 from attnbench.commands.family_request import read_request
 from attnbench.commands.measuring import (
+    ASKING,
     command_line,
     end_interrupted,
     show_outcomes,
@@ -26,6 +27,7 @@ from attnbench.running.measuring import Measuring
 from attnbench.running.open_run import OpenRun
 from attnbench.running.request import command_of, plan_of
 from attnbench.running.session import sessions
+from attnbench.running.slow import SOON, said_if_slow
 from attnbench.studies.conclusion import conclude
 from attnbench.studies.deck import study_deck
 from attnbench.studies.file import Study
@@ -51,7 +53,8 @@ def measure_study(
     command = command_of(measuring, "study", command_line(), asked.stored(request.named))
     plan_for = asked.plan_for(lambda cases, machine: plan_of(measuring, cases, machine, note))
     if measuring.dry_run:
-        foreseen = forecast(command, plan_for)
+        with said_if_slow(lambda: ASKING, note, SOON):
+            foreseen = forecast(command, plan_for)
         click.echo(dry_run_text(asked, foreseen, measuring.rounds, terminal.width()))
         return
     with sessions(command, plan_for, note) as runs:

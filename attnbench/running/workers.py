@@ -14,7 +14,7 @@ from attnbench.provenance.source import Source
 from attnbench.records import Outcome, Status
 from attnbench.running.messages import Job
 from attnbench.running.plan import Limits
-from attnbench.running.slow import said_if_slow
+from attnbench.running.slow import SOON, said_if_slow
 from attnbench.specs.case import Case
 
 # Seconds to wait after each failed start: a change of the environment, or memory held by another
@@ -120,7 +120,9 @@ class Workers:
         )
 
     def _one(self) -> Worker:
-        with self._said("starting a worker, which imports torch"):
+        """A worker; nothing is shown before the first, so its start is said soon."""
+        what, first = "starting a worker, which imports torch", None if self._ran else SOON
+        with said_if_slow(lambda: what, self._note, first):
             return self._start(self._device)
 
     def _said(self, what: str) -> AbstractContextManager[None]:
