@@ -259,22 +259,21 @@ def replace_planted(
                 continue
             name = backend.split("-", 1)[1]
             wanted = share is not None and backend == f"planted{share}-{name}" and name in backends
-            for label, number in numbers.items():
-                if not (wanted and label == f"run {head}"):
-                    db.execute(
-                        "DELETE FROM measurement WHERE case_id = ? AND run = ?",
-                        (planted_id, number),
-                    )
+            after = numbers[f"run {head}"]
+            for number in numbers.values():
+                if not (wanted and number == after):
+                    _drop(db, planted_id, number)
             if wanted:
                 plain = cases[name, batch]
-                db.execute(
-                    "DELETE FROM measurement WHERE case_id = ? AND run = ?",
-                    (plain, numbers[f"run {head}"]),
-                )
+                _drop(db, plain, after)
                 db.execute(
                     "UPDATE measurement SET case_id = ? WHERE case_id = ? AND run != ?",
-                    (planted_id, plain, numbers[f"run {head}"]),
+                    (planted_id, plain, after),
                 )
+
+
+def _drop(db: sqlite3.Connection, case: int, run: int) -> None:
+    db.execute("DELETE FROM measurement WHERE case_id = ? AND run = ?", (case, run))
 
 
 def _other_commit(db: sqlite3.Connection, run: int) -> None:

@@ -81,19 +81,15 @@ def benchmark_prefill(
     method = Method(DEFAULT_TIMER[machine.kind], samples=trials, warmup_calls=warmup)
     names = (find(FAMILY, implementation).name,) if implementation else IMPLEMENTATIONS
     runnable = _runnable(case, names, machine)
-    mean, std = _measured(runnable, method, machine)
     baseline = next(iter(_not_refused(case, BASELINES, machine)), None)
-    base, base_std = _measured(baseline, method, machine) if baseline else (math.nan, math.nan)
-    speedup = (base - mean) / base
+    figures = _figures(
+        _measured(runnable, method, machine),
+        _measured(baseline, method, machine) if baseline else (math.nan, math.nan),
+    )
     dtypes = [str(each or dtype) for each in quant_dtypes]
     return {
         "batch_size": batch_size,
-        "trtllm_mean": mean,
-        "trtllm_std": std,
-        "baseline_mean": base,
-        "baseline_std": base_std,
-        "speedup_fraction": speedup,
-        "speedup_percent": Percentage(100 * speedup),
+        **figures,
         **dict(zip(("q_dtype", "kv_cache_dtype", "output_dtype"), dtypes, strict=True)),
         "block_size": block_size,
         "num_kv_heads": num_heads[1],
@@ -102,6 +98,22 @@ def benchmark_prefill(
         "implementation": runnable.backend,
         "baseline": baseline.backend if baseline else None,
         "baseline_refusal": None if baseline else _refusals(case, BASELINES, machine),
+    }
+
+
+def _figures(
+    trtllm: tuple[float, float], baseline: tuple[float, float]
+) -> dict[str, float | Percentage]:
+    """The mean and the standard deviation of both, milliseconds, and the speedup, by name."""
+    (mean, std), (base, base_std) = trtllm, baseline
+    speedup = (base - mean) / base
+    return {
+        "trtllm_mean": mean,
+        "trtllm_std": std,
+        "baseline_mean": base,
+        "baseline_std": base_std,
+        "speedup_fraction": speedup,
+        "speedup_percent": Percentage(100 * speedup),
     }
 
 

@@ -25,33 +25,35 @@ def runs_table(runs: Sequence[Run], width: int = WIDTH) -> str:
     listed = list(reversed(runs))
     if not listed:
         return "no runs yet; measure first, e.g. attnbench attn"
-    counts = [_counts(run) for run in listed]
-    branches = {run.branch for run in listed}
-    sources = [_source(run, with_branch=len(branches) > 1) for run in listed]
+    shared, counts = _shared(listed), [_counts(run) for run in listed]
+    sources = [_source(run, with_branch="branch" not in shared) for run in listed]
     where = {"source": sources, "machine": [_machine(run) for run in listed]}
-    same = {
-        "source": len({(run.commit, run.source["dirty"]) for run in listed}) == 1,
-        "machine": len({*where["machine"]}) == 1,
-    }
-    differing = [name for name in where if not same[name] or len(listed) == 1]
     columns = [
         Column("run", [str(run.number) for run in listed]),
         Column("started, UTC", [f"{run.started:%Y-%m-%d %H:%M}" for run in listed]),
         Column("command", [run.command for run in listed], left=True),
         words("label", [run.label or MISSING for run in listed]),
-        *(words(name, where[name]) for name in differing),
+        *(words(name, texts) for name, texts in where.items() if name not in shared),
         Column("ok/all", counts),
     ]
-    ends = {text[-1] for text in (*where["source"], *counts)}
+    ends = {text[-1] for text in (*sources, *counts)}
     notes = [
-        f"all: {name} {texts[0]}"
-        for name, texts in where.items()
-        if name not in differing and texts[0] != MISSING
+        *(f"all: {name} {text}" for name, text in shared.items() if text not in ("", MISSING)),
+        *(f"{mark}: {meaning}" for mark, meaning in _MARKS.items() if mark in ends),
     ]
-    if len(branches) == 1 and listed[0].branch:
-        notes.insert(0, f"all: branch {listed[0].branch}")
-    notes += [f"{mark}: {meaning}" for mark, meaning in _MARKS.items() if mark in ends]
     return "\n\n".join(filter(None, [text_table(columns, width=width), items(notes, width=width)]))
+
+
+def _shared(runs: Sequence[Run]) -> dict[str, str]:
+    """What all runs have in common, by name; a single one has its source and machine in columns."""
+    first, found = runs[0], dict[str, str]()
+    if len({run.branch for run in runs}) == 1:
+        found["branch"] = first.branch or ""
+    if len(runs) > 1 and len({(run.commit, run.source["dirty"]) for run in runs}) == 1:
+        found["source"] = _source(first, with_branch="branch" not in found)
+    if len(runs) > 1 and len({_machine(run) for run in runs}) == 1:
+        found["machine"] = _machine(first)
+    return found
 
 
 def run_text(run: Run) -> str:

@@ -39,18 +39,14 @@ def bisection(
     `plans` holds the plan of the step's run; `db` is the database, None for the default.
     """
     before, after = sides(history, step)
-    if before.commit is None or after.commit is None or before.commit == after.commit:
+    if not _has_commits_between(before, after, tree):
         return ""
-    if not (is_hash(before.commit) and is_hash(after.commit)):
-        return ""
-    if distance(before, after, tree) == 1:
-        return ""
-    run = after.runs[0]
     try:
-        measure = case_command(history.case, history.series.first.method, plans[run.number])
+        plan = plans[after.runs[0].number]
+        measure = case_command(history.case, history.series.first.method, plan)
     except UsageError:
         return ""
-    new, old = after.commit[:COMMIT_DIGITS], before.commit[:COMMIT_DIGITS]
+    old, new = ((each.commit or "")[:COMMIT_DIGITS] for each in (before, after))
     script = f"sh -c {shlex.quote(_script(measure, before, step, db))}"
     return "\n".join(
         [
@@ -60,6 +56,13 @@ def bisection(
             f"git bisect run {script}",
         ]
     )
+
+
+def _has_commits_between(before: Version, after: Version, tree: Path | None) -> bool:
+    """Whether git can look for a commit between two versions."""
+    commits = (before.commit, after.commit)
+    is_known = all(each is not None and is_hash(each) for each in commits)
+    return is_known and before.commit != after.commit and distance(before, after, tree) != 1
 
 
 def _script(measure: Sequence[str], before: Version, step: Step, db: str | None) -> str:

@@ -1,5 +1,6 @@
 """CommonAttentionMetadata of a batch over page tables, as vLLM's model runner makes it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -77,17 +78,14 @@ def common_metadata(
     at entries behind the last page, and `padding` requests of length 0 bring one token each, which
     has no slot.
     """
-    import torch
     from torch.nn.functional import pad
     from vllm.v1.attention.backend import CommonAttentionMetadata
 
     device, no_tokens = tables.tables.device, [0] * padding
     columns = max(0, -(-room // tables.block_size) - tables.tables.shape[2])
-    starts = torch.tensor(
-        [0, *accumulate([*(r.q_len for r in batch), *no_tokens])], dtype=torch.int32
-    )
-    seq_lens = torch.tensor([*(r.kv_len for r in batch), *no_tokens], dtype=torch.int32)
-    computed = torch.tensor([*(r.context_len for r in batch), *no_tokens], dtype=torch.int32)
+    starts = _int32([0, *accumulate([*(r.q_len for r in batch), *no_tokens])])
+    seq_lens = _int32([*(r.kv_len for r in batch), *no_tokens])
+    computed = _int32([*(r.context_len for r in batch), *no_tokens])
     table = pad(tables.tables[index], (0, columns, 0, padding), value=null_page)
     candidates: dict[str, Any] = {
         "query_start_loc": starts.to(device),
@@ -106,3 +104,9 @@ def common_metadata(
     }
     known = {f.name for f in fields(CommonAttentionMetadata)}
     return CommonAttentionMetadata(**{n: v for n, v in candidates.items() if n in known})
+
+
+def _int32(values: Sequence[int]) -> "torch.Tensor":
+    import torch
+
+    return torch.tensor(values, dtype=torch.int32)
