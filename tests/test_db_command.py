@@ -109,6 +109,7 @@ def test_noise_that_came_is_told(here: Path, tmp_path: Path) -> None:
         (["merge", "empty.db"], "empty.db holds no results to merge"),
         (["merge"], "Missing argument 'OTHER...'"),
         (["export", "copy.db", "--run", "nightly"], "nightly: no run"),
+        (["export", "postgresql://team@host/db", "--parquet"], "does not name a folder"),
     ],
 )
 def test_what_cannot_be_carried_is_refused(
@@ -159,6 +160,15 @@ def test_parquet_of_more_rows_than_are_in_memory_at_once(
     monkeypatch.setattr("attnbench.db.parquet._ROWS", 1)
     found = db("export", tmp_path / "out", "--parquet", "--db", here)
     assert "rounds.parquet 4 rows" in found.stdout
+
+
+def test_a_folder_of_parquet_files_may_have_any_name(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    monkeypatch.chdir(tmp_path)
+    assert db("export", "gpu:H200", "--parquet", "--db", here).exit_code == 0
+    assert Path("gpu:H200/rounds.parquet").stat().st_size > 0
 
 
 def test_parquet_needs_a_folder_that_can_be_written(here: Path, tmp_path: Path) -> None:

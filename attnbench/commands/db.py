@@ -57,8 +57,11 @@ def export(target: str, refs: tuple[str, ...], no_samples: bool, parquet: bool, 
     with Store.open(db, create=False, note=note) as store:
         numbers = run_numbers(store, refs)
         if parquet:
-            if not target:
-                raise click.UsageError("'' does not name a folder; expected one, e.g. exported/")
+            if not target or "://" in target:
+                raise click.UsageError(
+                    f"'{without_password(target)}' does not name a folder; expected one, e.g. "
+                    "exported/"
+                )
             written = write_parquet(store, numbers, Path(target)).items()
             click.echo(f"{target}: " + ", ".join(f"{name} {rows} rows" for name, rows in written))
             return

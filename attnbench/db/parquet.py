@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from sqlalchemy import Boolean, DateTime, Float, Integer, Table, select
 
@@ -48,7 +48,7 @@ def _write(store: Store, runs: Collection[int], name: str, folder: Path) -> int:
 
     table = view_table(name, store.engine.dialect.name)
     schema, count = _schema(table), 0
-    with _replaced(folder / f"{name}.parquet") as path, ParquetWriter(path, schema) as writer:
+    with _replaced(folder / f"{name}.parquet") as file, ParquetWriter(file, schema) as writer:
         for rows in _rows(store, table, runs):
             writer.write_batch(_batch(rows, schema))
             count += len(rows)
@@ -88,11 +88,15 @@ def _schema(table: Table) -> "pa.Schema":
 
 
 @contextmanager
-def _replaced(path: Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of `path` if nothing fails."""
+def _replaced(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which takes the place of `path` if nothing fails.
+
+    It is opened here: Arrow reads some paths, like a/b:c, as URIs.
+    """
     part = path.with_name(f"{path.name}.part")
     try:
-        yield part
+        with part.open("wb") as file:
+            yield file
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

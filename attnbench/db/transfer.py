@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from sqlalchemy import insert, select, tuple_
 from sqlalchemy.orm import Session
 
 from attnbench.db.base import Base
-from attnbench.db.engine import one_at_a_time
+from attnbench.db.damage import readable
+from attnbench.db.engine import one_at_a_time, plain_errors
 from attnbench.db.keyed import SharedIds, carry_shared
 from attnbench.db.models import (
     CaseRow,
@@ -80,9 +82,9 @@ def _carry(
     total = sum(sum(run.counts.values()) for run in origin.runs(runs))
     for number in runs:
         with origin.reading() as there:
-            with target.writing() as here:
+            with target.writing() as here, _named(origin, number):
                 ids = carry_shared(there, here, number)
-            with target.writing() as here:
+            with target.writing() as here, _named(origin, number):
                 one_at_a_time(here.connection(), "merge")
                 carrier = _Carrier(there, here, ids)
                 numbers[number] = carrier.carry_run(number)
@@ -92,6 +94,13 @@ def _carry(
         counts += carrier.counts
     noise = _carry_noise(origin, target)
     return Transfer(numbers, counts["runs"], counts["measurements"], counts["samples"], noise)
+
+
+@contextmanager
+def _named(origin: Store, run: int) -> Iterator[None]:
+    """Name the origin in errors of what is read: the rows that are written were read first."""
+    with plain_errors(origin.engine.url), readable(f"run {run}"):
+        yield
 
 
 def _carry_noise(origin: Store, target: Store) -> int:

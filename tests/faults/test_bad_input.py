@@ -356,3 +356,22 @@ def test_a_merge_names_the_database_that_is_broken(attnbench: Callable[..., Resu
         connection.execute("drop table sentinel")
     found = refused(attnbench("db", "merge", "other.db"))
     assert found.startswith("Error: other.db: no such table")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        'delete from "case"',
+        "update measurement set durations = '{x'",
+        "update run set argv = '{x'",
+    ],
+)
+def test_a_merge_of_damaged_rows_is_one_sentence_that_names_their_database(
+    attnbench: Callable[..., Result], damage: str
+) -> None:
+    with Store.open("other.db") as store:
+        fill(store, start(store))
+    with closing(sqlite3.connect("other.db")) as connection, connection:
+        connection.execute(damage)
+    found = refused(attnbench("db", "merge", "other.db"))
+    assert found.startswith("Error: other.db is damaged (")
