@@ -119,6 +119,15 @@ def test_runs_of_one_commit_are_one_version_and_changed_trees_another(tmp_path: 
     assert "*: with uncommitted changes" in lines
 
 
+def test_the_spread_of_a_version_is_that_of_all_its_runs(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "h.db") as store:
+        for time in (100e-6, 150e-6):
+            store_run(store, {CASE: timed(CASE, time, 1.01 * time)}, source=commit("a"))
+    lines = history(tmp_path / "h.db", "--case", CASE.key[:8]).stdout.splitlines()
+    (row,) = [line.split() for line in lines if line.startswith("aaaaaaaaa")]
+    assert row[4:7] == ["2", "123", "20.9"]  # 101 % of 150 us less 100, halved, of their mean
+
+
 def test_what_else_differs_at_a_step_is_told(tmp_path: Path) -> None:
     newer = Environment("3.11.2", components={"torch": Component("2.12.0")})
     with Store.open(tmp_path / "h.db") as store:

@@ -34,7 +34,8 @@ from attnbench.results.where import parse_condition
 def command(case: str, where: Any, margin: float, source: Path, db: str) -> None:
     """Show cases over commits, and where their times changed.
 
-    A step is a lasting change beyond the margin and the noise. The `git bisect run` line that finds
+    A latency is the mean over a version's runs, +- half the range of all their rounds' medians. A
+    step is a lasting change beyond the margin and the noise. The `git bisect run` line that finds
     its commit follows it.
 
     \b

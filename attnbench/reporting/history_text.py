@@ -74,7 +74,7 @@ def history_columns(history: History, steps: Sequence[Step]) -> list[Column]:
         words("label", [each.runs[-1].label or MISSING for each in versions]),
         Column("runs", [str(len(each.runs)) for each in versions]),
         Column(f"latency\n{unit}", times),
-        Column("+-\n%", percent_column([each.series[-1].spread for each in versions])[1]),
+        Column("+-\n%", percent_column([each.spread for each in versions])[1]),
     ]
     if steps:
         places = range(len(versions))

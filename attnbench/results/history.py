@@ -52,6 +52,11 @@ class Version:
         """The geometric mean over the runs, seconds per call."""
         return geometric_mean(each.time for each in self.series if each.time)
 
+    @property
+    def spread(self) -> float | None:
+        """Half the range of the rounds' medians over all runs, as `Series.spread`."""
+        return Series(tuple(round_ for each in self.series for round_ in each.rounds)).spread
+
 
 @dataclass(frozen=True)
 class History:

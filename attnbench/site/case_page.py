@@ -131,7 +131,7 @@ def _places(histories: Sequence[History]) -> Places:
 def _series(history: History, slot: int, size: float, places: Places) -> Json:
     listed = [(version, places[version.runs[0].number]) for version in history.versions]
     times = [version.time / size for version, _ in listed]
-    spreads = [version.series[-1].spread or 0.0 for version, _ in listed]
+    spreads = [version.spread or 0.0 for version, _ in listed]
     pairs = list(zip(times, spreads, strict=True))
     return {
         "name": _method(history),
