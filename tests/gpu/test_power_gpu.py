@@ -35,13 +35,19 @@ def cycles(outcome: Outcome) -> float:
     return median(outcome.samples) * outcome.guard["sm_clock_hz_median"]
 
 
-@pytest.mark.parametrize("method", [IN_BURSTS, BY_WORK], ids=["bursts", "by work"])
-def test_a_prefill_needs_as_many_cycles_after_a_rest_as_right_after_another(method: Method) -> None:
+# In a burst after a rest the clock is up to a third higher, and memory takes more of its cycles:
+# up to 1.3 % more were measured, and 2.0 % once (docs/lab/timing.md).
+@pytest.mark.parametrize(
+    ("method", "apart"), [(IN_BURSTS, 0.03), (BY_WORK, 0.01)], ids=["bursts", "by work"]
+)
+def test_a_prefill_needs_as_many_cycles_after_a_rest_as_right_after_another(
+    method: Method, apart: float
+) -> None:
     executed(PREFILL, method)
     after_work = executed(PREFILL, method)
     time.sleep(2)
     rested = executed(PREFILL, method)
-    assert cycles(rested) == pytest.approx(cycles(after_work), rel=0.01)
+    assert cycles(rested) == pytest.approx(cycles(after_work), rel=apart)
     assert ("sustained" in rested.labels) is (method is BY_WORK)
 
 
