@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -235,6 +236,16 @@ def test_hardware_that_cannot_answer_is_told_in_a_sentence(
     text = " ".join(done.stdout.split())
     assert "torch-mha against flashmla: not answered here: needs an NVIDIA GPU" in text
     assert "refused: 2 of flashmla: needs an NVIDIA GPU" in text
+
+
+def test_a_dry_run_says_a_reason_once_and_forecasts_nothing_where_nothing_can_run(
+    attnbench: Attnbench,
+) -> None:
+    text = " ".join(
+        attnbench("study", "reorder-threshold", "--device", "cpu", "--dry-run").stdout.split()
+    )
+    assert re.search(r"refused: \d+ of flashmla, flashattn_mla: needs an NVIDIA GPU", text)
+    assert re.search(r" 0 of \d+ cases can run on [^;]+\. Nothing was measured\.$", text)
 
 
 def test_list_and_show_tell_what_there_is(attnbench: Attnbench) -> None:

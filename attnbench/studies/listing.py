@@ -1,6 +1,5 @@
 """The list of studies, and `--dry-run` of one."""
 
-from collections import Counter
 from collections.abc import Iterable
 
 from attnbench.reporting.text_table import WIDTH, Column, items, text_table, wrapped
@@ -8,6 +7,7 @@ from attnbench.running.forecast import Forecast, Foreseen
 from attnbench.studies.cases import cells_of
 from attnbench.studies.file import Study
 from attnbench.studies.request import StudyRequest, search_of
+from attnbench.studies.search import Search
 from attnbench.units import bytes_column, minutes_text
 
 
@@ -35,22 +35,27 @@ def dry_run_text(asked: StudyRequest, found: Forecast, rounds: int, width: int =
         lines.append(f"could not determine what can run here: {found.unasked}")
     lines += [f"refused: {text}" for text in _refusals(found)]
     lines += [f"left out: {count}: {reason}" for reason, count in cells.left_out.items()]
-    seconds = found.seconds
-    count = f"{len(runnable)} of {len(found.cases)} cases can run on {found.where}"
-    if search is not None:
-        share = search.expected / max(1, len(found.cases))
-        seconds *= share / rounds
-        count += (
-            f"; a search starts with them and needs some {search.expected:.0f} rounds of cases, "
-            f"where an exhaustive sweep has {search.num_cases} cases at {rounds} rounds"
-        )
-    else:
-        count += f"; {rounds} round{'s' if rounds > 1 else ''} of each"
-    lines.append(f"{count}; ~{minutes_text(seconds)}. Nothing was measured.")
+    lines.append(f"{_extent(found, len(runnable), search, rounds)}. Nothing was measured.")
     blocks = [wrapped(f"{study.name}: {study.question}", width)]
     if runnable:
         blocks.append(text_table(_columns(runnable), width=width))
     return "\n\n".join([*blocks, items(lines, width=width)])
+
+
+def _extent(found: Forecast, runnable: int, search: Search | None, rounds: int) -> str:
+    """How many cases can run, and the rounds and the time that these take."""
+    count = f"{runnable} of {len(found.cases)} cases can run on {found.where}"
+    if runnable == 0:
+        return count
+    if search is None:
+        plural = "s" * (rounds != 1)
+        return f"{count}; {rounds} round{plural} of each; ~{minutes_text(found.seconds)}"
+    seconds = found.seconds / rounds * search.expected / len(found.cases)
+    return (
+        f"{count}; a search starts with them and needs some {search.expected:.0f} rounds of cases, "
+        f"where an exhaustive sweep has {search.num_cases} cases at {rounds} rounds; "
+        f"~{minutes_text(seconds)}"
+    )
 
 
 def _columns(runnable: list[Foreseen]) -> list[Column]:
@@ -67,5 +72,11 @@ def _columns(runnable: list[Foreseen]) -> list[Column]:
 
 
 def _refusals(found: Forecast) -> list[str]:
-    counts = Counter((e.case.backend, e.refusal) for e in found.cases if e.refusal is not None)
-    return [f"{count} of {backend}: {reason}" for (backend, reason), count in counts.items()]
+    """A line per reason, as the conclusion has it."""
+    met: dict[str, list[str]] = {}
+    for each in found.cases:
+        if each.refusal is not None:
+            met.setdefault(each.refusal, []).append(each.case.backend)
+    return [
+        f"{len(names)} of {', '.join(dict.fromkeys(names))}: {why}" for why, names in met.items()
+    ]
