@@ -13,8 +13,9 @@ from attnbench.cli import cli
 from attnbench.db.store import Store
 from attnbench.provenance.environment import Component, Environment
 from attnbench.provenance.source import Source
+from attnbench.records import Status
 from tests.stored_pages import CASE, FAST, OTHER, SLOW, store_commit, store_commits
-from tests.stored_results import H200, ON_GPU, SOURCE, store_run, timed
+from tests.stored_results import H200, ON_GPU, SOURCE, attn, failed, store_run, timed
 
 ATOM = {"a": "http://www.w3.org/2005/Atom"}
 
@@ -138,7 +139,8 @@ def test_a_new_run_rewrites_only_its_cases_and_the_lists(filled: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in filled.rglob("*") if path.is_file()}
     with Store.open(filled.parent / "s.db") as store:
         source = replace(SOURCE, commit="e" * 40)
-        store_run(store, {CASE: timed(CASE, SLOW)}, machine=H200, method=ON_GPU, source=source)
+        rounds = {CASE: timed(CASE, SLOW), attn("q9"): failed(Status.REFUSED, "not here")}
+        store_run(store, rounds, machine=H200, method=ON_GPU, source=source)
     assert "2 cases, 1 computed" in build(filled.parent / "s.db").output
     changed = {str(p.relative_to(filled)) for p, at in before.items() if p.stat().st_mtime_ns != at}
     assert f"case/{CASE.key[:12]}-nvidia-h200.js" in changed

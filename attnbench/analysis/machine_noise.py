@@ -103,7 +103,8 @@ class MachineNoise:
             return f"attnbench's own table of {self.table.name}"
         sessions = len({(each.state, each.session) for each in self.repeats})
         kind = "selfcheck and other repeated" if self.by_selfcheck else "repeated"
-        text = f"{sessions} {kind} sessions of equal code here ({len(squares)} cases)"
+        cases = f"{len(squares)} case{'s' * (len(squares) != 1)}"
+        text = f"{sessions} {kind} sessions of equal code here ({cases})"
         if self._disagrees():
             text += f"; attnbench's table of {self.table.name} disagrees, and the larger holds"
         return text

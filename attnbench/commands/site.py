@@ -32,6 +32,6 @@ def command(folder: Path, margin: float, source: Path, db: str) -> None:
     with Store.open(db, create=False, note=note) as store:
         built = build_site(store, folder, margin, source)
     click.echo(
-        f"{folder}/index.html: {built.cases} cases, {built.computed} computed, "
-        f"{built.written} files written"
+        f"{folder}/index.html: {built.cases} case{'s' * (built.cases != 1)}, {built.computed} "
+        f"computed, {built.written} file{'s' * (built.written != 1)} written"
     )

@@ -32,7 +32,7 @@ class Built:
     """What a build did."""
 
     cases: int  # that the site shows
-    computed: int  # cases of new, changed or deleted runs
+    computed: int  # of these, those of new, changed or deleted runs
     written: int  # files
 
 
@@ -60,7 +60,7 @@ def build_site(store: Store, folder: Path, margin: float, tree: Path | None) -> 
         site.files.remove(name)
     site.files.assets()
     site.files.write(FILE, new.text())
-    return Built(len(cases), len(stale), site.files.written)
+    return Built(len(cases), len(stale & cases.keys()), site.files.written)
 
 
 def _pages(state: SiteState) -> set[str]:

@@ -65,10 +65,8 @@ def _lines(decision: Decision) -> list[str]:
         f"{count} rule{'s' * (count != 1)} for {batches} measured batch{'es' * (batches != 1)}"
     ]
     if decision.contested:
-        lines.append(
-            f"{decision.contested} batches have another best, and lengths by which no rule can "
-            "tell them apart"
-        )
+        who = "1 batch has" if decision.contested == 1 else f"{decision.contested} batches have"
+        lines.append(f"{who} another best, and lengths by which no rule can tell them apart")
     found = serving(decision.case.family, decision.single)
     single = f"one for all: {decision.single.name} ({found.text if found else NOT_IN_VLLM})"
     if missing := batches - decision.num_single:
