@@ -44,7 +44,7 @@ class Call:
 
     def reschedule(self) -> None:
         """A new schedule of FLASHMLA, which its next call makes from the lengths of then."""
-        if hasattr(getattr(self.metadata, "decode", None), "scheduler_metadata"):
+        if type(self.impl).__name__ == "FlashMLAImpl":
             self.metadata = copy.copy(self.metadata)
             self.metadata.decode = copy.copy(self.metadata.decode)
             self.metadata.decode.scheduler_metadata = type(

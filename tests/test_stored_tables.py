@@ -14,6 +14,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 PAGE = (DOCS / "lab" / "kernels.md").read_text()
 NAMES = {"flash (FA3)": "flash", "cuDNN": "flashinfer-cudnn"}
 LLAMA, RANK = "Llama-3-8B heads (32 query", "Llama-3-70B on one of"
+FP8 = "Llama-3-8B heads over an fp8 cache, in"
 MLA, MLA_FP8 = "With a bf16 cache, in", "With an fp8 cache, in"
 
 
@@ -43,6 +44,7 @@ def cells(after: str) -> Iterator[tuple[str, str, list[str]]]:
     [
         (LLAMA, "auto", 32, 56),
         (RANK, "auto", 8, 48),
+        (FP8, "fp8", 32, 32),
         (MLA, "auto", 0, 168),
         (MLA_FP8, "fp8", 0, 48),
     ],
