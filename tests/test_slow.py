@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from attnbench.cli import cli
+from attnbench.commands import bar
 from attnbench.records import Outcome, Status
 from attnbench.reporting.progress import TimeLeft
 from attnbench.running import slow, workers
@@ -19,6 +20,7 @@ from attnbench.timing.finished import Finished
 from attnbench.timing.method import Isolation, Method
 from tests.fake_worker import Does, FakeDevice, FakeWorker, measuring, right
 from tests.stored_results import attn
+from tests.terminal import Terminal
 
 
 def test_what_takes_long_is_said_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +74,24 @@ def test_the_start_of_the_first_worker_alone_is_said_soon(monkeypatch: pytest.Mo
         started.end()
         assert started.worker() is device.workers[1]
     assert device.notes == ["starting a worker, which imports torch, for 0 s so far"]
+
+
+def test_the_clock_of_a_bar_goes_on_while_an_outcome_takes_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bar, "_TICK", 0.001)
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    end = time.monotonic() + 30
+    with bar.outcomes_bar(2):
+        while terminal.getvalue().count("0/2") < 3 and time.monotonic() < end:
+            time.sleep(0.001)
+    assert terminal.getvalue().count("0/2") >= 3
+
+
+def test_a_pipe_has_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    with bar.outcomes_bar(2) as shown:
+        shown.update()
+    assert capsys.readouterr().err == ""
 
 
 def test_what_is_quick_is_not_said() -> None:

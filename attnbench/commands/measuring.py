@@ -11,6 +11,7 @@ import click
 from tqdm import tqdm
 
 from attnbench.commands import terminal
+from attnbench.commands.bar import outcomes_bar
 from attnbench.commands.output_file import output_file
 from attnbench.commands.table import named_options, note
 from attnbench.db.store import Store
@@ -119,7 +120,7 @@ def show_outcomes(runs: Sequence[OpenRun], outcomes: Iterable[tuple[OpenRun, Fin
         click.echo(f"run {run.run} on {where_text(run.machine, names)}", err=True)
     left, cards = TimeLeft(), {card.name: 0 for run in runs for card in run.cards}
     total = _remaining(runs, len(runs))
-    with tqdm(total=total, disable=not sys.stderr.isatty(), leave=False) as bar:
+    with outcomes_bar(total) as bar:
         for run, finished in outcomes:
             if finished.outcome.status is not Status.REFUSED:
                 bar.update()
@@ -136,21 +137,15 @@ def show_outcomes(runs: Sequence[OpenRun], outcomes: Iterable[tuple[OpenRun, Fin
 def show_runs(
     outcomes: Generator[tuple[OpenRun, Finished]], num_runs: int, advice: str = ""
 ) -> list[OpenRun]:
-    """One line per outcome on stderr; returns the runs in the order of their numbers.
+    """As `show_outcomes` of runs that begin one by one; returns them in the order of their numbers.
 
     Refused cases have none: what follows the runs lists them by reason. `advice` is given after
     Ctrl-C once all have begun; on several cards they begin together.
     """
-    runs, left = dict[int, OpenRun](), TimeLeft()
+    runs = dict[int, OpenRun]()
     with closing(outcomes):
         try:
-            for run, finished in outcomes:
-                runs[run.run] = run
-                if finished.outcome.status is Status.REFUSED:
-                    continue
-                click.echo(f"run {run.run} {outcome_line(finished)}", err=True)
-                if text := left.after(finished, lambda: _remaining(runs.values(), num_runs)):
-                    note(text)
+            _show_begun(outcomes, runs, num_runs)
         except KeyboardInterrupt:
             stored = ", ".join(map(str, runs)) or "none"
             click.echo(f"\ninterrupted; runs with results so far: {stored}", err=True)
@@ -158,6 +153,23 @@ def show_runs(
                 click.echo(advice, err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
     return [runs[number] for number in sorted(runs)]
+
+
+def _show_begun(
+    outcomes: Iterable[tuple[OpenRun, Finished]], runs: dict[int, OpenRun], num_runs: int
+) -> None:
+    """Show each outcome, and add its run to those that have begun."""
+    left = TimeLeft()
+    with outcomes_bar() as bar:
+        for run, finished in outcomes:
+            runs[run.run] = run
+            if finished.outcome.status is Status.REFUSED:
+                continue
+            bar.update()
+            bar.total = bar.n + _remaining(runs.values(), num_runs)
+            tqdm.write(f"run {run.run} {outcome_line(finished)}", file=sys.stderr)
+            if text := left.after(finished, lambda: _remaining(runs.values(), num_runs)):
+                note(text)
 
 
 def _remaining(begun: Collection[OpenRun], num_runs: int) -> int:
