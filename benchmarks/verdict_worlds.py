@@ -1,14 +1,14 @@
 """Simulated machines and what is known of their noise; for verdicts.py."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attnbench.analysis.estimate import EXACT, Cell, Noise
+from attnbench.analysis.estimate import EXACT, Cell, NoiseOf
 from attnbench.analysis.machine_noise import MachineNoise
 from attnbench.analysis.noise_table import ANY_GPU, CPU, noise_table
 from attnbench.analysis.repeats import Repeat
@@ -16,7 +16,6 @@ from attnbench.stats.variance import Variance
 
 Times = NDArray[np.float64]
 _TABLES = {"H200": "NVIDIA H200", "any": ANY_GPU, "CPU": CPU}
-NoiseOf = Callable[[Cell], Noise]
 Source = Literal[
     "known", "selfcheck 2", "selfcheck 3", "history 6", "table H200", "table any", "table CPU"
 ]

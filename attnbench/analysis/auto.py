@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from attnbench.analysis.estimate import Cell, Noise
-from attnbench.analysis.ranking import AUTO, NoiseOf, Ranking, regrets
+from attnbench.analysis.ranking import AUTO, Ranking, SeriesNoise, regrets
 from attnbench.analysis.series import Series, Times
 from attnbench.analysis.tuning import Contender, Setting
 from attnbench.analysis.verdict import Comparison
@@ -31,7 +31,7 @@ def stands_for_another(series: Series) -> bool:
 
 
 def choices(
-    rankings: Sequence[Ranking], listed: Iterable[Series], noise: NoiseOf
+    rankings: Sequence[Ranking], listed: Iterable[Series], noise: SeriesNoise
 ) -> list[AutoChoice | None]:
     """vLLM's choice in each ranking; None where it is unknown or nothing is beside it."""
     selected = _selected(listed)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
 
-from attnbench.analysis.estimate import MIN_CELLS, Cell, Noise, estimate_all
+from attnbench.analysis.estimate import MIN_CELLS, Cell, Noise, NoiseOf, estimate_all
 from attnbench.analysis.jumps import MIN_STAYED, one_sided, stayed_beside_others
 from attnbench.analysis.log_ratio import Estimate
 from attnbench.analysis.shift import Shift, as_few, as_unseen, find_shift, scattered, with_modes
@@ -28,9 +28,7 @@ class Compared:
     more_scatter: bool  # whether they scatter more than the noise known beforehand allows
 
 
-def compare(
-    cells: Sequence[Cell], noise: Callable[[Cell], Noise], margin: float = MARGIN
-) -> list[Comparison]:
+def compare(cells: Sequence[Cell], noise: NoiseOf, margin: float = MARGIN) -> list[Comparison]:
     """The verdict on each cell, in order; relative changes within `margin` do not matter.
 
     The time ratio's interval is Student's, from the rounds' log ratios where they are matched,
@@ -51,7 +49,7 @@ def compare_estimates(
 
 def compare_sides(
     cells: Sequence[Cell],
-    noise: Callable[[Cell], Noise],
+    noise: NoiseOf,
     margin: float = MARGIN,
     is_control: Callable[[Cell], bool] = lambda _: False,
 ) -> Compared:

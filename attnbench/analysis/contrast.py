@@ -7,7 +7,7 @@ by the request, with each side tuned if the study says so.
 import math
 import operator
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from statistics import fmean, stdev
@@ -15,7 +15,7 @@ from statistics import fmean, stdev
 from attnbench.analysis.across import FOLLOWING, same_server
 from attnbench.analysis.axes import axis_text
 from attnbench.analysis.compare import compare
-from attnbench.analysis.estimate import EXACT, Cell, Noise, estimate_all
+from attnbench.analysis.estimate import EXACT, Cell, NoiseOf, estimate_all
 from attnbench.analysis.log_ratio import Estimate
 from attnbench.analysis.pairing import cell_between
 from attnbench.analysis.series import Series
@@ -120,7 +120,7 @@ def contrast_asked(
     listed: Sequence[Series],
     field: str,
     values: tuple[str, str],
-    noise: Callable[[Cell], Noise],
+    noise: NoiseOf,
     tune: Sequence[str] = (),
 ) -> list[Judged]:
     """All pairs of cases with these values that differ in nothing else and share rounds.
@@ -134,9 +134,7 @@ def contrast_asked(
     return judged(_partners(base, head, field), noise)
 
 
-def judged(
-    pairs: Iterable[tuple[Contender, Contender]], noise: Callable[[Cell], Noise]
-) -> list[Judged]:
+def judged(pairs: Iterable[tuple[Contender, Contender]], noise: NoiseOf) -> list[Judged]:
     """Each pair that shares rounds, head over base, with its verdict."""
     paired = [each for each in _contrasted(pairs) if each.cell.paired]
     found = compare([each.cell for each in paired], noise)

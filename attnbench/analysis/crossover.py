@@ -8,13 +8,13 @@ outwards until each end is outside noise. Wins between two measured lengths rema
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, TypeVar
 
 from attnbench.analysis.compare import compare
-from attnbench.analysis.estimate import Cell, Noise
+from attnbench.analysis.estimate import Cell, NoiseOf
 
 Standing = Literal["decode", "prefill", "tie"]
 Kind = Literal["single", "beyond", "below", "alternating", "unclear"]
@@ -68,7 +68,7 @@ class Crossover:
 
 
 def points_of(
-    curves: Mapping[K, Mapping[int, tuple[Rounds, Rounds]]], noise: Callable[[Cell], Noise]
+    curves: Mapping[K, Mapping[int, tuple[Rounds, Rounds]]], noise: NoiseOf
 ) -> dict[K, list[Point]]:
     """The points of all curves from the decode and prefill times of each length.
 

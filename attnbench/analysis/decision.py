@@ -7,7 +7,7 @@ from statistics import fmean
 
 from attnbench.analysis.auto import AutoChoice
 from attnbench.analysis.contrast import Contrast, judged
-from attnbench.analysis.estimate import Cell, Noise
+from attnbench.analysis.estimate import NoiseOf
 from attnbench.analysis.ranking import Place, Ranking
 from attnbench.analysis.regions import Region, Spot, regions
 from attnbench.analysis.tuning import AS_SERVED, SERVER, Contender
@@ -19,7 +19,6 @@ AXES = ("q_len", "batch_size", "kv_len")  # splits by the first are preferred
 # chooses a path.
 _APART = (*SERVER, "unpadded", "threshold")
 _GOOD: Sequence[Place] = ("best", "quickest", "alone", "tie", "same work")
-NoiseOf = Callable[[Cell], Noise]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ is one of 1 %.
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Literal
@@ -100,6 +100,9 @@ class Cell:
     def of_sessions(self) -> float:
         """The factor from a session's variance to that of the log ratio."""
         return 0.0 if self.paired else sum(1 / each for each in self.sessions)
+
+
+NoiseOf = Callable[[Cell], Noise]
 
 
 def duration_stratum(seconds: float) -> Stratum:

@@ -6,7 +6,15 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from attnbench.analysis.ranking import AUTO, NoiseOf, Place, Ranking, Standing, rank_groups, regrets
+from attnbench.analysis.ranking import (
+    AUTO,
+    Place,
+    Ranking,
+    SeriesNoise,
+    Standing,
+    rank_groups,
+    regrets,
+)
 from attnbench.analysis.series import Series, Times
 from attnbench.analysis.tuning import (
     Contender,
@@ -62,7 +70,7 @@ class Rule:
     worst: float
 
 
-def optima(listed: Sequence[Series], knob: str, noise: NoiseOf) -> list[Optimum]:
+def optima(listed: Sequence[Series], knob: str, noise: SeriesNoise) -> list[Optimum]:
     """The optimum of each case with times for at least two settings of the knob."""
     groups = [group for group in by_setting(listed, (knob,)) if len(group) > 1]
     settings = [{s: series.times for s, series in group.items()} for group in groups]

@@ -28,7 +28,7 @@ from attnbench.families import family_of
 # untested: next to the quickest of single rounds.
 Place = Literal["best", "quickest", "alone", "tie", "same work", "slower", "unclear", "untested"]
 Outcome = Literal["won", "tied", "unclear", "untested", "alone"]
-NoiseOf = Callable[[Series, Cell], Noise]
+SeriesNoise = Callable[[Series, Cell], Noise]
 
 Rival = tuple[Contender, Cell, Comparison]
 
@@ -108,7 +108,7 @@ class Ranking:
 
 
 def rank(
-    contenders: Iterable[Contender], noise: NoiseOf, beside: Iterable[Contender] = ()
+    contenders: Iterable[Contender], noise: SeriesNoise, beside: Iterable[Contender] = ()
 ) -> list[Ranking]:
     """The ranking of each workload, in the order of its first contender.
 
@@ -125,7 +125,7 @@ def _by_workload(contenders: Iterable[Contender]) -> list[list[Contender]]:
     return list(groups.values())
 
 
-def rank_groups(groups: Sequence[Sequence[Contender]], noise: NoiseOf) -> list[Ranking]:
+def rank_groups(groups: Sequence[Sequence[Contender]], noise: SeriesNoise) -> list[Ranking]:
     """The ranking of each group, in order.
 
     The tests are those of `compare` over all groups at once, which holds the share of false losers

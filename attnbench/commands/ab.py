@@ -15,7 +15,8 @@ from attnbench.commands.table import note, table_command
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.families import FAMILIES
-from attnbench.options.kinds import Listed, Note, Parsed
+from attnbench.note import Note
+from attnbench.options.kinds import Listed, Parsed
 from attnbench.options.option import one, several
 from attnbench.results.diff import diff
 from attnbench.run_label import parse_label

@@ -14,7 +14,8 @@ from attnbench.commands.output_file import output_file
 from attnbench.commands.table import note, table_command
 from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError
-from attnbench.options.kinds import Listed, Note, OpenFile, Text, one_of
+from attnbench.note import Note
+from attnbench.options.kinds import Listed, OpenFile, Text, one_of
 from attnbench.options.option import flag, one, several
 from attnbench.reporting.pivot import METRICS
 from attnbench.reporting.report import Format, View, report_text

@@ -1,7 +1,7 @@
 """An open database and its transactions."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ from attnbench.db.engine import plain_errors
 from attnbench.db.migrations import REVISIONS, Revisions, open_engine
 from attnbench.db.opened_file import OpenedFile
 from attnbench.db.target import sqlite_file
+from attnbench.note import Note
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class Database:
         target: str | Path,
         create: bool = True,
         *,
-        note: Callable[[str], None] = _log.warning,
+        note: Note = _log.warning,
         revisions: Revisions = REVISIONS,
     ) -> Self:
         """Open a file or a database URL; create it if missing, migrate it if older.

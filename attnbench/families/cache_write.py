@@ -7,7 +7,8 @@ from typing import get_args
 from attnbench.errors import UsageError
 from attnbench.families.family import Family
 from attnbench.families.options import Common, KvCacheOptions, whole_numbers
-from attnbench.options.kinds import Choice, Listed, Note, Parsed, Text, Whole, one_of
+from attnbench.note import Note
+from attnbench.options.kinds import Choice, Listed, Parsed, Text, Whole, one_of
 from attnbench.options.option import one, several, shared
 from attnbench.specs.batch import Batch, Request
 from attnbench.specs.budget import Budget, budget_of, duration

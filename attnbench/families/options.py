@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from attnbench.options.kinds import Listed, Note, Number, Text, Whole, one_of
+from attnbench.note import Note
+from attnbench.options.kinds import Listed, Number, Text, Whole, one_of
 from attnbench.options.option import flag, one, several, shared, table
 from attnbench.specs.batch import Batch
 from attnbench.specs.budget import Budget

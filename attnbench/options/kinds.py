@@ -3,9 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from attnbench.note import Note
 from attnbench.specs.case import Value
-
-Note = Callable[[str], None]  # shows a remark
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from attnbench.errors import UsageError
+from attnbench.note import Note
 from attnbench.provenance.environment import Environment, kept_variables, own_component
 from attnbench.provenance.machine import Machine
 from attnbench.running.command import Command
@@ -16,9 +17,8 @@ from attnbench.running.devices import local_devices
 from attnbench.running.interleaved import Side, check_one_device, interleaved
 from attnbench.running.interleaved_cards import interleaved_on_cards
 from attnbench.running.open_run import OpenRun
-from attnbench.running.plan import Plan
+from attnbench.running.plan import Plan, PlanFor
 from attnbench.running.process import Interpreter, WorkerProcess
-from attnbench.running.request import Note, PlanFor
 from attnbench.running.workers import StartWorker, Worker, WorkerDied, WorkerTimedOut
 from attnbench.timing.finished import Finished
 

@@ -1,10 +1,11 @@
 """The cards of this host that share a run: started together, locked, ended together."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 from attnbench.errors import AttnbenchError, UsageError
+from attnbench.note import Note
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import is_named
 from attnbench.records import Run
@@ -16,7 +17,6 @@ from attnbench.running.local_card import LocalCard
 from attnbench.running.lock import device_lock
 from attnbench.running.workers import Place, StartWorker
 
-Note = Callable[[str], None]
 P = TypeVar("P", bound=Place)
 
 # What times depend on most; other differences are in the environment that a run stores.

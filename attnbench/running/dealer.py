@@ -11,6 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
 from attnbench.errors import AttnbenchError
+from attnbench.note import Note
 from attnbench.records import Outcome, Status
 from attnbench.running.card import Card, CardLost
 from attnbench.running.deck import Deck, Group
@@ -39,7 +40,7 @@ class Dealer:
     that is lost begin again on the others; a case that costs a second card has crashed.
     """
 
-    def __init__(self, runs: Sequence[OpenRun], deck: Deck, note: Callable[[str], None]) -> None:
+    def __init__(self, runs: Sequence[OpenRun], deck: Deck, note: Note) -> None:
         self._runs, self._deck, self._note = runs, deck, note
         self._seats: list[Seat] = list(zip(*(run.cards for run in runs), strict=True))
         self._pile = Pile()
@@ -217,7 +218,7 @@ def _is_final(hand: Hand, future: Future[Any]) -> bool:
 
 
 def measured(
-    runs: Sequence[OpenRun], deck_for: Callable[[OpenRun], Deck], note: Callable[[str], None]
+    runs: Sequence[OpenRun], deck_for: Callable[[OpenRun], Deck], note: Note
 ) -> Iterator[Stored]:
     """Measure what runs have left: one on its own device, or several, each dealt to its cards.
 

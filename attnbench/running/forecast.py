@@ -1,6 +1,5 @@
 """`--dry-run`: the cases, those refused here, the expected memory and time."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from attnbench.db.migrations import holds_results
@@ -11,7 +10,7 @@ from attnbench.provenance.machine import Machine, gpus_seen_by_nvml
 from attnbench.running.command import Command
 from attnbench.running.devices import local_devices
 from attnbench.running.memory import memory_of, working_sets
-from attnbench.running.plan import Plan
+from attnbench.running.plan import Plan, PlanFor
 from attnbench.running.regime import regime_of
 from attnbench.running.workers import WorkerDied, WorkerTimedOut
 from attnbench.specs.case import Case
@@ -61,7 +60,7 @@ class Forecast:
         return sum(each.seconds for each in self.cases if each.refusal is None) / self.num_cards
 
 
-def forecast(command: Command, plan_for: Callable[[Machine], Plan]) -> Forecast:
+def forecast(command: Command, plan_for: PlanFor) -> Forecast:
     """The forecast of a command; works even if the worker dies.
 
     Raises UsageError for a database that the command could not open or create, and for a cluster.

@@ -1,19 +1,20 @@
 """Interleaved runs: they alternate on one device, so its drift affects all alike."""
 
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
+from attnbench.note import Note
 from attnbench.provenance.machine import Machine
 from attnbench.records import Run, RunStatus, Status
 from attnbench.running.cards import of_models
 from attnbench.running.command import Command
 from attnbench.running.device import ALL
 from attnbench.running.open_run import OpenRun
-from attnbench.running.plan import Plan
+from attnbench.running.plan import Plan, PlanFor
 from attnbench.running.resuming import check_unchanged, restore_kept, run_to_resume
 from attnbench.running.session import hold_device, start_run
 from attnbench.running.settled import Settled
@@ -32,8 +33,8 @@ class Side:
 def interleaved(
     command: Command,
     sides: Sequence[Side],
-    plan_for: Callable[[Machine], Plan],
-    note: Callable[[str], None],
+    plan_for: PlanFor,
+    note: Note,
 ) -> Generator[tuple[OpenRun, Finished]]:
     """Measure a run per side; yields outcomes with their run. Runs begin in the sides' order.
 
@@ -78,7 +79,7 @@ def resumed(
     command: Command,
     sides: Sequence[Side],
     first: Workers,
-    note: Callable[[str], None],
+    note: Note,
 ) -> Begun:
     """The comparison to go on with, without the round that was interrupted.
 
@@ -119,7 +120,7 @@ def runs_to_resume(
     return plan, runs
 
 
-def go_on(store: Store, runs: Sequence[Run], note: Callable[[str], None]) -> None:
+def go_on(store: Store, runs: Sequence[Run], note: Note) -> None:
     """Mark the runs as running, with what was kept of them in files."""
     for run in runs:
         restore_kept(store, run, note)

@@ -1,13 +1,13 @@
 """Interleaved runs on several cards: each workload is measured by all runs on one of them."""
 
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from uuid import uuid4
 
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
-from attnbench.provenance.machine import Machine
+from attnbench.note import Note
 from attnbench.running.card import Awaited
 from attnbench.running.cards import by_model, local_cards, of_models
 from attnbench.running.command import Command
@@ -24,20 +24,18 @@ from attnbench.running.interleaved import (
 )
 from attnbench.running.local_card import LocalCard
 from attnbench.running.open_run import OpenRun
-from attnbench.running.plan import Plan
+from attnbench.running.plan import Plan, PlanFor
 from attnbench.running.resuming import check_unchanged
 from attnbench.running.script import Renew, Script, Turn
 from attnbench.running.session import start_run
 from attnbench.specs.case import Case
-
-Note = Callable[[str], None]
 
 
 def interleaved_on_cards(
     command: Command,
     devices: Sequence[LocalDevice],
     sides: Sequence[Side],
-    plan_for: Callable[[Machine], Plan],
+    plan_for: PlanFor,
     note: Note,
 ) -> Generator[Stored]:
     """Measure a run per side, as `interleaved` does, with the workloads dealt out to devices.
@@ -136,7 +134,7 @@ def _begun(
     store: Store,
     command: Command,
     sides: Sequence[Side],
-    plan_for: Callable[[Machine], Plan],
+    plan_for: PlanFor,
     by_side: Sequence[Sequence[LocalCard]],
     note: Note,
 ) -> tuple[Plan, list[int]]:

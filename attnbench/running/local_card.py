@@ -7,6 +7,7 @@ from threading import Thread
 from typing import TypeVar
 
 from attnbench.errors import AttnbenchError
+from attnbench.note import Note
 from attnbench.records import Outcome
 from attnbench.running.card import CardLost, shared_environment
 from attnbench.running.messages import Job
@@ -33,7 +34,7 @@ class LocalCard:
         name: str,
         device: str,
         start: StartWorker,
-        note: Callable[[str], None],
+        note: Note,
         beside: "LocalCard | None" = None,
     ) -> None:
         self.name = name

@@ -10,11 +10,12 @@ import os
 import pwd
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 
 from attnbench.errors import AttnbenchError
+from attnbench.note import Note
 from attnbench.provenance.machine import Machine
 
 # Commands with another value have other locks, for tests that run side by side.
@@ -24,7 +25,7 @@ _QUEUE = 128  # commands that wait
 
 
 @contextmanager
-def device_lock(machine: Machine, *, wait: bool, note: Callable[[str], None]) -> Iterator[None]:
+def device_lock(machine: Machine, *, wait: bool, note: Note) -> Iterator[None]:
     """Hold the device's lock; wait for another holder, or raise an error that names it."""
     name = _name(machine)
     while (held := _take(name)) is None:
@@ -53,7 +54,7 @@ def _take(name: str) -> socket.socket | None:
     return held
 
 
-def _meet_holder(name: str, machine: Machine, note: Callable[[str], None] | None) -> None:
+def _meet_holder(name: str, machine: Machine, note: Note | None) -> None:
     """Wait until the holder ends its socket; without a `note`, AttnbenchError that names it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as queued:
         try:

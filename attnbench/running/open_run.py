@@ -1,6 +1,6 @@
 """A stored run while it is measured."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from types import TracebackType
@@ -8,6 +8,7 @@ from typing import Literal, Self
 
 from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError, DatabaseUnusable
+from attnbench.note import Note
 from attnbench.records import Outcome, RunStatus, Status
 from attnbench.running.card import Awaited, Card
 from attnbench.running.messages import Job, Probe
@@ -35,7 +36,7 @@ class OpenRun:
         run: int,
         plan: Plan,
         workers: Workers | Awaited,
-        note: Callable[[str], None],
+        note: Note,
         cards: Sequence[Card] = (),
     ) -> None:
         self.store, self.run, self.plan, self.workers = store, run, plan, workers

@@ -1,11 +1,12 @@
 """Plans: the cases of a run and their order, enough to resume it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from random import Random
 from typing import Any, Self
 
+from attnbench.provenance.machine import Machine
 from attnbench.running.between import for_case
 from attnbench.specs.case import Case
 from attnbench.timing.method import Method
@@ -116,6 +117,9 @@ class Plan:
             interleaved=facts.get("interleaved"),
             study=facts.get("study"),
         )
+
+
+PlanFor = Callable[[Machine], Plan]
 
 
 def by_workload(cases: list[Case]) -> tuple[Case, ...]:

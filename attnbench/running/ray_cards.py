@@ -14,6 +14,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from attnbench.errors import AttnbenchError, UsageError
+from attnbench.note import Note
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
@@ -29,7 +30,6 @@ from attnbench.specs.case import Case
 if TYPE_CHECKING:
     from types import ModuleType
 
-Note = Callable[[str], None]
 
 LOCAL, AUTO = "local", "auto"
 # For a cluster of this host alone. Where memory runs out the kernel ends a worker, which costs one

@@ -1,22 +1,20 @@
 """From the options of a measuring command to a plan on a machine, and a command to store."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from attnbench.errors import UsageError
 from attnbench.families.family import Family
 from attnbench.families.options import FamilyOptions
+from attnbench.note import Note
 from attnbench.options.option import Named, stored
 from attnbench.provenance.machine import Machine
 from attnbench.running.cases import DEFAULT_TIMER, cases_for, check_asked
 from attnbench.running.command import Command
 from attnbench.running.measuring import Measuring
-from attnbench.running.plan import Limits, Plan
+from attnbench.running.plan import Limits, Plan, PlanFor
 from attnbench.specs.case import Case
 from attnbench.timing.method import Between, CacheAsked, Method, Timer
-
-Note = Callable[[str], None]
-PlanFor = Callable[[Machine], Plan]
 
 
 @dataclass(frozen=True)

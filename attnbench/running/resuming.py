@@ -1,10 +1,11 @@
 """Going on with a stored run: which one, and whether it can go on here."""
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
+from attnbench.note import Note
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
@@ -16,7 +17,7 @@ from attnbench.running.workers import Place
 _OPTIONS = {"is_quick": "quick", "is_exhaustive": "exhaustive"}  # as they are typed
 
 
-def restore_kept(store: Store, run: Run, note: Callable[[str], None]) -> None:
+def restore_kept(store: Store, run: Run, note: Note) -> None:
     """Store the outcomes of a run that were kept in files, if there are any."""
     if kept := Spool(store.file, run).restore(store):
         note(f"run {run.number}: stored what was kept when the database failed ({kept} outcomes)")

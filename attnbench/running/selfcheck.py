@@ -1,20 +1,20 @@
 """Measuring the same code repeatedly: an interleaved pair of runs, then separate runs."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
 
 from attnbench.families.family import Family
+from attnbench.note import Note
 from attnbench.provenance.machine import Machine
 from attnbench.running.cases import DEFAULT_TIMER, asked_by_default, batches_of, cases_for
 from attnbench.running.command import Command
 from attnbench.running.interleaved import Side, interleaved
 from attnbench.running.measuring import Sampling
 from attnbench.running.open_run import OpenRun
-from attnbench.running.plan import Limits, Plan
+from attnbench.running.plan import Limits, Plan, PlanFor
 from attnbench.running.process import WorkerProcess
-from attnbench.running.request import PlanFor
 from attnbench.running.session import session
 from attnbench.running.workers import StartWorker
 from attnbench.specs.batch import Batch
@@ -63,9 +63,9 @@ class SelfCheck:
     def __init__(
         self,
         command: Command,
-        plan_for: Callable[[Machine], Plan],
+        plan_for: PlanFor,
         sessions: int,
-        note: Callable[[str], None],
+        note: Note,
         start: StartWorker = WorkerProcess.start,
     ) -> None:
         self._command, self._plan_for = command, plan_for

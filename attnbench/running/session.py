@@ -1,12 +1,12 @@
 """The session of a measuring command: its devices, their locks, its stored runs."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from socket import gethostname
 
 from attnbench.db.store import Store
-from attnbench.provenance.machine import Machine
+from attnbench.note import Note
 from attnbench.records import RunStatus
 from attnbench.running.card import Awaited, Card
 from attnbench.running.cards import by_model, check_versions, is_of_run, local_cards, of_models
@@ -15,7 +15,7 @@ from attnbench.running.device import ALL
 from attnbench.running.devices import LocalDevice, local_devices
 from attnbench.running.lock import device_lock
 from attnbench.running.open_run import OpenRun
-from attnbench.running.plan import Plan
+from attnbench.running.plan import Plan, PlanFor
 from attnbench.running.ray_cards import ray_cards
 from attnbench.running.resuming import check_unchanged, named_run, restore_kept, run_to_resume
 from attnbench.running.workers import Place, StartWorker, Workers
@@ -24,8 +24,8 @@ from attnbench.running.workers import Place, StartWorker, Workers
 @contextmanager
 def session(
     command: Command,
-    plan_for: Callable[[Machine], Plan],
-    note: Callable[[str], None],
+    plan_for: PlanFor,
+    note: Note,
     start: StartWorker | None = None,
 ) -> Iterator[OpenRun]:
     """The run of a command on one device, new or resumed, with its store."""
@@ -36,8 +36,8 @@ def session(
 @contextmanager
 def sessions(
     command: Command,
-    plan_for: Callable[[Machine], Plan],
-    note: Callable[[str], None],
+    plan_for: PlanFor,
+    note: Note,
     start: StartWorker | None = None,
 ) -> Iterator[list[OpenRun]]:
     """The runs of a command, new or resumed, with their store: one for each model of its cards.
@@ -69,7 +69,7 @@ def sessions(
 def _models(
     command: Command,
     devices: Sequence[LocalDevice],
-    note: Callable[[str], None],
+    note: Note,
     start: StartWorker | None,
 ) -> Iterator[list[list[Card]]]:
     """The cards of the command by model, of this host or of its cluster."""
@@ -88,9 +88,9 @@ def _models(
 def _open(
     store: Store,
     command: Command,
-    plan_for: Callable[[Machine], Plan],
+    plan_for: PlanFor,
     cards: Sequence[Card],
-    note: Callable[[str], None],
+    note: Note,
 ) -> OpenRun:
     """The run of cards of one model."""
     run, plan = _begun(store, command, plan_for, cards, note)
@@ -101,7 +101,7 @@ def _that_measure(
     store: Store,
     command: Command,
     models: Sequence[Sequence[Card]],
-    note: Callable[[str], None],
+    note: Note,
 ) -> list[Sequence[Card]]:
     """The cards of each run, by model: those of all, or of the run that is resumed."""
     if command.resume is None or len(models) == 1:
@@ -118,9 +118,9 @@ def _that_measure(
 def _begun(
     store: Store,
     command: Command,
-    plan_for: Callable[[Machine], Plan],
+    plan_for: PlanFor,
     places: Sequence[Place],
-    note: Callable[[str], None],
+    note: Note,
 ) -> tuple[int, Plan]:
     """The run of the command, new or resumed, and its plan."""
     if command.resume is None:
@@ -152,7 +152,7 @@ def _asked_devices(store: Store, command: Command) -> Sequence[str]:
 
 @contextmanager
 def hold_device(
-    command: Command, start: StartWorker, note: Callable[[str], None]
+    command: Command, start: StartWorker, note: Note
 ) -> Iterator[tuple[Store, Workers]]:
     """The open database, and workers on a device locked against other commands."""
     with Store.open(command.db, note=note) as store, _locked(command, start, note) as workers:
@@ -160,7 +160,7 @@ def hold_device(
 
 
 @contextmanager
-def _locked(command: Command, start: StartWorker, note: Callable[[str], None]) -> Iterator[Workers]:
+def _locked(command: Command, start: StartWorker, note: Note) -> Iterator[Workers]:
     with (
         Workers(start, command.device, note) as workers,
         device_lock(workers.machine, wait=command.wait, note=note),

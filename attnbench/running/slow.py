@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
+from attnbench.note import Note
+
 FIRST, EVERY = 10.0, 60.0  # seconds until the first note, and between the others
 SOON = 2.0  # seconds until the first note of a command that shows nothing else meanwhile
 
 
 @contextmanager
-def said_if_slow(
-    what: Callable[[], str], note: Callable[[str], None], first: float | None = None
-) -> Iterator[None]:
+def said_if_slow(what: Callable[[], str], note: Note, first: float | None = None) -> Iterator[None]:
     """Note what goes on while the body runs: after `first` seconds (10), then every minute."""
     ended = Event()
     watching = Thread(target=_watch, args=(what, note, ended, first or FIRST), daemon=True)
@@ -24,9 +24,7 @@ def said_if_slow(
         watching.join()
 
 
-def _watch(
-    what: Callable[[], str], note: Callable[[str], None], ended: Event, first: float
-) -> None:
+def _watch(what: Callable[[], str], note: Note, ended: Event, first: float) -> None:
     start, pause = time.monotonic(), first
     while not ended.wait(pause):
         note(f"{what()}, for {time.monotonic() - start:.0f} s so far")

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from attnbench.db.store import Store
 from attnbench.errors import DatabaseUnusable
+from attnbench.note import Note
 from attnbench.provenance.machine import Machine
 from attnbench.records import Outcome, Run, Status
 from attnbench.specs.case import Case
@@ -23,7 +24,7 @@ _LONGEST_PAUSE = 10.0  # seconds between two tries
 T = TypeVar("T")
 
 
-def patiently(write: Callable[[], T], note: Callable[[str], None]) -> T:
+def patiently(write: Callable[[], T], note: Note) -> T:
     """The result of `write`, tried again while the database is locked, full or unreachable.
 
     Raises the last DatabaseUnusable after PATIENCE seconds, and at once on Ctrl-C.

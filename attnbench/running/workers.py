@@ -8,6 +8,7 @@ from typing import Protocol, Self
 
 from attnbench.analysis.fields import batch_text
 from attnbench.errors import AttnbenchError
+from attnbench.note import Note
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
@@ -78,9 +79,7 @@ class Workers:
     A worker that fails costs one outcome.
     """
 
-    def __init__(
-        self, start: StartWorker, device: str, note: Callable[[str], None] = lambda _: None
-    ) -> None:
+    def __init__(self, start: StartWorker, device: str, note: Note = lambda _: None) -> None:
         self._start, self._device, self._note = start, device, note
         self._worker: Worker | None = None
         self._ran = False

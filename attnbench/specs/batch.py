@@ -1,11 +1,12 @@
 """Batches of requests: the records, their canonical text, their human form and their totals."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain, groupby, repeat
 
+from attnbench.note import Note
 from attnbench.specs.grammar import MAX_REQUESTS, read_segments
 from attnbench.specs.scanner import MAX_SIZE, BatchSpecError
 
@@ -138,7 +139,7 @@ class Batch:
         return max(request.kv_len for request in self)
 
 
-def parse_batch_spec(text: str, note: Callable[[str], None] | None = None) -> Batch:
+def parse_batch_spec(text: str, note: Note | None = None) -> Batch:
     """The batch of a spec such as `2q2k_32q1kv1k`; specs/grammar.py has the grammar.
 
     `note` is called once, with the canonical spec, if a segment has an older spelling. Raises

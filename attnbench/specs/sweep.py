@@ -6,9 +6,10 @@ so 2k is 2048.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
+from attnbench.note import Note
 from attnbench.specs.batch import Batch, parse_batch_spec
 from attnbench.specs.scanner import BatchSpecError, Scanner, caret_error, quoted
 
@@ -19,12 +20,12 @@ _ACCEPTED_VALUES = "1,2,4 or 1..16 or 1..16:5 to add 5 or 1k..32k:x2 to double"
 _ACCEPTED = f"braces with {_ACCEPTED_VALUES}, e.g. {{1,2}}q1kv{{1k..32k:x2}}"
 
 
-def expand_sweep(text: str, note: Callable[[str], None] | None = None) -> list[Batch]:
+def expand_sweep(text: str, note: Note | None = None) -> list[Batch]:
     """The batches of one sweep; see `expand_sweeps`."""
     return expand_sweeps([text], note)
 
 
-def expand_sweeps(texts: Iterable[str], note: Callable[[str], None] | None = None) -> list[Batch]:
+def expand_sweeps(texts: Iterable[str], note: Note | None = None) -> list[Batch]:
     """The batches of all sweeps in order, each a cartesian product, the first braces outermost.
 
     Batches that execute alike are kept once. `note` is called with the number dropped, and once
@@ -60,7 +61,7 @@ def expand_values(text: str) -> list[int]:
     return list(dict.fromkeys(_read_values(Scanner(text, 0, len(text), _ACCEPTED_VALUES))))
 
 
-def _parse_expanded(text: str, note: Callable[[str], None] | None) -> Iterator[Batch]:
+def _parse_expanded(text: str, note: Note | None) -> Iterator[Batch]:
     older: list[str] = []
     for spec in _expand(text):
         try:

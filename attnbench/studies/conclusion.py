@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
+from attnbench.analysis.estimate import NoiseOf
 from attnbench.analysis.lint import lint
 from attnbench.analysis.series import Series, series_of
 from attnbench.db.store import Store
@@ -25,7 +26,7 @@ from attnbench.studies.analysis import (
     WinnerAnalysis,
 )
 from attnbench.studies.answers import contrast, crossover, growth, optimum, ragged, traffic, winner
-from attnbench.studies.answers.base import Answer, NoiseOf, Table, what_auto_loses
+from attnbench.studies.answers.base import Answer, Table, what_auto_loses
 from attnbench.studies.charts import Chart, as_facts, from_facts
 from attnbench.studies.file import Study
 from attnbench.studies.request import study_of_plan

@@ -14,7 +14,7 @@ from attnbench.families import FAMILIES
 from attnbench.kernels.registry import find
 from attnbench.options.option import Named, NamedOption, stored, table
 from attnbench.provenance.machine import Machine
-from attnbench.running.plan import Plan, by_workload
+from attnbench.running.plan import Plan, PlanFor, by_workload
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case, Value
 from attnbench.studies.analysis import CrossoverAnalysis
@@ -167,9 +167,7 @@ class StudyRequest:
         """The differences from the file, as text."""
         return changes(**self.choices)
 
-    def plan_for(
-        self, plan_of: Callable[[Sequence[Case], Machine], Plan]
-    ) -> Callable[[Machine], Plan]:
+    def plan_for(self, plan_of: Callable[[Sequence[Case], Machine], Plan]) -> PlanFor:
         """The plan on a machine: all cases, or those a search starts with."""
 
         def plan(machine: Machine) -> Plan:

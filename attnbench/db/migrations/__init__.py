@@ -6,7 +6,6 @@ database of the current revision opens without importing Alembic, which doubles 
 views.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, auto
@@ -37,6 +36,7 @@ from attnbench.db.engine import (
 )
 from attnbench.db.target import describe, how_to_fill, parse_target, require_place, sqlite_file
 from attnbench.errors import AttnbenchError, UsageError
+from attnbench.note import Note
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -69,9 +69,7 @@ class State(Enum):
     CURRENT = auto()
 
 
-def open_engine(
-    target: str | Path, *, create: bool, note: Callable[[str], None], revisions: Revisions
-) -> Engine:
+def open_engine(target: str | Path, *, create: bool, note: Note, revisions: Revisions) -> Engine:
     """An engine on the current schema, for `Database.open`."""
     url = parse_target(target)
     require_place(url, create)
@@ -116,7 +114,7 @@ def _create_if_empty(connection: Connection) -> None:
         connection.execute(insert(VERSION_TABLE).values(version_num=REVISIONS.head))
 
 
-def migrate(engine: Engine, revisions: Revisions, note: Callable[[str], None]) -> None:
+def migrate(engine: Engine, revisions: Revisions, note: Note) -> None:
     """Bring an older database to the newest revision, after a backup, in one transaction.
 
     Raises AttnbenchError if a revision fails; the database is then unchanged.

@@ -1,11 +1,11 @@
 """The parts of every answer."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from attnbench.analysis.auto import choices
 from attnbench.analysis.axes import axis_text, axis_value
-from attnbench.analysis.estimate import Cell, Noise
+from attnbench.analysis.estimate import NoiseOf
 from attnbench.analysis.ranking import Ranking, rank
 from attnbench.analysis.series import Series
 from attnbench.analysis.tuning import tuned
@@ -20,7 +20,6 @@ from attnbench.units import MISSING
 
 # Columns that are left out on a narrow terminal.
 _BESIDE = (*BESIDE, "next", "vs best", SELECTED, REGRET)
-NoiseOf = Callable[[Cell], Noise]
 NOT_ANSWERED = "not answered here: "
 
 

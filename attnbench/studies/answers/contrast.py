@@ -6,6 +6,7 @@ from itertools import groupby
 
 from attnbench.analysis.axes import axis_text, axis_value
 from attnbench.analysis.contrast import Contrast, Judged, contrast_asked
+from attnbench.analysis.estimate import NoiseOf
 from attnbench.analysis.fields import batch_text
 from attnbench.analysis.series import Series
 from attnbench.analysis.verdict import Verdict
@@ -14,7 +15,6 @@ from attnbench.specs.case import Case, Value
 from attnbench.studies.analysis import ContrastAnalysis
 from attnbench.studies.answers.base import (
     Answer,
-    NoiseOf,
     Table,
     cells_text,
     describe,

@@ -5,12 +5,12 @@ from statistics import median
 
 from attnbench.analysis.axes import axis_text, axis_value
 from attnbench.analysis.crossover import Crossover, find_crossover, points_of
+from attnbench.analysis.estimate import NoiseOf
 from attnbench.analysis.series import Series
 from attnbench.reporting.crossover import crossover_text
 from attnbench.specs.case import Case
 from attnbench.studies.answers.base import (
     Answer,
-    NoiseOf,
     Table,
     describe,
     not_answered,

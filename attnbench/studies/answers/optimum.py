@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from attnbench.analysis.axes import axis_text, axis_value
+from attnbench.analysis.estimate import NoiseOf
 from attnbench.analysis.fields import batch_text
 from attnbench.analysis.optimum import Optimum, Rule, optima, propose
 from attnbench.analysis.series import Series
@@ -13,7 +14,6 @@ from attnbench.specs.case import Case
 from attnbench.studies.analysis import OptimumAnalysis
 from attnbench.studies.answers.base import (
     Answer,
-    NoiseOf,
     Table,
     cells_text,
     not_answered,

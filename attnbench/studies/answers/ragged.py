@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from attnbench.analysis.contrast import Contrast, Judged, judged
+from attnbench.analysis.estimate import NoiseOf
 from attnbench.analysis.ragged import shape_of
 from attnbench.analysis.ranking import rank
 from attnbench.analysis.series import Series
@@ -13,7 +14,6 @@ from attnbench.reporting.ranking import change_with_interval, counts
 from attnbench.specs.ragged import SPREADS, Spread
 from attnbench.studies.answers.base import (
     Answer,
-    NoiseOf,
     Table,
     not_answered,
     what_auto_loses,

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
+from attnbench.analysis.estimate import NoiseOf
 from attnbench.analysis.policy import Single, gain, of_kind, singles
 from attnbench.analysis.series import Series
 from attnbench.reasons import in_short
 from attnbench.reporting.ranking import change_with_interval
-from attnbench.studies.answers.base import Answer, NoiseOf, describe, not_answered, varying
+from attnbench.studies.answers.base import Answer, describe, not_answered, varying
 from attnbench.studies.answers.service import Service
 from attnbench.studies.answers.traffic_tables import charts, kind_shares, tables
 from attnbench.studies.traffic import TrafficAnalysis

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+from attnbench.analysis.estimate import NoiseOf
 from attnbench.analysis.fields import spec
 from attnbench.analysis.policy import Part, Single, kinds, of_kind, sum_of
 from attnbench.analysis.ranking import Ranking, rank
 from attnbench.analysis.tuning import Contender
 from attnbench.reporting.ranking import change_with_interval
 from attnbench.specs.batch import parse_batch_spec
-from attnbench.studies.answers.base import NoiseOf, Table, place_columns
+from attnbench.studies.answers.base import Table, place_columns
 from attnbench.studies.answers.service import Service
 from attnbench.studies.charts import Chart, Rows, RowSpot
 from attnbench.studies.traffic import Stratum

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from attnbench.analysis.auto import AutoChoice, choices, stands_for_another
 from attnbench.analysis.axes import SPREAD, axis_text, axis_value
+from attnbench.analysis.estimate import NoiseOf
 from attnbench.analysis.fields import Fields, batch_text
 from attnbench.analysis.ranking import Ranking, rank
 from attnbench.analysis.series import Series
@@ -16,7 +17,6 @@ from attnbench.specs.case import Case
 from attnbench.studies.analysis import WinnerAnalysis
 from attnbench.studies.answers.base import (
     Answer,
-    NoiseOf,
     Table,
     describe,
     not_answered,
