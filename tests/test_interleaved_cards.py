@@ -246,8 +246,9 @@ def test_the_bar_of_a_comparison_counts_the_outcomes_of_both_sides(
     monkeypatch.setattr("sys.stderr", terminal := Terminal())
     show_runs(Host().outcomes(tmp_path), 2)
     total = 2 * PLAN.rounds * len(PLAN.cases)
-    shown = re.findall(r"(\d+)/(\d+) ", terminal.getvalue())
-    assert (shown[0], shown[-1]) == (("1", f"{total}"), (f"{total}", f"{total}"))
+    shown = [tuple(map(int, each)) for each in re.findall(r"(\d+)/(\d+) ", terminal.getvalue())]
+    assert shown[0] in {(1, total), (1, total - 1)}  # the other card may have finished one too
+    assert shown[-1] == (total, total)
 
 
 def test_a_comparison_on_several_devices_is_not_resumed_on_one(tmp_path: Path) -> None:
