@@ -254,6 +254,24 @@ def test_regret_is_a_loss_or_none(group: dict[Setting, Times], text: str) -> Non
     assert regret_text(found).startswith(text)
 
 
+def test_workloads_without_a_loss_do_not_hide_the_others() -> None:
+    """Their differences of 0 are no sample of noise, and two rounds of one workload tell little."""
+    at = random.Random(1)
+
+    def group(loss: float) -> dict[Setting, Times]:
+        factors = {"auto": 1 + loss, "a": 1.0, "b": 1.2}
+        return settings(
+            **{n: [f * math.exp(at.gauss(0, 0.004)) for _ in range(2)] for n, f in factors.items()}
+        )
+
+    groups = [group(loss) for loss in (-0.1, -0.2, 0.1, -0.1, 0.2, -0.05)]
+    found = regrets(groups, lambda at, cell: QUIET)
+    assert [each.verdict for each in found if each] == [
+        *("same", "same", "slower", "same", "slower", "same")
+    ]
+    assert [regret_text(each) for each in found if each and each.verdict == "same"] == ["none"] * 4
+
+
 def test_single_rounds_and_sweeps_without_auto_have_no_regret() -> None:
     single, none = settings(auto=(1.1,), a=(1.0,)), settings(a=(1.0, 1.0), b=(1.1, 1.1))
     assert regrets([single, none], lambda at, cell: QUIET) == [None, None]

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from attnbench.analysis.compare import compare
-from attnbench.analysis.estimate import Cell, Noise
+from attnbench.analysis.compare import compare, compare_estimates
+from attnbench.analysis.estimate import Cell, Noise, estimate_all
 from attnbench.analysis.pairing import cell_between
 from attnbench.analysis.series import Series, Times, mean_time
 from attnbench.analysis.tuning import (
@@ -35,6 +35,7 @@ Rival = tuple[Contender, Cell, Comparison]
 AUTO: Setting = ()
 _PLACES: Mapping[Verdict, Place] = {"slower": "slower", "same": "tie"}
 _THRESHOLD = ("threshold",)
+_NOTHING_LOST = Comparison("", "same", 1.0, 1.0, 1.0, None, None, None, None, None, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,15 +159,27 @@ def regrets(
     The best is cross-fitted, that is, no round chooses the setting it judges; otherwise the best of
     several noisy times would make any choice look like a loss. None without auto, or if fewer than
     two rounds have all settings. `noise` gets the number of the group.
+
+    Where auto is that best, nothing is lost or compared: differences of 0 would say that nothing is
+    noisy. The spread of rounds is that of auto beside all settings, which are more than the best.
     """
-    cells = {
-        f"{at}": cell_between(f"{at}", cross_fitted(settings), settings[AUTO])
+    known = {
+        at: cross_fitted(settings)
         for at, settings in enumerate(groups)
         if AUTO in settings and len(common_rounds(settings)) > 1
     }
-    found = compare(list(cells.values()), lambda cell: noise(int(cell.key), cell))
-    by_key = {each.key: each for each in found}
-    return [by_key.get(f"{at}") for at in range(len(groups))]
+    lost = [at for at, best in known.items() if not best.items() <= groups[at][AUTO].items()]
+    cells = [cell_between(f"{at}", known[at], groups[at][AUTO]) for at in lost]
+    cells += [
+        cell_between(f"{at}", times, groups[at][AUTO])
+        for at in known
+        for setting, times in groups[at].items()
+        if setting != AUTO
+    ]
+    estimates = estimate_all(cells, [noise(int(cell.key), cell) for cell in cells])[: len(lost)]
+    compared = compare_estimates([str(at) for at in lost], estimates)
+    found = dict.fromkeys(known, _NOTHING_LOST) | dict(zip(lost, compared, strict=True))
+    return [found.get(at) for at in range(len(groups))]
 
 
 def _workload(series: Series) -> object:
