@@ -12,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from attnbench._version import __version__
+from attnbench.bytecode import keep_bytecode
 from attnbench.commands import COMMANDS
 from attnbench.commands.completion import DB
 from attnbench.commands.interrupts import end_as_ctrl_c_does
@@ -130,6 +131,7 @@ def cli() -> None:
 def main() -> None:
     """The console script; a defect of attnbench has an exit status of its own."""
     look_seldom()
+    keep_bytecode()
     open_closed_streams()
     escape_what_has_no_encoding()
     end_as_ctrl_c_does()

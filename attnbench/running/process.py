@@ -48,6 +48,7 @@ _LAST_WORDS = 4096  # bytes of its log
 # be a checkout of a library or hold a file named like a module of Python.
 _BOOT = (
     "import sys; code = sys.argv.pop(1); code in sys.path or sys.path.insert(0, code); "
+    "from attnbench.bytecode import keep_bytecode; keep_bytecode(); "
     "from attnbench.running.worker import main; main(sys.argv[1:])"
 )
 
