@@ -1,4 +1,7 @@
-"""Shortening texts to a width."""
+"""Shortening texts to a width, and lists of names to a number."""
+
+from collections.abc import Iterable
+from itertools import islice
 
 
 def shorten(text: str, width: int) -> str:
@@ -7,3 +10,9 @@ def shorten(text: str, width: int) -> str:
         return text
     tail = (width - 2) // 2
     return f"{text[: width - 2 - tail]}..{text[len(text) - tail :]}"
+
+
+def some(names: Iterable[str], count: int, most: int, between: str = "; ") -> str:
+    """The first `most` of `count` names, and the number of the others."""
+    more = f" and {count - most} more" if count > most else ""
+    return between.join(islice(names, most)) + more

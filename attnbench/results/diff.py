@@ -1,9 +1,8 @@
 """A diff of two sets of runs: verdicts on cases of both sides, and cases without a partner."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Literal
 
 from attnbench.analysis.across import Across, field_of, find_across
@@ -21,6 +20,7 @@ from attnbench.results.margin import usual_margin
 from attnbench.results.next_step import NextStep, find_next_step
 from attnbench.results.selection import Selection, newest, select
 from attnbench.results.unpaired import only_in
+from attnbench.shorten import some
 from attnbench.specs.case import Case
 
 NOW_FAILS, NOW_RUNS, FAILS = "now fails", "now runs", "ran on neither side"
@@ -192,12 +192,6 @@ def _require_two_sides(base: Selection, head: Selection) -> None:
             "(`attnbench runs` lists them), or a field that differs between its cases, e.g. "
             "--across backend"
         )
-
-
-def some(names: Iterable[str], count: int, most: int) -> str:
-    """The first `most` of `count` names, and the number of the others."""
-    more = f" and {count - most} more" if count > most else ""
-    return "; ".join(islice(names, most)) + more
 
 
 def _rows(pairs: Sequence[Pair], judged: JudgedPairs) -> list[Row]:

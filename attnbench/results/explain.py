@@ -9,7 +9,8 @@ from attnbench.analysis.across import field_text
 from attnbench.analysis.series import Series
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
-from attnbench.results.diff import Diff, Row, some
+from attnbench.results.diff import Diff, Row
+from attnbench.shorten import some
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 

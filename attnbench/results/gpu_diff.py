@@ -123,22 +123,11 @@ def _comparisons(store: Store, pairs: Sequence[Pair]) -> list[Comparison]:
     noises_of = Noises(store)
     noises = {
         cell.key: _larger(
-            *(_noise(noises_of, side, cell.stratum) for side in (pair.base, pair.head))
+            *(noises_of.between(side, cell.stratum) for side in (pair.base, pair.head))
         )
         for cell, pair in zip(cells, pairs, strict=True)
     }
     return compare(cells, lambda cell: noises[cell.key])
-
-
-def _noise(noises: Noises, series: Series, stratum: str) -> Noise:
-    first = series.first
-    return noises.between(
-        first.machine_key,
-        first.machine_model,
-        first.case.family,
-        stratum,
-        regime=series.regime,
-    )
 
 
 def _larger(one: Noise, other: Noise) -> Noise:

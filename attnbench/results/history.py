@@ -192,15 +192,7 @@ def _history(
         for pairs in groups.values()
     ]
     ordered = _ordered(versions, tree)
-    first = listed[0].first
-    stratum = duration_stratum((ordered or versions)[0].time)
-    noise = noises.between(
-        first.machine_key,
-        first.machine_model,
-        first.case.family,
-        stratum,
-        regime=listed[0].regime,
-    )
+    noise = noises.between(listed[0], duration_stratum((ordered or versions)[0].time))
     return History(ordered or versions, noise, by_ancestry=ordered is not None)
 
 

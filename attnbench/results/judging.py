@@ -114,11 +114,10 @@ def _noises(known: Noises, pairs: Sequence[Pair], cells: Sequence[Cell]) -> dict
 
 
 def _noise(noises: Noises, pair: Pair, cell: Cell) -> Noise:
-    first = pair.base.first
-    kind = first.machine_key, first.machine_model, first.case.family, cell.stratum
-    if pair.base.runs == pair.head.runs:
-        return noises(*kind)  # as its report ranks them
-    return noises.between(*kind, _key(pair), pair.base.regime)
+    if pair.base.runs == pair.head.runs:  # as its report ranks them
+        first = pair.base.first
+        return noises(first.machine_key, first.machine_model, first.case.family, cell.stratum)
+    return noises.between(pair.base, cell.stratum, _key(pair))
 
 
 def _key(pair: Pair) -> str:

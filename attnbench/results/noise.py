@@ -15,6 +15,7 @@ from attnbench.analysis.estimate import Noise
 from attnbench.analysis.machine_noise import TABLE_DF, MachineNoise
 from attnbench.analysis.noise_table import ANY_GPU, noise_table
 from attnbench.analysis.repeats import Repeat, between_cards
+from attnbench.analysis.series import Series
 from attnbench.db.repeats import RepeatedRounds, SessionRow
 from attnbench.db.store import Store
 from attnbench.stats.variance import UNKNOWN, Variance
@@ -44,13 +45,19 @@ class Noises:
         self._machines: dict[tuple[str, str], MachineNoise] = {}
 
     def __call__(self, machine_key: str, machine_model: str, family: str, stratum: str) -> Noise:
-        return _within_run(self.between(machine_key, machine_model, family, stratum))
+        return _within_run(self._between(machine_key, machine_model, family, stratum))
 
     def at_one_clock(self, cells: Collection[str]) -> Self:
         """The same with the rounds of these cells in cycles."""
         return type(self)(self._store, self._without, cells)
 
-    def between(
+    def between(self, series: Series, stratum: str, cell: str = "") -> Noise:
+        """Of a series between runs, by its hash of case and method if it may have been repeated."""
+        first = series.first
+        machine = first.machine_key, first.machine_model
+        return self._between(*machine, first.case.family, stratum, cell, series.regime)
+
+    def _between(
         self,
         machine_key: str,
         machine_model: str,
@@ -59,7 +66,6 @@ class Noises:
         cell: str = "",
         regime: str = "burst",
     ) -> Noise:
-        """Of a cell between runs, by its hash of case and method if it may have been repeated."""
         found = self.machine(machine_model, regime)
         if not found.repeats:
             stored = self._store.noise(machine_key, machine_model, family, stratum)

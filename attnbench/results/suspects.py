@@ -10,10 +10,10 @@ from attnbench.analysis.series import Series
 from attnbench.analysis.within_round import NORMAL_REACH, variance_by_samples
 from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
-from attnbench.results.diff import Diff, Row, some
+from attnbench.results.diff import Diff, Row
 from attnbench.results.selection import newest
 from attnbench.results.sentinels import moved
-from attnbench.shorten import shorten
+from attnbench.shorten import shorten, some
 from attnbench.specs.case import Case
 from attnbench.timing.sentinels import DRIFT, Sentinels, drift
 from attnbench.units import change_in_percent, clock_column, percent
@@ -175,7 +175,7 @@ def _clocks(diff: Diff, pairs: Sequence[Pair]) -> list[str]:
     known = [
         (pair, before, after)
         for pair in pairs
-        if (before := sm_clock(pair.base)) and (after := sm_clock(pair.head))
+        if (before := _clock(pair.base)) and (after := _clock(pair.head))
     ]
     other = [each for each in known if abs(math.log(each[2] / each[1])) > DRIFT]
     if not other:
@@ -188,7 +188,7 @@ def _clocks(diff: Diff, pairs: Sequence[Pair]) -> list[str]:
     ]
 
 
-def sm_clock(series: Series) -> float | None:
+def _clock(series: Series) -> float | None:
     """Hz while its samples were taken, the median over rounds; None if unknown."""
     guards = [each.outcome.guard for each in series.timed]
     return _middle([g.get("sm_clock_hz_median", g.get("sm_clock_hz_after")) for g in guards])

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from attnbench.analysis.across import field_text
 from attnbench.analysis.fields import batch_text
+from attnbench.shorten import some
 from attnbench.specs.case import Case, Value
 
 Facts = Mapping[str, Value | None]
@@ -34,12 +35,14 @@ def only_in(
         if not name or not found[name]:
             break
         values = dict.fromkeys(_text(name, case) for case, _ in found[name])
-        lines.append(f"{len(found[name])} only in {side}: {name} {_some(values, _VALUES)}")
+        lines.append(
+            f"{len(found[name])} only in {side}: {name} {some(values, len(values), _VALUES, ', ')}"
+        )
         counted = {id(case) for case, _ in found[name]}
         left = [each for each in left if id(each[0]) not in counted]
     if left:
         named = (describe(case) for case, _ in left)
-        lines.append(f"{len(left)} only in {side}: {_some(named, _CASES, '; ')}")
+        lines.append(f"{len(left)} only in {side}: {some(named, len(left), _CASES)}")
     return lines
 
 
@@ -61,9 +64,3 @@ def _with_new(
 
 def _text(name: str, case: Case) -> str:
     return batch_text(case) if name == "batch" else field_text(case.fields().get(name))
-
-
-def _some(texts: Iterable[str], most: int, between: str = ", ") -> str:
-    listed = list(texts)
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return between.join(listed[:most]) + more
