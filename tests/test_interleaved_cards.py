@@ -123,6 +123,8 @@ def test_both_sides_of_a_workload_are_measured_in_turns_on_one_card(tmp_path: Pa
     assert sorted(map(sorted, on_cards(tmp_path).values())) == [["GPU-0"]] * 2 + [["GPU-1"]] * 2
     order = [("ab"[side], round_) for round_, side in turns(3, 2)]
     assert [host.turns_on(device) for device in ("cuda:0", "cuda:1")] == [order, order]
+    # One for each build to say what it is, one for each turn, and one for the sentinels of a's end.
+    assert [len(host.started[device]) for device in ("cuda:0", "cuda:1")] == [2 + 6 + 1, 2 + 6]
     with Store.open(tmp_path / "attnbench.db", create=False) as store:
         assert {run.status for run in store.runs()} == {RunStatus.FINISHED}
         assert [set(store.sentinels(run)) for run in (1, 2)] == [{"start", "end"}] * 2

@@ -43,6 +43,7 @@ class Dealer:
     def __init__(self, runs: Sequence[OpenRun], deck: Deck, note: Note) -> None:
         self._runs, self._deck, self._note = runs, deck, note
         self._seats: list[Seat] = list(zip(*(run.cards for run in runs), strict=True))
+        self._fresh = {*self._seats}  # their workers, of the first run, have measured nothing
         self._pile = Pile()
         self.waiting: dict[Future[Any], Hand] = {}
         self._losses = Counter[str]()  # cards that a case has cost, by its key
@@ -137,8 +138,9 @@ class Dealer:
                 case Known(turn, outcome):
                     yield from self._store(hand.side, [(turn, outcome, None)])
                 case Renew(side):
-                    for card in hand.seat:
-                        card.renew()
+                    if side != 0 or hand.seat not in self._fresh:
+                        for card in hand.seat:
+                            card.renew()
                     hand.side = side
                 case Turn() | Probe():
                     self._ask(hand, ask)
@@ -149,6 +151,7 @@ class Dealer:
         hand.ask, limits = ask, run.plan.limits
         match ask:
             case Turn():
+                self._fresh.discard(hand.seat)
                 self.waiting[card.outcome(run.job(ask), limits)] = hand
             case Probe(cases):
                 self.waiting[card.refused(cases)] = hand

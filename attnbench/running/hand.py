@@ -9,7 +9,7 @@ from attnbench.running.messages import MeasureSentinels, Probe
 from attnbench.running.script import Script, Turn
 
 Request = Turn | Probe | MeasureSentinels
-Seat = Sequence[Card]  # a device: its card for each run
+Seat = tuple[Card, ...]  # a device: its card for each run
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Interleaved runs on several cards: each workload is measured by all runs on one of them."""
 
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from uuid import uuid4
@@ -14,6 +14,7 @@ from attnbench.running.command import Command
 from attnbench.running.dealer import Dealer, Stored, dealt
 from attnbench.running.deck import Deck, deck_of, grouped
 from attnbench.running.devices import LocalDevice
+from attnbench.running.hand import Seat
 from attnbench.running.interleaved import (
     Side,
     check_one_device,
@@ -53,9 +54,12 @@ def interleaved_on_cards(
             stack.enter_context(OpenRun(store, number, plan, Awaited(cards[0]), note, cards))
             for number, cards in zip(numbers, by_side, strict=True)
         ]
-        for run in reversed(runs):  # the last has its worker already
+        first, *others = runs
+        _make_ready(zip(*by_side, strict=True), plan.cases)
+        for run in reversed(others):  # the last has its worker already
             yield from ((run, each) for each in run.begin())
             run.workers.end()
+        yield from ((first, each) for each in first.begin())
         deck = Deck(deck_of(runs[0]).groups, lambda _, cases: _in_turns(runs, cases))
         yield from dealt([Dealer(runs, deck, note)])
         *_, (_, last) = turns(plan.rounds, len(runs))
@@ -64,6 +68,15 @@ def interleaved_on_cards(
                 if other is not run:
                     other.workers.end()
             run.finish()
+
+
+def _make_ready(seats: Iterable[Seat], cases: Sequence[Case]) -> None:
+    """Let workers of the first run load their libraries on all devices but the one that begins."""
+    _, *waiting = seats
+    for first, *others in waiting:
+        for card in others:
+            card.renew()
+        first.refused(cases)
 
 
 def _in_turns(runs: Sequence[OpenRun], cases: Collection[Case]) -> Script:
