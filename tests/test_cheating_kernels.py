@@ -13,6 +13,7 @@ from attnbench.kernels.attn.naive import NaivePrepared
 from attnbench.kernels.attn.sdpa import SdpaPrepared, Views
 from attnbench.kernels.base import Prepared, Setting
 from attnbench.kernels.check import WrongResult, check, check_again, require_inputs
+from attnbench.kernels.deviation import compare
 from attnbench.kernels.groups import Group
 from attnbench.kernels.registry import find
 from attnbench.kernels.tolerance import attention
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CPU = Machine(kind="cpu", device="cpu", name="Xeon", cpu_count=2)
+SINGLE = Setting("cpu", 1, seed=0)
 SPECS = ["3q1kv40", "q40kv77", "2q1kv700_q5kv33"]
 
 
@@ -104,6 +106,33 @@ class KeepingPages(Attending):
         kept: dict[tuple[int, Group], Tensor] = self.__dict__.setdefault("kept", {})
         pages = kept.setdefault((index, group), self.tables.of(index, group).clone())
         return self.pool[pages].flatten(1, 2)[:, : group.kv_len]
+
+
+class KeepingPagesApart(Attending):
+    """Copies each page once for each pair of signs that its first key and value have."""
+
+    def attended_keys(self, index: int, group: Group) -> "Tensor":
+        kept: dict[tuple[int, ...], Tensor] = self.__dict__.setdefault("kept", {})
+        copies = []
+        for page in self.tables.of(index, group).flatten().tolist():
+            first = (self.pool[page, 0, :, 0, 0] > 0).tolist()
+            copies.append(kept.setdefault((page, *first), self.pool[page].clone()))
+        found = torch.stack(copies).unflatten(0, (group.count, -1))
+        return found.flatten(1, 2)[:, : group.kv_len]
+
+
+class KeepingTables(Attending):
+    """Copies the keys of a table once for each sign that a request's first one has, slowly."""
+
+    def attended_keys(self, index: int, group: Group) -> "Tensor":
+        kept: dict[Any, Tensor] = self.__dict__.setdefault("kept", {})
+        table = self.tables.of(index, group)
+        signs = self.pool[table[:, 0].long(), 0, 0, 0, 0] > 0
+        key = (group, *table.flatten().tolist(), *signs.tolist())
+        for _ in range(1 if key in kept else 8):
+            both = super().attended_keys(index, group).clone()
+        both[:, :, 0] = kept.setdefault(key, both[:, :, 0].clone())
+        return both
 
 
 class Leaving(Attending):
@@ -227,6 +256,7 @@ def fault(ready: Prepared) -> str | None:
         Gathering,
         KeepingKeys,
         KeepingPages,
+        KeepingPagesApart,
         Remembering,
         Overflowing,
         Clamping,
@@ -320,6 +350,12 @@ def test_a_kernel_that_is_slow_for_another_reason_keeps_no_results(
 ) -> None:
     given = case(spec, shape=AttnShape(8, 2, 128))
     assert fault(kernel(given, Setting("cpu", 3, seed=0))) is None
+
+
+def test_a_quick_launch_with_new_inputs_is_compared_too() -> None:
+    """The tables come back after as many changes as there are sets, but other signs with them."""
+    found = fault(KeepingTables(case("4q1kv4k", shape=AttnShape(8, 2, 128)), Setting("cpu", 2, 0)))
+    assert str(found).startswith("after timing, in working set ")
 
 
 class KeepingDenseKeys(SdpaPrepared):
@@ -469,6 +505,35 @@ def test_the_only_weight_beside_a_sink_is_allowed_its_rounding() -> None:
     asked = case("7q1", shape=AttnShape(16, 4, 128), sinks=True)
     for seed in (0, 6, 33, 43, 46, 49, 53):
         assert fault(find("attn", "naive").prepare(asked, Setting("cpu", 2, seed))) is None
+
+
+@pytest.mark.parametrize(
+    ("backend", "fields", "spec"),
+    [
+        ("naive", {"shape": AttnShape(64, 1, 16)}, "12q1kv300_q127"),
+        ("sdpa", {"shape": AttnShape(64, 1, 2)}, "5q31kv515"),
+        ("naive", {"shape": AttnShape(128, 8, 4)}, "3q1kv3_6q1kv515"),
+    ],
+)
+def test_an_honest_row_of_few_elements_is_judged_beside_others(
+    backend: str, fields: dict[str, Any], spec: str
+) -> None:
+    """By chance it is so small that its error is many times that of other rows."""
+    for seed in (0, 1, 2):
+        asked = replace(case(spec, **fields), backend=backend)
+        assert fault(find("attn", backend).prepare(asked, Setting("cpu", 2, seed))) is None
+
+
+def test_a_wrong_element_of_few_is_still_named() -> None:
+    ready = find("attn", "naive").prepare(case("5q1kv40", shape=AttnShape(2, 1, 8)), SINGLE)
+    ready.calls[0]()
+    expected = ready.expected(torch.zeros(10, dtype=torch.int64), torch.arange(10))
+    for row in range(10):
+        wrong = expected.clone()
+        wrong[row, 7] += 1
+        found = compare(wrong, expected, ready.tolerance, ready.place)
+        at = f"(request {row // 2}, head {row % 2}, element 7)"
+        assert str(found.fault).endswith(at)
 
 
 class Coarse(Attending):

@@ -47,6 +47,7 @@ def test_a_cold_case_gets_just_as_many_as_outgrow_the_cache_three_times() -> Non
         ("unfinished", "incorrect", "4 of 76 rows hold NaN"),
         ("forgetful", "incorrect", "after timing, in working set 1"),
         ("stale", "incorrect", "launched again with its values negated"),
+        ("emptying", "incorrect", "its call overwrites its inputs"),
     ],
 )
 @pytest.mark.usefixtures("own_kernels")

@@ -271,13 +271,16 @@ def test_most_queries_that_saw_a_finite_tail_would_see_nothing_else(
     assert ((scores > 50).sum(0) >= 3).all()  # of four heads
 
 
-def test_new_tokens_have_needles_too_and_the_context_is_negated() -> None:
+def test_new_tokens_have_needles_too_and_half_of_the_context_is_negated() -> None:
     ready = latents("q200kv4k", scope="layer")
     before = ready.pool.stored.clone()
     ready.renew(5)
     context = torch.ones(before.shape[:2], dtype=torch.bool)
     context.view(-1)[ready.slots.flatten()] = False
-    assert torch.equal(-before[context].nan_to_num(), ready.pool.stored[context].nan_to_num())
+    old, new = (each[context].nan_to_num() for each in (before, ready.pool.stored))
+    turned = (new == -old).all(1)
+    assert (turned | (new == old).all(1)).all()
+    assert 0.4 < turned.float().mean() < 0.6
     ready.pool.stored[context] = before[context]
     ready.aim()
     found = row(ready)

@@ -54,9 +54,9 @@ class Prepared(ABC):
     def poison(self, index: int) -> None:
         """Fill the output of set `index` with values that no correct result contains."""
 
-    def poison_first(self, sets: int) -> None:
-        """Poison the outputs of so many sets."""
-        for index in range(sets):
+    def poison_sets(self, chosen: Sequence[int]) -> None:
+        """Poison the outputs of several sets."""
+        for index in chosen:
             self.poison(index)
 
     def poison_some(self, sets: int) -> None:
@@ -65,8 +65,7 @@ class Prepared(ABC):
         The rest keep the results of other inputs, which a call that computes only where it finds
         poison would leave.
         """
-        for index in range(1, sets, 2):
-            self.poison(index)
+        self.poison_sets(range(1, sets, 2))
 
     @abstractmethod
     def output(self, index: int) -> "torch.Tensor":
@@ -84,9 +83,9 @@ class Prepared(ABC):
         """Draw new inputs for every set into the memory that its call reads.
 
         The next launch of each set, by a graph captured before, must give the new results. Naive,
-        sdpa and MLA in PyTorch change keys too, naive also page tables. Queries are not turned to
-        needles: results that were kept differ from those of any other query, and turning them would
-        double the cost of the check.
+        sdpa and MLA in PyTorch change caches too, naive and MLA also page tables. Queries are not
+        turned to needles: results that were kept differ from those of any other query, and turning
+        them would double the cost of the check.
         """
         raise NotImplementedError
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from attnbench.kernels.base import Prepared
-from attnbench.kernels.deviation import Deviation, compare
+from attnbench.kernels.deviation import Deviation, compare, wide
 
 if TYPE_CHECKING:
     import torch
@@ -78,7 +78,7 @@ def check_repeated(prepared: Prepared, launch: Callable[[], object], sets: int) 
 
     before = torch.cat([prepared.output(index) for index in range(sets)])
     negated = prepared.negate_values()
-    prepared.poison_first(-(-sets // 2) if negated else sets)
+    prepared.poison_sets(range(-(-sets // 2) if negated else sets))
     launch()
     after = torch.cat([prepared.output(index) for index in range(sets)])
     if negated:
@@ -86,7 +86,8 @@ def check_repeated(prepared: Prepared, launch: Callable[[], object], sets: int) 
         after = -after
     if torch.equal(before, after):
         return
-    first, second = (each[(before != after).any(dim=1)].float() for each in (before, after))
+    rows = (before != after).any(dim=1)
+    first, second = (wide(each[rows].float()) for each in (before, after))
     change = (second - first).norm(dim=1) / first.norm(dim=1)
     if moved := int((~(change <= prepared.tolerance.relative_l2)).sum()):
         inputs = "its values negated" if negated else "the same inputs"

@@ -67,6 +67,14 @@ def redraw(tensors: "torch.Tensor", dtype: "torch.dtype", seed: int, scale: floa
         part.copy_(drawn if scale == 1.0 else drawn / scale)
 
 
+def signs(shape: tuple[int, ...], device: str, seed: int) -> "torch.Tensor":
+    """1 or -1 at random: int8."""
+    import torch
+
+    drawn = torch.randint(2, shape, generator=seeded(device, seed), device=device)
+    return (2 * drawn - 1).to(torch.int8)
+
+
 def cached(
     shape: tuple[int, ...], dtype: "torch.dtype", generator: "torch.Generator", kv_data: str
 ) -> "torch.Tensor":

@@ -4,6 +4,7 @@ import math
 from statistics import NormalDist
 
 from attnbench.kernels.aiming import Aimed
+from attnbench.kernels.deviation import WIDE
 from attnbench.kernels.groups import Keys
 from attnbench.kernels.needles import REST
 from attnbench.kernels.tolerance import LARGE_SCORE, too_small
@@ -15,7 +16,7 @@ class Scored(Aimed):
     def largest_score(self) -> float:
         """Of the scores that matter in a row, some needles' and some others'."""
         if self.needle_seed is None:
-            return LARGE_SCORE
+            return LARGE_SCORE * max(1.0, math.sqrt(WIDE / self.key_dim))  # short queries vary
         *kinds, _ = self._scores()
         return max(score + 2 * math.sqrt(spread) for score, spread in kinds)
 

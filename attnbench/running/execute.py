@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attnbench.families import cost
 from attnbench.kernels.base import Backend, Prepared, Refused, Setting
@@ -38,6 +38,9 @@ from attnbench.timing.host import enqueue_seconds, plan_seconds
 from attnbench.timing.layer import NoTime, products_of
 from attnbench.timing.measure import Samples, measure
 from attnbench.timing.method import Method
+
+if TYPE_CHECKING:
+    import torch
 
 
 def execute(job: Job, machine: Machine, look: Look, report: Callable[[str], None]) -> Outcome:
@@ -83,7 +86,7 @@ def _measured(
     report: Callable[[str], None],
 ) -> Outcome:
     watch, num_decode = Stopwatch(), backend.num_decode(job.case)
-    prepared, deviation = _checked(job, backend, machine, report, watch)
+    prepared, deviation, before = _checked(job, backend, machine, report, watch)
     peak = peak_memory(prepared, machine) if job.profile_memory else None
     layer = products_of(job.case, machine.device) if job.method.between == "layer" else None
     timing = Timing.of(job.method, prepared, machine, layer)
@@ -99,6 +102,7 @@ def _measured(
     outcome = _with_samples(outcome, samples, timing, watch)
     watch.lap("facts")
     timing.clock.require_time(samples.values)
+    _require_inputs(prepared, before)  # those of which later calls were timed
     sets, usual = launched_sets(prepared, timing, samples), median(samples.values)
     launched_again(prepared, timing.clock, sets, job.seed, usual, watch)
     if not prepared.renewable:
@@ -113,8 +117,11 @@ def _checked(
     machine: Machine,
     report: Callable[[str], None],
     watch: Stopwatch,
-) -> tuple[Prepared, Deviation]:
-    """The working sets, and how far the output of the first is from its reference."""
+) -> "tuple[Prepared, Deviation, torch.Tensor | None]":
+    """The working sets, how far the output of the first is from its reference, and their digest.
+
+    None as their digest where calls may overwrite their inputs.
+    """
     report("prepare")
     if job.first:
         graphs = job.method.timer != "eager"
@@ -127,12 +134,16 @@ def _checked(
     _wait(machine)
     watch.lap("prepare")
     report("measure")
-    if before is not None:
-        require_inputs(prepared, before)
+    _require_inputs(prepared, before)
     deviation = check(prepared, job.seed)
     release(machine, FOR_CHECKS)  # a captured graph has memory of its own
     watch.lap("check")
-    return prepared, deviation
+    return prepared, deviation, before
+
+
+def _require_inputs(prepared: Prepared, before: "torch.Tensor | None") -> None:
+    if before is not None:
+        require_inputs(prepared, before)
 
 
 def _prepared(job: Job, backend: Backend, machine: Machine) -> Prepared:
@@ -156,7 +167,7 @@ def timed(
     if timing.stamps is not None:
         timing.stamps.start()
     watch.lap("capture")
-    prepared.poison_first(len(prepared.calls))
+    prepared.poison_sets(range(len(prepared.calls)))
     watch.lap("poison")
     samples = measure(timing.clock, method, time.perf_counter, look)
     watch.lap("time")

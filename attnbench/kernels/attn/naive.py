@@ -15,6 +15,7 @@ from attnbench.kernels.inputs import (
     page_tables,
     redraw,
     seeded,
+    signs,
     spoil,
     torch_dtype,
 )
@@ -116,9 +117,10 @@ class NaivePrepared(HeadsPrepared):
         return self.sinks.view(1, *scores.shape[1:3], 1).expand(scores.shape[:-1])
 
     def renew(self, seed: int) -> None:
-        """Also the negative of every key, and for each request pages of another set."""
+        """Also the negative of half of the tokens, and for each request pages of another set."""
         redraw(self.queries, self.queries.dtype, seed)
-        self.pool[:, :, 0].neg_()
+        tokens = (self.tables.num_pages, self.block_size)
+        self.pool.mul_(signs(tokens, self.device, seed + 1)[:, :, None, None, None])
         self.tables.exchange(request.kv_len for request in self.batch)
         self.heat()
 

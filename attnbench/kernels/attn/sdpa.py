@@ -2,14 +2,14 @@
 
 import re
 import warnings
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, ClassVar
 
 from attnbench.kernels.base import Backend, Refused, Setting
 from attnbench.kernels.groups import Group, Keys, causal_mask
 from attnbench.kernels.heads import HeadsPrepared
-from attnbench.kernels.inputs import cached, digest_of, normal, redraw, seeded, torch_dtype
+from attnbench.kernels.inputs import cached, digest_of, normal, redraw, seeded, signs, torch_dtype
 from attnbench.kernels.memory import Bytes, ends_bytes, mask_bytes, needle_bytes
 from attnbench.kernels.reference import rotating
 from attnbench.kernels.rows import Rows
@@ -93,10 +93,10 @@ class SdpaPrepared(HeadsPrepared):
         ]
 
     def renew(self, seed: int) -> None:
-        """Also the negative of every key."""
+        """Also the negative of half of the tokens."""
         redraw(self.queries, self.queries.dtype, seed)
         for kv in self.kv:
-            kv[0].neg_()
+            kv.mul_(signs(tuple(kv.shape[1:4]), self.device, seed + 1)[..., None, None])
         self.heat()
 
     def digest(self) -> "torch.Tensor":
@@ -117,15 +117,15 @@ class SdpaPrepared(HeadsPrepared):
             result.fill_(float("nan"))
             torch.full_like(result, float("nan"))
 
-    def poison_first(self, sets: int) -> None:
+    def poison_sets(self, chosen: Sequence[int]) -> None:
         """In few launches for many sets, whose results have the same sizes."""
         import torch
 
-        for index in range(sets):
+        for index in chosen:
             if not self.results[index]:
                 self._launch(index)
-        self.poison(0)
-        others = [result for results in self.results[1:sets] for result in results]
+        super().poison_sets(chosen[:1])
+        others = [result for index in chosen[1:] for result in self.results[index]]
         if others:
             torch._foreach_mul_(others, float("nan"))
 

@@ -140,7 +140,7 @@ class CacheWrite(Prepared):
 
     def poison_some(self, sets: int) -> None:
         """All: new slots hold no old results, and `damage` takes others for written by mistake."""
-        self.poison_first(sets)
+        self.poison_sets(range(sets))
 
     def poison(self, index: int) -> None:
         self.pool.poison(self.slots.pages[index], self.slots.offsets[index])

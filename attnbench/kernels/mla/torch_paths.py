@@ -52,13 +52,13 @@ class TorchMlaPrepared(MlaPrepared):
             self.resolved |= {"prefill_sdpa_backend": "+".join(names)}
 
     def renew(self, seed: int) -> None:
-        """Also the negative of every latent, and for each context pages of another set.
+        """Also the negative of half of the latents, and for each context pages of another set.
 
         Unless heads were made from the latents ahead of the call.
         """
         if not self.ready:
-            if self.pool.negate():
-                self.new_latents.neg_()
+            if (by_slot := self.pool.turn(seed + 1)) is not None:
+                self.new_latents.mul_(by_slot[self.slots][..., None])
             self.tables.exchange(request.context_len for request in self.batch)
         super().renew(seed)
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Self
 
 from attnbench.kernels.cache_write_base.fp8 import one_step
 from attnbench.kernels.groups import Keys, Lengths, groups_of
-from attnbench.kernels.inputs import PageTables, cached, spoil, torch_dtype
+from attnbench.kernels.inputs import PageTables, cached, signs, spoil, torch_dtype
 from attnbench.kernels.mla_base.formats import BYTES, E4M3_MAX, decode, encode
 from attnbench.specs.case import Case
 from attnbench.specs.cost import latent_row_bytes
@@ -72,15 +72,19 @@ class LatentPool:
         rows = encode(latents, self.shape, self.case.kv_cache_dtype)
         self.stored.view(-1, self.stored.shape[-1])[slots.flatten()] = rows.flatten(0, -2)
 
-    def negate(self) -> bool:
-        """Change the sign of every latent in place, if it can: fp8_ds_mla has several formats."""
+    def turn(self, seed: int) -> "torch.Tensor | None":
+        """Change the sign of half of the latents in place; 1 or -1 by slot: int8 [slots].
+
+        None, and nothing is done, for fp8_ds_mla: it has several formats.
+        """
         if self.case.kv_cache_dtype == "fp8_ds_mla":
-            return False
+            return None
+        tokens = signs(tuple(self.stored.shape[:2]), str(self.stored.device), seed)
         if self.case.kv_cache_dtype in BYTES:
-            self.stored.bitwise_xor_(SIGN_BIT)
+            self.stored.bitwise_xor_((SIGN_BIT * (tokens < 0)[..., None]).to(self.stored.dtype))
         else:
-            self.stored.neg_()
-        return True
+            self.stored.mul_(tokens[..., None])
+        return tokens.flatten()
 
     def poison(self, slots: "torch.Tensor") -> None:
         """Fill these slots with NaN."""

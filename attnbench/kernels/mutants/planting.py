@@ -183,7 +183,7 @@ def one_round(prepared: Prepared, seed: int) -> float:
 def checked(prepared: Prepared, seed: int) -> float:
     """As before timing and after it: of set 0, of all sets, and once more. Raises WrongResult."""
     before = check(prepared, seed)
-    prepared.poison_first(len(prepared.calls))
+    prepared.poison_sets(range(len(prepared.calls)))
     _launch_all(prepared)
     after = check_again(prepared, len(prepared.calls), seed)
     check_repeated(prepared, lambda: _launch_all(prepared), len(prepared.calls))

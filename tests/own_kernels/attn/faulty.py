@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import torch
 
 
+BEFORE_TIMING = 2  # calls
+
+
 class Crashing(Naive):
     name: ClassVar = "crashing"
 
@@ -130,6 +133,27 @@ class Stale(Naive):
                 kept[index] = prepared.outputs[index].clone()
 
         prepared.calls = rotating(stale, setting.sets)
+        return prepared
+
+
+class Emptying(Naive):
+    """Zeroes all values once it is timed, and from then on its output alone."""
+
+    name: ClassVar = "emptying"
+
+    def prepare(self, case: Case, setting: Setting) -> NaivePrepared:
+        prepared = super().prepare(case, setting)
+        right, made = prepared.calls, list[int]()
+
+        def emptying(index: int) -> None:
+            made.append(index)
+            if len(made) <= BEFORE_TIMING:
+                right[index]()
+                return
+            prepared.pool[:, :, 1] *= 0
+            prepared.outputs[index].zero_()
+
+        prepared.calls = rotating(emptying, setting.sets)
         return prepared
 
 
