@@ -36,7 +36,7 @@ class LazyGroup(click.Group):
             from attnbench.commands.family import family_command
 
             return family_command(FAMILIES[cmd_name])
-        module = import_module(f"attnbench.commands.{cmd_name.replace('-', '_')}")
+        module = import_module(f"attnbench.commands.{cmd_name}")
         command: click.Command = module.command
         return command
 

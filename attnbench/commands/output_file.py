@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from attnbench.errors import AttnbenchError, UsageError
+from attnbench.whole_file import part_of
 
 # Bytes of a file's name that are not UTF-8 stand in a command line as surrogates.
 _ERRORS = "backslashreplace"
@@ -25,9 +26,12 @@ def output_file(path: Path) -> Iterator[TextIO]:
         if path.exists() and not (path.is_file() and os.access(path.resolve().parent, os.W_OK)):
             with path.open("w", newline="", encoding="utf-8", errors=_ERRORS) as file:
                 yield file
-        else:
-            with _replacing(path.resolve()) as file:
-                yield file
+            return
+        with (
+            part_of(path.resolve()) as part,
+            part.open("x", newline="", encoding="utf-8", errors=_ERRORS) as file,
+        ):
+            yield file
     except OSError as error:
         raise AttnbenchError(f"{path} could not be written: {error.strerror or error}") from error
 
@@ -48,15 +52,3 @@ def is_database(path: Path) -> bool:
             return file.read(len(_SQLITE)) == _SQLITE
     except OSError:
         return False
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("x", newline="", encoding="utf-8", errors=_ERRORS) as file:
-            yield file
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, median, stdev
 from typing import Any
 
-from attnbench.compat.arguments import require_counts
+from attnbench.compat.arguments import known, require_counts
 from attnbench.errors import UsageError
 from attnbench.kernels.registry import find
 from attnbench.records import Outcome, Status
@@ -160,12 +160,7 @@ def result_of(config: BenchmarkConfig, outcomes: Sequence[Outcome]) -> Benchmark
 def _dtype_name(config: BenchmarkConfig) -> Dtype | None:
     if config.dtype is None:
         return None
-    name = str(config.dtype).removeprefix("torch.")
-    if name not in SPELLINGS:
-        raise UsageError(
-            f"dtype '{name}' is unknown; accepted are {', '.join(SPELLINGS)}, e.g. 'bfloat16'"
-        )
-    return SPELLINGS[name]
+    return known("dtype", str(config.dtype).removeprefix("torch."), SPELLINGS)
 
 
 def _is_nan(value: object) -> bool:

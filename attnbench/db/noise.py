@@ -1,7 +1,7 @@
 """How far apart equal code measures: noise stored by `selfcheck`, and the runs that show it."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -11,10 +11,7 @@ from sqlalchemy.orm import Session
 
 from attnbench.db.base import Json
 from attnbench.db.database import Database
-from attnbench.db.models import (
-    MachineRow,
-    NoiseRow,
-)
+from attnbench.db.models import MachineRow, NoiseRow
 from attnbench.db.repeats import RepeatedRounds, SessionRow, read_rounds, read_sessions
 
 
@@ -106,15 +103,4 @@ def _read(
 
 
 def _record(row: NoiseRow) -> StoredNoise:
-    return StoredNoise(
-        uuid=row.uuid,
-        machine_key=row.machine_key,
-        machine_model=row.machine_model,
-        family=row.family,
-        stratum=row.stratum,
-        floor=row.floor,
-        session_sd=row.session_sd,
-        num_cells=row.num_cells,
-        facts=row.facts,
-        created=row.created,
-    )
+    return StoredNoise(**{each.name: getattr(row, each.name) for each in fields(StoredNoise)})

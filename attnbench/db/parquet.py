@@ -1,9 +1,8 @@
 """Views as Parquet files, for pandas, DuckDB and whatever else reads them."""
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Boolean, DateTime, Float, Integer, Table, select
 
@@ -11,6 +10,7 @@ from attnbench.db.base import UtcTime
 from attnbench.db.store import Store
 from attnbench.db.views import view_table
 from attnbench.errors import AttnbenchError, UsageError
+from attnbench.whole_file import part_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,7 +48,12 @@ def _write(store: Store, runs: Collection[int], name: str, folder: Path) -> int:
 
     table = view_table(name, store.engine.dialect.name)
     schema, count = _schema(table), 0
-    with _replaced(folder / f"{name}.parquet") as file, ParquetWriter(file, schema) as writer:
+    # Opened here: Arrow reads some paths, like a/b:c, as URIs.
+    with (
+        part_of(folder / f"{name}.parquet") as part,
+        part.open("wb") as file,
+        ParquetWriter(file, schema) as writer,
+    ):
         for rows in _rows(store, table, runs):
             writer.write_batch(_batch(rows, schema))
             count += len(rows)
@@ -85,18 +90,3 @@ def _schema(table: Table) -> "pa.Schema":
         return next((found for sql, found in types if isinstance(kind, sql)), pa.string())
 
     return pa.schema([(column.name, arrow(column.type)) for column in table.c])
-
-
-@contextmanager
-def _replaced(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, which takes the place of `path` if nothing fails.
-
-    It is opened here: Arrow reads some paths, like a/b:c, as URIs.
-    """
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            yield file
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -19,8 +19,7 @@ _NOUNS = {
     "run": "number",
     "gpu": "GPU",
 }
-_KINDS = REF_KINDS
-_BARE = _KINDS[:-1]  # a GPU always needs its kind
+_BARE = REF_KINDS[:-1]  # a GPU always needs its kind
 _MIN_COMMIT = 7  # hexadecimal digits
 _LISTED = 5  # names of a kind in a message
 
@@ -58,7 +57,7 @@ def resolve(store: Store, text: str, option: str | None = None) -> Ref:
 def _resolve(store: Store, text: str) -> Ref:
     known = _read(store)
     prefix, colon, rest = text.partition(":")
-    kinds, name = ((prefix,), rest) if colon and prefix in _KINDS else (_BARE, text)
+    kinds, name = ((prefix,), rest) if colon and prefix in REF_KINDS else (_BARE, text)
     if text == "latest":  # an old label of that name is still label:latest
         kinds = ("run",)
     found = {kind: [run for run in known if _is_named(run, kind, name)] for kind in kinds}
@@ -87,7 +86,7 @@ def _read(store: Store) -> list[_Run]:
         return [
             _Run(
                 number=number,
-                names=dict(zip(_KINDS, (label, branch, commit, str(number), gpu), strict=True)),
+                names=dict(zip(REF_KINDS, (label, branch, commit, str(number), gpu), strict=True)),
                 is_latest=latest is not None and number == latest.number,
             )
             for number, label, branch, commit, gpu in session.execute(query)
@@ -113,7 +112,7 @@ def _unknown(known: Sequence[_Run], kinds: Sequence[str], text: str) -> UsageErr
     what = _NOUNS[kinds[0]] if len(kinds) == 1 else "label, branch, commit or number"
     shown = text or "''"
     lines = [f"{shown}: no run has that {what}; known, newest first:"]
-    for kind in kinds if len(kinds) == 1 else _KINDS:
+    for kind in kinds if len(kinds) == 1 else REF_KINDS:
         names = dict.fromkeys(name for run in reversed(known) if (name := run.names[kind]))
         lines.append(f"  {kind}: {_few([_shown(kind, name) for name in names])}")
     return UsageError("\n".join(lines))

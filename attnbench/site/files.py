@@ -6,6 +6,7 @@ from pathlib import Path
 
 from attnbench.errors import AttnbenchError
 from attnbench.reporting.html.page import PageData, markup, script, style
+from attnbench.whole_file import part_of
 
 
 class Files:
@@ -22,7 +23,8 @@ class Files:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(path, content)
+            with part_of(path) as part:
+                part.write_bytes(content)
         except OSError as error:
             why = error.strerror or error
             raise AttnbenchError(f"{path} could not be written: {why}") from error
@@ -46,13 +48,3 @@ class Files:
         """Remove a page with its data."""
         for suffix in ("html", "js"):
             (self.folder / f"{name}.{suffix}").unlink(missing_ok=True)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
