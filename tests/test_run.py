@@ -122,6 +122,14 @@ def test_a_refused_backend_beside_one_that_ran_is_no_failure(attnbench: Attnbenc
     )
     assert done.returncode == 0, done.stderr
     assert "needs an NVIDIA GPU" in done.stdout
+    assert "nothing was measured" not in done.stderr
+
+
+def test_where_all_is_refused_the_command_says_where_to_look(attnbench: Attnbench) -> None:
+    done = attnbench("mla", "--backend", "flashmla", "--batch-specs", "q4", "--device", "cpu")
+    assert done.returncode == 1
+    assert "refused: flashmla q4: needs an NVIDIA GPU" in done.stdout
+    assert "note: nothing was measured, for the reasons above; `attnbench doctor`" in done.stderr
 
 
 # 8 outcomes, of which a process started with FOR_EVER gets no further than the first.

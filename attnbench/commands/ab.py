@@ -11,7 +11,8 @@ import click
 from attnbench.commands.diff_options import DiffOptions, show_and_exit
 from attnbench.commands.family_request import read_request
 from attnbench.commands.measuring import command_line, show_forecast, show_runs
-from attnbench.commands.table import note, table_command
+from attnbench.commands.note import note
+from attnbench.commands.table import table_command
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.families import FAMILIES

@@ -10,9 +10,10 @@ import click
 
 from attnbench.commands import terminal
 from attnbench.commands.completion import run_numbers
+from attnbench.commands.note import note
 from attnbench.commands.options import db_option
 from attnbench.commands.output_file import output_file
-from attnbench.commands.table import note, parsed
+from attnbench.commands.table import parsed
 from attnbench.commands.value_types import may_be_made, whole_type, writable
 from attnbench.db.store import Store
 from attnbench.studies.conclusion import Conclusion, conclusion_text
@@ -92,7 +93,6 @@ def _show_decision(store: Store, run: int, path: Path | None) -> None:
         with output_file(path) as file:
             json.dump(found.as_facts(), file, indent=1)
             file.write("\n")
-        note(f"wrote {path}")
 
 
 @click.command()

@@ -9,8 +9,8 @@ import click
 from tqdm import tqdm
 
 from attnbench.commands.completion import files
+from attnbench.commands.note import note
 from attnbench.commands.options import db_option
-from attnbench.commands.table import note
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.db import transfer
 from attnbench.db.origin import check_origin

@@ -7,9 +7,10 @@ import click
 
 from attnbench.commands import terminal
 from attnbench.commands.diff_options import DiffOptions, show_and_exit
+from attnbench.commands.note import note
 from attnbench.commands.options import Shown
 from attnbench.commands.output_file import output_file
-from attnbench.commands.table import note, table_command
+from attnbench.commands.table import table_command
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.options.kinds import Text

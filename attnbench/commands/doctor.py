@@ -5,8 +5,8 @@ import sys
 import click
 
 from attnbench.commands import terminal
+from attnbench.commands.note import note
 from attnbench.commands.options import device_option
-from attnbench.commands.table import note
 from attnbench.reporting.doctor import doctor_text
 from attnbench.reporting.mutants import mutants_text, right
 from attnbench.running.process import WorkerProcess

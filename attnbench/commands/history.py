@@ -7,8 +7,9 @@ import click
 
 from attnbench.commands import terminal
 from attnbench.commands.margin import margin_option
+from attnbench.commands.note import note
 from attnbench.commands.options import db_option, source_option
-from attnbench.commands.table import note, parsed
+from attnbench.commands.table import parsed
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.db.store import Store
 from attnbench.errors import UsageError

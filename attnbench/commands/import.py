@@ -5,8 +5,9 @@ from pathlib import Path
 
 import click
 
+from attnbench.commands.note import note
 from attnbench.commands.options import db_option
-from attnbench.commands.table import note, parsed
+from attnbench.commands.table import parsed
 from attnbench.commands.value_types import whole_type
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.db.store import Store

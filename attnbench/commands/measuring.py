@@ -12,8 +12,9 @@ from tqdm import tqdm
 
 from attnbench.commands import terminal
 from attnbench.commands.bar import outcomes_bar
+from attnbench.commands.note import note
 from attnbench.commands.output_file import output_file
-from attnbench.commands.table import named_options, note
+from attnbench.commands.table import named_options
 from attnbench.db.store import Store
 from attnbench.errors import INTERRUPTED, UsageError
 from attnbench.families.family import Family
@@ -39,6 +40,11 @@ from attnbench.running.slow import SOON, said_if_slow
 from attnbench.timing.finished import Finished
 
 ASKING = "asking which cases can run here"  # during a dry run
+
+NOTHING = (
+    "nothing was measured, for the reasons above; `attnbench doctor` lists the backends that can "
+    "run here"
+)
 
 # Writes a run as CSV; the store is for its samples.
 CsvWriter = Callable[[Store, Report, TextIO], None]
@@ -79,6 +85,8 @@ def measure(request: MeasuringRequest) -> NoReturn:
         write_json_file(found, measuring.output_json)
         csv_files = [measuring.output_csv, *options.more_csv()]
         write_csv_files(store, found, csv_files, _CSV[request.family.csv_columns])
+        if all(run.planned == 0 for run in runs):
+            note(NOTHING)
     raise click.exceptions.Exit(0 if all(run.succeeded for run in runs) else 1)
 
 
@@ -183,7 +191,6 @@ def write_json_file(report: Report, path: Path | None) -> None:
     if path is not None:
         with output_file(path) as file:
             write_json(report.measurements, report.runs, file, report.sentinels)
-        note(f"wrote {path}")
 
 
 def every_round(_: Store, report: Report, file: TextIO) -> None:
@@ -198,7 +205,6 @@ def write_csv_files(
     for path in filter(None, paths):
         with output_file(path) as file:
             as_csv(store, report, file)
-        note(f"wrote {path}")
 
 
 def _as_trtllm(store: Store, report: Report, file: TextIO) -> None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from attnbench.commands.note import note
 from attnbench.errors import AttnbenchError, UsageError
 from attnbench.whole_file import part_of
 
@@ -18,7 +19,7 @@ _SQLITE = b"SQLite format 3\0"
 def output_file(path: Path) -> Iterator[TextIO]:
     """A text file that replaces `path` once complete; a device or pipe is written to directly.
 
-    Raises AttnbenchError if it cannot be written; `path` is then unchanged.
+    A note says when it is. Raises AttnbenchError if it cannot be written; `path` is then unchanged.
     """
     if is_database(path):
         raise AttnbenchError(f"{path} is a database, and stays as it is; name another file")
@@ -26,12 +27,13 @@ def output_file(path: Path) -> Iterator[TextIO]:
         if path.exists() and not (path.is_file() and os.access(path.resolve().parent, os.W_OK)):
             with path.open("w", newline="", encoding="utf-8", errors=_ERRORS) as file:
                 yield file
-            return
-        with (
-            part_of(path.resolve()) as part,
-            part.open("x", newline="", encoding="utf-8", errors=_ERRORS) as file,
-        ):
-            yield file
+        else:
+            with (
+                part_of(path.resolve()) as part,
+                part.open("x", newline="", encoding="utf-8", errors=_ERRORS) as file,
+            ):
+                yield file
+        note(f"wrote {path}")
     except OSError as error:
         raise AttnbenchError(f"{path} could not be written: {error.strerror or error}") from error
 

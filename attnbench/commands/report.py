@@ -9,9 +9,10 @@ from typing import TextIO
 import click
 
 from attnbench.commands import terminal
+from attnbench.commands.note import note
 from attnbench.commands.options import Shown
 from attnbench.commands.output_file import output_file
-from attnbench.commands.table import note, table_command
+from attnbench.commands.table import table_command
 from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError
 from attnbench.note import Note

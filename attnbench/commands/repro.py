@@ -3,8 +3,8 @@
 import click
 
 from attnbench.commands.completion import run_numbers
+from attnbench.commands.note import note
 from attnbench.commands.options import db_option
-from attnbench.commands.table import note
 from attnbench.db.store import Store
 from attnbench.reporting.repro import subject_text
 from attnbench.results.repro import repro

@@ -4,8 +4,9 @@ import click
 
 from attnbench.commands import terminal
 from attnbench.commands.completion import run_numbers
+from attnbench.commands.note import note
 from attnbench.commands.options import db_option
-from attnbench.commands.table import note, parsed
+from attnbench.commands.table import parsed
 from attnbench.commands.value_types import whole_type
 from attnbench.db.store import Store
 from attnbench.reporting.runs import run_text, runs_table

@@ -6,7 +6,8 @@ import click
 
 from attnbench.commands import terminal
 from attnbench.commands.measuring import command_line, show_runs
-from attnbench.commands.table import note, table_command
+from attnbench.commands.note import note
+from attnbench.commands.table import table_command
 from attnbench.db.store import Store
 from attnbench.families import FAMILIES
 from attnbench.families.options import FamilyOptions

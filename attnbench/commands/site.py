@@ -5,8 +5,9 @@ from pathlib import Path
 import click
 
 from attnbench.commands.margin import margin_option
+from attnbench.commands.note import note
 from attnbench.commands.options import db_option, source_option
-from attnbench.commands.table import note, parsed
+from attnbench.commands.table import parsed
 from attnbench.commands.value_types import may_be_made
 from attnbench.db.store import Store
 from attnbench.site.build import build_site

@@ -11,10 +11,11 @@ from click.shell_completion import CompletionItem
 from attnbench.commands import terminal
 from attnbench.commands.completion import run_numbers, starting, studies
 from attnbench.commands.conclusion import Showing, decide, show_conclusion, shown_options
+from attnbench.commands.note import note
 from attnbench.commands.options import db_option
 from attnbench.commands.output_file import not_read_from
 from attnbench.commands.study_run import measure_study
-from attnbench.commands.table import GroupedCommand, note, options_of, read
+from attnbench.commands.table import GroupedCommand, options_of, read
 from attnbench.commands.value_types import OutputFile, whole_type
 from attnbench.db.store import Store
 from attnbench.running.slow import SOON, said_if_slow

@@ -17,8 +17,8 @@ from attnbench.commands.measuring import (
     write_csv_files,
     write_json_file,
 )
+from attnbench.commands.note import note
 from attnbench.commands.output_file import not_read_from
-from attnbench.commands.table import note
 from attnbench.families import FAMILIES
 from attnbench.results.report import read_run
 from attnbench.running.dealer import measured

@@ -1,6 +1,5 @@
 """Commands whose options are dataclass fields: Click reads them, the values arrive typed."""
 
-import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from inspect import cleandoc
 from typing import Any, TypeVar, get_args
@@ -9,6 +8,7 @@ import click
 from click.core import ParameterSource
 
 from attnbench.commands.completion import COMPLETERS
+from attnbench.commands.note import note
 from attnbench.commands.value_types import click_type, writable
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.errors import UsageError
@@ -23,13 +23,6 @@ from attnbench.options.option import Heading, NamedOption, Option, table
 
 T = TypeVar("T")
 Reader = Callable[[click.Context, click.Parameter, Any], Any]
-
-
-def note(text: str) -> None:
-    """Print a remark on stderr, above a progress bar; it does not affect the result."""
-    from tqdm import tqdm  # where it is used: it takes 20 ms
-
-    tqdm.write(f"note: {text}", file=sys.stderr)
 
 
 def table_command(

@@ -5,8 +5,9 @@ from pathlib import Path
 import click
 
 from attnbench.commands import terminal
+from attnbench.commands.note import note
 from attnbench.commands.output_file import not_read_from, output_file
-from attnbench.commands.table import note, table_command
+from attnbench.commands.table import table_command
 from attnbench.reporting.traffic import traffic_text
 from attnbench.running.slow import SOON, said_if_slow
 from attnbench.traffic.options import TrafficCommand
@@ -22,7 +23,6 @@ def _run(options: TrafficCommand, trace: Path) -> None:
     if options.study:
         with output_file(options.study) as file:
             file.write(study_yaml(summary))
-        note(f"wrote {options.study}")
     click.echo(traffic_text(summary, terminal.style(), terminal.width()))
 
 

@@ -47,13 +47,13 @@ def _extent(found: Forecast, runnable: int, search: Search | None, rounds: int) 
     count = f"{runnable} of {len(found.cases)} cases can run on {found.where}"
     if runnable == 0:
         return count
+    plural = "s" * (rounds != 1)
     if search is None:
-        plural = "s" * (rounds != 1)
         return f"{count}; {rounds} round{plural} of each; ~{minutes_text(found.seconds)}"
     seconds = found.seconds / rounds * search.expected / len(found.cases)
     return (
         f"{count}; a search starts with them and needs some {search.expected:.0f} rounds of cases, "
-        f"where an exhaustive sweep has {search.num_cases} cases at {rounds} rounds; "
+        f"where an exhaustive sweep has {search.num_cases} cases at {rounds} round{plural}; "
         f"~{minutes_text(seconds)}"
     )
 
