@@ -22,7 +22,12 @@ RAGGED = "h200_ragged.db"
 PAGES = {OLD: "studies.md", NEW: "studies.md", RAGGED: "studies.md", TRAFFIC: "traffic.md"}
 # The runs that the notebook quotes whole, with the cells that have a time.
 QUOTED = [(NEW, 8, 90), (NEW, 11, 112), (OLD, 5, 96), (NEW, 10, 125), (NEW, 9, 60)]
-QUOTED += [(RAGGED, 1, 120), (TRAFFIC, 1, 96), *((TRAFFIC, run, 72) for run in range(2, 10))]
+QUOTED += [
+    (RAGGED, 1, 120),
+    (RAGGED, 2, 72),
+    (TRAFFIC, 1, 96),
+    *((TRAFFIC, run, 72) for run in range(2, 10)),
+]
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +89,7 @@ def test_a_curve_that_ends_before_its_crossover_stands_as_an_open_end(stored: Pa
 STORED = [(OLD, run) for run in (*range(1, 11), 38)] + [
     (NEW, run) for run in (*range(1, 7), *range(8, 12))
 ]
-STORED += [(RAGGED, 1), *((TRAFFIC, run) for run in range(1, 12))]
+STORED += [(RAGGED, 1), (RAGGED, 2), *((TRAFFIC, run) for run in range(1, 12))]
 
 
 @pytest.mark.parametrize(("name", "run"), STORED)
