@@ -1,6 +1,6 @@
 """Processes on this machine while tests run: any of them may end while it is looked at."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,6 +30,15 @@ def workers_of(*commands: int) -> list[int]:
         pid
         for pid, words in _command_lines()
         if any(WORKER in word for word in words) and starters & {*words[-2:-1]}
+    ]
+
+
+def named(word: bytes, pids: Collection[int]) -> list[int]:
+    """Those of these processes that have the word in their command line."""
+    return [
+        pid
+        for pid, words in _command_lines()
+        if pid in pids and any(word in each for each in words)
     ]
 
 

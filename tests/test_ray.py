@@ -21,7 +21,7 @@ from attnbench.running.cards import by_model, check_versions, is_of_run, of_mode
 from attnbench.running.local_card import LocalCard
 from tests.conftest import Attnbench, Refused, own_environment, started, wait_for_first_outcome
 from tests.fake_worker import FakeDevice
-from tests.processes import descendants, exists, workers_of
+from tests.processes import descendants, exists, named, workers_of
 from tests.stored_results import ENVIRONMENT, H100, H200, start
 from tests.test_cards import ALL, SWEEP, places
 
@@ -67,6 +67,11 @@ def our_workers(cluster: Cluster) -> list[int]:
     return workers_of(*descendants(cluster.process.pid))
 
 
+def our_actors(cluster: Cluster) -> list[int]:
+    """The processes that started them."""
+    return named(b"ray::Remote", descendants(cluster.process.pid))
+
+
 def test_a_node_lost_in_mid_run_costs_no_outcome_and_doubles_none(
     tmp_path: Path, environment: dict[str, str], cluster: Cluster
 ) -> None:
@@ -93,6 +98,22 @@ def test_a_worker_killed_on_a_node_costs_no_outcome(
     assert sorted(places(tmp_path)) == sorted(ALL)
     names = {line.split("  ")[0] for line in errors.splitlines() if "  round " in line}
     assert len(names) == 2
+
+
+def test_a_run_whose_actors_are_all_killed_says_why_and_resume_does_the_rest(
+    tmp_path: Path, environment: dict[str, str], attnbench: Attnbench, cluster: Cluster
+) -> None:
+    with started(tmp_path, environment, *RUN, "--ray", cluster.address) as process:
+        wait_for_first_outcome(process, tmp_path)
+        for actor in our_actors(cluster):
+            os.kill(actor, signal.SIGKILL)
+        _, errors = process.communicate()
+    assert process.returncode == 1, errors
+    why = r"\S+ [12]: The actor died unexpectedly before finishing this task"
+    assert re.search(rf"Error: no card is left \({why}; {why}\); --resume 1 measures", errors)
+    done = attnbench("attn", "--resume", "--ray", cluster.address)
+    assert done.returncode == 0, done.stderr
+    assert sorted(places(tmp_path)) == sorted(ALL)
 
 
 def test_after_the_driver_is_killed_resume_does_the_rest(

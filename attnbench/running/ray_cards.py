@@ -111,8 +111,9 @@ def _reason(error: Exception) -> str:
 
 
 def _first_line(error: Exception) -> str:
+    """The first line of Ray's own reason, without its full stop."""
     cause = getattr(error, "cause", None) or error
-    return str(cause).strip().partition("\n")[0]
+    return str(cause).strip().partition("\n")[0].rstrip(".")
 
 
 @contextmanager
@@ -163,7 +164,7 @@ def _connect(ray: "ModuleType", address: str) -> None:
     try:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **settings)
     except Exception as error:  # noqa: BLE001 - Ray raises many kinds, Exception itself among them
-        reason = _first_line(error).rstrip(".")
+        reason = _first_line(error)
         if address == LOCAL:
             raise AttnbenchError(f"--ray local: Ray did not start: {reason}") from None
         if address == AUTO and isinstance(error, ConnectionError):
