@@ -23,6 +23,9 @@ BACKENDS = {
     "FLASHMLA": "flashmla",
     "TRITON_MLA": "triton_mla",
 }
+NOTEBOOK = (DOCS / "lab" / "served.md").read_text()
+# Of the table of FlashInfer's kernels: backend and what it was asked to decode by.
+KERNELS = (("flash", None), ("flashinfer", "served"), ("flashinfer", "native"))
 Key = tuple[str, str]  # vLLM's name of the backend, batch
 Rows = dict[tuple[Key, str], Series]  # by what stood between the calls
 
@@ -74,11 +77,8 @@ def _kernels(series: Series) -> tuple[str, ...]:
 
 
 def test_the_table_is_of_the_stored_rows_and_servers(server: dict[Key, Any], rows: Rows) -> None:
-    notebook = (DOCS / "lab" / "served.md").read_text()
-    (body,) = re.findall(r"\| server, GHz \| ours, GHz \|\n.*\n((?:\|.*\n)+)", notebook)
     shown, backend = {}, ""
-    for line in body.splitlines():
-        name, batch, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+    for name, batch, *cells in _cells_below("| server, GHz | ours, GHz |"):
         backend = name.split()[0] if name else backend
         shown[backend, batch] = cells
     assert shown == {key: _cells(key, each, rows) for key, each in server.items()}
@@ -106,6 +106,30 @@ def test_behind_a_layer_backends_stand_in_the_servers_order(
         keys = [key for key in server if key[1] == batch and ("MLA" in key[0]) == mla]
         ours = sorted(keys, key=lambda key: rows[key, "layer"].time or 0)
         assert ours == sorted(keys, key=lambda key: median(server[key]["spans_ns"]))
+
+
+def test_the_table_of_flashinfers_decode_kernels_is_of_the_stored_rows(tmp_path: Path) -> None:
+    path = tmp_path / "served.db"
+    path.write_bytes(unpacked("served.db.xz"))
+    with Store.open(path) as store:
+        (run,) = (each.number for each in store.runs() if each.label == "native")
+        found = series_of(store.measurements((run,)))
+    times = {
+        (str(each.case.batch), each.case.backend, each.case.knob("decode_kernel")): each.time
+        for each in found
+    }
+    shown = {
+        (batch, *kernel): float(cell)
+        for batch, *cells in _cells_below("FLASHINFER, native (fa2) |")
+        for kernel, cell in zip(KERNELS, cells, strict=True)
+    }
+    assert shown == {key: float(us(time or 0)) for key, time in times.items()}
+
+
+def _cells_below(header: str) -> list[list[str]]:
+    """The cells of the notebook's table whose heads end so."""
+    (body,) = re.findall(re.escape(header) + r"\n.*\n((?:\|.*\n)+)", NOTEBOOK)
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in body.splitlines()]
 
 
 def test_only_the_first_recorded_batch_of_a_server_had_no_pauses(server: dict[Key, Any]) -> None:
