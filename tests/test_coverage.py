@@ -1,6 +1,7 @@
 """Which rows are compared: all of the first set where that is quick, else some of every kind."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from attnbench.kernels.check import WrongResult, check, check_again
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
+from attnbench.specs.shape import MlaShape
 from tests.conftest import small_case
 from tests.stale import measured
 
@@ -122,6 +124,22 @@ def test_a_wrong_kv_head_is_found_in_a_sample(
     heads = {row % shape.num_q_heads for row in ready.spread(0, seed=kv_head).flatten().tolist()}
     ratio = shape.num_q_heads // shape.num_kv_heads
     assert {head // ratio for head in heads} == set(range(shape.num_kv_heads))
+
+
+@pytest.mark.parametrize("row", range(0, 128, 11))
+def test_one_head_of_latent_attention_that_is_wrong_in_the_last_set_is_found(row: int) -> None:
+    """All heads of a token share one latent key, so all are compared at once."""
+    shape = MlaShape(16, kv_lora_rank=32, qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=16)
+    ready = prepared(replace(small_case("mla", "torch-absorbed", "8q1kv19"), shape=shape), sets=8)
+    right = ready.calls[-1]
+
+    def wrong() -> None:
+        right()
+        ready.decode_outputs[-1].flatten(0, 1)[row] = 0.0
+
+    ready.calls = [*ready.calls[:-1], wrong]
+    with pytest.raises(WrongResult, match=r"in working set 7: "):
+        measured(ready, CPU, seed=0)
 
 
 @pytest.mark.parametrize("request_", range(0, 600, 37))

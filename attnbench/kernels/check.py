@@ -225,6 +225,8 @@ def _sampled(prepared: Prepared, num_rows: int, seed: int) -> "tuple[torch.Tenso
     import torch
 
     drawn = random.Random(seed).sample(range(num_rows), min(ROWS, num_rows))
-    chosen = [*prepared.critical_rows, *prepared.spread(0, seed).flatten().tolist(), *drawn]
-    rows = torch.tensor(list(dict.fromkeys(chosen)))
-    return rows, prepared.expected(torch.zeros_like(rows), rows)
+    single = torch.tensor(sorted({*prepared.critical_rows, *drawn}))
+    blocks = prepared.spread(0, seed)
+    both = [rows for rows in (blocks if blocks.shape[1] > 1 else blocks[:, 0], single) if len(rows)]
+    found = [prepared.expected(torch.zeros(len(rows), dtype=torch.int64), rows) for rows in both]
+    return torch.cat([rows.flatten() for rows in both]), torch.cat(found)

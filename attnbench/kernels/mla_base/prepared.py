@@ -1,5 +1,6 @@
 """Inputs, outputs and fp32 reference of every MLA kernel, on either path."""
 
+from math import gcd
 from typing import TYPE_CHECKING
 
 from attnbench.kernels.base import Setting
@@ -24,6 +25,8 @@ from attnbench.specs.shape import MlaShape
 
 if TYPE_CHECKING:
     import torch
+
+TOGETHER = 16  # heads of a token that are compared at once, where all share one latent key
 
 
 class MlaPrepared(LatentReference):
@@ -52,7 +55,10 @@ class MlaPrepared(LatentReference):
     ) -> None:
         assert isinstance(case.shape, MlaShape)
         self.case, self.shape, self.padding = case, case.shape, padding
-        super().__init__(case.batch, self.shape.num_q_heads, block_size)
+        absorbed = case.scope == "kernel" and num_decode == len(case.batch)
+        heads = self.shape.num_q_heads
+        blocks = heads // gcd(heads, TOGETHER) if absorbed else heads
+        super().__init__(case.batch, heads, block_size, blocks)
         self.scale, self.layer = self.shape.qk_head_dim**-0.5, case.scope == "layer"
         self.device, self.key_dim = setting.device, self.shape.latent_dim
         self.num_decode = num_decode
