@@ -66,12 +66,17 @@ def _floor(flops: float, bytes_moved: float, limits: Peaks) -> Roofline:
     return Roofline(compute, "compute") if compute > memory else Roofline(memory, "memory")
 
 
+def roofline_of(series: Series, machine: Machine) -> Roofline | None:
+    """The floor of a series with a time; None if the peaks are unknown."""
+    work = series.timed[0].outcome
+    return roofline(series.case, work.flops, work.bytes, machine)
+
+
 def roofline_fraction(series: Series, machine: Machine) -> float | None:
     """The part of the roofline a series reaches; None if it or the time is unknown."""
     if series.time is None:
         return None
-    work = series.timed[0].outcome
-    limit = roofline(series.case, work.flops, work.bytes, machine)
+    limit = roofline_of(series, machine)
     return None if limit is None else limit.fraction(series.time, series.cache_state)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from statistics import geometric_mean
 
 from attnbench.analysis.pairing import Pair
-from attnbench.analysis.roofline import roofline
+from attnbench.analysis.roofline import roofline_of
 from attnbench.analysis.series import Series, Times, sm_clock, sm_cycles
 from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
@@ -42,6 +42,5 @@ def at_one_clock(pairs: Sequence[Pair]) -> dict[int, Times]:
 
 
 def _is_compute_bound(series: Series, machine: Machine) -> bool:
-    work = series.timed[0].outcome
-    limit = roofline(series.case, work.flops, work.bytes, machine)
+    limit = roofline_of(series, machine)
     return limit is not None and limit.bound == "compute"

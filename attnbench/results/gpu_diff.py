@@ -10,7 +10,7 @@ from functools import cached_property
 from attnbench.analysis.compare import compare
 from attnbench.analysis.estimate import Noise
 from attnbench.analysis.pairing import Matching, Pair, Pairing, cell_of, pair_up
-from attnbench.analysis.roofline import Roofline, roofline
+from attnbench.analysis.roofline import Roofline, roofline_of
 from attnbench.analysis.series import Series, series_of
 from attnbench.analysis.verdict import Comparison
 from attnbench.db.store import Store
@@ -135,6 +135,5 @@ def _larger(one: Noise, other: Noise) -> Noise:
 
 
 def _limit(series: Series, machine: Machine) -> Roofline | None:
-    work = series.timed[0].outcome
-    limit = roofline(series.case, work.flops, work.bytes, machine)
+    limit = roofline_of(series, machine)
     return limit if limit is not None and limit.bound is not None else None

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 
 from attnbench.analysis.pairing import Pair
-from attnbench.analysis.roofline import roofline
+from attnbench.analysis.roofline import roofline_of
 from attnbench.analysis.series import Series
 from attnbench.analysis.within_round import NORMAL_REACH, variance_by_samples
 from attnbench.labels import Label
@@ -60,8 +60,7 @@ def device_ratios(diff: Diff, rows: Sequence[Row]) -> list[float | None]:
 def _foreseen(series: Series, machine: Machine, shift: Mapping[str, float]) -> float | None:
     if not series.timed:
         return None
-    work = series.timed[0].outcome
-    limit = roofline(series.case, work.flops, work.bytes, machine)
+    limit = roofline_of(series, machine)
     if limit is None or limit.bound is None:
         return None
     rate = "bytes_per_second" if limit.bound == "memory" else "flops_per_second"

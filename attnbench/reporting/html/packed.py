@@ -17,11 +17,11 @@ def packed(values: Sequence[Value]) -> Any:
     return {"values": different, "codes": [codes[value] for value in values]}
 
 
-def rounded(value: float | None, digits: int = 4) -> float | None:
-    """The value rounded to some digits, enough for a plot; a whole number without a point."""
+def rounded(value: float | None) -> float | None:
+    """The value in four digits, enough for a plot; a whole number without a point."""
     if value is None:
         return None
-    short = float(f"{value:.{digits}g}")
+    short = float(f"{value:.4g}")
     return int(short) if short.is_integer() else short
 
 

@@ -175,8 +175,7 @@ def _measures(
 
 def _shared(cohort: Cohort) -> str:
     """The facts that all rows share, including the batch if there is no column for it."""
-    batch = f"batch {batch_text(cohort.timed[0].case)}" if cohort.one_batch else ""
-    return ", ".join(filter(None, [batch, cohort.shared]))
+    return ", ".join(filter(None, [cohort.shared_batch, cohort.shared]))
 
 
 def _counts(cohort: Cohort) -> str:
