@@ -1,4 +1,4 @@
-"""How a study's answer is found: one of six analyses with its settings."""
+"""How a study's answer is found: one of seven analyses with its settings."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,11 +13,6 @@ class CrossoverAnalysis:
 
     resolution: float = 1.1  # no further bisection between neighbours within this ratio
 
-    @property
-    def swept(self) -> tuple[str, ...]:
-        """The names of which the sweep needs two values."""
-        return ("q_len",)
-
 
 @dataclass(frozen=True, slots=True)
 class OptimumAnalysis:
@@ -25,11 +20,6 @@ class OptimumAnalysis:
 
     knob: str
     by: str = "batch_size"  # the axis a rule for the knob may depend on
-
-    @property
-    def swept(self) -> tuple[str, ...]:
-        """The names of which the sweep needs two values."""
-        return (self.knob,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +31,6 @@ class ContrastAnalysis:
     by: tuple[str, ...] = ()  # fields with a line per value
     tune: tuple[str, ...] = ()  # knobs of which each side takes its best value
 
-    @property
-    def swept(self) -> tuple[str, ...]:
-        """The names of which the sweep needs two values."""
-        return (self.field,)
-
 
 @dataclass(frozen=True, slots=True)
 class WinnerAnalysis:
@@ -54,20 +39,10 @@ class WinnerAnalysis:
     tune: tuple[str, ...] = ()
     map: tuple[str, str] = ("batch_size", "kv_len")  # rows and columns of the heat map
 
-    @property
-    def swept(self) -> tuple[str, ...]:
-        """The names of which the sweep needs two values."""
-        return ()
-
 
 @dataclass(frozen=True, slots=True)
 class RaggedAnalysis:
     """The cost of requests of different lengths, against equal ones with the same total."""
-
-    @property
-    def swept(self) -> tuple[str, ...]:
-        """The names of which the sweep needs two values."""
-        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +51,6 @@ class GrowthAnalysis:
 
     over: str = "q_len"
     layers: int = 1
-
-    @property
-    def swept(self) -> tuple[str, ...]:
-        """The names of which the sweep needs two values."""
-        return (self.over,)
 
 
 Analysis = (

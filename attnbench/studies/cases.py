@@ -133,9 +133,10 @@ def _readable(spec: str, left_out: Counter[str]) -> list[Batch]:
 
 
 def _over(batch: Batch, limits: TokenLimits) -> str | None:
-    for name, size in (("new", batch.num_tokens), ("kv", batch.num_kv_tokens)):
-        limit = getattr(limits, f"{name}_tokens")
+    for kind, size, limit in (
+        ("new tokens", batch.num_tokens, limits.new_tokens),
+        ("tokens in the cache", batch.num_kv_tokens, limits.kv_tokens),
+    ):
         if limit is not None and size > limit:
-            kind = "new tokens" if name == "new" else "tokens in the cache"
             return f"over {limit} {kind}, the limit of this study"
     return None

@@ -139,21 +139,21 @@ def conclusion_text(found: Conclusion, width: int = WIDTH) -> str:
 
 
 def _answer(listed: Sequence[Series], study: Study, noise: NoiseOf) -> Answer:
-    asked = study.analysis
-    if isinstance(asked, CrossoverAnalysis | RaggedAnalysis):
-        answer = crossover.answer if isinstance(asked, CrossoverAnalysis) else ragged.answer
-        return answer(listed, noise)
-    if isinstance(asked, OptimumAnalysis):
-        return optimum.answer(listed, asked, noise)
-    if isinstance(asked, WinnerAnalysis):
-        return winner.answer(listed, asked, noise)
-    if isinstance(asked, TrafficAnalysis):
-        return traffic.answer(listed, asked, noise)
-    if isinstance(asked, ContrastAnalysis):
-        found = contrast.answer(listed, asked, noise)
-    else:
-        assert isinstance(asked, GrowthAnalysis)
-        found = growth.answer(listed, asked)
+    match study.analysis:
+        case CrossoverAnalysis():
+            return crossover.answer(listed, noise)
+        case RaggedAnalysis():
+            return ragged.answer(listed, noise)
+        case OptimumAnalysis() as asked:
+            return optimum.answer(listed, asked, noise)
+        case WinnerAnalysis() as asked:
+            return winner.answer(listed, asked, noise)
+        case TrafficAnalysis() as asked:
+            return traffic.answer(listed, asked, noise)
+        case ContrastAnalysis() as asked:
+            found = contrast.answer(listed, asked, noise)
+        case GrowthAnalysis() as asked:
+            found = growth.answer(listed, asked)
     return replace(found, lines=[*found.lines, *what_auto_loses(listed, noise)])
 
 

@@ -17,11 +17,16 @@ An item of the sweep is a product over its keys: fields of a case or its shape, 
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from typing import Any
 
-from attnbench.errors import UsageError
-from attnbench.studies.analysis import Analysis, read_analysis
+from attnbench.studies.analysis import (
+    Analysis,
+    ContrastAnalysis,
+    CrossoverAnalysis,
+    GrowthAnalysis,
+    OptimumAnalysis,
+    read_analysis,
+)
 from attnbench.studies.product import (
     Product,
     differ,
@@ -82,7 +87,7 @@ def read_study(text: str, name: str, file: str, families: Collection[str]) -> St
     analysis = read_analysis(keys["answer"])
     if isinstance(analysis, TrafficAnalysis):
         sweep = analysis.with_batches(keys["sweep"], sweep)
-    _check_swept(keys["answer"], analysis.swept, sweep)
+    _check_swept(keys["answer"], analysis, sweep)
     wide = _read_exhaustive(keys["exhaustive"], sweep) if "exhaustive" in keys else (sweep, None)
     limits = _read_limits(keys.get("limits"))
     return Study(
@@ -129,19 +134,19 @@ def _read_exhaustive(
     return tuple(wide), limits
 
 
-def _check_swept(entry: Entry, names: Collection[str], sweep: Sequence[Product]) -> None:
+def _swept(analysis: Analysis) -> tuple[str, ...]:
+    """The fields, knobs and variables that an answer is about."""
+    match analysis:
+        case CrossoverAnalysis():
+            return ("q_len",)
+        case OptimumAnalysis(knob=name) | ContrastAnalysis(field=name) | GrowthAnalysis(over=name):
+            return (name,)
+        case _:
+            return ()
+
+
+def _check_swept(entry: Entry, analysis: Analysis, sweep: Sequence[Product]) -> None:
     """An answer about a field, knob or variable needs several values of it in the sweep."""
-    for name in names:
+    for name in _swept(analysis):
         if not any(has_two(product, name) for product in sweep) and not differ(sweep, name):
             entry.fail(f"the answer is about {name}, so the sweep needs two or more values of it")
-
-
-def require_known(name: str, known: Collection[str]) -> None:
-    """Raise UsageError for an unknown study."""
-    if name not in known:
-        near = get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise UsageError(
-            f"no study and no file is called '{name}'{hint}; known are {', '.join(known)}, "
-            "e.g. attnbench study numsplits"
-        )

@@ -28,7 +28,7 @@ def dry_run_text(asked: StudyRequest, found: Forecast, rounds: int, width: int =
     """The cases to measure, those refused or left out, the memory and the time."""
     study = asked.study
     cells = cells_of(study, found.machine.kind)
-    search = search_of(study, cells.cases, rounds, **asked.searching)
+    search = search_of(study, cells.cases, rounds, is_exhaustive=asked.is_exhaustive)
     runnable = [each for each in found.cases if each.refusal is None]
     lines = asked.changes
     if found.unasked:

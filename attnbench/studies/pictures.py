@@ -119,37 +119,37 @@ def _errors(spots: Sequence[Spot | RowSpot]) -> tuple[list[float], list[float]]:
 
 def draw_heat(axes: "Axes", chart: HeatMap, width: float) -> None:
     """The map as on a page, `width` inches wide, with a scale if its colours are numbers."""
-    from matplotlib.patches import Rectangle
-
-    cells = [cell for _, row in chart.rows for cell in row]
     for y, (_, row) in enumerate(chart.rows):
         for x, cell in enumerate(row):
             if cell is not None:
-                hatch = "////" if cell.style == "doubt" else None
-                for left, part, colour in _stripes(cell):
-                    axes.add_patch(Rectangle((x - 0.5 + left, y - 0.5), part, 1, fc=colour))
-                axes.add_patch(
-                    Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, ec="#d0d3d7", hatch=hatch)
-                )
-                box = {"facecolor": PANEL["light"], "edgecolor": "none", "pad": 1}
-                axes.text(
-                    x,
-                    y,
-                    "\n".join(cell.lines),
-                    bbox=box if hatch else None,
-                    ha="center",
-                    va="center",
-                    fontsize=7,
-                    color=INK["light"],
-                )
+                _draw_cell(axes, cell, x, y)
     axes.set(xlim=(-0.5, len(chart.columns) - 0.5), ylim=(len(chart.rows) - 0.5, -0.5))
     axes.set_xticks(range(len(chart.columns)), chart.columns)
     axes.set_yticks(range(len(chart.rows)), [name for name, _ in chart.rows])
     axes.set(xlabel=chart.column_name, ylabel=chart.row_name)
     legend = fill(chart.legend, round(_PER_INCH * width))
     axes.set_title(f"{chart.title}\n{legend}", fontsize=8)
-    if any(cell and cell.style in ("more", "less") for cell in cells):
+    if any(cell and cell.style in ("more", "less") for _, row in chart.rows for cell in row):
         _scale(axes)
+
+
+def _draw_cell(axes: "Axes", cell: HeatCell, x: int, y: int) -> None:
+    from matplotlib.patches import Rectangle
+
+    hatch = "////" if cell.style == "doubt" else None
+    for left, part, colour in _stripes(cell):
+        axes.add_patch(Rectangle((x - 0.5 + left, y - 0.5), part, 1, fc=colour))
+    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, ec="#d0d3d7", hatch=hatch))
+    axes.text(
+        x,
+        y,
+        "\n".join(cell.lines),
+        bbox={"facecolor": PANEL["light"], "edgecolor": "none", "pad": 1} if hatch else None,
+        ha="center",
+        va="center",
+        fontsize=7,
+        color=INK["light"],
+    )
 
 
 def _stripes(cell: HeatCell) -> list[tuple[float, float, str]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +20,7 @@ from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case, Value
 from attnbench.studies.analysis import CrossoverAnalysis
 from attnbench.studies.cases import cells_of
-from attnbench.studies.file import Study, read_study, require_known
+from attnbench.studies.file import Study, read_study
 from attnbench.studies.product import FIELDS
 from attnbench.studies.search import Search
 from attnbench.studies.traffic import TrafficAnalysis
@@ -54,8 +55,12 @@ def load_study(name: str) -> Study:
             return study
     if Path(name).is_file():
         return _from_file(Path(name))
-    require_known(name, built_in())
-    raise AssertionError(name)
+    near = get_close_matches(name, built_in(), n=1, cutoff=0.5)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    raise UsageError(
+        f"no study and no file is called '{name}'{hint}; known are {', '.join(built_in())}, "
+        "e.g. attnbench study numsplits"
+    )
 
 
 def _from_file(path: Path) -> Study:
@@ -181,16 +186,17 @@ class StudyRequest:
                 "left_out": dict(cells.left_out),
                 **self.choices,
             }
-            search = search_of(self.study, cells.cases, found.rounds, **self.searching)
+            is_exhaustive = self.is_exhaustive
+            search = search_of(self.study, cells.cases, found.rounds, is_exhaustive=is_exhaustive)
             cases = cells.cases if search is None else search.first()
             return replace(found, cases=by_workload(list(cases)), study=facts)
 
         return plan
 
     @property
-    def searching(self) -> dict[str, bool]:
+    def is_exhaustive(self) -> bool:
         """Whether all cells are wanted."""
-        return {"is_exhaustive": bool(self.choices["is_exhaustive"])}
+        return bool(self.choices["is_exhaustive"])
 
 
 def search_of(

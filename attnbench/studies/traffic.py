@@ -39,11 +39,6 @@ class TrafficAnalysis:
     gpu: str | None = None  # of the server whose steps these are
 
     @property
-    def swept(self) -> tuple[str, ...]:
-        """The names of which the sweep needs two values."""
-        return ()
-
-    @property
     def digest(self) -> str:
         """A text that tells these batches and weights from others."""
         listed = {f"{at}": f"{each.steps} {each.batch}" for at, each in enumerate(self.strata)}

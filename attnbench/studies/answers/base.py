@@ -62,6 +62,15 @@ def not_answered(listed: Sequence[Series], what: str = "") -> str | None:
     return f"{about}{NOT_ANSWERED}{failed}{'; '.join(list(reasons)[:3])}"
 
 
+def never_ran(listed: Iterable[Series]) -> list[str]:
+    """A sentence for each backend of which no case has a time."""
+    by_backend: dict[str, list[Series]] = {}
+    for each in listed:
+        by_backend.setdefault(each.case.backend, []).append(each)
+    sentences = (not_answered(own, backend) for backend, own in by_backend.items())
+    return [sentence for sentence in sentences if sentence]
+
+
 def what_auto_loses(listed: Sequence[Series], noise: NoiseOf) -> list[str]:
     """vLLM's own choice against the best backend of each workload; nothing without `auto`."""
     rankings = rank(tuned(listed, ()), lambda _, cell: noise(cell))

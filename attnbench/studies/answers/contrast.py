@@ -14,6 +14,7 @@ from attnbench.reporting.ranking import change_with_interval
 from attnbench.specs.case import Case, Value
 from attnbench.studies.analysis import ContrastAnalysis
 from attnbench.studies.answers.base import (
+    NOT_ANSWERED,
     Answer,
     Table,
     cells_text,
@@ -45,12 +46,12 @@ def _of_pair(
     for value in pair:
         side = [each for each in listed if axis_text(each.case, asked.field) == value]
         if not side:
-            return Answer([f"{title}: not answered here: no case has {asked.field} {value}"])
+            return Answer([f"{title}: {NOT_ANSWERED}no case has {asked.field} {value}"])
         if sentence := not_answered(side, title):
             return Answer([sentence])
     cells = contrast_asked(listed, asked.field, pair, noise, asked.tune)
     if not cells:
-        return Answer([f"{title}: not answered here: no workload has a time of both"])
+        return Answer([f"{title}: {NOT_ANSWERED}no workload has a time of both"])
     lines = [f"{title}: {_summary(cells)}", *_extremes(cells, asked)]
     for name in asked.by:
         lines += [f"{title}, {text}" for text in _grouped(cells, name)]

@@ -18,6 +18,7 @@ from attnbench.studies.answers.base import (
 )
 from attnbench.studies.charts import Lines, Spot
 from attnbench.studies.search import Curve, curves_of, known_times
+from attnbench.units import MISSING
 
 
 def answer(listed: Sequence[Series], noise: NoiseOf) -> Answer:
@@ -126,7 +127,7 @@ def _verdict(found: Crossover) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f}"
+    return MISSING if value is None else f"{value:.0f}"
 
 
 def _lost(

@@ -8,9 +8,9 @@ from attnbench.analysis.fields import batch_text
 from attnbench.analysis.series import Series
 from attnbench.specs.case import Case
 from attnbench.studies.analysis import GrowthAnalysis
-from attnbench.studies.answers.base import Answer, Table, describe, not_answered, varying
+from attnbench.studies.answers.base import Answer, Table, describe, never_ran, not_answered, varying
 from attnbench.studies.charts import Lines, Spot
-from attnbench.units import MISSING, flop_rate_column, seconds_column
+from attnbench.units import flop_rate_column, seconds_column
 
 
 def answer(listed: Sequence[Series], asked: GrowthAnalysis) -> Answer:
@@ -22,13 +22,7 @@ def answer(listed: Sequence[Series], asked: GrowthAnalysis) -> Answer:
     for each in timed:
         groups.setdefault(_name(each.case, [t.case for t in timed], asked), []).append(each)
     lines = [_line(name, _ordered(group, asked), asked) for name, group in groups.items()]
-    missing = dict.fromkeys(each.case.backend for each in listed)
-    sentences = [
-        not_answered([each for each in listed if each.case.backend == name], name)
-        for name in missing
-    ]
-    lines += [sentence for sentence in sentences if sentence]
-    return Answer(lines, [_table(groups, asked)], [_chart(groups, asked)])
+    return Answer([*lines, *never_ran(listed)], [_table(groups, asked)], [_chart(groups, asked)])
 
 
 def _name(case: Case, cases: Sequence[Case], asked: GrowthAnalysis) -> str:
@@ -74,7 +68,7 @@ def _table(groups: dict[str, list[Series]], asked: GrowthAnalysis) -> Table:
         "spec": [batch_text(each.case) for _, each in rows],
         f"a layer, {unit}": times,
         f"{asked.layers} layers, {total}": all_layers,
-        rate: [text if text != MISSING else "-" for text in rates],
+        rate: rates,
     }
     return Table("Attention alone: no projection, no MLP, no sampling", columns)
 

@@ -13,6 +13,7 @@ from attnbench.reporting.ranking import BESIDE, regret_lines, regret_text
 from attnbench.specs.case import Case
 from attnbench.studies.analysis import OptimumAnalysis
 from attnbench.studies.answers.base import (
+    NOT_ANSWERED,
     Answer,
     Table,
     cells_text,
@@ -35,7 +36,7 @@ def answer(listed: Sequence[Series], asked: OptimumAnalysis, noise: NoiseOf) -> 
             continue
         found = optima(own, asked.knob, lambda _, cell: noise(cell))
         if not found:
-            lines.append(f"{backend}: not answered here: no workload has two settings with a time")
+            lines.append(f"{backend}: {NOT_ANSWERED}no workload has two settings with a time")
             continue
         lines += [f"{backend}: {line}" for line in _lines(found, asked)]
         tables.append(_table(backend, found, asked))

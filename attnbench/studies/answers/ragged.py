@@ -13,6 +13,7 @@ from attnbench.analysis.verdict import Verdict
 from attnbench.reporting.ranking import change_with_interval, counts
 from attnbench.specs.ragged import SPREADS, Spread
 from attnbench.studies.answers.base import (
+    NOT_ANSWERED,
     Answer,
     Table,
     not_answered,
@@ -32,7 +33,7 @@ def answer(listed: Sequence[Series], noise: NoiseOf) -> Answer:
     timed = tuned(listed, ())
     costs: Costs = {spread: judged(_pairs(timed, spread), noise) for spread in SPREADS}
     if not any(costs.values()):
-        return Answer(["not answered here: no shape has a time of equal and of ragged requests"])
+        return Answer([f"{NOT_ANSWERED}no shape has a time of equal and of ragged requests"])
     names = dict.fromkeys(_name(cell.base) for cells in costs.values() for cell in cells)
     by_name = {
         name: {s: [c for c in cells if _name(c.base) == name] for s, cells in costs.items()}

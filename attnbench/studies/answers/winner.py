@@ -19,6 +19,7 @@ from attnbench.studies.answers.base import (
     Answer,
     Table,
     describe,
+    never_ran,
     not_answered,
     place_columns,
     varying,
@@ -35,22 +36,12 @@ def answer(listed: Sequence[Series], asked: WinnerAnalysis, noise: NoiseOf) -> A
     autos = choices(rankings, listed, lambda _, cell: noise(cell))
     fields = Fields.of([each.best.series.case for each in rankings])
     lines = [*sentences(rankings, fields, lambda each: each.case.backend), *choice_lines(autos)]
-    lines += _never_ran(listed)
+    lines += never_ran(each for each in listed if not stands_for_another(each))
     compared = [each for each in rankings if each.outcome != "alone"]
     beside = [a for r, a in zip(rankings, autos, strict=True) if r.outcome != "alone"]
     tables = [_table(compared, beside)] if compared else []
     losses = {id(r): loss_in_short(a) for r, a in zip(rankings, autos, strict=True)}
     return Answer([*lines, *legend(rankings)], tables, _maps(rankings, losses, asked))
-
-
-def _never_ran(listed: Sequence[Series]) -> list[str]:
-    apart = [each for each in listed if not stands_for_another(each)]
-    backends = dict.fromkeys(each.case.backend for each in apart)
-    sentences = (
-        not_answered([each for each in listed if each.case.backend == name], name)
-        for name in backends
-    )
-    return [sentence for sentence in sentences if sentence]
 
 
 def _table(rankings: Sequence[Ranking], autos: Sequence[AutoChoice | None]) -> Table:
