@@ -56,13 +56,13 @@ def stored(tmp_path: Path) -> tuple[list[Measurement], dict[int, Run]]:
 
 def as_csv(stored: tuple[list[Measurement], dict[int, Run]]) -> list[dict[str, str]]:
     stream = StringIO()
-    write_csv(*stored, stream)
+    write_csv(*stored, stream, {})
     return list(csv.DictReader(StringIO(stream.getvalue())))
 
 
 def as_json(stored: tuple[list[Measurement], dict[int, Run]]) -> list[dict[str, Any]]:
     stream = StringIO()
-    write_json(*stored, stream)
+    write_json(*stored, stream, {})
 
     def refuse(constant: str) -> None:
         pytest.fail(f"{constant} is no JSON")

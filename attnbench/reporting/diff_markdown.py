@@ -21,7 +21,7 @@ _CODE = "```\n{}\n```"
 _LEFT_OUT = "{} more cases are left out, since a comment holds no more."
 
 
-def diff_markdown(diff: Diff, page: str | None = None) -> str:
+def diff_markdown(diff: Diff, page: str | None) -> str:
     """A sentence, the worst cases, changed kernels and a link to `page`; all else is folded."""
     losers = [row for row in diff.rows if row.verdict in FAILING["unclear"]]
     every = [row for row in diff.rows if row.verdict != FAILS]

@@ -9,7 +9,7 @@ from attnbench.analysis.series import Series
 from attnbench.reasons import in_short
 from attnbench.records import Measurement
 from attnbench.reporting.fingerprints import fingerprints
-from attnbench.reporting.text_table import WIDTH, Column, Style, heading, items, known, text_table
+from attnbench.reporting.text_table import Column, Style, heading, items, known, text_table
 from attnbench.results.diff import Diff, Row
 from attnbench.results.explain import KEY_SHOWN, SamplesById
 from attnbench.results.suspects import kernels_of
@@ -20,9 +20,7 @@ _BINS = 20
 _BULK = 0.98  # of all samples; slower ones count in the last bin
 
 
-def explain_text(
-    diff: Diff, row: Row, samples: SamplesById, style: Style = "table", width: int = WIDTH
-) -> str:
+def explain_text(diff: Diff, row: Row, samples: SamplesById, style: Style, width: int) -> str:
     """One row of a diff: verdict, rounds with samples, kernels, fingerprints."""
     base, head = row.pair.base, row.pair.head
     title = f"{head.case.family} {diff.describe(head.case)}, key {head.first.case_key[:KEY_SHOWN]}"

@@ -64,7 +64,7 @@ def write_csv(
     measurements: Iterable[Measurement],
     runs: Mapping[int, Run],
     stream: TextIO,
-    sentinels: SentinelFacts = NO_SENTINELS,
+    sentinels: SentinelFacts,
 ) -> None:
     """A header, then a line per round; lists are a;b and mappings name=value;name=value."""
     writer = csv.writer(stream, lineterminator="\n")
@@ -79,7 +79,7 @@ def write_json(
     measurements: Iterable[Measurement],
     runs: Mapping[int, Run],
     stream: TextIO,
-    sentinels: SentinelFacts = NO_SENTINELS,
+    sentinels: SentinelFacts,
 ) -> None:
     """A list with an object per round, with the names of the CSV."""
     records = [record(each, runs[each.run], sentinels) for each in measurements]

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from attnbench.analysis.across import SERVER_KNOBS
 from attnbench.analysis.fields import batch_text
 from attnbench.reporting.progress import asked_text
-from attnbench.reporting.text_table import WIDTH, Column, text_table, words, wrapped
+from attnbench.reporting.text_table import Column, text_table, words, wrapped
 from attnbench.running.forecast import Forecast, Foreseen
 from attnbench.specs.case import Case, Value
 from attnbench.units import bytes_column, minutes_text
 
 
-def forecast_text(found: Forecast, width: int = WIDTH) -> str:
+def forecast_text(found: Forecast, width: int) -> str:
     """Every case with its memory and time, then refused cases, then the totals."""
     runnable = [each for each in found.cases if each.refusal is None]
     lines = [_table(runnable, width)] if runnable else []

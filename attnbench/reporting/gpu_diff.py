@@ -8,14 +8,14 @@ from attnbench.analysis.fields import Fields, method_text
 from attnbench.analysis.verdict import Comparison
 from attnbench.reporting.columns import field_columns
 from attnbench.reporting.tables import spec_column
-from attnbench.reporting.text_table import WIDTH, Column, Style, heading, items, text_table
+from attnbench.reporting.text_table import Column, Style, heading, items, text_table
 from attnbench.results.cohort import Cohort
 from attnbench.results.gpu_diff import GpuDiff, GpuRow
 from attnbench.specs.case import Case
 from attnbench.units import MISSING, percent_column, seconds_column, three_digits
 
 
-def gpu_diff_text(diff: GpuDiff, style: Style = "table", width: int = WIDTH) -> str:
+def gpu_diff_text(diff: GpuDiff, style: Style, width: int) -> str:
     """A table per family and method, then the means and the cases that were not compared."""
     base, head = diff.machines
     title = f"time on {head.label} over time on {base.label}; no verdict on the code"

@@ -8,7 +8,7 @@ from attnbench.analysis.fields import batch_text, method_text, requested
 from attnbench.analysis.steps import Step
 from attnbench.records import Run
 from attnbench.reporting.tables import ID_DIGITS
-from attnbench.reporting.text_table import WIDTH, Column, heading, items, text_table, words
+from attnbench.reporting.text_table import Column, heading, items, text_table, words
 from attnbench.results.bisection import bisection, distance, sides
 from attnbench.results.differences import differences
 from attnbench.results.history import History
@@ -22,9 +22,9 @@ def history_text(
     steps: Sequence[Sequence[Step]],
     plans: Mapping[int, Mapping[str, object]],
     *,
-    db: str | None = None,
-    tree: Path | None = None,
-    width: int = WIDTH,
+    db: str | None,
+    tree: Path | None,
+    width: int,
 ) -> str:
     """One part per history; `plans` by run, of runs that a bisection may start from.
 
@@ -52,7 +52,7 @@ def _heading(history: History, width: int) -> str:
         ", ".join(f"{name} {value}" for name, value in asked.items() if name in shown),
         f"case {first.case_key[:ID_DIGITS]}",
     ]
-    return heading(lines, width=width)
+    return heading(lines, "table", width)
 
 
 def _table(history: History, steps: Sequence[Step], width: int) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from attnbench.printable import printable
 from attnbench.provenance.machine import Machine
 from attnbench.records import Run, RunStatus, Status, Transfer
-from attnbench.reporting.text_table import WIDTH, Column, items, text_table, words
+from attnbench.reporting.text_table import Column, items, text_table, words
 from attnbench.units import MISSING
 
 _UNFINISHED = {RunStatus.INTERRUPTED: "!", RunStatus.RUNNING: "~"}
@@ -16,7 +16,7 @@ _MARKS = {
 }
 
 
-def runs_table(runs: Sequence[Run], width: int = WIDTH) -> str:
+def runs_table(runs: Sequence[Run], width: int) -> str:
     """A line per run; `runs` are oldest first and shown newest first.
 
     The source and the machine have a column if runs differ in them, else a line below; so has a

@@ -113,7 +113,7 @@ def items(lines: Sequence[str], style: Style = "table", width: int = WIDTH) -> s
     return "\n".join(wrapped(line, width, "  ") for line in lines)
 
 
-def heading(lines: Sequence[str], style: Style = "table", width: int = WIDTH) -> str:
+def heading(lines: Sequence[str], style: Style, width: int) -> str:
     """The lines above a table; Markdown shows the first in bold."""
     if style == "markdown":
         first, *others = map(printable, lines)
@@ -121,7 +121,7 @@ def heading(lines: Sequence[str], style: Style = "table", width: int = WIDTH) ->
     return "\n".join(wrapped(line, width) for line in lines)
 
 
-def wrapped(text: str, width: int = WIDTH, indent: str = "") -> str:
+def wrapped(text: str, width: int, indent: str = "") -> str:
     """The text wrapped between words, later lines indented; long words are not broken."""
     return fill(
         printable(text, keep="\n"),

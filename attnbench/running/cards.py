@@ -26,7 +26,7 @@ MISSING = "missing"
 
 @contextmanager
 def local_cards(
-    command: Command, devices: Sequence[LocalDevice], note: Note, start: StartWorker | None = None
+    command: Command, devices: Sequence[LocalDevice], note: Note, start: StartWorker | None
 ) -> Iterator[list[LocalCard]]:
     """The cards, locked against other commands; for `--device all` only those that are free.
 

@@ -11,7 +11,7 @@ from attnbench.studies.search import Search
 from attnbench.units import bytes_column, minutes_text
 
 
-def studies_table(studies: Iterable[Study], width: int = WIDTH) -> str:
+def studies_table(studies: Iterable[Study], width: int) -> str:
     """A paragraph per study: its name, its family, its aliases and its question."""
     lines = []
     for study in studies:

@@ -59,7 +59,7 @@ class ReportPart:
         return [plot for plot in (*self.plots, self.samples) if plot]
 
 
-def report_page(report: Report, quantiles: Quantiles, studies: Sequence[StudyPart] = ()) -> str:
+def report_page(report: Report, quantiles: Quantiles, studies: Sequence[StudyPart]) -> str:
     """The page of a report, and of the studies among its runs; UsageError without the extra."""
     require_extra()
     listed = [cohort for each in report.selections for cohort in report.cohorts_of(each)]
