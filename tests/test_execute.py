@@ -59,6 +59,15 @@ def test_a_backend_that_fails_is_an_outcome_with_its_reason(
     assert reason in outcome.reason
 
 
+@pytest.mark.usefixtures("own_kernels")
+def test_a_write_that_zeroes_its_new_tokens_once_it_is_timed_is_incorrect() -> None:
+    job = Job(
+        small_case("cache-write", "emptying", "q7"), Method("cpu", samples=3), 0, 2, False, False
+    )
+    outcome = execute(job, CPU, unseen, lambda phase: None)
+    assert (outcome.status, outcome.reason) == ("incorrect", "its call overwrites its inputs")
+
+
 @pytest.mark.parametrize(("backend", "labelled"), [("fixed", True), ("naive", False)])
 @pytest.mark.usefixtures("own_kernels")
 def test_a_row_says_that_its_backend_cannot_take_new_inputs(backend: str, labelled: bool) -> None:

@@ -13,7 +13,7 @@ from attnbench.kernels.cache_write_base.fp8 import (
 )
 from attnbench.kernels.cache_write_base.prepared import CacheWrite, inputs_of
 from attnbench.kernels.cache_write_base.slots import PADDING
-from attnbench.kernels.inputs import cached, torch_dtype
+from attnbench.kernels.inputs import cached, digest_of, torch_dtype
 from attnbench.kernels.tolerance import EXACT
 from attnbench.specs.case import Case
 from attnbench.specs.cost import cached_elements, kv_element_bytes
@@ -65,6 +65,9 @@ class KeyValueWrite(CacheWrite):
     def refill(self, generator: "torch.Generator") -> None:
         held = self.new[: inputs_of(self.case, len(self.new))]
         held.copy_(cached(tuple(held.shape), self.dtype, generator, self.case.kv_data))
+
+    def digest(self) -> "torch.Tensor":
+        return digest_of(self.new, self.scales, self.slots.mapping)
 
     def written_by_slots(self, kernel: Callable[..., object]) -> Self:
         """One launch per set of `kernel`, which has the signature of vLLM's two kernels."""

@@ -6,7 +6,7 @@ from attnbench.kernels.base import Setting
 from attnbench.kernels.cache_write_base.fp8 import KEY_RANGE, one_step, quantise, scale_for
 from attnbench.kernels.cache_write_base.prepared import CacheWrite, inputs_of
 from attnbench.kernels.cache_write_base.slots import PADDING
-from attnbench.kernels.inputs import cached, torch_dtype
+from attnbench.kernels.inputs import cached, digest_of, torch_dtype
 from attnbench.kernels.tolerance import EXACT, Tolerance
 from attnbench.specs.case import Case
 from attnbench.specs.cost import cached_row_bytes
@@ -57,6 +57,9 @@ class LatentWrite(CacheWrite):
             held = new[: inputs_of(self.case, len(new))]
             held.copy_(cached(tuple(held.shape), self.dtype, generator, self.case.kv_data))
         self.tolerance = self._allowed()
+
+    def digest(self) -> "torch.Tensor":
+        return digest_of(self.new, self.new_ropes, self.scale, self.slots.mapping)
 
     def _largest(self) -> "torch.Tensor":
         import torch

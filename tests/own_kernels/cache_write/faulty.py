@@ -93,4 +93,16 @@ class Late(Faulty):
             Straying().also(write, index)
 
 
+class Emptying(Late):
+    """Is right until it is timed, then zeroes its inputs and writes zeros."""
+
+    name: ClassVar = "emptying"
+
+    def also(self, write: KeyValueWrite, index: int) -> None:
+        self.launches += 1
+        if self.launches > _CHECKED:
+            write.new.zero_()
+            write.cache[write.slots.pages[index], :, write.slots.offsets[index]] = 0
+
+
 _CHECKED = 2  # launches before timing: a first one, and the one that is checked
