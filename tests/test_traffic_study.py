@@ -369,7 +369,14 @@ def test_the_words_to_go_on_name_all_that_differs_from_the_defaults() -> None:
     ]
 
 
-def test_one_for_all_is_the_best_single_backend_of_the_traffic(tmp_path: Path) -> None:
+ALL_DECODES = "      - {kind: decode, steps: 900, batch: 8q1kv1k}\n"
+TWO_STRATA = "".join(ALL_DECODES.replace("900", steps) for steps in ("899", "1"))
+
+
+@pytest.mark.parametrize(
+    "text", [STUDY, STUDY.replace(ALL_DECODES, TWO_STRATA)], ids=["one stratum", "two of one batch"]
+)
+def test_one_for_all_is_the_best_single_backend_of_the_traffic(tmp_path: Path, text: str) -> None:
     """Triton is the better one in two of three batches, which are a sixth of the time."""
     microseconds = {DECODE: (100, 130), MIXED: (200, 100), PREFILL: (300, 200)}
     results = {
@@ -379,7 +386,7 @@ def test_one_for_all_is_the_best_single_backend_of_the_traffic(tmp_path: Path) -
     }
     with Store.open(tmp_path / "r.db") as store:
         run = store_run(store, results, machine=H200)
-        facts = {"name": "mine", "text": STUDY}
+        facts = {"name": "mine", "text": text}
         store.replan(run, {"study": facts, "methods": [ON_CPU.as_facts()]})
         assert conclude(store, run).answer[0].startswith("best single backend: flash: ")
         (decision,) = decided(store, run).decisions
