@@ -86,7 +86,7 @@ def traffic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.mark.parametrize("run", range(1, 12))
+@pytest.mark.parametrize("run", range(1, 17))
 def test_a_file_gives_each_batch_of_a_trace_what_the_table_calls_best_or_tied(
     traffic: Path, tmp_path: Path, run: int
 ) -> None:

@@ -89,7 +89,7 @@ def test_a_curve_that_ends_before_its_crossover_stands_as_an_open_end(stored: Pa
 STORED = [(OLD, run) for run in (*range(1, 11), 38)] + [
     (NEW, run) for run in (*range(1, 7), *range(8, 12))
 ]
-STORED += [(RAGGED, 1), (RAGGED, 2), *((TRAFFIC, run) for run in range(1, 12))]
+STORED += [(RAGGED, 1), (RAGGED, 2), *((TRAFFIC, run) for run in range(1, 17))]
 
 
 @pytest.mark.parametrize(("name", "run"), STORED)
@@ -110,6 +110,50 @@ def test_every_stored_study_concludes_as_stored_and_on_its_page(
     ]
     rows = [len(next(iter(table.columns.values()))) for table in found.tables]
     assert [table.count for table in part.tables] == rows
+
+
+TRACES = {"Azure code": "az_code", "Azure conversations": "az_conv"}
+TRACES |= {"Mooncake conversations": "mooncake_conversation_4000"}
+
+
+def of_traces(columns: int) -> list[list[str]]:
+    """The rows of the page's tables that have a trace and so many columns."""
+    lines = (DOCS / "lab" / PAGES[TRAFFIC]).read_text().splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    return [row for row in rows if len(row) == columns and row[0] in TRACES]
+
+
+def test_tables_of_traffic_are_of_the_stored_studies(stored: Path) -> None:
+    with Store.open(stored / TRAFFIC) as store:
+        runs = {run.label: conclude(store, run.number).tables[0].columns for run in store.runs()}
+    totals, kinds = of_traces(7), of_traces(5)
+    assert len(totals) == len(kinds) == 9
+    for row, shares in zip(totals, kinds, strict=True):
+        assert row[:2] == shares[:2]
+        name, *columns = runs[f"traffic {TRACES[row[0]]}-{row[1].partition('/')[0]}"].values()
+        seconds, interval, of_request, against, *parts = columns
+        assert row[2:5] == [name[0], f"{seconds[0]} [{interval[0]}]", of_request[0]]
+        for at, cell in enumerate(row[5:], 1):
+            assert cell.removesuffix(", a tie") == f"{name[at]} {against[at]}"
+        assert shares[2:] == [f"{part[0]} %" for part in parts]
+
+
+def test_the_table_of_sdpa_is_of_the_stored_studies(stored: Path) -> None:
+    rows = of_traces(6)
+    assert len(rows) == 6
+    with Store.open(stored / TRAFFIC) as store:
+        for _, _, flash, sdpa, against, runs in rows:
+            run, *other = map(int, runs.split(" and "))
+            columns = list(conclude(store, run).tables[0].columns.values())
+            names, seconds, change = columns[0], columns[1], columns[4]
+            at = names.index("sdpa")
+            assert sdpa == seconds[at]
+            if other:
+                seconds = conclude(store, *other).tables[0].columns["s per M output tokens"]
+                assert against == f"{float(sdpa) / float(seconds[0]):.1f} times"
+            else:
+                assert against == change[at]
+            assert flash.removesuffix(", another card") == seconds[0]
 
 
 def test_24_batches_of_a_trace_took_as_long_as_240(stored: Path) -> None:
