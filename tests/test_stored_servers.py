@@ -26,6 +26,7 @@ BACKENDS = {
 NOTEBOOK = (DOCS / "lab" / "served.md").read_text()
 # Of the table of FlashInfer's kernels: backend and what it was asked to decode by.
 KERNELS = (("flash", None), ("flashinfer", "served"), ("flashinfer", "native"))
+KINDS = ("row", "norms", "activation", "rope", "W_UK", "all")  # of kernels before a call
 Key = tuple[str, str]  # vLLM's name of the backend, batch
 Rows = dict[tuple[Key, str], Series]  # by what stood between the calls
 
@@ -130,6 +131,36 @@ def _cells_below(header: str) -> list[list[str]]:
     """The cells of the notebook's table whose heads end so."""
     (body,) = re.findall(re.escape(header) + r"\n.*\n((?:\|.*\n)+)", NOTEBOOK)
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in body.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def parts() -> Any:
+    """What `server_parts.py` and `layer_kernels.py` measured."""
+    return json.loads((DOCS / "results" / "server_parts.json").read_text())
+
+
+def test_the_table_of_a_layers_kernels_is_of_the_stored_times(parts: Any) -> None:
+    shown, backend = {}, ""
+    for name, batch, *cells in _cells_below("| + all | server |"):
+        backend = name or backend
+        shown[BACKENDS[backend], batch] = cells[:-1]
+    stored = {(each["backend"], each["batch"]): each for each in parts["kernels"]}
+    assert len(shown) == 6
+    for key, cells in shown.items():
+        assert cells == [f"{stored[key][kind]['us']:.2f}" for kind in KINDS]
+
+
+def test_the_table_of_recordings_is_of_the_stored_times(parts: Any) -> None:
+    never = {each["what"]: each for each in parts["recording"]}
+    expected = [
+        [never["steps"]["us"], never["steps while recorded"]["us"]],
+        *(
+            [each["server, steps"]["us"], each["server, traced"]["marks, same replay"]]
+            for each in parts["servers"]["TRITON_MLA"]
+        ),
+    ]
+    shown = [cells[2:4] for cells in _cells_below("| by CUPTI | after it |")]
+    assert shown == [[f"{each:.0f}" for each in pair] for pair in expected]
 
 
 def test_only_the_first_recorded_batch_of_a_server_had_no_pauses(server: dict[Key, Any]) -> None:
