@@ -4,6 +4,7 @@ from attnbench.errors import UsageError
 from attnbench.printable import printable
 
 REF_KINDS = ("label", "branch", "commit", "run", "gpu")  # before a colon they say what a name is
+RECENT = ("latest", "previous")  # runs, by when they were measured; a label may be previous
 
 
 def parse_label(text: str) -> str:

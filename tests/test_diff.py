@@ -105,6 +105,33 @@ def test_the_same_data_twice_is_no_change(db: str) -> None:
     assert text_of(found) == SAME
 
 
+@pytest.mark.parametrize(
+    ("options", "base", "head"),
+    [
+        ([], 3, 4),
+        (["--base", "1"], 1, 4),
+        (["--base", "previous", "--head", "1"], 3, 1),
+        (["--across", "backend=sdpa:naive"], 4, 4),
+        (["--head", "1", "--across", "backend=sdpa:naive"], 1, 1),
+    ],
+)
+def test_without_a_side_the_newest_runs_are_compared(
+    db: str, options: Sequence[str], base: int, head: int
+) -> None:
+    cases = attn("q512"), attn("q512", "naive")
+    for label in ("one", "two", "three", "four"):
+        add(db, label, scaled([1, 1], cases))
+    sides = re.findall(r"^(base|head): run (\d)", diff(db, *options).stdout, re.MULTILINE)
+    assert sides == [("base", f"{base}"), ("head", f"{head}")]
+
+
+def test_a_head_that_is_not_the_latest_run_needs_a_base(db: str) -> None:
+    add(db, "one", scaled([1, 2, 3]))
+    found = diff(db, "--head", "one")
+    assert found.exit_code == 2
+    assert "--head one needs --base, the runs to compare with, e.g. --base main" in found.stderr
+
+
 SLOWER = """\
 base: run 1 "base", trunk@aaaaaaaaaaaa, <when>
 head: run 2 "head", trunk@aaaaaaaaaaaa, <when>

@@ -65,6 +65,8 @@ def store(filled: Path, tmp_path: Path) -> Iterator[Store]:
         ("label:2", "label", (4,)),
         ("latest", "run", (5,)),
         ("run:latest", "run", (5,)),
+        ("previous", "run", (4,)),
+        ("run:previous", "run", (4,)),
         ("gpu:H200", "gpu", (1, 3, 5, 6)),
         ("gpu:h100 80gb", "gpu", (2,)),
         ("gpu:H20", "gpu", (4,)),
@@ -86,6 +88,23 @@ def test_a_label_called_latest_does_not_hide_the_latest_run(store: Store) -> Non
     assert resolve(store, "latest").runs == (5,)
     assert resolve(store, "run:latest").runs == (5,)
     assert resolve(store, "label:latest").runs == (1,)
+
+
+def test_the_previous_run_is_of_the_command_of_the_latest(store: Store) -> None:
+    fill(store, start(store, command="mla"))
+    with pytest.raises(UsageError) as error:
+        resolve(store, "previous")
+    assert str(error.value) == (
+        "previous: no run but the latest, of its command, has a measurement that is ok"
+    )
+    fill(store, start(store, command="attn"))
+    assert resolve(store, "previous").runs == (5,)
+
+
+def test_a_label_called_previous_goes_before_the_run(store: Store) -> None:
+    store.relabel(1, "previous")
+    assert resolve(store, "previous") == Ref("previous", "label", (1,))
+    assert resolve(store, "run:previous").runs == (4,)
 
 
 def test_a_label_may_be_called_like_a_kind(store: Store) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
+from attnbench.run_label import RECENT
+
 if TYPE_CHECKING:
     from attnbench.records import Run
 
@@ -35,7 +37,7 @@ def _refs(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
         return []
     labels, branches = [run.label for run in runs], [run.branch for run in runs]
     named = filter(None, [*labels, *branches])
-    return starting(incomplete, ["latest", *named, *_numbers(runs)])
+    return starting(incomplete, [*RECENT, *named, *_numbers(runs)])
 
 
 def run_numbers(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:

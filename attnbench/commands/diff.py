@@ -31,13 +31,15 @@ from attnbench.results.samples import read_quantiles
 class ComparedRuns:
     """The runs and cases that `attnbench diff` compares."""
 
-    base: str = one(Text(), "--base", required=True, metavar="REF", help="Runs to compare with.")
-    head: str = one(
+    base: str | None = one(
         Text(),
-        "--head",
-        required=True,
+        "--base",
         metavar="REF",
-        help="Runs to judge: by number, label, branch, commit or gpu:NAME, or latest.",
+        help="Runs to compare with: by number, label, branch, commit or gpu:NAME.  [default: "
+        "previous, the run of the same command before the latest; with --across those of --head]",
+    )
+    head: str = one(
+        Text(), "--head", default="latest", metavar="REF", help="Runs to judge, named alike."
     )
     across: str | None = one(
         Text(),
@@ -54,6 +56,20 @@ class ComparedRuns:
         help="Show one case in full: the first digits of its key, or values that only it has.",
     )
 
+    @property
+    def sides(self) -> tuple[str, str]:
+        """Base and head; UsageError if nothing says with what the head is to be compared."""
+        if self.base is not None:
+            return self.base, self.head
+        if self.across is not None:
+            return self.head, self.head
+        if self.head != "latest":
+            raise UsageError(
+                f"--head {self.head} needs --base, the runs to compare with, e.g. "
+                f"--base main --head {self.head}"
+            )
+        return "run:previous", self.head
+
 
 HELP = """Compare two sets of runs: what got slower, what did not.
 
@@ -64,27 +80,29 @@ HELP = """Compare two sets of runs: what got slower, what did not.
     defect of attnbench.
 
     \b
+    attnbench diff                                  the latest run and the one before it
     attnbench diff --base main --head pr
-    attnbench diff --base commit:1a2b3c4 --head latest --margin 2% --format markdown
-    attnbench diff --base latest --head latest --across backend=sdpa:naive
+    attnbench diff --base commit:1a2b3c4 --margin 2% --format markdown
+    attnbench diff --across backend=sdpa:naive      two backends of the latest run
     attnbench diff --base main --head pr --explain 'sdpa q2k'
     attnbench diff --base gpu:H100 --head gpu:H200
     """
 
 
 def _run(asked: ComparedRuns, judged: DiffOptions, shown: Shown) -> None:
+    base, head = asked.sides
     with Store.open(shown.db, create=False, note=note) as store:
-        if is_across_gpus(asked.base, asked.head):
+        if is_across_gpus(base, head):
             _refuse_across_gpus(asked, judged)
-            compared = diff_gpus(store, asked.base, asked.head, pool=asked.pool)
+            compared = diff_gpus(store, base, head, pool=asked.pool)
             if shown.html:
                 _write_gpus(store, compared, shown.html)
             click.echo(_gpus_shown(compared, judged.form))
             return
         found = diff(
             store,
-            asked.base,
-            asked.head,
+            base,
+            head,
             margin=judged.margin,
             pool=asked.pool,
             across=asked.across,

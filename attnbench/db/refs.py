@@ -10,7 +10,7 @@ from attnbench.db.queries import OLDEST_FIRST
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.provenance.machine import is_named
-from attnbench.run_label import REF_KINDS
+from attnbench.run_label import RECENT, REF_KINDS
 
 _NOUNS = {
     "label": "label",
@@ -37,14 +37,15 @@ class Ref:
 class _Run:
     number: int
     names: Mapping[str, str | None]  # by kind
-    is_latest: bool  # the newest with an outcome that is ok
+    recent: str  # latest, previous or neither
 
 
 def resolve(store: Store, text: str, option: str | None = None) -> Ref:
-    """The runs that `text` refers to: `latest`, KIND:NAME, or a name of any kind except gpu.
+    """The runs of `latest`, `previous`, KIND:NAME, or a name of any kind except gpu.
 
-    A label wins over a branch of the same name. Raises UsageError for a name that no run has, and
-    for one that refers to different runs as different kinds; it names the option, if there is one.
+    A label wins over a branch of the same name, and over `previous`. Raises UsageError for a name
+    that no run has, and for one that refers to different runs as different kinds; it names the
+    option, if there is one.
     """
     try:
         return _resolve(store, text)
@@ -65,6 +66,8 @@ def _resolve(store: Store, text: str) -> Ref:
     if "label" in readings:
         # A label is given by hand; a branch is only where the run was started.
         readings.pop("branch", None)
+        if text == "previous":
+            readings.pop("run", None)
     if not readings:
         raise _unknown(known, kinds, text)
     if len(set(readings.values())) > 1:
@@ -75,7 +78,7 @@ def _resolve(store: Store, text: str) -> Ref:
 
 
 def _read(store: Store) -> list[_Run]:
-    latest = store.latest_run()
+    recent = _recent(store)
     query = (
         select(RunRow.number, RunRow.label, SourceRow.branch, SourceRow.commit, MachineRow.name)
         .join(SourceRow, RunRow.source_id == SourceRow.id)
@@ -87,10 +90,18 @@ def _read(store: Store) -> list[_Run]:
             _Run(
                 number=number,
                 names=dict(zip(REF_KINDS, (label, branch, commit, str(number), gpu), strict=True)),
-                is_latest=latest is not None and number == latest.number,
+                recent=recent.get(number, ""),
             )
             for number, label, branch, commit, gpu in session.execute(query)
         ]
+
+
+def _recent(store: Store) -> dict[int, str]:
+    """By number, the newest run with an outcome that is ok, and that before it of its command."""
+    latest = store.latest_run()
+    previous = latest and store.previous_run(latest)
+    found = zip(RECENT, (latest, previous), strict=True)
+    return {run.number: name for name, run in found if run is not None}
 
 
 def _is_named(run: _Run, kind: str, name: str) -> bool:
@@ -99,16 +110,17 @@ def _is_named(run: _Run, kind: str, name: str) -> bool:
         return len(name) >= _MIN_COMMIT and own.startswith(name.lower())
     if kind == "gpu":
         return bool(name) and is_named(own, name)
-    if kind == "run" and name == "latest":
-        return run.is_latest
+    if kind == "run" and name in RECENT:
+        return run.recent == name
     return bool(name) and own == name
 
 
 def _unknown(known: Sequence[_Run], kinds: Sequence[str], text: str) -> UsageError:
     if not known:
         return UsageError(f"{text}: there are no runs yet; measure first, e.g. attnbench attn")
-    if text in ("latest", "run:latest"):
-        return UsageError(f"{text}: no run has a measurement that is ok")
+    if text.removeprefix("run:") in RECENT:
+        other = " but the latest, of its command," * text.endswith("previous")
+        return UsageError(f"{text}: no run{other} has a measurement that is ok")
     what = _NOUNS[kinds[0]] if len(kinds) == 1 else "label, branch, commit or number"
     shown = text or "''"
     lines = [f"{shown}: no run has that {what}; known, newest first:"]

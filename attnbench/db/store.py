@@ -41,6 +41,11 @@ from attnbench.specs.case import Case
 from attnbench.timing.finished import Finished
 from attnbench.timing.method import Method
 
+_HAS_RESULT = (
+    select(MeasurementRow.id)
+    .where(MeasurementRow.run == RunRow.number, MeasurementRow.status == Status.OK)
+    .exists()
+)
 _SAMPLES_AT_ONCE = 500  # measurements whose samples are read by one statement
 
 
@@ -180,10 +185,12 @@ class Store(UnfinishedDatabase):
 
     def latest_run(self) -> Run | None:
         """The newest run with an ok outcome."""
-        ok = select(MeasurementRow.id).where(
-            MeasurementRow.run == RunRow.number, MeasurementRow.status == Status.OK
-        )
-        return self._newest_run(ok.exists())
+        return self._newest_run(_HAS_RESULT)
+
+    def previous_run(self, run: Run) -> Run | None:
+        """The newest other run of the same command with an ok outcome."""
+        others = RunRow.number != run.number, RunRow.command == run.command
+        return self._newest_run(_HAS_RESULT, *others)
 
     def latest_unfinished(
         self, command: str, machines: Collection[str] = (), *, hostname: str = ""
