@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnbench.analysis.contrast import Contrast, contrasts
+from attnbench.analysis.contrast import Contrast, contrasts, judged
+from attnbench.analysis.estimate import EXACT
 from attnbench.analysis.series import Series, series_of
+from attnbench.analysis.tuning import Contender
 from attnbench.analysis.verdict import Verdict
 from attnbench.db.store import Store
 from attnbench.reporting.conclusions import contrast_text
@@ -65,6 +67,21 @@ def test_a_verdict_needs_an_interval_clear_of_the_margin(
     assert found.low < found.ratio < found.high
     assert found.least == pytest.approx(min(ratios), rel=3e-3)
     assert found.most == pytest.approx(max(ratios), rel=3e-3)
+
+
+def test_a_side_against_itself_does_not_make_other_pairs_look_quiet(tmp_path: Path) -> None:
+    rng, times = np.random.default_rng(0), dict[Case, list[float]]()
+    for tokens in range(1, 13):
+        for layout in ("NHD", "HND"):
+            times[cache_write(tokens, layout)] = list(1e-5 * np.exp(0.01 * rng.normal(size=2)))
+    sides = [Contender.of(each) for each in series(tmp_path, times)]
+    pairs = list(zip(sides[::2], sides[1::2], strict=True))
+    equal = [(base, base) for base, _ in pairs]
+    alone, beside = (
+        [(each.estimate.log_ratio, each.estimate.standard_error) for each in found]
+        for found in (judged(some, lambda cell: EXACT) for some in (pairs, [*pairs, *equal]))
+    )
+    assert beside == [*alone, *[(0.0, 0.0)] * 12]
 
 
 def test_the_interval_covers_the_mean_of_such_cases(tmp_path: Path) -> None:

@@ -160,13 +160,18 @@ def facts(series: Series) -> dict[str, Value]:
 
 
 def _contrasted(pairs: Iterable[tuple[Contender, Contender]]) -> list[Contrasted]:
-    """The pairs with their estimates, whose spreads are moderated together."""
+    """The pairs with their estimates, whose spreads are moderated together.
+
+    A side against itself has none: its differences of 0 would make the others look quiet.
+    """
     listed = list(pairs)
     cells = [cell_between(f"{at}", b.times, h.times) for at, (b, h) in enumerate(listed)]
-    estimates = estimate_all(cells, [EXACT] * len(cells))
+    apart = [at for at, (base, head) in enumerate(listed) if base is not head]
+    estimates = estimate_all([cells[at] for at in apart], [EXACT] * len(apart))
+    found = dict(zip(apart, estimates, strict=True))
     return [
-        Contrasted(base, head, cell, _EQUAL if base is head else estimate)
-        for (base, head), cell, estimate in zip(listed, cells, estimates, strict=True)
+        Contrasted(base, head, cells[at], found.get(at, _EQUAL))
+        for at, (base, head) in enumerate(listed)
     ]
 
 
