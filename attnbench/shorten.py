@@ -1,6 +1,6 @@
 """Shortening texts to a width, and lists of names to a number."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 
@@ -10,6 +10,11 @@ def shorten(text: str, width: int) -> str:
         return text
     tail = (width - 2) // 2
     return f"{text[: width - 2 - tail]}..{text[len(text) - tail :]}"
+
+
+def few(names: Sequence[str], most: int) -> str:
+    """The first `most` names, and ... if there are more."""
+    return ", ".join([*names[:most], "..."] if len(names) > most else names)
 
 
 def some(names: Iterable[str], count: int, most: int, between: str = "; ") -> str:

@@ -74,6 +74,11 @@ def clock_text(value: float) -> str:
     return _text(clock_column([value]))
 
 
+def counted(count: int, thing: str, ending: str = "s") -> str:
+    """A number of things: "1 case", "3 cases"."""
+    return f"{count} {thing}{ending * (count != 1)}"
+
+
 def minutes_text(seconds: float) -> str:
     """A forecast, coarse on purpose: "90 s", "5 min"."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

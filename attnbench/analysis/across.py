@@ -7,6 +7,7 @@ from attnbench.analysis.series import Series
 from attnbench.errors import UsageError
 from attnbench.families import family_of
 from attnbench.options.option import table
+from attnbench.shorten import few
 from attnbench.specs.case import Case, Value, content_hash, value_text
 from attnbench.timing.method import without_layer
 
@@ -127,5 +128,4 @@ def _chosen(text: str, name: str, values: Sequence[Value | None]) -> Value | Non
 
 
 def _listed(values: Sequence[Value | None]) -> str:
-    texts = [field_text(value) for value in values]
-    return ", ".join([*texts[:_SHOWN], *["..."][: len(texts) > _SHOWN]])
+    return few([field_text(value) for value in values], _SHOWN)

@@ -6,9 +6,9 @@ by the request, with each side tuned if the study says so.
 
 import math
 import operator
-from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from statistics import fmean, stdev
 
@@ -18,6 +18,7 @@ from attnbench.analysis.compare import compare
 from attnbench.analysis.estimate import EXACT, Cell, NoiseOf, estimate_all
 from attnbench.analysis.log_ratio import Estimate
 from attnbench.analysis.pairing import cell_between
+from attnbench.analysis.partners import partners
 from attnbench.analysis.series import Series
 from attnbench.analysis.tuning import Contender, tuned
 from attnbench.analysis.verdict import MARGIN, Comparison, Verdict
@@ -179,24 +180,17 @@ def _partners(
     base: Sequence[Contender], head: Sequence[Contender], field: str
 ) -> list[tuple[Contender, Contender]]:
     """Pairs in the order of the base; those equal in all else are matched first."""
-    found: dict[int, Contender] = {}
-    left = list(head)
-    for names in accumulate(FOLLOWING.get(field, ()), operator.add, initial=(field,)):
-        partners = defaultdict[Hashable, list[Contender]](list)
-        for each in left:
-            partners[_rest(each, names)].append(each)
-        for each in base:
-            others = partners[_rest(each, names)]
-            fitting = (other for other in others if same_server(each.case, other.case, field))
-            if id(each) not in found and (other := next(fitting, None)):
-                found[id(each)] = other
-                others.remove(other)
-        taken = set(map(id, found.values()))
-        left = [each for each in left if id(each) not in taken]
+    differ = accumulate(FOLLOWING.get(field, ()), operator.add, initial=(field,))
+    found = partners(
+        base,
+        head,
+        [partial(_rest, names) for names in differ],
+        lambda each, other: same_server(each.case, other.case, field),
+    )
     return [(each, found[id(each)]) for each in base if id(each) in found]
 
 
-def _rest(contender: Contender, names: Sequence[str]) -> Hashable:
+def _rest(names: Sequence[str], contender: Contender) -> Hashable:
     series = contender.series
     return contender.case.without(*names), series.cache_state, _regime(series, names)
 

@@ -10,6 +10,7 @@ from attnbench.families import family_of
 from attnbench.specs.batch import Batch
 from attnbench.specs.case import Case, Value
 from attnbench.timing.method import LAYER_VERSION, Method, layer_version
+from attnbench.units import counted
 
 MOST_LENGTHS = 6  # different requests that are listed in full
 _ELSEWHERE = ("family", "batch")  # have their own place in every table
@@ -51,7 +52,7 @@ def batch_text(case: Case) -> str:
     if not family_of(case).counts_tokens:
         return spec(case.batch)
     count = case.batch.num_tokens
-    return "1 token" if count == 1 else f"{count} tokens"
+    return counted(count, "token")
 
 
 def spec(batch: Batch) -> str:

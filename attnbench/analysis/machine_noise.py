@@ -11,6 +11,7 @@ from attnbench.analysis.noise_table import TableNoise
 from attnbench.analysis.repeats import Repeat, Seen, Squares, seen, squares_of
 from attnbench.stats.moderation import NONE_SEEN, Wild, wild_of
 from attnbench.stats.variance import UNKNOWN, Variance
+from attnbench.units import counted
 
 # What another machine of the model weighs beside this one, in degrees of freedom.
 TABLE_DF = 4.0
@@ -103,7 +104,7 @@ class MachineNoise:
             return f"attnbench's own table of {self.table.name}"
         sessions = len({(each.state, each.session) for each in self.repeats})
         kind = "selfcheck and other repeated" if self.by_selfcheck else "repeated"
-        cases = f"{len(squares)} case{'s' * (len(squares) != 1)}"
+        cases = counted(len(squares), "case")
         text = f"{sessions} {kind} sessions of equal code here ({cases})"
         if self._disagrees():
             text += f"; attnbench's table of {self.table.name} disagrees, and the larger holds"

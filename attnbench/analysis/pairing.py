@@ -18,6 +18,7 @@ from attnbench.analysis.across import (
     same_server,
 )
 from attnbench.analysis.estimate import Cell
+from attnbench.analysis.partners import partners
 from attnbench.analysis.series import Series, Times
 from attnbench.analysis.within_round import variance_by_samples
 from attnbench.specs.case import Value, value_text
@@ -65,10 +66,11 @@ class Matching:
         )
 
     @property
-    def of_some_backends(self) -> tuple[str, ...]:
-        """Knobs that only one of two backends may have."""
-        across = self.across
-        return SERVER_KNOBS if across is not None and across.field == "backend" else ()
+    def keys(self) -> tuple[Callable[[Series], Hashable], ...]:
+        """`key`; across backends also without the knobs that only one of two may have."""
+        if self.across is None or self.across.field != "backend":
+            return (self.key,)
+        return self.key, lambda series: self.key(series, *SERVER_KNOBS)
 
     def same_server(self, base: Series, head: Series) -> bool:
         """Whether their servers' knobs are equal if both have them."""
@@ -94,7 +96,7 @@ def pair_up(
     """Pairs in the order of the base; series without a partner of the same method are separate."""
     matching = matching or Matching()
     base, head = matching.sides(base, head)
-    found = _partners(base, head, matching)
+    found = partners(base, head[::-1], matching.keys, matching.same_server)
     matched = [Pair(each, found[id(each)]) for each in base if id(each) in found]
     pairs = [pair for pair in matched if not _mismatch(pair)]
     mismatches = [(pair, text) for pair in matched if (text := _mismatch(pair))]
@@ -104,25 +106,6 @@ def pair_up(
     near, lonely, left = _nearly_paired(lonely, left, matching)
     neighbours, lonely, left = _neighbours(lonely, left, matching)
     return Pairing(pairs, [*mismatches, *near, *neighbours], lonely, left)
-
-
-def _partners(
-    base: Sequence[Series], head: Sequence[Series], matching: Matching
-) -> dict[int, Series]:
-    """The partner by id of a base series; those equal in all else are matched first."""
-    found = dict[int, Series]()
-    for names in ((), matching.of_some_backends):
-        taken, partners = set(map(id, found.values())), defaultdict[Hashable, list[Series]](list)
-        for each in reversed(head):
-            if id(each) not in taken:
-                partners[matching.key(each, *names)].append(each)
-        for each in base:
-            others = partners[matching.key(each, *names)]
-            fitting = (other for other in others if matching.same_server(each, other))
-            if id(each) not in found and (other := next(fitting, None)):
-                found[id(each)] = other
-                others.remove(other)
-    return found
 
 
 def cell_of(

@@ -11,6 +11,7 @@ from attnbench.commands.table import parsed
 from attnbench.commands.value_types import may_be_made
 from attnbench.db.store import Store
 from attnbench.site.build import build_site
+from attnbench.units import counted
 
 
 @click.command("site")
@@ -33,6 +34,6 @@ def command(folder: Path, margin: float, source: Path, db: str) -> None:
     with Store.open(db, create=False, note=note) as store:
         built = build_site(store, folder, margin, source)
     click.echo(
-        f"{folder}/index.html: {built.cases} case{'s' * (built.cases != 1)}, {built.computed} "
-        f"computed, {built.written} file{'s' * (built.written != 1)} written"
+        f"{folder}/index.html: {counted(built.cases, 'case')}, {built.computed} "
+        f"computed, {counted(built.written, 'file')} written"
     )

@@ -11,6 +11,7 @@ from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.provenance.machine import is_named
 from attnbench.run_label import RECENT, REF_KINDS
+from attnbench.shorten import few
 
 _NOUNS = {
     "label": "label",
@@ -126,15 +127,15 @@ def _unknown(known: Sequence[_Run], kinds: Sequence[str], text: str) -> UsageErr
     lines = [f"{shown}: no run has that {what}; known, newest first:"]
     for kind in kinds if len(kinds) == 1 else REF_KINDS:
         names = dict.fromkeys(name for run in reversed(known) if (name := run.names[kind]))
-        lines.append(f"  {kind}: {_few([_shown(kind, name) for name in names])}")
+        lines.append(f"  {kind}: {few([_shown(kind, name) for name in names], _LISTED) or 'none'}")
     return UsageError("\n".join(lines))
 
 
 def _ambiguous(readings: Mapping[str, tuple[int, ...]], text: str) -> UsageError:
     lines = [f"{text} has {len(readings)} meanings; say which:"]
     for kind, runs in readings.items():
-        plural = "s" if len(runs) > 1 else ""
-        lines.append(f"  {kind}:{text}  run{plural} {_few([str(run) for run in reversed(runs)])}")
+        plural, numbers = "s" if len(runs) > 1 else "", [str(run) for run in reversed(runs)]
+        lines.append(f"  {kind}:{text}  run{plural} {few(numbers, _LISTED)}")
     return UsageError("\n".join(lines))
 
 
@@ -143,10 +144,6 @@ def _require_one_commit(runs: Sequence[_Run], text: str) -> None:
     if len(commits) > 1:
         listed = ", ".join(commits)
         raise UsageError(f"{text} begins {len(commits)} commits; give more digits: {listed}")
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join([*names[:_LISTED], *["..."][: len(names) > _LISTED]]) or "none"
 
 
 def _shown(kind: str, name: str) -> str:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from attnbench.analysis.auto import AutoChoice, choices
 from attnbench.records import SELECTED as FACT
-from attnbench.reporting.ranking import regret_lines, regret_text, workloads
+from attnbench.reporting.ranking import regret_lines, regret_text
 from attnbench.results.cohort import Cohort
-from attnbench.units import MISSING, change_in_percent
+from attnbench.units import MISSING, change_in_percent, counted
 
 SELECTED, REGRET = "auto is", "auto's regret"
 
@@ -23,7 +23,7 @@ def choice_lines(found: Sequence[AutoChoice | None]) -> list[str]:
     if len(counts) > 1:
         taken = ", ".join(f"{name} in {count}" for name, count in counts.most_common()) + " of"
     return [
-        f"auto, which vLLM takes by itself, is {taken} {workloads(len(known))}",
+        f"auto, which vLLM takes by itself, is {taken} {counted(len(known), 'workload')}",
         *regret_lines(regrets, "the best", "all backends have a time"),
     ]
 

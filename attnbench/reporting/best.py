@@ -16,13 +16,12 @@ from attnbench.reporting.ranking import (
     interval_text,
     legend,
     place_text,
-    workloads,
 )
 from attnbench.reporting.tables import spec_column
 from attnbench.reporting.text_table import WIDTH, Column, Style, items, names, text_table
 from attnbench.results.cohort import Cohort
 from attnbench.specs.case import WORKLOAD_FIELDS, Case
-from attnbench.units import MISSING, seconds_column
+from attnbench.units import MISSING, counted, seconds_column
 
 
 def best_tables(listed: Sequence[Cohort], style: Style = "table", width: int = WIDTH) -> str:
@@ -46,7 +45,7 @@ def _section_text(cohort: Cohort, style: Style, width: int) -> str:
         *cycle_lines(cohort),
     ]
     if alone := len(cohort.rankings) - len(compared):
-        lines.append(f"{workloads(alone)} with nothing to compare with")
+        lines.append(f"{counted(alone, 'workload')} with nothing to compare with")
     blocks.append(items(lines, style, width))
     return "\n\n".join(filter(None, blocks))
 

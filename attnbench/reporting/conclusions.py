@@ -13,7 +13,14 @@ from attnbench.reporting.columns import field_columns
 from attnbench.reporting.text_table import Column, Style, items, text_table
 from attnbench.results.cohort import Cohort
 from attnbench.specs.case import Value
-from attnbench.units import change_in_percent, percent, percent_column, seconds_column, three_digits
+from attnbench.units import (
+    change_in_percent,
+    counted,
+    percent,
+    percent_column,
+    seconds_column,
+    three_digits,
+)
 
 _MOST_MISSED = 0.1  # of a time, by a line that is worth showing
 
@@ -80,8 +87,7 @@ def _named(field: str, value: Value) -> str:
 
 
 def _certainty(contrast: Contrast) -> str:
-    plural = "s" if contrast.num_cases > 1 else ""
-    cases = f"{contrast.num_cases} case{plural}"
+    cases = counted(contrast.num_cases, "case")
     if contrast.low is None or contrast.high is None:
         return f"no interval: single rounds of {cases}"
     interval = f"95 % interval {contrast.low:.3f} to {contrast.high:.3f}; {cases}"

@@ -2,14 +2,14 @@
 
 from attnbench.analysis.compare import geometric_mean_ratio
 from attnbench.results.diff import NOW_FAILS, Diff, Row
-from attnbench.units import MISSING, change_in_percent
+from attnbench.units import MISSING, change_in_percent, counted
 
 
 def diff_sentence(diff: Diff) -> str:
     """How many cases got worse, which one most, and the mean."""
     slower = [row for row in diff.rows if row.verdict == "slower" and row.comparison]
     count, failing = len(diff.rows), sum(row.verdict == NOW_FAILS for row in diff.rows)
-    parts = [f"{len(slower) or 'None'} of {count} case{'s' * (count != 1)} slower"]
+    parts = [f"{len(slower) or 'None'} of {counted(count, 'case')} slower"]
     if slower and (worst := max(slower, key=_ratio)).comparison:
         parts.append(f"most of all {diff.describe(worst.pair.head.case)} by {change_text(worst)} %")
     parts += [f"{failing} now failing"] if failing else []

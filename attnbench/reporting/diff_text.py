@@ -25,7 +25,7 @@ from attnbench.results.diff import FAILS, NOW_FAILS, NOW_RUNS, Diff, Row
 from attnbench.results.differences import source_text
 from attnbench.results.selection import Selection
 from attnbench.results.suspects import device_ratios, suspects
-from attnbench.units import MISSING, change_in_percent, percent, seconds_column
+from attnbench.units import MISSING, change_in_percent, counted, percent, seconds_column
 
 
 def diff_text(diff: Diff, width: int = WIDTH, style: Style = "table") -> str:
@@ -164,9 +164,9 @@ def _rounds_needed(row: Row) -> str:
 
 def summary(diff: Diff) -> list[str]:
     """The count of each verdict, the mean, and the basis of the verdicts."""
-    counted = ", ".join(f"{count} {verdict}" for verdict, count in diff.counts.items())
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in diff.counts.items())
     margin = f"a change within {percent(diff.margin)} does not matter"
-    lines = [f"{counted}; {margin}"]
+    lines = [f"{counts}; {margin}"]
     if found := diff.comparisons:
         mean = change_in_percent(geometric_mean_ratio(found))
         cases = "1 case" if len(found) == 1 else f"the {len(found)} cases"
@@ -181,7 +181,7 @@ def summary(diff: Diff) -> list[str]:
     if any(each.verdict == "same" for each in found):
         lines.append("finds: the smallest change that would have been found four times in five")
     if partial := sum(map(_is_partial, diff.rows)):
-        cases = "1 case" if partial == 1 else f"{partial} cases"
+        cases = counted(partial, "case")
         lines.append(f"change of {cases}: over the rounds in which both sides have a time")
     return [*lines, *noise_advice(diff), *advice(diff)]
 

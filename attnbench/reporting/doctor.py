@@ -8,7 +8,7 @@ from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.reporting.text_table import WIDTH, wrapped
 from attnbench.running.this_machine import Examination
-from attnbench.units import bytes_text, clock_text
+from attnbench.units import bytes_text, clock_text, counted
 
 
 def doctor_text(found: Examination, width: int = WIDTH) -> str:
@@ -43,7 +43,7 @@ def _refusals(backends: Sequence[tuple[str, str, str | None]]) -> list[str]:
         line
         for why, those in alike.items()
         for line in (
-            f"{len(those)} backend{'s' * (len(those) != 1)} cannot run here: {why}",
+            f"{counted(len(those), 'backend')} cannot run here: {why}",
             *_by_family(those),
         )
     ]

@@ -9,7 +9,7 @@ from attnbench.reporting.progress import asked_text
 from attnbench.reporting.text_table import Column, text_table, words, wrapped
 from attnbench.running.forecast import Forecast, Foreseen
 from attnbench.specs.case import Case, Value
-from attnbench.units import bytes_column, minutes_text
+from attnbench.units import bytes_column, counted, minutes_text
 
 
 def forecast_text(found: Forecast, width: int) -> str:
@@ -22,7 +22,7 @@ def forecast_text(found: Forecast, width: int) -> str:
     rounds = found.plan.rounds
     last = (
         f"{len(runnable)} of {len(found.cases)} cases can run on {found.where}; "
-        f"{rounds} round{'s' * (rounds != 1)} of each, ~{minutes_text(found.seconds)} in total. "
+        f"{counted(rounds, 'round')} of each, ~{minutes_text(found.seconds)} in total. "
         "Nothing was measured."
     )
     lines.append(wrapped(last, width))
@@ -38,7 +38,7 @@ def _refusals(cases: Sequence[Foreseen]) -> list[str]:
             counts[each.case.backend] = counts.get(each.case.backend, 0) + 1
     totals = {reason: sum(counts.values()) for reason, counts in stopped.items()}
     return [
-        f"{', '.join(stopped[reason])} ({total} case{'s' * (total != 1)}): {reason}"
+        f"{', '.join(stopped[reason])} ({counted(total, 'case')}): {reason}"
         for reason, total in totals.items()
     ]
 

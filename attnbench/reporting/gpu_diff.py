@@ -12,7 +12,7 @@ from attnbench.reporting.text_table import Column, Style, heading, items, text_t
 from attnbench.results.cohort import Cohort
 from attnbench.results.gpu_diff import GpuDiff, GpuRow
 from attnbench.specs.case import Case
-from attnbench.units import MISSING, percent_column, seconds_column, three_digits
+from attnbench.units import MISSING, counted, percent_column, seconds_column, three_digits
 
 
 def gpu_diff_text(diff: GpuDiff, style: Style, width: int) -> str:
@@ -87,7 +87,7 @@ def means(listed: Sequence[GpuRow]) -> list[str]:
         rows = [row for row in listed if row.bound == bound]
         ratio = three_digits(geometric_mean(row.comparison.ratio for row in rows))
         foreseen = [row.foreseen for row in rows if row.foreseen is not None]
-        of = f"{len(rows)} case{'s' if len(rows) > 1 else ''}"
+        of = counted(len(rows), "case")
         what = f"bound by {bound}" if foreseen else "with unknown bound"
         beside = f", foreseen {three_digits(geometric_mean(foreseen))}" if foreseen else ""
         lines.append(f"geometric mean of {of} {what}: time ratio {ratio}{beside}")
@@ -103,7 +103,7 @@ def not_compared(diff: GpuDiff) -> list[str]:
     lines = [f"not comparable, {text}: {describe(case)}" for case, text in left]
     for side, series in (("base", diff.pairing.only_base), ("head", diff.pairing.only_head)):
         if series:
-            lines.append(f"only in {side}: {len(series)} case{'s' if len(series) > 1 else ''}")
+            lines.append(f"only in {side}: {counted(len(series), 'case')}")
     return lines
 
 

@@ -12,7 +12,7 @@ from attnbench.results.cards import split_workloads
 from attnbench.results.cohort import Cohort
 from attnbench.results.sentinels import moved
 from attnbench.timing.sentinels import DRIFT, Sentinels, drift
-from attnbench.units import seconds_text
+from attnbench.units import counted, seconds_text
 
 _ROUNDS = re.compile(r"(\d+) of (\d+) rounds")
 _LAUNCH = math.log(1.1)  # of an empty kernel: within one process its time moves by less, or jumps
@@ -63,7 +63,7 @@ def _cards_note(cohort: Cohort) -> list[str]:
         ]
     return [
         f"{len(cohort.cards)} cards of this model share the table ({names}); the rows of "
-        f"{split} workload{'s' * (split > 1)} are of several, so a difference may be the card's"
+        f"{counted(split, 'workload')} are of several, so a difference may be the card's"
     ]
 
 

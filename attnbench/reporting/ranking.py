@@ -11,7 +11,7 @@ from attnbench.analysis.ranking import Outcome, Place, Ranking, Standing
 from attnbench.analysis.tuning import Contender
 from attnbench.analysis.verdict import Comparison
 from attnbench.specs.case import Case
-from attnbench.units import MISSING, change_in_percent, three_digits
+from attnbench.units import MISSING, change_in_percent, counted, three_digits
 
 # Columns of contenders next to the best, by header.
 BESIDE: Mapping[str, Place] = {"ties": "tie", "same work": "same work", "unclear": "unclear"}
@@ -71,11 +71,11 @@ def counts(rankings: Sequence[Ranking], name: Name) -> list[str]:
     lines = []
     if tested:
         listed = "; ".join(_record(who, found) for who, found in _records(tested, name))
-        lines.append(f"best of {workloads(len(tested))}: {listed}")
+        lines.append(f"best of {counted(len(tested), 'workload')}: {listed}")
     if single := [r for r in rankings if r.outcome == "untested"]:
         quickest = Counter(name(each.best) for each in single)
         listed = ", ".join(f"{who} in {count}" for who, count in quickest.most_common())
-        lines.append(f"quickest in single rounds of {workloads(len(single))}: {listed}")
+        lines.append(f"quickest in single rounds of {counted(len(single), 'workload')}: {listed}")
     return lines
 
 
@@ -118,11 +118,6 @@ def regret_lines(
         case, worst = max(lost, key=lambda each: each[1].ratio)
         lines.append(f"auto loses most at {batch_text(case)}: {change_with_interval(worst)}")
     return lines
-
-
-def workloads(count: int) -> str:
-    """A number of workloads."""
-    return "1 workload" if count == 1 else f"{count} workloads"
 
 
 def _records(rankings: Sequence[Ranking], name: Name) -> list[tuple[str, Counter[Outcome]]]:

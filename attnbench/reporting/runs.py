@@ -6,7 +6,7 @@ from attnbench.printable import printable
 from attnbench.provenance.machine import Machine
 from attnbench.records import Run, RunStatus, Status, Transfer
 from attnbench.reporting.text_table import Column, items, text_table, words
-from attnbench.units import MISSING
+from attnbench.units import MISSING, counted
 
 _UNFINISHED = {RunStatus.INTERRUPTED: "!", RunStatus.RUNNING: "~"}
 _MARKS = {
@@ -60,7 +60,7 @@ def run_text(run: Run) -> str:
     """One run in a sentence, e.g. `run 3 "main", attn, 27 outcomes`."""
     label = f' "{printable(run.label)}"' if run.label else ""
     count = sum(run.counts.values())
-    return f"run {run.number}{label}, {run.command}, {count} outcome{'s' * (count != 1)}"
+    return f"run {run.number}{label}, {run.command}, {counted(count, 'outcome')}"
 
 
 def transfer_text(transfer: Transfer) -> str:
@@ -71,7 +71,7 @@ def transfer_text(transfer: Transfer) -> str:
         f"outcomes, samples of {transfer.samples}"
     )
     count = transfer.noise
-    noise = [f"{count} new noise floor{'s' * (count != 1)}"] if count else []
+    noise = [counted(count, "new noise floor")] if count else []
     return ", ".join([counts, *noise, *renumbered])
 
 

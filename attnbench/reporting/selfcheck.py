@@ -7,7 +7,7 @@ from attnbench.analysis.noise import PLANNED_ROUNDS, FalseVerdicts, GroupNoise
 from attnbench.provenance.machine import Machine
 from attnbench.reporting.text_table import WIDTH, Column, items, text_table, wrapped
 from attnbench.results.selfcheck import FoundNoise
-from attnbench.units import MISSING
+from attnbench.units import MISSING, counted
 
 
 def selfcheck_text(found: FoundNoise, width: int = WIDTH) -> str:
@@ -81,7 +81,7 @@ def _remarks(found: FoundNoise) -> list[str]:
     if any(each.floor_is_largest for each in found.noises):
         lines.append("with fewer than 20 cells the floor is the largest change")
     if found.left_out:
-        cases = "1 case" if found.left_out == 1 else f"{found.left_out} cases"
+        cases = counted(found.left_out, "case")
         lines.append(f"left out, having failed in some run: {cases}")
     floor = max(expm1(each.floor) for each in found.noises)
     if floor > _NOISY:
@@ -96,7 +96,7 @@ def _total(noises: Sequence[GroupNoise], kind: str, pairs: int) -> str:
     each = [_KINDS[kind](noise)[0] for noise in noises]
     total = FalseVerdicts(sum(f.count for f in each), sum(f.comparisons for f in each))
     share = f"at most {_percent(total.upper)} %"
-    runs = "1 pair" if pairs == 1 else f"{pairs} pairs"
+    runs = counted(pairs, "pair")
     return f"{kind}: {total.count} of {total.comparisons} verdicts false in {runs} of runs, {share}"
 
 

@@ -9,7 +9,7 @@ from attnbench.specs.shape import SPARSE_MODELS
 from attnbench.traffic.graphs import padded_to
 from attnbench.traffic.reduction import Reduction, Representative
 from attnbench.traffic.summary import Summary
-from attnbench.units import MISSING, percent, seconds_text
+from attnbench.units import MISSING, counted, percent, seconds_text
 
 TARGET = 0.02  # most that weighted sums may differ from those of all steps
 _STEPS = (
@@ -27,7 +27,7 @@ def traffic_text(summary: Summary, style: Style, width: int) -> str:
     sentences = [_origin(summary), _model(summary)]
     head = "\n".join(wrapped(each, width) for each in sentences)
     sizes = [padded_to(each.batch, summary.graphs) for each in summary.reduction.batches]
-    notes = [_loss(summary.reduction), _STEPS, *[_PADDED][: any(sizes)]]
+    notes = [_loss(summary.reduction), _STEPS, *([_PADDED] if any(sizes) else [])]
     foot = "\n".join(wrapped(each, width) for each in notes)
     return f"{head}\n\n{_table(summary.reduction.batches, sizes, style, width)}\n\n{foot}"
 
@@ -56,23 +56,19 @@ def _ranges(ends: Sequence[tuple[int, int]]) -> list[str]:
 def _origin(summary: Summary) -> str:
     origin, steps = summary.origin, summary.reduction.num_steps
     if not origin.requests:
-        return f"{_counted(steps, 'step')} as served, from {summary.trace}."
+        return f"{counted(steps, 'step')} as served, from {summary.trace}."
     too_long = f"longer than {summary.asked.longest} tokens"
     counts = {"without output": origin.without_output, too_long: origin.too_long}
     missing = " and ".join(f"{count} {why}" for why, count in counts.items() if count)
     left_out = f" ({missing} left out)" if missing else ""
     pace = f"at {origin.rate:.3g} per second" if origin.rate < math.inf else "all at once"
     return (
-        f"{_counted(origin.requests, 'request')} of {summary.trace}{left_out} {pace}, "
-        f"{percent(origin.cached)} of prompt tokens cached: {_counted(steps, 'step')} in "
+        f"{counted(origin.requests, 'request')} of {summary.trace}{left_out} {pace}, "
+        f"{percent(origin.cached)} of prompt tokens cached: {counted(steps, 'step')} in "
         f"{seconds_text(origin.seconds)}, busy {percent(origin.busy / origin.seconds)}, "
         f"{origin.mean_decodes:.1f} decodes a step on average, "
-        f"{_counted(origin.preemptions, 'preemption')}."
+        f"{counted(origin.preemptions, 'preemption')}."
     )
-
-
-def _counted(count: int, thing: str, more: str = "s") -> str:
-    return f"{count} {thing}{more * (count != 1)}"
 
 
 def _model(summary: Summary) -> str:
@@ -92,8 +88,8 @@ def _model(summary: Summary) -> str:
 def _loss(reduction: Reduction) -> str:
     is_met = max(abs(reduction.loss), reduction.beside) <= TARGET
     return (
-        f"{_counted(len(reduction.batches), 'batch', 'es')} for "
-        f"{_counted(reduction.num_steps, 'step')}: their weighted "
+        f"{counted(len(reduction.batches), 'batch', 'es')} for "
+        f"{counted(reduction.num_steps, 'step')}: their weighted "
         f"roofline time of attention is {100 * reduction.loss:+z.2f} % off that of all steps, and "
         "their decodes, new tokens and longest sequences, with which a kernel's time may grow, are "
         f"at most {100 * reduction.beside:.2f} % off "

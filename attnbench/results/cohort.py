@@ -18,6 +18,7 @@ from attnbench.results.cards import card_names
 from attnbench.results.noise import NoiseLookup, assumed_noise
 from attnbench.specs.case import Case
 from attnbench.timing.sentinels import Sentinels
+from attnbench.units import counted
 
 # Sentinels' facts as stored, by run and moment ("start", "end").
 SentinelFacts = Mapping[int, Mapping[str, Mapping[str, float | None]]]
@@ -151,7 +152,7 @@ class Cohort:
         """The runs with their labels, the subject, and the number of rounds."""
         numbers = dict.fromkeys(number for each in self.series for number in each.runs)
         runs = f"run{'s' if len(numbers) > 1 else ''} {', '.join(map(self._run_text, numbers))}"
-        rounds = f"; {self.rounds} round{'s' if self.rounds > 1 else ''}" if self.timed else ""
+        rounds = f"; {counted(self.rounds, 'round')}" if self.timed else ""
         return f"{runs}: {self.subject}{rounds}"
 
     @property

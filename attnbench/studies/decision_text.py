@@ -7,7 +7,7 @@ from attnbench.reporting.text_table import WIDTH, Column, items, names, stacked,
 from attnbench.specs.batch import format_size
 from attnbench.studies.decision import Decided
 from attnbench.studies.serving import serving
-from attnbench.units import MISSING
+from attnbench.units import MISSING, counted
 
 NOT_IN_VLLM = "not in vLLM"
 _LAST = (
@@ -61,9 +61,7 @@ def _option(decision: Decision, rule: DecisionRule) -> str:
 
 def _lines(decision: Decision) -> list[str]:
     count, batches = len(decision.rules), len(decision.batches)
-    lines = [
-        f"{count} rule{'s' * (count != 1)} for {batches} measured batch{'es' * (batches != 1)}"
-    ]
+    lines = [f"{counted(count, 'rule')} for {counted(batches, 'measured batch', 'es')}"]
     if decision.contested:
         who = "1 batch has" if decision.contested == 1 else f"{decision.contested} batches have"
         lines.append(f"{who} another best, and lengths by which no rule can tell them apart")

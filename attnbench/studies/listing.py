@@ -8,7 +8,7 @@ from attnbench.studies.cases import cells_of
 from attnbench.studies.file import Study
 from attnbench.studies.request import StudyRequest, search_of
 from attnbench.studies.search import Search
-from attnbench.units import bytes_column, minutes_text
+from attnbench.units import bytes_column, counted, minutes_text
 
 
 def studies_table(studies: Iterable[Study], width: int) -> str:
@@ -47,13 +47,12 @@ def _extent(found: Forecast, runnable: int, search: Search | None, rounds: int) 
     count = f"{runnable} of {len(found.cases)} cases can run on {found.where}"
     if runnable == 0:
         return count
-    plural = "s" * (rounds != 1)
     if search is None:
-        return f"{count}; {rounds} round{plural} of each; ~{minutes_text(found.seconds)}"
+        return f"{count}; {counted(rounds, 'round')} of each; ~{minutes_text(found.seconds)}"
     seconds = found.seconds / rounds * search.expected / len(found.cases)
     return (
         f"{count}; a search starts with them and needs some {search.expected:.0f} rounds of cases, "
-        f"where an exhaustive sweep has {search.num_cases} cases at {rounds} round{plural}; "
+        f"where an exhaustive sweep has {search.num_cases} cases at {counted(rounds, 'round')}; "
         f"~{minutes_text(seconds)}"
     )
 

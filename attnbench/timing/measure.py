@@ -56,13 +56,13 @@ def measure(
     while not enough(values, method, now() - warm):
         values.append(clock.sample())
     done, after = now(), look(energy)
-    wide = not method.samples and not tight(values, method)
-    labels = [
-        *[Label.SUSTAINED][: method.regime == "sustained"],
-        *[Label.WIDE_INTERVAL][:wide],
-    ]
+    caveats = {
+        Label.SUSTAINED: method.regime == "sustained",
+        Label.WIDE_INTERVAL: not method.samples and not tight(values, method),
+    }
+    labels = tuple(label for label, applies in caveats.items() if applies)
     calls = warmups * clock.calls_per_sample
-    return Samples(tuple(values), calls, warm - started, done - warm, before, after, tuple(labels))
+    return Samples(tuple(values), calls, warm - started, done - warm, before, after, labels)
 
 
 def warm_up(clock: Clock, method: Method, now: Callable[[], float]) -> int:

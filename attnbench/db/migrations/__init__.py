@@ -37,6 +37,7 @@ from attnbench.db.engine import (
 from attnbench.db.target import describe, how_to_fill, parse_target, require_place, sqlite_file
 from attnbench.errors import AttnbenchError, UsageError
 from attnbench.note import Note
+from attnbench.shorten import few
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -193,10 +194,9 @@ def _state(connection: Connection, revisions: Revisions) -> State:
 
 
 def _foreign(connection: Connection, tables: list[str]) -> str:
-    listed = ", ".join(tables[:3]) + (", ..." if len(tables) > 3 else "")
     return (
         f"{describe(connection.engine.url)} is a database of another program: it holds the tables "
-        f"{listed}; name an attnbench database or a new file, e.g. --db attnbench.db"
+        f"{few(tables, 3)}; name an attnbench database or a new file, e.g. --db attnbench.db"
     )
 
 

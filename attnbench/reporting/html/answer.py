@@ -8,7 +8,7 @@ from attnbench.analysis.ranking import Outcome, Ranking
 from attnbench.reporting.html.sweeps import Dims, dims_of, size_text
 from attnbench.reporting.html.workloads import kind_of
 from attnbench.reporting.ranking import Name
-from attnbench.units import three_digits
+from attnbench.units import counted, three_digits
 
 _FEW = 3  # winners that a sentence names, or one more if that is all
 _LEVEL = "1.00"  # a ratio of times that is no lead
@@ -32,7 +32,7 @@ def answer(rankings: Sequence[Ranking], fields: Fields, name: Name) -> list[str]
 def _sentence(rankings: Sequence[Ranking], fields: Fields, name: Name) -> str:
     count = len(rankings)
     if all(each.outcome == "alone" for each in rankings):
-        return f"{count} workload{'s' * (count != 1)} of one implementation, so nothing to compare"
+        return f"{counted(count, 'workload')} of one implementation, so nothing to compare"
     parts = [
         *_winners(rankings, fields, "won", name),
         *_winners(rankings, fields, "untested", name),

@@ -30,6 +30,7 @@ from attnbench.reporting.ranking import Name, counts, legend
 from attnbench.results.cohort import Cohort
 from attnbench.results.report import Report
 from attnbench.results.samples import Quantiles
+from attnbench.units import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +182,8 @@ def _shared(cohort: Cohort) -> str:
 def _counts(cohort: Cohort) -> str:
     count, failed = len(cohort.timed), len(cohort.series) - len(cohort.timed)
     without = f", {failed} without a time" if failed else ""
-    cases = f"{count} case{'s' * (count != 1)} measured{without}"
-    rounds = f"{cohort.rounds} round{'s' * (cohort.rounds != 1)}"
+    cases = f"{counted(count, 'case')} measured{without}"
+    rounds = counted(cohort.rounds, "round")
     return f"{cases}; {rounds}" if count else cases
 
 

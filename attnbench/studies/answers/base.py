@@ -102,10 +102,5 @@ def describe(case: Case, axes: Iterable[str]) -> str:
     return ", ".join(f"{name} {axis_text(case, name)}" for name in axes)
 
 
-def cells_text(count: int) -> str:
-    """A number of cells."""
-    return "1 cell" if count == 1 else f"{count} cells"
-
-
 def _is_number(text: str) -> bool:
     return text.lstrip("+-~<>").replace(".", "", 1).rstrip("%x ").isdecimal() or text in ("", "-")

@@ -17,13 +17,12 @@ from attnbench.studies.answers.base import (
     NOT_ANSWERED,
     Answer,
     Table,
-    cells_text,
     describe,
     not_answered,
     varying,
 )
 from attnbench.studies.charts import Heat
-from attnbench.units import change_in_percent
+from attnbench.units import change_in_percent, counted
 
 _VERDICTS: tuple[Verdict, ...] = ("faster", "slower", "same", "unclear")
 
@@ -62,7 +61,7 @@ def _summary(cells: Sequence[Judged]) -> str:
     counts = Counter(each.comparison.verdict for each in cells)
     listed = ", ".join(f"{counts[v]} {v}" for v in _VERDICTS if counts[v])
     mean = change_with_interval(Contrast.of(cells))
-    return f"{mean} time in the geometric mean of {cells_text(len(cells))} ({listed})"
+    return f"{mean} time in the geometric mean of {counted(len(cells), 'cell')} ({listed})"
 
 
 def _extremes(cells: Sequence[Judged], asked: ContrastAnalysis) -> list[str]:

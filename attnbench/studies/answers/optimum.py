@@ -16,12 +16,11 @@ from attnbench.studies.answers.base import (
     NOT_ANSWERED,
     Answer,
     Table,
-    cells_text,
     not_answered,
     varying,
 )
 from attnbench.studies.charts import Chart, Heat
-from attnbench.units import MISSING, change_in_percent
+from attnbench.units import MISSING, change_in_percent, counted
 
 
 def answer(listed: Sequence[Series], asked: OptimumAnalysis, noise: NoiseOf) -> Answer:
@@ -49,9 +48,9 @@ def _lines(found: Sequence[Optimum], asked: OptimumAnalysis) -> list[str]:
     single = [each for each in found if each.ranking.place == "quickest"]
     lines = []
     if tested:
-        lines.append(f"best {asked.knob} over {cells_text(len(tested))}: {_often(tested)}")
+        lines.append(f"best {asked.knob} over {counted(len(tested), 'cell')}: {_often(tested)}")
     if single:
-        of = f"in single rounds of {cells_text(len(single))}, which show no tie and no regret"
+        of = f"in single rounds of {counted(len(single), 'cell')}, which show no tie and no regret"
         lines.append(f"quickest {asked.knob} {of}: {_often(single)}")
     regrets = [(each.case, each.regret) for each in found]
     lines += regret_lines(regrets, "the best setting", "auto and the others ran")

@@ -13,7 +13,14 @@ from attnbench.studies.answers.base import Table, place_columns
 from attnbench.studies.answers.service import Service
 from attnbench.studies.charts import Chart, Rows, RowSpot
 from attnbench.studies.traffic import Stratum
-from attnbench.units import MISSING, percent_column, seconds_column, three_digits, unit_size
+from attnbench.units import (
+    MISSING,
+    counted,
+    percent_column,
+    seconds_column,
+    three_digits,
+    unit_size,
+)
 
 Shares = Mapping[str, tuple[float, float]]  # of the time and of the steps, by kind
 
@@ -119,7 +126,7 @@ def _batches(service: Service, noise: NoiseOf) -> list[Table]:
 
 def _stratum_text(stratum: Stratum) -> str:
     batch = parse_batch_spec(stratum.batch)
-    size = f"{len(batch)} request{'s' if len(batch) > 1 else ''}"
+    size = counted(len(batch), "request")
     new = "" if stratum.kind == "decode" else f", {batch.num_tokens} new"
     return f"{stratum.kind}: {size}, {batch.num_kv_tokens} tokens{new}"
 
