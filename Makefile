@@ -43,7 +43,7 @@ docs: $(VENV)/.test
 
 $(VENV)/.bench: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --config-settings editable_mode=compat --editable '.[cpu]'
+	$(BIN)/pip install --constraint constraints.txt --config-settings editable_mode=compat --editable '.[cpu]'
 	touch $@
 
 # All cores compile, which pip does on one; some packages have files for a newer Python than ours.
