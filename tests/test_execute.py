@@ -59,13 +59,28 @@ def test_a_backend_that_fails_is_an_outcome_with_its_reason(
     assert reason in outcome.reason
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        small_case("cache-write", "emptying", "q7"),
+        small_case("mla", "emptying", "2q1kv29", scope="kernel"),
+        small_case("mla", "emptying", "2q1kv29", scope="layer"),
+    ],
+    ids=["cache-write", "mla", "mla layer"],
+)
 @pytest.mark.usefixtures("own_kernels")
-def test_a_write_that_zeroes_its_new_tokens_once_it_is_timed_is_incorrect() -> None:
-    job = Job(
-        small_case("cache-write", "emptying", "q7"), Method("cpu", samples=3), 0, 2, False, False
-    )
+def test_a_kernel_that_zeroes_its_inputs_once_it_is_timed_is_incorrect(case: Case) -> None:
+    job = Job(case, Method("cpu", samples=3), 0, 2, False, False)
     outcome = execute(job, CPU, unseen, lambda phase: None)
     assert (outcome.status, outcome.reason) == ("incorrect", "its call overwrites its inputs")
+
+
+@pytest.mark.parametrize("spec", ["2q1kv29", "q20kv29_q4"])
+@pytest.mark.usefixtures("own_kernels")
+def test_a_layer_that_writes_its_new_tokens_keeps_its_inputs(spec: str) -> None:
+    case = small_case("mla", "paced", spec, scope="layer")
+    job = Job(case, Method("cpu", samples=3), 0, 2, False, False)
+    assert execute(job, CPU, unseen, lambda phase: None).status == "ok"
 
 
 @pytest.mark.parametrize(("backend", "labelled"), [("fixed", True), ("naive", False)])

@@ -43,6 +43,25 @@ def test_what_was_mended_passes_when_it_is_checked_again() -> None:
     assert f"All {len(checks)} checks pass" in PAGE
 
 
+def test_borders_of_splits_are_those_of_the_page() -> None:
+    facts = stored("splits_h200.json.xz")
+    checks, trials = facts["checks"], facts["trials"]
+    wrong = [check["backend"] for check in checks if check["fault"]]
+    assert wrong == ["mla flashinfer-ragged-fa2"]
+    assert f"In {len(checks)} more checks of backends that split keys the only fault" in PAGE
+    right = max(check["share"] for check in checks if not check["fault"])
+    assert f"largest error is {right:.2f} of its tolerance" in PAGE
+    large = [t for t in trials if t["change"] is None or t["change"] >= 1]
+    found, of_large = (sum(t["finding"] is not None for t in each) for each in (trials, large))
+    cases = {t["case"] for t in trials}
+    assert f"{len(trials)} mutants of {len(cases)} cases" in PAGE
+    share = f"{of_large / len(large):.1%}".replace("%", " %")
+    assert f"{found} were found. {len(large)} change rows by more than rounding, of which" in PAGE
+    assert f"of which {of_large} were found, {share}" in PAGE
+    passed = Counter(t["fault"] for t in large if not t["finding"])
+    assert passed == {"one head of a request zero in the last set": len(large) - of_large}
+
+
 def test_unwritten_rows_are_decodes_with_a_window_that_no_request_is_longer_than() -> None:
     checks = stored("false_alarms_h200.json.xz")["checks"]
     for check in checks:

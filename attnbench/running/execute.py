@@ -157,7 +157,7 @@ def _prepared(job: Job, backend: Backend, machine: Machine) -> Prepared:
 
 def _must_keep_inputs(case: Case, backend: Backend) -> bool:
     """Whether calls may write their outputs alone, and who wrote the kernel may not know that."""
-    return is_own(backend) and case.scope == "kernel"
+    return is_own(backend) and (case.scope == "kernel" or case.family == "mla")
 
 
 def timed(

@@ -164,8 +164,13 @@ class MlaPrepared(LatentReference):
             self.plant(new_alone=True)
 
     def digest(self) -> "torch.Tensor":
+        """At scope layer without the slots of the new tokens, which calls write."""
         queries = self.decode_queries, self.prefill_queries
-        return digest_of(self.pool.stored, *queries, self.weights, self.tables.tables, self.topk)
+        others = self.weights, self.tables.tables, self.topk, self.new_latents
+        found = digest_of(self.pool.stored, *queries, *others)
+        if self.layer:
+            found[0] -= digest_of(self.pool.stored.flatten(0, 1)[self.slots.flatten()])[0]
+        return found
 
     def poison(self, index: int) -> None:
         """At scope layer also the slots of the new tokens, which the call has to write."""
