@@ -2,6 +2,17 @@
 
 import re
 
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text."""
+    return str(error).strip().partition("\n")[0]
+
+
+def with_type(error: BaseException) -> str:
+    """The first line of an error's text, after its type."""
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
 # PyTorch's paragraph on memory: six sentences, with advice on its allocator.
 _CUDA_MEMORY = re.compile(
     r"CUDA out of memory\. Tried to allocate (?P<asked>[\d.]+ \w+)\. GPU \d+ has a total capacity "

@@ -22,6 +22,7 @@ from attnbench.imports.result import (
     whole,
 )
 from attnbench.kernels.registry import backends
+from attnbench.reasons import first_line
 from attnbench.records import Outcome, Status
 from attnbench.specs.batch import BatchSpecError, parse_batch_spec
 from attnbench.specs.case import Case, KvDtype, TopkPattern, Value
@@ -99,7 +100,7 @@ def _case(config: Row, shape: Shape) -> Case:
     try:
         batch = parse_batch_spec(text(config, "batch_spec"))
     except BatchSpecError as error:
-        raise NotMapped(str(error).splitlines()[0]) from None
+        raise NotMapped(first_line(error)) from None
     sparse = "SPARSE" in backend.upper()
     return Case(
         family="mla" if isinstance(shape, MlaShape) else "attn",

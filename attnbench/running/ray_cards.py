@@ -18,6 +18,7 @@ from attnbench.note import Note
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
+from attnbench.reasons import first_line
 from attnbench.records import Outcome
 from attnbench.running.card import CardLost, shared_environment
 from attnbench.running.command import Command
@@ -113,7 +114,7 @@ def _reason(error: Exception) -> str:
 def _first_line(error: Exception) -> str:
     """The first line of Ray's own reason, without its full stop."""
     cause = getattr(error, "cause", None) or error
-    return str(cause).strip().partition("\n")[0].rstrip(".")
+    return first_line(cause).rstrip(".")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Self
 from attnbench.kernels.base import Prepared
 from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
+from attnbench.reasons import first_line
 from attnbench.specs.case import Value
 from attnbench.timing.clock import CallClock
 from attnbench.timing.cpu import CpuClock
@@ -51,7 +52,7 @@ class Timing:
         except RuntimeError as error:
             if not method.eager_fallback:
                 raise
-            why = str(error).partition("\n")[0]
+            why = first_line(error)
         resolved = {"timer": "eager", "not_captured": why, "between": "nothing"}
         return cls(_single_launches(prepared, machine, stamps), stamps, why, resolved)
 

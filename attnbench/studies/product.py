@@ -9,6 +9,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 from attnbench.families import FAMILIES
 from attnbench.options.kinds import Whole
 from attnbench.options.option import table
+from attnbench.reasons import first_line
 from attnbench.specs.batch import BatchSpecError
 from attnbench.specs.case import FLAT_FIELDS, Case, Value
 from attnbench.specs.shape import ATTN_MODELS, MLA_MODELS
@@ -98,7 +99,7 @@ def _check_templates(entry: Entry, product: Product) -> None:
         try:
             expand_sweep(probe)
         except BatchSpecError as error:
-            problem = str(error).splitlines()[0]
+            problem = first_line(error)
             if "is under q" not in problem:
                 entry.fail(f"'{template}' is not a batch spec: {problem}")
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from attnbench.reasons import first_line
 from attnbench.specs.batch import BatchSpecError, parse_batch_spec
 from attnbench.specs.case import content_hash
 from attnbench.studies.product import Product
@@ -84,7 +85,7 @@ def _stratum(keys: Mapping[str, Entry], entry: Entry) -> Stratum:
     try:
         batch = parse_batch_spec(keys["batch"].text())
     except BatchSpecError as error:
-        keys["batch"].fail(str(error).splitlines()[0])
+        keys["batch"].fail(first_line(error))
     return Stratum(str(batch.in_execution_order()), kind, _number(keys["steps"], int, 1))
 
 

@@ -2,6 +2,8 @@
 
 import importlib
 
+from attnbench.reasons import with_type
+
 FA4 = "vllm.vllm_flash_attn.cute.interface"
 
 
@@ -19,6 +21,5 @@ def unsupported(version: int) -> str | None:
     try:
         importlib.import_module(FA4)
     except Exception as error:  # noqa: BLE001 - it compiles and looks for a device as it imports
-        why = next(iter(str(error).splitlines()), "")
-        return f"FlashAttention 4 cannot run here: {type(error).__name__}: {why}"
+        return f"FlashAttention 4 cannot run here: {with_type(error)}"
     return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.kernels.base import Refused
 from attnbench.provenance.machine import Machine
+from attnbench.reasons import with_type
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape
 
@@ -115,8 +116,7 @@ def build_xqa(
             queries.dtype, kv_dtype, page, shape.head_dim, ratio, False, queries.dtype, 1
         )
     except Exception as error:  # a compiler's, a file's or FlashInfer's own
-        why = next(iter(str(error).splitlines()), "")
         raise Refused(
-            f"decodes by XQA, which cannot be built here: {type(error).__name__}: {why}; "
+            f"decodes by XQA, which cannot be built here: {with_type(error)}; "
             "--decode-kernel native asks for another kernel"
         ) from error

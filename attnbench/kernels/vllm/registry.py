@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attnbench.kernels.base import Refused
 from attnbench.kernels.vllm.startup import import_vllm
 from attnbench.provenance.machine import Machine
+from attnbench.reasons import first_line, with_type
 
 if TYPE_CHECKING:
     import torch
@@ -45,12 +46,8 @@ def backend_class(name: str) -> "type[AttentionBackend]":
     try:
         found: type[AttentionBackend] = AttentionBackendEnum[name].get_class()
     except Exception as error:  # the import may compile, allocate and raise anything
-        raise Unavailable(f"cannot be imported from this vLLM: {_first_line(error)}") from error
+        raise Unavailable(f"cannot be imported from this vLLM: {with_type(error)}") from error
     return found
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
 
 
 def complaints(cls: "type[AttentionBackend]", asked: Configuration, machine: Machine) -> list[str]:
@@ -79,7 +76,7 @@ def complaints(cls: "type[AttentionBackend]", asked: Configuration, machine: Mac
     try:
         return list(cls.validate_configuration(**{n: v for n, v in given.items() if n in known}))
     except Exception as error:  # noqa: BLE001 - a predicate may import another platform's parts
-        return [_first_line(error)]
+        return [with_type(error)]
 
 
 @contextmanager
@@ -91,8 +88,7 @@ def refusals_of(cls: "type[AttentionBackend]") -> Iterator[None]:
     try:
         yield
     except (NotImplementedError, ImportError, ValueError) as error:
-        first_line = next(iter(str(error).splitlines()), "")
-        raise Refused(f"vLLM's {cls.get_name()} says: {first_line}") from error
+        raise Refused(f"vLLM's {cls.get_name()} says: {first_line(error)}") from error
 
 
 def kernel_block_sizes(cls: "type[AttentionBackend]") -> list[tuple[int, bool]]:
