@@ -292,6 +292,19 @@ def test_one_for_all_without_a_time_of_some_batches_is_said_to_lack_them(tmp_pat
     )
 
 
+def test_no_rule_has_what_an_unfinished_round_would_have_beaten(tmp_path: Path) -> None:
+    """A single round is never the best, but flash took less in it than triton did."""
+    results = {
+        attn(spec, backend): timed(attn(spec, backend), *rounds(seconds * 1e-5, 1e-3, at))
+        for at, spec in enumerate(("q1kv1k", "8q1kv1k", "64q1kv1k"))
+        for backend, seconds in (("flash", 1.0), ("triton", 1.4))
+    }
+    del results[attn("8q1kv1k", "flash")][1:]
+    with Store.open(tmp_path / "a.db") as store:
+        (given,) = decided(store, store_run(store, results)).as_facts()["decisions"]
+    assert [rule["backend"] for rule in given["rules"]] == ["flash"]
+
+
 def test_a_decision_is_shown_with_the_option_that_sets_it(tmp_path: Path) -> None:
     with Store.open(str(tmp_path / "a.db")) as store:
         run = store_run(store, results())

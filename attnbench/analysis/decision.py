@@ -145,7 +145,8 @@ class _Measured:
         found: dict[Implementation, Contender] = {}
         for each in ranking.standings:
             found.setdefault(Implementation.of(each.contender.series.case), each.contender)
-        good = frozenset(Implementation.of(each.series.case) for each in ranking.at(*_GOOD))
+        good_ones = ranking.ahead or ranking.at(*_GOOD)
+        good = frozenset(Implementation.of(each.series.case) for each in good_ones)
         batch = ranking.best.series.case.batch
         weight = steps[str(batch)] * ranking.best.seconds if steps else None
         return cls(found, Spot(place_of(batch), good), weight)

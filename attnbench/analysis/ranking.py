@@ -73,6 +73,12 @@ class Ranking:
         return self.standings[0].place
 
     @property
+    def ahead(self) -> list[Contender]:
+        """Those of a single round that took less in it than the best, which none of them can be."""
+        partial = [each for each in self.standings if each.is_partial]
+        return [each.contender for each in partial if each.comparison and each.comparison.ratio < 1]
+
+    @property
     def fewest_cycles(self) -> Contender | None:
         """The contender with the fewest SM cycles, if another than by time: the clock decided.
 
