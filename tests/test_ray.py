@@ -103,7 +103,8 @@ def test_a_worker_killed_on_a_node_costs_no_outcome(
 def test_a_run_whose_actors_are_all_killed_says_why_and_resume_does_the_rest(
     tmp_path: Path, environment: dict[str, str], attnbench: Attnbench, cluster: Cluster
 ) -> None:
-    with started(tmp_path, environment, *RUN, "--ray", cluster.address) as process:
+    slow = ["--repeats", "1000"]
+    with started(tmp_path, environment, *RUN, *slow, "--ray", cluster.address) as process:
         wait_for_first_outcome(process, tmp_path)
         for actor in our_actors(cluster):
             os.kill(actor, signal.SIGKILL)
