@@ -1,4 +1,4 @@
-"""The simulation of a stored run on several cards, by the code that deals."""
+"""Runs on two cards, as stored, and as the code that deals simulates them."""
 
 import json
 import subprocess
@@ -11,6 +11,22 @@ import pytest
 from tests.test_stored_verdicts import unpacked
 
 ROOT = Path(__file__).parents[1]
+
+
+def test_the_tables_of_two_cards_are_of_the_stored_runs(tmp_path: Path) -> None:
+    words = ["benchmarks/two_cards.py", str(unpacked(tmp_path, "two_cards.db"))]
+    done = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    rows = [cells_of(line) for line in done.stdout.splitlines() if "host" in line]
+    page = [cells_of(line) for line in (ROOT / "docs/lab/scale.md").read_text().splitlines()]
+    assert len(rows) == 8 + 8
+    assert [row for row in rows if row not in page] == []
+
+
+def cells_of(line: str) -> list[str]:
+    """The texts of a table's row."""
+    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 @pytest.fixture(scope="module")
