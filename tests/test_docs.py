@@ -162,6 +162,15 @@ def test_the_command_line_reference_is_what_help_says() -> None:
     assert page == cli_reference.reference(), "out of date; run: make docs"
 
 
+HELP = [ctx.command_path.split()[1:] for ctx in cli_reference.contexts(cli, "attnbench")]
+
+
+@pytest.mark.parametrize("words", HELP, ids=" ".join)
+def test_help_fits_a_terminal_of_eighty_columns(words: list[str]) -> None:
+    shown = CliRunner().invoke(cli, [*words, "--help"], env={"COLUMNS": "80"}).stdout
+    assert [line for line in shown.splitlines() if len(line) > 80] == []
+
+
 def test_outputs_that_pages_show_are_what_the_commands_print() -> None:
     for path in examples.PAGES:
         page = PAGES[str(path.relative_to(ROOT))]

@@ -99,7 +99,7 @@ HELP = """Measure two builds alternately on one device, and compare them.
     each measures both sides of some workloads. COMMAND's own options, --db too, follow it.
 
     \b
-    attnbench ab --base-python vllm-main/bin/python --head-python vllm-pr/bin/python \\
+    attnbench ab --base-python main/bin/python --head-python pr/bin/python \\
         -- mla --backend flashmla --rounds 5
     attnbench ab --head-env VLLM_FLASH_ATTN_VERSION=2 -- attn --backend flash
     attnbench ab --head-env VLLM_FLASH_ATTN_VERSION=2 -- attn --resume

@@ -80,10 +80,10 @@ HELP = """Compare two sets of runs: what got slower, what did not.
     defect of attnbench.
 
     \b
-    attnbench diff                                  the latest run and the one before it
+    attnbench diff                              the latest run and the one before
     attnbench diff --base main --head pr
     attnbench diff --base commit:1a2b3c4 --margin 2% --format markdown
-    attnbench diff --across backend=sdpa:naive      two backends of the latest run
+    attnbench diff --across backend=sdpa:naive  two backends of the latest run
     attnbench diff --base main --head pr --explain 'sdpa q2k'
     attnbench diff --base gpu:H100 --head gpu:H200
     """

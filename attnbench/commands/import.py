@@ -29,7 +29,9 @@ from attnbench.specs.shape import ATTN_MODELS, MLA_MODELS, attn_shape, mla_shape
 @click.option(
     "--model",
     type=click.Choice([*ATTN_MODELS, *MLA_MODELS]),
-    help="Heads and dims of rows without them (vLLM's CSV).",
+    metavar="NAME",
+    help="Heads and dims of rows without them (vLLM's CSV): those of "
+    f"{', '.join([*ATTN_MODELS, *MLA_MODELS])}.",
 )
 @click.option("--tp", type=whole_type(), default=1, show_default=True, help="Ranks of that model.")
 @click.option("--label", callback=parsed(parse_label), help="A name for the runs.")

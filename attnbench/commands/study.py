@@ -138,7 +138,7 @@ def traffic(
 
     \b
     attnbench study traffic --trace requests.csv --model llama3-70b --tp 8
-    attnbench study traffic --trace requests.csv --rate 20 --backend flash triton --scope layer
+    attnbench study traffic --trace requests.csv --rate 20 --backend flash triton
     """
     if trace is None:
         named = next(iter(family_options), "requests.csv")

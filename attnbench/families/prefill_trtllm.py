@@ -134,8 +134,8 @@ PREFILL_TRTLLM = Family(
     milliseconds.
 
     \b
-    attnbench prefill-trtllm                        all that can run here, on a few batches
-    attnbench prefill-trtllm --batch-sizes 1 8 --seq-lens 1k 8k --quant bf16 fp8-qkv
+    attnbench prefill-trtllm                        all that can run here
+    attnbench prefill-trtllm --batch-sizes 1 8 --seq-lens 8k --quant bf16 fp8-qkv
     attnbench prefill-trtllm --batch-sizes 1..256:x2 --seq-lens 1k..128k:x2
     attnbench prefill-trtllm --batch-specs 2q2kkv8k --backend fa2 fa3
     """,
