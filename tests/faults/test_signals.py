@@ -119,6 +119,14 @@ def test_a_signal_that_arrives_while_python_frees_an_object_is_not_lost() -> Non
     assert (found.stdout, found.stderr) == ("ended\n", "")
 
 
+def test_ctrl_c_while_modules_load_ends_without_a_traceback(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")
+    found = run_attnbench(tmp_path, environment | {"PYTHONPATH": str(tmp_path)}, "runs")
+    assert (found.returncode, found.stdout, found.stderr) == (130, "", "")
+
+
 def test_a_signal_that_is_ignored_as_by_nohup_ends_nothing(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
