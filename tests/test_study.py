@@ -238,14 +238,21 @@ def test_hardware_that_cannot_answer_is_told_in_a_sentence(
     assert "refused: 2 of flashmla: needs an NVIDIA GPU" in text
 
 
-def test_a_dry_run_says_a_reason_once_and_forecasts_nothing_where_nothing_can_run(
-    attnbench: Attnbench,
+@pytest.mark.parametrize(
+    "words", [["mla", "--backend", "flashmla"], ["study", "reorder-threshold"]], ids=" ".join
+)
+def test_where_nothing_can_run_a_dry_run_forecasts_no_time(
+    attnbench: Attnbench, words: list[str]
 ) -> None:
+    text = " ".join(attnbench(*words, "--device", "cpu", "--dry-run").stdout.split())
+    assert re.search(r" 0 of \d+ cases can run on [^;]+\. Nothing was measured\.$", text)
+
+
+def test_a_dry_run_of_a_study_says_a_reason_once(attnbench: Attnbench) -> None:
     text = " ".join(
         attnbench("study", "reorder-threshold", "--device", "cpu", "--dry-run").stdout.split()
     )
     assert re.search(r"refused: \d+ of flashmla, flashattn_mla: needs an NVIDIA GPU", text)
-    assert re.search(r" 0 of \d+ cases can run on [^;]+\. Nothing was measured\.$", text)
 
 
 def test_list_and_show_tell_what_there_is(attnbench: Attnbench) -> None:

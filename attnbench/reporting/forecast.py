@@ -19,13 +19,11 @@ def forecast_text(found: Forecast, width: int) -> str:
     if found.unasked:
         lines.append(f"Could not determine what can run here: {found.unasked}")
     lines += [wrapped(line, width, "  ") for line in _refusals(found.cases)]
-    rounds = found.plan.rounds
-    last = (
-        f"{len(runnable)} of {len(found.cases)} cases can run on {found.where}; "
-        f"{counted(rounds, 'round')} of each, ~{minutes_text(found.seconds)} in total. "
-        "Nothing was measured."
-    )
-    lines.append(wrapped(last, width))
+    last = f"{len(runnable)} of {len(found.cases)} cases can run on {found.where}"
+    if runnable:
+        last += f"; {counted(found.plan.rounds, 'round')} of each"
+        last += f", ~{minutes_text(found.seconds)} in total"
+    lines.append(wrapped(f"{last}. Nothing was measured.", width))
     return "\n".join(lines)
 
 
