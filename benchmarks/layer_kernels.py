@@ -59,7 +59,7 @@ def line(backend: str, spec: str) -> dict[str, Any]:
     except Refused as refused:
         return {"refused": str(refused)}
     ready.calls[0]()
-    products, more = products_of(case, DEVICE), dict(kernels(case))
+    products, more = products_of(case, DEVICE, w_uk=False), dict(kernels(case))
     found = {"sets": len(ready.calls), "row": timed(ready.calls, products)}
     for name, work in more.items():
         found[name] = timed(ready.calls, chain(products, work))

@@ -6,9 +6,10 @@ from pathlib import Path
 from random import Random
 from statistics import median
 from types import SimpleNamespace
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 import pytest
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from attnbench.analysis.series import series_of
 from attnbench.db.store import Store
@@ -26,7 +27,7 @@ from attnbench.running.memory import memory_of, memory_refusal, working_sets
 from attnbench.running.messages import Job
 from attnbench.running.plan import Plan
 from attnbench.running.timers import Timing
-from attnbench.specs.case import Value
+from attnbench.specs.case import Case, Value
 from attnbench.specs.layer import layer_bytes, layer_products
 from attnbench.specs.shape import AttnShape, MlaShape, Shape
 from attnbench.studies.conclusion import _between
@@ -35,11 +36,11 @@ from attnbench.timing.cuda import GraphClock
 from attnbench.timing.guard import unseen
 from attnbench.timing.layer import LayerClock, products_of
 from attnbench.timing.marks import CAPACITY, Marks
-from attnbench.timing.method import Between, Method
+from attnbench.timing.method import LAYER_VERSION, WITH_W_UK, Between, Method
 from tests.conftest import small_case
 from tests.fake_worker import FakeDevice
 from tests.held import held_bytes
-from tests.stored_results import CPU, H200, attn, store_run, timed
+from tests.stored_results import CPU, H200, attn, mla, store_run, timed
 from tests.test_options import request
 
 US = 1e-6
@@ -200,17 +201,69 @@ def test_the_products_have_the_weights_of_a_layer(shape: Shape, weights: int) ->
     assert sum(inputs * outputs for inputs, outputs in layer_products(shape)) == weights
 
 
-@pytest.mark.parametrize("family", ["attn", "mla", "cache-write"])
-def test_the_products_hold_what_was_foreseen_and_allocate_nothing(
-    family: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layer of few columns."""
     for name, width in {"HIDDEN": 64, "MLP": 96, "Q_LORA": 32}.items():
         monkeypatch.setattr(f"attnbench.specs.layer.{name}", width)
-    case = small_case(family)
+
+
+@pytest.mark.usefixtures("_narrow")
+@pytest.mark.parametrize(
+    "case",
+    [
+        small_case("attn"),
+        small_case("mla"),
+        small_case("mla", spec="5q1kv20"),
+        small_case("cache-write"),
+    ],
+    ids=lambda case: f"{case.family} {case.batch}",
+)
+def test_the_products_hold_what_was_foreseen_and_allocate_nothing(case: Case) -> None:
     products = products_of(case, "cpu")
     assert held_bytes(products) == layer_bytes(case)
     products()
     assert held_bytes(products) == layer_bytes(case)
+
+
+class Called(TorchDispatchMode):  # type: ignore[misc]  # its types are not checked
+    """Notes the operators that run under it, with the sizes of their results."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes = list[tuple[str, tuple[int, ...]]]()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.sizes.append((func.overloadpacket.__name__, tuple(out.shape)))
+        return out
+
+
+@pytest.mark.usefixtures("_narrow")
+@pytest.mark.parametrize(
+    ("case", "last"),
+    [
+        (small_case("mla", spec="5q1kv20"), ("bmm", (2, 5, 32))),
+        (small_case("mla", spec="5q1kv20", scope="layer"), ("mm", (5, 48))),  # within the call
+        (
+            small_case("mla", spec="q8_5q1kv20"),
+            ("mm", (13, 48)),
+        ),  # a server has it for none or some
+        (small_case("attn", spec="5q1kv20"), ("mm", (5, 128))),
+    ],
+    ids=lambda value: f"{value.family} {value.batch}" if isinstance(value, Case) else value[0],
+)
+def test_w_uk_comes_last_before_a_decode_of_mla_that_does_not_hold_it(
+    case: Case, last: tuple[str, tuple[int, ...]]
+) -> None:
+    products = products_of(case, "cpu")
+    with Called() as called:
+        products()
+    assert [(name, size) for name, size in called.sizes if name in ("mm", "bmm")][-1] == last
+    without = products_of(case, "cpu", w_uk=False)
+    with Called() as called:
+        without()
+    assert "bmm" not in {name for name, _ in called.sizes}
 
 
 def test_a_layer_counts_as_memory_that_sets_cannot_have() -> None:
@@ -347,6 +400,39 @@ def test_each_method_of_a_case_is_measured_once() -> None:
 def test_an_outcome_is_found_by_the_facts_of_its_plan(spec: str, between: Between) -> None:
     case, method = attn(spec, "flash", "bf16"), replace(PLAIN, between=between)
     assert key_for(method.as_facts(), case) == for_case(method, case).key
+
+
+ABSORBED = replace(mla("8q1kv1k"), scope="kernel")  # a decode whose W_UK stands in the layer
+
+
+@pytest.mark.parametrize(
+    ("case", "between", "planned", "version"),
+    [
+        (ABSORBED, "auto", WITH_W_UK, WITH_W_UK),
+        (ABSORBED, "layer", WITH_W_UK, WITH_W_UK),
+        (ABSORBED, "auto", LAYER_VERSION, LAYER_VERSION),  # an interrupted run of then
+        (ABSORBED, "nothing", WITH_W_UK, None),
+        (mla("8q1kv1k"), "auto", WITH_W_UK, LAYER_VERSION),
+        (attn("8q1kv1k"), "auto", WITH_W_UK, LAYER_VERSION),
+        (attn("q512"), "auto", WITH_W_UK, None),
+        (attn("q512"), "layer", WITH_W_UK, LAYER_VERSION),
+    ],
+)
+def test_rows_behind_a_layer_with_w_uk_have_a_method_of_their_own(
+    case: Case, between: Between, planned: int, version: int | None
+) -> None:
+    method = replace(PLAIN, between=between, layer_version=planned)
+    found = for_case(method, case)
+    assert found.as_facts().get("layer_version") == version
+    assert found.key == key_for(method.as_facts(), case)
+    assert for_case(Method.from_facts(method.as_facts()), case) == found
+    assert Method.from_facts(found.as_facts()) == found
+
+
+def test_a_command_plans_for_w_uk() -> None:
+    found, _ = plan("mla", "--batch-specs", "8q1kv1k", "--backend", "flashmla")
+    versions = {m.layer_version for case in found.cases for m in found.methods_of(case)}
+    assert versions == {WITH_W_UK}
 
 
 def test_a_study_knows_the_outcomes_of_its_method(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from attnbench.db.store import Store
 from attnbench.records import RunStatus
 from attnbench.running.between import key_for
 from attnbench.specs.case import Value, content_hash
-from attnbench.timing.method import Method
-from tests.stored_results import attn, start, store_run, timed
+from attnbench.timing.method import LAYER_VERSION, WITH_W_UK, Method
+from tests.stored_results import attn, mla, start, store_run, timed
 
 BARE = Method("cudagraph")
 COLD = replace(BARE, between="layer")
@@ -150,8 +150,20 @@ def test_what_a_call_added_to_a_layer_is_not_compared_with_its_own_time(db: str)
     assert found.exit_code == 3
     assert "not comparable, layer method 1 -> 2: " in found.stderr
     text = " ".join(attnbench(db, "report", "--run", "old").stdout.split())
-    assert "between layer, layer method 1 (now 2);" in text
+    assert "between layer, layer method 1 (now 2 or 3);" in text
     assert "layer method" not in attnbench(db, "report", "--run", "new").stdout
+
+
+def test_rows_without_w_uk_in_the_layer_are_not_compared_with_those_that_have_it(db: str) -> None:
+    case = replace(mla("8q1kv1k"), scope="kernel")
+    with Store.open(db) as store:
+        for label, version in (("old", LAYER_VERSION), ("new", WITH_W_UK)):
+            method = replace(COLD, layer_version=version)
+            store_run(store, {case: timed(case, 1e-5)}, label=label, method=method)
+    found = attnbench(db, "diff", "--base", "old", "--head", "new")
+    assert found.exit_code == 3
+    assert "not comparable, layer method 2 -> 3: " in found.stderr
+    assert "layer method 3" in " ".join(attnbench(db, "report", "--run", "new").stdout.split())
 
 
 @pytest.mark.parametrize("spec", ["8q1kv1k", "q512"])

@@ -20,7 +20,7 @@ from attnbench.specs.case import Case
 from attnbench.specs.shape import MlaShape
 from attnbench.timing.method import Method
 from tests.conftest import Attnbench, small_case
-from tests.stored_results import attn, start, store_run, timed
+from tests.stored_results import attn, mla, start, store_run, timed
 
 SMALL_CASES = {
     "attn": "--backend naive --batch-specs q8_2q1kv20 --num-q-heads 4 --num-kv-heads 2 "
@@ -156,6 +156,7 @@ def test_what_names_nothing_is_refused(db: str, asked: str, message: str) -> Non
 
 
 BARE = Method("cudagraph")
+ABSORBED = replace(mla("8q1kv1k"), scope="kernel")
 LAYER = "between nothing -> layer, of decodes; --between nothing measures as then"
 
 
@@ -189,6 +190,26 @@ def test_an_older_method_is_said_beside_a_command(tmp_path: Path) -> None:
         run = store.run(start(store))
     facts = [{"timer": "cudagraph", "cache": "cold", "version": 1}]
     assert changes_since(run, {"methods": facts}) == ["method 1 -> 3"]
+
+
+@pytest.mark.parametrize(
+    ("cases", "version", "said"),
+    [
+        ([ABSORBED], 2, ["layer method 2 -> 3"]),
+        ([ABSORBED], 1, ["layer method 1 -> 3"]),
+        ([ABSORBED], 3, []),
+        ([attn("8q1kv1k")], 2, []),
+        ([attn("8q1kv1k")], 1, ["layer method 1 -> 2"]),
+    ],
+)
+def test_an_older_layer_is_said_beside_a_command(
+    tmp_path: Path, cases: list[Case], version: int, said: list[str]
+) -> None:
+    with Store.open(tmp_path / "old.db") as store:
+        run = store.run(start(store))
+    facts = replace(BARE, between="auto", layer_version=version).as_facts()
+    plan = {"methods": [facts], "cases": [each.canonical() for each in cases]}
+    assert changes_since(run, plan) == said
 
 
 def test_a_run_that_repro_shows_has_its_changes(tmp_path: Path) -> None:

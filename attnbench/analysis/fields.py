@@ -94,7 +94,7 @@ def method_text(method: Mapping[str, Value]) -> str:
         if usual.get(name) != value and name != "layer_version"
     ]
     if (layer := layer_version(method)) not in (None, LAYER_VERSION):
-        others.append(f"layer method {layer} (now {LAYER_VERSION})")
+        others.append(f"layer method {layer}{' (now 2 or 3)' if layer == 1 else ''}")
     return ", ".join([f"timer {method['timer']}", f"cache {method['cache']}", *others])
 
 

@@ -6,7 +6,8 @@ from typing import Any
 from attnbench.records import Run
 from attnbench.running.between import auto
 from attnbench.specs.case import Case, Value
-from attnbench.timing.method import LAYER_VERSION, METHOD_VERSIONS, layer_version
+from attnbench.specs.layer import w_uk_product
+from attnbench.timing.method import LAYER_VERSION, METHOD_VERSIONS, WITH_W_UK, layer_version
 
 
 def changes_since(run: Run, plan: Mapping[str, Any]) -> list[str]:
@@ -17,10 +18,12 @@ def changes_since(run: Run, plan: Mapping[str, Any]) -> list[str]:
         for each in methods
         if (now := METHOD_VERSIONS.get(str(each["timer"]))) and each["version"] != now
     )
+    cases = [Case.from_canonical(case) for case in plan.get("cases", ())]
+    has_w_uk = any(w_uk_product(case) for case in cases)
     found |= dict.fromkeys(
-        f"layer method {before} -> {LAYER_VERSION}"
+        f"layer method {before} -> {WITH_W_UK if has_w_uk else LAYER_VERSION}"
         for each in methods
-        if (before := layer_version(each)) not in (None, LAYER_VERSION)
+        if (before := layer_version(each)) == 1 or (before == LAYER_VERSION and has_w_uk)
     )
     if _had_bare_decodes(run, methods, plan):
         hint = "" if run.command == "selfcheck" else "; --between nothing measures as then"

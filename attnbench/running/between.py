@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from attnbench.specs.case import Case, Value, content_hash
-from attnbench.timing.method import Method, without_layer
+from attnbench.specs.layer import w_uk_product
+from attnbench.timing.method import LAYER_VERSION, WITH_W_UK, Method, without_layer
 
 _WITH_DECODES = frozenset({"attn", "mla"})
 
@@ -20,15 +21,20 @@ def auto(case: Case) -> bool:
 
 def for_case(method: Method, case: Case) -> Method:
     """The method by which a case is timed and stored."""
-    if method.between != "auto":
-        return method
-    return replace(method, between="layer" if auto(case) else "nothing")
+    between = method.between
+    if between == "auto":
+        between = "layer" if auto(case) else "nothing"
+    has_w_uk = between == "layer" and w_uk_product(case)
+    version = method.layer_version if has_w_uk else LAYER_VERSION
+    return replace(method, between=between, layer_version=version)
 
 
 def key_for(facts: Mapping[str, Value], case: Case) -> str:
     """The key of `for_case`, from the facts of a method of any version."""
-    if facts.get("between") != "auto":
-        return content_hash(dict(facts))
-    if auto(case):
-        return content_hash({**facts, "between": "layer"})
-    return content_hash(without_layer(facts))
+    asked = facts.get("between", "nothing")
+    if asked == "nothing" or (asked == "auto" and not auto(case)):
+        return content_hash(without_layer(facts))
+    found = {**facts, "between": "layer"}
+    if facts.get("layer_version") == WITH_W_UK and not w_uk_product(case):
+        found["layer_version"] = LAYER_VERSION
+    return content_hash(found)

@@ -37,7 +37,7 @@ from attnbench.timing.guard import Look, guard_facts
 from attnbench.timing.host import enqueue_seconds, plan_seconds
 from attnbench.timing.layer import NoTime, products_of
 from attnbench.timing.measure import Samples, measure
-from attnbench.timing.method import Method
+from attnbench.timing.method import WITH_W_UK, Method
 
 if TYPE_CHECKING:
     import torch
@@ -88,7 +88,9 @@ def _measured(
     watch, num_decode = Stopwatch(), backend.num_decode(job.case)
     prepared, deviation, before = _checked(job, backend, machine, report, watch)
     peak = peak_memory(prepared, machine) if job.profile_memory else None
-    layer = products_of(job.case, machine.device) if job.method.between == "layer" else None
+    w_uk = job.method.layer_version == WITH_W_UK
+    behind = job.method.between == "layer"
+    layer = products_of(job.case, machine.device, w_uk=w_uk) if behind else None
     timing = Timing.of(job.method, prepared, machine, layer)
     method = replace(job.method, regime=regime_of(job.method, job.case, machine))
     samples = timed(prepared, timing, method, job.seed, look, watch)

@@ -14,7 +14,7 @@ from attnbench.running.command import Command
 from attnbench.running.measuring import Measuring
 from attnbench.running.plan import Limits, Plan, PlanFor
 from attnbench.specs.case import Case
-from attnbench.timing.method import Between, CacheAsked, Method, Timer
+from attnbench.timing.method import WITH_W_UK, Between, CacheAsked, Method, Timer
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,7 @@ def _methods(measuring: Measuring, machine: Machine) -> tuple[Method, ...]:
             isolate=measuring.isolate,
             eager_fallback=measuring.eager_fallback,
             between=between,
+            layer_version=WITH_W_UK,
         )
         for cache in caches
         for timer in _timers(measuring, machine)

@@ -19,7 +19,7 @@ from attnbench.running.session import session
 from attnbench.running.workers import StartWorker
 from attnbench.specs.batch import Batch
 from attnbench.timing.finished import Finished
-from attnbench.timing.method import Between, Method
+from attnbench.timing.method import WITH_W_UK, Between, Method
 
 # Labels of the runs.
 PAIR = ("selfcheck-a", "selfcheck-b")
@@ -41,9 +41,10 @@ def plan_of_families(
         )
         between: Between = "auto" if machine.kind == "cuda" else "nothing"
         timer = DEFAULT_TIMER[machine.kind]
+        method = Method(timer, samples=sampling.samples, between=between, layer_version=WITH_W_UK)
         return Plan(
             cases=tuple(case for each in asked for case in cases_for(each, machine.kind)),
-            methods=(Method(timer, samples=sampling.samples, between=between),),
+            methods=(method,),
             rounds=sampling.rounds,
             seed=sampling.seed,
             limits=Limits(measure=sampling.timeout),

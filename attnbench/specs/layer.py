@@ -1,5 +1,7 @@
 """A decoder layer's other matrix products: the work between two attention calls of a server."""
 
+from math import prod
+
 from attnbench.specs.case import Case
 from attnbench.specs.cost import ELEMENT_BYTES
 from attnbench.specs.shape import MlaShape, Shape
@@ -21,6 +23,20 @@ def layer_products(shape: Shape) -> tuple[tuple[int, int], ...]:
     return (output, HIDDEN), (HIDDEN, 2 * MLP), (MLP, HIDDEN), *inward
 
 
+def w_uk_product(case: Case) -> tuple[tuple[int, int, int], ...]:
+    """Sizes of queries, W_UK and result of the product that absorbs a decode's queries in MLA.
+
+    It comes last before the call. None where it is in the call, or a server has none.
+    """
+    shape, rows = case.shape, case.batch.num_tokens
+    if not isinstance(shape, MlaShape) or case.scope != "kernel":
+        return ()
+    if not all(request.is_decode for request in case.batch):
+        return ()
+    heads, inputs, outputs = shape.num_q_heads, shape.qk_nope_head_dim, shape.kv_lora_rank
+    return (heads, rows, inputs), (heads, inputs, outputs), (heads, rows, outputs)
+
+
 def layer_bytes(case: Case) -> int:
     """Bytes of the weights, inputs and outputs of the products for the batch's new tokens."""
     rows = case.batch.num_tokens
@@ -28,4 +44,4 @@ def layer_bytes(case: Case) -> int:
         inputs * outputs + rows * (inputs + outputs)
         for inputs, outputs in layer_products(case.shape)
     )
-    return ELEMENT_BYTES[case.dtype] * elements
+    return ELEMENT_BYTES[case.dtype] * (elements + sum(map(prod, w_uk_product(case))))

@@ -32,7 +32,7 @@ from attnbench.studies.file import Study
 from attnbench.studies.request import study_of_plan
 from attnbench.studies.search import of_method
 from attnbench.studies.traffic import TrafficAnalysis
-from attnbench.timing.method import LAYER_VERSION, layer_version
+from attnbench.timing.method import layer_version
 from attnbench.timing.sentinels import Sentinels
 
 _EXAMPLES = 3  # cases named by a doubt
@@ -173,9 +173,9 @@ def _between(listed: Sequence[Series]) -> str:
     if "layer" not in found:
         return ""
     where = "calls" if len(found) == 1 else "the calls of decodes"
-    versions = {layer_version(each.first.method) for each in listed} - {None, LAYER_VERSION}
-    former = [f", layer method {each} (now {LAYER_VERSION})" for each in sorted(map(str, versions))]
-    return f"; a layer between {where}{''.join(former)}"
+    versions = {layer_version(each.first.method) for each in listed}
+    former = ", layer method 1 (now 2 or 3)" if 1 in versions else ""
+    return f"; a layer between {where}{former}"
 
 
 def _doubts(

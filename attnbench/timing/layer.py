@@ -11,7 +11,7 @@ from typing import Self
 
 from attnbench.specs.case import Case
 from attnbench.specs.dtypes import TORCH_NAMES
-from attnbench.specs.layer import layer_products
+from attnbench.specs.layer import layer_products, w_uk_product
 from attnbench.stats.median import median_interval
 from attnbench.timing.clock import CallClock
 from attnbench.timing.cuda import GraphClock
@@ -118,10 +118,10 @@ def empty() -> None:
     torch.cuda._sleep(0)
 
 
-def products_of(case: Case, device: str) -> Call:
+def products_of(case: Case, device: str, *, w_uk: bool = True) -> Call:
     """The layer's products for the batch's new tokens, over random weights of the case's dtype.
 
-    Nothing is allocated while they run.
+    Without `w_uk` the product with W_UK is left out. Nothing is allocated while they run.
     """
     import torch
 
@@ -135,10 +135,14 @@ def products_of(case: Case, device: str) -> Call:
         (normal(rows, inputs), normal(outputs, inputs).mul_(inputs**-0.5), normal(rows, outputs))
         for inputs, outputs in layer_products(case.shape)
     ]
+    absorbing = [normal(*size) for size in w_uk_product(case)] if w_uk else []
 
     def run() -> None:
         for values, weights, out in operands:
             torch.mm(values, weights.T, out=out)
+        if absorbing:
+            queries, up, latent = absorbing
+            torch.bmm(queries, up, out=latent)
 
     return run
 

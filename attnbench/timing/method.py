@@ -10,8 +10,9 @@ from attnbench.specs.case import Value, content_hash
 # that may change a GPU's power. 2: workers use many streams first. 3: random data contain needles.
 METHOD_VERSIONS = {"cudagraph": 3, "eager": 3, "kernel": 3}
 # Of a call behind a layer, likewise. 1, in facts without it: what the call adds to the layer;
-# 2: from a mark by the GPU's timer before it to one behind it.
-LAYER_VERSION = 2
+# 2: from a mark by the GPU's timer before it to one behind it; 3, of decodes of MLA at scope kernel
+# alone: with W_UK's product in the layer.
+LAYER_VERSION, WITH_W_UK = 2, 3
 VERSIONS = ("version", "layer_version")  # facts that no option sets
 
 Timer = Literal["cpu", "cudagraph", "eager", "kernel"]
@@ -54,6 +55,7 @@ class Method:
     # layer: a decoder layer's products stand between the calls of a graph, and are in no time;
     # auto, of a plan alone: so for decodes.
     between: Between = "nothing"
+    layer_version: int = LAYER_VERSION  # of what stands between; of a plan, where a case has W_UK
 
     def as_facts(self) -> dict[str, Value]:
         """The hashed facts by name; defaults are omitted, so a new field keeps old hashes.
@@ -67,13 +69,17 @@ class Method:
         }
         usual = Method(self.timer)
         others = {name: v for name, v in asdict(self).items() if v != getattr(usual, name)}
-        layer = {} if self.between == "nothing" else {"layer_version": LAYER_VERSION}
+        others.pop("layer_version", None)
+        layer = {} if self.between == "nothing" else {"layer_version": self.layer_version}
         return chosen | others | layer
 
     @classmethod
     def from_facts(cls, facts: dict[str, Value]) -> Self:
-        """The inverse of `as_facts`, for a method of any version."""
-        return cls(**{name: v for name, v in facts.items() if name not in VERSIONS})  # type: ignore[arg-type]
+        """The inverse of `as_facts`, for a method of any version that is still measured."""
+        asked = {name: v for name, v in facts.items() if name not in VERSIONS}
+        if facts.get("layer_version") == WITH_W_UK:
+            asked["layer_version"] = WITH_W_UK
+        return cls(**asked)  # type: ignore[arg-type]
 
     @property
     def traces(self) -> bool:

@@ -136,10 +136,11 @@ def test_each_replay_of_a_graph_is_stamped_from_its_first_call_to_its_last() -> 
     assert all(0.2e9 < hertz < 4e9 for hertz in found)
 
 
+@pytest.mark.parametrize("family", ["attn", "mla"])  # with W_UK's product in MLA
 def test_products_between_calls_are_in_neither_the_time_nor_the_names_of_a_call(
-    spin_seconds: float,
+    family: str, spin_seconds: float
 ) -> None:
-    products = products_of(small_case("attn", dtype="bf16"), DEVICE)
+    products = products_of(small_case(family, spec="5q1kv20", dtype="bf16"), DEVICE)
     clock = LayerClock.of([spin], products, DEVICE, sm_clock(DEVICE))
     assert sampled(clock) == pytest.approx(spin_seconds, rel=0.01)
     assert clock.kernels == GraphClock([spin], DEVICE).kernels
