@@ -1,8 +1,12 @@
 """What attnbench asks of vLLM, held against the release that is installed."""
 
 import inspect
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +48,17 @@ LATENT = ["FLASHMLA", "FLASH_ATTN_MLA", "TRITON_MLA", "FLASHMLA_SPARSE"]
 
 def layer(shape: AttnShape | MlaShape, block: int = 64, **more: object) -> LayerConfig:
     return LayerConfig(shape, "bf16", BATCH, block, **more)  # type: ignore[arg-type]
+
+
+def test_one_rank_meets_in_a_file_that_is_gone_once_it_started(tmp_path: Path) -> None:
+    alone = (
+        "import os; from tests.contracts.conftest import *; "
+        "from tests.contracts.test_vllm_surface import *; "
+        "activate(vllm_config(layer(AttnShape(8, 2, 128), 16))); start('cpu'); os._exit(0)"
+    )
+    variables = os.environ | {"TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", alone], check=True, env=variables)
+    assert not list(tmp_path.rglob("*rendezvous*"))
 
 
 @pytest.mark.parametrize("name", STANDARD + LATENT)

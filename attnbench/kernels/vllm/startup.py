@@ -54,17 +54,18 @@ def activate(config: "VllmConfig") -> None:
 def start(device: str) -> None:
     """Start the one-rank process group and workspace manager that layers need; `activate` first.
 
-    The rendezvous is a file, as another process might take a port.
+    The rendezvous is a file, as another process might take a port. One rank meets nobody later,
+    and a worker is killed when its work is done, so the file goes at once.
     """
     import torch
     from vllm.distributed import init_distributed_environment, initialize_model_parallel
 
     compile_when_used()
     backend = "nccl" if torch.cuda.is_available() else "gloo"
-    meeting = Path(tempfile.mkdtemp(), "rendezvous")
     index = torch.device(device).index or 0
-    init_distributed_environment(1, 0, f"file://{meeting}", index, backend)
-    initialize_model_parallel(1)
+    with tempfile.NamedTemporaryFile(prefix="attnbench-rendezvous-") as meeting:
+        init_distributed_environment(1, 0, f"file://{meeting.name}", index, backend)
+        initialize_model_parallel(1)
     try:
         from vllm.v1.worker.workspace import init_workspace_manager
     except ImportError:  # this release has none and needs none
