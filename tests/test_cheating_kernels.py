@@ -20,7 +20,7 @@ from attnbench.kernels.tolerance import attention
 from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
-from attnbench.specs.shape import AttnShape
+from attnbench.specs.shape import AttnShape, MlaShape
 from tests.stale import measured
 
 if TYPE_CHECKING:
@@ -522,6 +522,15 @@ def test_an_honest_row_of_few_elements_is_judged_beside_others(
     for seed in (0, 1, 2):
         asked = replace(case(spec, **fields), backend=backend)
         assert fault(find("attn", backend).prepare(asked, Setting("cpu", 2, seed))) is None
+
+
+@pytest.mark.parametrize("spec", ["5q7kv300", "q5kv15_q200", "3q1kv127_5q1kv300"])
+def test_an_honest_kernel_passes_whose_latents_are_long_beside_its_heads(spec: str) -> None:
+    """Scores of random latents then vary by 4 instead of 1, and are rounded."""
+    shape = MlaShape(8, kv_lora_rank=512, qk_nope_head_dim=16, qk_rope_head_dim=16, v_head_dim=64)
+    asked = Case("mla", "torch-absorbed", parse_batch_spec(spec), shape, "bf16", scope="kernel")
+    for seed in (0, 1, 2):
+        assert fault(find("mla", "torch-absorbed").prepare(asked, Setting("cpu", 2, seed))) is None
 
 
 def test_a_wrong_element_of_few_is_still_named() -> None:

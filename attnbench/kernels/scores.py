@@ -16,7 +16,9 @@ class Scored(Aimed):
     def largest_score(self) -> float:
         """Of the scores that matter in a row, some needles' and some others'."""
         if self.needle_seed is None:
-            return LARGE_SCORE * max(1.0, math.sqrt(WIDE / self.key_dim))  # short queries vary
+            # Short queries vary. Where scores have the variance v, the weight is at those of v.
+            largest = LARGE_SCORE * max(1.0, math.sqrt(WIDE / self.key_dim))
+            return max(largest, self.scale**2 * self.key_dim)
         *kinds, _ = self._scores()
         return max(score + 2 * math.sqrt(spread) for score, spread in kinds)
 
