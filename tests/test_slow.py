@@ -160,3 +160,12 @@ def test_a_dry_run_foresees_time_from_the_work() -> None:
     assert float(seconds["q4k"].strip("~")) > 7.5
     assert seconds["q128k"] == "~50.0!"
     assert "! a round may reach its --timeout" in text
+
+
+def test_a_dry_run_foresees_the_path_that_a_backend_takes() -> None:
+    """On decodes torch-mha projects the whole context up."""
+    words = ["mla", "--backend", "torch-absorbed", "torch-mha", "--batch-specs", "4q1kv1k"]
+    text = CliRunner().invoke(cli, [*words, "--device", "cpu", "--dry-run"]).stdout
+    lines = [line.split() for line in text.splitlines() if line.startswith("4q1kv1k")]
+    seconds = {line[1]: float(line[-1].strip("~!")) for line in lines}
+    assert seconds["torch-mha"] > 5 * seconds["torch-absorbed"]

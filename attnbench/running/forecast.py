@@ -6,6 +6,7 @@ from attnbench.db.migrations import holds_results
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.families import cost
+from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine, gpus_seen_by_nvml
 from attnbench.running.command import Command
 from attnbench.running.devices import local_devices
@@ -108,7 +109,7 @@ def _foreseen(
 def _seconds_a_round(case: Case, plan: Plan, machine: Machine) -> float:
     """A guess from the work, including the load before the samples if a method has one."""
     regimes = {regime_of(method, case, machine) for method in plan.methods}
-    work = cost(case, sum(request.is_decode for request in case.batch))
+    work = cost(case, find(case.family, case.backend).num_decode(case))
     flops_per_second, bytes_per_second = _RATES[machine.kind]
     call = max(work.flops / flops_per_second, work.bytes / bytes_per_second)
     usual = SECONDS_A_ROUND[machine.kind] + SUSTAINED_LOAD * ("sustained" in regimes)
