@@ -3,10 +3,10 @@
 from typing import ClassVar
 
 from attnbench.kernels.base import Backend
-from attnbench.specs.case import Case
+from attnbench.specs.case import Case, Layout
 from attnbench.specs.quant import quant_of
 
-DEFAULT_LAYOUT = "HND"  # for all backends, as in vLLM's TRT-LLM benchmark
+DEFAULT_LAYOUT: Layout = "HND"  # for all backends, as in vLLM's TRT-LLM benchmark
 
 
 class PrefillBackend(Backend):

@@ -2,15 +2,12 @@
 
 from typing import ClassVar
 
-from attnbench.kernels.base import Setting
-from attnbench.kernels.flashinfer_attn.backend import FlashInferBackend
-from attnbench.kernels.flashinfer_attn.wrapped import WrappedPrepared, workspaces
-from attnbench.provenance.machine import Machine
+from attnbench.kernels.flashinfer_attn.wrapped import WrappedBackend
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape
 
 
-class FlashInferFa2(FlashInferBackend):
+class FlashInferFa2(WrappedBackend):
     """fa2 for decodes and prefills; an fp8 cache is dequantised by its scales.
 
     Attention sinks are refused: the wrappers accept them and ignore them.
@@ -20,12 +17,6 @@ class FlashInferFa2(FlashInferBackend):
     kernels: ClassVar = "fa2"
     features: ClassVar = frozenset({"window", "softcap"})
     kv_cache_dtypes: ClassVar = ("auto", "fp8", "fp8_e4m3", "fp8_e5m2")
-
-    def prepare(self, case: Case, setting: Setting) -> WrappedPrepared:
-        return WrappedPrepared(case, setting, self.kernels, self.num_decode(case))
-
-    def workspace_bytes(self, case: Case, machine: Machine) -> int:
-        return sum(workspaces(case, machine.sm_count or 0))
 
     def _kernel_refusal(self, case: Case) -> str | None:
         assert isinstance(case.shape, AttnShape)

@@ -14,19 +14,33 @@ the tail of a page.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from attnbench.kernels.base import Setting
+from attnbench.kernels.flashinfer_attn.backend import FlashInferBackend
 from attnbench.kernels.flashinfer_attn.requests import PagedRequests
 from attnbench.kernels.paged import PagedPrepared
 from attnbench.kernels.reference import rotating
 from attnbench.kernels.tolerance import attention
-from attnbench.specs.case import Case
+from attnbench.provenance.machine import Machine
+from attnbench.specs.case import Case, Layout
 from attnbench.specs.shape import AttnShape
 
-DEFAULT_LAYOUT = "NHD"
 MIB = 2**20
 TILE_ROWS = 128  # most rows a block computes: queries times the query heads of a KV head
+
+
+class WrappedBackend(FlashInferBackend):
+    """One of FlashInfer's own kernels; prefills are the requests behind the decodes."""
+
+    default_layout: ClassVar[Layout] = "NHD"
+
+    def prepare(self, case: Case, setting: Setting) -> "WrappedPrepared":
+        decodes = self.num_decode(case)
+        return WrappedPrepared(case, setting, self.kernels, decodes, self.default_layout)
+
+    def workspace_bytes(self, case: Case, machine: Machine) -> int:
+        return sum(workspaces(case, machine.sm_count or 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +56,7 @@ class WrappedPrepared(PagedPrepared):
     """The first `num_decode` requests on the decode wrapper, the others on the prefill wrapper."""
 
     def __init__(
-        self,
-        case: Case,
-        setting: Setting,
-        kernels: str,
-        num_decode: int,
-        layout: str = DEFAULT_LAYOUT,
+        self, case: Case, setting: Setting, kernels: str, num_decode: int, layout: str
     ) -> None:
         import torch
 

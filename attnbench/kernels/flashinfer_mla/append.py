@@ -2,8 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+from attnbench.kernels.base import Setting
 from attnbench.kernels.cache_write_base.requests import Requests
+from attnbench.kernels.flashinfer_mla.backend import DEFAULT_BLOCK_SIZE
 from attnbench.kernels.mla_base.prepared import MlaPrepared
+from attnbench.specs.case import Case
 
 if TYPE_CHECKING:
     import torch
@@ -39,3 +42,16 @@ class Append:
             requests.indptr,
             requests.last_lengths[index],
         )
+
+
+class AppendingPrepared(MlaPrepared):
+    """Its calls run `append`, which is None at scope kernel, before they attend."""
+
+    def __init__(self, case: Case, setting: Setting, num_decode: int) -> None:
+        super().__init__(case, setting, num_decode, case.block_size or DEFAULT_BLOCK_SIZE)
+        self.append = Append(self) if self.layer else None
+
+    def renew(self, seed: int) -> None:
+        super().renew(seed)
+        if self.append is not None:
+            self.append.renew(self.new_latents)

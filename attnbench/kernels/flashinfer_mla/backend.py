@@ -25,6 +25,7 @@ class FlashInferMlaBackend(MlaBackend):
     """bf16 and fp16 only; an fp8 cache would need fp8 queries."""
 
     module: ClassVar = "flashinfer"
+    kernels: ClassVar[str]  # FlashInfer's name for them, a key of SM_MAJORS
     devices: ClassVar = ("cuda",)
     dtypes: ClassVar = ("bf16", "fp16")
 

@@ -7,13 +7,12 @@ predicate that yields zeros (mla.cuh and mla_hopper.cuh, kFillZero), so page tai
 
 from copy import copy
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attnbench.kernels.base import Setting
-from attnbench.kernels.flashinfer_mla.append import Append
-from attnbench.kernels.flashinfer_mla.backend import DEFAULT_BLOCK_SIZE, WORKSPACE
+from attnbench.kernels.flashinfer_mla.append import AppendingPrepared
+from attnbench.kernels.flashinfer_mla.backend import WORKSPACE, FlashInferMlaBackend
 from attnbench.kernels.inputs import UNUSED_ENTRY
-from attnbench.kernels.mla_base.prepared import MlaPrepared
 from attnbench.kernels.mla_base.projections import absorb, project_values
 from attnbench.kernels.reference import rotating
 from attnbench.specs.case import Case
@@ -22,18 +21,29 @@ if TYPE_CHECKING:
     import torch
 
 
-class PagedMlaPrepared(MlaPrepared):
+class PagedMlaBackend(FlashInferMlaBackend):
+    """All requests, long ones too, in the latent space."""
+
+    path: ClassVar = "decode"
+    dims: ClassVar = {"kv_lora_rank": (512,), "qk_rope_head_dim": (64,)}
+
+    def num_decode(self, case: Case) -> int:
+        return len(case.batch)
+
+    def prepare(self, case: Case, setting: Setting) -> "PagedMlaPrepared":
+        return PagedMlaPrepared(case, setting, self.kernels)
+
+
+class PagedMlaPrepared(AppendingPrepared):
     """Scope layer adds the write and the W_UK and W_UV products around it, as vLLM's layer does."""
 
     def __init__(self, case: Case, setting: Setting, kernels: str) -> None:
-        block_size = case.block_size or DEFAULT_BLOCK_SIZE
-        super().__init__(case, setting, len(case.batch), block_size)
+        super().__init__(case, setting, len(case.batch))
         rank, stored = self.shape.kv_lora_rank, self.pool.stored
         self.compressed, self.rope_keys = stored[..., :rank], stored[..., rank:]
         self.plan = self._planned(kernels)
         self.plan()
         self.wrappers = [self._of_set(index) for index in range(setting.sets)]
-        self.append = Append(self) if self.layer else None
         self.calls = rotating(self._launch, setting.sets)
         self.resolved |= {"decode": f"BatchMLAPagedAttention, {kernels}"}
 
@@ -78,11 +88,6 @@ class PagedMlaPrepared(MlaPrepared):
             runs = wrapper._planned_backend = copy(wrapper._planned_backend)
         runs._kv_indices_buf = self._pages(index)
         return wrapper
-
-    def renew(self, seed: int) -> None:
-        super().renew(seed)
-        if self.append is not None:
-            self.append.renew(self.new_latents)
 
     def _launch(self, index: int) -> None:
         rank, wrapper = self.shape.kv_lora_rank, self.wrappers[index]

@@ -1,12 +1,11 @@
 """FlashInfer's BatchPrefillWithRaggedKVCacheWrapper: every request as multi-head attention."""
 
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attnbench.kernels.base import Setting
-from attnbench.kernels.flashinfer_mla.append import Append
-from attnbench.kernels.flashinfer_mla.backend import DEFAULT_BLOCK_SIZE, WORKSPACE, ints_bytes
-from attnbench.kernels.mla_base.prepared import MlaPrepared
+from attnbench.kernels.flashinfer_mla.append import AppendingPrepared
+from attnbench.kernels.flashinfer_mla.backend import WORKSPACE, FlashInferMlaBackend, ints_bytes
 from attnbench.kernels.mla_base.projections import up_project
 from attnbench.kernels.reference import rotating
 from attnbench.specs.case import Case
@@ -15,22 +14,33 @@ if TYPE_CHECKING:
     import torch
 
 
-class RaggedPrepared(MlaPrepared):
+class RaggedBackend(FlashInferMlaBackend):
+    """All requests, decodes too, over up-projected heads."""
+
+    path: ClassVar = "prefill"
+    dims: ClassVar = {"qk_head_dim": (64, 128, 192, 256), "v_head_dim": (64, 128, 256)}
+
+    def num_decode(self, case: Case) -> int:
+        return 0
+
+    def prepare(self, case: Case, setting: Setting) -> "RaggedPrepared":
+        return RaggedPrepared(case, setting, self.kernels)
+
+
+class RaggedPrepared(AppendingPrepared):
     """Scope kernel is attention over ready keys and values of all tokens, context included.
 
     Scope layer writes the new latents to their pages, then gathers and up-projects all of them.
     """
 
     def __init__(self, case: Case, setting: Setting, kernels: str) -> None:
-        block_size = case.block_size or DEFAULT_BLOCK_SIZE
-        super().__init__(case, setting, num_decode=0, block_size=block_size)
+        super().__init__(case, setting, num_decode=0)
         self.kv_slots = [self._all_slots(index) for index in range(setting.sets)]
         self.ready: list[tuple[torch.Tensor, torch.Tensor]] = []
         if not self.layer:
             self.ready = [_contiguous(*self._heads(index)) for index in range(setting.sets)]
             self.touched_bytes = sum(each.nbytes for each in self.ready[0])
             self.touched_bytes += self.prefill_queries[0].nbytes + self.prefill_outputs[0].nbytes
-        self.append = Append(self) if self.layer else None
         self.wrapper: Any = self._wrapper(kernels)
         self.plan = self._plan
         self._plan()
@@ -72,11 +82,6 @@ class RaggedPrepared(MlaPrepared):
         latents = self.pool.read(self.kv_slots[index], self.dtype)
         weights = self.weights[index % len(self.weights)]
         return up_project(latents, weights, self.shape.qk_nope_head_dim)
-
-    def renew(self, seed: int) -> None:
-        super().renew(seed)
-        if self.append is not None:
-            self.append.renew(self.new_latents)
 
     def _launch(self, index: int) -> None:
         if self.append is None:
