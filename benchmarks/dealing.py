@@ -205,7 +205,7 @@ def seconds_on(store: Store, run: Stored, count: int) -> tuple[float, float]:
         environment=PretendedCard.environment,
         source=SOURCE,
     )
-    opened = OpenRun(store, number, run.plan, Awaited(cards[0]), print, cards)
+    opened = OpenRun(store, number, run.plan, Awaited(cards), print, cards)
     opened.refused = {}
     groups = groups_of(opened, run.rounds)
     dealer = Dealer([opened], Deck(groups), print)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 
 import pytest
 
@@ -23,7 +23,7 @@ from attnbench.running.local_card import LocalCard
 from attnbench.running.lock import device_lock
 from attnbench.running.messages import Job
 from attnbench.running.open_run import OpenRun
-from attnbench.running.plan import Plan
+from attnbench.running.plan import Limits, Plan
 from attnbench.running.session import sessions, start_run
 from attnbench.running.workers import WorkerDied
 from attnbench.specs.case import Case
@@ -76,7 +76,7 @@ def crew(
             card.greet().result()
             found.append(card)
         run = run or start_run(store, command(folder), plan, found[0])
-        with OpenRun(store, run, plan, Awaited(found[0]), print, found) as opened:
+        with OpenRun(store, run, plan, Awaited(found), print, found) as opened:
             yield opened
 
 
@@ -333,6 +333,35 @@ def test_all_cards_load_their_libraries_at_once(tmp_path: Path) -> None:
     asked = command(tmp_path, devices=list(found))
     with sessions(asked, lambda _: PLAN, print, lambda d: Loads(found[d], d)) as (run,):
         assert run.remaining == 36
+
+
+@pytest.mark.usefixtures("own_lock")
+def test_a_card_that_is_ready_does_not_wait_for_the_first(tmp_path: Path) -> None:
+    begun = Event()
+
+    class Loads(FakeWorker):
+        def probe(self, cases: Sequence[Case]) -> Sequence[Outcome | None]:
+            self.wait_for_the_other()
+            return super().probe(cases)
+
+        def sentinels(self, limit: float) -> Mapping[str, float | None]:
+            self.wait_for_the_other()
+            return super().sentinels(limit)
+
+        def run(self, job: Job, limits: Limits) -> Outcome:
+            begun.set()
+            return super().run(job, limits)
+
+        def wait_for_the_other(self) -> None:
+            assert self.asked == "cuda:1" or begun.wait(timeout=10)
+
+    machines = [replace(H200, gpu_uuid=f"GPU-{at}", device=f"cuda:{at}") for at in range(2)]
+    found = {each.device: FakeDevice(machine=each) for each in machines}
+    asked = command(tmp_path, devices=list(found))
+    with sessions(asked, lambda _: PLAN, print, lambda d: Loads(found[d], d)) as (run,):
+        list(measured([run], deck_of, print))
+        assert len(run.store.measurements([1])) == 36
+        assert set(run.store.sentinels(1)) == {"start", "end"}
 
 
 @pytest.mark.usefixtures("own_lock")

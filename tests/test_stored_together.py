@@ -45,7 +45,7 @@ def at_once(folder: Path) -> Iterator[OpenRun]:
             stack.callback(card.close)
             card.greet().result()
         run = start_run(store, command(folder), PLAN, found[0])
-        yield stack.enter_context(OpenRun(store, run, PLAN, Awaited(found[0]), print, found))
+        yield stack.enter_context(OpenRun(store, run, PLAN, Awaited(found), print, found))
 
 
 def test_outcomes_that_come_together_are_one_transaction(tmp_path: Path) -> None:

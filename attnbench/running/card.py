@@ -1,7 +1,7 @@
 """Cards: the devices that share a run, wherever they are."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, as_completed
 from dataclasses import replace
 from typing import Protocol
 
@@ -10,7 +10,7 @@ from attnbench.provenance.environment import Environment
 from attnbench.records import Outcome
 from attnbench.running.messages import Job
 from attnbench.running.plan import Limits
-from attnbench.running.workers import Place, WorkerDied
+from attnbench.running.workers import Place
 from attnbench.specs.case import Case
 
 
@@ -50,22 +50,24 @@ class Card(Place, Protocol):
 
 
 class Awaited:
-    """A card as the only device of an OpenRun, which waits for each answer."""
+    """Cards of one model as the only device of an OpenRun: the first stands for all."""
 
-    def __init__(self, card: Card) -> None:
-        self._card = card
-        self.machine = card.machine
+    def __init__(self, cards: Sequence[Card]) -> None:
+        self._card, self._cards = cards[0], cards
+        self.machine = self._card.machine
 
     def refused(self, cases: Sequence[Case]) -> dict[Case, Outcome]:
-        """The cases that cannot run there, each with the outcome that says why."""
-        return dict(self._card.refused(cases).result())
+        """The cases that cannot run there, each with the outcome that says why.
 
-    def sentinels(self, limit: float) -> Mapping[str, float | None]:
-        """The sentinels' facts; WorkerDied if the card is lost."""
-        try:
-            return self._card.sentinels(limit).result()
-        except CardLost as error:
-            raise WorkerDied(str(error)) from None
+        The card that answers first speaks for all, so that none waits for another's imports.
+        """
+        asked = [card.refused(cases) for card in self._cards]
+        answers = (each for each in as_completed(asked) if each.exception() is None)
+        return dict(next(answers, asked[0]).result())
+
+    def sentinels_asked(self, limit: float) -> Future[Mapping[str, float | None]]:
+        """The sentinels' facts, once they are measured; raises CardLost too."""
+        return self._card.sentinels(limit)
 
     def outcome(self, job: Job, limits: Limits) -> Outcome:
         """The outcome of a job, even if it ends its worker."""

@@ -51,7 +51,7 @@ def interleaved_on_cards(
     ):
         plan, numbers = _begun(store, command, sides, plan_for, by_side, note)
         runs = [
-            stack.enter_context(OpenRun(store, number, plan, Awaited(cards[0]), note, cards))
+            stack.enter_context(OpenRun(store, number, plan, Awaited(cards[:1]), note, cards))
             for number, cards in zip(numbers, by_side, strict=True)
         ]
         first, *others = runs

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError, DatabaseUnusable
@@ -13,10 +13,11 @@ from attnbench.records import Outcome, RunStatus, Status
 from attnbench.running.card import Awaited, Card
 from attnbench.running.messages import Job, Probe
 from attnbench.running.plan import Plan, by_workload
+from attnbench.running.run_sentinels import RunSentinels
 from attnbench.running.script import Known, Renew, Script, Turn, next_ask
 from attnbench.running.settled import Settled
 from attnbench.running.spool import Spool, patiently
-from attnbench.running.workers import WorkerDied, Workers, WorkerTimedOut
+from attnbench.running.workers import Workers
 from attnbench.specs.case import Case
 from attnbench.timing.finished import Finished
 from attnbench.timing.method import Method
@@ -46,6 +47,8 @@ class OpenRun:
         self._record = store.run(run)
         self._note, self._spool = note, Spool(store.file, self._record)
         self._known_places: dict[int, Mapping[Case, Sequence[tuple[int, Method]]]] = {}
+        ask = partial(workers.sentinels_asked, plan.limits.measure)
+        self._sentinels = RunSentinels(store, run, ask, note)
         self._ended = RunStatus.INTERRUPTED
 
     def __enter__(self) -> Self:
@@ -100,9 +103,11 @@ class OpenRun:
         self.finish()
 
     def begin(self) -> Iterator[Finished]:
-        """Store the sentinels, then yield the cases that cannot run here."""
-        if "start" not in self.store.sentinels(self.run):
-            self._add_sentinels("start")
+        """Measure the sentinels and yield the cases that cannot run here.
+
+        Of several cards the first does so while the others begin.
+        """
+        self._sentinels.begin()
         yield from self.follow(self._refusals(self.refused))
 
     def round(self, round_: int) -> Iterator[Finished]:
@@ -167,7 +172,7 @@ class OpenRun:
 
     def finish(self) -> None:
         """Store the sentinels of the end: the run is then complete."""
-        self._add_sentinels("end")
+        self._sentinels.end()
         self._ended = RunStatus.FINISHED
 
     def forget(self, cases: Collection[Case]) -> None:
@@ -201,16 +206,6 @@ class OpenRun:
             if (case.key, method.key, 0) not in self.settled:
                 yield Known(Turn(case, method, 0, position), refused[case])
 
-    def _add_sentinels(self, moment: Literal["start", "end"]) -> None:
-        """Store the sentinels; a failure costs no outcome, only the worker."""
-        try:
-            facts = self.workers.sentinels(self.plan.limits.measure)
-        except (WorkerDied, WorkerTimedOut) as error:
-            self._note(f"run {self.run} has no sentinels of its {moment}: {error}")
-        else:
-            add = self.store.add_sentinels
-            patiently(lambda: add(self.run, moment, facts), self._note)
-
     def stored(self, turn: Turn, outcome: Outcome) -> Finished:
         """Store an outcome of the run's own device at once."""
         return self.stored_all([(turn, outcome, None)])[0]
@@ -220,6 +215,7 @@ class OpenRun:
 
         A transaction takes ten milliseconds, and many cards may finish in that time.
         """
+        self._sentinels.keep_start()
         finished = [self._finished(*each) for each in arrived]
         try:
             patiently(lambda: self.store.add_all(self.run, finished), self._note)

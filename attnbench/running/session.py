@@ -94,7 +94,7 @@ def _open(
 ) -> OpenRun:
     """The run of cards of one model."""
     run, plan = _begun(store, command, plan_for, cards, note)
-    return OpenRun(store, run, plan, Awaited(cards[0]), note, cards)
+    return OpenRun(store, run, plan, Awaited(cards), note, cards)
 
 
 def _that_measure(

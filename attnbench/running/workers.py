@@ -1,6 +1,7 @@
 """Workers on one device, one at a time; a fresh one takes the place of one that ended."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from functools import cached_property
 from threading import Event
@@ -163,6 +164,15 @@ class Workers:
         worker = self.untraced()
         with self._said("measuring the device's ceilings"):
             return worker.sentinels(limit)
+
+    def sentinels_asked(self, limit: float) -> Future[Mapping[str, float | None]]:
+        """The sentinels' facts, which are measured before this returns."""
+        found: Future[Mapping[str, float | None]] = Future()
+        try:
+            found.set_result(self.sentinels(limit))
+        except (WorkerDied, WorkerTimedOut) as error:
+            found.set_exception(error)
+        return found
 
     def outcome(self, job: Job, limits: Limits) -> Outcome:
         """The outcome of a job, even if it ends its worker."""
