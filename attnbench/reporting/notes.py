@@ -15,6 +15,8 @@ from attnbench.timing.sentinels import DRIFT, Sentinels, drift
 from attnbench.units import counted, seconds_text
 
 _ROUNDS = re.compile(r"(\d+) of (\d+) rounds")
+_DISTURBED = math.log(1.1)  # of a rate: from here on the note says what to do
+_QUIETER = "; other processes or a changing clock may be the cause: measure on a quieter machine"
 _LAUNCH = math.log(1.1)  # of an empty kernel: within one process its time moves by less, or jumps
 
 
@@ -170,8 +172,10 @@ def _drifts(sentinels: Mapping[int, Mapping[str, Sentinels]]) -> list[str]:
             start, end = moments["start"], moments["end"]
             found = drift(start, end)
             if changed := moved({n: x for n, x in found.items() if abs(x) > DRIFT}):
+                advice = _QUIETER * any(abs(x) > _DISTURBED for x in found.values())
                 lines.append(
                     f"the device drifted from run {run}'s start to its end: {', '.join(changed)}"
+                    f"{advice}"
                 )
             lines += _launching(run, start.launch_seconds, end.launch_seconds)
     return lines
