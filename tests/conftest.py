@@ -196,15 +196,22 @@ def started(
 
 def wait_for_first_outcome(process: "subprocess.Popen[str]", folder: Path) -> None:
     """Until the process has stored an outcome, by reading the file beside it."""
-    while not _stored_outcomes(folder):
+    while not _stored(folder, "measurement"):
         assert process.poll() is None, "it ended before anything was measured"
         time.sleep(0.05)
 
 
-def _stored_outcomes(folder: Path) -> int:
+def wait_for_sentinels(process: "subprocess.Popen[str]", folder: Path) -> None:
+    """Until those of a run's start are stored: from then on the first of several cards measures."""
+    while not _stored(folder, "sentinel"):
+        assert process.poll() is None, "it ended without sentinels"
+        time.sleep(0.05)
+
+
+def _stored(folder: Path, table: str) -> int:
     try:
         with sqlite3.connect(folder / "attnbench.db") as connection:
-            (found,) = connection.execute("select count(*) from measurement").fetchone()
+            (found,) = connection.execute(f"select count(*) from {table}").fetchone()
     except sqlite3.OperationalError:
         return 0
     return int(found)

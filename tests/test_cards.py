@@ -10,7 +10,13 @@ import pytest
 from attnbench.db.store import Store
 from attnbench.records import RunStatus, Status
 from attnbench.running.devices import LocalDevice, local_devices
-from tests.conftest import Attnbench, Refused, started, wait_for_first_outcome
+from tests.conftest import (
+    Attnbench,
+    Refused,
+    started,
+    wait_for_first_outcome,
+    wait_for_sentinels,
+)
 from tests.processes import exists, workers_of
 
 SHAPE = ["--num-q-heads", "4", "--num-kv-heads", "2", "--head-dim", "16"]
@@ -37,8 +43,8 @@ def places(folder: Path) -> list[Place]:
 def test_a_killed_worker_of_two_costs_no_outcome_and_doubles_none(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    with started(tmp_path, environment, *TWO) as process:
-        wait_for_first_outcome(process, tmp_path)
+    with started(tmp_path, environment, *TWO, "--repeats", "300") as process:
+        wait_for_sentinels(process, tmp_path)
         first, _ = workers_of(process.pid)
         os.kill(first, signal.SIGKILL)
         _, errors = process.communicate()

@@ -19,7 +19,14 @@ from attnbench.errors import UsageError
 from attnbench.provenance.environment import Component
 from attnbench.running.cards import by_model, check_versions, is_of_run, of_models
 from attnbench.running.local_card import LocalCard
-from tests.conftest import Attnbench, Refused, own_environment, started, wait_for_first_outcome
+from tests.conftest import (
+    Attnbench,
+    Refused,
+    own_environment,
+    started,
+    wait_for_first_outcome,
+    wait_for_sentinels,
+)
 from tests.fake_worker import FakeDevice
 from tests.processes import descendants, exists, named, workers_of
 from tests.stored_results import ENVIRONMENT, H100, H200, start
@@ -89,8 +96,9 @@ def test_a_node_lost_in_mid_run_costs_no_outcome_and_doubles_none(
 def test_a_worker_killed_on_a_node_costs_no_outcome(
     tmp_path: Path, environment: dict[str, str], cluster: Cluster
 ) -> None:
-    with started(tmp_path, environment, *RUN, "--ray", cluster.address) as process:
-        wait_for_first_outcome(process, tmp_path)
+    slow = ["--repeats", "300"]
+    with started(tmp_path, environment, *RUN, *slow, "--ray", cluster.address) as process:
+        wait_for_sentinels(process, tmp_path)
         os.kill(our_workers(cluster)[0], signal.SIGKILL)
         _, errors = process.communicate()
     assert process.returncode == 0, errors

@@ -13,7 +13,7 @@ import pytest
 
 from attnbench.db.store import Store
 from attnbench.records import Measurement, Status
-from tests.conftest import Attnbench, started, wait_for_first_outcome
+from tests.conftest import Attnbench, started, wait_for_sentinels
 from tests.processes import exists, workers_of
 
 pytestmark = pytest.mark.gpu
@@ -75,7 +75,7 @@ def test_a_worker_killed_on_one_card_costs_no_outcome(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
     with started(tmp_path, environment, *SWEEP, *BOTH) as process:
-        wait_for_first_outcome(process, tmp_path)
+        wait_for_sentinels(process, tmp_path)
         workers = workers_of(process.pid)
         os.kill(workers[0], signal.SIGKILL)
         _, errors = process.communicate()
