@@ -46,7 +46,7 @@ def store(tmp_path: Path) -> Store:
         (["family=mla"], ["4q1kv256_q64"]),
         (["backend=sdpa"], ["8q1kv4k", "2q1kv1k"]),
         (["backend=SDPA", "kv_len>=4096"], ["8q1kv4k"]),
-        (["kv_len>=4k"], ["8q1kv4k"]),
+        (["kv_len=4k"], ["8q1kv4k"]),
         (["kv_len<1k"], ["q512", "4q1kv256_q64"]),
         (["q_len>1"], ["q512", "4q1kv256_q64"]),
         (["num_requests=5"], ["4q1kv256_q64"]),
@@ -62,6 +62,8 @@ def store(tmp_path: Path) -> Store:
         (["status=ok", "family=attn"], ["8q1kv4k", "q512"]),
         (["status!=ok"], ["2q1kv1k"]),
         (["labels=outliers"], ["8q1kv4k"]),
+        (["labels~^out"], ["8q1kv4k"]),
+        (["round=1", "sinks=false"], ["8q1kv4k", "q512", "4q1kv256_q64", "2q1kv1k"]),
         (
             ["label=main", "commit=aaaaaaa", "gpu~xeon", "dtype=fp32", "scope=layer"],
             ["4q1kv256_q64"],
@@ -115,6 +117,11 @@ def test_what_cannot_be_asked_is_said(store: Store, text: str, message: str) -> 
     with pytest.raises(UsageError) as caught:
         select(store, "main", where=[parse_condition(text)])
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "number"), [("n=4k", 4 * 1024), ("n=2M", 2 * 1024**2)])
+def test_a_number_may_have_a_size(text: str, number: int) -> None:
+    assert parse_condition(text).holds({"n": number})
 
 
 @given(NAMES, st.sampled_from(["=", "!=", "<", "<=", ">", ">=", "="]), VALUES)

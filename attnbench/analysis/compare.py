@@ -69,10 +69,9 @@ def compare_sides(
         separate, more_scatter = scattered(list(map(as_unseen, separate, unseen)))
 
     def judged(separate: Sequence[Estimate], shift: Shift | None) -> list[Comparison]:
-        for at, estimate in zip(apart, separate, strict=True):
-            estimates[at] = estimate
+        replaced = dict(enumerate(estimates)) | dict(zip(apart, separate, strict=True))
         shifts = [None if cell.paired else shift for cell in cells]
-        return _judged([cell.key for cell in cells], estimates, shifts, limit)
+        return _judged([cell.key for cell in cells], [*replaced.values()], shifts, limit)
 
     moved = _moved(separate, shift, limit)
     believed = _changed_ways(moved, controls, [noises[at] for at in apart])

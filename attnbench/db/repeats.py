@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from attnbench.db.models import CaseRow, MachineRow, MeasurementRow, MethodRow, RunRow
+from attnbench.db.queries import NEWEST_FIRST
 from attnbench.labels import regime_of
 
 # Older runs than so many tell little of how a machine is today.
@@ -65,7 +66,7 @@ def read_sessions(session: Session, machine_model: str) -> list[SessionRow]:
         )
         .join_from(RunRow, MachineRow)
         .where(MachineRow.model_key == machine_model)
-        .order_by(RunRow.started.desc(), RunRow.number.desc())
+        .order_by(*NEWEST_FIRST)
         .limit(_MOST_RUNS)
     )
     runs = [SessionRow(*row) for row in session.execute(query)]

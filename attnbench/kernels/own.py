@@ -14,13 +14,14 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+from attnbench.families import FAMILIES
 from attnbench.kernels.base import Backend
 from attnbench.kernels.import_limit import ImportTooSlow, ended_after
+from attnbench.reasons import with_type
 
 VARIABLE = "ATTNBENCH_KERNELS"
 _MODULES = "attnbench_own_"  # begins the names of the modules of its files
 _IMPORT_LIMIT = 60.0  # seconds for each file
-FOLDERS = ("attn", "mla", "cache_write", "prefill_trtllm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,9 @@ def is_own(backend: Backend) -> bool:
 def folder_of(family: str) -> str:
     """The name of a family's folder."""
     return family.replace("-", "_")
+
+
+FOLDERS = tuple(map(folder_of, FAMILIES))
 
 
 def _misplaced(folder: Path) -> Iterator[str]:
@@ -146,6 +150,6 @@ def _usable(listed: Iterable[Backend | str]) -> tuple[list[Backend], list[str]]:
 def _reason(error: BaseException) -> str:
     if isinstance(error, ImportTooSlow):
         return f"its import did not end within {_IMPORT_LIMIT:g} s; compile in prepare instead"
-    line = f"line {error.lineno}: " if isinstance(error, SyntaxError) else ""
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
-    return f"{line}{type(error).__name__}: {text.partition(chr(10))[0]}"
+    if isinstance(error, SyntaxError):  # its text ends with another line number
+        return f"line {error.lineno}: {type(error).__name__}: {error.msg}"
+    return with_type(error)

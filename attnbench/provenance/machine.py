@@ -12,6 +12,7 @@ from attnbench.errors import UsageError
 from attnbench.provenance import JSON, host
 from attnbench.provenance.nvml import ask, opened, read_board
 from attnbench.specs.case import Value, content_hash
+from attnbench.units import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,7 @@ class Machine:
             return f"{self.name} ({self.sm})"
         if self.kind == "foreign":
             return self.name
-        plural = "" if self.cpu_count == 1 else "s"
-        return f"{_short_cpu_name(self.name)}, {self.cpu_count} core{plural}"
+        return f"{_short_cpu_name(self.name)}, {counted(self.cpu_count, 'core')}"
 
     @property
     def key(self) -> str:
