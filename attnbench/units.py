@@ -94,7 +94,7 @@ def three_digits(value: float) -> str:
 def percent(fraction: float) -> str:
     """A fraction as a percentage: 0.005 is "0.5 %"."""
     in_percent = 100 * fraction
-    return f"{in_percent:.0f} %" if abs(in_percent) >= 1000 else f"{in_percent:.3g} %"
+    return f"{in_percent:.0f} %" if abs(in_percent) >= 999.5 else f"{in_percent:.3g} %"
 
 
 def change_in_percent(ratio: float) -> str:

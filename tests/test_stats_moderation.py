@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize, special
 
-from attnbench.stats.moderation import VariancePrior, Wild, fit_prior
+from attnbench.stats.moderation import TAME, VariancePrior, Wild, fit_prior, moderate
 from attnbench.stats.variance import Variance
 
 
@@ -69,6 +69,33 @@ def test_what_cannot_be_fitted_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=told):
         fit_prior(variances, dfs)
+
+
+def test_a_cell_out_of_line_keeps_its_variance_and_leaves_the_prior_to_the_others() -> None:
+    others = sampled_variances(np.random.default_rng(3), VariancePrior(1e-6, 8.0), np.full(20, 4.0))
+    wild, dfs = Variance(1e-2, 4.0), [4.0] * 21
+    found = moderate([*others.tolist(), wild.value], dfs)
+    alone = fit_prior(others.tolist(), dfs[1:])
+    assert found.prior.variance == alone.variance
+    assert found.prior.df == fit_prior([*others.tolist(), wild.value], dfs).df < alone.df
+    assert found.posterior(wild) == wild
+    assert found.wild.share == 1 / 21
+    assert found.wild.variance.value == pytest.approx(wild.value)
+    tame = Variance(2e-6, 4.0)
+    moderated = found.posterior(tame)
+    assert alone.variance < moderated.value < tame.value
+    assert moderated.df == found.prior.df + tame.df
+
+
+def test_no_cell_is_known_better_than_by_all_together() -> None:
+    found = moderate([1.0, 1.1, 0.9, 1.0], [4.0] * 4)
+    assert found.posterior(Variance(1.1, 4.0)) == Variance(found.prior.variance, 16.0)
+    assert found.wild == TAME
+
+
+def test_cells_that_varied_on_no_degrees_of_freedom_hide_nothing() -> None:
+    wild = Wild(0.1, Variance(4e-4, 4.0))
+    assert wild.in_one_mode(0) == wild.now_and_then(0) == wild
 
 
 @pytest.mark.parametrize("df", [1, 2, 5])

@@ -13,6 +13,7 @@ from attnbench.units import (
     bytes_text,
     change_in_percent,
     clock_text,
+    counted,
     flop_rate_column,
     minutes_text,
     percent,
@@ -87,6 +88,7 @@ def test_byte_rates_are_always_in_gigabytes() -> None:
 def test_bytes_are_binary() -> None:
     assert bytes_column([3 * 2**20, None]) == ("MiB", ["3.00", "-"])
     assert bytes_column([12.0]) == ("B", ["12.0"])
+    assert bytes_column([1536.0]) == ("KiB", ["1.50"])
 
 
 def test_percentages_line_up_with_one_decimal() -> None:
@@ -94,7 +96,15 @@ def test_percentages_line_up_with_one_decimal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fraction", "text"), [(0.01, "1 %"), (0.005, "0.5 %"), (0.1, "10 %"), (3970.0, "397000 %")]
+    ("fraction", "text"),
+    [
+        (0.01, "1 %"),
+        (0.005, "0.5 %"),
+        (0.1, "10 %"),
+        (9.994, "999 %"),
+        (9.996, "1000 %"),
+        (-3970.0, "-397000 %"),
+    ],
 )
 def test_a_fraction_alone_shows_its_unit(fraction: float, text: str) -> None:
     assert percent(fraction) == text
@@ -124,7 +134,11 @@ def test_a_ratio_is_told_as_a_change(ratio: float, text: str) -> None:
         (clock_text(1.98e9), "1.98 GHz"),
         (clock_text(345e6), "0.345 GHz"),
         (minutes_text(119), "119 s"),
+        (minutes_text(120), "2 min"),
         (minutes_text(300), "5 min"),
+        (counted(0, "case"), "0 cases"),
+        (counted(1, "case"), "1 case"),
+        (counted(2, "batch", "es"), "2 batches"),
     ],
 )
 def test_one_quantity_with_its_unit(text: str, shown: str) -> None:
