@@ -1,6 +1,7 @@
 """`attnbench history`: the order of versions, the steps, and a bisection that finds its commit."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -126,6 +127,19 @@ def test_the_spread_of_a_version_is_that_of_all_its_runs(tmp_path: Path) -> None
     lines = history(tmp_path / "h.db", "--case", CASE.key[:8]).stdout.splitlines()
     (row,) = [line.split() for line in lines if line.startswith("aaaaaaaaa")]
     assert row[4:7] == ["2", "123", "20.9"]  # 101 % of 150 us less 100, halved, of their mean
+
+
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_the_plot_takes_the_room_there_is(tmp_path: Path, columns: str) -> None:
+    with Store.open(tmp_path / "h.db") as store:
+        for letter, time in zip("abcd", (FLAT, FLAT, SLOW, SLOW), strict=True):
+            rounds = timed(CASE, time, 1.001 * time, 0.999 * time)
+            store_run(store, {CASE: rounds}, source=commit(letter), label="a long label")
+    words = ["history", "--db", str(tmp_path / "h.db"), "--case", CASE.key[:8]]
+    shown = CliRunner(env={"COLUMNS": columns}).invoke(cli, words).stdout
+    rows = [line for line in shown.splitlines() if re.match(r"([a-d])\1{8} ", line)]
+    assert max(map(len, rows)) <= int(columns)
+    assert rows[2].index("*") - rows[2].index("|") == {"80": 14, "120": 23}[columns]
 
 
 def test_what_else_differs_at_a_step_is_told(tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ from attnbench.analysis.fields import batch_text, method_text, requested
 from attnbench.analysis.steps import Step
 from attnbench.records import Run
 from attnbench.reporting.tables import ID_DIGITS
-from attnbench.reporting.text_table import Column, heading, items, text_table, words
+from attnbench.reporting.text_table import GAP, Column, heading, items, text_table, words
 from attnbench.results.bisection import bisection, distance, sides
 from attnbench.results.differences import differences
 from attnbench.results.history import History
 from attnbench.units import MISSING, change_in_percent, percent_column, seconds_column
 
-_PLOT = 24  # characters from the shortest to the longest time
+_PLOT = 24  # characters from the shortest to the longest time, if there is room
 
 
 def history_text(
@@ -57,8 +57,10 @@ def _heading(history: History, width: int) -> str:
 
 def _table(history: History, steps: Sequence[Step], width: int) -> str:
     axis_unit, (low, high) = seconds_column(_axis(history))
-    plot = Column(f"{low} to {high} {axis_unit}".rjust(_PLOT), _dots(history), left=True)
-    columns = history_columns(history, steps)
+    ends, columns = f"{low} to {high} {axis_unit}", history_columns(history, steps)
+    room = width - sum(len(GAP) + each.least for each in columns)
+    size = min(_PLOT, max(len(ends), room))
+    plot = Column(ends.rjust(size), _dots(history, size), left=True)
     at = len(columns) - bool(steps)
     return text_table([*columns[:at], plot, *columns[at:]], width=width)
 
@@ -72,7 +74,7 @@ def history_columns(history: History, steps: Sequence[Step]) -> list[Column]:
         Column("version", history.names, left=True),
         Column("measured, UTC", [f"{v.runs[0].started:%Y-%m-%d %H:%M}" for v in versions]),
         words("label", [each.runs[-1].label or MISSING for each in versions]),
-        Column("runs", [str(len(each.runs)) for each in versions]),
+        Column("runs", [str(len(each.runs)) for each in versions], spare=True),
         Column(f"latency\n{unit}", times),
         Column("+-\n%", percent_column([each.spread for each in versions])[1]),
     ]
@@ -88,11 +90,11 @@ def _axis(history: History) -> tuple[float, float]:
     return min(times), max(*times, 1.05 * min(times))
 
 
-def _dots(history: History) -> list[str]:
-    """The place of each time between the ends, on a logarithmic scale."""
+def _dots(history: History, size: int) -> list[str]:
+    """The place of each time between the ends, `size` characters apart, on a logarithmic scale."""
     low, high = map(log, _axis(history))
     places = [(log(each.time) - low) / (high - low) for each in history.versions]
-    return [f"|{' ' * round(place * (_PLOT - 2))}*" for place in places]
+    return [f"|{' ' * round(place * (size - 2))}*" for place in places]
 
 
 def history_notes(history: History, steps: Sequence[Step]) -> list[str]:

@@ -15,7 +15,7 @@ Style = Literal["table", "colour", "markdown"]  # colour: a table for a terminal
 
 WIDTH = 80  # columns of a terminal of unknown width
 UNLIMITED = 1_000_000  # of a pipe or a file: nothing is left out, shortened or wrapped
-_GAP = "  "
+GAP = "  "
 _LEAST = 8  # characters kept of a shortened text
 
 
@@ -99,7 +99,7 @@ def text_table(columns: Sequence[Column], style: Style = "table", width: int = W
     columns = _fitted(kept, width)
     widths = [column.width for column in columns]
     lines = [*_header_lines(columns), ["-" * w for w in widths]]
-    rows = [_GAP.join(map(Column.set, columns, line, widths)).rstrip() for line in lines]
+    rows = [GAP.join(map(Column.set, columns, line, widths)).rstrip() for line in lines]
     rows += _body(columns, widths, is_coloured=style == "colour")
     if left_out:
         rows.append(wrapped(f"a wider terminal also shows: {', '.join(left_out)}", width, "  "))
@@ -164,7 +164,7 @@ def _fits(columns: Sequence[Column], width: int) -> bool:
 
 def _room(columns: Sequence[Column], width: int) -> int:
     """The width without the gaps between columns."""
-    return width - len(_GAP) * (len(columns) - 1)
+    return width - len(GAP) * (len(columns) - 1)
 
 
 def _fitted(columns: Sequence[Column], width: int) -> list[Column]:
@@ -188,7 +188,7 @@ def _body(columns: Sequence[Column], widths: Sequence[int], *, is_coloured: bool
     plain = [""] * len(columns[0].texts)
     looks = [each.looks if is_coloured and each.looks else plain for each in columns]
     return [
-        _GAP.join(map(Column.set, columns, texts, widths, shown)).rstrip()
+        GAP.join(map(Column.set, columns, texts, widths, shown)).rstrip()
         for texts, shown in zip(_rows(columns), zip(*looks, strict=True), strict=True)
     ]
 

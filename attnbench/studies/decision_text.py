@@ -35,7 +35,7 @@ def _columns(decision: Decision) -> list[Column]:
     return [
         *limits,
         names("choice", [rule.choice.name for rule in rules]),
-        Column("batches", [str(len(rule.region.spots)) for rule in rules]),
+        Column("batches", [str(len(rule.region.spots)) for rule in rules], optional=True),
         names(f"time against\n{decision.baseline}", [_gain(rule.gain) for rule in rules]),
         names("vLLM", [_option(decision, rule) for rule in rules], spare=True),
     ]
