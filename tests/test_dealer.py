@@ -1,5 +1,6 @@
 """How a run is dealt out to several cards: what stays together, and what a lost one costs."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -333,6 +334,25 @@ def test_all_cards_load_their_libraries_at_once(tmp_path: Path) -> None:
     asked = command(tmp_path, devices=list(found))
     with sessions(asked, lambda _: PLAN, print, lambda d: Loads(found[d], d)) as (run,):
         assert run.remaining == 36
+
+
+@pytest.mark.usefixtures("own_lock")
+def test_a_slow_start_of_several_cards_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "SOON", 0.05)
+    all_started = Barrier(3, timeout=10)
+    notes = list[str]()
+
+    def start(device: str) -> FakeWorker:
+        Event().wait(0.2)
+        all_started.wait()
+        return TWO_MODELS(device)
+
+    asked = command(tmp_path, devices=["cuda:0", "cuda:1", "cuda:2"])
+    with sessions(asked, lambda _: PLAN, notes.append, start):
+        (note,) = notes
+    assert re.fullmatch(r"cuda:\d: starting a worker, which imports torch, for 0 s so far", note)
 
 
 @pytest.mark.usefixtures("own_lock")

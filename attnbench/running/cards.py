@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 from attnbench.errors import AttnbenchError, UsageError
-from attnbench.note import Note
+from attnbench.note import Note, said_once
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import is_named
 from attnbench.records import Run
@@ -33,9 +33,9 @@ def local_cards(
     Raises UsageError for a device that cannot be used.
     """
     with ExitStack() as stack:
-        cards = []
+        cards, say = [], said_once(note)
         for each in devices:
-            card = LocalCard(each.name, each.device, start or each.start, note)
+            card = LocalCard(each.name, each.device, start or each.start, say)
             stack.callback(card.close)
             cards.append((card, card.greet()))
         for _, greeted in cards:

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
-from attnbench.note import Note
+from attnbench.note import Note, said_once
 from attnbench.running.card import Awaited
 from attnbench.running.cards import by_model, local_cards, of_models
 from attnbench.running.command import Command
@@ -123,7 +123,8 @@ def _beside(
 ) -> list[LocalCard]:
     """A side's cards on the devices of these cards."""
     device_of = {each.name: each.device for each in devices}
-    found = [LocalCard(card.name, device_of[card.name], side.start, note, card) for card in cards]
+    say = said_once(note)
+    found = [LocalCard(card.name, device_of[card.name], side.start, say, card) for card in cards]
     for card in found:
         stack.callback(card.close)
     for greeted in [card.greet() for card in found]:
