@@ -222,6 +222,14 @@ def test_single_rounds_are_no_claim(tmp_path: Path) -> None:
     assert "a for all" in found.lines[1]
 
 
+def test_two_rounds_that_are_too_different_give_no_interval(tmp_path: Path) -> None:
+    cases = [attn(batch, "a") for batch in (DECODE, MIXED, PREFILL)]
+    results = {case: timed(case, 1e-5, 3e-5) for case in cases}
+    found = answer(series_of(measured(tmp_path, results)), analysis(), NOISE)
+    assert "a, the only one: 34.6 s (rounds are too different for an interval)" in found.lines[0]
+    assert found.tables[0].columns["95 % interval, s"] == ["-"]
+
+
 def test_what_scope_layer_adds_is_said(tmp_path: Path) -> None:
     cases = [replace(attn(batch), scope="layer") for batch in (DECODE, MIXED, PREFILL)]
     results = {case: timed(case, *around(1e-5)) for case in cases}

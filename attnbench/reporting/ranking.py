@@ -17,7 +17,7 @@ from attnbench.units import MISSING, change_in_percent, counted, three_digits
 BESIDE: Mapping[str, Place] = {"ties": "tie", "same work": "same work", "unclear": "unclear"}
 
 Name = Callable[[Contender], str]
-_WIDEST = 10.0  # largest upper end of an interval over its ratio that is shown
+_WIDEST = 10.0  # largest upper end of an interval over its middle that is shown
 
 _MEANINGS: Mapping[Place, str] = {
     "tie": "tie: shown to take as long as the best, within 1 % or the noise that selfcheck stored",
@@ -39,9 +39,17 @@ def interval_text(standing: Standing | None) -> str:
     found = standing and standing.comparison
     if not found or found.low is None or found.high is None:
         return MISSING
-    if found.high > _WIDEST * found.ratio:  # rounds too different for a useful interval
-        return MISSING
-    return f"{three_digits(found.low)} to {three_digits(found.high)}"
+    return useful_interval(found.low, found.ratio, found.high)
+
+
+def useful_interval(low: float, middle: float, high: float) -> str:
+    """E.g. "1.42 to 1.48"; a dash where rounds are too different for an interval of any use."""
+    return f"{three_digits(low)} to {three_digits(high)}" if is_useful(high, middle) else MISSING
+
+
+def is_useful(high: float, middle: float) -> bool:
+    """Whether an interval up to `high` says anything; that of two unlike rounds may not."""
+    return high <= _WIDEST * middle
 
 
 def firsts(rankings: Sequence[Ranking], name: Name) -> dict[str, list[str]]:

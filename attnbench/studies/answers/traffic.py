@@ -6,7 +6,7 @@ from attnbench.analysis.estimate import NoiseOf
 from attnbench.analysis.policy import Single, gain, of_kind, singles
 from attnbench.analysis.series import Series
 from attnbench.reasons import in_short
-from attnbench.reporting.ranking import change_with_interval
+from attnbench.reporting.ranking import change_with_interval, is_useful
 from attnbench.studies.answers.base import Answer, describe, not_answered, varying
 from attnbench.studies.answers.service import Service
 from attnbench.studies.answers.traffic_tables import charts, kind_shares, tables
@@ -106,6 +106,8 @@ def _with_interval(single: Single, factor: float) -> str:
     text = seconds_text(factor * single.sum.seconds)
     if single.sum.interval is None:
         return f"{text} (one round: no interval)"
+    if not is_useful(single.sum.interval[1], single.sum.seconds):
+        return f"{text} (rounds are too different for an interval)"
     low, high = (seconds_text(factor * end) for end in single.sum.interval)
     return f"{text} [{low}, {high}]"
 

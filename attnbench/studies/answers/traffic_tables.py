@@ -7,7 +7,7 @@ from attnbench.analysis.fields import spec
 from attnbench.analysis.policy import Part, Single, kinds, of_kind, sum_of
 from attnbench.analysis.ranking import Ranking, rank
 from attnbench.analysis.tuning import Contender
-from attnbench.reporting.ranking import change_with_interval
+from attnbench.reporting.ranking import change_with_interval, useful_interval
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.studies.answers.base import Table, place_columns
 from attnbench.studies.answers.service import Service
@@ -18,7 +18,6 @@ from attnbench.units import (
     counted,
     percent_column,
     seconds_column,
-    three_digits,
     unit_size,
 )
 
@@ -82,8 +81,8 @@ def _totals(service: Service) -> Table:
 def _interval(single: Single, factor: float) -> str:
     if single.sum.interval is None:
         return MISSING
-    low, high = (three_digits(factor * end) for end in single.sum.interval)
-    return f"{low} to {high}"
+    low, high = single.sum.interval
+    return useful_interval(factor * low, factor * single.sum.seconds, factor * high)
 
 
 def _kinds(service: Service) -> Table:
