@@ -140,7 +140,8 @@ def test_auto_that_was_measured_itself_is_a_row_like_others(tmp_path: Path) -> N
 def test_the_best_of_a_report_say_what_auto_loses(tmp_path: Path) -> None:
     with Store.open(str(tmp_path / "a.db")) as store:
         run = store_run(store, results(is_flash))
-        text = best_tables(cohorts(store.measurements([run]), {run: store.run(run)}), width=200)
+        listed = cohorts(store.measurements([run]), {run: store.run(run)})
+        text = best_tables(listed, "table", width=200)
     assert "auto, which vLLM takes by itself, is flash in 3" in text
     assert "auto's regret" in text
 

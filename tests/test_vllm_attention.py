@@ -18,7 +18,7 @@ from attnbench.kernels.registry import backends, find
 from attnbench.kernels.vllm.caches import LayerCaches
 from attnbench.kernels.vllm.kv_cache import CacheFormat
 from attnbench.kernels.vllm.metadata import NULL_PAGE, layer_tables
-from attnbench.kernels.vllm.names import enum_members
+from attnbench.kernels.vllm.names import backend_classes
 from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import parse_batch_spec
 from tests.conftest import small_case
@@ -69,7 +69,7 @@ class MambaAttentionBackendEnum(Enum):
 def test_other_names_of_the_installed_registry_are_backends_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    listed = enum_members(REGISTRY, "AttentionBackendEnum")
+    listed = backend_classes(REGISTRY)
     monkeypatch.setattr(vllm_others, "registered", lambda: listed)
     backends.cache_clear()
     try:

@@ -18,13 +18,13 @@ from attnbench.reporting.ranking import (
     place_text,
 )
 from attnbench.reporting.tables import spec_column
-from attnbench.reporting.text_table import WIDTH, Column, Style, items, names, text_table
+from attnbench.reporting.text_table import Column, Style, items, names, text_table
 from attnbench.results.cohort import Cohort
 from attnbench.specs.case import WORKLOAD_FIELDS, Case
 from attnbench.units import MISSING, counted, seconds_column
 
 
-def best_tables(listed: Sequence[Cohort], style: Style = "table", width: int = WIDTH) -> str:
+def best_tables(listed: Sequence[Cohort], style: Style, width: int) -> str:
     """A table per cohort with a row per workload.
 
     Next to the best are those that tie with it, the unclear ones, and the fastest of the slower

@@ -13,7 +13,14 @@ from attnbench.reporting.text_table import Column, Style, heading, items, known,
 from attnbench.results.diff import Diff, Row
 from attnbench.results.explain import KEY_SHOWN, SamplesById
 from attnbench.results.suspects import kernels_of
-from attnbench.units import MISSING, change_in_percent, clock_column, seconds_column, three_digits
+from attnbench.units import (
+    MISSING,
+    change_in_percent,
+    clock_column,
+    percent,
+    seconds_column,
+    three_digits,
+)
 
 _BARS = "▁▂▃▄▅▆▇█"
 _BINS = 20
@@ -61,7 +68,7 @@ def _verdict(row: Row) -> list[str]:
     return [
         change,
         f"p {found.p:.2g}, {found.q:.2g} among all cases; a change of "
-        f"{100 * found.detectable:.3g} % would be found four times in five",
+        f"{percent(found.detectable)} would be found four times in five",
     ]
 
 

@@ -6,20 +6,21 @@ import re
 from functools import cache
 from pathlib import Path
 
+_REGISTRY = "v1/attention/backends/registry.py"
 _QUERY_LENS = re.compile(r"query_len_support\b.*= QueryLenSupport\.(\w+)")
 
 
 def registered() -> list[str]:
     """The members of vLLM's AttentionBackendEnum; empty if vLLM is not installed."""
-    source = _source("v1/attention/backends/registry.py")
-    return list(enum_members(source, "AttentionBackendEnum"))
+    return list(backend_classes(_source(_REGISTRY)))
 
 
 @cache
 def query_len_support(name: str) -> str | None:
     """vLLM's QueryLenSupport of an MLA backend, e.g. "UNIFORM"; None where it does not say."""
-    members = enum_members(_source("v1/attention/backends/registry.py"), "AttentionBackendEnum")
-    module = members.get(name, "").rpartition(".")[0].removeprefix("vllm.")
+    module = (
+        backend_classes(_source(_REGISTRY)).get(name, "").rpartition(".")[0].removeprefix("vllm.")
+    )
     found = _QUERY_LENS.search(_source(f"{module.replace('.', '/')}.py"))
     return None if found is None else found[1]
 
@@ -29,10 +30,10 @@ def has_dense_sparse_prefill() -> bool:
     return bool(_source("model_executor/layers/attention/sparse_mla_attention.py"))
 
 
-def enum_members(source: str, name: str) -> dict[str, str]:
-    """What is assigned in the body of the class `name`, by name; "" for other than a text."""
+def backend_classes(source: str) -> dict[str, str]:
+    """The members of AttentionBackendEnum with the path of their class, "" for none."""
     for node in ast.parse(source).body:
-        if isinstance(node, ast.ClassDef) and node.name == name:
+        if isinstance(node, ast.ClassDef) and node.name == "AttentionBackendEnum":
             assigned = [each for each in node.body if isinstance(each, ast.Assign)]
             return {
                 target.id: _text(each.value)
