@@ -1,5 +1,6 @@
 """SQL views and pandas say what `report` says."""
 
+import random
 import re
 import sqlite3
 import sys
@@ -24,7 +25,7 @@ from tests.test_stored_verdicts import unpacked
 
 PAGE = (Path(__file__).parent.parent / "docs" / "reference" / "schema.md").read_text()
 QUERIES = markdown.blocks(PAGE, "sql")
-STORED = ("h200_vllm.db", "h200_served_studies.db", "served.db")
+STORED = ("h200_vllm.db", "h200_served_studies.db", "served.db", "h200_ragged.db")
 Row = dict[str, object]
 
 
@@ -97,6 +98,39 @@ def test_results_are_what_report_shows(stored: Sequence[Path]) -> None:
                 compared += 1
         assert not found
     assert compared > 1500
+
+
+def test_a_stored_row_that_lacks_rounds_is_compared_over_those_it_has(
+    stored: Sequence[Path],
+) -> None:
+    """Run 1 was interrupted in its second round: flash was compared over both rounds of another."""
+    (row,) = rows(
+        stored[-1],
+        "SELECT us / (SELECT min(us) FROM results AS b WHERE b.run = a.run AND b.rounds > 1"
+        " AND b.workload_key = a.workload_key) AS unpaired, ratio_to_best"
+        " FROM results AS a WHERE ratio_to_best < 1",
+    )
+    assert f"{row['unpaired']:.4f}, {row['ratio_to_best']:.4f}" == "0.7064, 0.7074"
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_rows_that_lack_rounds_have_the_ratio_that_report_shows(tmp_path: Path, seed: int) -> None:
+    path, chance = tmp_path / "r.db", random.Random(seed)
+    with Store.open(path) as store:
+        results = {
+            case: [
+                timed(case, (1 + at) * chance.uniform(0.9, 1.1))[0]
+                if chance.random() < 0.7
+                else Outcome(Status.TIMEOUT, "took too long")
+                for at in range(4)  # later rounds are slower
+            ]
+            for case in (attn("8q1kv1k", f"backend{n}") for n in range(6))
+        }
+        store_run(store, results, machine=H100)
+    (cohort,) = cohorts(path)
+    found = {row["case_key"]: row["ratio_to_best"] for row in rows(path, "SELECT * FROM results")}
+    for series, expected in shown(cohort):
+        assert found[series.first.case_key] == pytest.approx(expected["ratio_to_best"], rel=1e-9)
 
 
 def test_every_field_of_a_case_is_a_column(stored: Sequence[Path]) -> None:

@@ -199,14 +199,17 @@ def _best(group: Sequence[Contender]) -> Contender:
     """The contender with the least time over shared rounds, preferably over several.
 
     Times over different rounds do not compare: on a device that slows down, early rounds look good.
+    So all are compared with one of them, each over the rounds that it shares with that one. The SQL
+    view `results` has the same rule.
     """
     several = [each for each in group if len(each.times) > 1] or group
-    best, *others = sorted(several, key=lambda each: each.seconds)
-    for each in others:
-        cell = cell_between("", best.times, each.times)
-        if mean_time(cell.head) < mean_time(cell.base):
-            best = each
-    return best
+    quickest = min(several, key=lambda each: each.seconds)
+
+    def beside(each: Contender) -> float:
+        cell = cell_between("", quickest.times, each.times)
+        return mean_time(cell.head) / mean_time(cell.base)
+
+    return min((quickest, *several), key=beside)
 
 
 def _ranking(best: Contender, rivals: Sequence[Rival]) -> Ranking:

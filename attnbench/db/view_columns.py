@@ -22,6 +22,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from attnbench.db.models import (
     CaseRow,
@@ -36,6 +37,7 @@ from attnbench.specs.case import FLAT_FIELDS, Case
 from attnbench.specs.shape import DIMS
 
 Column = ColumnElement[Any]
+Columns = ReadOnlyColumnCollection[str, Any]
 
 US = 1e6  # microseconds a second
 _LARGEST = 1e300  # a stored time that is infinite is none
@@ -57,8 +59,13 @@ run = RunRow.__table__.c
 machine = MachineRow.__table__.c
 source = SourceRow.__table__.c
 
-# Seconds per call; a stored time that cannot be one is as good as none.
-TIME = case((and_(outcome.median > 0, outcome.median < _LARGEST), outcome.median))
+
+def time_of(of: Columns) -> Column:
+    """Seconds per call of outcomes; a stored time that cannot be one is as good as none."""
+    return case((and_(of.median > 0, of.median < _LARGEST), of.median))
+
+
+TIME = time_of(outcome)
 REGIME = case(
     (
         or_(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Double, Select, String, Subquery, and_, case, cast, func, or_, select
+from sqlalchemy import Select, String, Subquery, and_, case, cast, func, or_, select
 
 from attnbench.db.models import MeasurementRow, MethodRow
 from attnbench.db.view_columns import (
@@ -10,6 +10,7 @@ from attnbench.db.view_columns import (
     TIME,
     US,
     Column,
+    Columns,
     case_columns,
     cases,
     field,
@@ -20,6 +21,7 @@ from attnbench.db.view_columns import (
     method_columns,
     outcome,
     run_columns,
+    time_of,
     with_origin,
 )
 from attnbench.families import FAMILIES
@@ -27,21 +29,50 @@ from attnbench.labels import Label
 from attnbench.provenance.peaks import TOLERANCE
 from attnbench.records import Status
 
+_UNUSABLE = 2  # the last tier; single rounds come before it, after several
+_FOUND = ("first_case", "first_us", "ratio")
+_HIDDEN = ("tier", "split", "case_id", "method_id", *_FOUND)
 _TWO_PATHS = [name for name, family in FAMILIES.items() if family.two_paths]
 
 
 def results(dialect: str) -> Select[Any]:
-    """A row per run, case and method, against the best of the run's workload."""
+    """A row per run, case and method, against the best of the run's workload.
+
+    The best is that of `analysis.ranking`: all are compared with the row of the least time, each
+    over the rounds that both have. An impossible time is never the best, and a single round only
+    where no case has several.
+    """
     row = _timed(dialect).c
-    # An impossible time is never the best, and a single round only where no case has several.
-    usable = and_(row.us.is_not(None), row.impossible == 0)
-    order = case((~usable, 2), (row.rounds > 1, 0), else_=1)
-    workload = (row.run, row.workload_key, row.method_key, row.cache_state, row.regime, row.split)
-    best = func.first_value(row.us, type_=Double).over(
-        partition_by=workload, order_by=(order, row.us)
-    )
-    shown = [each for each in row if each.name not in ("impossible", "split")]
-    return select(*shown, case((usable, row.us / best)).label("ratio_to_best"))
+    compared = _over_first(row, row.us).c
+    best = _over_first(compared, compared.ratio).c
+    shown = [each for each in best if each.name not in _HIDDEN]
+    return select(*shown, case((best.tier < _UNUSABLE, best.ratio)).label("ratio_to_best"))
+
+
+def _over_first(row: Columns, by: Column) -> Subquery:
+    """The rows with `ratio`, each time over that of the workload's first row by tier and `by`."""
+    workload = (row.run, row.workload_key, row.method_id, row.cache_state, row.regime, row.split)
+
+    def first(column: Column) -> Column:
+        least = func.first_value(column, type_=column.type)
+        return least.over(partition_by=workload, order_by=(row.tier, by))
+
+    kept = [each for each in row if each.name not in _FOUND]
+    firsts = first(row.case_id).label("first_case"), first(row.us).label("first_us")
+    found = select(*kept, *firsts).subquery()
+    ratio = func.coalesce(_over_shared_rounds(found.c), found.c.us / found.c.first_us)
+    return select(*found.c, ratio.label("ratio")).subquery()
+
+
+def _over_shared_rounds(row: Columns) -> Column:
+    """The time over that of `first_case` over the rounds that both have; NULL if there are none."""
+    own, other = MeasurementRow.__table__.alias().c, MeasurementRow.__table__.alias().c
+    matched = [
+        *(own[name] == row[name] for name in ("run", "case_id", "method_id")),
+        *(other[name] == own[name] for name in ("run", "method_id", "round")),
+        other.case_id == row.first_case,
+    ]
+    return select(geometric_mean(time_of(own) / time_of(other))).where(*matched).scalar_subquery()
 
 
 def _timed(dialect: str) -> Subquery:
@@ -75,8 +106,10 @@ def _timed(dialect: str) -> Subquery:
             group.c.regime,
             group.c.decode_requests,
             found.label("labels"),
-            case((wrong, 1), else_=0).label("impossible"),
+            case((or_(time.is_(None), wrong), _UNUSABLE), (several, 0), else_=1).label("tier"),
             case((split, group.c.decode_requests)).label("split"),
+            group.c.case_id,
+            group.c.method_id,
         )
         .select_from(with_origin(group))
         .subquery("timed")

@@ -59,7 +59,7 @@ class Revisions:
     head: str
 
 
-REVISIONS = Revisions(Path(__file__).parent / "versions", "0005")
+REVISIONS = Revisions(Path(__file__).parent / "versions", "0006")
 
 
 class State(Enum):
