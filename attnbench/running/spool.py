@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from attnbench.db.damage import Damaged, readable
 from attnbench.db.store import Store
-from attnbench.errors import DatabaseUnusable
+from attnbench.errors import DatabaseUnusable, UsageError
 from attnbench.note import Note
 from attnbench.provenance.machine import Machine
 from attnbench.records import Outcome, Run, Status
@@ -73,11 +74,14 @@ class Spool:
         raise failure
 
     def restore(self, store: Store) -> int:
-        """Store the outcomes kept for the run and remove the files; returns their number."""
+        """Store the outcomes kept for the run and remove the files; returns their number.
+
+        Raises UsageError for a file that is damaged.
+        """
         done = {place[:3] for place in store.done(self.run.number)}
         paths = list(self._files())
         for path in paths:
-            found = _finished(json.loads(path.read_text()))
+            found = _read(path)
             if (found.case.key, found.method.key, found.round) not in done:
                 store.add_all(self.run.number, [found])
             path.unlink()
@@ -92,6 +96,16 @@ class Spool:
             for path in sorted(folder.glob(f"attnbench-{self.run.uuid}-*.spool")):
                 if not path.is_symlink() and path.stat().st_uid == os.geteuid():
                     yield path
+
+
+def _read(path: Path) -> Finished:
+    try:
+        with readable("its outcome"):
+            return _finished(json.loads(path.read_text()))
+    except Damaged as error:
+        raise UsageError(
+            f"{path} is damaged ({error}); delete it, and --resume measures its outcome again"
+        ) from error
 
 
 def _write_private(path: Path, text: str) -> None:

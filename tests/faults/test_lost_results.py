@@ -162,6 +162,20 @@ def test_a_file_of_outcomes_that_is_a_link_is_not_read(tmp_path: Path) -> None:
     assert resume(device, tmp_path, tmp_path / "attnbench.db") == ALL - 1
 
 
+@pytest.mark.parametrize("content", ['{"case": {"fam', "[]", "{}"])
+def test_a_file_of_outcomes_that_is_damaged_is_one_sentence(tmp_path: Path, content: str) -> None:
+    device = FakeDevice()
+    with measuring(device, PLAN, tmp_path) as run:
+        next(run.outcomes())
+        uuid = run.store.run(1).uuid
+    kept = tmp_path / f"attnbench-{uuid}-1.spool"
+    kept.write_text(content)
+    with pytest.raises(UsageError, match=rf"{kept.name} is damaged .*; delete it, and --resume"):
+        resume(device, tmp_path, tmp_path / "attnbench.db")
+    kept.unlink()
+    assert resume(device, tmp_path, tmp_path / "attnbench.db") == ALL - 1
+
+
 class Failing(FakeDevice):
     """Starts one worker, then fails `failures` times."""
 
