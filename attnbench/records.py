@@ -9,6 +9,7 @@ from typing import Literal
 from attnbench.specs.case import Case, Value
 
 CacheState = Literal["", "cold", "mixed", "hot", "unknown"]
+Rates = Mapping[str, float | None]  # of a device, by the fields of `Sentinels`
 
 
 class Status(StrEnum):

@@ -1,6 +1,6 @@
 """Stores outcomes as soon as they are known, and reads them back as records."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from uuid import uuid4
@@ -36,7 +36,7 @@ from attnbench.passwords import without_password
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
-from attnbench.records import Measurement, Outcome, Run, RunStatus, Status
+from attnbench.records import Measurement, Outcome, Rates, Run, RunStatus, Status
 from attnbench.specs.case import Case
 from attnbench.timing.finished import Finished
 from attnbench.timing.method import Method
@@ -120,7 +120,7 @@ class Store(UnfinishedDatabase):
         """Ids of cases, methods and machines that were committed, which nothing deletes."""
         return {}
 
-    def add_sentinels(self, run: int, moment: str, facts: Mapping[str, float | None]) -> None:
+    def add_sentinels(self, run: int, moment: str, facts: Rates) -> None:
         """Store the sentinels' facts of a run's first "start" or its last "end"."""
         with self.writing() as session:
             require_run(session, run)
@@ -238,7 +238,7 @@ class Store(UnfinishedDatabase):
                 found = session.execute(query.where(SampleRow.measurement_id.in_(some))).all()
             yield from ((id, rows.decode_samples(values)) for id, values in found)
 
-    def sentinels(self, run: int) -> dict[str, Mapping[str, float | None]]:
+    def sentinels(self, run: int) -> dict[str, Rates]:
         """The sentinels' facts of a run by moment, start and end; empty if none are stored."""
         query = select(SentinelRow.moment, SentinelRow.facts).where(SentinelRow.run == run)
         with self.reading() as session:

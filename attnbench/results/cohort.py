@@ -13,7 +13,7 @@ from attnbench.analysis.tuning import Contender
 from attnbench.families import family_of
 from attnbench.provenance.machine import Machine
 from attnbench.reasons import in_short
-from attnbench.records import Measurement, Run, Status
+from attnbench.records import Measurement, Rates, Run, Status
 from attnbench.results.cards import card_names
 from attnbench.results.noise import NoiseLookup, assumed_noise
 from attnbench.specs.case import Case
@@ -21,7 +21,7 @@ from attnbench.timing.sentinels import Sentinels
 from attnbench.units import counted
 
 # Sentinels' facts as stored, by run and moment ("start", "end").
-SentinelFacts = Mapping[int, Mapping[str, Mapping[str, float | None]]]
+SentinelFacts = Mapping[int, Mapping[str, Rates]]
 NO_SENTINELS: SentinelFacts = {}
 
 

@@ -10,6 +10,7 @@ from attnbench.analysis.series import Series
 from attnbench.analysis.within_round import NORMAL_REACH, variance_by_samples
 from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
+from attnbench.records import Rates
 from attnbench.results.diff import Diff, Row
 from attnbench.results.selection import newest
 from attnbench.results.sentinels import moved
@@ -152,7 +153,7 @@ def _device_shift(diff: Diff) -> dict[str, float]:
     return drift(*map(_typical, sides))
 
 
-def _typical(moments: Mapping[str, Mapping[str, float | None]]) -> Sentinels:
+def _typical(moments: Mapping[str, Rates]) -> Sentinels:
     """The mean of a run's start and end."""
     names = moments["start"]
     return Sentinels.from_facts(

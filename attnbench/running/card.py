@@ -7,7 +7,7 @@ from typing import Protocol
 
 from attnbench.errors import AttnbenchError
 from attnbench.provenance.environment import Environment
-from attnbench.records import Outcome
+from attnbench.records import Outcome, Rates
 from attnbench.running.messages import Job
 from attnbench.running.plan import Limits
 from attnbench.running.workers import Place
@@ -36,7 +36,7 @@ class Card(Place, Protocol):
     def refused(self, cases: Sequence[Case]) -> Future[Mapping[Case, Outcome]]:
         """The cases that cannot run there, each with the outcome that says why."""
 
-    def sentinels(self, limit: float) -> Future[Mapping[str, float | None]]:
+    def sentinels(self, limit: float) -> Future[Rates]:
         """The sentinels' facts, measured within `limit` seconds."""
 
     def outcome(self, job: Job, limits: Limits) -> Future[Outcome]:
@@ -65,7 +65,7 @@ class Awaited:
         answers = (each for each in as_completed(asked) if each.exception() is None)
         return dict(next(answers, asked[0]).result())
 
-    def sentinels_asked(self, limit: float) -> Future[Mapping[str, float | None]]:
+    def sentinels_asked(self, limit: float) -> Future[Rates]:
         """The sentinels' facts, once they are measured; raises CardLost too."""
         return self._card.sentinels(limit)
 

@@ -17,6 +17,8 @@ from attnbench.specs.batch import Batch, parse_batch_spec
 from attnbench.specs.case import Case, Dtype, Scope, Value
 from attnbench.timing.method import Timer
 
+T = TypeVar("T")
+
 MAX_CASES = 50_000  # of one command; planning them takes 2 s
 DEFAULT_DTYPE: Mapping[str, Dtype] = {"cuda": "bf16", "cpu": "fp32"}
 DEFAULT_TIMER: Mapping[str, Timer] = {"cuda": "cudagraph", "cpu": "cpu"}
@@ -123,9 +125,6 @@ def _default_scope(asked: Asked, named: Sequence[Backend]) -> Scope:
     """Comparing decode with prefill is fair only if both run all that production does."""
     paths = {backend.path for backend in named}
     return "layer" if asked.knobs.get("threshold") or len(paths) > 1 else "kernel"
-
-
-T = TypeVar("T")
 
 
 def _where(someone: bool, this_one: bool, values: Sequence[T]) -> Sequence[T | None]:

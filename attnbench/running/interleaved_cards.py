@@ -62,12 +62,17 @@ def interleaved_on_cards(
         yield from ((first, each) for each in first.begin())
         deck = Deck(deck_of(runs[0]).groups, lambda _, cases: _in_turns(runs, cases))
         yield from dealt([Dealer(runs, deck, note)])
-        *_, (_, last) = turns(plan.rounds, len(runs))
-        for run in sorted(runs, key=lambda run: run is not runs[last]):
-            for other in runs:
-                if other is not run:
-                    other.workers.end()
-            run.finish()
+        _finish(runs)
+
+
+def _finish(runs: Sequence[OpenRun]) -> None:
+    """Finish the runs, the one that had the last turn first; one at a time has workers."""
+    *_, (_, last) = turns(runs[0].plan.rounds, len(runs))
+    for run in sorted(runs, key=lambda run: run is not runs[last]):
+        for other in runs:
+            if other is not run:
+                other.workers.end()
+        run.finish()
 
 
 def _make_ready(seats: Iterable[Seat], cases: Sequence[Case]) -> None:

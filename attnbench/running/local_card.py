@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from attnbench.errors import AttnbenchError
 from attnbench.note import Note
-from attnbench.records import Outcome
+from attnbench.records import Outcome, Rates
 from attnbench.running.card import CardLost, shared_environment
 from attnbench.running.messages import Job
 from attnbench.running.plan import Limits
@@ -64,7 +64,7 @@ class LocalCard:
         """The cases that cannot run there, each with the outcome that says why."""
         return self._ask(lambda: self._usable(lambda: self._workers.refused(cases)))
 
-    def sentinels(self, limit: float) -> Future[Mapping[str, float | None]]:
+    def sentinels(self, limit: float) -> Future[Rates]:
         """The sentinels' facts, measured within `limit` seconds."""
         return self._ask(lambda: self._usable(lambda: self._workers.sentinels(limit)))
 

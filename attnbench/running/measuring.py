@@ -11,10 +11,8 @@ from attnbench.run_label import parse_label
 from attnbench.running.device_options import OnDevices
 from attnbench.timing.method import Between, CacheAsked, Isolation, Regime, Timer
 
-SHORTEST, LONGEST = (
-    1e-3,
-    1e6,
-)  # seconds of a time limit; the system's own calls wait no longer than some 1e9
+# Seconds of a time limit; the system's own calls wait no longer than some 1e9.
+SHORTEST, LONGEST = 1e-3, 1e6
 
 
 def positive_seconds(value: float) -> float:

@@ -19,7 +19,7 @@ from attnbench.kernels.mutants.trial import Trial
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
-from attnbench.records import Outcome
+from attnbench.records import Outcome, Rates
 from attnbench.running.channel import Channel, ChannelClosed, NotAMessage
 from attnbench.running.descendants import MARK, end_marked
 from attnbench.running.messages import (
@@ -117,7 +117,7 @@ class WorkerProcess:
             raise self._unexpected()
         return reply.outcomes
 
-    def sentinels(self, limit: float) -> Mapping[str, float | None]:
+    def sentinels(self, limit: float) -> Rates:
         """The sentinels' facts, measured now within `limit` seconds."""
         self._send(MeasureSentinels())
         reply = self._receive("measure", limit)

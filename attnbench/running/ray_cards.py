@@ -19,7 +19,7 @@ from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
 from attnbench.reasons import first_line
-from attnbench.records import Outcome
+from attnbench.records import Outcome, Rates
 from attnbench.running.card import CardLost, shared_environment
 from attnbench.running.command import Command
 from attnbench.running.messages import Job
@@ -70,7 +70,7 @@ class RayCard:
         """The cases that cannot run there, each with the outcome that says why."""
         return self._asked(self._actor.refused.remote(tuple(cases)))
 
-    def sentinels(self, limit: float) -> Future[Mapping[str, float | None]]:
+    def sentinels(self, limit: float) -> Future[Rates]:
         """The sentinels' facts, measured within `limit` seconds."""
         return self._asked(self._actor.sentinels.remote(limit))
 

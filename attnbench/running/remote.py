@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
-from attnbench.records import Outcome
+from attnbench.records import Outcome, Rates
 from attnbench.running.lock import device_lock
 from attnbench.running.messages import Job
 from attnbench.running.plan import Limits
@@ -44,7 +44,7 @@ class Remote:
         """As `Card.refused`."""
         return self._workers.refused(cases)
 
-    def sentinels(self, limit: float) -> Mapping[str, float | None]:
+    def sentinels(self, limit: float) -> Rates:
         """As `Card.sentinels`."""
         return self._workers.sentinels(limit)
 

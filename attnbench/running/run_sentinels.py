@@ -1,17 +1,15 @@
 """The sentinels of a run's start and end: they tell how the device drifted meanwhile."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Literal
 
 from attnbench.db.store import Store
 from attnbench.note import Note
+from attnbench.records import Rates
 from attnbench.running.card import CardLost
 from attnbench.running.spool import patiently
 from attnbench.running.workers import WorkerDied, WorkerTimedOut
-
-Facts = Mapping[str, float | None]
-Ask = Callable[[], Future[Facts]]
 
 
 class RunSentinels:
@@ -22,10 +20,10 @@ class RunSentinels:
     """
 
     def __init__(
-        self, store: Store, run: int, ask: Callable[[], Future[Facts]], note: Note
+        self, store: Store, run: int, ask: Callable[[], Future[Rates]], note: Note
     ) -> None:
         self._store, self._run, self._ask, self._note = store, run, ask, note
-        self._starting: Future[Facts] | None = None
+        self._starting: Future[Rates] | None = None
 
     def begin(self) -> None:
         """Have those of the start measured, unless they are stored."""
@@ -45,7 +43,7 @@ class RunSentinels:
         self.keep_start(wait=True)
         self._keep("end", self._ask())
 
-    def _keep(self, moment: Literal["start", "end"], asked: Future[Facts]) -> None:
+    def _keep(self, moment: Literal["start", "end"], asked: Future[Rates]) -> None:
         try:
             facts = asked.result()
         except (WorkerDied, WorkerTimedOut, CardLost) as error:

@@ -1,6 +1,6 @@
 """Workers on one device, one at a time; a fresh one takes the place of one that ended."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -13,7 +13,7 @@ from attnbench.note import Note
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
 from attnbench.provenance.source import Source
-from attnbench.records import Outcome, Status
+from attnbench.records import Outcome, Rates, Status
 from attnbench.running.messages import Job
 from attnbench.running.plan import Limits
 from attnbench.running.slow import SOON, said_if_slow
@@ -58,7 +58,7 @@ class Worker(Place, Protocol):
     def probe(self, cases: Sequence[Case]) -> Sequence[Outcome | None]:
         """The outcome of each case that is not to be run here, None for the others."""
 
-    def sentinels(self, limit: float) -> Mapping[str, float | None]:
+    def sentinels(self, limit: float) -> Rates:
         """The sentinels' facts, measured now within `limit` seconds."""
 
     def run(self, job: Job, limits: Limits) -> Outcome:
@@ -159,15 +159,15 @@ class Workers:
             outcomes = zip(cases, worker.probe(cases), strict=True)
         return {case: outcome for case, outcome in outcomes if outcome is not None}
 
-    def sentinels(self, limit: float) -> Mapping[str, float | None]:
+    def sentinels(self, limit: float) -> Rates:
         """The sentinels' facts, measured now in a worker without CUPTI."""
         worker = self.untraced()
         with self._said("measuring the device's ceilings"):
             return worker.sentinels(limit)
 
-    def sentinels_asked(self, limit: float) -> Future[Mapping[str, float | None]]:
+    def sentinels_asked(self, limit: float) -> Future[Rates]:
         """The sentinels' facts, which are measured before this returns."""
-        found: Future[Mapping[str, float | None]] = Future()
+        found: Future[Rates] = Future()
         try:
             found.set_result(self.sentinels(limit))
         except (WorkerDied, WorkerTimedOut) as error:

@@ -11,7 +11,7 @@ from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.provenance.machine import Machine
 from attnbench.reasons import in_short
-from attnbench.records import Run
+from attnbench.records import Rates, Run
 from attnbench.reporting.origin import origin_text
 from attnbench.reporting.text_table import WIDTH, items, text_table, wrapped
 from attnbench.results.cards import card_names
@@ -181,7 +181,7 @@ def _between(listed: Sequence[Series]) -> str:
 def _doubts(
     listed: Sequence[Series],
     machine: Machine,
-    sentinels: Mapping[str, Mapping[str, float | None]],
+    sentinels: Mapping[str, Rates],
 ) -> list[str]:
     reached = [Sentinels.from_facts(facts) for facts in sentinels.values()]
     lines = []

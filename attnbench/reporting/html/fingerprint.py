@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from attnbench.provenance.environment import Environment
 from attnbench.provenance.machine import Machine
-from attnbench.records import Run
+from attnbench.records import Rates, Run
 from attnbench.reporting.doctor import environment_facts, machine_facts
 from attnbench.reporting.origin import origin_text
 from attnbench.results.differences import source_text
@@ -14,7 +14,7 @@ from attnbench.timing.sentinels import Sentinels
 from attnbench.units import byte_rate_column, flop_rate_column, seconds_column
 
 Facts = Sequence[tuple[str, str]]
-Reached = Mapping[str, Mapping[str, float | None]]
+Reached = Mapping[str, Rates]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def _source(run: Run) -> Facts:
     ]
 
 
-def _reached(facts: Mapping[str, float | None]) -> Facts:
+def _reached(facts: Rates) -> Facts:
     found = Sentinels.from_facts(facts)
     columns = [
         ("copy", byte_rate_column([found.bytes_per_second])),
