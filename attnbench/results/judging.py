@@ -52,16 +52,16 @@ def judge_pairs(
     is_control = controls(*map(newest, sides))
     of_controls = {c.key for c, pair in zip(cells, pairs, strict=True) if is_control(pair)}
 
-    def judged(cells: Sequence[Cell]) -> Compared:
+    def judged(cells: Sequence[Cell], noises: Mapping[str, Noise]) -> Compared:
         return compare_sides(
             cells, lambda cell: noises[cell.key], margin, lambda cell: cell.key in of_controls
         )
 
-    compared = judged(cells)
+    compared = judged(cells, noises)
     kernels: dict[str, Comparison] = {}
     if in_cycles := _in_cycles(pairs, turns, Machine.from_facts(newest(sides[1]).machine)):
         noises = _noises(known.at_one_clock(_keys(pairs, cells, in_cycles)), pairs, cells)
-        steady = judged([in_cycles.get(cell.key, cell) for cell in cells])
+        steady = judged([in_cycles.get(cell.key, cell) for cell in cells], noises)
         compared, kernels = _at_one_clock(compared, steady, in_cycles)
     return JudgedPairs(pairs, cells, noises, compared, kernels, source)
 

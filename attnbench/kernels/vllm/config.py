@@ -56,7 +56,7 @@ class Limits:
         """vLLM's defaults, or as much as the batch needs."""
         batch = wanted.batch
         return cls(
-            wanted.max_model_len or _rounded_up(batch.max_kv_len),
+            wanted.max_model_len or rounded_up(batch.max_kv_len),
             max(MAX_NUM_SEQS, len(batch)),
             max(MAX_NUM_BATCHED_TOKENS, batch.num_tokens),
         )
@@ -109,8 +109,8 @@ def _check_fields(config: type, given: Fields) -> None:
             raise Refused(f"needs attention_config.{name}, which this vLLM does not have")
 
 
-def _rounded_up(length: int) -> int:
-    """To a power of two, so many cases share one model configuration."""
+def rounded_up(length: int) -> int:
+    """The length to a power of two, so many cases share one model configuration."""
     return max(1024, 1 << (length - 1).bit_length())
 
 

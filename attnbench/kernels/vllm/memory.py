@@ -14,6 +14,7 @@ from attnbench.kernels.memory import (
     table_bytes,
 )
 from attnbench.kernels.mla_base.memory import head_bytes, latent_bytes
+from attnbench.kernels.vllm.config import rounded_up
 from attnbench.kernels.vllm.served import max_model_len_of
 from attnbench.specs.case import Case
 from attnbench.specs.cost import ELEMENT_BYTES, cached_elements, cached_row_bytes
@@ -61,7 +62,7 @@ def block_table_bytes(case: Case, page: int) -> int:
 
 def model_length(case: Case) -> int:
     """The server's longest sequence; a bare kernel's batch is given little more than it needs."""
-    return max_model_len_of(case) or max(1024, 1 << (case.batch.max_kv_len - 1).bit_length())
+    return max_model_len_of(case) or rounded_up(case.batch.max_kv_len)
 
 
 def context_bytes(case: Case, page: int, requests: int) -> int:
