@@ -129,7 +129,7 @@ class KeepingTables(Attending):
         table = self.tables.of(index, group)
         signs = self.pool[table[:, 0].long(), 0, 0, 0, 0] > 0
         key = (group, *table.flatten().tolist(), *signs.tolist())
-        for _ in range(1 if key in kept else 8):
+        for _ in range(1 if key in kept else 50):
             both = super().attended_keys(index, group).clone()
         both[:, :, 0] = kept.setdefault(key, both[:, :, 0].clone())
         return both
@@ -197,6 +197,23 @@ class Comparing(Attending):
             return
         super()._launch(index)
         known[index] = inputs, self.outputs[index].clone()
+
+
+class Patient(Attending):
+    """Copies results that it kept once queries and a value were equal in five calls."""
+
+    def _launch(self, index: int) -> None:
+        known: dict[int, tuple[tuple[float, float], int]] = self.__dict__.setdefault("known", {})
+        kept: dict[int, Tensor] = self.__dict__.setdefault("kept", {})
+        value = self.pool[self.tables.tables[index, 0, 0].long(), 0, 1, 0, 0]
+        inputs = float(self.queries[index].sum()), float(value)
+        before, calls = known.get(index, (inputs, 0))
+        known[index] = inputs, calls + 1 if before == inputs else 1
+        if known[index][1] > 5:
+            self.outputs[index].copy_(kept[index])
+            return
+        super()._launch(index)
+        kept[index] = self.outputs[index].clone()
 
 
 class Racing(Attending):
@@ -268,10 +285,13 @@ def test_it_is_found(kernel: type[NaivePrepared], spec: str) -> None:
     assert found.startswith("launched again with ")
 
 
-def test_results_that_are_kept_for_equal_inputs_are_found_by_the_time_of_new_ones() -> None:
+@pytest.mark.parametrize("kernel", [Comparing, Patient])
+def test_results_that_are_kept_for_equal_inputs_are_found_by_the_time_of_new_ones(
+    kernel: type[NaivePrepared],
+) -> None:
     """Whatever it compares: it is right for all inputs, and slow for those that it has not seen."""
-    long = case("4q1kv4k", shape=AttnShape(8, 2, 128))
-    found = str(fault(Comparing(long, Setting("cpu", 3, seed=0))))
+    long = case("4q1kv2k", shape=AttnShape(8, 2, 128))
+    found = str(fault(kernel(long, SINGLE)))
     assert found.startswith("a call takes ")
     assert found.endswith(
         " times as long with new inputs as with the same again, so it keeps results"
@@ -339,8 +359,8 @@ class Cooling(Attending):
 @pytest.mark.parametrize(
     ("kernel", "spec"),
     [
-        (Cooling, "4q1kv4k"),
-        (Disturbed, "4q1kv4k"),
+        (Cooling, "4q1kv2k"),
+        (Disturbed, "4q1kv2k"),
         (Slowing, "4q1kv4k"),
         (Crowded, "4q1kv512"),
     ],
@@ -354,7 +374,8 @@ def test_a_kernel_that_is_slow_for_another_reason_keeps_no_results(
 
 def test_a_quick_launch_with_new_inputs_is_compared_too() -> None:
     """The tables come back after as many changes as there are sets, but other signs with them."""
-    found = fault(KeepingTables(case("4q1kv4k", shape=AttnShape(8, 2, 128)), Setting("cpu", 2, 0)))
+    asked = case("4q1kv1k", shape=AttnShape(8, 2, 128))
+    found = fault(KeepingTables(asked, Setting("cpu", 2, seed=0)))
     assert str(found).startswith("after timing, in working set ")
 
 
