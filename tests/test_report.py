@@ -139,6 +139,28 @@ requests   len  backend    1024    2048
 """
 
 
+FOLDED = """\
+backend   q1k   q2k
+-------  ----  ----
+sdpa     2.00  2.00
+naive    8.00  1.00
+
+backend  2q1k
+-------  ----
+sdpa     2.00
+naive    2.00
+"""
+
+
+def test_a_pivot_that_is_too_wide_has_its_columns_in_several_tables(
+    rivals: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    assert report(rivals, "--pivot", "batch").stdout.endswith(FOLDED)
+    in_markdown = report(rivals, "--pivot", "batch", "--format", "markdown").stdout
+    assert "| backend   |   q1k |   q2k |   2q1k |" in in_markdown
+
+
 @pytest.mark.parametrize(("field", "table"), [("batch", BY_BATCH), ("kv_len", BY_KV_LEN)])
 def test_any_field_can_have_the_columns(rivals: str, field: str, table: str) -> None:
     assert report(rivals, "--pivot", field).stdout.endswith(table)

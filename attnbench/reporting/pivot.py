@@ -15,7 +15,7 @@ from attnbench.reporting.columns import field_columns
 from attnbench.reporting.headings import cohort_heading
 from attnbench.reporting.notes import shared_by_all, warnings
 from attnbench.reporting.tables import spec_column
-from attnbench.reporting.text_table import WIDTH, Column, Style, items, text_table
+from attnbench.reporting.text_table import WIDTH, Column, Style, folded_table, items
 from attnbench.results.cohort import Cohort
 from attnbench.results.where import case_facts, run_facts
 from attnbench.specs.case import WORKLOAD_FIELDS
@@ -142,7 +142,8 @@ def _table_text(table: _Table, metric: str, style: Style, width: int) -> str:
     if any(each is not None for each in values):
         unit, texts = column(values)
         cells, notes = _marked(texts, table)
-        blocks += [f"{name}, {unit}", text_table(_columns(table, whole, cells), style, width)]
+        of_rows, of_values = _columns(table, whole, cells)
+        blocks += [f"{name}, {unit}", folded_table(of_rows, of_values, style, width)]
         blocks.append(items(notes, style, width))
     elif values:
         blocks.append(f"{name}: unknown for all of these cases")
@@ -165,8 +166,10 @@ def _marked(texts: Sequence[str], table: _Table) -> tuple[list[str], list[str]]:
     return cells, [*notes, *(f"all: {text}" for text in shared)]
 
 
-def _columns(table: _Table, whole: Cohort, cells: Sequence[str]) -> list[Column]:
-    """First the fields that distinguish rows, then the values; two in one cell take two rows."""
+def _columns(
+    table: _Table, whole: Cohort, cells: Sequence[str]
+) -> tuple[list[Column], list[Column]]:
+    """The fields that distinguish rows, and the values; two in one cell take two rows."""
     rows: dict[tuple[object, ...], dict[str, str]] = {}
     firsts: dict[tuple[object, ...], Series] = {}
     names = _row_names(table.by, whole)
@@ -181,10 +184,9 @@ def _columns(table: _Table, whole: Cohort, cells: Sequence[str]) -> list[Column]
         rows.setdefault(key, {})[header] = cell
     headers = dict.fromkeys(header for row in rows.values() for header in row)
     listed = list(firsts.values())
-    return [
-        *_batch_columns(listed, table.by),
-        *field_columns(whole.fields, listed, names),
-        *(Column(each, [row.get(each, MISSING) for row in rows.values()]) for each in headers),
+    of_rows = [*_batch_columns(listed, table.by), *field_columns(whole.fields, listed, names)]
+    return of_rows, [
+        Column(each, [row.get(each, MISSING) for row in rows.values()]) for each in headers
     ]
 
 

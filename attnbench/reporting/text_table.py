@@ -106,6 +106,21 @@ def text_table(columns: Sequence[Column], style: Style = "table", width: int = W
     return "\n".join(rows)
 
 
+def folded_table(
+    of_rows: Sequence[Column], of_values: Sequence[Column], style: Style, width: int
+) -> str:
+    """A table, or on a narrow terminal several, each with the columns that name its rows."""
+    room = width - sum(each.width for each in of_rows)
+    parts, left = [list[Column]()], room
+    for column in of_values:
+        left -= len(GAP) + column.width
+        if left < 0 and parts[-1] and style != "markdown":
+            parts.append([])
+            left = room - len(GAP) - column.width
+        parts[-1].append(column)
+    return "\n\n".join(text_table([*of_rows, *part], style, width) for part in parts)
+
+
 def items(lines: Sequence[str], style: Style = "table", width: int = WIDTH) -> str:
     """One item per line, wrapped for a terminal, or a Markdown list."""
     if style == "markdown":
