@@ -55,13 +55,21 @@ class Awaited:
     def __init__(self, cards: Sequence[Card]) -> None:
         self._card, self._cards = cards[0], cards
         self.machine = self._card.machine
+        self._asked: list[Future[Mapping[Case, Outcome]]] = []
+
+    def ask(self, cases: Sequence[Case]) -> None:
+        """Let all load their libraries and say which of the cases cannot run there."""
+        self._asked = [card.refused(cases) for card in self._cards]
 
     def refused(self, cases: Sequence[Case]) -> dict[Case, Outcome]:
         """The cases that cannot run there, each with the outcome that says why.
 
-        The card that answers first speaks for all, so that none waits for another's imports.
+        They may have been asked before. The card that answers first speaks for all, so none waits
+        for another's imports.
         """
-        asked = [card.refused(cases) for card in self._cards]
+        if not self._asked:
+            self.ask(cases)
+        asked, self._asked = self._asked, []
         answers = (each for each in as_completed(asked) if each.exception() is None)
         return dict(next(answers, asked[0]).result())
 

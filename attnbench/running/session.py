@@ -55,14 +55,10 @@ def sessions(
             yield [stack.enter_context(OpenRun(store, run, plan, workers, note))]
             return
         models = stack.enter_context(_models(command, devices, note, start))
-        runs = [
+        yield [
             stack.enter_context(_open(store, command, plan_for, cards, note))
             for cards in _that_measure(store, command, models, note)
         ]
-        _, *others = [(card, run.plan.cases) for run in runs for card in run.cards]
-        for card, cases in others:  # they load their libraries while the first is asked
-            card.refused(cases)
-        yield runs
 
 
 @contextmanager
@@ -94,7 +90,9 @@ def _open(
 ) -> OpenRun:
     """The run of cards of one model."""
     run, plan = _begun(store, command, plan_for, cards, note)
-    return OpenRun(store, run, plan, Awaited(cards), note, cards)
+    awaited = Awaited(cards)
+    awaited.ask(plan.cases)
+    return OpenRun(store, run, plan, awaited, note, cards)
 
 
 def _that_measure(
