@@ -26,7 +26,8 @@ from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case, Layout, Value
-from attnbench.specs.shape import AttnShape, MlaShape, Shape, write_shape
+from attnbench.specs.models import write_shape
+from attnbench.specs.shape import AttnShape, MlaShape, Shape
 from tests.conftest import Attnbench
 from tests.untimed import untimed
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from attnbench.errors import UsageError
 from attnbench.specs.batch import Batch, Request, parse_batch_spec
 from attnbench.specs.case import Case
-from attnbench.specs.shape import AttnShape, MlaShape, attn_shape, mla_shape
+from attnbench.specs.models import MODELS
+from attnbench.specs.shape import AttnShape, MlaShape
 from tests.conftest import small_case
 
 requests = st.tuples(st.integers(1, 5000), st.integers(0, 5000)).map(
@@ -125,11 +126,11 @@ def test_all_fp8_caches_are_one_workload() -> None:
 @pytest.mark.parametrize(
     ("shape", "expected"),
     [
-        (attn_shape("llama3-70b", 8), AttnShape(8, 1, 128)),
-        (attn_shape("llama3-70b", 16), AttnShape(4, 1, 128)),
-        (attn_shape("llama3-8b", 1, head_dim=64, num_q_heads=None), AttnShape(32, 8, 64)),
-        (mla_shape("deepseek-v3", 8), MlaShape(16)),
-        (mla_shape("deepseek-v2-lite", 1, v_head_dim=64), MlaShape(16, v_head_dim=64)),
+        (MODELS["llama3-70b"].sharded(8), AttnShape(8, 1, 128)),
+        (MODELS["llama3-70b"].sharded(16), AttnShape(4, 1, 128)),
+        (MODELS["llama3-8b"].sharded(1, head_dim=64, num_q_heads=None), AttnShape(32, 8, 64)),
+        (MODELS["deepseek-v3"].sharded(8), MlaShape(16)),
+        (MODELS["deepseek-v2-lite"].sharded(1, v_head_dim=64), MlaShape(16, v_head_dim=64)),
     ],
 )
 def test_a_model_gives_the_heads_of_one_rank(shape: object, expected: object) -> None:
@@ -149,7 +150,7 @@ def test_a_model_gives_the_heads_of_one_rank(shape: object, expected: object) ->
             "--num-q-heads 0: a whole number from 1 is needed, e.g. 128",
         ),
         (
-            lambda: mla_shape("deepseek-v3", 3),
+            lambda: MODELS["deepseek-v3"].sharded(3),
             "--tp 3 does not divide 128 query heads; accepted are its divisors, e.g. --tp 1",
         ),
     ],

@@ -16,7 +16,7 @@ from attnbench._version import __version__
 from attnbench.cli import cli
 from attnbench.labels import Label
 from attnbench.reporting.notes import LETTERS
-from attnbench.specs.shape import MLA_MODELS
+from attnbench.specs.models import MLA_MODELS
 from attnbench.studies.request import load_study
 from scripts import cli_reference, examples, registry_tables
 from tests import markdown

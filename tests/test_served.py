@@ -29,13 +29,7 @@ from attnbench.running.forecast import Forecast, Foreseen
 from attnbench.running.plan import Plan
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case, Value
-from attnbench.specs.shape import (
-    ATTN_MODELS,
-    MLA_MODELS,
-    MODEL_LENGTHS,
-    AttnShape,
-    MlaShape,
-)
+from attnbench.specs.shape import AttnShape, MlaShape
 from attnbench.studies.cases import cells_of
 from attnbench.studies.request import load_study
 from attnbench.timing.method import Method
@@ -358,11 +352,6 @@ def test_repro_asks_for_the_same_server(words: str) -> None:
     command = case_command(case, Method("cudagraph").as_facts(), {})
     assert asked("attn", *command[2:]) == (case,)
     assert ("--max-model-len" in command) == (case.backend != "sdpa")
-
-
-@pytest.mark.parametrize("models", [ATTN_MODELS, MLA_MODELS], ids=["attn", "mla"])
-def test_the_longest_sequence_of_every_model_is_known(models: dict[str, object]) -> None:
-    assert models.keys() <= MODEL_LENGTHS.keys()
 
 
 LONG, SHORT = served(), served(limit=4096)

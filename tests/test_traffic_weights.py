@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from attnbench.specs.shape import MODEL_LAYERS
+from attnbench.specs.models import MODELS
 from attnbench.traffic.weights import MODEL_WEIGHTS
 
 # Billions: Llama 3 (arXiv:2407.21783; Hugging Face counts), Qwen3 (2505.09388), gpt-oss
@@ -24,7 +24,7 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.parametrize("model", MODEL_LAYERS)
+@pytest.mark.parametrize("model", MODELS)
 def test_counted_parameters_are_the_published_ones(model: str) -> None:
     found, (total, active) = MODEL_WEIGHTS[model], PUBLISHED[model]
     assert found.parameters / 1e9 == pytest.approx(total, rel=0.02)

@@ -14,7 +14,7 @@ from attnbench.db.store import Store
 from attnbench.imports.file import read_file, store_file
 from attnbench.reporting.imported import imported_text, require_results
 from attnbench.run_label import parse_label
-from attnbench.specs.shape import ATTN_MODELS, MLA_MODELS, attn_shape, mla_shape
+from attnbench.specs.models import MODELS
 
 
 @click.command("import", cls=VariadicCommand)
@@ -28,10 +28,9 @@ from attnbench.specs.shape import ATTN_MODELS, MLA_MODELS, attn_shape, mla_shape
 @click.option("--gpu", metavar="NAME", help="GPU of the measurements.  [default: unknown]")
 @click.option(
     "--model",
-    type=click.Choice([*ATTN_MODELS, *MLA_MODELS]),
+    type=click.Choice([*MODELS]),
     metavar="NAME",
-    help="Heads and dims of rows without them (vLLM's CSV): those of "
-    f"{', '.join([*ATTN_MODELS, *MLA_MODELS])}.",
+    help=f"Heads and dims of rows without them (vLLM's CSV): those of {', '.join(MODELS)}.",
 )
 @click.option("--tp", type=whole_type(), default=1, show_default=True, help="Ranks of that model.")
 @click.option("--label", callback=parsed(parse_label), help="A name for the runs.")
@@ -49,9 +48,7 @@ def command(
     attnbench import results.json --gpu "NVIDIA H200"
     attnbench import results.csv --model deepseek-v3 --tp 8
     """
-    shape = None
-    if model:
-        shape = attn_shape(model, tp) if model in ATTN_MODELS else mla_shape(model, tp)
+    shape = MODELS[model].sharded(tp) if model else None
     read = {path: require_results(path, read_file(path, shape)) for path in files}
     argv = ["attnbench", *sys.argv[1:]]
     with Store.open(db, note=note) as store:

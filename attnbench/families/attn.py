@@ -9,13 +9,8 @@ from attnbench.options.kinds import Number, Whole, one_of
 from attnbench.options.option import flag, one, several, shared
 from attnbench.specs.case import Layout, Scope, Value
 from attnbench.specs.cost import attention_cost
-from attnbench.specs.shape import (
-    ATTN_MODELS,
-    MIXED_WINDOWS,
-    MODEL_LENGTHS,
-    AttnShape,
-    attn_shape,
-)
+from attnbench.specs.models import ATTN_MODELS
+from attnbench.specs.shape import AttnShape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,13 +100,13 @@ class AttnOptions(KvCacheOptions):
     def shape(self) -> AttnShape:
         """The model's shape, with the given dims."""
         dims = {n: getattr(self, n) for n in ("num_q_heads", "num_kv_heads", "head_dim")}
-        return attn_shape(self.model, self.tp, **dims)
+        return ATTN_MODELS[self.model].sharded(self.tp, **dims)
 
     def served(self) -> dict[str, Value]:
         """The model's longest sequence, and whether its windows differ."""
-        mixed = {"mixed_windows": True} if self.model in MIXED_WINDOWS else {}
-        length = MODEL_LENGTHS[self.model]
-        return {"max_model_len": length, "decode_kernel": "served", **mixed}
+        model = ATTN_MODELS[self.model]
+        mixed = {"mixed_windows": True} if model.mixed_windows else {}
+        return {"max_model_len": model.longest, "decode_kernel": "served", **mixed}
 
 
 ATTN = Family(

@@ -14,13 +14,8 @@ from attnbench.specs.batch import Batch, Request
 from attnbench.specs.budget import Budget, budget_of, duration
 from attnbench.specs.case import Inputs, Layout, PageOrder, Value
 from attnbench.specs.cost import write_cost
-from attnbench.specs.shape import (
-    ATTN_MODELS,
-    MLA_MODELS,
-    AttnShape,
-    Shape,
-    write_shape,
-)
+from attnbench.specs.models import ATTN_MODELS, MLA_MODELS, MODELS, write_shape
+from attnbench.specs.shape import AttnShape, Shape
 
 
 def token_batches(texts: Sequence[str], note: Note) -> tuple[Batch, ...]:
@@ -61,7 +56,7 @@ class CacheWriteOptions(KvCacheOptions):
         help="Keys and values of heads, or the latents of MLA.  [default: the model's, else kv]",
     )
     model: str | None = one(
-        one_of(*ATTN_MODELS, *MLA_MODELS),
+        one_of(*MODELS),
         "--model",
         metavar="NAME",
         heading="Shape",
@@ -118,7 +113,7 @@ class CacheWriteOptions(KvCacheOptions):
         if isinstance(shape, AttnShape):
             return {"num_kv_heads": shape.num_kv_heads, "head_dim": shape.head_dim}
         for name, model in MLA_MODELS.items():
-            if model.for_cache_write() == shape:
+            if model.shape.for_cache_write() == shape:
                 return {"model": name}
         raise UsageError(f"no model of `attnbench cache-write` has the latents of {shape}")
 

@@ -11,7 +11,8 @@ from attnbench.options.kinds import Whole, one_of
 from attnbench.options.option import flag, one, several, shared
 from attnbench.specs.case import Scope, TopkPattern, Value
 from attnbench.specs.cost import latent_cost
-from attnbench.specs.shape import MLA_MODELS, MODEL_LENGTHS, MlaShape, mla_shape
+from attnbench.specs.models import MLA_MODELS
+from attnbench.specs.shape import MlaShape
 from attnbench.specs.sparse import PATTERN_ALIASES, PATTERNS
 
 
@@ -105,11 +106,11 @@ class MlaOptions(KvCacheOptions):
     def shape(self) -> MlaShape:
         """The model's shape, with the given dims."""
         dims = {each.name: getattr(self, each.name) for each in fields(MlaShape)}
-        return mla_shape(self.model, self.tp, **dims)
+        return MLA_MODELS[self.model].sharded(self.tp, **dims)
 
     def served(self) -> dict[str, Value]:
         """The model's longest sequence."""
-        return {"max_model_len": MODEL_LENGTHS[self.model]}
+        return {"max_model_len": MLA_MODELS[self.model].longest}
 
     def knobs(self) -> dict[str, Sequence[Value | None]]:
         """With the backend's own number of splits for --compare-auto."""

@@ -14,8 +14,9 @@ from attnbench.specs.batch import Batch
 from attnbench.specs.case import Layout
 from attnbench.specs.cost import attention_cost
 from attnbench.specs.lengths import DEFAULT_BATCH_SIZES, DEFAULT_MAX_LENS, prompt_batches
+from attnbench.specs.models import ATTN_MODELS
 from attnbench.specs.quant import QUANTS, quant_of
-from attnbench.specs.shape import ATTN_MODELS, AttnShape, attn_shape
+from attnbench.specs.shape import AttnShape
 from attnbench.specs.sweep import expand_sweeps
 
 # The baselines of the comparison, in FlashInfer's own order of preference: fa3 where it
@@ -106,7 +107,7 @@ class PrefillOptions(FamilyOptions):
     def shape(self) -> AttnShape:
         """The model's shape, with the given dims."""
         dims = {n: getattr(self, n) for n in ("num_q_heads", "num_kv_heads", "head_dim")}
-        return attn_shape(self.model, self.tp, **dims)
+        return ATTN_MODELS[self.model].sharded(self.tp, **dims)
 
     def batches(self, seed: int) -> Sequence[Batch]:
         """The batches of both ways to ask, each once; none if neither is used."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from attnbench.analysis.fields import spec
 from attnbench.reporting.text_table import Column, Style, known, names, text_table, words, wrapped
-from attnbench.specs.shape import SPARSE_MODELS
+from attnbench.specs.models import MODELS
 from attnbench.traffic.graphs import padded_to
 from attnbench.traffic.reduction import Reduction, Representative
 from attnbench.traffic.summary import Summary
@@ -73,7 +73,7 @@ def _origin(summary: Summary) -> str:
 
 def _model(summary: Summary) -> str:
     asked, limits = summary.asked, summary.limits
-    dense = " with dense attention" if asked.model in SPARSE_MODELS else ""
+    dense = " with dense attention" if MODELS[asked.model].selects_keys else ""
     server = f"{asked.model}{dense}, TP {asked.tp}, {asked.gpu}"
     spec = f", {limits.spec_tokens} speculative tokens, each accepted at {limits.acceptance:g}"
     return (

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from attnbench.errors import UsageError
-from attnbench.specs.shape import MODEL_LAYERS
+from attnbench.specs.models import MODELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ def budget_of(model: str | None, seconds: float | None) -> Budget | None:
             "--itl needs the number of layers that write; name their model, "
             "e.g. --itl 10ms --model llama3-8b"
         )
-    return Budget(model, MODEL_LAYERS[model], seconds)
+    return Budget(model, MODELS[model].layers, seconds)
 
 
 def duration(text: str) -> float:

@@ -26,7 +26,7 @@ def layer_products(shape: Shape) -> tuple[tuple[int, int], ...]:
 def w_uk_product(case: Case) -> tuple[tuple[int, int, int], ...]:
     """Sizes of queries, W_UK and result of the product that absorbs a decode's queries in MLA.
 
-    It comes last before the call. None where it is in the call, or a server has none.
+    It comes last before the call. Empty where it is in the call, or a server has none.
     """
     shape, rows = case.shape, case.batch.num_tokens
     if not isinstance(shape, MlaShape) or case.scope != "kernel":

@@ -12,7 +12,7 @@ from attnbench.options.option import table
 from attnbench.reasons import first_line
 from attnbench.specs.batch import BatchSpecError
 from attnbench.specs.case import FLAT_FIELDS, Case, Value
-from attnbench.specs.shape import ATTN_MODELS, MLA_MODELS
+from attnbench.specs.models import MODELS
 from attnbench.specs.sweep import expand_sweep, expand_values
 from attnbench.studies.yaml_entry import Entry
 
@@ -134,8 +134,8 @@ def field_values(name: str, entry: Entry) -> tuple[Value, ...]:
     texts = entry.texts()
     if name == "model":
         for text in texts:
-            if text not in ATTN_MODELS | MLA_MODELS:
-                known = ", ".join(ATTN_MODELS | MLA_MODELS)
+            if text not in MODELS:
+                known = ", ".join(MODELS)
                 entry.fail(f"no model is called '{text}'; known are {known}")
         return texts
     return tuple(_field_value(name, item) for item in entry.items())

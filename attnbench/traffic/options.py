@@ -7,7 +7,7 @@ from attnbench.errors import UsageError
 from attnbench.families.options import Common
 from attnbench.options.kinds import FilePath, Number, Whole, one_of
 from attnbench.options.option import one, shared
-from attnbench.specs.shape import MODEL_LENGTHS
+from attnbench.specs.models import MODELS
 from attnbench.traffic.server import GPUS
 from attnbench.traffic.weights import MODEL_WEIGHTS
 
@@ -109,7 +109,7 @@ class TrafficOptions:
     @property
     def longest(self) -> int:
         """Most tokens of a request that the server takes."""
-        return self.max_model_len or MODEL_LENGTHS[self.model]
+        return self.max_model_len or MODELS[self.model].longest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from attnbench.errors import UsageError
 from attnbench.specs.batch import Batch, Request
 from attnbench.specs.case import Case
 from attnbench.specs.cost import Cost, attention_cost, cached_row_bytes, latent_cost
-from attnbench.specs.shape import MLA_MODELS, MODEL_LAYERS, Shape, attn_shape, mla_shape
+from attnbench.specs.models import MLA_MODELS, MODELS
 from attnbench.traffic.requests import Floats
 from attnbench.traffic.schedule import Work
 from attnbench.traffic.weights import MODEL_WEIGHTS
@@ -49,9 +49,8 @@ class Server:
 
     def __init__(self, model: str, tp: int, gpu: str) -> None:
         self.model, self.tp, self.gpu = model, tp, GPUS[gpu]
-        self.shape: Shape
-        self.shape = mla_shape(model, tp) if model in MLA_MODELS else attn_shape(model, tp)
-        self.layers, self.weights = MODEL_LAYERS[model], MODEL_WEIGHTS[model]
+        self.shape = MODELS[model].sharded(tp)
+        self.layers, self.weights = MODELS[model].layers, MODEL_WEIGHTS[model]
         self._decode, self._prefill = self._terms(decode=True), self._terms(decode=False)
 
     def kv_tokens(self) -> int:

@@ -2,14 +2,14 @@
 
 import json
 
-from attnbench.specs.shape import MLA_MODELS, MODEL_LAYERS, SPARSE_MODELS
+from attnbench.specs.models import MLA_MODELS, MODELS
 from attnbench.traffic.summary import Summary
 
 
 def study_yaml(summary: Summary) -> str:
     """A file for `attnbench study`: all backends over the batches, with the steps of each."""
     asked, origin, reduction = summary.asked, summary.origin, summary.reduction
-    dense = " with dense attention" if asked.model in SPARSE_MODELS else ""
+    dense = " with dense attention" if MODELS[asked.model].selects_keys else ""
     question = f"Which backend is best for the traffic of {summary.trace} on {asked.model}{dense}?"
     is_mla = asked.model in MLA_MODELS
     lines = [
@@ -22,7 +22,7 @@ def study_yaml(summary: Summary) -> str:
         f"    tokens: {origin.tokens}",
         f"    counted: {origin.counted}",
         f"    gpu: {asked.gpu}",
-        f"    layers: {MODEL_LAYERS[asked.model]}",
+        f"    layers: {MODELS[asked.model].layers}",
         f"    loss: {reduction.loss:.6f}",
         f"    margin: {reduction.margin:.6f}",
         "    batches:",

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from attnbench.specs.shape import ATTN_MODELS, MLA_MODELS, MODEL_LAYERS
+from attnbench.specs.models import MODELS
+from attnbench.specs.shape import AttnShape
 from attnbench.traffic.requests import Floats
 
 _MXFP4 = 4.25 / 8  # bytes: 4 bits, and a scale of 8 bits for 32 of them
@@ -66,7 +67,7 @@ class Weights:
 
 def weights_of(model: str) -> Weights:
     """The weights of a model by its configuration."""
-    config, layers = _CONFIGS[model], MODEL_LAYERS[model]
+    config, layers = _CONFIGS[model], MODELS[model].layers
     embedding, experts = config.vocab * config.hidden, config.experts
     always = embedding + layers * _attention(model, config)  # the head is as large
     if experts is None:
@@ -86,15 +87,14 @@ def _mlp(hidden: int, intermediate: int) -> int:
 
 def _attention(model: str, config: Config) -> int:
     """The projections of a layer."""
-    hidden = config.hidden
-    if shape := ATTN_MODELS.get(model):
+    hidden, rank, shape = config.hidden, config.q_lora_rank, MODELS[model].shape
+    if isinstance(shape, AttnShape):
         return 2 * hidden * (shape.num_q_heads + shape.num_kv_heads) * shape.head_dim
-    mla, rank = MLA_MODELS[model], config.q_lora_rank
-    queries = mla.num_q_heads * mla.qk_head_dim
-    from_latent = mla.kv_lora_rank * mla.num_q_heads * (mla.qk_nope_head_dim + mla.v_head_dim)
+    heads, from_latent = shape.num_q_heads, shape.qk_nope_head_dim + shape.v_head_dim
+    queries = heads * shape.qk_head_dim
     query = rank * (hidden + queries) if rank else hidden * queries
-    output = mla.num_q_heads * mla.v_head_dim * hidden
-    return query + hidden * mla.latent_dim + from_latent + output
+    key_value = hidden * shape.latent_dim + shape.kv_lora_rank * heads * from_latent
+    return query + key_value + heads * shape.v_head_dim * hidden
 
 
 # Of the config.json of the release on Hugging Face; glm-5's indexer is left out. The numbers of

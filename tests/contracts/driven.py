@@ -19,7 +19,8 @@ from attnbench.kernels.vllm.selector import selected
 from attnbench.kernels.vllm.startup import activate
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
-from attnbench.specs.shape import ATTN_MODELS, AttnShape, MlaShape, Shape
+from attnbench.specs.models import ATTN_MODELS
+from attnbench.specs.shape import AttnShape, MlaShape, Shape
 from tests.contracts.faked_device import GPU
 from tests.contracts.no_kernels import NoKernels
 
@@ -35,10 +36,10 @@ BATCHES = {
 SERVER = (("max_model_len", 4096),)
 # Cases that vLLM's selector is asked about, on the page of releases.
 QUESTIONS: dict[str, tuple[Shape, dict[str, Any]]] = {
-    "Llama": (ATTN_MODELS["llama3-8b"], {}),
-    "Llama, fp8 cache": (ATTN_MODELS["llama3-8b"], {"kv_cache_dtype": "fp8"}),
-    "Llama, pages of 128": (ATTN_MODELS["llama3-8b"], {"block_size": 128}),
-    "window": (ATTN_MODELS["llama3-8b"], {"window": 128}),
+    "Llama": (ATTN_MODELS["llama3-8b"].shape, {}),
+    "Llama, fp8 cache": (ATTN_MODELS["llama3-8b"].shape, {"kv_cache_dtype": "fp8"}),
+    "Llama, pages of 128": (ATTN_MODELS["llama3-8b"].shape, {"block_size": 128}),
+    "window": (ATTN_MODELS["llama3-8b"].shape, {"window": 128}),
     "sinks and a window": (AttnShape(64, 8, 64), {"sinks": True, "window": 128}),
     "heads of 256": (AttnShape(16, 8, 256), {}),
     "DeepSeek": (MlaShape(128), {}),
