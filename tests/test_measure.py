@@ -11,7 +11,7 @@ from attnbench.timing.cache import sets_for, state_reached
 from attnbench.timing.cpu import SAMPLE_SECONDS, CpuClock
 from attnbench.timing.cuda import MOST_CALLS, calls_in_graph
 from attnbench.timing.guard import Reading
-from attnbench.timing.measure import SUSTAINED_LOAD, WARMUP_BUDGET, enough, measure
+from attnbench.timing.measure import SUSTAINED_LOAD, WARMUP_BUDGET, enough, measure, tight
 from attnbench.timing.method import ForeignTimer, Method, Timer
 
 MS = 1e-3
@@ -22,7 +22,7 @@ class FakeClock:
 
     def __init__(self, samples: Iterator[float], calls_per_sample: int = 1) -> None:
         self._samples, self.calls_per_sample = samples, calls_per_sample
-        self.time = 0.0
+        self.time = self.began = 1000.0
 
     def sample(self) -> float:
         seconds = next(self._samples)
@@ -47,7 +47,7 @@ def test_a_noisy_kernel_takes_more_samples_up_to_the_most() -> None:
 
 
 def test_a_slow_kernel_stops_at_the_time_budget_and_is_labelled() -> None:
-    clock = FakeClock(cycle([0.3, 0.4]))
+    clock = FakeClock(cycle([0.375, 0.5]))
     samples = measure(clock, Method("cpu"), clock.now)
     assert len(samples.values) == 3
     assert samples.labels == ("wide_interval",)
@@ -67,6 +67,14 @@ def test_the_interval_is_looked_at_every_few_samples_and_seldom_among_many(
     assert [n for n in counts if enough([MS] * n, Method("cpu"), 0.0)] == looks
 
 
+@pytest.mark.parametrize(("half_width", "is_tight"), [(0.041, True), (0.039, False)])
+def test_a_median_is_known_well_enough_by_half_of_its_interval(
+    half_width: float, is_tight: bool
+) -> None:
+    values = [1.92, 2.0, 2.08]  # of so few the interval is the whole range
+    assert tight(values, Method("cpu", half_width=half_width)) is is_tight
+
+
 @given(st.integers(1, 50))
 def test_an_exact_number_of_samples_is_honoured(count: int) -> None:
     assert len(measured(FakeClock(cycle([MS, 3 * MS])), samples=count)) == count
@@ -76,6 +84,15 @@ def test_samples_before_the_steady_state_are_thrown_away() -> None:
     falling = [MS * (3 - i / 10) for i in range(20)]
     values = measured(FakeClock(chain(falling, repeat(MS))))
     assert set(values) == {MS}
+
+
+@pytest.mark.parametrize(("later", "warmups"), [(1.009, 10), (1.011, 13), (0.989, 13)])
+def test_a_kernel_is_warm_once_five_samples_are_within_1_percent_of_the_five_before(
+    later: float, warmups: int
+) -> None:
+    clock = FakeClock(chain([MS] * 5, repeat(MS * later)))
+    samples = measure(clock, Method("cpu"), clock.now)
+    assert samples.warmup_calls == warmups
 
 
 def test_a_kernel_that_never_settles_warms_up_no_longer_than_its_budget() -> None:
@@ -222,7 +239,7 @@ class LimitedClock(FakeClock):
 
     def sample(self) -> float:
         self.time += MS
-        return MS if self.time < self.rested else 1.1 * MS
+        return MS if self.time - self.began < self.rested else 1.1 * MS
 
     def __init__(self, rested: float) -> None:
         super().__init__(repeat(MS))
