@@ -95,7 +95,8 @@ def test_the_previous_run_is_of_the_command_of_the_latest(store: Store) -> None:
     with pytest.raises(UsageError) as error:
         resolve(store, "previous")
     assert str(error.value) == (
-        "previous: no run but the latest, of its command, has a measurement that is ok"
+        "previous: the latest run is the only one of its command with a measurement that is ok; "
+        "measure again, or name the runs, e.g. --base main"
     )
     fill(store, start(store, command="attn"))
     assert resolve(store, "previous").runs == (5,)
@@ -168,9 +169,9 @@ def test_without_runs_the_way_to_the_first_is_told(empty: Store, text: str) -> N
 
 def test_without_a_time_there_is_no_latest_run(empty: Store) -> None:
     fill(empty, start(empty), [REFUSED])
-    with pytest.raises(UsageError) as error:
-        resolve(empty, "latest")
-    assert str(error.value) == "latest: no run has a measurement that is ok"
+    for text in ("latest", "previous"):
+        with pytest.raises(UsageError, match=f"^{text}: no run has a measurement that is ok$"):
+            resolve(empty, text)
 
 
 def test_runs_stand_oldest_first_and_not_by_number(store: Store) -> None:

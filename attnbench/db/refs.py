@@ -120,8 +120,12 @@ def _unknown(known: Sequence[_Run], kinds: Sequence[str], text: str) -> UsageErr
     if not known:
         return UsageError(f"{text}: there are no runs yet; measure first, e.g. attnbench attn")
     if text.removeprefix("run:") in RECENT:
-        other = " but the latest, of its command," * text.endswith("previous")
-        return UsageError(f"{text}: no run{other} has a measurement that is ok")
+        if not any(run.recent for run in known):
+            return UsageError(f"{text}: no run has a measurement that is ok")
+        return UsageError(
+            f"{text}: the latest run is the only one of its command with a measurement that is ok; "
+            "measure again, or name the runs, e.g. --base main"
+        )
     what = _NOUNS[kinds[0]] if len(kinds) == 1 else "label, branch, commit or number"
     shown = text or "''"
     lines = [f"{shown}: no run has that {what}; known, newest first:"]
