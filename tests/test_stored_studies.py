@@ -11,7 +11,8 @@ from attnbench.cli import cli
 from attnbench.db.models import MeasurementRow
 from attnbench.db.store import Store
 from attnbench.reporting.html.crossover import crossover_plot
-from attnbench.results.report import read_report
+from attnbench.results.report import read_report, read_run
+from attnbench.studies.answers.base import place_columns
 from attnbench.studies.charts import Heat, Lines, Rows, is_open
 from attnbench.studies.conclusion import conclude
 from attnbench.studies.page import study_parts
@@ -19,6 +20,7 @@ from attnbench.studies.page import study_parts
 DOCS = Path(__file__).parent.parent / "docs"
 OLD, NEW, TRAFFIC = "h200_studies.db", "h200_served_studies.db", "h200_traffic.db"
 RAGGED = "h200_ragged.db"
+PLACES = ("best", "unclear", "next", "vs best")
 PAGES = {OLD: "studies.md", NEW: "studies.md", RAGGED: "studies.md", TRAFFIC: "traffic.md"}
 # The runs that the notebook quotes whole, with the cells that have a time.
 QUOTED = [(NEW, 8, 90), (NEW, 11, 112), (OLD, 5, 96), (NEW, 10, 125), (NEW, 9, 60)]
@@ -51,6 +53,18 @@ def test_the_notebook_quotes_what_a_stored_run_concludes(
     words = ("tie: ", "unclear: ")  # explained elsewhere
     quoted = [line for line in found.answer if not line.startswith(words)]
     assert [line for line in quoted if line not in notebook] == []
+
+
+@pytest.mark.parametrize("run", [3, 6, 13])
+def test_a_batch_has_in_a_study_the_place_that_report_shows(stored: Path, run: int) -> None:
+    """Decodes and prompts have methods of their own: tested together, 5 of run 6 were slower."""
+    with Store.open(stored / TRAFFIC) as store:
+        found = conclude(store, run).tables[-1].columns
+        report = read_run(store, run)
+        cohorts = report.cohorts_of(report.selections[0])
+        shown = place_columns([each for cohort in cohorts for each in cohort.rankings], {})
+    texts = [sorted(zip(*map(each.get, PLACES), strict=True)) for each in (found, shown)]
+    assert texts[0] == texts[1]
 
 
 def test_a_study_timed_by_what_calls_add_to_a_layer_says_so(stored: Path) -> None:

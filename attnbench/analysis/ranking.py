@@ -119,10 +119,14 @@ def rank(
 ) -> list[Ranking]:
     """The ranking of each workload, in the order of its first contender.
 
-    Those `beside` are tested with them, in workloads of their own, and not returned.
+    Those `beside` are tested with them, in workloads of their own, and not returned. Workloads of
+    another method are tested apart, as they have a table of their own in `report`.
     """
     groups = _by_workload(contenders)
-    return rank_groups([*groups, *_by_workload(beside)], noise)[: len(groups)]
+    found: dict[int, Ranking] = {}
+    for alike in _by_method([*groups, *_by_workload(beside)]):
+        found |= zip(map(id, alike), rank_groups(alike, noise), strict=True)
+    return [found[id(group)] for group in groups]
 
 
 def _by_workload(contenders: Iterable[Contender]) -> list[list[Contender]]:
@@ -130,6 +134,13 @@ def _by_workload(contenders: Iterable[Contender]) -> list[list[Contender]]:
     for each in contenders:
         groups.setdefault(_workload(each.series), []).append(each)
     return list(groups.values())
+
+
+def _by_method(groups: Iterable[list[Contender]]) -> list[list[list[Contender]]]:
+    found: dict[str, list[list[Contender]]] = {}
+    for each in groups:
+        found.setdefault(each[0].series.first.method_key, []).append(each)
+    return list(found.values())
 
 
 def rank_groups(groups: Sequence[Sequence[Contender]], noise: SeriesNoise) -> list[Ranking]:

@@ -93,10 +93,10 @@ def _spec(cell: Judged) -> str:
 
 def _winners(timed: Sequence[Contender], noise: NoiseOf) -> Iterator[str]:
     """The best of equal requests and of each spread."""
+    rankings = [r for r in rank(timed, lambda _, cell: noise(cell)) if r.outcome != "alone"]
     for spread in (None, *SPREADS):
-        own = [each for each in timed if _spread(each) == spread]
-        rankings = [r for r in rank(own, lambda _, cell: noise(cell)) if r.outcome != "alone"]
-        for line in counts(rankings, lambda each: each.case.backend):
+        own = [each for each in rankings if _spread(each.best) == spread]
+        for line in counts(own, lambda each: each.case.backend):
             yield f"{spread or 'equal requests'}: {line}"
 
 
