@@ -97,6 +97,18 @@ def test_absorbed_queries_have_one_byte_over_a_plain_fp8_cache(kv: KvDtype, quer
     assert terms["q and output"] == 64 * 128 * (576 * query + 512 * 2)
 
 
+def test_a_prefill_of_mla_reads_ready_keys_and_values_of_every_head() -> None:
+    terms = cost(mla("q4kv1k"), num_decode=0).byte_terms
+    ends = 128 * (192 + 128) * 2  # a query and an output, or a key and a value, of all heads
+    assert terms == {"q and output": 4 * ends, "kv": 1024 * ends, "latent kv": 0}
+
+
+def test_selected_keys_are_read_by_their_indices() -> None:
+    terms = cost(mla("4q1kv1k", index_topk=64), num_decode=4).byte_terms
+    assert terms["indices"] == 4 * 64 * 4
+    assert terms["latent kv"] == 4 * 64 * 576 * 2
+
+
 @pytest.mark.parametrize(
     ("case", "num_decode", "context", "row"),
     [
