@@ -4,7 +4,7 @@ And honest ones under the same checks.
 """
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 import torch
@@ -15,12 +15,15 @@ from attnbench.kernels.base import Prepared, Setting
 from attnbench.kernels.check import WrongResult, check, check_again, require_inputs
 from attnbench.kernels.deviation import compare
 from attnbench.kernels.groups import Group
+from attnbench.kernels.prefill_trtllm.torch_gather import TorchGatherPrepared
 from attnbench.kernels.registry import find
 from attnbench.kernels.tolerance import attention
 from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
+from attnbench.specs.quant import QUANTS
 from attnbench.specs.shape import AttnShape, MlaShape
+from tests.conftest import small_case
 from tests.stale import measured
 
 if TYPE_CHECKING:
@@ -392,6 +395,42 @@ class KeepingDenseKeys(SdpaPrepared):
 def test_keys_that_are_kept_are_found_where_there_are_no_pages(spec: str) -> None:
     found = fault(KeepingDenseKeys(replace(case(spec), backend="sdpa"), Setting("cpu", 2, seed=0)))
     assert str(found).startswith("launched again with new inputs")
+
+
+class Widening(TorchGatherPrepared):
+    """Keeps keys and values as it widened them once, or only one of both."""
+
+    kept_parts: ClassVar[tuple[int, ...]] = (1, 2)  # of queries, keys and values
+
+    def _views(self, index: int, group: Group) -> Views:
+        kept: dict[tuple[int, Group], Views] = self.__dict__.setdefault("kept", {})
+        fresh = super()._views(index, group)
+        old = kept.setdefault((index, group), fresh)
+        query, keys, values = (old[at] if at in self.kept_parts else fresh[at] for at in range(3))
+        return query, keys, values
+
+
+class WideningKeys(Widening):
+    """Only keys."""
+
+    kept_parts: ClassVar = (1,)
+
+
+class WideningValues(Widening):
+    """Only values."""
+
+    kept_parts: ClassVar = (2,)
+
+
+@pytest.mark.parametrize("quant", QUANTS)
+@pytest.mark.parametrize("kernel", [Widening, WideningKeys, WideningValues, TorchGatherPrepared])
+def test_a_cache_that_is_read_once_is_found_in_every_quantisation(
+    kernel: type[TorchGatherPrepared], quant: str
+) -> None:
+    fields: dict[str, Any] = dict(QUANTS[quant])
+    asked = small_case("prefill-trtllm", "torch", "2q20kv40", **fields)
+    found = fault(kernel(asked, Setting("cpu", 2, seed=0)))
+    assert (found is None) == (kernel is TorchGatherPrepared), found
 
 
 @pytest.mark.parametrize(("requests", "sets"), [(8, 16), (16, 8), (32, 4), (5, 25)])

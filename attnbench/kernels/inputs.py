@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 STRANGERS = 8  # minimum number of pages that no request owns
 REDRAWN_ELEMENTS = 2**26  # in one step
 UNUSED_ENTRY = 2**31 - 1  # a page index that must not be followed
+SIGN_BIT = 0x80  # of a byte in fp8
 # Fills a page's tail where a kernel multiplies whole pages: finite, but it ruins any result.
 LARGE = 3e4
 
@@ -73,6 +74,14 @@ def signs(shape: tuple[int, ...], device: str, seed: int) -> "torch.Tensor":
 
     drawn = torch.randint(2, shape, generator=seeded(device, seed), device=device)
     return (2 * drawn - 1).to(torch.int8)
+
+
+def turn(stored: "torch.Tensor", by: "torch.Tensor") -> None:
+    """Change the sign in place where `by` is -1; what has one byte is fp8, whatever its dtype."""
+    if stored.dtype.itemsize == 1:
+        raw(stored).bitwise_xor_((SIGN_BIT * (by < 0)).to(raw(stored).dtype))
+    else:
+        stored.mul_(by)
 
 
 def cached(

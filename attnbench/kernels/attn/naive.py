@@ -18,6 +18,7 @@ from attnbench.kernels.inputs import (
     signs,
     spoil,
     torch_dtype,
+    turn,
 )
 from attnbench.kernels.memory import Bytes, mask_bytes, paged_bytes
 from attnbench.kernels.needles import sink_logits
@@ -120,7 +121,7 @@ class NaivePrepared(HeadsPrepared):
         """Also the negative of half of the tokens, and for each request pages of another set."""
         redraw(self.queries, self.queries.dtype, seed)
         tokens = (self.tables.num_pages, self.block_size)
-        self.pool.mul_(signs(tokens, self.device, seed + 1)[:, :, None, None, None])
+        turn(self.pool, signs(tokens, self.device, seed + 1)[:, :, None, None, None])
         self.tables.exchange(request.kv_len for request in self.batch)
         self.heat()
 

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, ClassVar
 from attnbench.kernels.base import Backend, Refused, Setting
 from attnbench.kernels.groups import Group, Keys, causal_mask
 from attnbench.kernels.heads import HeadsPrepared
-from attnbench.kernels.inputs import cached, digest_of, normal, redraw, seeded, signs, torch_dtype
+from attnbench.kernels.inputs import (
+    cached,
+    digest_of,
+    normal,
+    redraw,
+    seeded,
+    signs,
+    torch_dtype,
+    turn,
+)
 from attnbench.kernels.memory import Bytes, ends_bytes, mask_bytes, needle_bytes
 from attnbench.kernels.reference import rotating
 from attnbench.kernels.rows import Rows
@@ -96,7 +105,7 @@ class SdpaPrepared(HeadsPrepared):
         """Also the negative of half of the tokens."""
         redraw(self.queries, self.queries.dtype, seed)
         for kv in self.kv:
-            kv.mul_(signs(tuple(kv.shape[1:4]), self.device, seed + 1)[..., None, None])
+            turn(kv, signs(tuple(kv.shape[1:4]), self.device, seed + 1)[..., None, None])
         self.heat()
 
     def digest(self) -> "torch.Tensor":

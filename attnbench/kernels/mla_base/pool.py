@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Self
 
 from attnbench.kernels.cache_write_base.fp8 import one_step
 from attnbench.kernels.groups import Keys, Lengths, groups_of
-from attnbench.kernels.inputs import PageTables, cached, signs, spoil, torch_dtype
+from attnbench.kernels.inputs import PageTables, cached, signs, spoil, torch_dtype, turn
 from attnbench.kernels.mla_base.formats import BYTES, E4M3_MAX, decode, encode
 from attnbench.specs.case import Case
 from attnbench.specs.cost import latent_row_bytes
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 STEP_PAGES = 4096  # quantised per step, as a pool may take most of the memory
 NAN_BYTE = 0xFF  # NaN in e4m3 and, repeated, in bf16, fp16 and fp32
 LARGEST_E4M3 = 0x7E  # 448
-SIGN_BIT = 0x80  # of a byte in fp8
 
 
 class LatentPool:
@@ -80,10 +79,7 @@ class LatentPool:
         if self.case.kv_cache_dtype == "fp8_ds_mla":
             return None
         tokens = signs(tuple(self.stored.shape[:2]), str(self.stored.device), seed)
-        if self.case.kv_cache_dtype in BYTES:
-            self.stored.bitwise_xor_((SIGN_BIT * (tokens < 0)[..., None]).to(self.stored.dtype))
-        else:
-            self.stored.mul_(tokens[..., None])
+        turn(self.stored, tokens[..., None])
         return tokens.flatten()
 
     def poison(self, slots: "torch.Tensor") -> None:

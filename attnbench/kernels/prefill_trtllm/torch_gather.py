@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from attnbench.kernels.attn.sdpa import SdpaKernel, Views, sdpa_mask_bytes
 from attnbench.kernels.base import Setting
 from attnbench.kernels.groups import Group
-from attnbench.kernels.inputs import raw
+from attnbench.kernels.inputs import raw, signs, turn
 from attnbench.kernels.memory import Bytes, paged_bytes
 from attnbench.kernels.paged import DEFAULT_BLOCK_SIZE, PagedPrepared
 from attnbench.kernels.prefill import DEFAULT_LAYOUT, PrefillBackend
@@ -44,6 +44,20 @@ class TorchGatherPrepared(PagedPrepared):
         self.tolerance = attention(case.dtype, output=output, keys=case.batch.max_kv_len)
         names = sorted({kernel.name for kernel in self.kernels})
         self.resolved["sdpa_backend"] = "+".join(names)
+
+    def renew(self, seed: int) -> None:
+        """Also the negative of half of the tokens, and for each request pages of another set."""
+        super().renew(seed)
+        tokens = (self.tables.num_pages, self.block_size)
+        by = signs(tokens, self.device, seed + 1)[:, :, None, None, None]
+        turn(self.kv.permute(self._order), by)
+        self.tables.exchange(request.kv_len for request in self.batch)
+
+    def negate_values(self) -> bool:
+        import torch
+
+        turn(self.kv.permute(self._order)[:, :, 1], torch.tensor(-1, device=self.device))
+        return True
 
     def _views(self, index: int, group: Group) -> Views:
         """q, k and v of one group as SDPA wants them: [count, heads, length, head dim]."""
