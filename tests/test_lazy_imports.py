@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 from click import Context
@@ -71,6 +72,7 @@ def test_a_commands_help_imports_neither_a_kernel_library_nor_scipy() -> None:
     ],
 )
 def test_a_command_does_not_import_what_few_of_its_calls_need(command: str, module: str) -> None:
+    assert find_spec(module)
     code = f"import attnbench.commands.{command}, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert module not in done.stdout.split()

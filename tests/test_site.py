@@ -166,6 +166,7 @@ def test_a_site_brought_up_to_date_equals_a_new_one(filled: Path) -> None:
 
 def test_pages_of_a_deleted_run_go(filled: Path) -> None:
     path = filled.parent / "s.db"
+    assert list(filled.rglob("*h100*"))
     with Store.open(path) as store:
         store.delete(5)
     build(path)
