@@ -1,5 +1,7 @@
 """SQL views and pandas say what `report` says."""
 
+import json
+import math
 import random
 import re
 import sqlite3
@@ -17,6 +19,7 @@ from attnbench.db.store import Store
 from attnbench.db.views import VIEWS
 from attnbench.errors import UsageError
 from attnbench.records import Outcome, Status
+from attnbench.reporting.export import record
 from attnbench.results.cohort import Cohort
 from attnbench.results.report import read_run
 from tests import markdown
@@ -26,6 +29,19 @@ from tests.test_stored_verdicts import unpacked
 PAGE = (Path(__file__).parent.parent / "docs" / "reference" / "schema.md").read_text()
 QUERIES = markdown.blocks(PAGE, "sql")
 STORED = ("h200_vllm.db", "h200_served_studies.db", "served.db", "h200_ragged.db")
+# The columns of `rounds` by the names of records where they differ, with their units.
+COLUMNS = {
+    **{f"{name}_s": (name, 1e6) for name in ("low", "high")},
+    **{f"{name}_s": (f"{name}_us", 1e6) for name in ("kernel", "enqueue", "plan")},
+    "median_s": ("us", 1e6),
+    "batch_spec": ("batch", 1),
+    "max_q_len": ("q_len", 1),
+    "max_kv_len": ("kv_len", 1),
+    "cache_asked": ("cache", 1),
+    "machine": ("gpu", 1),
+    "commit": ("commit_hash", 1),
+    "window": ("window_size", 1),
+}
 Row = dict[str, object]
 
 
@@ -67,6 +83,8 @@ def shown(cohort: Cohort) -> Iterator[tuple[Series, Row]]:
                 "us": series.time * 1e6,
                 "low": 1e6 * (min(series.medians) if several else first.low or 0),
                 "high": 1e6 * (max(series.medians) if several else first.high or 0),
+                "tflops": _over(series.flops_per_second, 1e12),
+                "gbps": _over(series.bytes_per_second, 1e9),
                 "roofline": fraction,
                 "ratio_to_best": ratio,
                 "cache_state": series.cache_state,
@@ -75,6 +93,10 @@ def shown(cohort: Cohort) -> Iterator[tuple[Series, Row]]:
                 "status": "ok",
             },
         )
+
+
+def _over(value: float | None, unit: float) -> float | None:
+    return None if value is None else value / unit
 
 
 def key(series: Series) -> tuple[object, object, object]:
@@ -133,6 +155,37 @@ def test_rows_that_lack_rounds_have_the_ratio_that_report_shows(tmp_path: Path, 
         assert found[series.first.case_key] == pytest.approx(expected["ratio_to_best"], rel=1e-9)
 
 
+def test_rounds_are_the_records_of_csv_and_json(stored: Sequence[Path]) -> None:
+    compared = set[str]()
+    for path in stored:
+        found = {row["uuid"]: row for row in rows(path, "SELECT * FROM rounds")}
+        with Store.open(path) as store:
+            records = [
+                record(each, run)
+                for run in store.runs()
+                for each in store.measurements([run.number])
+            ]
+        for each in records:
+            row = found[each["uuid"]]
+            for name, value in each.items():
+                own, unit = COLUMNS.get(name, (name, 1))
+                if own in row and own != "started":
+                    compared.add(name)
+                    assert is_in_sql(row[own], value, unit), name
+    assert compared >= {*COLUMNS, "status", "reason", "tflops", "gbps", "cache_state", "regime"}
+
+
+def is_in_sql(found: object, value: object, unit: float) -> bool:
+    """Whether a view has the value of a record."""
+    if isinstance(value, list):
+        return f"{found}" == ",".join(value)
+    if isinstance(value, dict):
+        return json.dumps(value) == json.dumps(json.loads(str(found)))
+    if isinstance(value, float) and isinstance(found, float):
+        return math.isclose(found, value * unit, rel_tol=1e-9)
+    return found == value
+
+
 def test_every_field_of_a_case_is_a_column(stored: Sequence[Path]) -> None:
     names = {"window": "window_size"}
     row_of = {row["case_key"]: row for row in rows(stored[0], "SELECT * FROM results")}
@@ -161,7 +214,8 @@ def test_a_round_that_was_wrong_or_impossible_is_never_the_best(tmp_path: Path) 
     found = {row["backend"]: row for row in rows(path, "SELECT * FROM results")}
     ratios = {name: row["ratio_to_best"] for name, row in found.items()}
     assert ratios == {"fast": None, "wrong": None, "right": 1, "behind": pytest.approx(1.5)}
-    assert (found["wrong"]["status"], found["wrong"]["us"]) == ("incorrect", None)
+    names = ("status", "us", "low", "rounds", "failed", "gbps", "cache_state", "regime")
+    assert [found["wrong"][n] for n in names] == ["incorrect", None, None, 0, 2, *[None] * 3]
 
 
 def test_splits_of_mla_that_do_unequal_work_are_not_compared(tmp_path: Path) -> None:

@@ -78,6 +78,14 @@ REGIME = case(
 )
 
 
+def rates(flops: Column, moved: Column, seconds: Column) -> list[Column]:
+    """Useful work over the time; without FLOP there is no rate of them."""
+    return [
+        (func.nullif(flops, 0) / seconds / 1e12).label("tflops"),
+        (func.nullif(moved, 0) / seconds / 1e9).label("gbps"),
+    ]
+
+
 def run_columns() -> list[Column]:
     """What identifies the run, its code and its machine."""
     return [

@@ -20,6 +20,7 @@ from attnbench.db.view_columns import (
     method,
     method_columns,
     outcome,
+    rates,
     run_columns,
     time_of,
     with_origin,
@@ -77,15 +78,11 @@ def _over_shared_rounds(row: Columns) -> Column:
 
 def _timed(dialect: str) -> Subquery:
     """The rows of `results` before they are compared."""
-    group, others = _groups(), MeasurementRow.__table__.alias()
-    right = group.c.incorrect == 0  # wrong once is wrong: then no round counts
-    time = case((right, group.c.mean))
+    group = _groups()
     several = group.c.rounds > 1
     low = case((several, group.c.fastest), else_=group.c.low)
     high = case((several, group.c.slowest), else_=group.c.high)
-    roofline = _roofline(group, time)
-    same = [others.c[name] == group.c[name] for name in ("run", "case_id", "method_id")]
-    found = labels(dialect, others.c.labels, others).where(*same).scalar_subquery()
+    roofline = _roofline(group)
     wrong = or_(roofline > 1 / TOLERANCE, group.c.above_roofline > 0)
     split = and_(cases.family.in_(_TWO_PATHS), field("scope") == "kernel")
     return (
@@ -93,20 +90,19 @@ def _timed(dialect: str) -> Subquery:
             *run_columns(),
             *case_columns(dialect),
             *method_columns(),
-            _status(group).label("status"),
+            case((group.c.rounds > 0, Status.OK.value), else_=group.c.failure).label("status"),
             group.c.rounds,
-            group.c.failed,
-            (time * US).label("us"),
-            (case((right, low)) * US).label("low"),
-            (case((right, high)) * US).label("high"),
-            (group.c.flops / time / 1e12).label("tflops"),
-            (group.c.bytes / time / 1e9).label("gbps"),
+            (group.c.all_rounds - group.c.rounds).label("failed"),
+            (group.c.mean * US).label("us"),
+            (low * US).label("low"),
+            (high * US).label("high"),
+            *rates(group.c.flops, group.c.bytes, group.c.mean),
             roofline.label("roofline"),
             group.c.cache_state,
             group.c.regime,
             group.c.decode_requests,
-            found.label("labels"),
-            case((or_(time.is_(None), wrong), _UNUSABLE), (several, 0), else_=1).label("tier"),
+            _labels(dialect, group).label("labels"),
+            case((or_(group.c.rounds == 0, wrong), _UNUSABLE), (several, 0), else_=1).label("tier"),
             case((split, group.c.decode_requests)).label("split"),
             group.c.case_id,
             group.c.method_id,
@@ -116,40 +112,31 @@ def _timed(dialect: str) -> Subquery:
     )
 
 
+def _labels(dialect: str, group: Subquery) -> Column:
+    """The labels of all rounds."""
+    others = MeasurementRow.__table__.alias()
+    same = [others.c[name] == group.c[name] for name in ("run", "case_id", "method_id")]
+    return labels(dialect, others.c.labels, others).where(*same).scalar_subquery()
+
+
 def _groups() -> Subquery:
-    """The outcomes of a run, case and method together; seconds."""
-    has_time, above = TIME.is_not(None), f'%"{Label.ABOVE_ROOFLINE}"%'
+    """The outcomes of a run, case and method together; seconds.
 
-    def of_timed(column: Column) -> Column:
-        return case((has_time, column))
-
-    def number(condition: Column) -> Column:
-        return func.sum(case((condition, 1), else_=0))
-
-    def common(column: Column) -> Column:
-        several = func.count(column.distinct()) > 1
-        return case((several, "mixed"), else_=func.min(column))
-
+    What was incorrect once is wrong: then no round has a time.
+    """
+    wrong = _number(outcome.status == Status.INCORRECT) > 0
+    failure = func.max(case((outcome.status != Status.OK, outcome.status)))
+    above = cast(outcome.labels, String).like(f'%"{Label.ABOVE_ROOFLINE}"%')
     identity = (outcome.run, outcome.case_id, outcome.method_id)
     return (
         select(
             *identity,
             func.max(outcome.machine_id).label("machine_id"),
-            func.count(TIME).label("rounds"),
-            number(outcome.status != Status.OK).label("failed"),
-            number(outcome.status == Status.INCORRECT).label("incorrect"),
-            func.max(case((outcome.status != Status.OK, outcome.status))).label("failure"),
-            geometric_mean(TIME).label("mean"),
-            func.min(TIME).label("fastest"),
-            func.max(TIME).label("slowest"),
-            func.min(of_timed(outcome.low)).label("low"),
-            func.max(of_timed(outcome.high)).label("high"),
-            func.max(of_timed(outcome.flops)).label("flops"),
-            func.max(of_timed(outcome.bytes)).label("bytes"),
-            func.min(of_timed(outcome.decode_requests)).label("decode_requests"),
-            common(of_timed(outcome.cache_state)).label("cache_state"),
-            common(of_timed(REGIME)).label("regime"),
-            number(cast(outcome.labels, String).like(above)).label("above_roofline"),
+            func.count().label("all_rounds"),
+            case((wrong, 0), else_=func.count(TIME)).label("rounds"),
+            case((wrong, Status.INCORRECT.value), else_=failure).label("failure"),
+            *(case((~wrong, found)).label(name) for name, found in _of_timed().items()),
+            _number(above).label("above_roofline"),
         )
         .join_from(MeasurementRow, MethodRow, outcome.method_id == method.id)
         .group_by(*identity)
@@ -157,15 +144,39 @@ def _groups() -> Subquery:
     )
 
 
-def _status(group: Subquery) -> Column:
-    incorrect, timed = group.c.incorrect > 0, group.c.rounds > 0
-    return case((incorrect, Status.INCORRECT.value), (timed, "ok"), else_=group.c.failure)
+def _of_timed() -> dict[str, Column]:
+    """Columns of a group's rounds with a time."""
+
+    def known(column: Column) -> Column:
+        return case((TIME.is_not(None), column))
+
+    def common(column: Column) -> Column:
+        several = func.count(known(column).distinct()) > 1
+        return case((several, "mixed"), else_=func.min(known(column)))
+
+    return {
+        "mean": geometric_mean(TIME),
+        "fastest": func.min(TIME),
+        "slowest": func.max(TIME),
+        "low": func.min(known(outcome.low)),
+        "high": func.max(known(outcome.high)),
+        "flops": func.max(known(outcome.flops)),
+        "bytes": func.max(known(outcome.bytes)),
+        "decode_requests": func.min(known(outcome.decode_requests)),
+        "cache_state": common(outcome.cache_state),
+        "regime": common(REGIME),
+    }
 
 
-def _roofline(group: Subquery, time: Column) -> Column:
+def _number(condition: Column) -> Column:
+    return func.sum(case((condition, 1), else_=0))
+
+
+def _roofline(group: Subquery) -> Column:
     """The least time that the machine's peaks allow over the time."""
     dtype, in_fp8 = field("dtype"), field("kv_cache_dtype").like("fp8%")
     by_dtype = case((dtype == "fp32", machine.flops_fp32), else_=machine.flops_16_bit)
     peak = func.coalesce(case((in_fp8, machine.flops_fp8)), by_dtype)
     compute, memory = group.c.flops / peak, group.c.bytes / machine.bytes_per_second
-    return case((compute > memory, compute / time), (group.c.cache_state == "cold", memory / time))
+    is_cold, time = group.c.cache_state == "cold", group.c.mean
+    return case((compute > memory, compute / time), (is_cold, memory / time))

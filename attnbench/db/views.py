@@ -16,6 +16,7 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    case,
     cast,
     func,
     inspect,
@@ -43,6 +44,7 @@ from attnbench.db.view_columns import (
     machine,
     method_columns,
     outcome,
+    rates,
     run,
     run_columns,
     source,
@@ -86,6 +88,9 @@ def _create(name: str, dialect: str) -> CreateView:
 
 def _rounds(dialect: str) -> Select[Any]:
     """A row per outcome."""
+    is_ok = outcome.status == Status.OK
+    names = ("cache_state", "decode_requests", "prefill_requests")
+    reached = {name: outcome[name] for name in names} | {"regime": REGIME}
     return select(
         *run_columns(),
         *case_columns(dialect),
@@ -93,17 +98,13 @@ def _rounds(dialect: str) -> Select[Any]:
         (outcome.round + 1).label("round"),  # as in all other output
         outcome.position,
         outcome.status,
-        outcome.reason,
+        func.nullif(outcome.reason, "").label("reason"),
         (TIME * US).label("us"),
         (outcome.low * US).label("low"),
         (outcome.high * US).label("high"),
         outcome.num_samples,
-        (outcome.flops / TIME / 1e12).label("tflops"),
-        (outcome.bytes / TIME / 1e9).label("gbps"),
-        outcome.cache_state,
-        REGIME.label("regime"),
-        outcome.decode_requests,
-        outcome.prefill_requests,
+        *rates(outcome.flops, outcome.bytes, TIME),
+        *(case((is_ok, column)).label(name) for name, column in reached.items()),
         labels(dialect, outcome.labels).scalar_subquery().label("labels"),
         (outcome.kernel_seconds * US).label("kernel_us"),
         (outcome.enqueue_seconds * US).label("enqueue_us"),

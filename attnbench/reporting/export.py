@@ -177,17 +177,18 @@ def _outcome(m: Measurement, *, wrong: bool) -> Record:
 
 def _work(m: Measurement) -> Record:
     """The work of a call; all None unless it is ok."""
-    work = m.outcome
+    work, series = m.outcome, Series((m,))
+    flop_rate, byte_rate = series.flops_per_second, series.bytes_per_second
     found: Record = {
         "cache_state": work.cache_state,
-        "regime": Series((m,)).regime,
+        "regime": series.regime,
         "sets": work.sets,
         "touched_bytes": work.touched_bytes,
         "footprint_ratio": work.footprint_ratio,
         "flops": work.flops,
         "bytes": work.bytes,
-        "tflops": work.flops / m.median / 1e12 if m.median else None,
-        "gbps": work.bytes / m.median / 1e9 if m.median else None,
+        "tflops": flop_rate and flop_rate / 1e12,
+        "gbps": byte_rate and byte_rate / 1e9,
         "sm_cycles": sm_cycles(m),
         "calls_per_sample": work.calls_per_sample,
         "warmup_calls": work.warmup_calls,
