@@ -82,10 +82,10 @@ class Prepared(ABC):
     def renew(self, seed: int) -> None:
         """Draw new inputs for every set into the memory that its call reads.
 
-        The next launch of each set, by a graph captured before, must give the new results. Naive,
-        sdpa and MLA in PyTorch change caches too, naive and MLA also page tables. Queries are not
-        turned to needles: results that were kept differ from those of any other query, and turning
-        them would double the cost of the check.
+        The next launch of each set, by a graph captured before, must give the new results. Backends
+        of PyTorch change caches and page tables too. Queries are not turned to needles: results
+        kept from before differ from those of any other query, and turning them would double the
+        cost of the check.
         """
         raise NotImplementedError
 
