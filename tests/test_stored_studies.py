@@ -14,7 +14,7 @@ from attnbench.reporting.html.crossover import crossover_plot
 from attnbench.results.report import read_report, read_run
 from attnbench.studies.answers.base import place_columns
 from attnbench.studies.charts import Heat, Lines, Rows, is_open
-from attnbench.studies.conclusion import conclude
+from attnbench.studies.conclusion import conclude, conclusion_text
 from attnbench.studies.page import study_parts
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -53,6 +53,16 @@ def test_the_notebook_quotes_what_a_stored_run_concludes(
     words = ("tie: ", "unclear: ")  # explained elsewhere
     quoted = [line for line in found.answer if not line.startswith(words)]
     assert [line for line in quoted if line not in notebook] == []
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_narrow_terminal_leaves_out_where_the_time_of_traffic_goes(
+    stored: Path, width: int
+) -> None:
+    with Store.open(stored / TRAFFIC) as store:
+        lines = conclusion_text(conclude(store, 1), width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert ("a wider terminal also shows: decode %, mixed %, prefill %" in lines) is (width == 80)
 
 
 @pytest.mark.parametrize("run", [3, 6, 13])

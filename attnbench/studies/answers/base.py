@@ -1,6 +1,6 @@
 """The parts of every answer."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from attnbench.analysis.auto import choices
@@ -29,13 +29,16 @@ class Table:
 
     heading: str
     columns: Mapping[str, Sequence[str]]
+    spare: Collection[str] = ()  # headers of columns that a narrow terminal leaves out
 
     def text_columns(self) -> list[Column]:
         """Columns of a text table, with names of several words on two lines."""
         return [
             names(name, texts, spare=True)
             if name in _BESIDE
-            else (Column if all(map(_is_number, texts)) else names)(stacked(name), texts)
+            else (Column if all(map(_is_number, texts)) else names)(
+                stacked(name), texts, spare=name in self.spare
+            )
             for name, texts in self.columns.items()
         ]
 

@@ -71,11 +71,13 @@ def _totals(service: Service) -> Table:
     columns["against the best"] = [
         change_with_interval(each.comparison) if each.comparison else "best" for each in ranked
     ]
-    shares = [kind_shares(service, each) for each in ranked]
-    for kind in kinds(service.parts):
-        columns[f"{kind} %"] = percent_column([each[kind][0] for each in shares])[1]
+    listed = [kind_shares(service, each) for each in ranked]
+    shares = {
+        f"{kind} %": percent_column([each[kind][0] for each in listed])[1]
+        for kind in kinds(service.parts)
+    }
     heading = f"Time of {service.work} in all {asked.layers} layers on each GPU, by backend"
-    return Table(_titled(service, heading), columns)
+    return Table(_titled(service, heading), columns | shares, spare=shares)
 
 
 def _interval(single: Single, factor: float) -> str:
