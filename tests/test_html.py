@@ -5,104 +5,30 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from attnbench.analysis.fields import Fields
-from attnbench.analysis.series import series_of
-from attnbench.cli import cli
 from attnbench.db.store import Store
 from attnbench.records import Outcome, Status
 from attnbench.reporting.html import page as page_module
-from attnbench.reporting.html.answer import answer
 from attnbench.reporting.html.figures import named_ticks
 from attnbench.reporting.html.packed import packed, unpacked
-from attnbench.reporting.html.sweeps import batch_dims, dims_text, sweeps
 from attnbench.reporting.html.table import HtmlTable
-from attnbench.reporting.html.winners import winner_maps
-from attnbench.reporting.html.workloads import workloads_of
 from attnbench.reporting.text_table import Column
-from attnbench.results.cohort import cohorts
 from attnbench.specs.case import Case
-from attnbench.specs.shape import AttnShape, MlaShape
-from tests.stored_pages import BACKEND, HOSTILE, LENGTHS, REACHED, SIZES, decodes, store_pages
+from attnbench.specs.shape import MlaShape
+from tests.html_page import Parsed, run, written
+from tests.stored_pages import BACKEND, HOSTILE, LENGTHS, REACHED, SIZES, store_pages
 from tests.stored_results import (
     H200,
     attn,
     cache_write,
     failed,
-    measured,
     mla,
     store_run,
     timed,
 )
-
-VOID = {"meta", "link", "input", "br"}
-
-
-class Parsed(HTMLParser):
-    """A page's elements with their texts, and the attributes of each."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: dict[str, list[str]] = {}
-        self._open: list[str] = []
-        self.feed(html)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self._open.append(tag)
-            self.texts.setdefault(tag, []).append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        for tag in set(self._open):
-            self.texts[tag][-1] += data
-
-    def all(self, tag: str) -> list[str]:
-        """The texts of all elements of a kind, without needless spaces."""
-        return [" ".join(text.split()) for text in self.texts.get(tag, [])]
-
-    def attributes(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    @cached_property
-    def data(self) -> dict[str, Any]:
-        """What the page's scripts draw."""
-        found: dict[str, Any] = json.loads(self.texts["script"][0])
-        return found
-
-    @property
-    def figures(self) -> dict[str, list[dict[str, Any]]]:
-        """The plots with figures of their own, each with its choices."""
-        found: dict[str, list[dict[str, Any]]] = self.data["figures"]
-        return found
-
-    def columns(self, key: str = "part0-table") -> dict[str, list[Any]]:
-        """The texts of a table, by heading."""
-        table = self.data["tables"][key]
-        texts = [unpacked(column["texts"]) for column in table["columns"]]
-        return dict(zip([head["text"] for head in table["heads"]], texts, strict=True))
-
-    def measured(self, key: str = "part0-plots") -> dict[str, list[Any]]:
-        """The columns of numbers that a section's plots are drawn from."""
-        rows = self.data["sections"][key]["rows"]
-        return {name: unpacked(column) for name, column in rows.items()}
-
-
-def run(path: Path, *args: str) -> Result:
-    return CliRunner().invoke(cli, [*args, "--db", str(path)], catch_exceptions=False)
 
 
 @pytest.fixture(scope="module")
@@ -110,14 +36,6 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("html") / "pages.db"
     store_pages(path)
     return path
-
-
-def written(db: Path, *args: str) -> str:
-    """The page that a command writes."""
-    path = db.with_name("page.html")
-    found = run(db, *args, "--html", str(path))
-    assert found.exit_code in (0, 1), found.output
-    return path.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -426,145 +344,6 @@ def test_without_the_extra_one_sentence_says_what_to_install(
         "pip install 'attnbench[html]'\n"
     )
     assert not (tmp_path / "page.html").exists()
-
-
-@pytest.mark.parametrize(
-    ("case", "text"),
-    [
-        (attn("8q1kv4k"), "batch size 8, q_len 1, kv_len 4k, context 4095"),
-        (attn("q2k"), "batch size 1, q_len 2k, kv_len 2k, context 0"),
-        (
-            attn("4q1kv1k~sorted"),
-            "batch size 4, q_len 1, kv_len 1k, context 1023, spread sorted",
-        ),
-        (
-            attn("2q2k_32q1kv1k"),
-            "decode requests 32, decode kv_len 1k, prefill requests 2, prefill q_len 2k",
-        ),
-        (attn("q2k_q1k_q1kv1k"), "batch q1kv1k_q1k_q2k"),
-        (cache_write(64, "NHD"), "tokens 64"),
-    ],
-)
-def test_a_batch_has_a_place_in_the_space_of_workloads(case: Case, text: str) -> None:
-    assert dims_text(batch_dims(case)) == text
-
-
-@pytest.mark.parametrize(
-    ("cases", "lines"),
-    [
-        (
-            [attn(f"{size}q1kv{kv}k") for size in (1, 2, 4) for kv in (1, 2, 4)],
-            [f"batch size: kv_len {kv}k 3" for kv in (1, 2, 4)]
-            + [f"kv_len: batch size {size} 3" for size in (1, 2, 4)],
-        ),
-        ([attn(f"q{size}") for size in (512, 1024, 2048)], ["q_len:  3"]),
-        ([attn(f"q{q}kv8k") for q in (1, 4, 16)], ["q_len:  3"]),
-        ([attn(f"{n}q1kv1k_2q2k") for n in (8, 16, 32)], ["decode requests:  3"]),
-        ([mla("q4kv1k", num_splits=n) for n in (1, 2, 4)], ["num_splits:  3"]),
-        ([cache_write(n, lay) for n in (1, 2, 4) for lay in ("NHD", "HND")], ["tokens:  6"]),
-        ([attn("q512"), attn("8q1kv1k"), attn("q1k")], []),
-    ],
-)
-def test_what_differs_in_one_quantity_is_a_sweep(
-    tmp_path: Path, cases: Sequence[Case], lines: Sequence[str]
-) -> None:
-    listed = series_of(measured(tmp_path, {case: timed(case, 1e-3) for case in cases}))
-    found = sweeps(listed, Fields.of(cases))
-    assert [f"{s.axis}: {dims_text(s.fixed)} {len(s.points)}" for s in found] == lines
-
-
-def test_a_winner_map_has_two_quantities_and_calls_ties_ties(tmp_path: Path) -> None:
-    results = decodes()
-    tie = attn("1q1kv1k", BACKEND, dtype="bf16")
-    results[tie] = timed(tie, 10e-6, 10.02e-6, 9.99e-6)
-    with Store.open(tmp_path / "results.db") as store:
-        number = store_run(store, results, machine=H200)
-        (cohort,) = cohorts(store.measurements([number]), {number: store.run(number)})
-    (found,) = winner_maps(workloads_of(cohort), cohort.fields, {"sdpa": 0, BACKEND: 1})
-    assert (found.row_name, found.column_name) == ("batch size", "kv_len")
-    assert list(found.columns) == list(LENGTHS)
-    winners = {name: [square and square.winner for square in row] for name, row in found.rows}
-    assert winners["1"] == ["tie", "sdpa", "sdpa"]
-    assert winners["8"] == [BACKEND] * 3
-    first = next(square for square in found.rows[0][1] if square)
-    assert re.fullmatch(rf"sdpa = {re.escape(BACKEND)}|{re.escape(BACKEND)} = sdpa", first.detail)
-    last = found.rows[-1][1][-1]
-    assert last is not None
-    assert (last.detail, last.style) == ("1.25x", "won slot1 strength1")
-    assert re.fullmatch(r".*, next 1.25x \[1\.\d+ to 1\.\d+\]", last.sentence)
-    assert (first.style, sorted(first.slots)) == ("tied", [0, 1])
-
-
-def test_every_workload_of_a_run_is_on_a_map(tmp_path: Path) -> None:
-    """Batches of all kinds, some without a second of their kind."""
-    specs = ["1q1kv1k", "8q1kv1k", "q512", "2q1k", "q4kv1k", "2q1k_8q1kv2k", "q2k_q1k_q1kv1k"]
-    results = {}
-    for spec in specs:
-        for at, name in enumerate(("a", "b")):
-            case = attn(spec, name)
-            results[case] = timed(case, *((1 + at) * 1e-3 * wobble for wobble in (1, 1.001, 0.999)))
-    with Store.open(tmp_path / "results.db") as store:
-        number = store_run(store, results)
-        (cohort,) = cohorts(store.measurements([number]), {number: store.run(number)})
-    found = winner_maps(workloads_of(cohort), cohort.fields, {"a": 0, "b": 1})
-    squares = [each for m in found for _, line in m.rows for each in line if each]
-    assert sorted(each.workload for each in squares) == list(range(len(specs)))
-    assert {m.label.split(",")[0] for m in found} == {"decode", "prefill", "extend", "mixed"}
-
-
-@pytest.mark.parametrize(("count", "names"), [(8, ("", "batch size")), (9, ("batch size", ""))])
-def test_a_long_row_of_squares_stands_upright(
-    tmp_path: Path, count: int, names: tuple[str, str]
-) -> None:
-    cases = [attn(f"{n}q1kv1k", name) for n in range(1, count + 1) for name in ("a", "b")]
-    with Store.open(tmp_path / "results.db") as store:
-        number = store_run(store, {case: timed(case, 1e-3) for case in cases})
-        (cohort,) = cohorts(store.measurements([number]), {number: store.run(number)})
-    (found,) = winner_maps(workloads_of(cohort), cohort.fields, {"a": 0, "b": 1})
-    assert (found.row_name, found.column_name) == names
-    assert sum(1 for _, line in found.rows for each in line if each) == count
-
-
-def test_a_map_is_of_batches_and_there_is_one_for_each_number_of_heads(tmp_path: Path) -> None:
-    cases = [
-        replace(attn(f"{size}q1kv{kv}k", name), shape=AttnShape(heads))
-        for size in (1, 2)
-        for kv in (1, 2)
-        for heads in (8, 16, 32)
-        for name in ("a", "b")
-    ]
-    with Store.open(tmp_path / "results.db") as store:
-        number = store_run(store, {case: timed(case, 1e-3, 1e-3) for case in cases})
-        (cohort,) = cohorts(store.measurements([number]), {number: store.run(number)})
-    found = winner_maps(workloads_of(cohort), cohort.fields, {"a": 0, "b": 1})
-    assert [each.label for each in found] == [f"decode, num_q_heads {n}" for n in (8, 16, 32)]
-    assert {(each.row_name, each.column_name) for each in found} == {("batch size", "kv_len")}
-
-
-@pytest.mark.parametrize(
-    ("won", "text"),
-    [
-        ((1, 2), "a in 2 of 4 (batch size up to 2)"),
-        ((4, 8), "a in 2 of 4 (batch size from 4)"),
-        ((1, 4), "a in 2 of 4, "),
-        ((2, 8), "a in 2 of 4, "),
-        ((1, 2, 4, 8), "a in 4 of 4, "),
-    ],
-)
-def test_an_answer_names_a_range_where_one_holds_all_wins_and_nothing_else(
-    tmp_path: Path, won: Sequence[int], text: str
-) -> None:
-    results = {}
-    for size in (1, 2, 4, 8):
-        for name, factor in (("a", 1.0), ("b", 1.5 if size in won else 0.5)):
-            case = attn(f"{size}q1kv1k", name)
-            rounds = (1, 1.001, 0.999)
-            results[case] = timed(case, *(factor * 1e-3 * wobble for wobble in rounds))
-    with Store.open(tmp_path / "results.db") as store:
-        number = store_run(store, results)
-        (cohort,) = cohorts(store.measurements([number]), {number: store.run(number)})
-    (sentence,) = answer(cohort.rankings, cohort.fields, lambda each: each.case.backend)
-    assert text in sentence
 
 
 def test_lines_over_a_knob_are_told_apart(tmp_path: Path) -> None:
