@@ -17,7 +17,7 @@ from attnbench.errors import UsageError
 from attnbench.provenance.environment import Component
 from attnbench.provenance.machine import Machine
 from attnbench.records import RunStatus, Status
-from attnbench.running.dealer import Stored
+from attnbench.running.dealer import StoredOutcome
 from attnbench.running.devices import LocalDevice
 from attnbench.running.interleaved import Side, interleaved, turns
 from attnbench.running.interleaved_cards import interleaved_on_cards
@@ -67,7 +67,7 @@ class Host:
 
         return Side(label, start)
 
-    def outcomes(self, folder: Path, **asked: Any) -> Generator[Stored]:
+    def outcomes(self, folder: Path, **asked: Any) -> Generator[StoredOutcome]:
         """Those of builds a and b, while they are measured."""
         devices = [LocalDevice(each.device, each.device) for each in self.machines]
         asked = {"name": "ab", "devices": ["cuda:0", "cuda:1"]} | asked
@@ -228,7 +228,7 @@ def test_a_comparison_that_is_interrupted_in_its_first_turn_says_how_to_go_on(
 ) -> None:
     host = Host()
 
-    def interrupted() -> Generator[Stored]:
+    def interrupted() -> Generator[StoredOutcome]:
         with closing(host.outcomes(tmp_path)) as outcomes:
             yield next(outcomes)
         raise KeyboardInterrupt

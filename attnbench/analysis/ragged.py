@@ -10,7 +10,7 @@ MOST_REQUESTS = 4096  # of a batch that is recognised
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class RaggedShape:
     """Requests of as many new tokens each, and the mean of their lengths."""
 
     count: int
@@ -24,7 +24,7 @@ class Shape:
 
 
 @lru_cache(maxsize=4096)
-def shape_of(batch: Batch) -> tuple[Shape, Spread | None] | None:
+def shape_of(batch: Batch) -> tuple[RaggedShape, Spread | None] | None:
     """The shape and the spread of a batch, None for equal requests; None for any other batch."""
     contexts = [request.context_len for request in batch]
     q_len, total = batch[0].q_len, sum(contexts)
@@ -35,5 +35,5 @@ def shape_of(batch: Batch) -> tuple[Shape, Spread | None] | None:
     found = spread_of(contexts)
     if not found:
         return None
-    shape = Shape(len(batch), q_len, q_len + total // len(batch))
+    shape = RaggedShape(len(batch), q_len, q_len + total // len(batch))
     return shape, None if found == "uniform" else found

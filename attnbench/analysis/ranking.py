@@ -27,7 +27,7 @@ from attnbench.families import family_of
 # same work: another threshold that splits the batch like the best's, whatever its time.
 # untested: next to the quickest of single rounds.
 Place = Literal["best", "quickest", "alone", "tie", "same work", "slower", "unclear", "untested"]
-Outcome = Literal["won", "tied", "unclear", "untested", "alone"]
+RankingOutcome = Literal["won", "tied", "unclear", "untested", "alone"]
 SeriesNoise = Callable[[Series, Cell], Noise]
 
 Rival = tuple[Contender, Cell, Comparison]
@@ -93,7 +93,7 @@ class Ranking:
         return found if cycles * (1 + MARGIN) < best else None
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> RankingOutcome:
         """won: all others are shown to be slower; tied: some tie; unclear: some are neither."""
         places = {each.place for each in self.standings}
         if "alone" in places:

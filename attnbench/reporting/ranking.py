@@ -7,7 +7,7 @@ from statistics import fmean
 
 from attnbench.analysis.contrast import Contrast
 from attnbench.analysis.fields import batch_text
-from attnbench.analysis.ranking import Outcome, Place, Ranking, Standing
+from attnbench.analysis.ranking import Place, Ranking, RankingOutcome, Standing
 from attnbench.analysis.tuning import Contender
 from attnbench.analysis.verdict import Comparison
 from attnbench.specs.case import Case
@@ -128,17 +128,17 @@ def regret_lines(
     return lines
 
 
-def _records(rankings: Sequence[Ranking], name: Name) -> list[tuple[str, Counter[Outcome]]]:
+def _records(rankings: Sequence[Ranking], name: Name) -> list[tuple[str, Counter[RankingOutcome]]]:
     """By name the outcomes of workloads in which it may be the best, the most wins first."""
-    found: dict[str, Counter[Outcome]] = {}
+    found: dict[str, Counter[RankingOutcome]] = {}
     for ranking in rankings:
         for who in {name(each) for each in ranking.at("best", "tie", "unclear")}:
             found.setdefault(who, Counter())[ranking.outcome] += 1
-    order: tuple[Outcome, ...] = ("won", "tied", "unclear")
+    order: tuple[RankingOutcome, ...] = ("won", "tied", "unclear")
     return sorted(found.items(), key=lambda item: (*(-item[1][o] for o in order), item[0]))
 
 
-def _record(who: str, found: Counter[Outcome]) -> str:
-    words: Mapping[Outcome, str] = {"won": "in", "tied": "tied in", "unclear": "unclear in"}
+def _record(who: str, found: Counter[RankingOutcome]) -> str:
+    words: Mapping[RankingOutcome, str] = {"won": "in", "tied": "tied in", "unclear": "unclear in"}
     listed = [f"{word} {found[outcome]}" for outcome, word in words.items() if found[outcome]]
     return f"{who} {', '.join(listed)}"

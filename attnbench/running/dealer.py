@@ -15,7 +15,7 @@ from attnbench.note import Note
 from attnbench.records import Outcome, Status
 from attnbench.running.card import Card, CardLost
 from attnbench.running.deck import Deck, Group
-from attnbench.running.hand import Hand, Request, Seat
+from attnbench.running.hand import Ask, Hand, Seat
 from attnbench.running.messages import MeasureSentinels, Probe
 from attnbench.running.open_run import Arrived, OpenRun
 from attnbench.running.pile import Pile
@@ -30,7 +30,7 @@ _MOST_LOSSES = 2  # cards that a case may cost before it counts as crashed
 _SUSPECT = 3
 _FAILURES = (Status.ERROR, Status.CRASHED)
 
-Stored = tuple[OpenRun, Finished]
+StoredOutcome = tuple[OpenRun, Finished]
 
 
 class Dealer:
@@ -50,12 +50,12 @@ class Dealer:
         self._lost: list[str] = []
         self._failed: dict[str, list[Case]] = {}  # by card, in a row
 
-    def begin(self) -> Iterator[Stored]:
+    def begin(self) -> Iterator[StoredOutcome]:
         """Give every card its first groups."""
         self._sort()
         yield from self._deal()
 
-    def answered(self, futures: Sequence[Future[Any]]) -> Iterator[Stored]:
+    def answered(self, futures: Sequence[Future[Any]]) -> Iterator[StoredOutcome]:
         """Store the outcomes that have come, in one transaction, and go on with their cards."""
         hands = [(self.waiting.pop(future), future) for future in futures]
         for side in range(len(self._runs)):
@@ -69,7 +69,7 @@ class Dealer:
             yield from self._go_on_after(hand, future)
         yield from self._deal()
 
-    def _store(self, side: int, arrived: Sequence[Arrived]) -> Iterator[Stored]:
+    def _store(self, side: int, arrived: Sequence[Arrived]) -> Iterator[StoredOutcome]:
         run = self._runs[side]
         if arrived:
             yield from ((run, each) for each in run.stored_all(arrived))
@@ -113,7 +113,7 @@ class Dealer:
         for run in self._runs if groups else ():
             run.forget([case for group in groups for case in group])
 
-    def _deal(self) -> Iterator[Stored]:
+    def _deal(self) -> Iterator[StoredOutcome]:
         """Give every free device its next groups."""
         for seat in self._seats:
             while self._is_free(seat) and (groups := self._take(seat)):
@@ -130,7 +130,7 @@ class Dealer:
         num_free = sum(map(self._is_free, self._seats)) if slow_turns else None
         return self._pile.take(seat[0], [each[0] for each in self._seats], num_free)
 
-    def _go_on(self, hand: Hand, answer: object) -> Iterator[Stored]:
+    def _go_on(self, hand: Hand, answer: object) -> Iterator[StoredOutcome]:
         """Follow a hand's script until its card has something to do, or the hand is done."""
         while (ask := next_ask(hand.script, answer)) is not None:
             answer = None
@@ -146,7 +146,7 @@ class Dealer:
                     self._ask(hand, ask)
                     return
 
-    def _ask(self, hand: Hand, ask: Request) -> None:
+    def _ask(self, hand: Hand, ask: Ask) -> None:
         run, card = self._runs[hand.side], hand.card
         hand.ask, limits = ask, run.plan.limits
         match ask:
@@ -158,7 +158,7 @@ class Dealer:
             case MeasureSentinels():
                 self.waiting[card.sentinels(limits.measure)] = hand
 
-    def _go_on_after(self, hand: Hand, future: Future[Any]) -> Iterator[Stored]:
+    def _go_on_after(self, hand: Hand, future: Future[Any]) -> Iterator[StoredOutcome]:
         try:
             answer = future.result()
         except (CardLost, WorkerDied, WorkerTimedOut) as error:
@@ -187,7 +187,7 @@ class Dealer:
             failed.clear()
         return len(failed) >= _SUSPECT
 
-    def _lose(self, hand: Hand, why: str) -> Iterator[Stored]:
+    def _lose(self, hand: Hand, why: str) -> Iterator[StoredOutcome]:
         """Go on without a card; what it has begun begins again elsewhere."""
         self._seats.remove(hand.seat)
         self._lost.append(f"{hand.card.name}: {why}")
@@ -203,7 +203,7 @@ class Dealer:
         if isinstance(hand.ask, Turn):
             yield from self._blamed(hand, hand.ask, why)
 
-    def _blamed(self, hand: Hand, turn: Turn, why: str) -> Iterator[Stored]:
+    def _blamed(self, hand: Hand, turn: Turn, why: str) -> Iterator[StoredOutcome]:
         """The case that a card was lost with has crashed if another card was lost with it too."""
         self._losses[turn.case.key] += 1
         if self._losses[turn.case.key] >= _MOST_LOSSES:
@@ -222,7 +222,7 @@ def _is_final(hand: Hand, future: Future[Any]) -> bool:
 
 def measured(
     runs: Sequence[OpenRun], deck_for: Callable[[OpenRun], Deck], note: Note
-) -> Iterator[Stored]:
+) -> Iterator[StoredOutcome]:
     """Measure what runs have left: one on its own device, or several, each dealt to its cards.
 
     Raises AttnbenchError, once the others are done, if a run has no card left.
@@ -237,7 +237,7 @@ def measured(
         run.finish()
 
 
-def dealt(dealers: Sequence[Dealer]) -> Iterator[Stored]:
+def dealt(dealers: Sequence[Dealer]) -> Iterator[StoredOutcome]:
     """Let every dealer deal, and hand it the answers of its cards as they come."""
     for dealer in dealers:
         yield from dealer.begin()

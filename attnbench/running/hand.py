@@ -8,7 +8,7 @@ from attnbench.running.deck import Group
 from attnbench.running.messages import MeasureSentinels, Probe
 from attnbench.running.script import Script, Turn
 
-Request = Turn | Probe | MeasureSentinels
+Ask = Turn | Probe | MeasureSentinels
 Seat = tuple[Card, ...]  # a device: its card for each run
 
 
@@ -20,7 +20,7 @@ class Hand:
     groups: Sequence[Group]
     script: Script
     side: int = 0  # the run that it measures for
-    ask: Request | None = None  # that it waits for
+    ask: Ask | None = None  # that it waits for
     again: tuple[int, Turn] | None = None  # the last whose worker died, and which got a second try
 
     @property

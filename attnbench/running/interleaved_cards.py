@@ -11,7 +11,7 @@ from attnbench.note import Note, said_once
 from attnbench.running.card import Awaited
 from attnbench.running.cards import by_model, local_cards, of_models
 from attnbench.running.command import Command
-from attnbench.running.dealer import Dealer, Stored, dealt
+from attnbench.running.dealer import Dealer, StoredOutcome, dealt
 from attnbench.running.deck import Deck, deck_of, grouped
 from attnbench.running.devices import LocalDevice
 from attnbench.running.hand import Seat
@@ -38,7 +38,7 @@ def interleaved_on_cards(
     sides: Sequence[Side],
     plan_for: PlanFor,
     note: Note,
-) -> Generator[Stored]:
+) -> Generator[StoredOutcome]:
     """Measure a run per side, as `interleaved` does, with the workloads dealt out to devices.
 
     A resumed command measures the round again in which a workload was interrupted. Raises

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from attnbench.analysis.fields import Fields
-from attnbench.analysis.ranking import Outcome, Ranking
+from attnbench.analysis.ranking import Ranking, RankingOutcome
 from attnbench.reporting.html.sweeps import Dims, dims_of, size_text
 from attnbench.reporting.html.workloads import kind_of
 from attnbench.reporting.ranking import Name
@@ -13,7 +13,7 @@ from attnbench.units import counted, three_digits
 _FEW = 3  # winners that a sentence names, or one more if that is all
 _LEVEL = "1.00"  # a ratio of times that is no lead
 _LEAST = 2  # workloads that a range describes
-_OTHERS: Mapping[Outcome, str] = {
+_OTHERS: Mapping[RankingOutcome, str] = {
     "tied": "tied in",
     "unclear": "unclear in",
     "alone": "one implementation only in",
@@ -44,7 +44,7 @@ def _sentence(rankings: Sequence[Ranking], fields: Fields, name: Name) -> str:
 
 
 def _winners(
-    rankings: Sequence[Ranking], fields: Fields, outcome: Outcome, name: Name
+    rankings: Sequence[Ranking], fields: Fields, outcome: RankingOutcome, name: Name
 ) -> list[str]:
     """The implementations that win most, each with its part, its range and its leads."""
     won: dict[str, list[Ranking]] = defaultdict(list)
@@ -97,7 +97,7 @@ def _range(name: str, inside: Sequence[Dims], outside: Sequence[Dims]) -> str:
     return f"{name} from {size_text(min(mine))}" if min(mine) > max(theirs) else ""
 
 
-def _among(rankings: Sequence[Ranking], outcome: Outcome, name: Name) -> str:
+def _among(rankings: Sequence[Ranking], outcome: RankingOutcome, name: Name) -> str:
     """Those who share the best place in all workloads of an outcome, if they are the same."""
     names = {
         tuple(sorted({name(c) for c in each.at("best", "tie", "unclear")}))

@@ -13,7 +13,7 @@ from attnbench.analysis.series import Series
 from attnbench.reporting.html.crossings import Crossing, crossings
 from attnbench.reporting.html.figures import Json, crossover_mark, in_unit, named_ticks, numbers
 from attnbench.reporting.html.packed import packed
-from attnbench.reporting.html.roofline import Rates
+from attnbench.reporting.html.roofline import RatePlot
 from attnbench.reporting.html.sweeps import Sweep, dims_text, implementation, sweeps
 from attnbench.reporting.html.workloads import Workload
 from attnbench.results.cohort import Cohort
@@ -33,7 +33,7 @@ def views(found: Sequence[Sweep], workloads: int) -> list[tuple[int, str, str]]:
 
 
 def measures(
-    cohort: Cohort, workloads: Sequence[Workload], names: Sequence[str], rates: Rates | None
+    cohort: Cohort, workloads: Sequence[Workload], names: Sequence[str], rates: RatePlot | None
 ) -> dict[str, Any]:
     """The columns and the sweeps of a section; `names` are its implementations."""
     ranked = [each for each in workloads if each.ranking]
@@ -87,7 +87,7 @@ def _ratio(standing: Standing | None) -> tuple[float | None, float | None, float
     return (found.ratio, found.low, found.high) if found else (1.0, None, None)
 
 
-def _rates_columns(rates: Rates | None, rows: Sequence[Series]) -> dict[str, list[float | None]]:
+def _rates_columns(rates: RatePlot | None, rows: Sequence[Series]) -> dict[str, list[float | None]]:
     if rates is None:
         return {}
     pairs = [rates.points.get(id(series), (None, None)) for series in rows]

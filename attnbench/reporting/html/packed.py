@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-Value = str | float | None
+Packable = str | float | None
 
 
-def packed(values: Sequence[Value]) -> Any:
+def packed(values: Sequence[Packable]) -> Any:
     """One value for all rows, codes into a few values, or all of them; page scripts unpack it."""
     different = list(dict.fromkeys(values))
     if len(different) == 1 and len(values) > 1:
@@ -25,7 +25,7 @@ def rounded(value: float | None) -> float | None:
     return int(short) if short.is_integer() else short
 
 
-def unpacked(column: Any) -> list[Value]:
+def unpacked(column: Any) -> list[Packable]:
     """The inverse of `packed`."""
     if isinstance(column, list):
         return column

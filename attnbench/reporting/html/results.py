@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from attnbench.analysis.ranking import Standing
 from attnbench.analysis.series import Series
-from attnbench.reporting.html.packed import Value
+from attnbench.reporting.html.packed import Packable
 from attnbench.reporting.html.sweeps import implementation
 from attnbench.reporting.html.table import Groups, Head, HtmlTable
 from attnbench.reporting.html.tips import tip
@@ -81,7 +81,7 @@ def _interval(standing: Standing | None) -> tuple[float, float] | None:
     return found.low, found.high
 
 
-def _facts(cohort: Cohort, rows: Sequence[Series]) -> dict[str, Sequence[Value]]:
+def _facts(cohort: Cohort, rows: Sequence[Series]) -> dict[str, Sequence[Packable]]:
     """The fields that conditions name, as `--where` has them: of cases, choices and runs."""
     facts = [
         {
@@ -99,7 +99,7 @@ def _facts(cohort: Cohort, rows: Sequence[Series]) -> dict[str, Sequence[Value]]
     return {n: c for n, c in columns.items() if any(value is not None for value in c)}
 
 
-def _plain(value: object) -> Value:
+def _plain(value: object) -> Packable:
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
         return value
     return str(value).lower() if isinstance(value, bool) else str(value)

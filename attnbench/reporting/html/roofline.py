@@ -21,7 +21,7 @@ _BEYOND = 2.0  # how far, as a factor, a roof is drawn past the points
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
+class RatePlot:
     """The points of a roofline, with its limits."""
 
     title: str
@@ -30,7 +30,7 @@ class Rates:
     points: Mapping[int, tuple[float, float]]  # x and rate by the series' identity
 
 
-def rates_of(cohort: Cohort, plotted: Sequence[Series]) -> Rates | None:
+def rates_of(cohort: Cohort, plotted: Sequence[Series]) -> RatePlot | None:
     """The roofline, or only the byte rate without FLOP, as for a KV write; None without either."""
     plotted = [each for each in plotted if each.bytes_per_second]
     if not plotted:
@@ -41,7 +41,7 @@ def rates_of(cohort: Cohort, plotted: Sequence[Series]) -> Rates | None:
     axes, points = found
     kinds = [meaning for kind, meaning in _ROOFS.items() if any(n.startswith(kind) for n in roofs)]
     caption = " ".join(kinds) or "The limits of this machine are unknown."
-    return Rates("Roofline" if computing else "Byte rate", caption, axes, points)
+    return RatePlot("Roofline" if computing else "Byte rate", caption, axes, points)
 
 
 def _roofs(cohort: Cohort, plotted: Sequence[Series]) -> dict[str, Peaks]:

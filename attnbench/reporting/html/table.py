@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from attnbench.analysis.series import Series
-from attnbench.reporting.html.packed import Value, packed, rounded
+from attnbench.reporting.html.packed import Packable, packed, rounded
 from attnbench.reporting.html.tips import tip
 from attnbench.reporting.text_table import Column
 from attnbench.results.diff import VERDICTS
@@ -50,7 +50,7 @@ class HtmlTable:
     texts: Sequence[Sequence[str]]  # by column
     orders: Sequence[Sequence[float | None] | None]  # by column; None sorts by text
     groups: Groups | None = None
-    facts: dict[str, Sequence[Value]] = field(default_factory=dict)  # for conditions, by field
+    facts: dict[str, Sequence[Packable]] = field(default_factory=dict)  # for conditions, by field
     intervals: Sequence[tuple[float, float] | None] = ()  # of each row's ratio to the best
     # The choice in the plot of samples, by row.
     samples: Sequence[int | None] = ()

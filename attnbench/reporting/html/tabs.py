@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from attnbench.reporting.html.packed import unpacked
-from attnbench.reporting.html.roofline import Rates
+from attnbench.reporting.html.roofline import RatePlot
 
 _MARKS = (
     "Dashed: the best changes here, interpolated between measured sizes; shaded: from the last "
@@ -40,7 +40,7 @@ class MeasuresPlot:
         return found
 
 
-def tabs(data: Mapping[str, Any], rates: Rates | None) -> list[Tab]:
+def tabs(data: Mapping[str, Any], rates: RatePlot | None) -> list[Tab]:
     """The tabs whose measure is known, the ratio first."""
     rows = data["rows"]
     found = []
