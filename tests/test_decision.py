@@ -183,7 +183,7 @@ def results() -> dict[Case, list[Outcome]]:
     for at, (spec, (flash, triton)) in enumerate(TIMES.items()):
         for backend, seconds in (("flash", flash), ("triton", triton)):
             case = attn(spec, backend)
-            found[case] = timed(case, *rounds(seconds * 1e-5, 1e-3, 9 * at + len(backend)))
+            found[case] = timed(case, *rounds(seconds * 1e-3, 1e-3, 9 * at + len(backend)))
         reason = "is flash here, which this run measures"
         found[attn(spec, "auto")] = [
             Outcome(Status.REFUSED, reason, resolved={"selected": "flash"})
@@ -197,7 +197,7 @@ def test_decodes_with_a_layer_and_prefills_without_are_decided_together(tmp_path
         run = store_run(store, results(), machine=H200, method=replace(plain, between="layer"))
         for at, backend in enumerate(("flash", "triton")):
             prefill = attn("q2k", backend)
-            for n, outcome in enumerate(timed(prefill, *rounds(1e-4 * (1 + at), 1e-3, at))):
+            for n, outcome in enumerate(timed(prefill, *rounds(1e-3 * (1 + at), 1e-3, at))):
                 store.add(run, prefill, plain, round=n, position=100 * n + at, outcome=outcome)
         (found,) = decided(store, run).as_facts()["decisions"]
     assert found["measured"]["batches"] == len(TIMES) + 1

@@ -18,6 +18,7 @@ from attnbench.results.differences import differences
 from attnbench.results.judging import JudgedPairs, judge_pairs
 from attnbench.results.margin import usual_margin
 from attnbench.results.next_step import NextStep, find_next_step
+from attnbench.results.possible import possible_pairs
 from attnbench.results.selection import Selection, newest, select
 from attnbench.results.unpaired import only_in
 from attnbench.shorten import some
@@ -149,7 +150,7 @@ def diff(
     chosen = find_across(across, *sides) if across else None
     if chosen is None:
         _require_two_sides(base, head)
-    pairing = pair_up(*sides, matching=Matching(chosen))
+    pairing = possible_pairs(store, pair_up(*sides, matching=Matching(chosen)))
     runs = {newest(side).number for side in (base, head)}
     sentinels = {run: store.sentinels(run) for run in runs} if len(runs) > 1 else NO_SENTINELS
     whole = [pair for pair in pairing.pairs if not _failure(pair)]

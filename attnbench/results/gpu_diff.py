@@ -17,6 +17,7 @@ from attnbench.db.store import Store
 from attnbench.errors import NotComparable, UsageError
 from attnbench.provenance.machine import Machine
 from attnbench.results.noise import Noises
+from attnbench.results.possible import possible_pairs
 from attnbench.results.selection import Selection, select
 from attnbench.units import MISSING
 
@@ -91,7 +92,7 @@ def diff_gpus(store: Store, base_ref: str, head_ref: str, *, pool: bool = False)
             "compare runs of it, e.g. --base 1 --head 2"
         )
     sides = series_of(base.measurements), series_of(head.measurements)
-    pairing = pair_up(*sides, matching=Matching(across_machines=True))
+    pairing = possible_pairs(store, pair_up(*sides, matching=Matching(across_machines=True)))
     whole = [pair for pair in pairing.pairs if not (pair.base.failures or pair.head.failures)]
     if not whole:
         raise NotComparable(

@@ -17,6 +17,7 @@ from attnbench.reporting.text_table import WIDTH, items, text_table, wrapped
 from attnbench.results.cards import card_names
 from attnbench.results.cohort import status_text
 from attnbench.results.noise import Noises
+from attnbench.results.possible import possible
 from attnbench.studies.analysis import (
     ContrastAnalysis,
     CrossoverAnalysis,
@@ -106,7 +107,8 @@ def conclusion_of(store: Store, run: int) -> Conclusion:
     machine = Machine.from_facts(record.machine)
 
     noises, machine_keys = Noises(store), (record.machine_key, record.machine_model)
-    found = _answer(listed, study, lambda cell: noises(*machine_keys, study.family, cell.stratum))
+    right = possible(store, listed)
+    found = _answer(right, study, lambda cell: noises(*machine_keys, study.family, cell.stratum))
     return Conclusion(
         study=study.name,
         question=study.question,

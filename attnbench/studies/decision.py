@@ -24,6 +24,7 @@ from attnbench.imports.file import COMMAND
 from attnbench.provenance.environment import Environment
 from attnbench.records import Measurement, Run
 from attnbench.results.noise import Noises
+from attnbench.results.possible import possible
 from attnbench.studies.request import study_of_plan
 from attnbench.studies.serving import serving
 from attnbench.studies.traffic import TrafficAnalysis
@@ -73,7 +74,10 @@ def decided(store: Store, run: int) -> Decided:
         )
     measured = store.measurements([run])
     method = _method_by_case(measured)
-    listed = series_of(each for each in measured if each.method_key == method[each.case_key])
+    listed = possible(
+        store,
+        series_of(each for each in measured if each.method_key == method[each.case_key]),
+    )
     if not any(each.time is not None for each in listed):
         raise UsageError(f"run {run} has no times to decide by; `attnbench runs` lists the others")
     family, noises = listed[0].case.family, Noises(store)
