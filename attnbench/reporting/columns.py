@@ -3,10 +3,11 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from attnbench.analysis.fields import Fields, requested
+from attnbench.analysis.pairing import Pair
 from attnbench.analysis.series import Series
 from attnbench.reporting.text_table import Column, names, stacked
 from attnbench.specs.case import Value
-from attnbench.units import MISSING
+from attnbench.units import MISSING, seconds_column
 
 
 def field_columns(
@@ -15,6 +16,16 @@ def field_columns(
     """A column per varying field, with the resolved value if known."""
     ran = [requested(series.case) | series.resolved for series in listed]
     return [_column(n, ran) for n in fields.varying if among is None or n in among]
+
+
+def time_columns(pairs: Sequence[Pair]) -> list[Column]:
+    """The times of both sides, in one unit."""
+    sides = [pair.base for pair in pairs], [pair.head for pair in pairs]
+    unit, texts = seconds_column([each.time for side in sides for each in side])
+    return [
+        Column(f"base\n{unit}", texts[: len(pairs)]),
+        Column(f"head\n{unit}", texts[len(pairs) :]),
+    ]
 
 
 def _column(name: str, ran: Sequence[Mapping[str, Value]]) -> Column:

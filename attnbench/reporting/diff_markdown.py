@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from attnbench.reporting.columns import time_columns
 from attnbench.reporting.diff_sentence import change_text, diff_sentence
 from attnbench.reporting.diff_text import by_cohort, failures, header, summary, table
 from attnbench.reporting.interval_bar import interval_bars
@@ -11,7 +12,7 @@ from attnbench.reporting.text_table import Column, items, known, names, text_tab
 from attnbench.results.diff import FAILING, FAILS, Diff, Row
 from attnbench.results.selection import newest
 from attnbench.results.suspects import KERNEL_CHANGED, suspects
-from attnbench.units import MISSING, seconds_column
+from attnbench.units import MISSING
 
 # GitHub refuses a comment of more than 65536 characters.
 _MOST = 60_000
@@ -48,14 +49,11 @@ def _title(diff: Diff) -> str:
 
 def _worst(rows: Sequence[Row], diff: Diff) -> str:
     """The worst cases, each with its interval as a bar."""
-    sides = [row.pair.base.time for row in rows], [row.pair.head.time for row in rows]
-    unit, times = seconds_column([*sides[0], *sides[1]])
     bars = interval_bars([row.comparison for row in rows])
     columns = [
         names("verdict", [row.verdict for row in rows]),
         names("case", [diff.describe(row.pair.head.case) for row in rows]),
-        Column(f"base\n{unit}", times[: len(rows)]),
-        Column(f"head\n{unit}", times[len(rows) :]),
+        *time_columns([row.pair for row in rows]),
         *known("change\n%", [change_text(row) for row in rows]),
     ]
     if any(bars):

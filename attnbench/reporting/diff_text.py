@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from attnbench.analysis.compare import geometric_mean_ratio
 from attnbench.records import RunStatus
-from attnbench.reporting.columns import field_columns
+from attnbench.reporting.columns import field_columns, time_columns
 from attnbench.reporting.diff_clocks import clock_columns, on_clocks
 from attnbench.reporting.diff_noise import noise_advice, noise_header
 from attnbench.reporting.next_step import advice, commands
@@ -25,7 +25,7 @@ from attnbench.results.diff import FAILS, NOW_FAILS, NOW_RUNS, Diff, Row
 from attnbench.results.differences import source_text
 from attnbench.results.selection import Selection
 from attnbench.results.suspects import device_ratios, suspects
-from attnbench.units import MISSING, change_in_percent, counted, percent, seconds_column
+from attnbench.units import MISSING, change_in_percent, counted, percent
 
 
 def diff_text(diff: Diff, width: int = WIDTH, style: Style = "table") -> str:
@@ -107,14 +107,11 @@ def cohort_lines(rows: Sequence[Row], diff: Diff) -> list[str]:
 def verdict_columns(rows: Sequence[Row], diff: Diff) -> list[Column]:
     """A verdict on each row, with its evidence."""
     head = Cohort([row.pair.head for row in rows], diff.head.runs)
-    times = [row.pair.base.time for row in rows] + [each.time for each in head.series]
-    unit, texts = seconds_column(times)
     return [
         Column("verdict", [row.verdict for row in rows], left=True),
         *([] if "batch" in _across(diff) else [spec_column(head.series)]),
         *field_columns(head.fields, head.series),
-        Column(f"base\n{unit}", texts[: len(rows)]),
-        Column(f"head\n{unit}", texts[len(rows) :]),
+        *time_columns([row.pair for row in rows]),
         Column("change\n%", [_change(row) for row in rows]),
         Column("95 % interval\n%", [_interval(row) for row in rows]),
         *clock_columns(rows),

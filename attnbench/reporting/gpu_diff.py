@@ -6,13 +6,13 @@ from statistics import geometric_mean
 
 from attnbench.analysis.fields import Fields, method_text
 from attnbench.analysis.verdict import Comparison
-from attnbench.reporting.columns import field_columns
+from attnbench.reporting.columns import field_columns, time_columns
 from attnbench.reporting.tables import spec_column
 from attnbench.reporting.text_table import Column, Style, heading, items, text_table
 from attnbench.results.cohort import Cohort
 from attnbench.results.gpu_diff import GpuDiff, GpuRow
 from attnbench.specs.case import Case
-from attnbench.units import MISSING, counted, percent_column, seconds_column, three_digits
+from attnbench.units import MISSING, counted, percent_column, three_digits
 
 
 def gpu_diff_text(diff: GpuDiff, style: Style, width: int) -> str:
@@ -54,13 +54,10 @@ def cohort_lines(rows: Sequence[GpuRow], diff: GpuDiff) -> list[str]:
 def ratio_columns(rows: Sequence[GpuRow], diff: GpuDiff) -> list[Column]:
     """The times of each row, their ratio and the foreseen one."""
     head = Cohort([row.pair.head for row in rows], diff.head.runs)
-    times = [row.pair.base.time for row in rows] + [each.time for each in head.series]
-    unit, texts = seconds_column(times)
     return [
         spec_column(head.series),
         *field_columns(head.fields, head.series),
-        Column(f"base\n{unit}", texts[: len(rows)]),
-        Column(f"head\n{unit}", texts[len(rows) :]),
+        *time_columns([row.pair for row in rows]),
         Column("time\nratio", [three_digits(row.comparison.ratio) for row in rows]),
         Column("95 %\ninterval", [_interval(row.comparison) for row in rows], optional=True),
         Column("foreseen", [_ratio(row.foreseen) for row in rows]),
