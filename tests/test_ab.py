@@ -205,4 +205,6 @@ def test_a_dry_run_measures_nothing(attnbench: Attnbench, tmp_path: Path) -> Non
     done = attnbench("ab", "--", *PACED, "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "paced" in done.stdout
+    assert "3 rounds of each on both sides, ~" in " ".join(done.stdout.split())
+    assert " in total and 6 worker starts. Nothing" in " ".join(done.stdout.split())
     assert not (tmp_path / "attnbench.db").exists()

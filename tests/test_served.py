@@ -375,7 +375,7 @@ def test_a_dry_run_says_once_what_server_its_cases_have(
 ) -> None:
     foreseen = [Foreseen(each, None, 1, 1, 1.0, stored=False, too_long=False) for each in cases]
     found = Forecast(H200, Plan(cases, (Method("cudagraph"),)), tuple(foreseen), None)
-    header, _, *lines = forecast_text(found, 200).splitlines()[1:]
+    header, _, *lines = forecast_text(found, 200, 1).splitlines()[1:]
     start, end = header.index("settings"), header.index("sets ")
     assert [line[start:end].strip() for line in lines[: len(cases)]] == settings
     said = [line.rpartition(": ")[2] for line in lines if line.startswith("backends of vLLM")]

@@ -400,7 +400,7 @@ def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path: Path)
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        (".", ". is a folder, not a database; e.g. --db ./attnbench.db"),
+        (".", ". is a folder; name a database in it, e.g. ./attnbench.db"),
         ("no/a.db", "no/a.db: its folder does not exist; create it: mkdir -p no"),
         (
             "postgres//x://",

@@ -114,7 +114,7 @@ def _run(sides: Sides, options: DiffOptions, measured: Sequence[str]) -> None:
         )
     request = read_request(FAMILIES[family], family, words)
     if request.measuring.dry_run:
-        show_forecast(request)
+        show_forecast(request, sides=2)
     _refuse_of_one_run(request)
     builds = sides.builds()
     argv = without_secrets(command_line(), builds)

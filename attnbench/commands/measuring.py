@@ -71,7 +71,7 @@ def measure(request: MeasuringRequest) -> NoReturn:
     options, measuring = request.options, request.measuring
     budget = options.budget()
     if measuring.dry_run:
-        show_forecast(request)
+        show_forecast(request, sides=1)
     with sessions(command, plan_for, note) as runs:
         try:
             show_outcomes(runs, measured(runs, deck_of, note))
@@ -90,8 +90,8 @@ def measure(request: MeasuringRequest) -> NoReturn:
     raise click.exceptions.Exit(0 if all(run.succeeded for run in runs) else 1)
 
 
-def show_forecast(request: MeasuringRequest) -> NoReturn:
-    """Print what the command would measure, and exit."""
+def show_forecast(request: MeasuringRequest, sides: int) -> NoReturn:
+    """Print what the command would measure, of one side or of both alike, and exit."""
     if request.measuring.resume is not None:
         raise UsageError(
             "--dry-run shows what a new run would measure, and --resume continues a stored one; "
@@ -99,7 +99,7 @@ def show_forecast(request: MeasuringRequest) -> NoReturn:
         )
     with said_if_slow(lambda: ASKING, note, SOON):
         found = forecast(request.command(command_line()), request.plan_for(note))
-    click.echo(forecast_text(found, terminal.width()))
+    click.echo(forecast_text(found, terminal.width(), sides))
     raise click.exceptions.Exit(0)
 
 

@@ -63,7 +63,7 @@ def require_place(url: URL, create: bool) -> None:
     if not create and not path.exists():
         raise UsageError(f"{path} does not exist; {how_to_fill(url)}")
     if path.is_dir():
-        raise UsageError(f"{path} is a folder, not a database; e.g. --db {path}/attnbench.db")
+        raise UsageError(f"{path} is a folder; name a database in it, e.g. {path}/attnbench.db")
     if not path.parent.is_dir():
         raise UsageError(f"{path}: its folder does not exist; create it: mkdir -p {path.parent}")
 

@@ -12,8 +12,11 @@ from attnbench.specs.case import Case, Value
 from attnbench.units import bytes_column, counted, minutes_text
 
 
-def forecast_text(found: Forecast, width: int) -> str:
-    """Every case with its memory and time, then refused cases, then the totals."""
+def forecast_text(found: Forecast, width: int, sides: int) -> str:
+    """Every case with its memory and time, then refused cases, then the totals of all sides.
+
+    Of two sides, as `ab` has them, each turn starts a worker.
+    """
     runnable = [each for each in found.cases if each.refusal is None]
     lines = [_table(runnable, width)] if runnable else []
     if found.unasked:
@@ -21,8 +24,10 @@ def forecast_text(found: Forecast, width: int) -> str:
     lines += [wrapped(line, width, "  ") for line in _refusals(found.cases)]
     last = f"{len(runnable)} of {len(found.cases)} cases can run on {found.where}"
     if runnable:
-        last += f"; {counted(found.plan.rounds, 'round')} of each"
-        last += f", ~{minutes_text(found.seconds)} in total"
+        rounds, time = found.plan.rounds, minutes_text(sides * found.seconds)
+        last += f"; {counted(rounds, 'round')} of each{' on both sides' * (sides == 2)}"
+        last += f", ~{time} in total"
+        last += f" and {counted(sides * rounds, 'worker start')}" * (sides == 2)
     lines.append(wrapped(f"{last}. Nothing was measured.", width))
     return "\n".join(lines)
 
