@@ -20,6 +20,8 @@ from attnbench.db.views import VIEWS
 from attnbench.errors import UsageError
 from attnbench.records import Outcome, Status
 from attnbench.reporting.export import record
+from attnbench.reporting.html.figures import times
+from attnbench.reporting.html.workloads import workloads_of
 from attnbench.results.cohort import Cohort
 from attnbench.results.report import read_run
 from tests import markdown
@@ -120,6 +122,23 @@ def test_results_are_what_report_shows(stored: Sequence[Path]) -> None:
                 compared += 1
         assert not found
     assert compared > 1500
+
+
+def test_a_bar_of_a_page_spans_what_results_says(stored: Sequence[Path]) -> None:
+    (path,) = (each for each in stored if each.name == "served.db")
+    listed = rows(path, "SELECT * FROM results")
+    found = {(row["run"], row["case_key"], row["method_key"]): row for row in listed}
+    lopsided = 0
+    for cohort in cohorts(path):
+        ranked = [each for workload in workloads_of(cohort) for each in workload.rows]
+        bars = times("us", ranked, 1e-6)
+        for at, series in enumerate(ranked):
+            row = found[key(series)]
+            for name in ("us", "low", "high"):
+                assert bars[name][at] == pytest.approx(row[name], rel=5e-4)
+            low, middle, high = (float(str(row[name])) for name in ("low", "us", "high"))
+            lopsided += high - middle > 1.5 * (middle - low)
+    assert lopsided > 5
 
 
 def test_a_stored_row_that_lacks_rounds_is_compared_over_those_it_has(

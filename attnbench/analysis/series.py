@@ -95,20 +95,22 @@ class Series:
         return self.timed[0].outcome.decode_requests
 
     @property
-    def spread(self) -> float | None:
-        """Half the range of the rounds' medians, relative to the time.
+    def limits(self) -> tuple[float, float] | None:
+        """The least and the greatest of the rounds' medians, seconds per call.
 
-        For a single round half its median's 95 % interval; None without either.
+        For a single round its median's 95 % interval; None without either.
         """
-        time, low, high = self.time, *self._limits()
-        if time is None or low is None or high is None:
-            return None
-        return (high - low) / 2 / time
-
-    def _limits(self) -> tuple[float | None, float | None]:
         if len(self.medians) > 1:
             return min(self.medians), max(self.medians)
-        return next(((each.low, each.high) for each in self.timed), (None, None))
+        for each in self.timed:
+            if each.low is not None and each.high is not None:
+                return each.low, each.high
+        return None
+
+    @property
+    def spread(self) -> float | None:
+        """Half the distance of the limits, relative to the time; None without either."""
+        return None if self.time is None else half_range(self.limits, self.time)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -155,6 +157,11 @@ class Series:
 def _common(states: Iterable[str]) -> str:
     found = set(states)
     return "mixed" if len(found) > 1 else next(iter(found), "")
+
+
+def half_range(limits: tuple[float, float] | None, time: float) -> float | None:
+    """Half the distance of the limits, relative to the time."""
+    return None if limits is None else (limits[1] - limits[0]) / 2 / time
 
 
 def sm_cycles(measurement: Measurement) -> float | None:

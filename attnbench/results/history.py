@@ -11,7 +11,7 @@ from statistics import geometric_mean
 import numpy as np
 
 from attnbench.analysis.estimate import MIN_ROUND_SD, Noise, duration_stratum
-from attnbench.analysis.series import Series, series_of
+from attnbench.analysis.series import Series, half_range, series_of
 from attnbench.analysis.steps import Step, find_steps
 from attnbench.analysis.track import Track
 from attnbench.db.lookup import find_cases, measurements_of
@@ -53,9 +53,14 @@ class Version:
         return geometric_mean(each.time for each in self.series if each.time)
 
     @property
+    def limits(self) -> tuple[float, float] | None:
+        """The range of the rounds' medians over all runs, as `Series.limits`."""
+        return Series(tuple(round_ for each in self.series for round_ in each.rounds)).limits
+
+    @property
     def spread(self) -> float | None:
-        """Half the range of the rounds' medians over all runs, as `Series.spread`."""
-        return Series(tuple(round_ for each in self.series for round_ in each.rounds)).spread
+        """Half the distance of the limits, relative to the time."""
+        return half_range(self.limits, self.time)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from attnbench.analysis.fields import Fields, batch_text, method_text
 from attnbench.analysis.steps import Step
 from attnbench.records import Run
 from attnbench.reporting.history_text import history_columns, history_notes, step_lines
-from attnbench.reporting.html.figures import Json, Plot, PlotChoice, in_unit, numbers
+from attnbench.reporting.html.figures import Json, Plot, PlotChoice, in_unit, numbers, times
 from attnbench.reporting.html.page import PageData
 from attnbench.reporting.html.table import HtmlTable
 from attnbench.results.bisection import bisection
@@ -130,16 +130,11 @@ def _places(histories: Sequence[History]) -> Places:
 
 def _series(history: History, slot: int, size: float, places: Places) -> Json:
     listed = [(version, places[version.runs[0].number]) for version in history.versions]
-    times = [version.time / size for version, _ in listed]
-    spreads = [version.spread or 0.0 for version, _ in listed]
-    pairs = list(zip(times, spreads, strict=True))
     return {
         "name": _method(history),
         "slot": slot,
         "x": [place for _, (_, place) in listed],
-        "y": numbers(times),
-        "low": numbers(time * (1 - spread) for time, spread in pairs),
-        "high": numbers(time * (1 + spread) for time, spread in pairs),
+        **times("y", [version for version, _ in listed], size),
         "line": True,
         "notes": [f"{name}, {_started(version.runs)}" for version, (name, _) in listed],
     }

@@ -6,7 +6,7 @@ verdict, and as a `roof` it is drawn as a limit. All texts stay texts in a page,
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from attnbench.analysis.crossover import Crossover
 from attnbench.analysis.fields import batch_text
@@ -19,6 +19,15 @@ Json = dict[str, Any]
 Slots = Mapping[str, int]
 _ROW = 24  # pixels of a row of a plot
 _FRAME = 70  # pixels above and below the rows
+
+
+class Ranged(Protocol):
+    """A time with the range of its rounds, seconds per call."""
+
+    @property
+    def time(self) -> float | None: ...
+    @property
+    def limits(self) -> tuple[float, float] | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,17 @@ def in_unit(values: Sequence[float]) -> tuple[str, float]:
     return unit, unit_size(unit)
 
 
+def times(name: str, listed: Sequence[Ranged], size: float) -> dict[str, list[float | None]]:
+    """The times, as `name`, and as `low` and `high` the ends of their rounds' range."""
+    known = [(each.time or 0.0, each.limits) for each in listed]
+    ends = [limits or (time, time) for time, limits in known]
+    return {
+        name: numbers(time / size for time, _ in known),
+        "low": numbers(low / size for low, _ in ends),
+        "high": numbers(high / size for _, high in ends),
+    }
+
+
 def named_ticks(values: Iterable[float]) -> list[tuple[float, str]]:
     """A tick for each value, with sizes as specs write them."""
     return [(value, _tick(value)) for value in sorted(set(values))]
@@ -76,16 +96,11 @@ def rows_of(names: Sequence[str]) -> Json:
 
 def line(name: str, slot: int, points: Sequence[tuple[float, Series]], size: float) -> Json:
     """Times of series over their values on an axis, with the range of their rounds."""
-    times = [(series.time or 0.0) / size for _, series in points]
-    spreads = [series.spread or 0.0 for _, series in points]
-    pairs = list(zip(times, spreads, strict=True))
     return {
         "name": name,
         "slot": slot,
         "x": [place for place, _ in points],
-        "y": numbers(times),
-        "low": numbers(time * (1 - spread) for time, spread in pairs),
-        "high": numbers(time * (1 + spread) for time, spread in pairs),
+        **times("y", [series for _, series in points], size),
         "line": True,
         "notes": [note_on(series) for _, series in points],
     }

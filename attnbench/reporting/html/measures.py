@@ -11,7 +11,14 @@ from attnbench.analysis.fields import Fields
 from attnbench.analysis.ranking import Standing
 from attnbench.analysis.series import Series
 from attnbench.reporting.html.crossings import Crossing, crossings
-from attnbench.reporting.html.figures import Json, crossover_mark, in_unit, named_ticks, numbers
+from attnbench.reporting.html.figures import (
+    Json,
+    crossover_mark,
+    in_unit,
+    named_ticks,
+    numbers,
+    times,
+)
 from attnbench.reporting.html.packed import packed
 from attnbench.reporting.html.roofline import RatePlot
 from attnbench.reporting.html.sweeps import Sweep, dims_text, implementation, sweeps
@@ -61,17 +68,12 @@ def _columns(
     pairs = [pair for each in workloads for pair in zip(each.rows, each.standings, strict=True)]
     slots = {name: slot for slot, name in enumerate(names)}
     fractions = dict(zip(map(id, cohort.timed), cohort.roofline_fractions, strict=True))
-    times = [(series.time or 0.0) / size for series, _ in pairs]
-    spreads = [series.spread or 0.0 for series, _ in pairs]
     found = [_ratio(standing) for _, standing in pairs]
     parts = [fractions[id(series)] for series, _ in pairs]
-    both = list(zip(times, spreads, strict=True))
     return {
         "name": [slots[implementation(series.case, cohort.fields)] for series, _ in pairs],
         "workload": [at for at, each in enumerate(workloads) for _ in each.rows],
-        "time": numbers(times),
-        "low": numbers(time * (1 - spread) for time, spread in both),
-        "high": numbers(time * (1 + spread) for time, spread in both),
+        **times("time", [series for series, _ in pairs], size),
         "ratio": numbers(ratio for ratio, _, _ in found),
         "ratio_low": numbers(low for _, low, _ in found),
         "ratio_high": numbers(high for _, _, high in found),
