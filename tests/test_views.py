@@ -18,14 +18,28 @@ from attnbench.analysis.series import Series
 from attnbench.db.store import Store
 from attnbench.db.views import VIEWS
 from attnbench.errors import UsageError
+from attnbench.provenance.environment import Component
+from attnbench.provenance.source import Source
 from attnbench.records import Outcome, Status
 from attnbench.reporting.export import record
 from attnbench.reporting.html.figures import times
 from attnbench.reporting.html.workloads import workloads_of
 from attnbench.results.cohort import Cohort
+from attnbench.results.history import histories
 from attnbench.results.report import read_run
 from tests import markdown
-from tests.stored_results import H100, H200, ON_GPU, SOURCE, attn, failed, mla, store_run, timed
+from tests.stored_results import (
+    ENVIRONMENT,
+    H100,
+    H200,
+    ON_GPU,
+    SOURCE,
+    attn,
+    failed,
+    mla,
+    store_run,
+    timed,
+)
 from tests.test_stored_verdicts import unpacked
 
 PAGE = (Path(__file__).parent.parent / "docs" / "reference" / "schema.md").read_text()
@@ -272,6 +286,40 @@ def test_history_pools_the_runs_of_a_commit(tmp_path: Path) -> None:
     assert (first["us"], first["num_runs"]) == (pytest.approx(20), 2)
     assert first["ratio_to_previous"] is None
     assert second["ratio_to_previous"] == pytest.approx(1.5)
+
+
+def test_history_has_the_versions_of_its_command(tmp_path: Path) -> None:
+    path = unpacked(tmp_path, "limited_runs.db")
+    with Store.open(path, note=lambda _: None) as store:
+        listed = histories(store, "", (), None)
+    names = ("case_key", "method_key", "machine_model", "regime", "num_runs")
+    found = {tuple(row[n] for n in names): row["us"] for row in rows(path, "SELECT * FROM history")}
+    assert found == {
+        (*each.series.key, each.series.regime, len(version.runs)): pytest.approx(1e6 * version.time)
+        for each in listed
+        for version in each.versions
+    }
+    assert len(found) == 16
+
+
+def test_history_pools_the_runs_of_a_release_as_its_command_does(tmp_path: Path) -> None:
+    path, case = tmp_path / "r.db", attn("q1k")
+    with Store.open(path) as store:
+        for vllm, time in (("0.25.0", 1e-5), ("0.25.0", 4e-5), ("0.25.1", 3e-5)):
+            components = {"vllm": Component(vllm), "torch": Component("2.11.0")}
+            environment = replace(ENVIRONMENT, components=components)
+            store_run(
+                store, {case: timed(case, time)}, source=Source("none"), environment=environment
+            )
+        (history,) = histories(store, "", (), None)
+    found = rows(path, "SELECT version, num_runs, us FROM history ORDER BY started")
+    assert [row["version"] for row in found] == [
+        "vllm 0.25.0, torch 2.11.0",
+        "vllm 0.25.1, torch 2.11.0",
+    ]
+    assert [(row["num_runs"], row["us"]) for row in found] == [
+        (len(each.runs), pytest.approx(each.time * 1e6)) for each in history.versions
+    ]
 
 
 def test_ten_documented_queries_answer(stored: Sequence[Path]) -> None:

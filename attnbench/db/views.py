@@ -6,7 +6,8 @@ and `diff`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, reduce
+from operator import add
 from typing import Any
 
 from sqlalchemy import (
@@ -21,6 +22,7 @@ from sqlalchemy import (
     func,
     inspect,
     literal,
+    or_,
     select,
 )
 from sqlalchemy.schema import CreateView
@@ -37,6 +39,7 @@ from attnbench.db.view_columns import (
     TIME,
     US,
     Column,
+    Columns,
     case_columns,
     cases,
     geometric_mean,
@@ -154,9 +157,8 @@ def _runs_flat(_: str) -> Select[Any]:
 
 def _history(dialect: str) -> Select[Any]:
     """A row per case, method, machine model, regime and version of the code."""
-    row = view_table("results", dialect).c
-    at_commit = row.commit_hash + func.coalesce(literal(" ") + row.dirty, "")
-    version = func.coalesce(at_commit, literal("run ") + cast(row.run, String)).label("version")
+    row, runs = view_table("results", dialect).c, view_table("runs_flat", dialect).c
+    version = _version(row, runs).label("version")
     series = (row.case_key, row.method_key, row.machine_model, row.regime)
     listed = (
         select(
@@ -170,6 +172,7 @@ def _history(dialect: str) -> Select[Any]:
             func.count().label("num_runs"),
             geometric_mean(row.us).label("us"),
         )
+        .join_from(row.us.table, runs.run.table, row.run == runs.run)
         .where(row.us.is_not(None))
         .group_by(*series, version)
         .subquery("versions")
@@ -181,6 +184,16 @@ def _history(dialect: str) -> Select[Any]:
     return select(*v, (v.us / before).label("ratio_to_previous"), *own).join_from(
         listed, cases.id.table, v.case_key == cases.key
     )
+
+
+def _version(row: Columns, runs: Columns) -> Column:
+    """The commit with its changes; without one the release that was measured, or the run."""
+    at_commit = row.commit_hash + func.coalesce(literal(" ") + row.dirty, "")
+    packages = {name: runs[f"{name}_version"] for name in ("vllm", "flashinfer", "torch", "triton")}
+    texts = [func.coalesce(literal(f", {name} ") + found, "") for name, found in packages.items()]
+    has_kernels = or_(packages["vllm"].is_not(None), packages["flashinfer"].is_not(None))
+    release = case((has_kernels, func.substr(reduce(add, texts), len(", ") + 1)))
+    return func.coalesce(at_commit, release, literal("run ") + cast(row.run, String))
 
 
 VIEWS: Mapping[str, Callable[[str], Select[Any]]] = {
