@@ -21,8 +21,8 @@ TRIES = 12  # beside five programs a core, 40 % of launches take 1.5 times as lo
 # longer in 6 or 7 of 10 pairs only.
 LEAST = 11  # pairs in which new inputs take longer
 DRAWN = 2**20  # values
-# Of launches with the same inputs, after which they are known ones.
-KNOWN_LAUNCHES, KNOWN_SECONDS = 4, 0.05
+# Inputs are known ones after so many launches and seconds with them, or so many seconds alone.
+KNOWN_LAUNCHES, KNOWN_SECONDS, LONG_SECONDS = 4, 0.05, 1.0
 
 
 def launched_again(
@@ -70,10 +70,10 @@ def require_no_memory(prepared: Prepared, clock: CallClock, sets: int, seed: int
 
 def _make_known(clock: CallClock, sets: int) -> None:
     """Launch the same inputs again and again: a kernel may keep results only after a while."""
-    started, launches = time.perf_counter(), 0
-    while launches < KNOWN_LAUNCHES or time.perf_counter() - started < KNOWN_SECONDS:
+    started, launches, seconds = time.perf_counter(), 0, 0.0
+    while seconds < (KNOWN_SECONDS if launches >= KNOWN_LAUNCHES else LONG_SECONDS):
         _launched(clock, sets)
-        launches += 1
+        launches, seconds = launches + 1, time.perf_counter() - started
 
 
 def _fill_caches(prepared: Prepared) -> None:
