@@ -16,13 +16,13 @@ from attnbench.analysis.across import FOLLOWING, same_server
 from attnbench.analysis.axes import axis_text
 from attnbench.analysis.compare import compare
 from attnbench.analysis.estimate import EXACT, Cell, NoiseOf, estimate_all
+from attnbench.analysis.fields import named_fields
 from attnbench.analysis.log_ratio import Estimate
 from attnbench.analysis.pairing import cell_between
 from attnbench.analysis.partners import partners
 from attnbench.analysis.series import Series
 from attnbench.analysis.tuning import Contender, tuned
 from attnbench.analysis.verdict import MARGIN, Comparison, Verdict
-from attnbench.families import family_of
 from attnbench.specs.case import WORKLOAD_FIELDS, Value
 from attnbench.stats import student
 
@@ -114,7 +114,7 @@ def contrasts(
         for head in values
         if head != base
     }
-    return {values: Contrast.of(pairs) for values, pairs in found.items() if pairs}
+    return {both: Contrast.of(pairs) for both, pairs in found.items() if pairs}
 
 
 def contrast_asked(
@@ -147,13 +147,10 @@ def judged(pairs: Iterable[tuple[Contender, Contender]], noise: NoiseOf) -> list
 
 def facts(series: Series) -> dict[str, Value]:
     """All facts that distinguish series, by name; resolved settings override requested ones."""
-    case = series.case
     ran = {n: v for n, v in series.resolved.items() if n in ("block_size", "layout")}
-    fields = {name: value for name, value in case.fields().items() if value is not None}
-    named = family_of(case).named(case, fields)
     return {
         **series.first.method,
-        **named,
+        **named_fields(series.case),
         **ran,
         "machine": series.first.machine_model,
         "cache state": series.cache_state,

@@ -67,9 +67,13 @@ def spec(batch: Batch) -> str:
 
 def requested(case: Case) -> dict[str, Value]:
     """The fields of a case by flat name, without batch, family and those left open."""
+    return {name: value for name, value in named_fields(case).items() if name not in _ELSEWHERE}
+
+
+def named_fields(case: Case) -> dict[str, Value]:
+    """The fields that a case does not leave open, with one name for those set together."""
     fields = {name: value for name, value in case.fields().items() if value is not None}
-    named = family_of(case).named(case, fields)
-    return {name: value for name, value in named.items() if name not in _ELSEWHERE}
+    return family_of(case).named(case, fields)
 
 
 def unasked(listed: Sequence[Series]) -> dict[str, dict[str, list[Value]]]:

@@ -39,20 +39,30 @@ def draw_lines(axes: "Axes", chart: Lines) -> None:
             marker=marker,
             capsize=3,
         )
-        for x, y, _, high in filter(is_open, spots):
-            axes.plot([x], [y], color=colour, marker=marker)
-            axes.annotate(
-                "",
-                (x, y),
-                (0, _ARROW if high is None else -_ARROW),
-                textcoords="offset points",
-                arrowprops={"arrowstyle": "<-", "color": colour},
-            )
+        for spot in filter(is_open, spots):
+            _draw_open(axes, spot, colour, marker)
     spots = [spot for listed in chart.series.values() for spot in listed]
     _scale_x(axes, sorted({spot[0] for spot in spots}))
     if chart.log_y:
         _scale_y(axes, [spot[1] for spot in spots])
     axes.set(xlabel=chart.x_label, ylabel=chart.y_label)
+    _frame(axes, chart)
+
+
+def _draw_open(axes: "Axes", spot: Spot, colour: str, marker: str) -> None:
+    """A point with an arrow to where its interval has no end."""
+    x, y, _, high = spot
+    axes.plot([x], [y], color=colour, marker=marker)
+    axes.annotate(
+        "",
+        (x, y),
+        (0, _ARROW if high is None else -_ARROW),
+        textcoords="offset points",
+        arrowprops={"arrowstyle": "<-", "color": colour},
+    )
+
+
+def _frame(axes: "Axes", chart: Lines | Rows) -> None:
     axes.set_title(chart.title, fontsize=9)
     axes.grid(alpha=0.3)
     if chart.series:
@@ -105,9 +115,7 @@ def draw_rows(axes: "Axes", chart: Rows, slots: Slots) -> None:
     if is_wide(chart):
         axes.set_xscale("log")
         _plain_ticks(axes.xaxis, (1.0, 3.0))
-    axes.set_title(chart.title, fontsize=9)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
+    _frame(axes, chart)
 
 
 def _errors(spots: Sequence[Spot | RowSpot]) -> tuple[list[float], list[float]]:

@@ -127,6 +127,26 @@ def _chart(title: str, cells: Sequence[Judged], asked: ContrastAnalysis) -> Heat
     whole_prompts = all(case.batch.max_q_len == case.batch.max_kv_len for case in cases)
     lengths = () if whole_prompts else ("q_len", "kv_len")
     axes = varying(cases, [n for n in (*_axes(cells, asked), "batch_size", *lengths) if n != along])
+    rows = _rows(cells, along, axes)
+    across = {axis_value(case, along): axis_text(case, along) for case in cases}
+    xs = sorted(across, key=lambda x: float(x or 0))
+    grid = [[line.get(x) for x in xs] for line in rows.values()]
+    return Heat(
+        title,
+        along,
+        ", ".join(axes),
+        [across[x] for x in xs],
+        list(rows),
+        [[_change(each) for each in line] for line in grid],
+        [[100 * (each.comparison.ratio - 1) if each else None for each in line] for line in grid],
+        "change of the time, %",
+    )
+
+
+def _rows(
+    cells: Sequence[Judged], along: str, axes: Sequence[str]
+) -> dict[str, dict[Value | None, Judged]]:
+    """By row, which the axes name, and by value along the columns."""
     found: dict[str, dict[Value | None, Judged]] = {}
     for each in cells:
         case = each.base.case
@@ -134,19 +154,7 @@ def _chart(title: str, cells: Sequence[Judged], asked: ContrastAnalysis) -> Heat
         if x in found.get(row, {}):  # mixed batches may have their largest in common
             row = f"{row}, {batch_text(case)}".removeprefix(", ")
         found.setdefault(row, {})[x] = each
-    across = {axis_value(case, along): axis_text(case, along) for case in cases}
-    xs = sorted(across, key=lambda x: float(x or 0))
-    grid = [[line.get(x) for x in xs] for line in found.values()]
-    return Heat(
-        title,
-        along,
-        ", ".join(axes),
-        [across[x] for x in xs],
-        list(found),
-        [[_change(each) for each in line] for line in grid],
-        [[100 * (each.comparison.ratio - 1) if each else None for each in line] for line in grid],
-        "change of the time, %",
-    )
+    return found
 
 
 def _change(found: Judged | None) -> str:
