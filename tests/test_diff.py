@@ -172,6 +172,20 @@ def test_failures_are_told_and_a_new_one_ends_in_status_1(db: str) -> None:
     assert text_of(found) == FAILURES
 
 
+@pytest.mark.parametrize(
+    ("base", "head", "verdict"),
+    [(2, 2, "unclear"), (2, 0, "now fails"), (0, 2, "now runs"), (0, 0, "ran on neither side")],
+)
+def test_a_case_with_failed_rounds_on_both_sides_is_judged_by_those_with_a_time(
+    db: str, base: int, head: int, verdict: str
+) -> None:
+    times = scaled([1, 1, 1])
+    for label, kept in (("base", base), ("head", head)):
+        add(db, label, {**times, CASES[0]: [*times[CASES[0]][:kept], *failed(Status.TIMEOUT, "")]})
+    cells = cells_of(diff(db, *SIDES, "--format", "json"))
+    assert cells == {"q512": verdict, "8q1kv1k": "same", "q1k": "same"}
+
+
 def test_a_case_that_is_incorrect_in_one_round_of_three_fails(db: str) -> None:
     times = scaled([1, 1, 1])
     wrong = {case: [*times[case][:2], *failed(Status.INCORRECT, "off")] for case in CASES}

@@ -40,7 +40,7 @@ FAILING: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A case on both sides; the optional fields are set if all rounds of both have a time."""
+    """A case on both sides; the optional fields are set unless a side fails."""
 
     verdict: str  # one of VERDICTS
     pair: Pair
@@ -213,9 +213,12 @@ def _row(pair: Pair, cell: Cell, found: Comparison, judged: JudgedPairs) -> Row:
 
 
 def _failure(pair: Pair) -> str | None:
-    if pair.base.failures:
-        return FAILS if pair.head.failures else NOW_RUNS
-    return NOW_FAILS if pair.head.failures else None
+    """A failure verdict; None for times to compare. Where rounds of both failed, times decide."""
+    base, head = bool(pair.base.failures), bool(pair.head.failures)
+    if base and head:
+        base, head = not pair.base.timed, not pair.head.timed
+    verdicts = {(True, True): FAILS, (True, False): NOW_RUNS, (False, True): NOW_FAILS}
+    return verdicts.get((base, head))
 
 
 def _place(row: Row) -> tuple[int, float]:
