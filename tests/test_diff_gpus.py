@@ -11,6 +11,7 @@ from attnbench.cli import cli
 from attnbench.db.store import Store
 from attnbench.provenance.machine import Machine
 from attnbench.records import Status
+from attnbench.results.report import read_run
 from attnbench.timing.method import Method
 from tests.markdown import unpadded
 from tests.stored_results import CPU, H200, Results, attn, failed, store_run, timed
@@ -79,6 +80,18 @@ def test_the_ratio_stands_beside_the_one_foreseen(db: str) -> None:
     assert decode["head_roofline_fraction"] / decode["base_roofline_fraction"] == pytest.approx(
         decode["foreseen_ratio"] / 0.7
     )
+
+
+def test_a_gpu_of_unknown_flop_rate_has_the_part_of_its_byte_rate_as_in_report(db: str) -> None:
+    h20 = replace(H200, name="NVIDIA H20", gpu_uuid="GPU-3", sm_count=78)
+    measure(db, 1e-3, 400e-6, H100)
+    measure(db, 5e-3, 400e-6, h20)
+    cells = json.loads(diff(db, "--format", "json", head="gpu:H20").stdout)["cells"]
+    (decode,) = (cell for cell in cells if cell["case"]["batch"] == "64q1kv4k")
+    assert decode["foreseen_ratio"] is None
+    with Store.open(db) as store:
+        (cohort,) = (report := read_run(store, 2)).cohorts_of(report.selections[0])
+    assert decode["head_roofline_fraction"] in cohort.roofline_fractions
 
 
 def test_the_table_names_no_verdict(db: str) -> None:

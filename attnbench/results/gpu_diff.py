@@ -10,7 +10,7 @@ from functools import cached_property
 from attnbench.analysis.compare import compare
 from attnbench.analysis.estimate import Noise
 from attnbench.analysis.pairing import Matching, Pair, Pairing, cell_of, pair_up
-from attnbench.analysis.roofline import Roofline, roofline_of
+from attnbench.analysis.roofline import Roofline, roofline_fraction, roofline_of
 from attnbench.analysis.series import Series, series_of
 from attnbench.analysis.verdict import Comparison
 from attnbench.db.store import Store
@@ -35,6 +35,7 @@ class GpuRow:
 
     pair: Pair
     comparison: Comparison
+    fractions: tuple[float | None, float | None]  # of its roofline that each side reaches
     base: Roofline | None  # None unless all of the GPU's peaks are known
     head: Roofline | None
 
@@ -50,16 +51,6 @@ class GpuRow:
             return MISSING
         old, new = self.base.bound, self.head.bound
         return str(old) if old == new else f"{old} -> {new}"
-
-    @property
-    def fractions(self) -> tuple[float | None, float | None]:
-        """The part of its roofline that each side reaches."""
-        sides = (self.base, self.pair.base), (self.head, self.pair.head)
-        base, head = (
-            limit.fraction(series.time, series.cache_state) if limit and series.time else None
-            for limit, series in sides
-        )
-        return base, head
 
 
 @dataclass(frozen=True)
@@ -101,7 +92,7 @@ def diff_gpus(store: Store, base_ref: str, head_ref: str, *, pool: bool = False)
         )
     found = GpuDiff(base, head, [], pairing)
     rows = [
-        GpuRow(pair, comparison, *map(_limit, (pair.base, pair.head), found.machines))
+        _row(pair, comparison, found.machines)
         for pair, comparison in zip(whole, _comparisons(store, whole), strict=True)
     ]
     rows.sort(key=lambda row: -row.comparison.ratio / (row.foreseen or 1.0))
@@ -133,6 +124,13 @@ def _comparisons(store: Store, pairs: Sequence[Pair]) -> list[Comparison]:
 
 def _larger(one: Noise, other: Noise) -> Noise:
     return max(one, other, key=lambda noise: noise.session.value)
+
+
+def _row(pair: Pair, comparison: Comparison, machines: tuple[Machine, Machine]) -> GpuRow:
+    sides = list(zip((pair.base, pair.head), machines, strict=True))
+    limits = [_limit(series, machine) for series, machine in sides]
+    base, head = (roofline_fraction(series, machine) for series, machine in sides)
+    return GpuRow(pair, comparison, (base, head), *limits)
 
 
 def _limit(series: Series, machine: Machine) -> Roofline | None:
