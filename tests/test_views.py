@@ -211,7 +211,7 @@ def test_rounds_are_the_records_of_csv_and_json(stored: Sequence[Path]) -> None:
 def is_in_sql(found: object, value: object, unit: float) -> bool:
     """Whether a view has the value of a record."""
     if isinstance(value, list):
-        return f"{found}" == ",".join(value)
+        return f"{found}" == ",".join(sorted(value))
     if isinstance(value, dict):
         return json.dumps(value) == json.dumps(json.loads(str(found)))
     if isinstance(value, float) and isinstance(found, float):

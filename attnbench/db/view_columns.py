@@ -10,18 +10,16 @@ from sqlalchemy import (
     ColumnElement,
     Double,
     FromClause,
-    Select,
     Text,
     and_,
     case,
     cast,
-    distinct,
+    collate,
     func,
     literal_column,
     or_,
     select,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from attnbench.db.models import (
@@ -141,27 +139,35 @@ def geometric_mean(values: Column) -> Column:
     return func.exp(func.avg(func.ln(values)), type_=Double)
 
 
-def labels(dialect: str, of: Column, outcomes: FromClause | None = None) -> Select[Any]:
-    """The different texts of JSON lists, with commas between; empty for none.
+def labels(dialect: str, of: FromClause, *same: Column) -> Column:
+    """The different labels of `of`'s outcomes, ordered and with commas between; empty for none.
 
-    `of` is the column with the lists, in the enclosing statement unless its `outcomes` are given.
+    Its outcomes are those of the enclosing statement, or with `same` those that meet it.
     """
-    each = func.json_each if dialect == "sqlite" else func.json_array_elements_text
-    listed = each(of).table_valued("value")
-    different = distinct(cast(listed.c.value, Text))
+    is_sqlite = dialect == "sqlite"
+    each = func.json_each if is_sqlite else func.json_array_elements_text
+    listed = each(of.c.labels).table_valued("value")
+    # By bytes, as SQLite orders: the locale of a server may not.
+    label = collate(cast(listed.c.value, Text), "binary" if is_sqlite else "C").label("label")
+    origin = (of, listed) if same else (listed,)
+    found = select(label).distinct().order_by(label).select_from(*origin).where(*same)
+    name = found.correlate_except(*origin).subquery().c.label
+    return select(func.coalesce(_joined(dialect, name), "")).scalar_subquery()
+
+
+def _joined(dialect: str, texts: Column) -> Column:
+    """The texts of rows with commas between, in their order; NULL for none."""
     if dialect == "sqlite":
-        text = func.group_concat(different)
-    else:
-        text = func.string_agg(different, literal_column("','"))
-    found = select(func.coalesce(text, ""))
-    return found.select_from(listed) if outcomes is None else found.select_from(outcomes, listed)
+        return func.group_concat(texts)
+    return func.string_agg(texts, literal_column("','"))
 
 
 def _knobs(dialect: str) -> Column:
+    """As compact JSON in both, in the stored order: JSONB would order and space it its own way."""
     names = dict.fromkeys([*_NAMES, *DIMS, *FLAT_FIELDS])
     if dialect == "sqlite":
         return func.json_remove(cases.canonical, *(f"$.{name}" for name in names))
-    left: Column = cast(cases.canonical, JSONB)
-    for name in names:
-        left = left.op("-")(name)
-    return cast(left, Text)
+    found = func.json_each(cases.canonical).table_valued("key", "value")
+    pair = cast(func.to_json(found.c.key), Text) + ":" + cast(found.c.value, Text)
+    text: Column = literal_column("'{'") + func.coalesce(_joined(dialect, pair), "") + "}"
+    return select(text).where(found.c.key.not_in(list(names))).scalar_subquery()

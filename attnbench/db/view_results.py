@@ -116,7 +116,7 @@ def _labels(dialect: str, group: Subquery) -> Column:
     """The labels of all rounds."""
     others = MeasurementRow.__table__.alias()
     same = [others.c[name] == group.c[name] for name in ("run", "case_id", "method_id")]
-    return labels(dialect, others.c.labels, others).where(*same).scalar_subquery()
+    return labels(dialect, others, *same)
 
 
 def _groups() -> Subquery:

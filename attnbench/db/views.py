@@ -108,7 +108,7 @@ def _rounds(dialect: str) -> Select[Any]:
         outcome.num_samples,
         *rates(outcome.flops, outcome.bytes, TIME),
         *(case((is_ok, column)).label(name) for name, column in reached.items()),
-        labels(dialect, outcome.labels).scalar_subquery().label("labels"),
+        labels(dialect, MeasurementRow.__table__).label("labels"),
         (outcome.kernel_seconds * US).label("kernel_us"),
         (outcome.enqueue_seconds * US).label("enqueue_us"),
         (outcome.plan_seconds * US).label("plan_us"),
