@@ -36,6 +36,7 @@ from tests.stored_results import (
 )
 
 CASE, LONG = attn("q512"), attn("q8k")
+ON_H200 = 20.0  # ms, which it can reach in fp32
 OTHER = replace(SOURCE, commit="b" * 40)
 STEADY = (1.0, 1.0005, 0.9995)
 WILD, WILDLY = (1.0, 1.006, 0.994), (1.006, 0.994, 1.0)
@@ -152,8 +153,8 @@ def test_variables_that_differ_are_set_by_ab(db: str) -> None:
 
 
 def test_more_rounds_are_enough_where_sessions_agree(db: str) -> None:
-    add(db, "main", wobbles=WILD, machine=H200)
-    add(db, "pr", wobbles=WILDLY, machine=H200)
+    add(db, "main", ON_H200, wobbles=WILD, machine=H200)
+    add(db, "pr", ON_H200, wobbles=WILDLY, machine=H200)
     found = step(db)
     assert (found["interleaved"], found["cases"]) == (False, 2)
     assert [line.partition(" --dtype")[0] for line in found["commands"]] == [
@@ -322,8 +323,8 @@ def test_cases_without_a_partner_are_counted_by_what_the_other_side_lacks(
 
 
 def test_no_margin_is_advised_that_would_hide_a_change(db: str) -> None:
-    add(db, "main", machine=H200)
-    add(db, "pr", factor=1.04, machine=H200)
+    add(db, "main", ON_H200, machine=H200)
+    add(db, "pr", 1.04 * ON_H200, machine=H200)
     text = " ".join(diff(db).stdout.split())
     assert "2 unclear" in text
     assert "with --margin" not in text
@@ -331,8 +332,8 @@ def test_no_margin_is_advised_that_would_hide_a_change(db: str) -> None:
 
 
 def test_one_round_is_said_to_show_no_spread(db: str) -> None:
-    add(db, "main", wobbles=(1.0,), machine=H200)
-    add(db, "pr", wobbles=(1.02,), machine=H200)
+    add(db, "main", ON_H200, wobbles=(1.0,), machine=H200)
+    add(db, "pr", ON_H200, wobbles=(1.02,), machine=H200)
     text = diff(db).stdout
     assert "one round shows no spread: measure 3 rounds on each side" in " ".join(text.split())
     assert "needed" not in text.partition("2 unclear")[0]
