@@ -67,8 +67,8 @@ def results(auto: Callable[[str], list[Outcome]]) -> dict[Case, list[Outcome]]:
     found = {}
     for at, (spec, ratio) in enumerate(BATCHES.items()):
         flash, triton = (attn(spec, name, max_model_len=131072) for name in ("flash", "triton"))
-        found[flash] = timed(flash, *rounds(ratio * 1e-5, 1e-3, at))
-        found[triton] = timed(triton, *rounds(1e-5, 1e-3, at + 9))
+        found[flash] = timed(flash, *rounds(ratio * 2e-4, 1e-3, at))
+        found[triton] = timed(triton, *rounds(2e-4, 1e-3, at + 9))
         found[auto_case(spec)] = auto(spec)
     return found
 
@@ -84,7 +84,7 @@ def is_flash(_: str) -> list[Outcome]:
 
 
 def ran_as_flash(spec: str) -> list[Outcome]:
-    return timed(auto_case(spec), *rounds(1.5e-5, 1e-3), resolved={"selected": "flash"})
+    return timed(auto_case(spec), *rounds(3e-4, 1e-3), resolved={"selected": "flash"})
 
 
 def test_a_winner_map_says_what_auto_loses(tmp_path: Path) -> None:
