@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from attnbench.analysis.estimate import EXACT, Cell, Noise
-from attnbench.analysis.ranking import AUTO, Ranking, rank, regrets
+from attnbench.analysis.ranking import AUTO, Ranking, rank
+from attnbench.analysis.regret import regrets
 from attnbench.analysis.series import Series, Times, series_of
 from attnbench.analysis.tuning import Contender, Setting
 from attnbench.labels import Label

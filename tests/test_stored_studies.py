@@ -7,9 +7,11 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import delete
 
+from attnbench.analysis.auto import choices
 from attnbench.cli import cli
 from attnbench.db.models import MeasurementRow
 from attnbench.db.store import Store
+from attnbench.reporting.auto import REGRET, choice_columns
 from attnbench.reporting.html.crossover import crossover_plot
 from attnbench.results.report import read_report, read_run
 from attnbench.studies.answers.base import place_columns
@@ -75,6 +77,17 @@ def test_a_batch_has_in_a_study_the_place_that_report_shows(stored: Path, run: i
         shown = place_columns([each for cohort in cohorts for each in cohort.rankings], {})
     texts = [sorted(zip(*map(each.get, PLACES), strict=True)) for each in (found, shown)]
     assert texts[0] == texts[1]
+
+
+def test_what_auto_loses_is_the_same_in_a_study_and_in_report(stored: Path) -> None:
+    with Store.open(stored / NEW) as store:
+        found = conclude(store, 10).tables[-1].columns
+        report = read_run(store, 10)
+        listed = report.cohorts_of(report.selections[0])
+        chosen = [choices(each.rankings, each.series, each.noise_of) for each in listed]
+    shown = choice_columns([each for group in chosen for each in group])[REGRET]
+    assert sorted(shown) == sorted(found[REGRET])
+    assert len(shown) == 25
 
 
 def test_a_study_timed_by_what_calls_add_to_a_layer_says_so(stored: Path) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from attnbench.analysis.estimate import Cell, Noise
-from attnbench.analysis.ranking import AUTO, Ranking, SeriesNoise, regrets
+from attnbench.analysis.ranking import AUTO, Ranking, SeriesNoise, by_method
+from attnbench.analysis.regret import regrets
 from attnbench.analysis.series import Series, Times
 from attnbench.analysis.tuning import Contender, Setting
 from attnbench.analysis.verdict import Comparison
@@ -35,19 +36,25 @@ def choices(
 ) -> list[AutoChoice | None]:
     """vLLM's choice in each ranking; None where it is unknown or nothing is beside it."""
     selected = _selected(listed)
-    found = [_chosen(ranking, selected) for ranking in rankings]
-    groups = [
-        _settings(r, each[0]) if each else {} for r, each in zip(rankings, found, strict=True)
-    ]
+    found = [(ranking, _chosen(ranking, selected)) for ranking in rankings]
+    methods = [each.best.series.first.method_key for each in rankings]
+    return by_method(found, methods, lambda alike: _choices(alike, noise))
+
+
+def _choices(
+    found: Sequence[tuple[Ranking, tuple[Contender, str] | None]], noise: SeriesNoise
+) -> list[AutoChoice | None]:
+    """The same of rankings by one method with the contender that vLLM chose, and its name."""
+    groups = [_settings(ranking, each[0]) if each else {} for ranking, each in found]
 
     def noise_at(at: int, cell: Cell) -> Noise:
-        chosen = found[at]
+        _, chosen = found[at]
         assert chosen is not None
         return noise(chosen[0].series, cell)
 
     return [
         AutoChoice(ranking, *each, regret) if each else None
-        for ranking, each, regret in zip(rankings, found, regrets(groups, noise_at), strict=True)
+        for (ranking, each), regret in zip(found, regrets(groups, noise_at), strict=True)
     ]
 
 

@@ -13,8 +13,8 @@ from attnbench.analysis.ranking import (
     SeriesNoise,
     Standing,
     rank_groups,
-    regrets,
 )
+from attnbench.analysis.regret import regrets
 from attnbench.analysis.series import Series, Times
 from attnbench.analysis.tuning import (
     Contender,

@@ -8,17 +8,15 @@ only the quickest.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
-from attnbench.analysis.compare import compare, compare_estimates
-from attnbench.analysis.estimate import Cell, Noise, estimate_all
+from attnbench.analysis.compare import compare
+from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.pairing import cell_between
-from attnbench.analysis.series import Series, Times, mean_time
+from attnbench.analysis.series import Series, mean_time
 from attnbench.analysis.tuning import (
     Contender,
     Setting,
-    common_rounds,
-    cross_fitted,
     without_knobs,
 )
 from attnbench.analysis.verdict import MARGIN, Comparison, Verdict
@@ -30,12 +28,13 @@ Place = Literal["best", "quickest", "alone", "tie", "same work", "slower", "uncl
 RankingOutcome = Literal["won", "tied", "unclear", "untested", "alone"]
 SeriesNoise = Callable[[Series, Cell], Noise]
 
+T = TypeVar("T")
+R = TypeVar("R")
 Rival = tuple[Contender, Cell, Comparison]
 
 AUTO: Setting = ()
 _PLACES: Mapping[Verdict, Place] = {"slower": "slower", "same": "tie"}
 _THRESHOLD = ("threshold",)
-_NOTHING_LOST = Comparison("", "same", 1.0, 1.0, 1.0, None, None, None, None, None, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +122,22 @@ def rank(
     another method are tested apart, as they have a table of their own in `report`.
     """
     groups = _by_workload(contenders)
-    found: dict[int, Ranking] = {}
-    for alike in _by_method([*groups, *_by_workload(beside)]):
-        found |= zip(map(id, alike), rank_groups(alike, noise), strict=True)
-    return [found[id(group)] for group in groups]
+    tested = [*groups, *_by_workload(beside)]
+    methods = [each[0].series.first.method_key for each in tested]
+    return by_method(tested, methods, lambda alike: rank_groups(alike, noise))[: len(groups)]
+
+
+def by_method(
+    listed: Sequence[T], methods: Sequence[str], test: Callable[[Sequence[T]], Sequence[R]]
+) -> list[R]:
+    """The results, in order, of testing those of each method by themselves."""
+    places: dict[str, list[int]] = {}
+    for at, method in enumerate(methods):
+        places.setdefault(method, []).append(at)
+    found: dict[int, R] = {}
+    for alike in places.values():
+        found |= zip(alike, test([listed[at] for at in alike]), strict=True)
+    return [found[at] for at in range(len(listed))]
 
 
 def _by_workload(contenders: Iterable[Contender]) -> list[list[Contender]]:
@@ -134,13 +145,6 @@ def _by_workload(contenders: Iterable[Contender]) -> list[list[Contender]]:
     for each in contenders:
         groups.setdefault(_workload(each.series), []).append(each)
     return list(groups.values())
-
-
-def _by_method(groups: Iterable[list[Contender]]) -> list[list[list[Contender]]]:
-    found: dict[str, list[list[Contender]]] = {}
-    for each in groups:
-        found.setdefault(each[0].series.first.method_key, []).append(each)
-    return list(found.values())
 
 
 def rank_groups(groups: Sequence[Sequence[Contender]], noise: SeriesNoise) -> list[Ranking]:
@@ -166,37 +170,6 @@ def rank_groups(groups: Sequence[Sequence[Contender]], noise: SeriesNoise) -> li
         _ranking(top, [(rival, cell, by_key[cell.key]) for rival, cell in listed])
         for top, listed in zip(best, rivals, strict=True)
     ]
-
-
-def regrets(
-    groups: Sequence[Mapping[Setting, Times]], noise: Callable[[int, Cell], Noise]
-) -> list[Comparison | None]:
-    """For each group the cost of leaving its knob to the backend: auto's time over the best's.
-
-    The best is cross-fitted, that is, no round chooses the setting it judges; otherwise the best of
-    several noisy times would make any choice look like a loss. None without auto, or if fewer than
-    two rounds have all settings. `noise` gets the number of the group.
-
-    Where auto is that best, nothing is lost or compared: differences of 0 would say that nothing is
-    noisy. The spread of rounds is that of auto beside all settings, which are more than the best.
-    """
-    known = {
-        at: cross_fitted(settings)
-        for at, settings in enumerate(groups)
-        if AUTO in settings and len(common_rounds(settings)) > 1
-    }
-    lost = [at for at, best in known.items() if not best.items() <= groups[at][AUTO].items()]
-    cells = [cell_between(f"{at}", known[at], groups[at][AUTO]) for at in lost]
-    cells += [
-        cell_between(f"{at}", times, groups[at][AUTO])
-        for at in known
-        for setting, times in groups[at].items()
-        if setting != AUTO
-    ]
-    estimates = estimate_all(cells, [noise(int(cell.key), cell) for cell in cells])[: len(lost)]
-    compared = compare_estimates([str(at) for at in lost], estimates)
-    found = dict.fromkeys(known, _NOTHING_LOST) | dict(zip(lost, compared, strict=True))
-    return [found.get(at) for at in range(len(groups))]
 
 
 def _workload(series: Series) -> object:
