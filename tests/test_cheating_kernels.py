@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from attnbench.kernels.attn.naive import NaivePrepared
-from attnbench.kernels.attn.sdpa import SdpaPrepared, Views
+from attnbench.kernels.attn.sdpa import SdpaPrepared
 from attnbench.kernels.base import Prepared, Setting
 from attnbench.kernels.check import WrongResult, check, check_again, require_inputs
 from attnbench.kernels.deviation import compare
 from attnbench.kernels.groups import Group
 from attnbench.kernels.prefill_trtllm.torch_gather import TorchGatherPrepared
 from attnbench.kernels.registry import find
+from attnbench.kernels.sdpa_kernel import Views
 from attnbench.kernels.tolerance import attention
 from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import parse_batch_spec

@@ -6,8 +6,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from attnbench.analysis.by_method import by_method
 from attnbench.analysis.estimate import Cell, Noise
-from attnbench.analysis.ranking import AUTO, Ranking, SeriesNoise, by_method
+from attnbench.analysis.ranking import AUTO, Ranking, SeriesNoise
 from attnbench.analysis.regret import regrets
 from attnbench.analysis.series import Series, Times
 from attnbench.analysis.tuning import Contender, Setting

@@ -8,17 +8,14 @@ only the quickest.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal
 
+from attnbench.analysis.by_method import by_method
 from attnbench.analysis.compare import compare
 from attnbench.analysis.estimate import Cell, Noise
 from attnbench.analysis.pairing import cell_between
 from attnbench.analysis.series import Series, mean_time
-from attnbench.analysis.tuning import (
-    Contender,
-    Setting,
-    without_knobs,
-)
+from attnbench.analysis.tuning import Contender, Setting, without_knobs
 from attnbench.analysis.verdict import MARGIN, Comparison, Verdict
 from attnbench.families import family_of
 
@@ -28,8 +25,6 @@ Place = Literal["best", "quickest", "alone", "tie", "same work", "slower", "uncl
 RankingOutcome = Literal["won", "tied", "unclear", "untested", "alone"]
 SeriesNoise = Callable[[Series, Cell], Noise]
 
-T = TypeVar("T")
-R = TypeVar("R")
 Rival = tuple[Contender, Cell, Comparison]
 
 AUTO: Setting = ()
@@ -125,19 +120,6 @@ def rank(
     tested = [*groups, *_by_workload(beside)]
     methods = [each[0].series.first.method_key for each in tested]
     return by_method(tested, methods, lambda alike: rank_groups(alike, noise))[: len(groups)]
-
-
-def by_method(
-    listed: Sequence[T], methods: Sequence[str], test: Callable[[Sequence[T]], Sequence[R]]
-) -> list[R]:
-    """The results, in order, of testing those of each method by themselves."""
-    places: dict[str, list[int]] = {}
-    for at, method in enumerate(methods):
-        places.setdefault(method, []).append(at)
-    found: dict[int, R] = {}
-    for alike in places.values():
-        found |= zip(alike, test([listed[at] for at in alike]), strict=True)
-    return [found[at] for at in range(len(listed))]
 
 
 def _by_workload(contenders: Iterable[Contender]) -> list[list[Contender]]:

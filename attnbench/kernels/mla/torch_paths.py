@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from attnbench.kernels.attn.sdpa import SdpaKernel, Views, sdpa_mask_bytes
 from attnbench.kernels.base import Setting
 from attnbench.kernels.groups import Group, causal_mask
 from attnbench.kernels.memory import Bytes, mask_bytes
 from attnbench.kernels.mla_base.memory import head_bytes, latent_bytes
 from attnbench.kernels.mla_base.prepared import MlaPrepared
 from attnbench.kernels.reference import rotating
+from attnbench.kernels.sdpa_kernel import SdpaKernel, Views, sdpa_mask_bytes
 from attnbench.kernels.tolerance import MLA_ROUNDINGS, attention
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case

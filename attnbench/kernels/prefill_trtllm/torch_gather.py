@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from attnbench.kernels.attn.sdpa import SdpaKernel, Views, sdpa_mask_bytes
 from attnbench.kernels.base import Setting
 from attnbench.kernels.groups import Group
 from attnbench.kernels.inputs import raw, signs, turn
@@ -10,6 +9,7 @@ from attnbench.kernels.memory import Bytes, paged_bytes
 from attnbench.kernels.paged import DEFAULT_BLOCK_SIZE, PagedPrepared
 from attnbench.kernels.prefill import DEFAULT_LAYOUT, PrefillBackend
 from attnbench.kernels.reference import rotating
+from attnbench.kernels.sdpa_kernel import SdpaKernel, Views, sdpa_mask_bytes
 from attnbench.kernels.tolerance import attention
 from attnbench.provenance.machine import Machine
 from attnbench.specs.case import Case
