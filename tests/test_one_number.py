@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from attnbench.db.store import Store
 from attnbench.errors import NotComparable
 from attnbench.results.diff import diff
+from attnbench.results.history import histories
 from attnbench.results.report import read_run
 from attnbench.studies.conclusion import conclusion_of
 from attnbench.studies.decision import decided
@@ -82,3 +84,12 @@ def test_diff_compares_it_with_nothing(spoilt: Path, backend: str, is_compared: 
         except NotComparable:
             found = []
     assert bool(found) is is_compared
+
+
+def test_history_does_not_have_it(spoilt: Path) -> None:
+    with Store.open(spoilt) as store:
+        listed = histories(store, "", (), None)
+    with closing(sqlite3.connect(spoilt)) as connection:
+        found = Counter(name for (name,) in connection.execute("SELECT backend FROM history"))
+    assert found == Counter(each.case.backend for each in listed for _ in each.versions)
+    assert SPOILT not in found

@@ -173,7 +173,7 @@ def _history(dialect: str) -> Select[Any]:
             geometric_mean(row.us).label("us"),
         )
         .join_from(row.us.table, runs.run.table, row.run == runs.run)
-        .where(row.us.is_not(None))
+        .where(row.ratio_to_best.is_not(None))  # an impossible time has none
         .group_by(*series, version)
         .subquery("versions")
     )

@@ -20,6 +20,7 @@ from attnbench.errors import UsageError
 from attnbench.provenance.git import ancestry
 from attnbench.records import Measurement, Run, Status
 from attnbench.results.noise import Noises
+from attnbench.results.possible import possible
 from attnbench.results.versions import in_order_of_release, state_of, version_names
 from attnbench.results.where import Condition, case_facts, matching
 from attnbench.specs.case import Case
@@ -126,13 +127,13 @@ def histories(
     found = _right(_measurements(store, case, where))
     runs = {run.number: run for run in store.runs({each.run for each in found})}
     found = matching(found, runs, where)
-    if not found:
+    if not (listed := _grouped(store, found, runs, Noises(store), tree)):
         asked = " ".join([*([f"--case {case}"] if case else []), *map(str, where)])
         raise UsageError(
             f"{asked}: no such case has a time; `attnbench report --ids` shows the keys of cases, "
             "`attnbench report --format csv` their fields"
         )
-    return _grouped(found, runs, Noises(store), tree)
+    return listed
 
 
 def histories_of(
@@ -143,19 +144,22 @@ def histories_of(
     tree: Path | None,
 ) -> list[History]:
     """The histories of the cases with these keys, as far as they have times."""
-    return _grouped(_right(measurements_of(store, cases)), runs, noises, tree)
+    return _grouped(store, _right(measurements_of(store, cases)), runs, noises, tree)
 
 
 def _grouped(
-    found: Sequence[Measurement], runs: Mapping[int, Run], noises: Noises, tree: Path | None
+    store: Store,
+    found: Sequence[Measurement],
+    runs: Mapping[int, Run],
+    noises: Noises,
+    tree: Path | None,
 ) -> list[History]:
     by_run: dict[int, list[Measurement]] = defaultdict(list)
     for each in found:
         by_run[each.run].append(each)
     groups: dict[object, list[Series]] = defaultdict(list)
-    for listed in by_run.values():
-        for series in series_of(listed):
-            groups[series.key, series.regime].append(series)
+    for series in possible(store, [each for run in by_run.values() for each in series_of(run)]):
+        groups[series.key, series.regime].append(series)
     return [_history(noises, listed, runs, tree) for listed in groups.values()]
 
 
