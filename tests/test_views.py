@@ -12,11 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy.types import NullType
 
 import attnbench
 from attnbench.analysis.series import Series
 from attnbench.db.store import Store
-from attnbench.db.views import VIEWS
+from attnbench.db.views import VIEWS, view_table
 from attnbench.errors import UsageError
 from attnbench.provenance.environment import Component
 from attnbench.provenance.source import Source
@@ -326,6 +327,13 @@ def test_ten_documented_queries_answer(stored: Sequence[Path]) -> None:
     assert len(QUERIES) == 10
     for query in QUERIES:
         assert any(rows(path, query) for path in stored), query
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("name", VIEWS)
+def test_every_column_has_a_type_by_which_it_is_exported(name: str, dialect: str) -> None:
+    columns = view_table(name, dialect).c
+    assert not [each.name for each in columns if isinstance(each.type, NullType)]
 
 
 def test_all_columns_are_documented(stored: Sequence[Path]) -> None:

@@ -79,8 +79,8 @@ REGIME = case(
 def rates(flops: Column, moved: Column, seconds: Column) -> list[Column]:
     """Useful work over the time; without FLOP there is no rate of them."""
     return [
-        (func.nullif(flops, 0) / seconds / 1e12).label("tflops"),
-        (func.nullif(moved, 0) / seconds / 1e9).label("gbps"),
+        (func.nullif(flops, 0, type_=Double()) / seconds / 1e12).label("tflops"),
+        (func.nullif(moved, 0, type_=Double()) / seconds / 1e9).label("gbps"),
     ]
 
 
@@ -166,7 +166,8 @@ def _knobs(dialect: str) -> Column:
     """As compact JSON in both, in the stored order: JSONB would order and space it its own way."""
     names = dict.fromkeys([*_NAMES, *DIMS, *FLAT_FIELDS])
     if dialect == "sqlite":
-        return func.json_remove(cases.canonical, *(f"$.{name}" for name in names))
+        paths = (f"$.{name}" for name in names)
+        return func.json_remove(cases.canonical, *paths, type_=Text())
     found = func.json_each(cases.canonical).table_valued("key", "value")
     pair = cast(func.to_json(found.c.key), Text) + ":" + cast(found.c.value, Text)
     text: Column = literal_column("'{'") + func.coalesce(_joined(dialect, pair), "") + "}"

@@ -101,7 +101,7 @@ def _rounds(dialect: str) -> Select[Any]:
         (outcome.round + 1).label("round"),  # as in all other output
         outcome.position,
         outcome.status,
-        func.nullif(outcome.reason, "").label("reason"),
+        func.nullif(outcome.reason, "", type_=String()).label("reason"),
         (TIME * US).label("us"),
         (outcome.low * US).label("low"),
         (outcome.high * US).label("high"),
