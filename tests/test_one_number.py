@@ -53,12 +53,14 @@ def test_report_ranks_it_nowhere(spoilt: Path) -> None:
 
 def test_the_view_compares_it_with_nothing(spoilt: Path) -> None:
     query = (
-        "SELECT count(*), sum(ratio_to_best IS NULL) FROM results"
+        "SELECT count(*), sum(ratio_to_best IS NULL), count(us) = sum(labels LIKE 'above_%')"
+        " FROM results"
         f" WHERE backend = '{SPOILT}' AND run = {WINNERS}"
     )
     with closing(sqlite3.connect(spoilt)) as connection:
-        ((rows, without),) = connection.execute(query)
+        ((rows, without, is_labelled),) = connection.execute(query)
     assert rows == without > 20
+    assert is_labelled
 
 
 def test_a_study_concludes_nothing_from_it(spoilt: Path) -> None:
