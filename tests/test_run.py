@@ -169,8 +169,9 @@ def test_ctrl_c_ends_with_130_and_the_command_that_goes_on(
     assert "continue with: attnbench attn --resume 1" in told
     refused = attnbench("attn", "--device", "cpu", "--resume", "1", "--rounds", "5")
     assert refused.returncode == 2
-    assert refused.stderr.startswith(
+    assert (
         "Error: --resume continues run 1 as it was started, and that had --rounds 2, not 5"
+        in refused.stderr
     )
 
 
@@ -193,7 +194,8 @@ def test_ctrl_c_while_queueing_for_the_device_ends_with_130(
         started(tmp_path, environment, *waiting) as process,
     ):
         assert process.stderr is not None
-        assert f"another attnbench (process {os.getpid()}) is" in process.stderr.readline()
+        # On a busy machine a note on the worker's start may come first.
+        assert any(f"another attnbench (process {os.getpid()}) is" in n for n in process.stderr)
         process.send_signal(signal.SIGINT)
         _, told = process.communicate()
     assert process.returncode == 130
@@ -252,7 +254,7 @@ def test_bad_input_is_one_clear_error(
 def test_a_gpu_that_is_not_there_is_a_usage_error(attnbench: Attnbench) -> None:
     done = attnbench("attn", "--device", "cuda:99")
     assert done.returncode == 2
-    assert done.stderr.startswith("Error: --device cuda:99: ")
+    assert "Error: --device cuda:99: " in done.stderr
 
 
 PACED = ["attn", *SMALL, "--backend", "paced", "--batch-specs", "q8", "--repeats", "5"]
