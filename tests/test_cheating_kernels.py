@@ -313,12 +313,12 @@ class Slowing(Attending):
 
 
 class Disturbed(Attending):
-    """Beside other programs, which slow it down the first eight times that its inputs are new."""
+    """Beside other programs, which slow it down the first five times that its inputs are new."""
 
     def renew(self, seed: int) -> None:
         super().renew(seed)
         self.renewals = self.__dict__.get("renewals", 0) + 1
-        self.slow = len(self.calls) if self.renewals <= 8 else 0
+        self.slow = len(self.calls) if self.renewals <= 5 else 0
 
     def _launch(self, index: int) -> None:
         slow = self.__dict__.get("slow", 0)
@@ -380,7 +380,8 @@ def test_a_quick_launch_with_new_inputs_is_compared_too() -> None:
     """The tables come back after as many changes as there are sets, but other signs with them."""
     asked = case("4q1kv1k", shape=AttnShape(8, 2, 128))
     found = fault(KeepingTables(asked, Setting("cpu", 2, seed=0)))
-    assert str(found).startswith("after timing, in working set ")
+    # A busy machine may make it slower with new inputs as well, which is said first.
+    assert str(found).startswith(("after timing, in working set ", "a call takes "))
 
 
 class KeepingDenseKeys(SdpaPrepared):
