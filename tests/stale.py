@@ -22,12 +22,12 @@ from attnbench.timing.guard import unseen
 from attnbench.timing.method import Method
 
 
-def measured(ready: Prepared, machine: Machine, seed: int) -> None:
+def measured(ready: Prepared, machine: Machine, seed: int, samples: int = 3) -> None:
     """Timed as the device is by default, checked after it and with new inputs."""
-    method = Method("cudagraph" if machine.kind == "cuda" else "cpu", samples=3)
+    method = Method("cudagraph" if machine.kind == "cuda" else "cpu", samples=samples)
     timing = Timing.of(method, ready, machine)
-    samples = timed(ready, timing, method, seed, unseen, Stopwatch())
-    sets, usual = launched_sets(ready, timing, samples), median(samples.values)
+    taken = timed(ready, timing, method, seed, unseen, Stopwatch())
+    sets, usual = launched_sets(ready, timing, taken), median(taken.values)
     launched_again(ready, timing.clock, sets, seed, usual, Stopwatch())
 
 

@@ -255,13 +255,13 @@ class Clamping(Attending):
         return scores.clamp(max=30.0).softmax(-1)
 
 
-def fault(ready: Prepared) -> str | None:
-    """What the checks of a round say."""
+def fault(ready: Prepared, samples: int = 3) -> str | None:
+    """What the checks of a round say; on a busy machine a sample may be of a single set."""
     with torch.inference_mode():
         ready.calls[0]()
         try:
             check(ready, seed=0)
-            measured(ready, CPU, seed=0)
+            measured(ready, CPU, seed=0, samples=samples)
         except WrongResult as wrong:
             return str(wrong)
     return None
@@ -494,7 +494,8 @@ def test_a_head_that_is_wrong_in_one_set_alone_is_found(spec: str, sets: int) ->
             out.flatten(0, 1)[row] *= 0.9
 
         ready.calls = [*ready.calls[:-1], wrong]
-        assert str(fault(ready)).startswith(f"after timing, in working set {sets - 1}: ")
+        found = str(fault(ready, samples=sets))
+        assert found.startswith(f"after timing, in working set {sets - 1}: ")
 
 
 @pytest.mark.parametrize(
