@@ -19,6 +19,7 @@ from attnbench.results.judging import JudgedPairs, judge_pairs
 from attnbench.results.margin import usual_margin
 from attnbench.results.next_step import NextStep, find_next_step
 from attnbench.results.possible import possible_pairs
+from attnbench.results.restless import doubt, doubted
 from attnbench.results.selection import Selection, newest, select
 from attnbench.results.unpaired import only_in
 from attnbench.shorten import some
@@ -156,6 +157,8 @@ def diff(
     whole = [pair for pair in pairing.pairs if not _failure(pair)]
     margin = usual_margin(store, newest(base), newest(head)) if margin is None else margin
     judged = judge_pairs(store, whole, margin, (base, head), alike=chosen is None)
+    if why := doubt(sentinels, map(newest, (base, head))):
+        judged = doubted(judged, why)
     rows = _rows(pairing.pairs, judged)
     step = find_next_step(store, _unclear(rows), newest(base), newest(head), alike=chosen is None)
     found = Diff(base, head, margin, rows, pairing, judged, chosen, sentinels, step)
