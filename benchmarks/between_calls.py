@@ -41,11 +41,7 @@ Work = Callable[[], object]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backends", nargs="+", choices=SERVED, default=list(SERVED))
-    parser.add_argument("--specs", nargs="+", default=SPECS)
-    parser.add_argument("--output", type=Path)
-    given = parser.parse_args()
+    given = asked(__doc__, SPECS)
     recorded(lambda: torch.zeros(1, device=DEVICE))  # CUPTI has to be there before a capture
     kinds, found = dict(works()), []
     for backend in given.backends:
@@ -54,6 +50,15 @@ def main() -> None:
             if given.output:
                 given.output.write_text(json.dumps(found, indent=1))
     print(tabulate(found, headers="keys", floatfmt=".1f"))
+
+
+def asked(description: str | None, specs: Sequence[str]) -> argparse.Namespace:
+    """The backends, the batches and the file for the results."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--backends", nargs="+", choices=SERVED, default=list(SERVED))
+    parser.add_argument("--specs", nargs="+", default=specs)
+    parser.add_argument("--output", type=Path)
+    return parser.parse_args()
 
 
 def works() -> Iterator[tuple[str, Work]]:

@@ -5,16 +5,14 @@ has norms, the MLP's activation, RoPE, and in MLA the product with W_UK; each of
 the products here, then all of them, and the call is timed as in a row.
 """
 
-import argparse
 import json
 from collections.abc import Callable, Iterator
 from itertools import product
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
-from between_calls import SERVED, case_of
+from between_calls import SERVED, asked, case_of
 from tabulate import tabulate
 
 from attnbench.kernels.base import Refused, Setting
@@ -22,7 +20,7 @@ from attnbench.kernels.registry import find
 from attnbench.provenance.machine import read_machine
 from attnbench.running.memory import working_sets
 from attnbench.specs.case import Case
-from attnbench.specs.layer import HIDDEN, MLP
+from attnbench.specs.layer import HIDDEN, MLP, w_uk_product
 from attnbench.specs.shape import AttnShape, MlaShape
 from attnbench.timing.layer import LayerClock, products_of
 
@@ -34,11 +32,7 @@ Work = Callable[[], object]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backends", nargs="+", choices=SERVED, default=list(SERVED))
-    parser.add_argument("--specs", nargs="+", default=SPECS)
-    parser.add_argument("--output", type=Path)
-    given = parser.parse_args()
+    given = asked(__doc__, SPECS)
     found = []
     with torch.inference_mode():
         for spec, backend in product(given.specs, given.backends):
@@ -105,10 +99,8 @@ def kernels(case: Case) -> Iterator[tuple[str, Work]]:
     positions, angles = torch.arange(rows, device=DEVICE), normal(4096, dim)
     rotated = normal(rows, heads * dim), normal(rows, keys * dim)
     yield "RoPE", lambda: ops.rotary_embedding(positions, *rotated, dim, angles, True)
-    if isinstance(shape, MlaShape):
-        queries = normal(heads, rows, shape.qk_nope_head_dim)
-        up = normal(heads, shape.qk_nope_head_dim, shape.kv_lora_rank)
-        latent = normal(heads, rows, shape.kv_lora_rank)
+    if sizes := w_uk_product(case):
+        queries, up, latent = (normal(*size) for size in sizes)
         yield "W_UK", lambda: torch.bmm(queries, up, out=latent)
 
 

@@ -23,8 +23,8 @@ from attnbench.reporting.text_table import Style
 from attnbench.results.diff import Diff, diff
 from attnbench.results.explain import find_row, read_samples
 from attnbench.results.gpu_diff import GpuDiff, diff_gpus, is_across_gpus
-from attnbench.results.report import read_sentinels
 from attnbench.results.samples import read_quantiles
+from attnbench.results.sentinels import read_sentinels
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,10 +44,10 @@ def interval_text(standing: Standing | None) -> str:
 
 def useful_interval(low: float, middle: float, high: float) -> str:
     """E.g. "1.42 to 1.48"; a dash where rounds are too different for an interval of any use."""
-    return f"{three_digits(low)} to {three_digits(high)}" if is_useful(high, middle) else MISSING
+    return f"{three_digits(low)} to {three_digits(high)}" if is_useful(middle, high) else MISSING
 
 
-def is_useful(high: float, middle: float) -> bool:
+def is_useful(middle: float, high: float) -> bool:
     """Whether an interval up to `high` says anything; that of two unlike rounds may not."""
     return high <= _WIDEST * middle
 

@@ -21,6 +21,7 @@ from attnbench.results.next_step import NextStep, find_next_step
 from attnbench.results.possible import possible_pairs
 from attnbench.results.restless import doubt, doubted
 from attnbench.results.selection import Selection, newest, select
+from attnbench.results.sentinels import read_sentinels
 from attnbench.results.unpaired import only_in
 from attnbench.shorten import some
 from attnbench.specs.case import Case
@@ -153,7 +154,7 @@ def diff(
         _require_two_sides(base, head)
     pairing = possible_pairs(store, pair_up(*sides, matching=Matching(chosen)))
     runs = {newest(side).number for side in (base, head)}
-    sentinels = {run: store.sentinels(run) for run in runs} if len(runs) > 1 else NO_SENTINELS
+    sentinels = read_sentinels(store, runs) if len(runs) > 1 else NO_SENTINELS
     whole = [pair for pair in pairing.pairs if not _failure(pair)]
     margin = usual_margin(store, newest(base), newest(head)) if margin is None else margin
     judged = judge_pairs(store, whole, margin, (base, head), alike=chosen is None)

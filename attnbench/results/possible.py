@@ -8,6 +8,7 @@ from attnbench.analysis.roofline import is_above_roofline
 from attnbench.analysis.series import Series
 from attnbench.db.store import Store
 from attnbench.provenance.machine import Machine
+from attnbench.results.sentinels import read_sentinels
 from attnbench.timing.sentinels import Sentinels
 
 _WRONG = "less than the least time that the hardware allows"
@@ -36,8 +37,8 @@ def _test(store: Store, listed: Sequence[Series]) -> Callable[[Series], bool]:
     runs = store.runs({number for each in listed for number in each.runs})
     machines = {run.number: Machine.from_facts(run.machine) for run in runs}
     reached = {
-        number: [Sentinels.from_facts(facts) for facts in store.sentinels(number).values()]
-        for number in machines
+        number: [Sentinels.from_facts(facts) for facts in moments.values()]
+        for number, moments in read_sentinels(store, machines).items()
     }
 
     def is_wrong(series: Series) -> bool:

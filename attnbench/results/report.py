@@ -1,6 +1,6 @@
 """The content of `report`: the measurements of some refs, with sentinels and noise."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from attnbench.db.store import Store
@@ -9,6 +9,7 @@ from attnbench.records import Measurement, Run
 from attnbench.results.cohort import Cohort, SentinelFacts, cohorts
 from attnbench.results.noise import NoiseLookup, Noises
 from attnbench.results.selection import Selection, select
+from attnbench.results.sentinels import read_sentinels
 from attnbench.results.where import Condition
 
 
@@ -61,11 +62,6 @@ def read_run(store: Store, *numbers: int) -> Report:
             for number in numbers
         ],
     )
-
-
-def read_sentinels(store: Store, runs: Iterable[int]) -> SentinelFacts:
-    """The sentinels of the runs, by number."""
-    return {number: store.sentinels(number) for number in runs}
 
 
 def _report(store: Store, selections: Sequence[Selection]) -> Report:

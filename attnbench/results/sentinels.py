@@ -1,8 +1,10 @@
-"""Changes of sentinels as text."""
+"""The sentinels of runs, and their changes as text."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from attnbench.db.store import Store
+from attnbench.results.cohort import SentinelFacts
 from attnbench.units import change_in_percent
 
 RATES = {
@@ -10,6 +12,11 @@ RATES = {
     "read_bytes_per_second": "read rate",
     "flops_per_second": "matmul rate",
 }
+
+
+def read_sentinels(store: Store, runs: Iterable[int]) -> SentinelFacts:
+    """The sentinels of the runs, by number."""
+    return {number: store.sentinels(number) for number in runs}
 
 
 def moved(changes: Mapping[str, float]) -> list[str]:

@@ -106,7 +106,7 @@ def _with_interval(single: Single, factor: float) -> str:
     text = seconds_text(factor * single.sum.seconds)
     if single.sum.interval is None:
         return f"{text} (one round: no interval)"
-    if not is_useful(single.sum.interval[1], single.sum.seconds):
+    if not is_useful(single.sum.seconds, single.sum.interval[1]):
         return f"{text} (rounds are too different for an interval)"
     low, high = (seconds_text(factor * end) for end in single.sum.interval)
     return f"{text} [{low}, {high}]"
