@@ -1,5 +1,6 @@
 """Pools as large as a server's: backends read the right pages of them, and rows say the size."""
 
+import gc
 from importlib.util import find_spec
 from typing import Any
 
@@ -54,6 +55,7 @@ def test_results_over_a_pool_of_20_gib_are_right(backend: str, machine: Machine)
     adapter = find(case.family, case.backend)
     if reason := adapter.refusal(case, machine):
         pytest.skip(reason)
+    gc.collect()  # a pool of the case before, freed only now, would count as less than taken
     torch.cuda.empty_cache()
     before = torch.cuda.mem_get_info()[0]
     try:
@@ -89,7 +91,7 @@ def test_a_pool_larger_than_the_gpu_is_refused() -> None:
     assert "GiB of memory (kv 1000 GiB)" in outcome.reason
 
 
-@pytest.mark.parametrize("tokens", [64, 1024, 4096])
+@pytest.mark.parametrize("tokens", [128, 1024, 4096])  # fewer are not cold: 512 sets are the most
 def test_a_write_of_hot_inputs_is_quicker_than_of_cold_ones(tokens: int) -> None:
     batch, shape = parse_batch_spec(f"q{tokens}"), AttnShape(8, 8, 128)
     hot, cold = (
