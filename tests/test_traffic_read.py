@@ -35,6 +35,10 @@ MOONCAKE = """
 {"timestamp": 1500, "input_length": 1024, "output_length": 7, "hash_ids": [7, 1]}
 {"timestamp": 2000, "input_length": 1024, "output_length": 8, "hash_ids": [0, 1]}
 """
+# Unicode ends a line at U+2028, JSON does not.
+MOONCAKE_WITH_TEXT = (
+    '{"timestamp": 0, "input_length": 7, "output_length": 3, "text": "one\u2028two"}\n'
+)
 BENCH_SERVE = json.dumps(
     {"input_lens": [7, 9], "output_lens": [3, 4], "start_times": [100.5, 100.0], "ttfts": [1, 1]},
     indent=1,
@@ -58,8 +62,15 @@ def rows(requests: Requests) -> list[tuple[float, ...]]:
         ),
         (BENCH_SERVE, [(0, 9, 4, 0), (0.5, 7, 3, 0)]),
         ('{"input_lens": [7], "output_lens": [3]}', [(0, 7, 3, 0)]),
+        (OWN.replace("50,5", "50.0,5.0"), [(0, 50, 5, 0), (0.25, 100, 10, 64), (0.75, 30, 3, 16)]),
+        (OWN.replace("1,30", "  \n1,30"), [(0, 50, 5, 0), (0.25, 100, 10, 64), (0.75, 30, 3, 16)]),
+        (MOONCAKE_WITH_TEXT, [(0, 7, 3, 0)]),
+        (MOONCAKE_WITH_TEXT * 2, [(0, 7, 3, 0)] * 2),
     ],
-    ids=["azure", "burst-gpt", "own", "mooncake", "bench-serve", "no-starts"],
+    ids=[
+        *("azure", "burst-gpt", "own", "mooncake", "bench-serve", "no-starts"),
+        *("numbers of pandas", "a blank line", "text in JSON", "text in JSONL"),
+    ],
 )
 def test_requests_are_read_in_order_of_arrival(
     text: str, expected: list[tuple[float, ...]], tmp_path: Path
@@ -131,6 +142,7 @@ OF_THE_FORMAT = ("is empty", "no known trace", "more than one column", "not JSON
         (AZURE.replace("2023-11-17", "17 Nov"), 3, "TIMESTAMP is '17 Nov 00:00:01.7500000'"),
         (MOONCAKE.replace("1500,", "1500,,", 1), 3, "this is not JSON"),
         (MOONCAKE.replace("[7, 1]", "7"), 4, "hash_ids is not a list"),
+        (MOONCAKE.replace("[7, 1]", "[7, 1, 2]"), 4, "has 3 ids for 1024 tokens, not up to 2"),
         ('{"tokens": 1}', 1, "keys that no known trace has: tokens"),
         ('{\n "tokens": 1\n}', 1, "keys that no known trace has: tokens"),
         ('{"input_lens": [7], "output_lens": [3, 4]}', 1, "differ in length"),
@@ -186,6 +198,12 @@ def test_requests_that_arrive_at_once_have_no_rate(attnbench: Attnbench, tmp_pat
     found = attnbench("traffic", "t.csv")
     assert found.stdout.startswith("3 requests of t.csv all at once, 0 % of prompt tokens cached")
     assert "5 steps in 17.1 ms, busy 100 %" in " ".join(found.stdout.split())
+
+
+def test_a_high_rate_is_written_out(attnbench: Attnbench, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(OWN)
+    found = attnbench("traffic", "t.csv", "--rate", "2500")
+    assert found.stdout.startswith("3 requests of t.csv at 2500 per second")
 
 
 def test_one_of_a_thing_is_counted_as_one(attnbench: Attnbench, tmp_path: Path) -> None:

@@ -130,6 +130,15 @@ def test_a_prompt_is_admitted_once_all_of_it_fits() -> None:
     assert batches(found) == ["q16", "q1kv17", "q1kv18", "q33"]
 
 
+def test_a_hash_id_of_two_lengths_costs_no_blocks() -> None:
+    """Of one content there are not two lengths, but a trace may say so."""
+    pairs = [(at, *lengths) for at in range(20) for lengths in ((64, 2), (48, 3))]
+    requests = Requests.of(TracedRequest(*each, 0, (7,)) for each in pairs)
+    found = simulate(requests, replace(PLENTY, kv_tokens=160), SERVER)
+    assert batches(found)[:3] == ["q48_q64", "q1kv65_q1kv49", "q1kv50"]
+    assert batches(found)[3:] == ["q16kv64_q16kv48", "q1kv65_q1kv49", "q1kv50"] * 19
+
+
 def test_a_step_begins_when_the_one_before_ends_or_a_request_arrives() -> None:
     found = served([(0, 500, 20), (3, 300, 5)], PLENTY)
     seconds = SERVER.step_seconds(*works(found.schedule))

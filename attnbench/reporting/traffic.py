@@ -61,7 +61,7 @@ def _origin(summary: Summary) -> str:
     counts = {"without output": origin.without_output, too_long: origin.too_long}
     missing = " and ".join(f"{count} {why}" for why, count in counts.items() if count)
     left_out = f" ({missing} left out)" if missing else ""
-    pace = f"at {origin.rate:.3g} per second" if origin.rate < math.inf else "all at once"
+    pace = f"at {_rate(origin.rate)} per second" if origin.rate < math.inf else "all at once"
     return (
         f"{counted(origin.requests, 'request')} of {summary.trace}{left_out} {pace}, "
         f"{percent(origin.cached)} of prompt tokens cached: {counted(steps, 'step')} in "
@@ -69,6 +69,10 @@ def _origin(summary: Summary) -> str:
         f"{origin.mean_decodes:.1f} decodes a step on average, "
         f"{counted(origin.preemptions, 'preemption')}."
     )
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:.3g}" if rate < 999.5 else f"{rate:.0f}"
 
 
 def _model(summary: Summary) -> str:

@@ -18,7 +18,7 @@ def read_csv(path: Path, lines: Sequence[str]) -> Iterator[TracedRequest]:
         columns = [name.strip() for name in next(rows)]
         reader = _reader(path, columns)
         for values in rows:
-            if values:
+            if any(value.strip() for value in values):
                 yield reader(_line(path, rows.line_num, columns, values))
     except csv.Error as error:
         fail_at(path, rows.line_num, f"this is not CSV ({error})")

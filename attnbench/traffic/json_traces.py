@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnbench.traffic.requests import TracedRequest
+from attnbench.traffic.requests import HASHED, TracedRequest
 from attnbench.traffic.trace_line import TraceLine, fail_at
 
 
@@ -30,6 +30,11 @@ def read_mooncake(lines: Sequence[TraceLine]) -> Iterator[TracedRequest]:
         ids = line.fields.get("hash_ids", [])
         if not isinstance(ids, list) or not all(isinstance(each, int) for each in ids):
             line.fail("hash_ids is not a list of whole numbers, e.g. [0, 1, 2]")
+        if len(ids) > (most := -(-prompt // HASHED)):
+            line.fail(
+                f"hash_ids has {len(ids)} ids for {prompt} tokens, not up to {most}; in Mooncake's "
+                f"format an id stands for {HASHED} tokens, and timestamps are in milliseconds"
+            )
         yield TracedRequest(line.seconds("timestamp") / 1000, prompt, output, 0, tuple(ids))
 
 

@@ -8,7 +8,7 @@ from attnbench.traffic.limits import BLOCK
 from attnbench.traffic.requests import HASHED, Requests
 
 _OWN = "own"
-_Key = int | tuple[str, int]
+_Key = tuple[int | str, int]  # a hash id and its blocks, or the request that owns them
 
 
 class _Part(NamedTuple):
@@ -101,5 +101,5 @@ class PrefixCache:
             size = min(blocks, HASHED // BLOCK)
             if not size:
                 return
-            yield _Part(key, size)
+            yield _Part((key, size), size)
             blocks -= size

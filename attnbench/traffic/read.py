@@ -42,7 +42,7 @@ def read_trace(path: Path) -> Trace | Schedule:
 
 def _lines(path: Path) -> list[str]:
     try:
-        lines = read_text(path, _MAX_CHARACTERS, "utf-8-sig").splitlines()
+        lines = read_text(path, _MAX_CHARACTERS, "utf-8-sig").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         problem = f"byte {error.start} is not UTF-8 text; compressed files are to be unpacked first"
         raise UsageError(f"{path}: {problem}; {ACCEPTED}") from None

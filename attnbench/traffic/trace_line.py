@@ -44,19 +44,17 @@ class TraceLine:
         return [self.whole(name, each, 1) for each in listed]
 
     def whole(self, name: str, value: Any, least: int) -> int:
-        """A value of the field `name` as a whole number."""
+        """A value of the field `name` as a whole number; pandas writes some as 512.0."""
         try:
-            number = int(value) if _is_plain(value) else -1
-            if number != float(value):
-                number = -1
+            number = float(value) if _is_plain(value) else -1.0
         except (TypeError, ValueError, OverflowError):
-            number = -1
-        if not least <= number <= MAX_TOKENS:
+            number = -1.0
+        if not (number.is_integer() and least <= number <= MAX_TOKENS):
             self.fail(
                 f"{name} is {_shown(value)}, not a whole number from {least} to {MAX_TOKENS}, "
                 "e.g. 512"
             )
-        return number
+        return int(number)
 
     def seconds(self, name: str) -> float:
         """A time in seconds."""
