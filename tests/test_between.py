@@ -19,7 +19,7 @@ from attnbench.labels import Label
 from attnbench.provenance.machine import Machine
 from attnbench.records import Status
 from attnbench.results.command_line import case_command
-from attnbench.running.between import for_case, key_for
+from attnbench.running.between import facts_for, for_case
 from attnbench.running.command import Command
 from attnbench.running.execute import execute
 from attnbench.running.forecast import forecast
@@ -399,7 +399,7 @@ def test_each_method_of_a_case_is_measured_once() -> None:
 @pytest.mark.parametrize("between", get_args(Between))
 def test_an_outcome_is_found_by_the_facts_of_its_plan(spec: str, between: Between) -> None:
     case, method = attn(spec, "flash", "bf16"), replace(PLAIN, between=between)
-    assert key_for(method.as_facts(), case) == for_case(method, case).key
+    assert facts_for(method.as_facts(), case) == for_case(method, case).as_facts()
 
 
 ABSORBED = replace(mla("8q1kv1k"), scope="kernel")  # a decode whose W_UK stands in the layer
@@ -424,7 +424,7 @@ def test_rows_behind_a_layer_with_w_uk_have_a_method_of_their_own(
     method = replace(PLAIN, between=between, layer_version=planned)
     found = for_case(method, case)
     assert found.as_facts().get("layer_version") == version
-    assert found.key == key_for(method.as_facts(), case)
+    assert found.as_facts() == facts_for(method.as_facts(), case)
     assert for_case(Method.from_facts(method.as_facts()), case) == found
     assert Method.from_facts(found.as_facts()) == found
 

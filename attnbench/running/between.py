@@ -5,9 +5,8 @@ power limit, would lower the clock.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
-from attnbench.specs.case import Case, Value, content_hash
+from attnbench.specs.case import Case, Value
 from attnbench.specs.layer import w_uk_product
 from attnbench.timing.method import LAYER_VERSION, WITH_W_UK, Method, without_layer
 
@@ -21,20 +20,15 @@ def auto(case: Case) -> bool:
 
 def for_case(method: Method, case: Case) -> Method:
     """The method by which a case is timed and stored."""
-    between = method.between
-    if between == "auto":
-        between = "layer" if auto(case) else "nothing"
-    has_w_uk = between == "layer" and w_uk_product(case)
-    version = method.layer_version if has_w_uk else LAYER_VERSION
-    return replace(method, between=between, layer_version=version)
+    return Method.from_facts(facts_for(method.as_facts(), case))
 
 
-def key_for(facts: Mapping[str, Value], case: Case) -> str:
-    """The key of `for_case`, from the facts of a method of any version."""
+def facts_for(facts: Mapping[str, Value], case: Case) -> dict[str, Value]:
+    """The facts of `for_case`, from those of a method of any version."""
     asked = facts.get("between", "nothing")
     if asked == "nothing" or (asked == "auto" and not auto(case)):
-        return content_hash(without_layer(facts))
+        return without_layer(facts)
     found = {**facts, "between": "layer"}
     if facts.get("layer_version") == WITH_W_UK and not w_uk_product(case):
         found["layer_version"] = LAYER_VERSION
-    return content_hash(found)
+    return found

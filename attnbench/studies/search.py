@@ -10,10 +10,10 @@ from attnbench.analysis.estimate import EXACT
 from attnbench.analysis.pairing import cell_between
 from attnbench.analysis.series import series_of
 from attnbench.records import Measurement
-from attnbench.running.between import key_for
+from attnbench.running.between import facts_for
 from attnbench.running.open_run import OpenRun
 from attnbench.running.script import Script, counted
-from attnbench.specs.case import Case, Value
+from attnbench.specs.case import Case, Value, content_hash
 
 Curve = frozenset[tuple[str, Value | None]]  # the fields that are equal along it
 Sides = tuple[Case, Case]  # decode and prefill at one length
@@ -107,7 +107,11 @@ def known_times(
 
 def of_method(measurements: Iterable[Measurement], facts: Mapping[str, Value]) -> list[Measurement]:
     """The measurements by one method: a study uses only its first."""
-    return [each for each in measurements if each.method_key == key_for(facts, each.case)]
+    return [
+        each
+        for each in measurements
+        if each.method_key == content_hash(facts_for(facts, each.case))
+    ]
 
 
 def search_script(run: OpenRun, search: Search) -> Script:
