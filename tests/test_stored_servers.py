@@ -24,6 +24,7 @@ BACKENDS = {
     "TRITON_MLA": "triton_mla",
 }
 NOTEBOOK = (DOCS / "lab" / "served.md").read_text()
+NEWER = {"flashattn_mla", "flashmla"}  # measured again with W_UK's product in the layer
 # Of the table of FlashInfer's kernels: backend and what it was asked to decode by.
 KERNELS = (("flash", None), ("flashinfer", "served"), ("flashinfer", "native"))
 KINDS = ("row", "norms", "activation", "rope", "W_UK", "all")  # of kernels before a call
@@ -35,32 +36,46 @@ def unpacked(name: str) -> bytes:
     return lzma.decompress((DOCS / "results" / name).read_bytes())
 
 
-@pytest.fixture(scope="module")
-def server() -> dict[Key, Any]:
-    """What was recorded in the servers of eight layers."""
+def recorded(name: str) -> dict[Key, Any]:
+    """What was recorded in those servers."""
     short = {"1024": "1k", "4096": "4k", "1q1": "q1"}
     return {
         (backend, re.sub("1024|4096|^1q1", lambda found: short[found[0]], batch)): decoded
-        for backend, found in json.loads(unpacked("vllm_servers.json.xz"))["8 layers"].items()
+        for backend, found in json.loads(unpacked("vllm_servers.json.xz"))[name].items()
         for batch, decoded in found["batches"].items()
     }
 
 
 @pytest.fixture(scope="module")
+def earlier() -> dict[Key, Any]:
+    """Servers of eight layers, beside rows whose layer had no product of W_UK."""
+    return recorded("8 layers")
+
+
+@pytest.fixture(scope="module")
+def server(earlier: dict[Key, Any]) -> dict[Key, Any]:
+    """Those of the table: the newest of each backend."""
+    return earlier | recorded("8 layers, beside layer method 3")
+
+
+@pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
-    """Our rows of the same card."""
+    """Our rows of the same cards, by what stood between the calls."""
     path = tmp_path_factory.mktemp("rows") / "rows.db"
     path.write_bytes(unpacked("behind_a_layer.db.xz"))
     names = {ours: vllms for vllms, ours in BACKENDS.items()}
     with Store.open(path) as store:
-        found = series_of(store.measurements((5, 6)))
+        found = series_of(store.measurements((5, 6, 8)))
     return {
         ((names[each.case.backend], str(each.case.batch)), _between(each)): each for each in found
     }
 
 
 def _between(series: Series) -> str:
-    return str(series.first.method.get("between", "nothing"))
+    """The newest method's rows behind a layer are "layer", MLA's earlier ones are "layer 2"."""
+    found = str(series.first.method.get("between", "nothing"))
+    is_old = series.case.backend in NEWER and series.first.method.get("layer_version") == 2
+    return f"{found} 2" if is_old else found
 
 
 def us(seconds: float) -> str:
@@ -97,6 +112,26 @@ def _cells(key: Key, each: dict[str, Any], rows: Rows) -> list[str]:
         f"{median(each['sm_clocks_hz']) / 1e9:.2f}",
         f"{clock / 1e9:.2f}",
     ]
+
+
+def test_the_table_of_both_layer_methods_is_of_the_stored_rows_and_servers(
+    earlier: dict[Key, Any], server: dict[Key, Any], rows: Rows
+) -> None:
+    shown, backend = {}, ""
+    for name, batch, *cells in _cells_below("| with it, server | with it, ours | with it, off |"):
+        backend = name or backend
+        shown[backend, batch] = cells
+    assert len(shown) == 12
+    for key, cells in shown.items():
+        before, after = (
+            (median(servers[key]["spans_ns"]) * 1e-9, rows[key, kind].time or 0)
+            for servers, kind in ((earlier, "layer 2"), (server, "layer"))
+        )
+        assert cells == [*_beside(*before), *_beside(*after)]
+
+
+def _beside(server: float, ours: float) -> list[str]:
+    return [us(server), us(ours), f"{100 * (ours / server - 1):+.1f} %"]
 
 
 @pytest.mark.parametrize("mla", [False, True])
@@ -163,9 +198,9 @@ def test_the_table_of_recordings_is_of_the_stored_times(parts: Any) -> None:
     assert shown == [[f"{each:.0f}" for each in pair] for pair in expected]
 
 
-def test_only_the_first_recorded_batch_of_a_server_had_no_pauses(server: dict[Key, Any]) -> None:
+def test_only_the_first_recorded_batch_of_a_server_had_no_pauses(earlier: dict[Key, Any]) -> None:
     """Two graphs for our stamps were made before each recording."""
-    pauses = {key: pause(each["last_replay"]) for key, each in server.items()}
+    pauses = {key: pause(each["last_replay"]) for key, each in earlier.items()}
     assert all(abs(pauses[backend, "q1kv1k"]) < 0.1e-6 for backend in BACKENDS)
     assert all(0.4e-6 < each < 0.5e-6 for (_, batch), each in pauses.items() if batch != "q1kv1k")
 
