@@ -1,7 +1,10 @@
 """MLA held against the installed vLLM: layers, builders and splits, but no kernel."""
 
+from typing import Any
+
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from attnbench.kernels.base import Refused, Setting
 from attnbench.kernels.registry import find
@@ -10,6 +13,7 @@ from attnbench.provenance.machine import Machine
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.shape import MlaShape
+from tests.contracts.no_kernels import NoKernels
 
 HOPPER = Machine("cuda", "cuda:0", "NVIDIA H200", capability=(9, 0))
 MIXED = "3q1kv100_2q16kv90_q200"
@@ -79,3 +83,55 @@ def test_a_split_that_is_not_as_foreseen_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(type(backend), "num_decode", lambda *_: 6)
     with pytest.raises(Refused, match="expected 6 of 6 requests on the decode path, but this"):
         backend.prepare(mla("flashmla", MIXED, {}), Setting("cpu", 1, seed=0))
+
+
+class Joining(TorchDispatchMode):  # type: ignore[misc]
+    """Notes whether tensors are joined."""
+
+    found = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.found |= func.name().partition("::")[2] in ("cat", "concat_mla_q")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.usefixtures("unlaunched")
+@pytest.mark.parametrize(
+    ("backend", "fields"),
+    [
+        ("triton_mla", {}),
+        ("triton_mla", {"kv_cache_dtype": "fp8"}),
+        ("flashmla", {}),
+        ("flashattn_mla", {}),
+        ("flashmla_sparse", {"index_topk": 128}),
+        ("flashattn_mla_sparse", {"index_topk": 128}),
+    ],
+)
+def test_a_row_says_that_queries_are_joined_outside_where_vllms_own_call_joins_them(
+    backend: str, fields: dict[str, object], left_out: NoKernels
+) -> None:
+    with torch.inference_mode():
+        ready = find("mla", backend).prepare(mla(backend, "4q1kv90", fields), Setting("cpu", 1, 0))
+        assert isinstance(ready, VllmMlaPrepared)
+        parts = ready.decode_queries[0].split([512, 64], dim=-1)
+        arguments = (parts, ready.cache, ready.metadata[0], ready.layers[0])
+        with Joining() as joining:
+            left_out.launch([lambda: ready.impl.forward_mqa(*arguments)])
+    assert ready.resolved.get("outside") == ("query_join" if joining.found else None)
+
+
+@pytest.mark.usefixtures("unlaunched")
+@pytest.mark.parametrize(
+    ("spec", "fields"),
+    [
+        ("4q1kv90", {"scope": "layer"}),  # they are joined inside
+        ("4q1kv90", {"kv_cache_dtype": "fp8"}),  # vLLM quantises both parts into one
+        ("2q200", {}),  # prompts are in one part
+    ],
+)
+def test_a_row_of_which_no_queries_are_joined_outside_does_not_say_so(
+    spec: str, fields: dict[str, object]
+) -> None:
+    with torch.inference_mode():
+        ready = find("mla", "flashmla").prepare(mla("flashmla", spec, fields), Setting("cpu", 1, 0))
+    assert "outside" not in ready.resolved

@@ -4,8 +4,8 @@ Scope layer is `MLAAttention.forward`: the impl's `do_kv_cache_update` of the ne
 `forward_impl`: for decodes the W_UK product, the impl's `forward_mqa` and the W_UV product, for
 prefills its `forward_mha` with kv_b_proj. Scope kernel is `forward_mqa` for decodes and, for
 prefills, `forward_mha` with the results of kv_b_proj made beforehand; it still gathers the context,
-joins keys and merges parts, as in vLLM, and finds the new tokens in the cache. Building metadata is
-the plan.
+joins keys and merges parts, as in vLLM, and finds the new tokens in the cache. Where `forward_mqa`
+joins two parts of queries, it gets them joined, and the row says so. Building metadata is the plan.
 """
 
 from dataclasses import replace
@@ -19,6 +19,7 @@ from attnbench.kernels.tolerance import MLA_ROUNDINGS, Tolerance, attention
 from attnbench.kernels.vllm.metadata import NO_SLOT, common_metadata
 from attnbench.kernels.vllm.mla_layer import ReadyHeads, metadata_builder, mla_layers, update_cache
 from attnbench.kernels.vllm.mla_prefill import prefill_that_runs
+from attnbench.kernels.vllm.mla_queries import in_two_parts, joined, overwrite
 from attnbench.kernels.vllm.served import Served
 from attnbench.specs.case import Case
 
@@ -151,21 +152,23 @@ class VllmMlaPrepared(MlaPrepared):
     def renew(self, seed: int) -> None:
         super().renew(seed)
         for held, queries in zip(self.kernel_queries, self.decode_queries, strict=False):
-            _overwrite(held, self._as_taken(queries))
+            overwrite(held, self._as_taken(queries))
         rank, tokens = self.shape.kv_lora_rank, self.batch.num_tokens
         for compressed, rope, new in zip(self.compressed, self.rope, self.new_latents, strict=True):
             compressed[:tokens].copy_(new[:, :rank])
             rope[:tokens].copy_(new[:, None, rank:])
 
     def _as_taken(self, queries: "torch.Tensor") -> Any:
-        """Queries of a set as `forward_impl` passes them to `forward_mqa`."""
+        """Queries of a set as the kernel in `forward_mqa` takes them."""
         heads, rank = self.layers[0].q_pad_num_heads, self.shape.kv_lora_rank
-        if not self.backend.split_queries or self.fp8_queries:
-            return queries if heads is None else _padded(queries, heads, 1)
-        latent, rope = queries[..., :rank], queries[..., rank:]
-        if heads is None:
-            return latent.contiguous(), rope.contiguous()
-        return _padded(latent.transpose(0, 1), heads, 0).transpose(0, 1), _padded(rope, heads, 1)
+        if self.fp8_queries or self._joins_queries:
+            return joined(queries, heads)
+        return in_two_parts(queries, rank, heads)
+
+    @property
+    def _joins_queries(self) -> bool:
+        """Whether a server's `forward_mqa` is passed queries in two parts and joins them."""
+        return not (self.backend.split_queries or self.fp8_queries)
 
     def _launch_layer(self, index: int) -> None:
         layer = self.layers[index]
@@ -224,23 +227,9 @@ class VllmMlaPrepared(MlaPrepared):
             self.resolved |= {"threshold": int(self.builder.reorder_batch_threshold)}
         if self.fp8_queries:
             self.resolved |= {"queries": "fp8"}
+        if self.decode_tokens and not self.layer and self._joins_queries:
+            self.resolved |= {"outside": "query_join"}
         if self.has_prefill:
             asked = self.case.knob("prefill_backend")
             self.resolved |= {"prefill_backend": prefill_that_runs(self.metadata[0], asked)}
         self.resolved |= self.backend.facts(self)
-
-
-def _overwrite(held: Any, new: Any) -> None:
-    """Copy a tensor, or each of a pair, into the memory that a captured call reads."""
-    if isinstance(held, tuple):
-        for part, fresh in zip(held, new, strict=True):
-            part.copy_(fresh)
-    else:
-        held.copy_(new)
-
-
-def _padded(part: "torch.Tensor", heads: int, dim: int) -> "torch.Tensor":
-    """A copy in memory for so many heads, of which a kernel with larger tiles reads all."""
-    sizes = list(part.shape)
-    sizes[dim] = heads
-    return part.new_zeros(sizes).resize_(part.shape).copy_(part)
