@@ -17,7 +17,7 @@ from statistics import fmean, geometric_mean, median
 from tabulate import tabulate
 
 KINDS = {"attn": "`attn`", "hhc": "study"}
-HOSTS = {"": "first", "host2": "second"}
+HOSTS = {"": "first", "host2": "second", "host3": "third"}
 QUERY = """
     SELECT coalesce(m.machine_id, r.machine_id), c.key, m.median, m.durations,
         (julianday(m.stored) - julianday(r.started)) * 86400
@@ -49,11 +49,12 @@ def tables(database: str) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
     """Rows of both tables: how fast, and how cells changed."""
     speed, neighbours = list[dict[str, str]](), list[dict[str, str]]()
     with closing(sqlite3.connect(database)) as connection:
+        stored = {label for (label,) in connection.execute("SELECT label FROM run")}
         for (kind, name), (host, where) in ((k, h) for h in HOSTS.items() for k in KINDS.items()):
-            one, two = (
-                measured(connection, "_".join(filter(None, (kind, count, host))))
-                for count in ("one", "two")
-            )
+            labels = ["_".join(filter(None, (kind, count, host))) for count in ("one", "two")]
+            if not stored.issuperset(labels):
+                continue
+            one, two = (measured(connection, label) for label in labels)
             for cards, run in (("one card", one), ("two cards", two)):
                 times = f"{one.seconds / run.seconds:.2f}" if run is two else ""
                 speed.append({"run": f"{name}, {where} host, {cards}"} | speed_of(run, times))
