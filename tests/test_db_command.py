@@ -1,5 +1,6 @@
 """`attnbench db`: results carried from one database to another."""
 
+import shutil
 import sqlite3
 import sys
 from contextlib import closing
@@ -120,6 +121,28 @@ def test_what_cannot_be_carried_is_refused(
     found = db(*options, "--db", here)
     assert found.exit_code == 2
     assert message in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        ("merge damaged.db --db new.db", None),
+        ("merge there.db damaged.db --db new.db", ["other"]),
+        ("merge damaged.db --db here.db", ["main", "pr"]),
+        ("export new.db --db damaged.db", None),
+    ],
+)
+def test_a_copy_that_fails_leaves_no_new_file_without_runs(
+    here: Path, there: Path, monkeypatch: pytest.MonkeyPatch, words: str, left: list[str] | None
+) -> None:
+    monkeypatch.chdir(here.parent)
+    shutil.copy(here, "damaged.db")
+    with closing(sqlite3.connect("damaged.db")) as connection:
+        connection.execute("DROP TABLE sample")
+    assert db(*words.split()).exit_code == 2
+    target = Path("here.db" if "here" in words.rpartition(" ")[2] else "new.db")
+    assert ([label for label, *_ in contents(target)] if target.exists() else None) == left
+    assert not list(Path().glob("new.db-*"))
 
 
 def test_a_merge_leaves_a_file_of_an_older_schema_as_it_was(here: Path, tmp_path: Path) -> None:

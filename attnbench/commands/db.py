@@ -13,6 +13,7 @@ from attnbench.commands.note import note
 from attnbench.commands.options import db_option
 from attnbench.commands.variadic import VariadicCommand
 from attnbench.db import transfer
+from attnbench.db.destination import filled
 from attnbench.db.origin import check_origin
 from attnbench.db.parquet import write_parquet
 from attnbench.db.store import Store
@@ -76,9 +77,9 @@ def export(target: str, refs: tuple[str, ...], no_samples: bool, parquet: bool, 
 @db_option
 def merge(others: tuple[str, ...], db: str) -> None:
     """Add all runs of other databases, without duplicates."""
-    for other in others:  # before an empty database is made for what cannot be read
+    for other in others:  # before any is merged
         check_origin(other)
-    with Store.open(db, note=note) as store:
+    with filled(db, note=note) as store:
         for other in others:
             with _bar() as progress:
                 (carried,) = transfer.merge(store, [other], progress)

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from attnbench.db.base import Base
 from attnbench.db.damage import readable
+from attnbench.db.destination import filled
 from attnbench.db.engine import one_at_a_time, plain_errors
 from attnbench.db.keyed import SharedIds, carry_shared
 from attnbench.db.models import (
@@ -54,7 +55,7 @@ def export(
     Each run is one transaction, so a killed export continues with the run it was at. Stored noise
     of all devices is copied too: verdicts depend on it.
     """
-    with Store.open(target, revisions=store.revisions) as other:
+    with filled(target, revisions=store.revisions) as other:
         return _carry(
             store, other, [store.run(number).number for number in runs], samples, progress
         )
