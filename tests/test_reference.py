@@ -1,6 +1,9 @@
 """The reference takes the rows of many requests together, and each is as if it were alone."""
 
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,3 +94,32 @@ def test_as_few_keys_are_gathered_for_nothing_as_launches_are_worth(
         rows = ready.spread(0, 0)
         ready.expected(torch.zeros(len(rows), dtype=torch.int64), rows)
         assert sorted(taken) == sorted(lengths)
+
+
+PLACED = """
+from pathlib import Path
+import torch
+from attnbench.kernels.base import Setting
+from attnbench.kernels.registry import find
+from attnbench.specs.batch import parse_batch_spec
+from attnbench.specs.case import Case
+from attnbench.specs.shape import AttnShape
+
+torch.set_num_threads(1)
+case = Case("attn", "naive", parse_batch_spec("q1kv8"), AttnShape(8, 1, 64), "bf16")
+ready = find("attn", "naive").prepare(case, Setting("cpu", 1, 0))
+torch.set_num_threads(4)
+before = len(list(Path("/proc/self/task").iterdir()))
+rows = ready.spread(512, 0)
+ready.attended = lambda rows: torch.zeros(*rows.tokens.shape, 0)  # on a GPU, if there is one
+ready.expected(torch.zeros(len(rows), dtype=torch.int64), rows)
+print(before, len(list(Path("/proc/self/task").iterdir())))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads as Linux does")
+def test_choosing_and_placing_rows_wakes_no_other_thread() -> None:
+    """Where a container is limited to few of a host's cores, waking them takes tens of ms."""
+    run = subprocess.run([sys.executable, "-c", PLACED], capture_output=True, text=True, check=True)
+    before, after = run.stdout.split()
+    assert before == after

@@ -76,7 +76,7 @@ class Prepared(ABC):
         """The fp32 reference of n rows, each of its own set: [n, width], from the same data.
 
         `sets` and `rows` are int64 [n] on the CPU. Quantised data are used as stored. A class whose
-        `spread` gives blocks of several rows takes rows [n, m] too: [n * m, width].
+        `spread` gives blocks of several rows takes blocks [n, m] too: [n * m, width].
         """
 
     def renew(self, seed: int) -> None:

@@ -127,7 +127,7 @@ def _check_sets(prepared: Prepared, count: int, launched: int, seed: int, when: 
     import torch
 
     outputs = [prepared.output(index) for index in range(launched)]
-    sets, rows = _spread(prepared, count, launched, seed)
+    sets, rows = _spread(prepared, count, launched, seed, len(outputs[0]))
     expected = prepared.expected(sets, rows if rows.shape[1] > 1 else rows[:, 0])
     places, size = zip(sets.tolist(), rows[:, 0].tolist(), strict=True), rows.shape[1]
     got = torch.cat([outputs[index][row : row + size] for index, row in places])
@@ -151,7 +151,7 @@ def _check_sets(prepared: Prepared, count: int, launched: int, seed: int, when: 
 
 
 def _spread(
-    prepared: Prepared, count: int, launched: int, seed: int
+    prepared: Prepared, count: int, launched: int, seed: int, num_rows: int
 ) -> "tuple[torch.Tensor, torch.Tensor]":
     """Different rows [n, m], at least one of each launched set, and the set [n] of each block.
 
@@ -162,15 +162,15 @@ def _spread(
     import torch
 
     rows = prepared.spread(max(count, launched), seed)
-    every = torch.arange(len(prepared.output(0))).unflatten(0, (-1, rows.shape[1]))
-    if len(every) * launched <= len(rows):
-        sets = torch.arange(launched).repeat_interleave(len(every))
-        return sets, every.repeat(launched, 1)
+    every = num_rows // rows.shape[1]
+    if every * launched <= len(rows):
+        blocks = torch.arange(num_rows).view(-1, rows.shape[1])
+        return torch.arange(launched).repeat_interleave(every), blocks.repeat(launched, 1)
     generator = torch.Generator().manual_seed(0)
     order = torch.rand((-(-len(rows) // launched), launched), generator=generator).argsort(1)
-    sets = (order.flatten()[: len(rows)] + seed) % launched
-    _, once = np.unique(rows[:, 0].numpy() * launched + sets.numpy(), return_index=True)
-    return sets[once], rows[once]
+    sets = (order.numpy().flatten()[: len(rows)] + seed) % launched
+    _, once = np.unique(rows[:, 0].numpy() * launched + sets, return_index=True)
+    return torch.from_numpy(sets[once]), torch.from_numpy(rows.numpy()[once])
 
 
 def _require_written(output: "torch.Tensor") -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from attnbench.kernels.arithmetic import Attend, attend
 from attnbench.kernels.base import Prepared
 from attnbench.kernels.groups import Group, groups_of, place_of
@@ -14,6 +16,7 @@ from attnbench.specs.batch import Batch
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
 
 
 # By kind of device, the seconds that comparing all rows of a set may take, as foreseen by the
@@ -131,50 +134,60 @@ class AttentionPrepared(Prepared, Scored):
         import torch
 
         ratio = self.num_heads // self.num_kv_heads
-        at = torch.arange(max(count, len(self.batch), self.num_kv_heads))
-        requests, q_lens = at % len(self.batch), torch.tensor([r.q_len for r in self.batch])
+        at = np.arange(max(count, len(self.batch), self.num_kv_heads))
+        turns, requests = np.divmod(at, len(self.batch))
         # In the next round, and in the next row of a request, another KV head.
-        kv_heads = (requests + at // len(self.batch) + seed) % self.num_kv_heads
-        generator = torch.Generator().manual_seed(seed)
-        within = torch.rand(at.shape, generator=generator) * q_lens[requests]
+        kv_heads = (requests + turns + seed) % self.num_kv_heads
+        q_lens = np.array([request.q_len for request in self.batch])
+        drawn = torch.rand(at.shape, generator=torch.Generator().manual_seed(seed)).numpy()
+        within = (drawn * q_lens[requests].astype(np.float32)).astype(np.int64)
         within[len(self.batch) - 1] = q_lens[-1] - 1  # the last token of all, which `heat` turns
-        tokens = (q_lens.cumsum(0) - q_lens)[requests] + within.long()
+        tokens = (q_lens.cumsum() - q_lens)[requests] + within
         first = tokens * self.num_heads + kv_heads * ratio
-        return first[:, None] + torch.arange(ratio)
+        return torch.from_numpy(first[:, None] + np.arange(ratio))
 
     def _by_group(
         self, sets: "torch.Tensor", rows: "torch.Tensor"
     ) -> "tuple[torch.Tensor, list[Rows]]":
-        """The rows by group, on the device, and the position of each of `rows` among them."""
+        """The rows by group, on the device, and the position of each of `rows` among them.
+
+        In NumPy: for a few hundred places torch wakes a thread on every core, which takes tens of
+        milliseconds in a container that may use few of them.
+        """
         import torch
 
-        tokens, heads = rows // self.num_heads, rows % self.num_heads
-        longest = self._longest()
-        taken = list(dict.fromkeys(longest))
-        lengths = torch.tensor(
-            [
-                (g.first_token, g.q_len, g.kv_len - g.q_len, g.first, taken.index(longer))
-                for g, longer in zip(self.groups, longest, strict=True)
-            ]
-        )
-        first = tokens.view(len(rows), -1)[:, 0].contiguous()
-        at = torch.bucketize(first, lengths[:, 0].contiguous(), right=True) - 1
-        beside = (len(rows), *[1] * (rows.ndim - 1))
-        starts, q_lens, contexts, requests, _ = (e.view(beside) for e in lengths[at].unbind(1))
-        within = tokens - starts
-        seen = contexts + within % q_lens + 1
-        each = (sets.view(beside), requests + within // q_lens, tokens, heads, seen)
-        taken_at = lengths[at, 4]
-        order = taken_at.argsort(stable=True)
-        found = torch.stack([part.expand_as(rows)[order] for part in each]).to(self.device)
-        parts = found.split(torch.bincount(taken_at, minlength=len(taken)).tolist(), dim=1)
+        taken, lengths = self._lengths()
+        first = (rows if rows.ndim == 1 else rows[:, 0]).numpy()
+        tokens, heads = np.divmod(first, self.num_heads)
+        at = lengths[:, 0].searchsorted(tokens, side="right") - 1
+        starts, q_lens, contexts, requests, taken_at = lengths[at].T
+        nth, within = np.divmod(tokens - starts, q_lens)
+        each = np.stack([sets.numpy(), requests + nth, tokens, heads, contexts + within + 1])
+        order = taken_at.argsort(kind="stable")
+        found = torch.from_numpy(each[:, order]).to(self.device)
+        parts = found.split(np.bincount(taken_at, minlength=len(taken)).tolist(), dim=1)
         steps = [
             step
             for group, part in zip(taken, parts, strict=True)
             if part.shape[1]
-            for step in Rows.stacked(group, part).steps(self.key_dim, self.elements_beside)
+            for step in Rows.of_blocks(group, part, rows.shape[1:]).steps(
+                self.key_dim, self.elements_beside
+            )
         ]
-        return order.argsort().to(self.device), steps
+        return torch.from_numpy(order.argsort()).to(self.device), steps
+
+    def _lengths(self) -> "tuple[list[Group], NDArray[np.int64]]":
+        """The groups for whose length rows are taken, and numbers of each group of the batch.
+
+        Its first token, q_len, context, first request and place among the former: [groups, 5].
+        """
+        longest = self._longest()
+        taken = {group: at for at, group in enumerate(dict.fromkeys(longest))}
+        numbers = [
+            (own.first_token, own.q_len, own.kv_len - own.q_len, own.first, taken[group])
+            for own, group in zip(self.groups, longest, strict=True)
+        ]
+        return list(taken), np.array(numbers)
 
 
 def rotating(call: Callable[[int], object], sets: int) -> list[Callable[[], object]]:

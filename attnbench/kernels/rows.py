@@ -26,12 +26,19 @@ class Rows:
     seen: "torch.Tensor"  # the same; number of keys that each row sees
 
     @classmethod
-    def stacked(cls, group: Group, stacked: "torch.Tensor") -> Self:
-        """Sets, requests, tokens, heads and keys seen: [5, n] or [5, n, m]."""
-        sets, requests, *rows = stacked
-        if stacked.ndim > 2:
-            sets, requests = sets[:, 0], requests[:, 0]
-        return cls(group, sets, requests, *rows)
+    def of_blocks(cls, group: Group, firsts: "torch.Tensor", size: Sequence[int]) -> Self:
+        """From sets, requests, tokens, heads and keys seen of the first rows, int64 [5, n].
+
+        `size` is () for single rows, or (m,): the m rows of a block are of neighbouring heads.
+        """
+        import torch
+
+        sets, requests, *rows = firsts
+        if not size:
+            return cls(group, sets, requests, *rows)
+        tokens, heads, seen = (each[:, None].expand(-1, *size) for each in rows)
+        heads = heads + torch.arange(*size, device=heads.device)
+        return cls(group, sets, requests, tokens, heads, seen)
 
     @property
     def most_seen(self) -> int:
