@@ -27,7 +27,7 @@ from attnbench.studies.request import study_of_plan
 from attnbench.studies.serving import serving
 from attnbench.studies.traffic import TrafficAnalysis
 from attnbench.timing.method import Method
-from tests.stored_results import H200, attn, mla, store_run, timed
+from tests.stored_results import H200, attn, failed, mla, store_run, timed
 from tests.test_study_answers import rounds
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
@@ -303,6 +303,29 @@ def test_no_rule_has_what_an_unfinished_round_would_have_beaten(tmp_path: Path) 
     with Store.open(tmp_path / "a.db") as store:
         (given,) = decided(store, store_run(store, results)).as_facts()["decisions"]
     assert [rule["backend"] for rule in given["rules"]] == ["flash"]
+
+
+def test_what_failed_after_a_good_round_is_not_taken_for_it(tmp_path: Path) -> None:
+    results = {
+        attn("8q1kv1k", backend): timed(attn("8q1kv1k", backend), *rounds(seconds * 1e-5, 1e-3))
+        for backend, seconds in (("flash", 1.0), ("triton", 1.4))
+    }
+    results[attn("8q1kv1k", "flash")][1:] = failed(Status.TIMEOUT, "did not end")
+    with Store.open(tmp_path / "a.db") as store:
+        (given,) = decided(store, store_run(store, results)).as_facts()["decisions"]
+    assert [rule["backend"] for rule in given["rules"]] == ["triton"]
+    assert given["failing"] == 0
+
+
+def test_a_choice_of_which_a_round_failed_is_said(tmp_path: Path) -> None:
+    flash, triton = (attn("8q1kv1k", backend) for backend in ("flash", "triton"))
+    results = {flash: timed(flash, 1e-5, 1.01e-5), triton: timed(triton, 2e-5, 2e-5, 2e-5)}
+    results[flash] += failed(Status.CRASHED, "signal 11")
+    with Store.open(tmp_path / "a.db") as store:
+        found = decided(store, store_run(store, results))
+    (given,) = found.as_facts()["decisions"]
+    assert ([rule["backend"] for rule in given["rules"]], given["failing"]) == (["flash"], 1)
+    assert "in 1 batch a round of the choice failed" in decision_text(found)
 
 
 def test_a_decision_is_shown_with_the_option_that_sets_it(tmp_path: Path) -> None:

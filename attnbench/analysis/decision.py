@@ -72,6 +72,7 @@ class Decision:
     num_single: int  # batches of which it has a time
     loss: Contrast | None  # of the single choice against the rules that a server can follow
     contested: int  # measured batches whose rule is neither best nor tied
+    failing: int  # measured batches in which a round of the rule's choice failed
 
     @property
     def measured(self) -> Mapping[str, tuple[int, int]]:
@@ -129,6 +130,7 @@ def _decision(
         num_single=sum(single in each.contenders for each in cells),
         loss=_mean(cells, followed, [single] * len(cells), noise),
         contested=sum(c not in each.spot.good for c, each in zip(chosen, cells, strict=True)),
+        failing=sum(each.failed(c) for c, each in zip(chosen, cells, strict=True)),
     )
 
 
@@ -150,6 +152,10 @@ class _Measured:
         batch = ranking.best.series.case.batch
         weight = steps[str(batch)] * ranking.best.seconds if steps else None
         return cls(found, Spot(place_of(batch), good), weight)
+
+    def failed(self, choice: Implementation) -> bool:
+        """Whether a choice with a time failed in another round."""
+        return choice in self.contenders and bool(self.contenders[choice].series.failures)
 
 
 def _by_time(cells: Sequence[_Measured]) -> list[Implementation]:

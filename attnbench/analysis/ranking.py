@@ -68,8 +68,11 @@ class Ranking:
 
     @property
     def ahead(self) -> list[Contender]:
-        """Those of a single round that took less in it than the best, which none of them can be."""
-        partial = [each for each in self.standings if each.is_partial]
+        """Those of a single round that took less in it than the best, which none of them can be.
+
+        Not where the other rounds failed.
+        """
+        partial = [s for s in self.standings if s.is_partial and not s.contender.series.failures]
         return [each.contender for each in partial if each.comparison and each.comparison.ratio < 1]
 
     @property

@@ -123,6 +123,7 @@ def _facts(decision: Decision) -> dict[str, Any]:
         },
         "baseline": decision.baseline,
         "contested": decision.contested,
+        "failing": decision.failing,
         "rules": [_rule(decision, rule) for rule in decision.rules],
         "single": {
             **_choice(decision, decision.single),

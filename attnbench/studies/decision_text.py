@@ -65,6 +65,9 @@ def _lines(decision: Decision) -> list[str]:
     if decision.contested:
         who = "1 batch has" if decision.contested == 1 else f"{decision.contested} batches have"
         lines.append(f"{who} another best, and lengths by which no rule can tell them apart")
+    if decision.failing:
+        whose = counted(decision.failing, "batch", "es")
+        lines.append(f"in {whose} a round of the choice failed; attnbench report shows why")
     found = serving(decision.case.family, decision.single)
     single = f"one for all: {decision.single.name} ({found.text if found else NOT_IN_VLLM})"
     if missing := batches - decision.num_single:
