@@ -1,5 +1,6 @@
 """Older databases are migrated after a backup, newer ones refused, failures undone."""
 
+import hashlib
 import re
 import shutil
 import sqlite3
@@ -12,12 +13,14 @@ from pathlib import Path
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy import make_url
 
 from attnbench.db import migrations
 from attnbench.db.engine import make_engine
 from attnbench.db.migrations import REVISIONS, Revisions, upgrade
 from attnbench.db.store import Store
 from attnbench.db.target import parse_target
+from attnbench.db.views import VIEWS
 from attnbench.errors import AttnbenchError, UsageError
 from tests.stored_results import CASE, OK, ON_GPU, REFUSED, fill, start
 
@@ -96,6 +99,17 @@ def test_migrations_end_in_the_schema_that_a_new_database_gets(tmp_path: Path) -
     assert schema(migrated) == schema(new)
     version = "SELECT * FROM attnbench_version"
     assert read(migrated, version) == read(new, version) == [(REVISIONS.head,)]
+
+
+def test_the_views_are_those_of_the_newest_revision() -> None:
+    """To change one, add a revision: a database of the newest revision keeps the views it has."""
+    selects = [
+        str(select(each.name).compile(dialect=each, compile_kwargs={"literal_binds": True}))
+        for each in (make_url(f"{name}://").get_dialect()() for name in ("sqlite", "postgresql"))
+        for select in VIEWS.values()
+    ]
+    digest = hashlib.sha256(" ".join(" ".join(selects).split()).encode()).hexdigest()
+    assert (REVISIONS.head, digest[:12]) == ("0007", "1b15172c4d13")
 
 
 FIRST = Path(__file__).parent / "data" / "results_0001.sql"  # a file of that schema, as SQL

@@ -252,6 +252,18 @@ def test_a_round_that_was_wrong_or_impossible_is_never_the_best(tmp_path: Path) 
     assert [found["wrong"][n] for n in names] == ["incorrect", None, None, 0, 2, *[None] * 3]
 
 
+def test_an_impossible_time_has_its_label_in_rounds_as_in_csv(tmp_path: Path) -> None:
+    path, fast, cached = tmp_path / "r.db", attn("8q1kv1k", "fast"), attn("8q1kv1k", "cached")
+    with Store.open(path) as store:
+        hot = [replace(each, cache_state="hot") for each in timed(cached, 1e-7)]
+        results = {fast: timed(fast, 1e-9, 1e-3), cached: hot}
+        run = store.run(store_run(store, results, machine=H200, method=ON_GPU))
+        listed = {m.uuid: record(m, run)["labels"] for m in store.measurements([run.number])}
+    found = {row["uuid"]: row["labels"] for row in rows(path, "SELECT * FROM rounds")}
+    assert all(is_in_sql(found[uuid], labels, 1) for uuid, labels in listed.items())
+    assert sorted(map(str, found.values())) == ["", "", "above_roofline"]
+
+
 def test_splits_of_mla_that_do_unequal_work_are_not_compared(tmp_path: Path) -> None:
     path = tmp_path / "r.db"
     cases = [replace(mla("8q4kv1k", threshold=at), scope="kernel") for at in (1, 2, 8)]

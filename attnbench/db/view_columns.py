@@ -16,6 +16,7 @@ from sqlalchemy import (
     cast,
     collate,
     func,
+    literal,
     literal_column,
     or_,
     select,
@@ -31,6 +32,7 @@ from attnbench.db.models import (
     SourceRow,
 )
 from attnbench.labels import Label
+from attnbench.provenance.peaks import TOLERANCE
 from attnbench.specs.case import FLAT_FIELDS, Case
 from attnbench.specs.shape import DIMS
 
@@ -172,3 +174,24 @@ def _knobs(dialect: str) -> Column:
     pair = cast(func.to_json(found.c.key), Text) + ":" + cast(found.c.value, Text)
     text: Column = literal_column("'{'") + func.coalesce(_joined(dialect, pair), "") + "}"
     return select(text).where(found.c.key.not_in(list(names))).scalar_subquery()
+
+
+def roofline_share(flops: Column, moved: Column, seconds: Column, cache_state: Column) -> Column:
+    """The least time that the machine's peaks allow over the time."""
+    dtype, in_fp8 = field("dtype"), field("kv_cache_dtype").like("fp8%")
+    by_dtype = case((dtype == "fp32", machine.flops_fp32), else_=machine.flops_16_bit)
+    peak = func.coalesce(case((in_fp8, machine.flops_fp8)), by_dtype)
+    compute, memory = flops / peak, moved / machine.bytes_per_second
+    return case((compute > memory, compute / seconds), (cache_state == "cold", memory / seconds))
+
+
+def is_above(roofline: Column) -> Column:
+    """Whether a time is impossible by its share of the roofline."""
+    return roofline > 1 / TOLERANCE
+
+
+def labels_with_above_roofline(found: Column, condition: Column) -> Column:
+    """The labels, with that of an impossible time where it is; it is the first by alphabet."""
+    lacks = found.not_like(f"%{Label.ABOVE_ROOFLINE}%")
+    with_it = func.rtrim(literal(f"{Label.ABOVE_ROOFLINE},") + found, ",")
+    return case((and_(condition, lacks), with_it), else_=found).label("labels")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Select, String, Subquery, and_, case, cast, func, literal, or_, select
+from sqlalchemy import Select, String, Subquery, and_, case, cast, func, or_, select
 
 from attnbench.db.models import MeasurementRow, MethodRow
 from attnbench.db.view_columns import (
@@ -15,19 +15,20 @@ from attnbench.db.view_columns import (
     cases,
     field,
     geometric_mean,
+    is_above,
     labels,
-    machine,
+    labels_with_above_roofline,
     method,
     method_columns,
     outcome,
     rates,
+    roofline_share,
     run_columns,
     time_of,
     with_origin,
 )
 from attnbench.families import FAMILIES
 from attnbench.labels import Label
-from attnbench.provenance.peaks import TOLERANCE
 from attnbench.records import Status
 
 _UNUSABLE = 2  # the last tier; single rounds come before it, after several
@@ -46,17 +47,11 @@ def results(dialect: str) -> Select[Any]:
     row = _timed(dialect).c
     compared = _over_first(row, row.us).c
     best = _over_first(compared, compared.ratio).c
-    shown = [_labelled(best) if each is best.labels else each for each in best]
+    impossible = and_(best.tier == _UNUSABLE, best.us.is_not(None))
+    labelled = labels_with_above_roofline(best.labels, impossible)
+    shown = [labelled if each is best.labels else each for each in best]
     kept = [each for each in shown if each.name not in _HIDDEN]
     return select(*kept, case((best.tier < _UNUSABLE, best.ratio)).label("ratio_to_best"))
-
-
-def _labelled(row: Columns) -> Column:
-    """The labels, with the one of an impossible time, which is the first by alphabet."""
-    wrong = and_(row.tier == _UNUSABLE, row.us.is_not(None))
-    lacks = row.labels.not_like(f"%{Label.ABOVE_ROOFLINE}%")
-    with_it = func.rtrim(literal(f"{Label.ABOVE_ROOFLINE},") + row.labels, ",")
-    return case((and_(wrong, lacks), with_it), else_=row.labels).label("labels")
 
 
 def _over_first(row: Columns, by: Column) -> Subquery:
@@ -91,8 +86,9 @@ def _timed(dialect: str) -> Subquery:
     several = group.c.rounds > 1
     low = case((several, group.c.fastest), else_=group.c.low)
     high = case((several, group.c.slowest), else_=group.c.high)
-    roofline = _roofline(group)
-    wrong = or_(roofline > 1 / TOLERANCE, group.c.above_roofline > 0)
+    work = (group.c.flops, group.c.bytes, group.c.mean)
+    roofline = roofline_share(*work, group.c.cache_state)
+    wrong = or_(is_above(roofline), group.c.above_roofline > 0)
     split = and_(cases.family.in_(_TWO_PATHS), field("scope") == "kernel")
     return (
         select(
@@ -105,7 +101,7 @@ def _timed(dialect: str) -> Subquery:
             (group.c.mean * US).label("us"),
             (low * US).label("low"),
             (high * US).label("high"),
-            *rates(group.c.flops, group.c.bytes, group.c.mean),
+            *rates(*work),
             roofline.label("roofline"),
             group.c.cache_state,
             group.c.regime,
@@ -179,13 +175,3 @@ def _of_timed() -> dict[str, Column]:
 
 def _number(condition: Column) -> Column:
     return func.sum(case((condition, 1), else_=0))
-
-
-def _roofline(group: Subquery) -> Column:
-    """The least time that the machine's peaks allow over the time."""
-    dtype, in_fp8 = field("dtype"), field("kv_cache_dtype").like("fp8%")
-    by_dtype = case((dtype == "fp32", machine.flops_fp32), else_=machine.flops_16_bit)
-    peak = func.coalesce(case((in_fp8, machine.flops_fp8)), by_dtype)
-    compute, memory = group.c.flops / peak, group.c.bytes / machine.bytes_per_second
-    is_cold, time = group.c.cache_state == "cold", group.c.mean
-    return case((compute > memory, compute / time), (is_cold, memory / time))

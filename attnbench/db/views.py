@@ -43,11 +43,14 @@ from attnbench.db.view_columns import (
     case_columns,
     cases,
     geometric_mean,
+    is_above,
     labels,
+    labels_with_above_roofline,
     machine,
     method_columns,
     outcome,
     rates,
+    roofline_share,
     run,
     run_columns,
     source,
@@ -92,6 +95,8 @@ def _create(name: str, dialect: str) -> CreateView:
 def _rounds(dialect: str) -> Select[Any]:
     """A row per outcome."""
     is_ok = outcome.status == Status.OK
+    roofline = roofline_share(outcome.flops, outcome.bytes, TIME, outcome.cache_state)
+    listed = labels(dialect, MeasurementRow.__table__)
     names = ("cache_state", "decode_requests", "prefill_requests")
     reached = {name: outcome[name] for name in names} | {"regime": REGIME}
     return select(
@@ -108,7 +113,7 @@ def _rounds(dialect: str) -> Select[Any]:
         outcome.num_samples,
         *rates(outcome.flops, outcome.bytes, TIME),
         *(case((is_ok, column)).label(name) for name, column in reached.items()),
-        labels(dialect, MeasurementRow.__table__).label("labels"),
+        labels_with_above_roofline(listed, is_above(roofline)),
         (outcome.kernel_seconds * US).label("kernel_us"),
         (outcome.enqueue_seconds * US).label("enqueue_us"),
         (outcome.plan_seconds * US).label("plan_us"),
