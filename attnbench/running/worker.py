@@ -22,6 +22,7 @@ from attnbench.provenance.source import editable_source
 from attnbench.running.channel import Channel, ChannelClosed
 from attnbench.running.device import resolve_device
 from attnbench.running.execute import execute
+from attnbench.running.frame_stack import with_room
 from attnbench.running.left_behind import process_state
 from attnbench.running.messages import (
     Declined,
@@ -46,10 +47,14 @@ def main(words: Sequence[str]) -> None:
     """Say hello, then serve probes and jobs until the other end closes."""
     fd, parent, device = words
     _end_with(int(parent))
+    with_room(lambda: _serve(int(fd), device))
+
+
+def _serve(fd: int, device: str) -> None:
     # Read by torch on import: no messages about CUPTI's start and stop.
     os.environ.setdefault("KINETO_LOG_LEVEL", "4")
     _require_torch()
-    connection = Channel(socket.socket(fileno=int(fd)))
+    connection = Channel(socket.socket(fileno=fd))
     try:
         machine = read_machine(resolve_device(device))
     except AttnbenchError as error:
