@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -432,6 +433,31 @@ def test_a_study_goes_by_its_first_method(tmp_path: Path) -> None:
             (outcome,) = timed(case, 1e-6 * (1 + at))
             store.add(run, case, Method("kernel"), 0, at, outcome)
         assert conclude(store, run) == alone
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ([], ""),
+        ([{"between": "layer"}], "between nothing alone, the first of 2 methods"),
+        ([{"timer": "kernel"}], "timer cpu alone, the first of 2 methods"),
+        (
+            [{"cache": "hot"}, {"timer": "kernel"}],
+            "timer cpu, cache cold alone, the first of 3 methods",
+        ),
+    ],
+)
+def test_a_study_of_several_methods_says_by_which_it_goes(
+    tmp_path: Path, others: Sequence[dict[str, Any]], said: str
+) -> None:
+    cases = [(cache_write(256, layout), 1e-5) for layout in ("NHD", "HND")]
+    with Store.open(tmp_path / "results.db") as store:
+        run = run_of(store, LAYOUTS, of_each(cases))
+        methods = [ON_CPU, *(replace(ON_CPU, **each) for each in others)]
+        store.replan(run, {"methods": [each.as_facts() for each in methods]})
+        where = conclude(store, run).where
+    report = ": `attnbench report --run 1` has all"
+    assert where.rpartition("3 rounds at most")[2] == (said and f"; concluded from {said}{report}")
 
 
 def test_what_this_hardware_cannot_answer_is_said_beside_what_it_can(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from attnbench.analysis.ragged import shape_of
 from attnbench.analysis.series import Series
 from attnbench.families import family_of
 from attnbench.specs.batch import Batch
-from attnbench.specs.case import Case, Value
+from attnbench.specs.case import Case, Value, value_text
 from attnbench.timing.method import LAYER_VERSION, Method, layer_version
 from attnbench.units import counted
 
@@ -100,6 +100,11 @@ def method_text(method: Mapping[str, Value]) -> str:
     if (layer := layer_version(method)) not in (None, LAYER_VERSION):
         others.append(f"layer method {layer}{' (now 2 or 3)' if layer == 1 else ''}")
     return ", ".join([f"timer {method['timer']}", f"cache {method['cache']}", *others])
+
+
+def setting_text(method: Mapping[str, Value], name: str) -> str:
+    """What a method has asked for; facts leave out defaults."""
+    return value_text(method.get(name, getattr(Method("cudagraph"), name, None)), "unset")
 
 
 def _varies(name: str, asked: Sequence[Mapping[str, Value]]) -> bool:

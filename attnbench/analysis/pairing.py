@@ -18,11 +18,11 @@ from attnbench.analysis.across import (
     same_server,
 )
 from attnbench.analysis.estimate import Cell
+from attnbench.analysis.fields import setting_text
 from attnbench.analysis.partners import partners
 from attnbench.analysis.series import Series, Times
 from attnbench.analysis.within_round import variance_by_samples
-from attnbench.specs.case import Value, value_text
-from attnbench.timing.method import Method, layer_version
+from attnbench.timing.method import layer_version
 
 # Another family or batch is a different question, not a difference to report.
 _NO_NEIGHBOURS = ("family", "batch")
@@ -212,7 +212,7 @@ def _difference(pair: Pair) -> str:
     old, new = pair.base.first, pair.head.first
     unlike = dict.fromkeys((*old.method, *new.method))
     texts = [
-        f"{name} {_setting(old.method, name)} -> {_setting(new.method, name)}"
+        f"{name} {setting_text(old.method, name)} -> {setting_text(new.method, name)}"
         for name in unlike
         if name != "layer_version" and old.method.get(name) != new.method.get(name)
     ]
@@ -223,11 +223,6 @@ def _difference(pair: Pair) -> str:
         texts.append(f"{old.machine_name} -> {new.machine_name}")
     elif old.machine_model != new.machine_model:
         texts.append(f"two models of {old.machine_name}")
-    betweens = {_setting(each.method, BETWEEN) for each in (old, new)}
+    betweens = {setting_text(each.method, BETWEEN) for each in (old, new)}
     hint = f" ({_BOTH})" if len(betweens) > 1 else ""
     return ", ".join(texts) + hint
-
-
-def _setting(method: Mapping[str, Value], name: str) -> str:
-    """What a method has asked for; facts leave out defaults."""
-    return value_text(method.get(name, getattr(Method("cudagraph"), name, None)), "unset")

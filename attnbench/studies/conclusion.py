@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from attnbench.analysis.estimate import NoiseOf
+from attnbench.analysis.fields import setting_text
 from attnbench.analysis.lint import lint
 from attnbench.analysis.series import Series, series_of
 from attnbench.db.store import Store
@@ -18,6 +19,7 @@ from attnbench.results.cards import card_names
 from attnbench.results.cohort import status_text
 from attnbench.results.noise import Noises
 from attnbench.results.possible import possible
+from attnbench.specs.case import Value
 from attnbench.studies.analysis import (
     ContrastAnalysis,
     CrossoverAnalysis,
@@ -33,7 +35,7 @@ from attnbench.studies.file import Study
 from attnbench.studies.request import study_of_plan
 from attnbench.studies.search import of_method
 from attnbench.studies.traffic import TrafficAnalysis
-from attnbench.timing.method import layer_version
+from attnbench.timing.method import VERSIONS, layer_version
 from attnbench.timing.sentinels import Sentinels
 
 _EXAMPLES = 3  # cases named by a doubt
@@ -113,7 +115,7 @@ def conclusion_of(store: Store, run: int) -> Conclusion:
         study=study.name,
         question=study.question,
         asked=changes,
-        where=_where(record, machine, listed),
+        where=_where(record, machine, listed) + _method(plan["methods"], run),
         doubts=_doubts(listed, machine, store.sentinels(run)),
         answer=list(found.lines),
         cells=_cells(listed, facts.get("left_out", {})),
@@ -178,6 +180,19 @@ def _between(listed: Sequence[Series]) -> str:
     versions = {layer_version(each.first.method) for each in listed}
     former = ", layer method 1 (now 2 or 3)" if 1 in versions else ""
     return f"; a layer between {where}{former}"
+
+
+def _method(methods: Sequence[Mapping[str, Value]], run: int) -> str:
+    """By what the first method, which alone is concluded from, differs from others of the run."""
+    names = dict.fromkeys(name for each in methods for name in each if name not in VERSIONS)
+    texts = [[f"{name} {setting_text(each, name)}" for name in names] for each in methods]
+    differing = [first for first, *others in zip(*texts, strict=True) if {first} != {*others}]
+    if len(methods) == 1:
+        return ""
+    return (
+        f"; concluded from {', '.join(differing)} alone, the first of {len(methods)} methods: "
+        f"`attnbench report --run {run}` has all"
+    )
 
 
 def _doubts(
