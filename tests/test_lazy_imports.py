@@ -36,6 +36,21 @@ def test_the_groups_help_imports_nothing_heavy(args: list[str]) -> None:
     assert imported_by(CALL.format(args=args)) == set()
 
 
+SCRIPT = """
+import sys
+from attnbench.__main__ import main
+sys.argv[1:] = ["--help"]
+try:
+    main()
+except SystemExit as ended:
+    assert ended.code == 0
+"""
+
+
+def test_the_script_imports_nothing_heavy_for_help() -> None:
+    assert imported_by(SCRIPT) == set()
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_help_of_a_family_imports_nothing_heavy(family: str) -> None:
     assert imported_by(CALL.format(args=[family, "--help"])) == set()
