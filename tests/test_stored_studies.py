@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from sqlalchemy import delete
 
 from attnbench.analysis.auto import choices
+from attnbench.analysis.series import series_of
 from attnbench.cli import cli
 from attnbench.db.models import MeasurementRow
 from attnbench.db.store import Store
@@ -18,6 +19,7 @@ from attnbench.studies.answers.base import place_columns
 from attnbench.studies.charts import Heat, Lines, Rows, is_open
 from attnbench.studies.conclusion import conclude, conclusion_text
 from attnbench.studies.page import study_parts
+from attnbench.units import three_digits
 
 DOCS = Path(__file__).parent.parent / "docs"
 OLD, NEW, TRAFFIC = "h200_studies.db", "h200_served_studies.db", "h200_traffic.db"
@@ -77,6 +79,25 @@ def test_a_batch_has_in_a_study_the_place_that_report_shows(stored: Path, run: i
         shown = place_columns([each for cohort in cohorts for each in cohort.rankings], {})
     texts = [sorted(zip(*map(each.get, PLACES), strict=True)) for each in (found, shown)]
     assert texts[0] == texts[1]
+
+
+def test_head_counts_in_a_server_and_back_to_back_are_of_the_stored_runs(stored: Path) -> None:
+    with Store.open(stored / NEW) as store:
+        times = {
+            (run, str(each.case.batch), each.case.backend): each.time or 0
+            for run in (12, 3)
+            for each in series_of(store.measurements((run,)))
+            if each.case.shape.num_q_heads == 128
+        }
+    page = (DOCS / "lab" / PAGES[NEW]).read_text()
+    _, _, rest = page.partition("| batch | in a server: flashattn_mla |")
+    rows = [line.strip("| ").split(" | ") for line in rest.split("\n\n")[0].splitlines()[2:]]
+    assert len(rows) == 6
+    for batch, *cells in rows:
+        for run, shown in ((12, cells[:3]), (3, cells[3:])):
+            ours, other = (times[run, batch, name] for name in ("flashattn_mla", "flashmla"))
+            texts = [three_digits(1e6 * each) for each in (ours, other)]
+            assert shown == [*texts, f"{100 * (ours / other - 1):+.0f} %"]
 
 
 def test_what_auto_loses_is_the_same_in_a_study_and_in_report(stored: Path) -> None:
