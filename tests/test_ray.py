@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal
 
 import pytest
@@ -15,8 +17,9 @@ from click.testing import CliRunner
 
 from attnbench.cli import cli
 from attnbench.db.store import Store
-from attnbench.errors import UsageError
+from attnbench.errors import AttnbenchError, UsageError
 from attnbench.provenance.environment import Component
+from attnbench.running import ray_cards
 from attnbench.running.cards import by_model, check_versions, is_of_run, of_models
 from attnbench.running.local_card import LocalCard
 from tests.conftest import (
@@ -213,6 +216,25 @@ def test_a_cluster_of_this_host_that_does_not_start_is_one_sentence(
     assert "Error: --ray local: Ray did not start: " in errors
     assert "AF_UNIX path length cannot exceed 107 bytes" in errors
     assert "Traceback" not in errors
+
+
+def test_what_a_cluster_takes_long_for_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_cards, "SOON", 0.001)
+    answer, notes = Future[object](), list[str]()
+    asked = SimpleNamespace(remote=lambda: SimpleNamespace(future=lambda: answer))
+    card = ray_cards.RayCard(ray_cards, SimpleNamespace(greet=asked), "card 1")
+
+    def note(text: str) -> None:
+        notes.append(text)
+        if len(notes) == 1:
+            answer.set_exception(RuntimeError("the node died"))
+
+    with pytest.raises(AttnbenchError, match="the cluster has no card that can measure"):
+        ray_cards._started([card], note)
+    assert notes == [
+        "starting a worker on each card of the cluster, for 0 s so far",
+        "card 1 of the cluster is left out: the node died",
+    ]
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from attnbench.running.command import Command
 from attnbench.running.messages import Job
 from attnbench.running.plan import Limits
 from attnbench.running.remote import Remote
+from attnbench.running.slow import SOON, said_if_slow
 from attnbench.running.workers import WorkerDied, WorkerTimedOut
 from attnbench.specs.case import Case
 
@@ -126,7 +127,7 @@ def ray_cards(command: Command, note: Note) -> Iterator[list[RayCard]]:
             f"--device {' '.join(command.devices)} names devices of this host, and --ray takes "
             "those that Ray has free; accepted with --ray are auto, all and cpu, e.g. --device all"
         )
-    with _connected(command.ray) as ray, ExitStack() as stack:
+    with _connected(command.ray, note) as ray, ExitStack() as stack:
         cards = []
         for number, actor in enumerate(_actors(ray, command), 1):
             card = RayCard(ray, actor, f"card {number}")
@@ -136,7 +137,7 @@ def ray_cards(command: Command, note: Note) -> Iterator[list[RayCard]]:
 
 
 @contextmanager
-def _connected(address: str) -> "Iterator[ModuleType]":
+def _connected(address: str, note: Note) -> "Iterator[ModuleType]":
     """Ray, connected to a running cluster or to one of this host that ends with us."""
     try:
         import ray
@@ -146,7 +147,9 @@ def _connected(address: str) -> "Iterator[ModuleType]":
         ) from None
     _require_answer(address)
     try:
-        _connect(ray, address)
+        doing = "starting Ray" if address == LOCAL else f"connecting to --ray {address}"
+        with said_if_slow(lambda: doing, note, SOON):
+            _connect(ray, address)
         yield ray
     finally:
         ray.shutdown()
@@ -213,7 +216,8 @@ def _actors(ray: "ModuleType", command: Command) -> list[Any]:
 def _started(cards: Sequence[RayCard], note: Note) -> list[RayCard]:
     """The cards whose first worker has started; notes for the others."""
     greeted = {card.greet(): card for card in cards}
-    done, late = wait(greeted, timeout=_START_LIMIT)
+    with said_if_slow(lambda: "starting a worker on each card of the cluster", note, SOON):
+        done, late = wait(greeted, timeout=_START_LIMIT)
     failures = {greeted[future].name: f"not ready within {_START_LIMIT:g} s" for future in late}
     found = []
     for future, card in greeted.items():
