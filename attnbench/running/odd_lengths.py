@@ -1,8 +1,10 @@
 """Lengths that end within a page, for cases whose requests all end at page borders.
 
-Round lengths leave no tail behind a request's last token, so a kernel that reads one would pass.
+Round lengths leave no tail behind a request's last token, so a kernel that reads one would pass; so
+would one that is wrong about a last page with a single token, or takes one length for all requests.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from attnbench.kernels.base import Backend, Refused, Setting
@@ -12,6 +14,7 @@ from attnbench.specs.case import Case
 
 SHORTER = 3  # tokens
 USUAL_PAGE = 16  # where the backend chooses
+TILE = 128  # keys; a multiple of usual pages
 
 
 def odd_lengths(case: Case) -> Case | None:
@@ -20,7 +23,9 @@ def odd_lengths(case: Case) -> Case | None:
     round_ = all(request.kv_len % page == 0 for request in case.batch)
     if case.family == "cache-write" or not round_ or page <= SHORTER:
         return None
-    return replace(case, batch=Batch(tuple(map(_shorter, case.batch))))
+    groups = case.batch.groups()
+    shorter = [each for group in groups for each in _shortened(*group, page)]
+    return replace(case, batch=Batch(tuple(shorter)))
 
 
 def check_odd_lengths(
@@ -41,7 +46,15 @@ def check_odd_lengths(
         raise WrongResult(f"with lengths that end within a page ({odd.batch}): {wrong}") from None
 
 
-def _shorter(request: Request) -> Request:
-    """Of a prompt without context the new tokens get fewer, of others the context."""
+def _shortened(count: int, request: Request, page: int) -> Iterator[Request]:
+    """Equal requests, of which the first half ends with a page, or tile, of a single token.
+
+    Of a prompt without context the new tokens get fewer, of others the context.
+    """
+    size = TILE if request.kv_len > TILE else page
+    single = (request.kv_len - 2) // size * size + 1
+    first = -(-count // 2) if request.context_len > 0 and single > request.q_len else 0
+    if first:
+        yield from [Request(request.q_len, single)] * first
     kv_len = request.kv_len - SHORTER
-    return Request(min(request.q_len, kv_len), kv_len)
+    yield from [Request(min(request.q_len, kv_len), kv_len)] * (count - first)

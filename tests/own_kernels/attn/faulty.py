@@ -71,6 +71,35 @@ class WholePages(NaivePrepared):
         super()._attend(index, replace(group, kv_len=end), mask)
 
 
+class Flooring(Naive):
+    """Never reads a last page of a single token."""
+
+    name: ClassVar = "flooring"
+
+    def prepare(self, case: Case, setting: Setting) -> NaivePrepared:
+        return WithoutSingles(case, setting)
+
+
+class WithoutSingles(NaivePrepared):
+    def _attend(self, index: int, group: Group, mask: "torch.Tensor | None") -> None:
+        single = group.kv_len % self.block_size == 1
+        super()._attend(index, replace(group, kv_len=group.kv_len - single), mask)
+
+
+class Levelling(Naive):
+    """Takes all requests for as long as the first."""
+
+    name: ClassVar = "levelling"
+
+    def prepare(self, case: Case, setting: Setting) -> NaivePrepared:
+        return OfOneLength(case, setting)
+
+
+class OfOneLength(NaivePrepared):
+    def _attend(self, index: int, group: Group, mask: "torch.Tensor | None") -> None:
+        super()._attend(index, replace(group, kv_len=self.groups[0].kv_len), mask)
+
+
 class Raising(Naive):
     name: ClassVar = "raising"
 
