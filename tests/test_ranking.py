@@ -87,6 +87,19 @@ def test_single_rounds_have_a_quickest_and_no_best(tmp_path: Path, factor: float
     assert [place_text(each) for each in ranking.standings] == ["quickest", f"{factor:.2f}x"]
 
 
+@pytest.mark.parametrize(
+    ("naive", "quickest"),
+    [((0.9,), "naive"), ((1.1,), "sdpa"), ((0.9, None), "sdpa"), ((None, 0.9), "sdpa")],
+)
+def test_the_quickest_won_the_only_common_round(
+    tmp_path: Path, naive: Sequence[float | None], quickest: str
+) -> None:
+    """One that has a second, slow round is not the quickest for having more; nor one that fails."""
+    results = {**rounds("q1k", "sdpa", 1.0, 2.0), **rounds("q1k", "naive", *naive)}
+    (ranking,) = ranked(tmp_path, results)
+    assert (ranking.best.case.backend, ranking.place) == (quickest, "quickest")
+
+
 def test_the_quickest_of_single_rounds_has_a_column_apart_from_the_best(tmp_path: Path) -> None:
     results = {**rounds("q1k", "sdpa", 1.0), **rounds("q1k", "naive", 1.5)}
     results |= {**rounds("q2k", "sdpa", *STEADY), **rounds("q2k", "naive", 1.5, 1.51, 1.49)}

@@ -165,20 +165,28 @@ def _workload(series: Series) -> object:
 
 
 def _best(group: Sequence[Contender]) -> Contender:
-    """The contender with the least time over shared rounds, preferably over several.
+    """The contender with the least time over shared rounds, of those that may be the best.
 
     Times over different rounds do not compare: on a device that slows down, early rounds look good.
     So all are compared with one of them, each over the rounds that it shares with that one. The SQL
     view `results` has the same rule.
     """
-    several = [each for each in group if len(each.times) > 1] or group
-    quickest = min(several, key=lambda each: each.seconds)
+    candidates = _candidates(group)
+    quickest = min(candidates, key=lambda each: each.seconds)
 
     def beside(each: Contender) -> float:
         cell = cell_between("", quickest.times, each.times)
         return mean_time(cell.head) / mean_time(cell.base)
 
-    return min((quickest, *several), key=beside)
+    return min((quickest, *candidates), key=beside)
+
+
+def _candidates(group: Sequence[Contender]) -> Sequence[Contender]:
+    """Those of several rounds if two have them; else also those whose single round is their all."""
+    several = [each for each in group if len(each.times) > 1]
+    if len(several) > 1:
+        return several
+    return [each for each in group if each in several or not each.series.failures] or group
 
 
 def _ranking(best: Contender, rivals: Sequence[Rival]) -> Ranking:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Select, String, Subquery, and_, case, cast, func, or_, select
+from sqlalchemy import Function, Select, String, Subquery, and_, case, cast, func, or_, select
 
 from attnbench.db.models import MeasurementRow, MethodRow
 from attnbench.db.view_columns import (
@@ -31,7 +31,8 @@ from attnbench.families import FAMILIES
 from attnbench.labels import Label
 from attnbench.records import Status
 
-_UNUSABLE = 2  # the last tier; single rounds come before it, after several
+# Tiers: several rounds, a single one, a single one beside others that failed, no possible time.
+_SEVERAL, _SINGLE, _PARTIAL, _UNUSABLE = range(4)
 _FOUND = ("first_case", "first_us", "ratio")
 _HIDDEN = ("tier", "split", "case_id", "method_id", *_FOUND)
 _TWO_PATHS = [name for name, family in FAMILIES.items() if family.two_paths]
@@ -42,9 +43,9 @@ def results(dialect: str) -> Select[Any]:
 
     The best is that of `analysis.ranking`: all are compared with the row of the least time, each
     over the rounds that both have. An impossible time is never the best, and a single round only
-    where no case has several.
+    where fewer than two cases have several.
     """
-    row = _timed(dialect).c
+    row = _tiered(_timed(dialect).c).c
     compared = _over_first(row, row.us).c
     best = _over_first(compared, compared.ratio).c
     impossible = and_(best.tier == _UNUSABLE, best.us.is_not(None))
@@ -54,13 +55,23 @@ def results(dialect: str) -> Select[Any]:
     return select(*kept, case((best.tier < _UNUSABLE, best.ratio)).label("ratio_to_best"))
 
 
+def _workload(row: Columns) -> tuple[Column, ...]:
+    return row.run, row.workload_key, row.method_id, row.cache_state, row.regime, row.split
+
+
+def _tiered(row: Columns) -> Subquery:
+    """The rows with single rounds among the first tier unless two of the workload have several."""
+    several = _number(row.tier == _SEVERAL).over(partition_by=_workload(row))
+    tier = case((and_(several < 2, row.tier == _SINGLE), _SEVERAL), else_=row.tier).label("tier")
+    return select(*(each for each in row if each.name != "tier"), tier).subquery()
+
+
 def _over_first(row: Columns, by: Column) -> Subquery:
     """The rows with `ratio`, each time over that of the workload's first row by tier and `by`."""
-    workload = (row.run, row.workload_key, row.method_id, row.cache_state, row.regime, row.split)
 
     def first(column: Column) -> Column:
         least = func.first_value(column, type_=column.type)
-        return least.over(partition_by=workload, order_by=(row.tier, by))
+        return least.over(partition_by=_workload(row), order_by=(row.tier, by))
 
     kept = [each for each in row if each.name not in _FOUND]
     firsts = first(row.case_id).label("first_case"), first(row.us).label("first_us")
@@ -107,13 +118,23 @@ def _timed(dialect: str) -> Subquery:
             group.c.regime,
             group.c.decode_requests,
             _labels(dialect, group).label("labels"),
-            case((or_(group.c.rounds == 0, wrong), _UNUSABLE), (several, 0), else_=1).label("tier"),
+            _tier(group, wrong).label("tier"),
             case((split, group.c.decode_requests)).label("split"),
             group.c.case_id,
             group.c.method_id,
         )
         .select_from(with_origin(group))
         .subquery("timed")
+    )
+
+
+def _tier(group: Subquery, wrong: Column) -> Column:
+    rounds = group.c.rounds
+    return case(
+        (or_(rounds == 0, wrong), _UNUSABLE),
+        (rounds > 1, _SEVERAL),
+        (group.c.all_rounds == rounds, _SINGLE),
+        else_=_PARTIAL,
     )
 
 
@@ -173,5 +194,5 @@ def _of_timed() -> dict[str, Column]:
     }
 
 
-def _number(condition: Column) -> Column:
+def _number(condition: Column) -> Function[Any]:
     return func.sum(case((condition, 1), else_=0))

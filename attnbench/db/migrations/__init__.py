@@ -59,7 +59,7 @@ class Revisions:
     head: str
 
 
-REVISIONS = Revisions(Path(__file__).parent / "versions", "0007")
+REVISIONS = Revisions(Path(__file__).parent / "versions", "0008")
 
 
 class State(Enum):
