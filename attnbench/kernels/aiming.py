@@ -170,7 +170,9 @@ class Aimed(ABC):
         """
         import torch
 
-        back = torch.arange(min(NEWEST, int(self.visible(at).min())), device=self.device)
+        limits = (at.group.kv_len, self.case.window, self.case.index_topk)
+        newest = min(NEWEST, *(each for each in limits if each is not None))
+        back = torch.arange(newest, device=self.device)
         every = torch.broadcast_tensors(at.sets, at.requests, at.positions - back[:, None])
         keys = self.keys_at(Keys(at.group, at.lengths, *every))  # [newest, n, KV heads, d]
         unit = self._needles.unit
@@ -191,7 +193,7 @@ class Aimed(ABC):
         self.needles(generator)  # they are drawn first
         return Places.drawn(self.groups, self.lengths, self.block_size, self.num_sets, generator)
 
-    @property
+    @cached_property
     def _needles(self) -> Needles:
         return self.needles(self._generator)
 

@@ -58,13 +58,13 @@ def attend(
     """
     import torch
 
-    mask = visible(keys, seen, window)
+    hidden = ~visible(keys, seen, window)
     # Scores are by far the most elements: few passes over them, and one copy.
     scores = torch.einsum("n...d,nkd->n...k", query.float() * scale, keys.float())
     if softcap is not None:
         scores = softcap * (scores / softcap).tanh()
-    scores.masked_fill_(~mask, float("-inf"))
+    scores.masked_fill_(hidden, float("-inf"))
     weights = softmax(scores, sinks)
-    by_any = mask if mask.ndim == 2 else mask.any(1)
-    known = values.float().masked_fill(~by_any[:, :, None], 0.0)
+    from_all = hidden if hidden.ndim == 2 else hidden.all(1)
+    known = values.float().masked_fill(from_all[:, :, None], 0.0)
     return torch.einsum("n...k,nkd->n...d", weights, known)

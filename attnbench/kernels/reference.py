@@ -70,8 +70,10 @@ class AttentionPrepared(Prepared, Scored):
         import torch
 
         order, steps = self._by_group(sets, rows)
-        found = torch.cat([self.attended(step) for step in steps])[order]
-        return found.flatten(0, -2)
+        if len(steps) == 1:  # in the order of `rows`
+            return self.attended(steps[0]).flatten(0, -2)
+        found = torch.cat([self.attended(step) for step in steps])
+        return found[order.to(self.device)].flatten(0, -2)
 
     def whole(self, index: int) -> "tuple[torch.Tensor, torch.Tensor] | None":
         import torch
@@ -149,7 +151,7 @@ class AttentionPrepared(Prepared, Scored):
     def _by_group(
         self, sets: "torch.Tensor", rows: "torch.Tensor"
     ) -> "tuple[torch.Tensor, list[Rows]]":
-        """The rows by group, on the device, and the position of each of `rows` among them.
+        """The position of each of `rows` among those by group, which are on the device.
 
         In NumPy: for a few hundred places torch wakes a thread on every core, which takes tens of
         milliseconds in a container that may use few of them.
@@ -166,15 +168,16 @@ class AttentionPrepared(Prepared, Scored):
         order = taken_at.argsort(kind="stable")
         found = torch.from_numpy(each[:, order]).to(self.device)
         parts = found.split(np.bincount(taken_at, minlength=len(taken)).tolist(), dim=1)
+        beside = Sharing(rows.shape[1], 1).beside(self.device) if rows.ndim > 1 else None
         steps = [
             step
             for group, part in zip(taken, parts, strict=True)
             if part.shape[1]
-            for step in Rows.of_blocks(group, part, rows.shape[1:]).steps(
+            for step in Rows.of_blocks(group, part, beside).steps(
                 self.key_dim, self.elements_beside
             )
         ]
-        return torch.from_numpy(order.argsort()).to(self.device), steps
+        return torch.from_numpy(order.argsort()), steps
 
     def _lengths(self) -> "tuple[list[Group], NDArray[np.int64]]":
         """The groups for whose length rows are taken, and numbers of each group of the batch.

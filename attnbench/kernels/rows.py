@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
 from attnbench.kernels.groups import Group
 from attnbench.specs.batch import Batch
 
@@ -26,19 +28,18 @@ class Rows:
     seen: "torch.Tensor"  # the same; number of keys that each row sees
 
     @classmethod
-    def of_blocks(cls, group: Group, firsts: "torch.Tensor", size: Sequence[int]) -> Self:
-        """From sets, requests, tokens, heads and keys seen of the first rows, int64 [5, n].
+    def of_blocks(cls, group: Group, first: "torch.Tensor", beside: "torch.Tensor | None") -> Self:
+        """From the set, request, token, head and number of keys of each block's first row.
 
-        `size` is () for single rows, or (m,): the m rows of a block are of neighbouring heads.
+        They are int64 [5, n]. `beside` is how many tokens and heads each row of a block is further,
+        int64 [2, m]; None for single rows.
         """
-        import torch
-
-        sets, requests, *rows = firsts
-        if not size:
+        sets, requests, *rows = first
+        if beside is None:
             return cls(group, sets, requests, *rows)
-        tokens, heads, seen = (each[:, None].expand(-1, *size) for each in rows)
-        heads = heads + torch.arange(*size, device=heads.device)
-        return cls(group, sets, requests, tokens, heads, seen)
+        tokens, heads, seen = (each[:, None] for each in rows)
+        within, further = beside
+        return cls(group, sets, requests, tokens + within, heads + further, seen + within)
 
     @property
     def most_seen(self) -> int:
@@ -71,6 +72,9 @@ class Rows:
         """
         of_each = self.most_seen * (key_dim + self.tokens[:1].numel()) + beside
         size = max(1, STEP_ELEMENTS // of_each)
+        if len(self.sets) <= size:
+            yield self
+            return
         each = (self.sets, self.requests, self.tokens, self.heads, self.seen)
         for parts in zip(*(tensor.split(size) for tensor in each), strict=True):
             yield Rows(self.group, *parts)
@@ -97,18 +101,23 @@ class Sharing:
         """All rows of a group in set `index`; the last tokens of a request may be twice in them."""
         import torch
 
-        at = torch.arange
-        starts = at(0, group.q_len, self.tokens, device=device)
-        starts = starts.clamp(max=group.q_len - self.tokens)
-        requests, first, head = torch.cartesian_prod(
-            at(group.count, device=device), starts, at(0, num_heads, self.heads, device=device)
-        ).unbind(1)
-        within = first[:, None] + at(self.tokens, device=device).repeat_interleave(self.heads)
-        heads = head[:, None] + at(self.heads, device=device).repeat(self.tokens)
-        tokens = group.first_token + requests[:, None] * group.q_len + within
+        starts = np.arange(0, group.q_len, self.tokens).clip(max=group.q_len - self.tokens)
+        heads = np.arange(0, num_heads, self.heads)
+        every = np.meshgrid(np.arange(group.count), starts, heads, indexing="ij")
+        requests, within, head = (each.ravel() for each in every)
+        tokens = group.first_token + requests * group.q_len + within
         seen = group.kv_len - group.q_len + within + 1
-        sets = torch.full_like(requests, index)
-        return Rows(group, sets, group.first + requests, tokens, heads, seen)
+        first = [np.full_like(head, index), group.first + requests, tokens, head, seen]
+        placed = torch.from_numpy(np.stack(first)).to(device)
+        return Rows.of_blocks(group, placed, self.beside(device))
+
+    def beside(self, device: str) -> "torch.Tensor":
+        """How many tokens and heads each row of a block is further than the first: int64 [2, m]."""
+        import torch
+
+        tokens = np.arange(self.tokens).repeat(self.heads)
+        heads = np.tile(np.arange(self.heads), self.tokens)
+        return torch.from_numpy(np.stack([tokens, heads])).to(device)
 
     def of_single_tokens(self, groups: Sequence[Group], num_heads: int) -> "torch.Tensor":
         """All rows of groups with one new token a request: int64 [blocks, heads] on the CPU."""
