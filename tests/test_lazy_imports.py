@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from click import Context
@@ -134,3 +135,20 @@ def test_a_summary_is_the_first_line_of_the_commands_help(name: str) -> None:
     assert command is not None
     assert command.help is not None
     assert command.help.splitlines()[0] == COMMANDS[name]
+
+
+MEASURED = """
+import sys
+from attnbench.__main__ import main
+from attnbench.commands import measuring
+read = measuring.read_run
+measuring.read_run = lambda *args: print("scipy.special" in sys.modules) or read(*args)
+sys.argv[1:] = "attn --device cpu --backend sdpa --batch-specs 4q1kv64 --rounds 1".split()
+main()
+"""
+
+
+def test_scipy_is_loaded_while_the_device_measures(tmp_path: Path) -> None:
+    line = [sys.executable, "-c", MEASURED]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("True")

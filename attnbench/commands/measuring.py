@@ -4,7 +4,9 @@ import shlex
 import sys
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import NoReturn, TextIO
 
 import click
@@ -123,6 +125,7 @@ def end_interrupted(runs: Sequence[OpenRun], words: Sequence[str], command: Comm
 
 def show_outcomes(runs: Sequence[OpenRun], outcomes: Iterable[tuple[OpenRun, Finished]]) -> None:
     """One line per outcome and, on a terminal, a bar with the time left; all on stderr."""
+    _load_what_follows_needs()
     for run in runs:
         names = [card.name for card in run.cards]
         click.echo(f"run {run.run} on {where_text(run.machine, names)}", err=True)
@@ -140,6 +143,11 @@ def show_outcomes(runs: Sequence[OpenRun], outcomes: Iterable[tuple[OpenRun, Fin
                 text = left.after(finished, lambda: _remaining(runs, len(runs)))
                 if text and run.plan.study is None:
                     note(text)
+
+
+def _load_what_follows_needs() -> None:
+    """Import SciPy, which takes 0.2 s, while the devices load their libraries."""
+    Thread(target=import_module, args=["scipy.special"], daemon=True).start()
 
 
 def show_runs(
