@@ -109,6 +109,10 @@ def test_the_first_round_also_checks_lengths_that_end_within_a_page(
     assert second.status == "ok"
 
 
+def sparse(spec: str) -> Case:
+    return small_case("mla", "torch-absorbed", spec, index_topk=2048)
+
+
 @pytest.mark.parametrize(
     ("case", "odd"),
     [
@@ -120,6 +124,8 @@ def test_the_first_round_also_checks_lengths_that_end_within_a_page(
         (small_case(spec="q1kv48", block_size=64), None),
         (small_case(spec="q1kv40", block_size=8), "q1kv33"),
         (small_case("cache-write", "torch", "q32"), None),
+        (sparse("4q1kv8k"), "2q1kv1921_2q1kv8189"),
+        (sparse("q1kv1k"), "q1kv897"),
     ],
 )
 def test_lengths_are_made_odd_where_all_end_at_page_borders(case: Case, odd: str | None) -> None:

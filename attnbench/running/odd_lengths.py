@@ -1,7 +1,8 @@
 """Lengths that end within a page, for cases whose requests all end at page borders.
 
 Round lengths leave no tail behind a request's last token, so a kernel that reads one would pass; so
-would one that is wrong about a last page with a single token, or takes one length for all requests.
+would one that is wrong about a last page with a single token, or takes one length for all requests,
+or, beside long requests, one that takes what fills up a short selection of keys for keys.
 """
 
 from collections.abc import Iterator
@@ -23,8 +24,8 @@ def odd_lengths(case: Case) -> Case | None:
     round_ = all(request.kv_len % page == 0 for request in case.batch)
     if case.family == "cache-write" or not round_ or page <= SHORTER:
         return None
-    groups = case.batch.groups()
-    shorter = [each for group in groups for each in _shortened(*group, page)]
+    most, groups = case.index_topk or case.batch.max_kv_len, case.batch.groups()
+    shorter = [each for group in groups for each in _shortened(*group, page, most)]
     return replace(case, batch=Batch(tuple(shorter)))
 
 
@@ -46,13 +47,15 @@ def check_odd_lengths(
         raise WrongResult(f"with lengths that end within a page ({odd.batch}): {wrong}") from None
 
 
-def _shortened(count: int, request: Request, page: int) -> Iterator[Request]:
+def _shortened(count: int, request: Request, page: int, most: int) -> Iterator[Request]:
     """Equal requests, of which the first half ends with a page, or tile, of a single token.
 
-    Of a prompt without context the new tokens get fewer, of others the context.
+    These have fewer than `most` keys. Of a prompt without context the new tokens get fewer, of
+    others the context.
     """
-    size = TILE if request.kv_len > TILE else page
-    single = (request.kv_len - 2) // size * size + 1
+    longest = min(request.kv_len, most)
+    size = TILE if longest > TILE else page
+    single = (longest - 2) // size * size + 1
     first = -(-count // 2) if request.context_len > 0 and single > request.q_len else 0
     if first:
         yield from [Request(request.q_len, single)] * first
