@@ -173,6 +173,16 @@ def test_what_is_wrong_in_a_set_that_no_launch_reached_is_not_looked_at() -> Non
         check_again(ready, launched=3, seed=0)
 
 
+@pytest.mark.parametrize("token", range(0, 900, 100))
+def test_a_row_that_timing_left_unwritten_is_found_whether_it_is_compared_or_not(
+    token: int,
+) -> None:
+    ready = prepared(small_case(spec="900q1kv4"))
+    ready.outputs[1][token, 1] = float("nan")
+    with pytest.raises(WrongResult, match="in working set 1: 1 of 3600 rows hold NaN"):
+        check_again(ready, launched=2, seed=0)
+
+
 def spoil(ready: Prepared, sets: list[int], change: Callable[[torch.Tensor], object]) -> None:
     """Change the output [tokens, heads, dim] of these sets after each launch."""
     holder: Any = ready
