@@ -222,6 +222,23 @@ def test_single_rounds_are_no_claim(tmp_path: Path) -> None:
     assert "a for all" in found.lines[1]
 
 
+@pytest.mark.parametrize("missing", [0, 1])
+def test_totals_over_other_rounds_than_the_comparison_say_so(tmp_path: Path, missing: int) -> None:
+    """On a device that slows down, the one that lacks the last round is not the best by that."""
+    rounds = {"a": [1.0, 1.1, 1.5], "b": [1.02, 1.12, 1.53][: 3 - missing]}
+    results = {
+        attn(batch, name): timed(attn(batch, name), *(1e-4 * each for each in factors))
+        for batch in (DECODE, MIXED, PREFILL)
+        for name, factors in rounds.items()
+    }
+    found = answer(series_of(measured(tmp_path, results)), analysis(), NOISE)
+    heading = found.tables[0].heading
+    said = "; against the best over the rounds that both have"
+    assert heading.endswith(said) is bool(missing)
+    assert found.lines[0].startswith("best single backend: a")
+    assert found.tables[0].columns["backend"] == ["a", "b"]
+
+
 def test_two_rounds_that_are_too_different_give_no_interval(tmp_path: Path) -> None:
     cases = [attn(batch, "a") for batch in (DECODE, MIXED, PREFILL)]
     results = {case: timed(case, 1e-5, 3e-5) for case in cases}

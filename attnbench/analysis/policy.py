@@ -24,8 +24,9 @@ class Single:
     """A contender that has all parts, and its sum over the best's; None for the best."""
 
     name: str
-    sum: WeightedSum
-    comparison: Comparison | None = None
+    sum: WeightedSum  # over all its rounds
+    comparison: Comparison | None = None  # over the rounds that both have
+    is_partial: bool = False  # whether these are fewer than either has
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +63,21 @@ def singles(
     Candidates come before others; those that share no round with the first are left out.
     """
     found = [Single(name, total) for name in names if (total := sum_of(parts, name))]
-    found.sort(key=lambda each: (each.name not in candidates, each.sum.seconds))
     if not found:
         return []
+    quickest = min(found, key=lambda each: (each.name not in candidates, each.sum.seconds))
+    found.sort(key=lambda each: (each.name not in candidates, _over(parts, quickest, each)))
     best, *others = found
     others = [each for each in others if _shared(parts, best.name, each.name)]
     estimates = [log_ratio(*_paired(parts, best.name, each.name)) for each in others]
     compared = compare_estimates([each.name for each in others], estimates)
-    return [best, *(Single(e.name, e.sum, c) for e, c in zip(others, compared, strict=True))]
+    return [
+        best,
+        *(
+            Single(each.name, each.sum, comparison, _is_partial(parts, best.name, each.name))
+            for each, comparison in zip(others, compared, strict=True)
+        ),
+    ]
 
 
 def choices(parts: Sequence[Part], names: Sequence[str], single: str) -> list[KindChoice]:
@@ -137,6 +145,18 @@ def _paired(parts: Sequence[Part], base: str, head: str) -> tuple[WeightedSum, W
 
 def _shared(parts: Sequence[Part], base: str, head: str) -> set[Round]:
     return _rounds(parts, base) & _rounds(parts, head)
+
+
+def _over(parts: Sequence[Part], base: Single, head: Single) -> float:
+    """The head's sum over the base's in their common rounds: on a slowing device early ones win."""
+    if not _shared(parts, base.name, head.name):
+        return head.sum.seconds / base.sum.seconds
+    sums = _paired(parts, base.name, head.name)
+    return sums[1].seconds / sums[0].seconds
+
+
+def _is_partial(parts: Sequence[Part], base: str, head: str) -> bool:
+    return _rounds(parts, base) != _rounds(parts, head)
 
 
 def _sides(

@@ -77,6 +77,8 @@ def _totals(service: Service) -> Table:
         for kind in kinds(service.parts)
     }
     heading = f"Time of {service.work} in all {asked.layers} layers on each GPU, by backend"
+    if any(each.is_partial for each in ranked):
+        heading += "; against the best over the rounds that both have"
     return Table(_titled(service, heading), columns | shares, spare=shares)
 
 
