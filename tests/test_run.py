@@ -160,13 +160,14 @@ def test_a_killed_run_keeps_what_it_measured_and_resumes_with_the_rest(
 def test_ctrl_c_ends_with_130_and_the_command_that_goes_on(
     attnbench: Attnbench, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    with started(tmp_path, environment | FOR_EVER, *LONG) as process:
+    words = [*LONG, "--output-json", "rounds.json"]
+    with started(tmp_path, environment | FOR_EVER, *words) as process:
         wait_for_first_outcome(process, tmp_path)
         process.send_signal(signal.SIGINT)
         _, told = process.communicate()
     assert process.returncode == 130
     assert workers_of(process.pid) == []
-    assert "continue with: attnbench attn --resume 1" in told
+    assert "continue with: attnbench attn --output-json rounds.json --resume 1\n" in told
     refused = attnbench("attn", "--device", "cpu", "--resume", "1", "--rounds", "5")
     assert refused.returncode == 2
     assert (

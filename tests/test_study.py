@@ -116,18 +116,22 @@ def test_a_study_that_was_interrupted_goes_on_where_it_was(
 ) -> None:
     path = tmp_path / "paced.yaml"
     path.write_text(ATTN.replace("sdpa", "paced"))
-    long, never = ["study", str(path), *QUICK], {"PACED_MS": "3600000"}
+    files = ["--decision", "best.json", "--output-csv", "rounds.csv"]
+    long, never = ["study", str(path), *QUICK, *files], {"PACED_MS": "3600000"}
     with started(tmp_path, environment | never, *long) as process:
         wait_for_first_outcome(process, tmp_path)
         process.send_signal(signal.SIGINT)
         _, told = process.communicate()
     assert process.returncode == 130
-    assert f"continue with: attnbench study {path} --resume 1" in told
-    done = attnbench("study", str(path), "--resume", *QUICK)
+    again = f"attnbench study {path} --output-csv rounds.csv --decision best.json --resume 1"
+    assert f"continue with: {again}\n" in told
+    done = attnbench(*again.split()[1:], *QUICK)
     assert done.returncode == 0, done.stderr
     assert "run 1 on " in done.stderr
     assert done.stderr.count("round ") == 11
     assert "4 of 4 cases have a time" in done.stdout
+    assert (tmp_path / "best.json").exists()
+    assert (tmp_path / "rounds.csv").exists()
 
 
 def test_another_study_does_not_resume_a_run(

@@ -14,6 +14,7 @@ from attnbench.commands.measuring import (
     command_line,
     end_interrupted,
     show_outcomes,
+    words_of_files,
     write_csv_files,
     write_json_file,
 )
@@ -47,7 +48,8 @@ def measure_study(
 ) -> None:
     """Measure and conclude; the words `again` ask for the study, which came from `read_from`."""
     request = read_request(FAMILIES[study.family], f"study {study.name}", family_options)
-    _check_written(request.measuring, shown, read_from)
+    if read_from is not None:
+        not_read_from(read_from, _written(request.measuring, shown))
     asked = StudyRequest.of(study, request.named, is_quick=quick, is_exhaustive=exhaustive)
     measuring = replace(request.measuring, rounds=asked.rounds(request.named))
     command = command_of(measuring, "study", command_line(), asked.stored(request.named))
@@ -61,7 +63,9 @@ def measure_study(
         try:
             show_outcomes(runs, measured(runs, study_deck, note))
         except KeyboardInterrupt:
-            end_interrupted(runs, again, command)
+            plots = {"--plots": shown.plots, "--plot-format": shown.plots and shown.plot_format}
+            files = words_of_files({**plots, **_written(measuring, shown)})
+            end_interrupted(runs, [*again, *files], command)
         for run in runs:
             apart = shown.of_run(run.run) if len(runs) > 1 else shown
             show_conclusion(run.store, run.run, conclude(run.store, run.run), apart)
@@ -69,15 +73,13 @@ def measure_study(
     raise click.exceptions.Exit(0 if all(run.succeeded for run in runs) else 1)
 
 
-def _check_written(measuring: Measuring, shown: Showing, read_from: Path | None) -> None:
-    """UsageError if a file to write is the one that the study came from."""
-    if read_from is not None:
-        written = {
-            "--output-csv": measuring.output_csv,
-            "--decision": shown.decision,
-            "--output-json": measuring.output_json,
-        }
-        not_read_from(read_from, written)
+def _written(measuring: Measuring, shown: Showing) -> dict[str, Path | None]:
+    """The files to write, by option."""
+    return {
+        "--output-csv": measuring.output_csv,
+        "--decision": shown.decision,
+        "--output-json": measuring.output_json,
+    }
 
 
 def _write(runs: Sequence[OpenRun], measuring: Measuring) -> None:
