@@ -64,8 +64,10 @@ def redraw(tensors: "torch.Tensor", dtype: "torch.dtype", seed: int, scale: floa
     """Overwrite [sets, ...] in place with normal values drawn in `dtype` and divided by `scale`."""
     generator = seeded(str(tensors.device), seed)
     for part in tensors.split(max(1, REDRAWN_ELEMENTS // max(1, tensors[0].numel()))):
-        drawn = normal(tuple(part.shape), dtype, generator)
-        part.copy_(drawn if scale == 1.0 else drawn / scale)
+        if part.dtype == dtype and scale == 1.0:
+            part.normal_(generator=generator)
+        else:
+            part.copy_(normal(tuple(part.shape), dtype, generator) / scale)
 
 
 def signs(shape: tuple[int, ...], device: str, seed: int) -> "torch.Tensor":
