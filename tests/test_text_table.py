@@ -2,7 +2,7 @@
 
 import pytest
 
-from attnbench.reporting.text_table import Column, names, text_table, words
+from attnbench.reporting.text_table import Column, names, text_table, words, wrapped
 from attnbench.shorten import shorten
 from tests.markdown import unpadded
 
@@ -88,6 +88,14 @@ def test_of_the_columns_left_out_those_return_that_fit_beside_the_others() -> No
 def test_a_list_of_names_stays_whole() -> None:
     columns = [names("ties", ["flashinfer; flash"]), words("spec", ["64q1kv4k_q2"])]
     assert text_table(columns, width=20).splitlines()[-1] == "flashinfer; flash  64q.._q2"
+
+
+@pytest.mark.parametrize("width", range(8, 24))
+def test_a_number_and_its_percent_sign_stay_on_one_line(width: int) -> None:
+    lines = wrapped("busy 99.9 % of 12 s", width).splitlines()
+    assert any("99.9 %" in line for line in lines)
+    assert max(map(len, lines)) <= width
+    assert " ".join(lines) == "busy 99.9 % of 12 s"
 
 
 def test_numbers_are_never_shortened() -> None:

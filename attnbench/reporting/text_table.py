@@ -137,14 +137,18 @@ def heading(lines: Sequence[str], style: Style, width: int) -> str:
 
 
 def wrapped(text: str, width: int, indent: str = "") -> str:
-    """The text wrapped between words, later lines indented; long words are not broken."""
-    return fill(
-        printable(text, keep="\n"),
+    """The text wrapped between words, later lines indented; long words are not broken.
+
+    A number and its % stay on one line.
+    """
+    lines = fill(
+        printable(text, keep="\n").replace(" %", "\0%"),
         width,
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return lines.replace("\0", " ")
 
 
 def _without_optional(columns: Sequence[Column], width: int) -> list[Column]:
