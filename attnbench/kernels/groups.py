@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Self
 
@@ -62,7 +63,7 @@ class Lengths:
         return cls(*torch.tensor(each, device=device).unbind(1))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Keys:
     """Places of keys in requests of a batch; int64 tensors of one shape."""
 
@@ -94,7 +95,7 @@ class Keys:
         """Whether each is a new token."""
         return self.positions >= self.lengths.context[self.requests]
 
-    @property
+    @cached_property
     def tokens(self) -> "torch.Tensor":
         """Each key's number among the batch's new tokens, if it is one."""
         first = self.lengths.first_token - self.lengths.context

@@ -15,6 +15,7 @@ merged wrongly.
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from attnbench.specs.case import Case
@@ -51,7 +52,7 @@ class OwnKeys:
         return parity >= 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Needles:
     """Turns keys into needles, and queries to them.
 
@@ -65,7 +66,7 @@ class Needles:
     rest: float = REST
     gain: float = 1.0
 
-    @property
+    @cached_property
     def unit(self) -> "torch.Tensor":
         """The signs at length 1."""
         return self.signs / self.signs[0, 0].norm()
