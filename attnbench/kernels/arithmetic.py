@@ -66,5 +66,5 @@ def attend(
     scores.masked_fill_(hidden, float("-inf"))
     weights = softmax(scores, sinks)
     from_all = hidden if hidden.ndim == 2 else hidden.all(1)
-    known = values.float().masked_fill(from_all[:, :, None], 0.0)
+    known = values.to(torch.float32, copy=True).masked_fill_(from_all[:, :, None], 0.0)
     return torch.einsum("n...k,nkd->n...d", weights, known)
