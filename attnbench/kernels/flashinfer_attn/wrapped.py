@@ -1,5 +1,9 @@
 """FlashInfer's BatchDecode and BatchPrefill wrappers over a paged pool, as vLLM calls them.
 
+But plans are for the batch's own lengths, as outside graphs. In a graph of vLLM's FLASHINFER a
+decode is planned with `use_cuda_graph`, which always splits KV and merges (scheduler.cuh,
+`PrefillBinarySearchKVChunkSize`), as any later lengths must fit.
+
 Each working set has its own wrappers and plans, since a plan holds the set's page indices. The sets
 share the workspaces: a plan writes only what depends on the lengths, which are the same in all
 sets, and calls follow one another on one stream. Decodes and prefills differ in lengths, so each
