@@ -116,9 +116,11 @@ def sparse(spec: str) -> Case:
 @pytest.mark.parametrize(
     ("case", "odd"),
     [
-        (small_case(spec="q1kv64_q32"), "q1kv49_q29"),
+        (small_case(spec="q1kv64_q32"), "q1kv49_q17"),
         (small_case(spec="4q2kv16"), "4q2kv13"),  # two new tokens are more than one
         (small_case(spec="q1kv1k"), "q1kv897"),
+        (small_case(spec="3q256"), "2q129_q253"),
+        (small_case(spec="2q16"), "2q13"),  # neither becomes a decode
         (small_case(spec="5q1kv1k_2q4kv256"), "3q1kv897_2q1kv1021_q4kv129_q4kv253"),
         (small_case(spec="q1kv64_q33"), None),
         (small_case(spec="q1kv48", block_size=64), None),

@@ -50,14 +50,15 @@ def check_odd_lengths(
 def _shortened(count: int, request: Request, page: int, most: int) -> Iterator[Request]:
     """Equal requests, of which the first half ends with a page, or tile, of a single token.
 
-    These have fewer than `most` keys. Of a prompt without context the new tokens get fewer, of
-    others the context.
+    Of a prompt without context the new tokens get fewer, of others the context; the first half of
+    these have fewer than `most` keys.
     """
-    longest = min(request.kv_len, most)
+    longest = min(request.kv_len, most) if request.context_len else request.kv_len
     size = TILE if longest > TILE else page
     single = (longest - 2) // size * size + 1
-    first = -(-count // 2) if request.context_len > 0 and single > request.q_len else 0
-    if first:
-        yield from [Request(request.q_len, single)] * first
-    kv_len = request.kv_len - SHORTER
-    yield from [Request(min(request.q_len, kv_len), kv_len)] * (count - first)
+    # Neither a prompt nor an extend may turn into the other, or into a decode.
+    can_be = single > (request.q_len if request.context_len else 1)
+    first = -(-count // 2) if can_be else 0
+    for times, kv_len in (first, single), (count - first, request.kv_len - SHORTER):
+        if times:
+            yield from [Request(min(request.q_len, kv_len), kv_len)] * times
