@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attnbench.errors import UsageError
 from attnbench.families import cost
 from attnbench.specs.batch import Batch, Request
 from attnbench.specs.case import Case
@@ -137,6 +138,13 @@ def test_a_hash_id_of_two_lengths_costs_no_blocks() -> None:
     found = simulate(requests, replace(PLENTY, kv_tokens=160), SERVER)
     assert batches(found)[:3] == ["q48_q64", "q1kv65_q1kv49", "q1kv50"]
     assert batches(found)[3:] == ["q16kv64_q16kv48", "q1kv65_q1kv49", "q1kv50"] * 19
+
+
+def test_more_steps_than_memory_holds_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("attnbench.traffic.simulate.MOST_STEPS", 20)
+    assert served([(0, 5, 20)], PLENTY).schedule.num_steps == 20
+    with pytest.raises(UsageError, match="2 requests take over 20 steps, too many for memory"):
+        served([(0, 5, 20), (1, 5, 1)], PLENTY)
 
 
 def test_a_step_begins_when_the_one_before_ends_or_a_request_arrives() -> None:

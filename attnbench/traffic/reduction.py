@@ -75,15 +75,14 @@ class _Steps:
         keys = prefill.sums[:, 0] / np.maximum(prefill.tokens, 1)
         seconds, longest = server.attention_seconds(decode, prefill), schedule.longest()
         has_new = prefill.tokens > 0
+        features = np.stack([decode.requests, context, prefill.tokens, keys, longest], axis=1)
         apart = [longest * ~has_new, longest * has_new]
         columns = [seconds, decode.requests, prefill.tokens, *apart]
         totals = [max(float(each.sum()), 1e-30) for each in columns]
-        return cls(
-            np.stack([decode.requests, context, prefill.tokens, keys, longest], axis=1),
-            seconds,
-            np.stack(columns, axis=1) / totals * _COUNTS,
-            schedule.in_vllm_order(),
-        )
+        costs = np.stack(columns, axis=1)
+        costs /= totals  # in place: there may be millions of steps
+        costs *= _COUNTS
+        return cls(features, seconds, costs, schedule.in_vllm_order())
 
     def spread(self, steps: Ints) -> float:
         """The stratum's part of the error: its steps times the deviation of their costs."""

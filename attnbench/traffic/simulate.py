@@ -25,6 +25,7 @@ from attnbench.traffic.spans import Spans
 
 _NO_WORK = Work(np.zeros(1), np.zeros((1, 3)))
 _MOST_AT_ONCE = 512  # decode steps
+MOST_STEPS = 30_000_000  # reducing them takes some 250 bytes each
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Served:
 def simulate(requests: Requests, limits: ServerLimits, server: Server, seed: int = 0) -> Served:
     """Serve all requests to their end; the seed decides which speculative tokens are accepted.
 
-    Raises UsageError for a request that the KV cache cannot hold.
+    Raises UsageError for a request that the KV cache cannot hold, and for over MOST_STEPS steps.
     """
     longest = int((requests.prompt + requests.output).max()) + limits.spec_tokens
     if blocks(longest) > limits.kv_tokens // BLOCK:
@@ -51,6 +52,11 @@ def simulate(requests: Requests, limits: ServerLimits, server: Server, seed: int
     scheduler = _Scheduler(requests, limits, server, seed)
     while scheduler.is_busy:
         scheduler.advance()
+        if scheduler.step > MOST_STEPS:
+            raise UsageError(
+                f"{len(requests)} requests take over {MOST_STEPS} steps, too many for memory; give "
+                "fewer requests, or let more run at once, e.g. --rate 20"
+            )
     starts = np.concatenate(scheduler.starts)
     schedule = scheduler.spans.schedule(len(starts))
     return Served(schedule, starts, scheduler.preemptions, scheduler.cached)
