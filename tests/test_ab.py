@@ -159,6 +159,7 @@ def test_two_devices_are_refused(attnbench: Attnbench, tmp_path: Path) -> None:
     assert "both must measure one device" in done.stderr
 
 
+@pytest.mark.usefixtures("own_lock")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

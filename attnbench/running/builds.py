@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from attnbench.running.command import Command
 from attnbench.running.devices import local_devices
 from attnbench.running.interleaved import Side, check_one_device, interleaved
 from attnbench.running.interleaved_cards import interleaved_on_cards
+from attnbench.running.local_card import LocalCard
 from attnbench.running.open_run import OpenRun
 from attnbench.running.plan import Plan, PlanFor
 from attnbench.running.process import Interpreter, WorkerProcess
@@ -122,13 +123,14 @@ def own_code() -> Iterator[Path]:
 def checked(base: Side, head: Side, device: str) -> Iterator[Worker]:
     """Start a worker of each: WorkerDied if one cannot, UsageError for two devices.
 
-    Yields that of base, which has measured nothing: importing vLLM again takes 10 s and more.
+    Both start at once, as each imports torch. Yields that of base, which has measured nothing.
     """
-    worker = head.start(device)
-    worker.end()
-    first = base.start(device)
-    try:
-        check_one_device(first.machine, worker.machine)
+    with ExitStack() as stack:
+        beside = LocalCard(head.label, device, head.start, lambda _: None)
+        stack.callback(beside.close)
+        greeted = beside.greet()
+        first = base.start(device)
+        stack.callback(first.end)
+        check_one_device(first.machine, greeted.result().machine)
+        beside.close()
         yield first
-    finally:
-        first.end()

@@ -56,7 +56,7 @@ def interleaved_on_cards(
         ]
         first, *others = runs
         _make_ready(zip(*by_side, strict=True), plan.cases)
-        for run in reversed(others):  # the last has its worker already
+        for run in others:
             yield from ((run, each) for each in run.begin())
             run.workers.end()
         yield from ((first, each) for each in first.begin())
@@ -76,7 +76,10 @@ def _finish(runs: Sequence[OpenRun]) -> None:
 
 
 def _make_ready(seats: Iterable[Seat], cases: Sequence[Case]) -> None:
-    """Let workers of the first run load their libraries on all devices but the one that begins."""
+    """Let workers of the first run load their libraries on all devices but the one that begins.
+
+    Those of the other runs end there: from now on a device has one worker.
+    """
     _, *waiting = seats
     for first, *others in waiting:
         for card in others:
@@ -100,7 +103,10 @@ def _in_turns(runs: Sequence[OpenRun], cases: Collection[Case]) -> Script:
 def _seated(
     command: Command, devices: Sequence[LocalDevice], sides: Sequence[Side], note: Note
 ) -> Iterator[list[list[LocalCard]]]:
-    """By side, its cards: the same devices in the same order. Only the last have workers."""
+    """By side, its cards: the same devices in the same order, each with a worker that is idle.
+
+    Those of the first side are kept while the others begin: a start imports torch.
+    """
     if any(each.variables for each in devices):
         raise UsageError(
             f"--device {' '.join(command.devices)}: {command.name} measures on one MIG slice; name "
@@ -111,8 +117,6 @@ def _seated(
         cards = of_models(held, command.gpus)
         found = [cards]
         for side in others:
-            for card in found[-1]:
-                card.renew()
             found.append(_beside(cards, devices, side, note, stack))
         for some in found:
             _require_one_model(command, some)
