@@ -532,7 +532,8 @@ def test_a_write_outside_of_the_output_is_found_before_the_next_set_hides_it(spe
 
 def test_a_kernel_that_is_wrong_now_and_then_is_found_by_launching_it_again() -> None:
     """Of 1536 rows, one in 20 launches is wrong: too few for a sample of rows."""
-    found = fault(Racing(case("2q64kv80", shape=AttnShape(12, 2, 64)), Setting("cpu", 24, seed=0)))
+    racing = Racing(case("2q64kv80", shape=AttnShape(12, 2, 64)), Setting("cpu", 24, seed=0))
+    found = fault(racing, samples=24)
     assert found is not None
     assert found.startswith("launched again with its values negated, ")
     assert found.endswith("rows are not negated")
