@@ -12,7 +12,13 @@ import torch
 from attnbench.kernels.attn.naive import NaivePrepared
 from attnbench.kernels.attn.sdpa import SdpaPrepared
 from attnbench.kernels.base import Prepared, Setting
-from attnbench.kernels.check import WrongResult, check, check_again, require_inputs
+from attnbench.kernels.check import (
+    WrongResult,
+    check,
+    check_again,
+    check_repeated,
+    require_inputs,
+)
 from attnbench.kernels.deviation import compare
 from attnbench.kernels.groups import Group
 from attnbench.kernels.prefill_trtllm.torch_gather import TorchGatherPrepared
@@ -533,10 +539,15 @@ def test_a_write_outside_of_the_output_is_found_before_the_next_set_hides_it(spe
 def test_a_kernel_that_is_wrong_now_and_then_is_found_by_launching_it_again() -> None:
     """Of 1536 rows, one in 20 launches is wrong: too few for a sample of rows."""
     racing = Racing(case("2q64kv80", shape=AttnShape(12, 2, 64)), Setting("cpu", 24, seed=0))
-    found = fault(racing, samples=24)
-    assert found is not None
-    assert found.startswith("launched again with its values negated, ")
-    assert found.endswith("rows are not negated")
+
+    def launch() -> None:
+        for call in racing.calls:
+            call()
+
+    launch()
+    fault = "launched again with its values negated, [12] of 36864 rows are not negated"
+    with pytest.raises(WrongResult, match=fault):
+        check_repeated(racing, launch, 24)
 
 
 @pytest.mark.parametrize("spec", SPECS)
