@@ -61,7 +61,7 @@ def _origin(summary: Summary) -> str:
     counts = {"without output": origin.without_output, too_long: origin.too_long}
     missing = " and ".join(f"{count} {why}" for why, count in counts.items() if count)
     left_out = f" ({missing} left out)" if missing else ""
-    pace = f"at {_rate(origin.rate)} per second" if origin.rate < math.inf else "all at once"
+    pace = _pace(origin.rate, origin.requests)
     return (
         f"{counted(origin.requests, 'request')} of {summary.trace}{left_out} {pace}, "
         f"{percent(origin.cached)} of prompt tokens cached: {counted(steps, 'step')} in "
@@ -71,8 +71,11 @@ def _origin(summary: Summary) -> str:
     )
 
 
-def _rate(rate: float) -> str:
-    return f"{rate:.3g}" if rate < 999.5 else f"{rate:.0f}"
+def _pace(rate: float, requests: int) -> str:
+    if rate == math.inf:
+        return "all at once"
+    written = f"{rate:.3g}" if rate < 999.5 else f"{rate:.0f}"
+    return f"at {written} per second for {seconds_text((requests - 1) / rate)}"
 
 
 def _model(summary: Summary) -> str:
