@@ -203,7 +203,7 @@ def test_requests_that_arrive_at_once_have_no_rate(attnbench: Attnbench, tmp_pat
 def test_a_high_rate_is_written_out(attnbench: Attnbench, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(OWN)
     found = attnbench("traffic", "t.csv", "--rate", "2500")
-    assert found.stdout.startswith("3 requests of t.csv at 2500 per second for 800 us, 0 %")
+    assert "3 requests of t.csv at 2500 per second for 800 us," in " ".join(found.stdout.split())
 
 
 def test_one_of_a_thing_is_counted_as_one(attnbench: Attnbench, tmp_path: Path) -> None:
