@@ -1,7 +1,7 @@
 """Faults in what attention reads and computes, planted through the fp32 reference."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -141,18 +141,25 @@ def split(count: int, merge: Merge, parts: Parts = equal_parts) -> Plant:
         places = torch.arange(keys.shape[1], device=keys.device)
         part = parts(count, places, seen[..., None], contexts.get(keys.shape[1], 0))
         scores = torch.einsum("n...d,nkd->n...k", query.float(), keys.float()) * scale
-        known = values.float().nan_to_num()
-        sums, results = [], []
-        for at in range(count):
-            inside = (part == at) & (places < seen[..., None])
-            mine = scores.masked_fill(~inside, -math.inf)
-            sums.append(mine.logsumexp(-1))
-            weights = mine.softmax(-1).nan_to_num()
-            results.append(torch.einsum("n...k,nkd->n...d", weights, known))
-        all_sums, all_results = torch.stack(sums), torch.stack(results)
-        return (merge(all_sums, all_results)[..., None] * all_results).sum(0)
+        masks = ((part != at) | (places >= seen[..., None]) for at in range(count))
+        sums, results = _of_splits(scores, values.float().nan_to_num(), masks)
+        return (merge(sums, results)[..., None] * results).sum(0)
 
     def alter(prepared: AttentionPrepared) -> None:
         prepared.attend = partial(wrong, contexts_of(prepared))
 
     return computed_with(alter)
+
+
+def _of_splits(
+    scores: "torch.Tensor", values: "torch.Tensor", masks: Iterable["torch.Tensor"]
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    """Log-sum-exps and results of splits, each with the mask of the keys that it lacks."""
+    import torch
+
+    sums, results = [], []
+    for mask in masks:
+        mine = scores.masked_fill(mask, -math.inf)
+        sums.append(mine.logsumexp(-1))
+        results.append(torch.einsum("n...k,nkd->n...d", mine.softmax(-1).nan_to_num(), values))
+    return torch.stack(sums), torch.stack(results)
