@@ -19,7 +19,7 @@ from tests.fuzz.command import assert_sentence, run
 from tests.fuzz.inputs import ODD, edited, fuzz
 from tests.stored_results import fill, start
 from tests.test_import_command import MLA, vllm_row
-from tests.test_study_file import CONFIGS, SUITE
+from tests.test_study_import import CONFIGS, SUITE
 
 YAML = [*ODD, "\n  - ", "\nq_len: ", "&a ", "*a", "!!python/name:os.system ", "!x ", "2024-99-99"]
 YAML += ["kv_len", "1..9", "1..100k", "{a: 1}", "? ", "<<: ", "| ", "backend", "knobs: {x: [1]}"]
