@@ -252,3 +252,18 @@ def test_metadata_take_no_field_that_vllm_does_not_have() -> None:
     assert vars(made).keys() <= known
     assert made.seq_lens_cpu_upper_bound.tolist() == [40, 40, 40, 0]
     assert made.block_table_tensor.shape == (4, 8)
+
+
+@pytest.mark.parametrize(
+    ("page", "room", "width"),
+    [(16, 0, 8), (16, 1000, 64), (32, 130, 8), (64, 950, 16), (256, 0, 1)],
+)
+def test_a_block_table_has_room_for_whole_128_tokens_as_vllms_has(
+    page: int, room: int, width: int
+) -> None:
+    from attnbench.kernels.vllm.metadata import common_metadata, layer_tables
+
+    batch = parse_batch_spec("3q1kv40")
+    tables = layer_tables(batch, page, seeded("cpu", 0), "scattered")
+    made = common_metadata(batch, tables, room=room)
+    assert made.block_table_tensor.shape == (3, width)

@@ -136,7 +136,7 @@ def test_the_metadata_of_a_batch_is_taken() -> None:
     made = common_metadata(BATCH, tables)
     assert made.num_actual_tokens == 18
     assert made.query_start_loc.tolist() == [0, 1, 2, 18]
-    assert made.block_table_tensor.shape == (3, 3)
+    assert made.block_table_tensor.shape == (3, 8)
 
 
 @pytest.mark.parametrize("layout", ["NHD", "HND"])

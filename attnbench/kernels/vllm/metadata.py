@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 NULL_PAGE = 0  # in vLLM it belongs to no request and fills block tables
 NO_SLOT = -1  # of a token that is not written to the cache
+WHOLE = 128  # tokens: rows of vLLM's block tables have room for multiples, as trtllm-gen needs
 
 
 def layer_tables(
@@ -74,15 +75,15 @@ def common_metadata(
 ) -> "CommonAttentionMetadata":
     """The metadata that every builder starts from, without fields that this vLLM does not have.
 
-    As in the model runner, rows of the block table have room for `room` tokens, since kernels look
-    at entries behind the last page, and `padding` requests of length 0 bring one token each, which
-    has no slot.
+    As in the model runner, rows of the block table have room for `room` tokens or somewhat more,
+    since kernels look at entries behind the last page, and `padding` requests of length 0 bring one
+    token each, which has no slot.
     """
     from torch.nn.functional import pad
     from vllm.v1.attention.backend import CommonAttentionMetadata
 
     device, no_tokens = tables.tables.device, [0] * padding
-    columns = max(0, -(-room // tables.block_size) - tables.tables.shape[2])
+    columns = _width(tables, room) - tables.tables.shape[2]
     starts = _int32([0, *accumulate([*(r.q_len for r in batch), *no_tokens])])
     seq_lens = _int32([*(r.kv_len for r in batch), *no_tokens])
     computed = _int32([*(r.context_len for r in batch), *no_tokens])
@@ -104,6 +105,13 @@ def common_metadata(
     }
     known = {f.name for f in fields(CommonAttentionMetadata)}
     return CommonAttentionMetadata(**{n: v for n, v in candidates.items() if n in known})
+
+
+def _width(tables: PageTables, room: int) -> int:
+    """Pages in a row of the block table."""
+    least = max(-(-room // tables.block_size), int(tables.tables.shape[2]))
+    whole = max(1, WHOLE // tables.block_size)
+    return -(-least // whole) * whole
 
 
 def _int32(values: Sequence[int]) -> "torch.Tensor":
