@@ -1,12 +1,14 @@
 """Which rounds of two sides are compared one by one: only those that were interleaved."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from attnbench.analysis.across import Across
 from attnbench.analysis.estimate import Cell
-from attnbench.analysis.pairing import Pair, cell_of
+from attnbench.analysis.pairing import Matching, Pair, cell_of, pair_up
 from attnbench.analysis.series import Series, series_of
 from attnbench.db.store import Store
 from attnbench.records import Measurement
@@ -72,7 +74,10 @@ def test_two_series_of_one_run_were_interleaved(tmp_path: Path) -> None:
 def test_several_runs_of_a_side_are_compared_without_pairs(tmp_path: Path) -> None:
     first, second = (Series(tuple(rounds_of(tmp_path, runs))) for runs in (1, 2))
     marks = dict.fromkeys(range(1, 4), "one")
-    assert not cell_of(Pair(first, second), marks).paired
+    cell = cell_of(Pair(first, second), marks)
+    assert (cell.paired, cell.sessions) == (False, (1, 2))
+    same = cell_of(Pair(second, second), {})
+    assert (same.paired, same.sessions, same.base) == (False, (2, 2), 2 * BASE)
 
 
 def test_sides_without_a_round_in_common_are_compared_without_pairs(tmp_path: Path) -> None:
@@ -80,3 +85,17 @@ def test_sides_without_a_round_in_common_are_compared_without_pairs(tmp_path: Pa
     early, late = Series(series.rounds[:1]), Series(series.rounds[1:])
     cell = cell_of(Pair(early, late), {})
     assert (cell.paired, cell.base, cell.head) == (False, BASE[:1], BASE[1:])
+
+
+def test_one_backend_with_and_without_a_servers_knob_is_no_pair(tmp_path: Path) -> None:
+    """Across backends it is, where only one of them has the knob."""
+    plain, other = attn("q512"), attn("q512", "naive")
+    cases = (plain, replace(plain, knobs=(("max_model_len", 4096),)), other)
+    with Store.open(tmp_path / "pairing.db") as store:
+        run = store_run(store, {case: timed(case, *BASE) for case in cases})
+        without, served, naive = series_of(store.measurements([run]))
+    found = pair_up([without], [served])
+    assert (found.pairs, found.only_base, found.only_head) == ([], [], [])
+    assert [why for _, why in found.mismatches] == ["max_model_len unset -> 4096"]
+    across = Matching(Across("backend", other.backend, plain.backend))
+    assert pair_up([naive], [served], matching=across).pairs == [Pair(naive, served)]
