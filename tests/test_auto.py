@@ -21,7 +21,8 @@ from attnbench.studies.conclusion import conclude
 from attnbench.studies.heat import heat_map
 from tests.conftest import SMALL, Attnbench, small_case
 from tests.stored_results import CPU, H200, attn, measured, store_run, timed
-from tests.test_study_answers import rounds, run_of
+from tests.test_study_answers import rounds
+from tests.test_study_conclusion import run_of
 
 STANDS_FOR_NAIVE = '''
 """A backend that stands for another, as auto does where vLLM is."""

@@ -1,17 +1,12 @@
 """What studies conclude from results that are made up, so that the truth is known."""
 
-import importlib.util
-import json
 import math
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
 from attnbench.analysis.contrast import Contrast, contrast_asked, contrasts
 from attnbench.analysis.estimate import EXACT
@@ -20,41 +15,27 @@ from attnbench.analysis.optimum import optima, propose
 from attnbench.analysis.ranking import AUTO
 from attnbench.analysis.series import Series, Times, series_of
 from attnbench.analysis.tuning import Setting, best_setting, cross_fitted, tuned
-from attnbench.cli import cli
-from attnbench.db.store import Store
-from attnbench.db.transfer import export
-from attnbench.errors import AttnbenchError, UsageError
 from attnbench.records import Outcome, Status
-from attnbench.reporting.html.palette import LIGHT, TINTS
 from attnbench.reporting.ranking import change_with_interval
-from attnbench.results.report import read_report
 from attnbench.specs.case import Case
 from attnbench.studies.analysis import ContrastAnalysis, OptimumAnalysis, WinnerAnalysis
 from attnbench.studies.answers.contrast import answer as contrast_answer
 from attnbench.studies.answers.optimum import answer as optimum_answer
 from attnbench.studies.answers.winner import answer as winner_answer
-from attnbench.studies.charts import Heat, Lines
-from attnbench.studies.conclusion import Conclusion, conclude, conclusion_text
-from attnbench.studies.heat import TIE
-from attnbench.studies.page import study_parts
-from attnbench.studies.plots import write_plots
-from attnbench.timing.method import Method
+from attnbench.studies.charts import Heat
 from tests.stored_results import (
     CPU,
     H200,
-    ON_CPU,
     attn,
     cache_write,
     failed,
     measured,
     mla,
-    store_run,
     timed,
 )
 
 NOISE = lambda _: EXACT  # noqa: E731
 OF_SERIES = lambda series, cell: EXACT  # noqa: E731
-SM100 = "needs SM100; this is SM90 (NVIDIA H200)"
 
 
 def rounds(seconds: float, spread: float = 0.002, seed: int = 0) -> list[float]:
@@ -371,228 +352,6 @@ def test_throttled_and_unsteady_rows_are_doubted(tmp_path: Path) -> None:
 def test_sound_results_raise_no_doubt(tmp_path: Path) -> None:
     cases = [(attn(f"q{n}"), n * n * 1e-9) for n in (512, 1024, 2048)]
     assert lint(listed(tmp_path, of_each(cases)), CPU) == {}
-
-
-LAYOUTS = """\
-question: Is HND worth it?
-family: cache-write
-answer: {contrast: {field: layout, pairs: [[NHD, HND]], by: [q_len]}}
-sweep:
-- {backend: torch, batch: ['q{q_len}'], q_len: [256, 4k], layout: [NHD, HND], dtype: bf16}
-"""
-SPLITS = """\
-question: Should the heuristic be reverted?
-family: mla
-answer: {optimum: {knob: num_splits}}
-sweep:
-- {backend: [cutlass_mla, flashattn_mla], kv_len: 1k, knobs: {num_splits: [auto, 1, 8]}}
-"""
-
-
-def run_of(store: Store, text: str, results: dict[Case, list[Outcome]], **facts: object) -> int:
-    run = store_run(store, results, machine=H200)
-    study = {"name": "mine", "text": text, "left_out": {}, **facts}
-    plan = {"study": study, "methods": [ON_CPU.as_facts()]}
-    store.replan(run, plan)
-    return run
-
-
-def test_a_conclusion_has_numbers_intervals_and_counts(tmp_path: Path) -> None:
-    cases = [
-        (cache_write(tokens, layout), tokens * 1e-8 * (1.1 if layout == "HND" else 1.0))
-        for tokens in (256, 4096)
-        for layout in ("NHD", "HND")
-    ]
-    with Store.open(tmp_path / "results.db") as store:
-        run = run_of(store, LAYOUTS, of_each(cases), is_quick=True, left_out={"too large": 3})
-        found = conclude(store, run)
-        stored = store.conclusion(run)
-    assert stored is not None
-    assert conclusion_text(Conclusion.from_facts(stored)) == conclusion_text(found)
-    assert stored == json.loads(json.dumps(found.as_facts()))
-    text = conclusion_text(found)
-    assert text.startswith("mine: Is HND worth it?\n\nrun 1 on NVIDIA H200 (SM90); 3 rounds")
-    assert "a pilot: the sweep is thinned" in text
-    assert "HND against NHD: +10." in text
-    assert "] time in the geometric mean of 2 cells (2 slower)" in " ".join(text.split())
-    assert "HND against NHD, q_len 4k: " in text
-    assert "4 of 4 cases have a time" in text
-    assert "left out: 3: too large" in text
-    (chart,) = found.charts
-    assert isinstance(chart, Heat)
-    assert chart.xs == ["256", "4k"]
-    assert [[text[:4] for text in line] for line in chart.texts] == [["+10.", "+9.9"]]
-
-
-def test_a_study_goes_by_its_first_method(tmp_path: Path) -> None:
-    cases = [(cache_write(256, layout), 1e-5) for layout in ("NHD", "HND")]
-    with Store.open(tmp_path / "results.db") as store:
-        run = run_of(store, LAYOUTS, of_each(cases))
-        alone = conclude(store, run)
-        for at, (case, _) in enumerate(cases):
-            (outcome,) = timed(case, 1e-6 * (1 + at))
-            store.add(run, case, Method("kernel"), 0, at, outcome)
-        assert conclude(store, run) == alone
-
-
-@pytest.mark.parametrize(
-    ("others", "said"),
-    [
-        ([], ""),
-        ([{"between": "layer"}], "between nothing alone, the first of 2 methods"),
-        ([{"timer": "kernel"}], "timer cpu alone, the first of 2 methods"),
-        (
-            [{"cache": "hot"}, {"timer": "kernel"}],
-            "timer cpu, cache cold alone, the first of 3 methods",
-        ),
-    ],
-)
-def test_a_study_of_several_methods_says_by_which_it_goes(
-    tmp_path: Path, others: Sequence[dict[str, Any]], said: str
-) -> None:
-    cases = [(cache_write(256, layout), 1e-5) for layout in ("NHD", "HND")]
-    with Store.open(tmp_path / "results.db") as store:
-        run = run_of(store, LAYOUTS, of_each(cases))
-        methods = [ON_CPU, *(replace(ON_CPU, **each) for each in others)]
-        store.replan(run, {"methods": [each.as_facts() for each in methods]})
-        where = conclude(store, run).where
-    report = ": `attnbench report --run 1` has all"
-    assert where.rpartition("3 rounds at most")[2] == (said and f"; concluded from {said}{report}")
-
-
-def test_what_this_hardware_cannot_answer_is_said_beside_what_it_can(tmp_path: Path) -> None:
-    results = of_each(splits("q1kv1k", {None: 3e-5, 1: 4e-5, 8: 2e-5}))
-    for case in list(results):
-        results[replace(case, backend="cutlass_mla")] = failed(Status.REFUSED, SM100)
-    with Store.open(tmp_path / "results.db") as store:
-        found = conclude(store, run_of(store, SPLITS, results))
-    assert f"cutlass_mla: not answered here: {SM100}" in found.answer
-    assert any(
-        line.startswith("flashattn_mla: best num_splits over 1 cell: 8") for line in found.answer
-    )
-    assert f"refused: 3 of cutlass_mla: {SM100}" in found.cells
-    (chart,) = found.charts
-    assert isinstance(chart, Heat)
-    ((text,),) = chart.texts
-    assert text.startswith("8\n+49.")
-
-
-def test_nothing_but_refusals_is_no_answer(tmp_path: Path) -> None:
-    results = {
-        replace(case, backend="cutlass_mla"): failed(Status.REFUSED, SM100)
-        for case, _ in splits("q1kv1k", {None: 1, 1: 1, 8: 1})
-    }
-    with Store.open(tmp_path / "results.db") as store:
-        found = conclude(store, run_of(store, SPLITS, results))
-    assert found.answer == [f"cutlass_mla: not answered here: {SM100}"]
-
-
-@pytest.mark.parametrize(
-    ("answer", "expected"),
-    [
-        ("winner: {}", "Prefill: sdpa in 3 of 3, 2.00x ahead."),
-        ("growth: {layers: 32}", "sdpa: 32 layers take 96.0 ms at q2k; from 1k to 2k it grows as"),
-    ],
-)
-def test_each_analysis_ends_in_a_sentence(tmp_path: Path, answer: str, expected: str) -> None:
-    text = f"question: x\nfamily: attn\nanswer: {{{answer}}}\nsweep:\n- {{q_len: [512, 1k, 2k]}}\n"
-    cases = [
-        (attn(spec, backend), seconds * factor)
-        for spec, seconds in (("q512", 3e-4), ("q1k", 1e-3), ("q2k", 3e-3))
-        for backend, factor in (("sdpa", 1.0), ("naive", 2.0))
-    ]
-    with Store.open(tmp_path / "results.db") as store:
-        found = conclude(store, run_of(store, text, of_each(cases, 1e-9)))
-    assert any(line.startswith(expected) for line in found.answer), found.answer
-    assert found.tables
-    assert found.charts
-
-
-def test_a_conclusion_travels_with_its_run(tmp_path: Path) -> None:
-    cases = [(cache_write(256, layout), 1e-5) for layout in ("NHD", "HND")]
-    with Store.open(tmp_path / "results.db") as store:
-        run = run_of(store, LAYOUTS, of_each(cases))
-        facts = conclude(store, run).as_facts()
-        export(store, [run], tmp_path / "other.db")
-    with Store.open(tmp_path / "other.db", create=False) as other:
-        assert other.conclusion(1) == json.loads(json.dumps(facts))
-        other.delete(1)
-        with pytest.raises(UsageError):
-            other.run(1)
-
-
-def test_without_matplotlib_plots_are_refused_before_anything_is_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        "importlib.util.find_spec", lambda name: None if name == "matplotlib" else find(name)
-    )
-    folder = tmp_path / "plots"
-    words = ["study", "prefill-length", "--plots", str(folder), "--dry-run"]
-    done = CliRunner().invoke(cli, words)
-    assert (done.exit_code, done.stdout) == (2, "")
-    assert "'--plots': plots need matplotlib, which is not installed" in done.stderr
-    assert not folder.exists()
-
-
-def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    found = Conclusion("s", "?", (), "here", (), (), (), (), (Lines("t", "x", "y", {}),))
-    with pytest.raises(AttnbenchError, match="could not be written"):
-        write_plots(found, tmp_path / "file" / "plots", "png")
-
-
-def test_every_kind_of_chart_is_drawn(tmp_path: Path) -> None:
-    lines = Lines("A", "x", "y", {"a": [(1, 2, 1.5, None), (1024, 9, None, None)], "b": []}, True)
-    heat = Heat("B", "x", "y", ["1", "2"], ["3"], [["a", ""]], [[1.0, None]], "z")
-    found = Conclusion("mine", "x?", [], "run 1", [], [], [], [], [lines, heat])
-    paths = write_plots(found, tmp_path, "png")
-    assert [path.name for path in paths] == ["mine-1-a.png", "mine-2-b.png"]
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
-
-
-def test_a_picture_and_a_page_colour_a_winner_alike(tmp_path: Path) -> None:
-    """By the place of its first case, and the stronger, the larger its lead; ties are striped."""
-    results = of_each(
-        [
-            (attn(spec, backend), seconds)
-            for spec, times in (
-                ("q1kv1k", (3e-5, 1.5e-5, 1e-5)),
-                ("q1kv2k", (3e-5, 1.03e-5, 1e-5)),
-                ("q1kv4k", (3e-5, 1e-5, 1e-5)),
-            )
-            for backend, seconds in zip(("naive", "sdpa", "flash"), times, strict=True)
-        ]
-    )
-    text = "question: x\nfamily: attn\nanswer: {winner: {}}\nsweep:\n- {kv_len: [1k, 2k, 4k]}\n"
-    with Store.open(tmp_path / "results.db") as store:
-        run = run_of(store, text, results)
-        found = conclude(store, run)
-        (part,) = study_parts(store, read_report(store, [str(run)]))
-    ((_, cells),) = part.maps[0].rows
-    styles = [(each.style, sorted(each.slots)) for each in cells if each]
-    assert styles == [("slot2 strength2", []), ("slot2 strength0", []), ("tied", [1, 2])]
-    (path,) = write_plots(found, tmp_path, "svg")
-    drawn = set(re.findall(r"fill: (#[0-9a-f]{6})", path.read_text()))
-    mixes = [(2, TINTS["light"][2]), (2, TINTS["light"][0]), (2, TIE / 100), (1, TIE / 100)]
-    assert {mixed(LIGHT[slot], part) for slot, part in mixes} <= drawn
-
-
-def mixed(colour: str, part: float) -> str:
-    levels = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
-    return "#" + "".join(f"{round(255 - (255 - level) * part):02x}" for level in levels)
-
-
-def test_a_picture_has_the_answer_above_and_its_origin_below(tmp_path: Path) -> None:
-    heat = Heat("B", "x", "y", ["1"], ["3"], [["+9 %"]], [[9.0]], "and regret, %")
-    answer = ["a: not answered here: needs SM100", "b loses 9 %"]
-    found = Conclusion("mine", "x?", [], "run 1", [], answer, [], [], [heat], "run 1: H200, 48ec")
-    (path,) = write_plots(found, tmp_path, "svg")
-    comments = [line.strip() for line in path.read_text().splitlines() if "<!--" in line]
-    assert "<!-- b loses 9 % -->" in comments
-    assert "<!-- run 1: H200, 48ec -->" in comments
-    assert not any("SM100" in line for line in comments)
 
 
 def test_series_are_tuned_over_the_named_knobs_alone(tmp_path: Path) -> None:
