@@ -11,6 +11,7 @@ from attnbench.analysis.estimate import EXACT
 from attnbench.analysis.series import series_of
 from attnbench.db.store import Store
 from attnbench.families import FAMILIES
+from attnbench.provenance.machine import Machine
 from attnbench.records import Outcome, Status
 from attnbench.specs.case import Case
 from attnbench.studies.answers.base import Answer
@@ -23,7 +24,7 @@ from attnbench.studies.file import read_study
 from attnbench.studies.page import rows_figure
 from attnbench.studies.plots import write_plots
 from attnbench.studies.traffic import TrafficAnalysis
-from tests.stored_results import H200, ON_CPU, attn, failed, measured, store_run, timed
+from tests.stored_results import CPU, H100, H200, ON_CPU, attn, failed, measured, store_run, timed
 
 TRACES = Path(__file__).parent / "data" / "traces"
 STUDY = """\
@@ -356,3 +357,20 @@ def test_one_for_all_is_the_best_single_backend_of_the_traffic(tmp_path: Path, t
     assert decision.single.backend == "flash"
     assert decision.loss is not None
     assert 1.0 < decision.loss.ratio < 1.2
+
+
+@pytest.mark.parametrize(
+    ("gpu", "machine", "is_doubted"),
+    [("h200", H200, False), ("h100", H100, False), ("h200", H100, True), ("h200", CPU, False)],
+)
+def test_times_of_another_gpu_than_the_servers_are_doubted(
+    gpu: str, machine: Machine, is_doubted: bool, tmp_path: Path
+) -> None:
+    text = STUDY.replace("    layers: 4", f"    gpu: {gpu}\n    layers: 4")
+    results = {attn(spec, "sdpa"): timed(attn(spec, "sdpa"), 1e-3) for spec in all_three(1, 1, 1)}
+    with Store.open(tmp_path / "r.db") as store:
+        run = store_run(store, results, machine=machine)
+        facts = {"name": "mine", "text": text}
+        store.replan(run, {"study": facts, "methods": [ON_CPU.as_facts()]})
+        doubts = conclude(store, run).doubts
+    assert any(f"are those of a server on {gpu}, and" in each for each in doubts) == is_doubted

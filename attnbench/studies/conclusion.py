@@ -10,7 +10,7 @@ from attnbench.analysis.lint import lint
 from attnbench.analysis.series import Series, series_of
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
-from attnbench.provenance.machine import Machine
+from attnbench.provenance.machine import Machine, is_named
 from attnbench.reasons import in_short
 from attnbench.records import Rates, Run
 from attnbench.reporting.origin import origin_text
@@ -116,7 +116,10 @@ def conclusion_of(store: Store, run: int) -> Conclusion:
         question=study.question,
         asked=changes,
         where=_where(record, machine, listed) + _method(plan["methods"], run),
-        doubts=_doubts(listed, machine, store.sentinels(run)),
+        doubts=[
+            *_of_another_gpu(study, machine),
+            *_doubts(listed, machine, store.sentinels(run)),
+        ],
         answer=list(found.lines),
         cells=_cells(listed, facts.get("left_out", {})),
         tables=list(found.tables),
@@ -193,6 +196,16 @@ def _method(methods: Sequence[Mapping[str, Value]], run: int) -> str:
         f"; concluded from {', '.join(differing)} alone, the first of {len(methods)} methods: "
         f"`attnbench report --run {run}` has all"
     )
+
+
+def _of_another_gpu(study: Study, machine: Machine) -> list[str]:
+    """That a trace's steps are those of a server on another GPU than the one that measured."""
+    gpu = study.analysis.gpu if isinstance(study.analysis, TrafficAnalysis) else None
+    if gpu is None or machine.kind == "cpu" or is_named(machine.name, gpu):
+        return []
+    return [
+        f"the steps are those of a server on {gpu}, and these times of {machine.name}; see --gpu"
+    ]
 
 
 def _doubts(
