@@ -25,6 +25,8 @@ class Status(StrEnum):
 
 
 SELECTED = "selected"  # the resolved setting of `auto` that names the backend vLLM takes
+# Its value: a server joins the parts of MLA's queries in its call, this row has them in one part.
+OUTSIDE, QUERY_JOIN = "outside", "query_join"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from attnbench.analysis.across import BETWEEN, field_of
 from attnbench.analysis.fields import unasked
 from attnbench.analysis.series import Series
 from attnbench.labels import Label, explained
+from attnbench.records import OUTSIDE, QUERY_JOIN
 from attnbench.results.cards import split_workloads
 from attnbench.results.cohort import Cohort
 from attnbench.results.sentinels import moved
@@ -50,7 +51,12 @@ def row_notes(cohort: Cohort) -> list[list[str]]:
 
 def table_notes(cohort: Cohort) -> list[str]:
     """Lines on how all of a table was measured."""
-    return [*_layer_note(cohort), *_drifts(cohort.reached), *_cards_note(cohort)]
+    return [
+        *_layer_note(cohort),
+        *_queries_note(cohort),
+        *_drifts(cohort.reached),
+        *_cards_note(cohort),
+    ]
 
 
 def _cards_note(cohort: Cohort) -> list[str]:
@@ -76,6 +82,19 @@ def _layer_note(cohort: Cohort) -> list[str]:
     return [
         "between layer: a decoder layer's products run before each call, as in a server, and are "
         "not in its time; calls timed back to back, as prefills are, have a table of their own"
+    ]
+
+
+def _queries_note(cohort: Cohort) -> list[str]:
+    """Which backends join queries in a server, but not in these times."""
+    joined = sorted(
+        {each.case.backend for each in cohort.timed if each.resolved.get(OUTSIDE) == QUERY_JOIN}
+    )
+    if not joined:
+        return []
+    return [
+        f"times of {', '.join(joined)} leave out the joining of queries that a server does in the "
+        "call (2 us for one request of 128 heads, 20 us for 64): --scope layer includes it"
     ]
 
 

@@ -21,6 +21,7 @@ from attnbench.kernels.vllm.mla_layer import ReadyHeads, metadata_builder, mla_l
 from attnbench.kernels.vllm.mla_prefill import prefill_that_runs
 from attnbench.kernels.vllm.mla_queries import in_two_parts, joined, overwrite
 from attnbench.kernels.vllm.served import Served
+from attnbench.records import OUTSIDE, QUERY_JOIN
 from attnbench.specs.case import Case
 
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ class VllmMlaPrepared(MlaPrepared):
         if self.fp8_queries:
             self.resolved |= {"queries": "fp8"}
         if self.decode_tokens and not self.layer and self._joins_queries:
-            self.resolved |= {"outside": "query_join"}
+            self.resolved |= {OUTSIDE: QUERY_JOIN}
         if self.has_prefill:
             asked = self.case.knob("prefill_backend")
             self.resolved |= {"prefill_backend": prefill_that_runs(self.metadata[0], asked)}
