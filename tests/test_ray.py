@@ -289,8 +289,11 @@ def test_a_card_goes_on_only_with_a_run_of_its_model_and_versions(
     assert [card.name for card in fleet if is_of_run(card, run)] == ["a"]
 
 
-def test_a_model_that_the_only_device_is_not_of_is_an_error(attnbench: Attnbench) -> None:
-    done = attnbench(*RUN, "--gpu", "H100")
+@pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=["measured", "planned"])
+def test_a_model_that_the_only_device_is_not_of_is_an_error(
+    attnbench: Attnbench, more: list[str]
+) -> None:
+    done = attnbench(*RUN, "--gpu", "H100", *more)
     assert done.returncode == 2
     assert "Error: --gpu H100: no device is of that model; there are " in done.stderr
 

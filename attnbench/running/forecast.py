@@ -8,6 +8,7 @@ from attnbench.errors import UsageError
 from attnbench.families import cost
 from attnbench.kernels.registry import find
 from attnbench.provenance.machine import Machine, gpus_seen_by_nvml
+from attnbench.running.cards import of_models
 from attnbench.running.command import Command
 from attnbench.running.devices import local_devices
 from attnbench.running.memory import memory_of, working_sets
@@ -64,7 +65,8 @@ class Forecast:
 def forecast(command: Command, plan_for: PlanFor) -> Forecast:
     """The forecast of a command; works even if the worker dies.
 
-    Raises UsageError for a database that the command could not open or create, and for a cluster.
+    Raises UsageError for a database that the command could not open or create, for a cluster, and
+    for an only device of another model than those asked for.
     """
     if command.ray is not None:
         raise UsageError(
@@ -75,6 +77,8 @@ def forecast(command: Command, plan_for: PlanFor) -> Forecast:
     first, *others = local_devices(command.devices)
     try:
         with first.start(first.device) as worker:
+            if not others:
+                of_models([worker], command.gpus)
             machine, plan = worker.machine, plan_for(worker.machine)
             outcomes = worker.probe(plan.cases)
             refusals = [None if each is None else each.reason for each in outcomes]
