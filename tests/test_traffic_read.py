@@ -143,6 +143,7 @@ OF_THE_FORMAT = ("is empty", "no known trace", "more than one column", "not JSON
         (MOONCAKE.replace("1500,", "1500,,", 1), 3, "this is not JSON"),
         (MOONCAKE.replace("[7, 1]", "7"), 4, "hash_ids is not a list"),
         (MOONCAKE.replace("[7, 1]", "[7, 1, 2]"), 4, "has 3 ids for 1024 tokens, not up to 2"),
+        ('[{"new": [1], "total": [5]}]', 1, "not JSON Lines but a JSON list"),
         ('{"tokens": 1}', 1, "keys that no known trace has: tokens"),
         ('{\n "tokens": 1\n}', 1, "keys that no known trace has: tokens"),
         ('{"input_lens": [7], "output_lens": [3, 4]}', 1, "differ in length"),

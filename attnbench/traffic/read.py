@@ -31,6 +31,8 @@ def read_trace(path: Path) -> Trace | Schedule:
     """
     lines = _lines(path)
     first = next((line for line in lines if line.strip()), "")
+    if first.lstrip()[:1] == "[":
+        fail_at(path, 1, "not JSON Lines but a JSON list, which jq -c '.[]' takes apart")
     rows = _json_rows(path, lines) if first.lstrip()[:1] == "{" else list(read_csv(path, lines))
     if isinstance(rows, Schedule):
         return rows
