@@ -152,10 +152,15 @@ def test_the_interval_of_a_step_holds_its_ratio_in_19_of_20() -> None:
     assert 0.94 <= np.mean([each.low <= 1.1 <= each.high for each in found]) <= 0.98
 
 
-def test_noise_five_times_as_large_as_known_does_not_break_a_step_up() -> None:
+@pytest.mark.parametrize("sessions", [1, 9])
+def test_noise_five_times_as_large_as_known_does_not_break_a_step_up(sessions: int) -> None:
+    """Each time is the mean of so many sessions."""
     random = np.random.default_rng(5)
-    histories = [steps(noisy(random, 20, 0.02, [(10, 1.08)]), sd=0.004) for _ in range(100)]
-    assert sum([each.at for each in found] == [10] for found in histories) >= 75
+    sd, change = 0.02 / sessions**0.5, [(10, 1.08 ** (1 / sessions**0.5))]
+    histories = [
+        find_steps([track(noisy(random, 20, sd, change), 0.004, sessions)])[0] for _ in range(100)
+    ]
+    assert sum([each.at for each in found] == [10] for found in histories) >= 80
 
 
 def test_after_sessions_of_two_modes_only_the_newest_may_be_a_step() -> None:

@@ -37,6 +37,17 @@ def test_a_newest_session_that_moves_all_cases_each_its_way_is_no_step(
     assert sum(map(bool, find_steps(many))) <= most
 
 
+def test_a_newest_session_that_moves_all_cases_hides_no_earlier_step() -> None:
+    random = np.random.default_rng(1)
+    quiet, loud = (many(random, count, False, sd) for count, sd in ((9, 0.003), (1, 0.03)))
+    first, *others = [
+        replace(a, times=[*a.times, *b.times], sessions=[1] * 10)
+        for a, b in zip(quiet, loud, strict=True)
+    ]
+    found = find_steps([moved(first, [1.0] * 4 + [1.03] * 6), *others])
+    assert [[each.at for each in steps] for steps in found] == [[4], *[[]] * 39]
+
+
 @pytest.mark.parametrize("changed", [1, 20, 60])
 def test_a_change_of_one_case_or_of_all_in_the_newest_session_is_a_step(changed: int) -> None:
     random = np.random.default_rng(1)
