@@ -153,7 +153,7 @@ def traffic(
     )
     if is_given and any(word.partition("=")[0] == "--ray" for word in family_options):
         family_options = (*family_options, "--gpu", options.gpu)
-    with said_if_slow(lambda: f"simulating a server for {trace.name}", note, SOON):
+    with said_if_slow(lambda: f"reducing {trace.name} to batches", note, SOON):
         study = study_of_trace(trace, options)
     again = ["study", *words_of_trace(trace, options)]
     measure_study(study, again, family_options, Showing(plots, plot_format, decision), trace)

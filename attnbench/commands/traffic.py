@@ -18,7 +18,7 @@ from attnbench.traffic.summary import summarize
 def _run(options: TrafficCommand, trace: Path) -> None:
     """Find the batches and show them."""
     not_read_from(trace, {"--study": options.study})
-    with said_if_slow(lambda: f"simulating a server for {trace.name}", note, SOON):
+    with said_if_slow(lambda: f"reducing {trace.name} to batches", note, SOON):
         summary = summarize(trace, options)
     if options.study:
         with output_file(options.study) as file:

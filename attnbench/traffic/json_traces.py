@@ -1,7 +1,7 @@
 """JSON traces: Mooncake's lines, the result of vllm bench serve, and logs of served batches."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ def json_lines(path: Path, lines: Sequence[str]) -> Iterator[TraceLine]:
         yield TraceLine(path, number, fields)
 
 
-def read_mooncake(lines: Sequence[TraceLine]) -> Iterator[TracedRequest]:
+def read_mooncake(lines: Iterable[TraceLine]) -> Iterator[TracedRequest]:
     """Requests with the hash ids of their prompts, of 512 tokens each."""
     for line in lines:
         prompt, output = line.tokens("input_length", 1), line.tokens("output_length")
@@ -53,7 +53,7 @@ def read_bench_serve(path: Path, result: Mapping[str, Any]) -> Iterator[TracedRe
         yield TracedRequest(line.seconds("start"), length, line.tokens("output_lens"))
 
 
-def read_served(lines: Sequence[TraceLine]) -> Iterator[list[tuple[int, int]]]:
+def read_served(lines: Iterable[TraceLine]) -> Iterator[list[tuple[int, int]]]:
     """The (new, total) tokens of each step's requests."""
     for line in lines:
         new, total = line.token_list("new"), line.token_list("total")

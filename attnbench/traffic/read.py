@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from attnbench.errors import UsageError
@@ -59,22 +60,21 @@ def _json_rows(path: Path, lines: Sequence[str]) -> list[TracedRequest] | Schedu
     result = _whole_object(lines)
     if result is not None and "input_lens" in result:
         return list(read_bench_serve(path, result))
-    listed = list(json_lines(path, lines)) if result is None else [TraceLine(path, 1, result)]
-    if "input_lens" in listed[0].fields:
-        listed[0].fail(
-            "several results of vllm bench serve; a trace is one of them, in its own file"
-        )
-    if "total_input_tokens" in listed[0].fields:
-        listed[0].fail(
+    rows = json_lines(path, lines) if result is None else iter([TraceLine(path, 1, result)])
+    first = next(rows)
+    if "input_lens" in first.fields:
+        first.fail("several results of vllm bench serve; a trace is one of them, in its own file")
+    if "total_input_tokens" in first.fields:
+        first.fail(
             "a result of vllm bench serve without its requests; run it with --save-result "
             "--save-detailed"
         )
-    if {"timestamp", "input_length", "output_length"} <= set(listed[0].fields):
-        return list(read_mooncake(listed))
-    if not {"new", "total"} <= set(listed[0].fields):
-        keys = ",".join(listed[0].fields)[:100]
-        fail_at(path, listed[0].number, f"keys that no known trace has: {keys}")
-    return Schedule.of_batches(list(read_served(listed)))
+    if {"timestamp", "input_length", "output_length"} <= set(first.fields):
+        return list(read_mooncake(chain([first], rows)))
+    if not {"new", "total"} <= set(first.fields):
+        keys = ",".join(first.fields)[:100]
+        fail_at(path, first.number, f"keys that no known trace has: {keys}")
+    return Schedule.of_batches(read_served(chain([first], rows)))
 
 
 def _whole_object(lines: Sequence[str]) -> dict[str, object] | None:

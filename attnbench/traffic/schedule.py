@@ -1,6 +1,6 @@
 """Steps of a scheduler, stored as spans: what one request does in consecutive steps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -41,12 +41,13 @@ class Schedule:
     is_decode: Bools
 
     @classmethod
-    def of_batches(cls, batches: Sequence[Sequence[tuple[int, int]]]) -> Self:
+    def of_batches(cls, batches: Iterable[Sequence[tuple[int, int]]]) -> Self:
         """One step for each batch of (new, total) tokens; those with one new token decode."""
-        rows = [(at, *each) for at, batch in enumerate(batches) for each in batch]
-        first, q, kv = np.array(rows, dtype=np.int64).reshape(-1, 3).T
-        ids = np.arange(len(rows), dtype=np.int64)
-        return cls(len(batches), ids, first, np.ones_like(ids), q, kv, q == 1)
+        lengths = [np.array(batch, dtype=np.int64) for batch in batches]
+        first = np.repeat(np.arange(len(lengths)), [len(each) for each in lengths])
+        q, kv = np.concatenate(lengths).T
+        ids = np.arange(len(q), dtype=np.int64)
+        return cls(len(lengths), ids, first, np.ones_like(ids), q, kv, q == 1)
 
     def work(self, *, decode: bool) -> Work:
         """The work of all decodes, or of all prefill chunks."""
