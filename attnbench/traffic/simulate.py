@@ -8,6 +8,7 @@ cache has lost it. What is cached is context without work; without hash ids it t
 were not shared.
 """
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -207,14 +208,8 @@ class _Scheduler:
             most = min(most, 2 + int(min(until, _MOST_AT_ONCE)))
         if self._needed(most) <= self.capacity:
             return most
-        fits, too_many = 1, most  # one step fits: room was made
-        while too_many - fits > 1:
-            middle = (fits + too_many) // 2
-            if self._needed(middle) <= self.capacity:
-                fits = middle
-            else:
-                too_many = middle
-        return fits
+        # As many as fit; one does, since room was made.
+        return bisect_right(range(1, most), self.capacity, key=self._needed)
 
     def _seconds(self, steps: int, decodes: int) -> Floats:
         """Seconds of each of the next steps."""
