@@ -4,13 +4,15 @@ import json
 import lzma
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import pytest
 
-RUNS = range(5, 11)  # of the checks' cost: 0.1.0's are 5 and 8
+RUNS = range(5, 14)  # of the checks' cost: 0.1.0's are 5, 8 and 11
+YARDSTICK = "do_bench_cudagraph: outside GPU work"
 MANY_SETS = (1, 3, 5, 61, 63)  # cases of one request
 DOCS = Path(__file__).parent.parent / "docs"
 RESULTS = DOCS / "results"
@@ -103,6 +105,36 @@ def test_hardly_a_fault_that_exceeds_rounding_passes(name: str) -> None:
     assert max(t["change"] for t in large if not t["finding"]) < 1.6
 
 
+def test_faults_planted_later_are_those_of_the_page() -> None:
+    trials = stored("mutants_later.json.xz")["trials"]
+    faults, cases = ({t[name] for t in trials} for name in ("fault", "case"))
+    assert f"{len(faults)} faults made {len(trials)} mutants of {len(cases)} cases" in PAGE
+    found = [t["fault"] for t in trials if t["finding"]]
+    assert f"{len(found)} were found in one round, {len(found) / len(trials):.1%}"[:-1] in PAGE
+    large = [t for t in trials if t["change"] is None or t["change"] >= 1]
+    (passed,) = (t for t in large if not t["finding"])
+    assert f"the {len(large)} that change rows by more than rounding one passed" in PAGE
+    assert f"rounds scores too: {passed['change']:.2f} times rounding" in PAGE
+    planted = Counter(t["fault"] for t in trials)
+    for fault in {t["fault"] for t in trials if not t["finding"]} - {passed["fault"]}:
+        assert f"| {fault} | {found.count(fault)} of {planted[fault]} |" in PAGE
+
+
+def test_checks_with_a_third_seed_find_the_faults_of_the_first_seeds_alone() -> None:
+    checks = stored("false_alarms_later.json.xz")["checks"]
+    wrong = {check["case"] for check in checks if check["fault"]}
+    known = {
+        check["case"] for check in stored("false_alarms_h200.json.xz")["checks"] if check["fault"]
+    }
+    assert wrong < known
+    assert f"{len(checks)} cases were checked with a third seed" in PAGE
+    assert f"{len(checks) - len(wrong)} pass. The other five are" in PAGE
+    right = [
+        c["share"] for c in checks if not c["fault"] and not c["backend"].startswith("cache-write")
+    ]
+    assert f"The largest error of an attention row is {max(right):.2f} of its tolerance" in PAGE
+
+
 def test_needles_change_no_time_by_more_than_the_page_says() -> None:
     cases = stored("needles.json")["cases"]
     assert len(cases) == 20
@@ -111,20 +143,36 @@ def test_needles_change_no_time_by_more_than_the_page_says() -> None:
 
 
 def test_the_costs_of_all_checks_are_those_of_the_page() -> None:
-    costs = {n: [case["ours: checks"] for case in stored(f"cost_{n}.json")["cases"]] for n in RUNS}
+    costs = {n: of_each(n, "ours: checks") for n in RUNS}
     sums = {n: sum(cost) for n, cost in costs.items()}
     medians = {n: median(cost) for n, cost in costs.items()}
-    low, high = (f"{medians[n] / medians[8]:.2f}" for n in (10, 9))
+    low, high = (f"{medians[n] / medians[11]:.2f}" for n in (13, 12))
     assert f"Checks cost {low} to {high} times as much as 0.1.0's in the median case" in PAGE
-    low, high = (f"{sums[n] / sums[8]:.2f}" for n in (10, 9))
+    low, high = (f"{sums[n] / sums[11]:.2f}" for n in (13, 12))
     assert f"and {low} to {high} times in sum" in PAGE
-    shown = " | ".join(f"{sums[n]:.3f} | {1e3 * medians[n]:.3g}" for n in (8, 9, 10))
+    shown = " | ".join(f"{sums[n]:.3f} | {1e3 * medians[n]:.3g}" for n in (11, 12, 13))
     assert f"| all checks | {shown} |" in PAGE
+    before = [f"{each[n] / each[8]:.2f}" for each in (medians, sums) for n in (10, 9)]
+    assert "had cost {} to {} and {} to {} times as much as 0.1.0's".format(*before) in PAGE
     assert f"{sums[6] / sums[5]:.2f} and {sums[7] / sums[5]:.2f} times as much in sum" in PAGE
-    many = {n: sum(cost[at] for at in MANY_SETS) for n, cost in costs.items()}
-    assert (
-        f"{many[9]:.2f} and {many[10]:.2f} s of the sum, where 0.1.0 took {many[8]:.2f} s" in PAGE
-    )
-    assert f"took {many[6]:.2f} and {many[7]:.2f} s for the same five" in PAGE
-    rest = [(sums[n] - many[n]) / (sums[8] - many[8]) for n in (9, 10)]
-    assert f"the other 95 cost {rest[0]:.2f} and {rest[1]:.2f} times as much" in PAGE
+    many = {n: f"{sum(cost[at] for at in MANY_SETS):.2f}" for n, cost in costs.items()}
+    assert f"{many[9]} and {many[10]} s of the sum, where 0.1.0 took {many[8]} s" in PAGE
+    assert f"taken {many[6]} and {many[7]} s for the same five" in PAGE
+    assert f"the five cases take {many[12]} and {many[13]} s, where 0.1.0 took {many[11]} s" in PAGE
+
+
+def test_the_costs_of_checks_beside_those_of_triton_are_those_of_the_page() -> None:
+    def over_yardstick(n: int, middle: Callable[[list[float]], float]) -> float:
+        checks, yard = (of_each(n, name) for name in ("ours: checks", YARDSTICK))
+        return middle(checks) / middle(yard)
+
+    for middle, words in ((median, "in the median case"), (sum, "in sum")):
+        first, second = (over_yardstick(n, middle) / over_yardstick(11, middle) for n in (12, 13))
+        assert re.search(
+            rf"{first:.2f} and {second:.2f} times (as much as in 0.1.0 )?{words}", PAGE
+        )
+
+
+def of_each(run: int, part: str) -> list[float]:
+    """The seconds of a part of each of a run's cases."""
+    return [case[part] for case in stored(f"cost_{run}.json")["cases"]]
