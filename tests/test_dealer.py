@@ -13,10 +13,12 @@ import pytest
 from attnbench.db.store import Store
 from attnbench.errors import AttnbenchError
 from attnbench.provenance.machine import Machine
+from attnbench.provenance.source import Source
 from attnbench.records import Outcome, Status
-from attnbench.running import workers
+from attnbench.running import session, workers
 from attnbench.running.card import Awaited
 from attnbench.running.cards import local_cards
+from attnbench.running.command import Command, source_of
 from attnbench.running.dealer import measured
 from attnbench.running.deck import deck_of
 from attnbench.running.devices import local_devices
@@ -26,7 +28,7 @@ from attnbench.running.messages import Job
 from attnbench.running.open_run import OpenRun
 from attnbench.running.plan import Limits, Plan
 from attnbench.running.session import sessions, start_run
-from attnbench.running.workers import WorkerDied
+from attnbench.running.workers import Place, WorkerDied
 from attnbench.specs.case import Case
 from attnbench.timing.method import Method
 from tests.conftest import small_case
@@ -330,6 +332,29 @@ def test_all_cards_load_their_libraries_at_once(tmp_path: Path) -> None:
             return super().probe(cases)
 
     machines = [replace(H200, gpu_uuid=f"GPU-{at}", device=f"cuda:{at}") for at in range(3)]
+    found = {each.device: FakeDevice(machine=each) for each in machines}
+    asked = command(tmp_path, devices=list(found))
+    with sessions(asked, lambda _: PLAN, print, lambda d: Loads(found[d], d)) as (run,):
+        assert run.remaining == 36
+
+
+@pytest.mark.usefixtures("own_lock")
+def test_cards_load_their_libraries_while_git_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loading = Event()
+
+    class Loads(FakeWorker):
+        def probe(self, cases: Sequence[Case]) -> Sequence[Outcome | None]:
+            loading.set()
+            return super().probe(cases)
+
+    def slowly(asked: Command, worker: Place) -> Source:
+        assert loading.wait(10)
+        return source_of(asked, worker)
+
+    monkeypatch.setattr(session, "source_of", slowly)
+    machines = [replace(H200, gpu_uuid=f"GPU-{at}", device=f"cuda:{at}") for at in range(2)]
     found = {each.device: FakeDevice(machine=each) for each in machines}
     asked = command(tmp_path, devices=list(found))
     with sessions(asked, lambda _: PLAN, print, lambda d: Loads(found[d], d)) as (run,):

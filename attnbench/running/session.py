@@ -7,6 +7,7 @@ from socket import gethostname
 
 from attnbench.db.store import Store
 from attnbench.note import Note
+from attnbench.provenance.machine import Machine
 from attnbench.records import RunStatus
 from attnbench.running.card import Awaited, Card
 from attnbench.running.cards import by_model, check_versions, is_of_run, local_cards, of_models
@@ -89,9 +90,17 @@ def _open(
     note: Note,
 ) -> OpenRun:
     """The run of cards of one model."""
-    run, plan = _begun(store, command, plan_for, cards, note)
     awaited = Awaited(cards)
-    awaited.ask(plan.cases)
+
+    def asked(machine: Machine) -> Plan:
+        """The plan; the cards load their libraries while its run is stored, which asks git."""
+        plan = plan_for(machine)
+        awaited.ask(plan.cases)
+        return plan
+
+    run, plan = _begun(store, command, asked, cards, note)
+    if command.resume is not None:  # its plan was stored
+        awaited.ask(plan.cases)
     return OpenRun(store, run, plan, awaited, note, cards)
 
 
