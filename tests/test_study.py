@@ -270,11 +270,25 @@ def test_list_and_show_tell_what_there_is(attnbench: Attnbench) -> None:
     assert "no study and no file is called 'no-such-study'" in unknown.stderr
 
 
+def test_the_study_of_a_run_is_shown_and_measured_without_its_file(
+    attnbench: Attnbench, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.yaml").write_text(ATTN)
+    assert attnbench("study", "mine.yaml", *QUICK).returncode == 0
+    (tmp_path / "mine.yaml").unlink()
+    told = attnbench("repro", "1").stderr
+    assert "mine.yaml -> missing; `attnbench study show 1` prints the study as a file" in told
+    (tmp_path / "mine.yaml").write_text(attnbench("study", "show", "1").stdout)
+    assert "missing" not in attnbench("repro", "1").stderr
+    assert attnbench("study", "mine.yaml", *QUICK, "--dry-run").returncode == 0
+
+
 def test_only_a_study_is_concluded(refused: Refused, tmp_path: Path) -> None:
     with Store.open(tmp_path / "attnbench.db") as store:
         store_run(store, {stored_case("q8"): timed(stored_case("q8"), 1e-3)})
-    message = refused("study", "conclude", "1")
-    assert "run 1 is a run of `attn`, not of a study" in message
+    for command in ("conclude", "show"):
+        message = refused("study", command, "1")
+        assert "run 1 is a run of `attn`, not of a study" in message
 
 
 def test_a_config_is_imported_and_runs(attnbench: Attnbench, tmp_path: Path) -> None:

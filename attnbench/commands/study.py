@@ -23,6 +23,7 @@ from attnbench.studies.conclusion import conclude
 from attnbench.studies.from_trace import study_of_trace, words_of_trace
 from attnbench.studies.listing import studies_table
 from attnbench.studies.request import built_in, load_study
+from attnbench.studies.stored import stored_study
 from attnbench.studies.yaml_entry import read_utf8
 from attnbench.traffic.options import TrafficOptions
 
@@ -76,10 +77,16 @@ def list_() -> None:
 
 
 @command.command()
-@click.argument("name", shell_complete=studies)
-def show(name: str) -> None:
-    """Print a study's file, for instance to change a copy of it."""
-    click.echo(load_study(name).text.rstrip())
+@click.argument("name", metavar="NAME|RUN", shell_complete=studies)
+@db_option
+def show(name: str, db: str) -> None:
+    """Print a study's file, or that of a stored run, for instance to change a copy of it."""
+    if name.isdecimal():
+        with Store.open(db, create=False, note=note) as store:
+            text = str(stored_study(store, int(name))["text"])
+    else:
+        text = load_study(name).text
+    click.echo(text.rstrip())
 
 
 @command.command(context_settings={"ignore_unknown_options": True})

@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from attnbench.db.lookup import find_measurement
@@ -50,7 +51,7 @@ def repro(store: Store, asked: str, look: Callable[[str, Path | None], Here]) ->
         command=shlex.join(words),
         run=run,
         measurement=measurement,
-        differences=(*changed, *_differences(run, look)),
+        differences=(*([] if measurement else _missing(run)), *changed, *_differences(run, look)),
     )
 
 
@@ -64,6 +65,15 @@ def _measurement(store: Store, asked: str) -> Measurement:
             "(report --ids), e.g. attnbench repro 12"
         )
     return found
+
+
+def _missing(run: Run) -> list[str]:
+    """The files of a study that are not here."""
+    after = dict(pairwise(run.argv))
+    named = [word for word in run.argv if word.endswith((".yaml", ".yml"))]
+    files = [*named, *([after["--trace"]] if "--trace" in after else [])]
+    there_is = f"`attnbench study show {run.number}` prints the study as a file"
+    return [f"{file} -> missing; {there_is}" for file in files if not Path(file).is_file()]
 
 
 def _differences(run: Run, look: Callable[[str, Path | None], Here]) -> list[str]:

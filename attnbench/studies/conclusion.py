@@ -9,7 +9,6 @@ from attnbench.analysis.fields import setting_text
 from attnbench.analysis.lint import lint
 from attnbench.analysis.series import Series, series_of
 from attnbench.db.store import Store
-from attnbench.errors import UsageError
 from attnbench.provenance.machine import Machine, is_named
 from attnbench.reasons import in_short
 from attnbench.records import Rates, Run
@@ -34,6 +33,7 @@ from attnbench.studies.charts import Chart, as_facts, from_facts
 from attnbench.studies.file import Study
 from attnbench.studies.request import study_of_plan
 from attnbench.studies.search import of_method
+from attnbench.studies.stored import stored_study
 from attnbench.studies.traffic import TrafficAnalysis
 from attnbench.timing.method import VERSIONS, layer_version
 from attnbench.timing.sentinels import Sentinels
@@ -96,13 +96,7 @@ def conclusion_of(store: Store, run: int) -> Conclusion:
 
     Raises UsageError for a run of another command.
     """
-    plan = store.plan(run)
-    facts = plan.get("study")
-    if not facts:
-        command = store.run(run).command
-        raise UsageError(
-            f"run {run} is a run of `{command}`, not of a study; `attnbench runs` lists all"
-        )
+    plan, facts = store.plan(run), stored_study(store, run)
     study, changes = study_of_plan(facts)
     record = store.run(run)
     listed = series_of(of_method(store.measurements([run]), plan["methods"][0]))
