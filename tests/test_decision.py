@@ -86,7 +86,7 @@ def traffic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.mark.parametrize("run", range(1, 17))
+@pytest.mark.parametrize("run", range(1, 20))
 def test_a_file_gives_each_batch_of_a_trace_what_the_table_calls_best_or_tied(
     traffic: Path, tmp_path: Path, run: int
 ) -> None:
@@ -106,7 +106,7 @@ def test_a_file_gives_each_batch_of_a_trace_what_the_table_calls_best_or_tied(
         assert rule_for(decision, parse_batch_spec(stratum.batch))["backend"] in good
 
 
-@pytest.mark.parametrize("run", [1, 2, 3, 4, 5, 6, 10, 11])
+@pytest.mark.parametrize("run", [1, 2, 3, 4, 5, 6, 10, 11, 13])
 def test_thresholds_splits_and_maps_are_decided_without_contest(stored: Path, run: int) -> None:
     with Store.open(stored) as store:
         found = decided(store, run).as_facts()
@@ -125,7 +125,7 @@ def test_a_threshold_is_a_path_by_length(stored: Path) -> None:
     assert paths == {8: "decode", 512: "prefill"}
 
 
-MOST_RULES = {1: 7, 2: 8, 3: 7, 4: 6, 5: 16, 6: 6, 10: 10, 11: 5}
+MOST_RULES = {1: 7, 2: 8, 3: 7, 4: 6, 5: 16, 6: 6, 10: 10, 11: 5, 13: 7}
 AXES = ("q_len", "batch_size")
 spots = st.lists(
     st.tuples(
