@@ -185,6 +185,21 @@ def test_the_table_of_a_layers_kernels_is_of_the_stored_times(parts: Any) -> Non
         assert cells == [f"{stored[key][kind]['us']:.2f}" for kind in KINDS]
 
 
+def test_the_table_of_query_forms_is_of_the_stored_times() -> None:
+    stored = json.loads((DOCS / "results" / "query_forms.json").read_text())
+    expected = {
+        (each["batch"], str(each["heads"]), each["backend"]): [
+            us(1e-6 * each[form]) for form in ("row", "as in a server")
+        ]
+        for each in stored
+    }
+    shown = {}
+    for batch, heads, *cells in _cells_below("| FLASH_ATTN_MLA, row | as in a server |"):
+        shown[batch, heads, "flashmla"] = cells[:2]
+        shown[batch, heads, "flashattn_mla"] = cells[2:]
+    assert shown == expected
+
+
 def test_the_table_of_recordings_is_of_the_stored_times(parts: Any) -> None:
     never = {each["what"]: each for each in parts["recording"]}
     expected = [
