@@ -30,7 +30,7 @@ PAGES = {OLD: "studies.md", NEW: "studies.md", RAGGED: "studies.md", TRAFFIC: "t
 QUOTED = [(NEW, 12, 90), (NEW, 13, 112), (OLD, 5, 96), (NEW, 10, 125), (NEW, 9, 60)]
 QUOTED += [
     (RAGGED, 1, 120),
-    (RAGGED, 2, 72),
+    (RAGGED, 3, 72),
     (TRAFFIC, 1, 96),
     *((TRAFFIC, run, 72) for run in (*range(3, 6), 8, 9, 17, 18, 19)),
 ]
@@ -147,7 +147,7 @@ def test_a_curve_that_ends_before_its_crossover_stands_as_an_open_end(stored: Pa
 STORED = [(OLD, run) for run in (*range(1, 11), 38)] + [
     (NEW, run) for run in (*range(1, 7), *range(8, 14))
 ]
-STORED += [(RAGGED, 1), (RAGGED, 2), *((TRAFFIC, run) for run in range(1, 20))]
+STORED += [(RAGGED, 1), (RAGGED, 2), (RAGGED, 3), *((TRAFFIC, run) for run in range(1, 20))]
 
 
 @pytest.mark.parametrize(("name", "run"), STORED)
