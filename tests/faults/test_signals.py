@@ -1,6 +1,7 @@
 """Signals end a command in good order: results are stored, processes are gone, resume goes on."""
 
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -204,7 +205,8 @@ def test_too_little_memory_to_start_a_worker_is_one_sentence(
     )
     assert found.returncode == 1
     assert "Traceback" not in found.stderr
-    assert "Error: the worker ended" in found.stderr
+    # Without memory a library raises or aborts, by where it runs out.
+    assert re.search(r"Error: the worker (ended|was ended by SIGABRT)", found.stderr)
 
 
 def test_a_worker_that_is_killed_costs_one_outcome(
