@@ -11,10 +11,11 @@ from attnbench.kernels.places import most_needles
 from attnbench.specs.batch import Batch, Request
 from attnbench.specs.case import Case
 from attnbench.specs.cost import cached_row_bytes, output_element_bytes, query_element_bytes
-from attnbench.specs.shape import AttnShape
+from attnbench.specs.shape import AttnShape, MlaShape, Shape
 
 Bytes = dict[str, float]
-INT32, INT64 = 4, 8
+INT32, INT64, FP32 = 4, 8, 4
+SIGNS = 4  # of needles: at even and at odd positions, as signs and at length 1
 
 
 def pages_of(batch: Batch, block_size: int) -> int:
@@ -35,10 +36,16 @@ def table_bytes(case: Case, block_size: int, sets: int, pools: int = 1) -> int:
 
 
 def needle_bytes(case: Case, sets: int, block_size: int) -> int:
-    """Where needles stand in each set, and three lengths of each request."""
+    """Where needles stand in each set, three lengths of each request, and the signs of needles."""
     if not has_needles(case):
         return 0
-    return INT64 * len(case.batch) * (sets * most_needles(case.batch, block_size) + 3)
+    where = INT64 * len(case.batch) * (sets * most_needles(case.batch, block_size) + 3)
+    return where + SIGNS * FP32 * _key_elements(case.shape)
+
+
+def _key_elements(shape: Shape) -> int:
+    """Of all KV heads of a token."""
+    return shape.latent_dim if isinstance(shape, MlaShape) else shape.num_kv_heads * shape.head_dim
 
 
 def ends_bytes(case: Case, sets: int) -> Bytes:
