@@ -90,26 +90,18 @@ class Environment:
         ]
 
 
-def read_environment(components: Mapping[str, Component] | None = None) -> Environment:
-    """The environment of this process. Imports torch, and no other of the packages.
-
-    The components may have been read before.
-    """
+def read_environment() -> Environment:
+    """The environment of this process. Imports torch, and no other of the packages."""
     import torch
 
+    found = {name: read_component(name) for name in _COMPONENTS}
     return Environment(
         python=platform.python_version(),
         cuda=torch.version.cuda,
         cudnn=torch.backends.cudnn.version(),
-        components=components or read_components(),
+        components={**{n: each for n, each in found.items() if each}, "attnbench": own_component()},
         variables=kept_variables(os.environ),
     )
-
-
-def read_components() -> dict[str, Component]:
-    """The packages that this process has, attnbench among them. Asks git, which takes 0.1 s."""
-    found = {name: read_component(name) for name in _COMPONENTS}
-    return {**{name: each for name, each in found.items() if each}, "attnbench": own_component()}
 
 
 def kept_variables(variables: Mapping[str, str], besides: Collection[str] = ()) -> dict[str, str]:

@@ -9,7 +9,6 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,11 +16,10 @@ from attnbench.errors import AttnbenchError
 from attnbench.garbage import none_is_made
 from attnbench.kernels.mutants.sample import sampled
 from attnbench.kernels.registry import find
-from attnbench.provenance.environment import read_components, read_environment
+from attnbench.provenance.environment import read_environment
 from attnbench.provenance.machine import Machine, read_machine
 from attnbench.provenance.source import editable_source
 from attnbench.running.channel import Channel, ChannelClosed
-from attnbench.running.cuda_context import make_context
 from attnbench.running.device import resolve_device
 from attnbench.running.execute import execute
 from attnbench.running.frame_modules import find_by_name
@@ -57,18 +55,14 @@ def _serve(fd: int, device: str) -> None:
     # Read by torch on import: no messages about CUPTI's start and stop.
     os.environ.setdefault("KINETO_LOG_LEVEL", "4")
     find_by_name()
-    with ThreadPoolExecutor() as beside:  # the driver and git need no Python
-        beside.submit(make_context, device)
-        components = beside.submit(read_components)
-        _require_torch()
+    _require_torch()
     connection = Channel(socket.socket(fileno=fd))
     try:
         machine = read_machine(resolve_device(device))
     except AttnbenchError as error:
         connection.send(Declined(str(error)))
         return
-    environment = read_environment(components.result())
-    connection.send(Hello(machine, environment, editable_source()))
+    connection.send(Hello(machine, read_environment(), editable_source()))
     look: Look = unseen
     if machine.kind == "cuda":
         _reset_persisting_l2()
