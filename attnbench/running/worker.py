@@ -22,7 +22,6 @@ from attnbench.provenance.source import editable_source
 from attnbench.running.channel import Channel, ChannelClosed
 from attnbench.running.device import resolve_device
 from attnbench.running.execute import execute
-from attnbench.running.frame_modules import find_by_name
 from attnbench.running.frame_stack import with_room
 from attnbench.running.left_behind import process_state
 from attnbench.running.messages import (
@@ -54,7 +53,6 @@ def main(words: Sequence[str]) -> None:
 def _serve(fd: int, device: str) -> None:
     # Read by torch on import: no messages about CUPTI's start and stop.
     os.environ.setdefault("KINETO_LOG_LEVEL", "4")
-    find_by_name()
     _require_torch()
     connection = Channel(socket.socket(fileno=fd))
     try:
