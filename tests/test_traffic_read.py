@@ -274,6 +274,7 @@ def test_padding_is_explained_where_it_is_shown(
         (["--max-num-seqs", "9000"], "e.g. --max-num-batched-tokens 9000"),
         (["--max-model-len", "5"], "--max-model-len 5 leaves no request; accepted are lengths"),
         (["--kv-tokens", "64"], "--kv-tokens 64 cannot hold a request of"),
+        (["--kv-tokens", "70"], "leaves such requests out, e.g. --max-model-len 64"),
         (["--rate", "1e-308"], "--rate 1e-308 spreads 300 requests over more than 1e+15 s"),
         (["--acceptance", "1.5"], "'1.5' is not a number above 0 and at most 1"),
     ],

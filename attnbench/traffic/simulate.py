@@ -45,10 +45,11 @@ def simulate(requests: Requests, limits: ServerLimits, server: Server, seed: int
     Raises UsageError for a request that the KV cache cannot hold, and for over MOST_STEPS steps.
     """
     longest = int((requests.prompt + requests.output).max()) + limits.spec_tokens
-    if blocks(longest) > limits.kv_tokens // BLOCK:
+    if longest > (held := limits.kv_tokens // BLOCK * BLOCK):
         raise UsageError(
             f"--kv-tokens {limits.kv_tokens} cannot hold a request of {longest} tokens; accepted "
-            f"are values from {blocks(longest) * BLOCK}, or a larger --tp"
+            f"are values from {blocks(longest) * BLOCK}, a larger --tp, or a limit that leaves "
+            f"such requests out, e.g. --max-model-len {max(1, held - limits.spec_tokens)}"
         )
     scheduler = _Scheduler(requests, limits, server, seed)
     while scheduler.is_busy:
