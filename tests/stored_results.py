@@ -104,6 +104,7 @@ def start(
     store: Store,
     *,
     command: str = "attn",
+    words: Sequence[str] = (),
     label: str | None = None,
     options: Mapping[str, Any] = NO_OPTIONS,
     plan: Mapping[str, Any] = PLAN,
@@ -114,7 +115,7 @@ def start(
     """Start a run."""
     return store.start_run(
         command=command,
-        argv=["attnbench", command],
+        argv=["attnbench", command, *words],
         label=label,
         options=dict(options),
         plan=dict(plan),

@@ -218,3 +218,27 @@ def test_a_run_that_repro_shows_has_its_changes(tmp_path: Path) -> None:
         start(store, plan=Plan((attn("8q1kv1k", "flash", "bf16"),), (BARE,)).as_facts())
     shown = CliRunner().invoke(cli, ["repro", "1", "--db", str(path)])
     assert f"note: differs here: {LAYER}" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "study", "missing"),
+    [
+        ("study mine.yaml --decision rules.yaml", {"name": "mine"}, "mine.yaml"),
+        ("study traffic --trace day.csv", {"name": "traffic-day"}, "day.csv"),
+        ("study traffic --trace=day.csv", {"name": "traffic-day"}, "day.csv"),
+        ("study numsplits --backend flashmla", {"name": "numsplits"}, None),
+        ("attn --label mine.yaml", None, None),
+    ],
+)
+def test_a_file_that_a_study_needs_and_that_is_not_here_is_said(
+    tmp_path: Path, words: str, study: dict[str, str] | None, missing: str | None
+) -> None:
+    path = tmp_path / "old.db"
+    command, *others = words.split()
+    with Store.open(path) as store:
+        start(store, command=command, words=others, plan={"study": study})
+    shown = CliRunner().invoke(cli, ["repro", "1", "--db", str(path)])
+    found = [line for line in shown.stderr.splitlines() if "missing; " in line]
+    there_is = "`attnbench study show 1` prints the study as a file"
+    said = [f"note: differs here: {missing} -> missing; {there_is}"] if missing else []
+    assert found == said

@@ -2,10 +2,11 @@
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from attnbench.db.lookup import find_measurement
 from attnbench.db.store import Store
@@ -42,16 +43,17 @@ def repro(store: Store, asked: str, look: Callable[[str, Path | None], Here]) ->
     run = store.run(measurement.run if measurement else int(asked))
     if run.command == COMMAND:
         raise UsageError(f"run {run.number} was imported, so no command can measure it again")
-    words, changed = list(run.argv), changes_since(run, store.plan(run.number))
+    plan = store.plan(run.number)
+    words, changed = list(run.argv), [*_missing(run, plan), *changes_since(run, plan)]
     if measurement:
-        changed = []  # a case's command says all of its method
-        words = case_command(measurement.case, measurement.method, store.plan(run.number))
+        changed = []  # a case's command says all of its method, and needs no file
+        words = case_command(measurement.case, measurement.method, plan)
         words += ["--source", str(run.source["path"])] if _source(run) else []
     return Repro(
         command=shlex.join(words),
         run=run,
         measurement=measurement,
-        differences=(*([] if measurement else _missing(run)), *changed, *_differences(run, look)),
+        differences=(*changed, *_differences(run, look)),
     )
 
 
@@ -67,13 +69,15 @@ def _measurement(store: Store, asked: str) -> Measurement:
     return found
 
 
-def _missing(run: Run) -> list[str]:
-    """The files of a study that are not here."""
-    after = dict(pairwise(run.argv))
-    named = [word for word in run.argv if word.endswith((".yaml", ".yml"))]
-    files = [*named, *([after["--trace"]] if "--trace" in after else [])]
+def _missing(run: Run, plan: Mapping[str, Any]) -> list[str]:
+    """That the file or the trace of a study is not here."""
+    if not plan.get("study"):
+        return []
+    words = [part for word in run.argv for part in word.split("=", 1)]
+    read = [word for before, word in pairwise(words) if before == "--trace"]
+    read = read or [word for word in words if word.endswith((".yaml", ".yml"))][:1]
     there_is = f"`attnbench study show {run.number}` prints the study as a file"
-    return [f"{file} -> missing; {there_is}" for file in files if not Path(file).is_file()]
+    return [f"{file} -> missing; {there_is}" for file in read if not Path(file).is_file()]
 
 
 def _differences(run: Run, look: Callable[[str, Path | None], Here]) -> list[str]:
