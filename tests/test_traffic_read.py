@@ -141,6 +141,7 @@ OF_THE_FORMAT = ("is empty", "no known trace", "more than one column", "not JSON
         (OWN.replace(",3,30", ",3"), 4, "3 values for 4 columns"),
         (AZURE.replace("2023-11-17", "17 Nov"), 3, "TIMESTAMP is '17 Nov 00:00:01.7500000'"),
         (MOONCAKE.replace("1500,", "1500,,", 1), 3, "this is not JSON"),
+        (MOONCAKE.replace(": 0,", f": 1{'0' * 400},", 1), 2, "timestamp is '1000000"),
         (MOONCAKE.replace("[7, 1]", "7"), 4, "hash_ids is not a list"),
         (MOONCAKE.replace("[7, 1]", "[7, 1, 2]"), 4, "has 3 ids for 1024 tokens, not up to 2"),
         ('[{"new": [1], "total": [5]}]', 1, "not JSON Lines but a JSON list"),

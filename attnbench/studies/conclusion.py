@@ -181,11 +181,11 @@ def _between(listed: Sequence[Series]) -> str:
 
 def _method(methods: Sequence[Mapping[str, Value]], run: int) -> str:
     """By what the first method, which alone is concluded from, differs from others of the run."""
+    if len(methods) == 1:
+        return ""
     names = dict.fromkeys(name for each in methods for name in each if name not in VERSIONS)
     texts = [[f"{name} {setting_text(each, name)}" for name in names] for each in methods]
     differing = [first for first, *others in zip(*texts, strict=True) if {first} != {*others}]
-    if len(methods) == 1:
-        return ""
     return (
         f"; concluded from {', '.join(differing)} alone, the first of {len(methods)} methods: "
         f"`attnbench report --run {run}` has all"

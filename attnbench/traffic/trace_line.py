@@ -45,10 +45,7 @@ class TraceLine:
 
     def whole(self, name: str, value: Any, least: int) -> int:
         """A value of the field `name` as a whole number; pandas writes some as 512.0."""
-        try:
-            number = float(value) if _is_plain(value) else -1.0
-        except (TypeError, ValueError, OverflowError):
-            number = -1.0
+        number = _number(value)
         if not (number.is_integer() and least <= number <= MAX_TOKENS):
             self.fail(
                 f"{name} is {_shown(value)}, not a whole number from {least} to {MAX_TOKENS}, "
@@ -59,10 +56,7 @@ class TraceLine:
     def seconds(self, name: str) -> float:
         """A time in seconds."""
         value = self.fields.get(name)
-        try:
-            number = float(value) if _is_plain(value) else math.nan  # type: ignore[arg-type]
-        except (TypeError, ValueError):
-            number = math.nan
+        number = _number(value)
         if not abs(number) <= MOST_SECONDS:
             self.fail(f"{name} is {_shown(value)}, not a number up to {MOST_SECONDS:g}, e.g. 12.5")
         return number
@@ -82,6 +76,14 @@ class TraceLine:
 def fail_at(path: Path, line: int, problem: str) -> NoReturn:
     """Raise UsageError, with the formats that are accepted, for a line of another."""
     raise UsageError(f"{path}:{line}: {problem}; {ACCEPTED}")
+
+
+def _number(value: Any) -> float:
+    """A value as a float; NaN for what is not a number, or too large."""
+    try:
+        return float(value) if _is_plain(value) else math.nan
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def _is_plain(value: Any) -> bool:
