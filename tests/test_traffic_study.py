@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from attnbench.analysis.estimate import EXACT
+from attnbench.analysis.ranking import rank
 from attnbench.analysis.series import series_of
+from attnbench.analysis.tuning import Contender
 from attnbench.db.store import Store
 from attnbench.families import FAMILIES
 from attnbench.provenance.machine import Machine
@@ -232,6 +234,39 @@ def test_totals_over_other_rounds_than_the_comparison_say_so(tmp_path: Path, mis
     assert heading.endswith(said) is bool(missing)
     assert found.lines[0].startswith("best single backend: a")
     assert found.tables[0].columns["backend"] == ["a", "b"]
+
+
+LATE = (Status.TIMEOUT, "took too long")
+
+
+@pytest.mark.parametrize(
+    ("rounds", "best"),
+    [
+        # The early round of c is the least mean of a slowing device: a and b share two.
+        ({"a": [1.06, 1.77], "b": [1.05, 1.94], "c": [1.1]}, "a, perhaps slower than "),
+        # Nor is c the best by its one round, in which it took less.
+        ({"a": [1.0, 1.9], "b": [1.2, 2.1], "c": [0.8]}, "a, perhaps slower than c, b: "),
+        ({"a": [1.0, 1.9], "b": [1.2, 2.1], "c": [None, 1.8]}, "a, perhaps slower than c, b: "),
+        ({"a": [1.0, 1.9], "b": [None, 1.8]}, "a, perhaps slower than b: "),
+        ({"a": [1.0, 1.9], "b": [0.9]}, "b"),
+    ],
+)
+def test_the_best_single_backend_is_that_of_a_ranking(
+    tmp_path: Path, rounds: Mapping[str, Sequence[float | None]], best: str
+) -> None:
+    results = {
+        attn(batch, name): [
+            timed(attn(batch, name), 1e-4 * each)[0] if each else Outcome(*LATE) for each in listed
+        ]
+        for batch in (DECODE, MIXED, PREFILL)
+        for name, listed in rounds.items()
+    }
+    listed = series_of(measured(tmp_path, results))
+    line = answer(listed, analysis(), NOISE).lines[0]
+    assert line.split(": ", 1)[1].startswith(best)
+    decodes = [Contender.of(s) for s in listed if s.timed and str(s.case.batch) == DECODE]
+    (ranking,) = rank(decodes, lambda *_: EXACT)
+    assert ranking.best.series.case.backend == best[0]
 
 
 def test_two_rounds_that_are_too_different_give_no_interval(tmp_path: Path) -> None:

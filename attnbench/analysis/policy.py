@@ -1,9 +1,10 @@
 """One contender for all parts of a sum, or one for each kind of part."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from attnbench.analysis.compare import compare_estimates
+from attnbench.analysis.ranking import may_be_best
 from attnbench.analysis.series import Times
 from attnbench.analysis.tuning import Round, Setting, best_setting
 from attnbench.analysis.verdict import Comparison
@@ -56,19 +57,23 @@ def sum_of(parts: Sequence[Part], name: str) -> WeightedSum | None:
 
 
 def singles(
-    parts: Sequence[Part], names: Sequence[str], candidates: Sequence[str] = ()
+    parts: Sequence[Part],
+    names: Sequence[str],
+    candidates: Collection[str] = (),
+    failing: Collection[str] = (),
 ) -> list[Single]:
-    """The contenders that have all parts, from fast to slow, against the first.
+    """The contenders that have all parts, the best first, then from fast to slow against it.
 
-    Candidates come before others; those that share no round with the first are left out.
+    Candidates come before others; those that share no round with the best are left out. The best is
+    found as in a ranking, in which a contender is not the best by one round if two have several, or
+    if it is `failing`, that is, if another of its rounds failed.
     """
     found = [Single(name, total) for name in names if (total := sum_of(parts, name))]
     if not found:
         return []
-    quickest = min(found, key=lambda each: (each.name not in candidates, each.sum.seconds))
-    found.sort(key=lambda each: (each.name not in candidates, _over(parts, quickest, each)))
-    best, *others = found
-    others = [each for each in others if _shared(parts, best.name, each.name)]
+    best = _best(parts, [s for s in found if s.name in candidates] or found, failing)
+    others = [s for s in found if s is not best and _shared(parts, best.name, s.name)]
+    others.sort(key=lambda each: (each.name not in candidates, _over(parts, best, each)))
     estimates = [log_ratio(*_paired(parts, best.name, each.name)) for each in others]
     compared = compare_estimates([each.name for each in others], estimates)
     return [
@@ -141,6 +146,14 @@ def _paired(parts: Sequence[Part], base: str, head: str) -> tuple[WeightedSum, W
     """The sums of two contenders over their common rounds."""
     times = [part.times[head] for part in parts]
     return _sides(parts, base, times, _shared(parts, base, head))
+
+
+def _best(parts: Sequence[Part], found: Sequence[Single], failing: Collection[str]) -> Single:
+    able = may_be_best(
+        found, lambda each: each.sum.logs.shape[1], lambda each: each.name in failing
+    )
+    quickest = min(able, key=lambda each: each.sum.seconds)
+    return min((quickest, *able), key=lambda each: _over(parts, quickest, each))
 
 
 def _shared(parts: Sequence[Part], base: str, head: str) -> set[Round]:

@@ -8,7 +8,7 @@ only the quickest.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from attnbench.analysis.by_method import by_method
 from attnbench.analysis.compare import compare
@@ -26,6 +26,7 @@ RankingOutcome = Literal["won", "tied", "unclear", "untested", "alone"]
 SeriesNoise = Callable[[Series, Cell], Noise]
 
 Rival = tuple[Contender, Cell, Comparison]
+T = TypeVar("T")
 
 AUTO: Setting = ()
 _PLACES: Mapping[Verdict, Place] = {"slower": "slower", "same": "tie"}
@@ -171,7 +172,9 @@ def _best(group: Sequence[Contender]) -> Contender:
     So all are compared with one of them, each over the rounds that it shares with that one. The SQL
     view `results` has the same rule.
     """
-    candidates = _candidates(group)
+    candidates = may_be_best(
+        group, lambda each: len(each.times), lambda each: bool(each.series.failures)
+    )
     quickest = min(candidates, key=lambda each: each.seconds)
 
     def beside(each: Contender) -> float:
@@ -181,12 +184,14 @@ def _best(group: Sequence[Contender]) -> Contender:
     return min((quickest, *candidates), key=beside)
 
 
-def _candidates(group: Sequence[Contender]) -> Sequence[Contender]:
+def may_be_best(
+    group: Sequence[T], rounds: Callable[[T], int], has_failed: Callable[[T], bool]
+) -> Sequence[T]:
     """Those of several rounds if two have them; else also those whose single round is their all."""
-    several = [each for each in group if len(each.times) > 1]
+    several = [each for each in group if rounds(each) > 1]
     if len(several) > 1:
         return several
-    return [each for each in group if each in several or not each.series.failures] or group
+    return [each for each in group if each in several or not has_failed(each)] or group
 
 
 def _ranking(best: Contender, rivals: Sequence[Rival]) -> Ranking:

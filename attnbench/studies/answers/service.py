@@ -73,10 +73,15 @@ class Service:
         served = [n for n, case in cases.items() if serving(case.family, Implementation.of(case))]
         return served or self.names
 
+    @property
+    def failing(self) -> list[str]:
+        """The contenders of which a round failed."""
+        return [n for n, by in self.series.items() if any(each.failures for each in by.values())]
+
     @cached_property
     def ranked(self) -> list[Single]:
         """The contenders that have a time of every batch, from fast to slow, candidates first."""
-        return singles(self.parts, self.names, self.candidates)
+        return singles(self.parts, self.names, self.candidates, self.failing)
 
     @cached_property
     def chosen(self) -> list[KindChoice]:

@@ -58,18 +58,20 @@ def _lines(service: Service) -> list[str]:
 
 def _single(service: Service) -> str:
     best, others = service.ranked[0], _rivals(service)
+    compared = [(each.name, found) for each in others if (found := each.comparison)]
+    # One that took less in a single round lost for its others: the best is not the quickest.
+    is_tested = not compared or any(found.low or found.ratio < 1 for _, found in compared)
     places: dict[str, list[str]] = {}
-    for each in others:
-        assert each.comparison is not None
-        is_tested = each.comparison.low is not None
-        places.setdefault(each.comparison.verdict if is_tested else "", []).append(each.name)
+    for rival, found in compared:
+        place = "unclear" if found.low is None else found.verdict
+        places.setdefault(place, []).append(rival)
     name = best.name if len(service.names) > 1 else f"{best.name}, the only one"
     beside = [
         f"{text} {', '.join(places[verdict])}"
         for verdict, text in (("same", "tied with"), ("unclear", "perhaps slower than"))
-        if verdict in places
+        if verdict in places and is_tested
     ]
-    claim = "quickest in single rounds" if "" in places else "best single backend"
+    claim = "best single backend" if is_tested else "quickest in single rounds"
     return f"{claim}: {', '.join([name, *beside])}: {_total(service, best)}"
 
 
@@ -164,7 +166,7 @@ def _where(service: Service) -> str:
 def _by_kind_alone(service: Service) -> list[str]:
     lines = ["no backend has a time of every batch, so none has a total"]
     for kind in dict.fromkeys(part.kind for part in service.parts):
-        if ranked := singles(of_kind(service.parts, kind), service.names):
+        if ranked := singles(of_kind(service.parts, kind), service.names, (), service.failing):
             lines.append(f"{kind} steps alone: {ranked[0].name}: {_total(service, ranked[0])}")
     return lines
 
