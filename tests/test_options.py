@@ -407,3 +407,9 @@ def test_a_number_that_means_nothing_is_refused_by_its_name(
 def test_a_word_that_is_not_a_choice_is_refused_with_all_spellings() -> None:
     result = CliRunner().invoke(cli, ["attn", "--mode", "foo"])
     assert "'foo' is not one of cudagraph, eager, kernel, no_graph, no-graph" in result.output
+
+
+@pytest.mark.parametrize("files", ["", "--output-csv a.csv --output-json b.json", "--save-csv"])
+def test_a_resumed_command_asks_for_the_same_files_again(files: str) -> None:
+    others = ["--rounds", "2", "--label", "mine", "--db", "own.db", "--wait"]
+    assert request("prefill-trtllm", *others, *files.split()).files() == files.split()

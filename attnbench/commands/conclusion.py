@@ -67,6 +67,12 @@ class Showing:
         file = self.decision and self.decision.with_stem(f"{self.decision.stem}-run-{run}")
         return replace(self, plots=plots, decision=file)
 
+    def words(self) -> list[str]:
+        """The options that ask for the same."""
+        plots = ["--plots", str(self.plots), "--plot-format", self.plot_format]
+        decision = ["--decision", str(self.decision)]
+        return [*(plots if self.plots else []), *(decision if self.decision else [])]
+
 
 def shown_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that make a Showing."""

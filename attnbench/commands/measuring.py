@@ -78,8 +78,7 @@ def measure(request: MeasuringRequest) -> NoReturn:
         try:
             show_outcomes(runs, measured(runs, deck_of, note))
         except KeyboardInterrupt:
-            files = {"--output-csv": measuring.output_csv, "--output-json": measuring.output_json}
-            end_interrupted(runs, [command.name, *words_of_files(files)], command)
+            end_interrupted(runs, [command.name, *request.files()], command)
         store = runs[0].store
         found = read_run(store, *(run.run for run in runs))
         extra, is_coloured = Extra(measuring.host, budget=budget), terminal.style() == "colour"
@@ -109,11 +108,6 @@ def show_forecast(request: MeasuringRequest, sides: int) -> NoReturn:
 def command_line() -> list[str]:
     """The words of this command."""
     return ["attnbench", *sys.argv[1:]]
-
-
-def words_of_files(files: Mapping[str, Path | str | None]) -> list[str]:
-    """The options that name files to write."""
-    return [word for name, path in files.items() if path for word in (name, str(path))]
 
 
 def end_interrupted(runs: Sequence[OpenRun], words: Sequence[str], command: Command) -> NoReturn:

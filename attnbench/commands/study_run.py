@@ -14,7 +14,6 @@ from attnbench.commands.measuring import (
     command_line,
     end_interrupted,
     show_outcomes,
-    words_of_files,
     write_csv_files,
     write_json_file,
 )
@@ -63,9 +62,7 @@ def measure_study(
         try:
             show_outcomes(runs, measured(runs, study_deck, note))
         except KeyboardInterrupt:
-            plots = {"--plots": shown.plots, "--plot-format": shown.plots and shown.plot_format}
-            files = words_of_files({**plots, **_written(measuring, shown)})
-            end_interrupted(runs, [*again, *files], command)
+            end_interrupted(runs, [*again, *request.files(), *shown.words()], command)
         for run in runs:
             apart = shown.of_run(run.run) if len(runs) > 1 else shown
             show_conclusion(run.store, run.run, conclude(run.store, run.run), apart)

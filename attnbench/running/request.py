@@ -46,6 +46,15 @@ class MeasuringRequest:
         """The command line `argv` as a run stores it."""
         return command_of(self.measuring, self.family.name, argv, stored(self.named))
 
+    def files(self) -> list[str]:
+        """The words that ask for files of the run, which a resumed command needs again."""
+        kept = [
+            each
+            for each in self.named.values()
+            if each.option.of_one_run and each.option.free_on_resume
+        ]
+        return [word for each in kept for word in each.option.words(each.value)]
+
 
 def plan_of(measuring: Measuring, cases: Sequence[Case], machine: Machine, note: Note) -> Plan:
     """The plan of these cases by the measuring options."""
