@@ -86,9 +86,10 @@ def optima(listed: Sequence[Series], knob: str, noise: SeriesNoise) -> list[Opti
 def propose(found: Sequence[Optimum], axis: Callable[[Case], Hashable]) -> Rule | None:
     """For each value of an axis the setting with the least mean ln time; None without auto.
 
-    Each round judges the setting that the other rounds would have chosen; None if there are none.
+    Each round judges the setting that the other rounds would have chosen, so workloads of which
+    fewer than two rounds have all settings do not count.
     """
-    usable = [each for each in found if len(each.settings.get(AUTO, ())) > 1]
+    usable = [e for e in found if AUTO in e.settings and len(common_rounds(e.settings)) > 1]
     if not usable:
         return None
     groups: dict[Hashable, list[Optimum]] = defaultdict(list)
