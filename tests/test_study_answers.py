@@ -275,12 +275,12 @@ def test_an_optimum_of_single_rounds_has_no_ties_and_no_rule(tmp_path: Path) -> 
 
 def test_a_workload_of_one_round_with_all_settings_has_no_part_in_a_rule(tmp_path: Path) -> None:
     """No other round chose for its one round: the first setting was taken."""
-    results = {case: timed(case, *times) for case, *times in CUT_SHORT}
+    results = {case: timed(case, *times) for case, times in CUT_SHORT}
     found = optima(listed(tmp_path, results), "num_splits", OF_SERIES)
     rule = propose(found, lambda case: len(case.batch))
     assert rule is not None
     assert dict(rule.settings) == {1: (("num_splits", 8),)}
-    assert (rule.ratio, rule.worst) == (pytest.approx(0.5), pytest.approx(0.5))
+    assert rule.ratio == pytest.approx(0.5)
 
 
 def test_batches_that_have_their_largest_in_common_are_rows_of_their_own(tmp_path: Path) -> None:
@@ -305,10 +305,10 @@ def splits(spec: str, times: dict[int | None, float]) -> list[tuple[Case, float]
 
 
 CUT_SHORT = [
-    (mla("q1kv1k", "flashattn_mla", num_splits=8), 1e-5, 1e-5),
-    (mla("q1kv1k", "flashattn_mla"), 2e-5, 2e-5),
-    (mla("64q1kv1k", "flashattn_mla", num_splits=8), 9e-5),
-    (mla("64q1kv1k", "flashattn_mla"), 3e-5, 3e-5),
+    (mla("q1kv1k", "flashattn_mla", num_splits=8), (1e-5, 1e-5)),
+    (mla("q1kv1k", "flashattn_mla"), (2e-5, 2e-5)),
+    (mla("64q1kv1k", "flashattn_mla", num_splits=8), (9e-5,)),
+    (mla("64q1kv1k", "flashattn_mla"), (3e-5, 3e-5)),
 ]
 
 
