@@ -195,10 +195,13 @@ def may_be_best(
 
 
 def _ranking(best: Contender, rivals: Sequence[Rival]) -> Ranking:
-    """The ranking of a group; if no rival was tested, the best is only the quickest."""
+    """The ranking of a group; if no rival was tested, the best is only the quickest.
+
+    Not where one that took less cannot be the best, as its other rounds failed.
+    """
     if not rivals:
         return Ranking((Standing(best, "alone"),))
-    tested = any(map(_is_tested, rivals))
+    tested = any(_is_tested(each) or each[2].ratio < 1 for each in rivals)
     found = [_standing(best, each, tested) for each in sorted(rivals, key=lambda r: r[2].ratio)]
     return Ranking((Standing(best, "best" if tested else "quickest"), *found))
 
