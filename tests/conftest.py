@@ -88,6 +88,20 @@ def own_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def exclusive_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver that says that its GPU takes one process at a time."""
+    import pynvml
+
+    said = {
+        "nvmlDeviceGetCount": 1,
+        "nvmlDeviceGetHandleByIndex": object(),
+        "nvmlDeviceGetComputeMode": pynvml.NVML_COMPUTEMODE_EXCLUSIVE_PROCESS,
+    }
+    for name, answer in said.items():
+        monkeypatch.setattr(pynvml, name, lambda *_, answer=answer: answer)
+
+
+@pytest.fixture
 def own_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The tests' own backends beside ours."""
     monkeypatch.setenv("ATTNBENCH_KERNELS", str(OWN_KERNELS))

@@ -17,7 +17,7 @@ from attnbench.running.plan import Plan
 from attnbench.running.workers import Worker
 from attnbench.timing.method import Method
 from tests.conftest import small_case
-from tests.fake_worker import Does, FakeDevice, command
+from tests.fake_worker import Does, FakeDevice, FakeWorker, command
 from tests.stored_results import ENVIRONMENT
 
 pytestmark = pytest.mark.usefixtures("own_lock")
@@ -85,6 +85,19 @@ def test_the_worker_that_shows_that_base_can_run_is_the_first_to_measure(tmp_pat
     list(alternately(command(tmp_path, name="ab"), (base, head), lambda _: PLAN, print))
     assert sorted(len(worker.jobs) for worker in device.workers) == [0, 1, 1, 1, 1]
     assert all(worker.ended for worker in device.workers)
+
+
+@pytest.mark.usefixtures("exclusive_gpu")
+def test_builds_start_one_after_the_other_on_a_gpu_that_takes_one_process(tmp_path: Path) -> None:
+    class Exclusive(FakeDevice):
+        def start(self, device: str) -> FakeWorker:
+            assert all(worker.ended for worker in self.workers)
+            return super().start(device)
+
+    device = Exclusive()
+    base, head = (OnFake(side, side, tmp_path, {}, device) for side in ("base", "head"))
+    list(alternately(command(tmp_path, name="ab"), (base, head), lambda _: PLAN, print))
+    assert [len(worker.jobs) for worker in device.workers] == [0, 1, 1, 1, 1]
 
 
 def interrupt(folder: Path, device: FakeDevice, plan: Plan, ctrl_c: float, **asked: Any) -> None:

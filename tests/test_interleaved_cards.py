@@ -48,6 +48,7 @@ class Host:
     )
     does: Mapping[str, Does] = field(default_factory=dict)
     most_starts: Mapping[str, int] = field(default_factory=dict)  # by device
+    is_exclusive: bool = False  # each takes one worker at a time
     started: dict[str, list[tuple[str, FakeWorker]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -62,7 +63,8 @@ class Host:
             if len(workers) >= self.most_starts.get(device, 1000):
                 raise WorkerDied("the GPU has fallen off the bus")
             # The first waits, idle, while the other build says what it is.
-            assert len(workers) == 1 or all(worker.ended for _, worker in workers)
+            first_waits = len(workers) == 1 and not self.is_exclusive
+            assert first_waits or all(worker.ended for _, worker in workers)
             workers.append((label, gpus[device].start(device)))
             return workers[-1][1]
 
@@ -130,6 +132,14 @@ def test_both_sides_of_a_workload_are_measured_in_turns_on_one_card(tmp_path: Pa
         assert {run.status for run in store.runs()} == {RunStatus.FINISHED}
         assert [set(store.sentinels(run)) for run in (1, 2)] == [{"start", "end"}] * 2
         assert len({store.plan(run)["interleaved"] for run in (1, 2)}) == 1
+
+
+@pytest.mark.usefixtures("exclusive_gpu")
+def test_gpus_that_take_one_process_have_one_worker_at_a_time(tmp_path: Path) -> None:
+    host = Host(is_exclusive=True)
+    host.compare(tmp_path)
+    assert len(stored(tmp_path)) == 2 * 4 * 2 * 3
+    assert [len(host.started[device]) for device in ("cuda:0", "cuda:1")] == [2 + 6 + 1, 2 + 6]
 
 
 def test_what_a_lost_card_has_begun_begins_again_on_the_other_for_both_sides(

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from attnbench.errors import UsageError
 from attnbench.provenance import JSON, host
-from attnbench.provenance.nvml import ask, opened, read_board
+from attnbench.provenance.nvml import ask, handles, opened, read_board
 from attnbench.specs.case import Value, content_hash
 from attnbench.units import counted
 
@@ -118,11 +118,7 @@ def gpus_seen_by_nvml() -> list[str]:
     NVML ignores CUDA_VISIBLE_DEVICES: CUDA may see fewer of them, in another order.
     """
     with opened() as nvml:
-        handles = [
-            ask(nvml.nvmlDeviceGetHandleByIndex, index)
-            for index in range(ask(nvml.nvmlDeviceGetCount) or 0)
-        ]
-        return [ask(nvml.nvmlDeviceGetName, handle) or "unknown GPU" for handle in handles]
+        return [ask(nvml.nvmlDeviceGetName, each) or "unknown GPU" for each in handles(nvml)]
 
 
 def _read_cpu() -> Machine:

@@ -47,6 +47,19 @@ def opened() -> Iterator[ModuleType]:
         ask(pynvml.nvmlShutdown)
 
 
+def handles(nvml: ModuleType) -> list[object]:
+    """Those of all GPUs in NVML's order, empty without a driver."""
+    count: int = ask(nvml.nvmlDeviceGetCount) or 0
+    return [ask(nvml.nvmlDeviceGetHandleByIndex, index) for index in range(count)]
+
+
+def has_exclusive_gpu() -> bool:
+    """Whether a GPU here takes one process at a time, as some clusters set it."""
+    with opened() as nvml:
+        modes = [ask(nvml.nvmlDeviceGetComputeMode, handle) for handle in handles(nvml)]
+        return nvml.NVML_COMPUTEMODE_EXCLUSIVE_PROCESS in modes
+
+
 def read_board(uuid: str) -> Board:
     """The board whose UUID is `uuid`, as CUDA writes it: without a prefix.
 

@@ -12,6 +12,7 @@ from attnbench.errors import UsageError
 from attnbench.note import Note
 from attnbench.provenance.environment import Environment, kept_variables, own_component
 from attnbench.provenance.machine import Machine
+from attnbench.provenance.nvml import has_exclusive_gpu
 from attnbench.running.command import Command
 from attnbench.running.devices import local_devices
 from attnbench.running.interleaved import Side, check_one_device, interleaved
@@ -123,12 +124,16 @@ def own_code() -> Iterator[Path]:
 def checked(base: Side, head: Side, device: str) -> Iterator[Worker]:
     """Start a worker of each: WorkerDied if one cannot, UsageError for two devices.
 
-    Both start at once, as each imports torch. Yields that of base, which has measured nothing.
+    Both start at once, as each imports torch, unless a GPU takes one process at a time. Yields that
+    of base, which has measured nothing.
     """
     with ExitStack() as stack:
         beside = LocalCard(head.label, device, head.start, lambda _: None)
         stack.callback(beside.close)
         greeted = beside.greet()
+        if has_exclusive_gpu():
+            greeted.result()
+            beside.close()
         first = base.start(device)
         stack.callback(first.end)
         check_one_device(first.machine, greeted.result().machine)

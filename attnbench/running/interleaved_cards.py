@@ -8,6 +8,7 @@ from uuid import uuid4
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.note import Note, said_once
+from attnbench.provenance.nvml import has_exclusive_gpu
 from attnbench.running.card import Awaited
 from attnbench.running.cards import by_model, local_cards, of_models
 from attnbench.running.command import Command
@@ -105,7 +106,8 @@ def _seated(
 ) -> Iterator[list[list[LocalCard]]]:
     """By side, its cards: the same devices in the same order, each with a worker that is idle.
 
-    Those of the first side are kept while the others begin: a start imports torch.
+    Those of the first side are kept while the others begin, as a start imports torch, unless a GPU
+    takes one process at a time.
     """
     if any(each.variables for each in devices):
         raise UsageError(
@@ -117,6 +119,9 @@ def _seated(
         cards = of_models(held, command.gpus)
         found = [cards]
         for side in others:
+            if has_exclusive_gpu():
+                for card in found[-1]:
+                    card.renew()
             found.append(_beside(cards, devices, side, note, stack))
         for some in found:
             _require_one_model(command, some)
