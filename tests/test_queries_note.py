@@ -9,6 +9,7 @@ from attnbench.cli import cli
 from attnbench.db.store import Store
 from attnbench.specs.case import Value
 from tests.stored_results import mla, store_run, timed
+from tests.test_stored_verdicts import unpacked
 
 NOTE = "times of flashmla leave out the joining of queries"
 
@@ -31,3 +32,13 @@ def test_backends_whose_queries_a_server_joins_are_named_once(
         store_run(store, joining | whole)
     text = CliRunner().invoke(cli, ["report", "--db", db]).stdout
     assert " ".join(text.split()).count(NOTE) == said
+
+
+@pytest.mark.parametrize("what", ["conclude", "decide"])
+def test_what_follows_from_such_times_says_so(what: str, tmp_path: Path) -> None:
+    """The study names FLASHMLA the best where lengths differ, and a server would be set to it."""
+    db = str(unpacked(tmp_path, "h200_ragged.db"))
+    text = CliRunner().invoke(cli, ["study", what, "3", "--db", db]).stdout
+    assert " ".join(text.split()).count("times of flashmla, triton_mla leave out the joining") == 1
+    before = CliRunner().invoke(cli, ["study", what, "1", "--db", db]).stdout
+    assert "leave out the joining" not in " ".join(before.split())

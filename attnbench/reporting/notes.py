@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from attnbench.analysis.across import BETWEEN, field_of
 from attnbench.analysis.fields import unasked
@@ -53,7 +53,7 @@ def table_notes(cohort: Cohort) -> list[str]:
     """Lines on how all of a table was measured."""
     return [
         *_layer_note(cohort),
-        *_queries_note(cohort),
+        *queries_note(cohort.timed),
         *_drifts(cohort.reached),
         *_cards_note(cohort),
     ]
@@ -85,10 +85,10 @@ def _layer_note(cohort: Cohort) -> list[str]:
     ]
 
 
-def _queries_note(cohort: Cohort) -> list[str]:
+def queries_note(listed: Iterable[Series]) -> list[str]:
     """Which backends join queries in a server, but not in these times."""
     joined = sorted(
-        {each.case.backend for each in cohort.timed if each.resolved.get(OUTSIDE) == QUERY_JOIN}
+        {each.case.backend for each in listed if each.resolved.get(OUTSIDE) == QUERY_JOIN}
     )
     if not joined:
         return []

@@ -12,6 +12,7 @@ from attnbench.db.store import Store
 from attnbench.provenance.machine import Machine, is_named
 from attnbench.reasons import in_short
 from attnbench.records import Rates, Run
+from attnbench.reporting.notes import queries_note
 from attnbench.reporting.origin import origin_text
 from attnbench.reporting.text_table import WIDTH, items, text_table, wrapped
 from attnbench.results.cards import card_names
@@ -112,6 +113,7 @@ def conclusion_of(store: Store, run: int) -> Conclusion:
         where=_where(record, machine, listed) + _method(plan["methods"], run),
         doubts=[
             *_of_another_gpu(study, machine),
+            *queries_note(listed),
             *_doubts(listed, machine, store.sentinels(run)),
         ],
         answer=list(found.lines),

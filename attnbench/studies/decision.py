@@ -23,6 +23,7 @@ from attnbench.errors import UsageError
 from attnbench.imports.file import COMMAND
 from attnbench.provenance.environment import Environment
 from attnbench.records import Measurement, Run
+from attnbench.reporting.notes import queries_note
 from attnbench.results.noise import Noises
 from attnbench.results.possible import possible
 from attnbench.studies.request import study_of_plan
@@ -39,6 +40,7 @@ class Decided:
 
     run: Run
     decisions: tuple[Decision, ...]
+    notes: tuple[str, ...] = ()  # on what times of a choice leave out
 
     def as_facts(self) -> dict[str, Any]:
         """JSON; docs/reference/decision.md has its form."""
@@ -56,6 +58,7 @@ class Decided:
                 "label": self.run.label,
                 "started": self.run.started.isoformat(),
             },
+            "notes": list(self.notes),
             "decisions": [_facts(each) for each in self.decisions],
         }
 
@@ -89,7 +92,7 @@ def decided(store: Store, run: int) -> Decided:
     autos = choices(rankings, listed, lambda _, cell: noise(cell))
     steps = _steps(store.plan(run))
     found = decide(rankings, autos, noise, lambda each: serving(family, each) is not None, steps)
-    return Decided(record, tuple(found))
+    return Decided(record, tuple(found), tuple(queries_note(listed)))
 
 
 def _steps(plan: Mapping[str, Any]) -> Mapping[str, int]:

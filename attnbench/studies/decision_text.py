@@ -17,8 +17,9 @@ _LAST = (
 
 
 def decision_text(found: Decided, width: int = WIDTH) -> str:
-    """A part per shape and kind of data."""
-    return "\n\n".join(_part(each, width) for each in found.decisions)
+    """A part per shape and kind of data, and what the times leave out."""
+    parts = [_part(each, width) for each in found.decisions]
+    return "\n\n".join([*parts, *(wrapped(note, width) for note in found.notes)])
 
 
 def _part(decision: Decision, width: int) -> str:
