@@ -289,6 +289,7 @@ def test_only_a_study_is_concluded(refused: Refused, tmp_path: Path) -> None:
     for command in ("conclude", "show"):
         message = refused("study", command, "1")
         assert "run 1 is a run of `attn`, not of a study" in message
+        assert "'99999999999' is over 2147483647" in refused("study", command, "9" * 11)
 
 
 def test_a_config_is_imported_and_runs(attnbench: Attnbench, tmp_path: Path) -> None:

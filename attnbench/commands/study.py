@@ -82,8 +82,9 @@ def list_() -> None:
 def show(name: str, db: str) -> None:
     """Print a study's file, or that of a stored run, for instance to change a copy of it."""
     if name.isdecimal():
+        run = whole_type()(name)
         with Store.open(db, create=False, note=note) as store:
-            text = str(stored_study(store, int(name))["text"])
+            text = str(stored_study(store, run)["text"])
     else:
         text = load_study(name).text
     click.echo(text.rstrip())
