@@ -1,8 +1,17 @@
 """A worker's calls go deep and back without mapping memory for their frames each time."""
 
+import os
+import signal
+import sys
+from pathlib import Path
 from resource import RUSAGE_THREAD, getrusage
 
+import pytest
+
 from attnbench.running.frame_stack import with_room
+from attnbench.running.process import Interpreter, WorkerProcess
+from attnbench.running.workers import WorkerDied
+from tests.processes import workers_of
 
 DEPTH = 300  # frames, as imports go
 
@@ -35,3 +44,15 @@ def test_calls_with_room_map_no_memory() -> None:
     found: list[int] = []
     with_room(lambda: found.append(faults_of_calls()))
     assert found[0] < faults_of_calls() / 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_a_worker_serves_with_room() -> None:
+    python = Interpreter((sys.executable, "-X", "faulthandler"))  # shows its frames as it aborts
+    with WorkerProcess.start("cpu", python) as worker:
+        (pid,) = workers_of(os.getpid())
+        with Path(f"/proc/{pid}/fd/1").open() as log:
+            os.kill(pid, signal.SIGABRT)
+            with pytest.raises(WorkerDied):
+                worker.probe([])
+            assert "in with_room" in log.read()
