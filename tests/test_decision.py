@@ -199,7 +199,9 @@ def test_decodes_with_a_layer_and_prefills_without_are_decided_together(tmp_path
             prefill = attn("q2k", backend)
             for n, outcome in enumerate(timed(prefill, *rounds(1e-3 * (1 + at), 1e-3, at))):
                 store.add(run, prefill, plain, round=n, position=100 * n + at, outcome=outcome)
-        (found,) = decided(store, run).as_facts()["decisions"]
+        facts = decided(store, run).as_facts()
+    (found,) = facts["decisions"]
+    assert facts["notes"] == []
     assert found["measured"]["batches"] == len(TIMES) + 1
     assert rule_for(found, parse_batch_spec("q2k"))["backend"] == "flash"
     assert rule_for(found, parse_batch_spec("1q1kv1k"))["backend"] == "triton"
@@ -217,7 +219,10 @@ def test_of_two_methods_the_one_with_a_layer_decides(tmp_path: Path) -> None:
             for n, outcome in enumerate(timed(case, *rounds(3e-5 - 1e-5 * at, 1e-3, at))):
                 method = replace(plain, between="layer")
                 store.add(run, case, method, round=n, position=100 + 10 * n + at, outcome=outcome)
-        (found,) = decided(store, run).as_facts()["decisions"]
+        facts = decided(store, run).as_facts()
+    (found,) = facts["decisions"]
+    (note,) = facts["notes"]
+    assert "with and without a layer between calls count with it" in note
     assert [rule["backend"] for rule in found["rules"]] == ["triton"]
 
 

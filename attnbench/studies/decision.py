@@ -40,7 +40,7 @@ class Decided:
 
     run: Run
     decisions: tuple[Decision, ...]
-    notes: tuple[str, ...] = ()  # on what times of a choice leave out
+    notes: tuple[str, ...] = ()  # on the times that decided
 
     def as_facts(self) -> dict[str, Any]:
         """JSON; docs/reference/decision.md has its form."""
@@ -92,7 +92,7 @@ def decided(store: Store, run: int) -> Decided:
     autos = choices(rankings, listed, lambda _, cell: noise(cell))
     steps = _steps(store.plan(run))
     found = decide(rankings, autos, noise, lambda each: serving(family, each) is not None, steps)
-    return Decided(record, tuple(found), tuple(queries_note(listed)))
+    return Decided(record, tuple(found), (*_method_note(measured), *queries_note(listed)))
 
 
 def _steps(plan: Mapping[str, Any]) -> Mapping[str, int]:
@@ -113,6 +113,16 @@ def _method_by_case(measured: Sequence[Measurement]) -> dict[str, str]:
     for each in (*as_served, *measured):
         found.setdefault(each.case_key, each.method_key)
     return found
+
+
+def _method_note(measured: Sequence[Measurement]) -> list[str]:
+    """That times with a layer between calls decided, where a conclusion may be from others."""
+    by_between: dict[bool, set[str]] = {True: set(), False: set()}
+    for each in measured:
+        by_between[each.method.get("between") == "layer"].add(each.case_key)
+    if not by_between[True] & by_between[False]:
+        return []
+    return ["cases measured with and without a layer between calls count with it, as served"]
 
 
 def _facts(decision: Decision) -> dict[str, Any]:
