@@ -189,13 +189,23 @@ def test_rows_that_lack_rounds_have_the_ratio_that_report_shows(tmp_path: Path, 
         assert found[series.first.case_key] == pytest.approx(expected["ratio_to_best"], rel=1e-9)
 
 
-def test_where_one_case_has_several_rounds_the_quickest_won_the_common_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("others", "ratios"),
+    [
+        ([], {"several": 1.25, "single": 1}),
+        (failed(Status.TIMEOUT, ""), {"several": 1, "single": 0.8}),
+    ],
+    ids=["its only round", "the others failed"],
+)
+def test_where_one_case_has_several_rounds_the_quickest_won_the_common_one(
+    tmp_path: Path, others: list[Outcome], ratios: dict[str, float]
+) -> None:
     path, several, single = tmp_path / "r.db", attn("q1k", "several"), attn("q1k", "single")
     with Store.open(path) as store:
-        store_run(store, {several: timed(several, 1e-3, 2e-3), single: timed(single, 8e-4)})
-    found = rows(path, "SELECT backend, ratio_to_best FROM results ORDER BY backend")
-    ratios = [(row["backend"], row["ratio_to_best"]) for row in found]
-    assert ratios == [("several", pytest.approx(1.25)), ("single", 1)]
+        results = {several: timed(several, 1e-3, 2e-3), single: [*timed(single, 8e-4), *others]}
+        store_run(store, results)
+    found = rows(path, "SELECT backend, ratio_to_best FROM results")
+    assert {row["backend"]: row["ratio_to_best"] for row in found} == pytest.approx(ratios)
 
 
 def test_rounds_are_the_records_of_csv_and_json(stored: Sequence[Path]) -> None:
