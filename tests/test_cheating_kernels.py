@@ -550,6 +550,16 @@ def test_a_kernel_that_is_wrong_now_and_then_is_found_by_launching_it_again() ->
         check_repeated(racing, launch, 24)
 
 
+def test_a_row_that_no_sample_has_and_that_timing_left_unwritten_is_found() -> None:
+    ready = NaivePrepared(case("2q64kv80", shape=AttnShape(12, 2, 64)), Setting("cpu", 24, seed=0))
+    for call in ready.calls:
+        call()
+    check_again(ready, 24, seed=0)
+    ready.output(20)[100] = float("nan")
+    with pytest.raises(WrongResult, match="in working set 20: 1 of 1536 rows hold NaN"):
+        check_again(ready, 24, seed=0)
+
+
 @pytest.mark.parametrize("spec", SPECS)
 def test_sums_in_another_order_pass(spec: str) -> None:
     assert fault(Reordering(case(spec), Setting("cpu", 2, seed=0))) is None
