@@ -205,8 +205,8 @@ def test_too_little_memory_to_start_a_worker_is_one_sentence(
     )
     assert found.returncode == 1
     assert "Traceback" not in found.stderr
-    # Without memory a library raises or aborts, by where it runs out.
-    assert re.search(r"Error: the worker (ended|was ended by SIGABRT)", found.stderr)
+    # Without memory a library raises, aborts or follows a null pointer, by where it runs out.
+    assert re.search(r"Error: the worker (ended|was ended by SIG[A-Z]+)", found.stderr)
 
 
 def test_a_worker_that_is_killed_costs_one_outcome(
