@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from tabulate import tabulate
 
-from attnbench.kernels.base import Refused, Setting
-from attnbench.kernels.registry import find
+from attnbench.kernels.base import Prepared, Refused
+from attnbench.kernels.mutants.trial import made_ready
 from attnbench.provenance.machine import read_machine
+from attnbench.running.memory import working_sets
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case, Value
 from attnbench.specs.shape import AttnShape, MlaShape
@@ -125,13 +126,9 @@ def line(backend: str, spec: str, kinds: dict[str, Work]) -> dict[str, Any]:
     """One case, microseconds a call."""
     case = case_of(backend, spec, SERVED[backend])
     found: dict[str, Any] = {"backend": backend, "spec": spec}
-    adapter = find(case.family, backend)
-    if reason := adapter.refusal(case, read_machine(DEVICE)):
-        return found | {"refused": reason}
     try:
         with torch.inference_mode():
-            calls = adapter.prepare(case, Setting(DEVICE, SETS, seed=0)).calls
-            calls[0]()
+            calls = made_ready(case, read_machine(DEVICE), SETS, seed=0).calls
             clock = GraphClock(calls, DEVICE)
             samples = [clock.sample() for _ in range(2 * SAMPLES)]
             found["back to back"] = 1e6 * median(samples[SAMPLES:])
@@ -142,6 +139,12 @@ def line(backend: str, spec: str, kinds: dict[str, Work]) -> dict[str, Any]:
         return found | {"refused": str(refused)}
     torch.cuda.empty_cache()
     return found
+
+
+def made_cold(case: Case) -> Prepared:
+    """The case prepared with as many sets as are cold. Raises Refused."""
+    machine = read_machine(DEVICE)
+    return made_ready(case, machine, working_sets(case, machine), seed=0)
 
 
 def spanned(calls: Sequence[Work], work: Work, kernels: set[str]) -> float:

@@ -21,13 +21,10 @@ from statistics import median, stdev
 from typing import Any
 
 import torch
-from between_calls import DEVICE, REPLAYS, SERVED, case_of, spans
+from between_calls import DEVICE, REPLAYS, SERVED, case_of, made_cold, spans
 from tabulate import tabulate
 
-from attnbench.kernels.base import Refused, Setting
-from attnbench.kernels.registry import find
-from attnbench.provenance.machine import read_machine
-from attnbench.running.memory import working_sets
+from attnbench.kernels.base import Refused
 from attnbench.specs.case import Case
 from attnbench.specs.shape import MlaShape
 from attnbench.timing.activity import Activity, recorded, trimmed
@@ -79,19 +76,12 @@ def cases(backend: str, spec: str, heads: Sequence[int]) -> list[Case]:
 
 def prepared(case: Case) -> Sequence[Call]:
     """The calls of as many sets as are cold; none of a case that cannot run."""
-    machine, adapter = read_machine(DEVICE), find(case.family, case.backend)
-    if reason := adapter.refusal(case, machine):
-        print(case.backend, reason)
-        return []
     try:
         with torch.inference_mode():
-            sets = working_sets(case, machine)
-            calls = adapter.prepare(case, Setting(DEVICE, sets, seed=0)).calls
-            calls[0]()
+            return made_cold(case).calls
     except Refused as refused:
         print(case.backend, refused)
         return []
-    return calls
 
 
 def facts(case: Case) -> dict[str, Any]:

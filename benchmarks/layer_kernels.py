@@ -12,13 +12,10 @@ from statistics import median
 from typing import Any
 
 import torch
-from between_calls import SERVED, asked, case_of
+from between_calls import SERVED, asked, case_of, made_cold
 from tabulate import tabulate
 
-from attnbench.kernels.base import Refused, Setting
-from attnbench.kernels.registry import find
-from attnbench.provenance.machine import read_machine
-from attnbench.running.memory import working_sets
+from attnbench.kernels.base import Refused
 from attnbench.specs.case import Case
 from attnbench.specs.layer import HIDDEN, MLP, w_uk_product
 from attnbench.specs.shape import AttnShape, MlaShape
@@ -44,15 +41,11 @@ def main() -> None:
 
 def line(backend: str, spec: str) -> dict[str, Any]:
     """Microseconds of a call, by what stands before it."""
-    case, machine = case_of(backend, spec, SERVED[backend]), read_machine(DEVICE)
-    adapter = find(case.family, backend)
-    if reason := adapter.refusal(case, machine):
-        return {"refused": reason}
+    case = case_of(backend, spec, SERVED[backend])
     try:
-        ready = adapter.prepare(case, Setting(DEVICE, working_sets(case, machine), seed=0))
+        ready = made_cold(case)
     except Refused as refused:
         return {"refused": str(refused)}
-    ready.calls[0]()
     products, more = products_of(case, DEVICE, w_uk=False), dict(kernels(case))
     found = {"sets": len(ready.calls), "row": timed(ready.calls, products)}
     for name, work in more.items():

@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from between_calls import made_cold
 from layer_kernels import DEVICE, timed
 from tabulate import tabulate
 
-from attnbench.kernels.base import Refused, Setting
-from attnbench.kernels.registry import find
+from attnbench.kernels.base import Refused
 from attnbench.kernels.vllm.mla_prepared import VllmMlaPrepared
-from attnbench.provenance.machine import read_machine
-from attnbench.running.memory import working_sets
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.shape import MlaShape
@@ -50,11 +48,8 @@ def main() -> None:
 
 def line(case: Case) -> dict[str, Any]:
     """Microseconds of a call, by the form of its queries."""
-    adapter, machine = find(case.family, case.backend), read_machine(DEVICE)
-    if reason := adapter.refusal(case, machine):
-        return {"refused": reason}
     try:
-        ready = adapter.prepare(case, Setting(DEVICE, working_sets(case, machine), seed=0))
+        ready = made_cold(case)
     except Refused as refused:
         return {"refused": str(refused)}
     assert isinstance(ready, VllmMlaPrepared)
