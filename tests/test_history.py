@@ -208,15 +208,19 @@ def test_the_order_is_that_of_ancestry_where_git_knows_it(tmp_path: Path) -> Non
 
 
 KERNEL = '''
-"""A kernel that waits once, or several times: a busy machine delays that least."""
+"""A kernel that waits so many seconds, by a fake clock: nothing else takes as long."""
 import time
 
 from attnbench.kernels.attn.naive import Naive, NaivePrepared
+from attnbench.timing.cpu import CpuClock
+
+CpuClock.waited = 0.0
+CpuClock.__init__.__defaults__ = (lambda: time.perf_counter() + CpuClock.waited,)
 
 class Slower(NaivePrepared):
     def _launch(self, index):
         super()._launch(index)
-        time.sleep(0.005 * {times})
+        CpuClock.waited += {seconds}
 
 class Mine(Naive):
     name = "mine"
@@ -265,9 +269,9 @@ def lines_of_a_step(
 
 
 def test_the_bisection_that_is_printed_finds_the_commit(tmp_path: Path, in_tree: Shell) -> None:
-    """Five commits, of which the fourth made the kernel wait twenty times as long."""
+    """Five commits, of which the fourth made the kernel wait twice as long."""
     tree = tmp_path / "tree"
-    fast, slow = KERNEL.replace("{times}", "1"), KERNEL.replace("{times}", "20")
+    fast, slow = KERNEL.replace("{seconds}", "1"), KERNEL.replace("{seconds}", "2")
     made = commits(tree, [fast] * 3 + [slow] * 2)
     start, bisect = lines_of_a_step(in_tree, tree, dict.fromkeys((made[0], made[-1]), bool))
     assert (started := in_tree(start)).returncode == 0, started.stderr
@@ -276,14 +280,48 @@ def test_the_bisection_that_is_printed_finds_the_commit(tmp_path: Path, in_tree:
 
 def test_a_step_that_is_gone_blames_no_commit(tmp_path: Path, in_tree: Shell) -> None:
     """Equal code, measured once while the machine was slow."""
-    tree, times = tmp_path / "tree", tmp_path / "times"
-    made = commits(tree, [KERNEL.replace("{times}", f"int(open({str(times)!r}).read())")] * 3)
-    slowness = {made[0]: lambda: times.write_text("1"), made[-1]: lambda: times.write_text("20")}
+    tree, seconds = tmp_path / "tree", tmp_path / "seconds"
+    made = commits(tree, [KERNEL.replace("{seconds}", f"int(open({str(seconds)!r}).read())")] * 3)
+    slowness = {made[0]: lambda: seconds.write_text("1"), made[-1]: lambda: seconds.write_text("2")}
     start, bisect = lines_of_a_step(in_tree, tree, slowness)
-    times.write_text("1")
+    seconds.write_text("1")
     assert in_tree(start).returncode != 0
     assert in_tree(bisect).returncode != 0
     assert "first bad commit" not in in_tree("git bisect log").stdout
+
+
+VERDICTS = """#!/bin/sh
+# Measures by taking the next verdict of a list, and compares by it as `diff --fail-on` does.
+if [ "$1" = attn ]; then echo >> measured; exit; fi
+verdict=$(sed -n "$(wc -l < measured)p" verdicts)
+case "$*" in *unclear) [ $verdict = same ] ;; *slower) [ $verdict != slower ] ;; esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "status"),
+    [
+        ("same", 0),
+        ("slower", 1),
+        ("unclear slower", 1),
+        ("unclear unclear same", 0),
+        ("unclear unclear unclear", 125),
+    ],
+)
+def test_an_undecided_commit_is_measured_up_to_three_times(
+    tmp_path: Path, verdicts: str, status: int
+) -> None:
+    fill(tmp_path / "h.db", FLAT, FLAT, SLOW, SLOW)
+    printed = history(tmp_path / "h.db", "--case", CASE.key[:8]).stdout.splitlines()
+    (script,) = [line[15:] for line in printed if line.startswith("git bisect run ")]
+    (tmp_path / "verdicts").write_text(verdicts.replace(" ", "\n") + "\n")
+    program = tmp_path / "attnbench"
+    program.write_text(VERDICTS)
+    program.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == status
+    assert len((tmp_path / "measured").read_text()) == len(verdicts.split())
 
 
 def _programs(folder: Path) -> Path:

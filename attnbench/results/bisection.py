@@ -68,8 +68,9 @@ def _has_commits_between(before: Version, after: Version, tree: Path | None) -> 
 def _script(measure: Sequence[str], before: Version, step: Step, db: str | None) -> str:
     """Measure the checked-out commit, and compare it with the one before the step.
 
-    The margin is half of the step: commits with it are far outside, others well within. Exit status
-    0 is before the step, 1 after it, 125 undecided.
+    The margin is half of the step: commits with it are far outside, others well within. One round
+    beside other work can leave a commit undecided; it is measured up to three times then, and all
+    its rounds are compared. Exit status 0 is before the step, 1 after it, 125 undecided.
     """
     where = ["--db", db] if db else []
     margin = f"{100 * abs(step.ratio ** (0.5 if step.ratio > 1 else -0.5) - 1):.2f}%"
@@ -78,7 +79,7 @@ def _script(measure: Sequence[str], before: Version, step: Step, db: str | None)
     compare = shlex.join(["attnbench", "diff", "--margin", margin, *where])
     return (
         f"l=bisect-$(git rev-parse --short HEAD); "
-        f"{shlex.join([*measure, *where])} --label $l || exit 125; "
         f'd() {{ {compare} --base {base} --head {head} "$@"; }}; '
-        "d --fail-on unclear && exit 0; d --fail-on slower; [ $? = 1 ] && exit 1; exit 125"
+        f"for i in 1 2 3; do {shlex.join([*measure, *where])} --label $l || exit 125; "
+        "d --fail-on unclear && exit 0; d --fail-on slower; [ $? = 1 ] && exit 1; done; exit 125"
     )
