@@ -37,6 +37,7 @@ def samples_of_rounds(folder: Path, before: int) -> list[tuple[str, float]]:
 
 
 PACED = ["attn", "--backend", "paced", "--batch-specs", "q8", *SMALL, "--repeats", "5"]
+CLOCKED = ["clocked" if word == "paced" else word for word in PACED]
 
 
 def venv(path: Path, sees: str | None) -> Path:
@@ -64,11 +65,11 @@ def test_two_environments_are_measured_in_turns_and_a_slowdown_is_found(
     slow = tmp_path / "slow" / "attn"
     slow.mkdir(parents=True)
     source = (OWN_KERNELS / "attn" / "faulty.py").read_text()
-    (slow / "faulty.py").write_text(source.replace('"PACED_MS", "2"', '"PACED_MS", "40"'))
+    (slow / "faulty.py").write_text(source.replace('"CLOCKED_S", "1"', '"CLOCKED_S", "2"'))
     done = attnbench(
         *["ab", "--base-python", pythons[0], "--head-python", pythons[1]],
         *["--head-env", f"ATTNBENCH_KERNELS={slow.parent}", "--head-label", "slow"],
-        *["--", *PACED],
+        *["--", *CLOCKED],
     )
     assert done.returncode == 1, done.stderr
     assert 'base: run 1 "base"' in done.stdout
