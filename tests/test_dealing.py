@@ -29,10 +29,8 @@ def cells_of(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def simulated(folder: Path) -> dict[str, dict[str, Any]]:
     """The simulation of the study's runs, by label: 2 on one card, 4 on two."""
-    folder = tmp_path_factory.mktemp("dealing")
     words = ["benchmarks/dealing.py", str(unpacked(folder, "two_cards.db")), "--runs", "2", "4"]
     output = folder / "rows.json"
     subprocess.run([sys.executable, *words, "--output", str(output)], cwd=ROOT, check=True)
@@ -45,21 +43,14 @@ def times_as_fast(row: dict[str, Any], count: int) -> tuple[float, float, float]
     return new, known, best
 
 
-def test_a_stored_run_would_be_faster_on_more_cards_but_not_faster_than_it_can(
-    rows: dict[str, dict[str, Any]],
-) -> None:
-    row = rows["hhc_one"]
-    assert (row["cards"], round(row["one card s"], 1)) == (1, 76.6)
-    for count in (2, 4, 8):
-        new, known, best = times_as_fast(row, count)
-        assert 1.5 < new <= known <= best < count
-
-
-@pytest.mark.parametrize("label", ["hhc_one", "hhc_two"])
-def test_two_cards_would_take_as_long_as_they_did(
-    rows: dict[str, dict[str, Any]], label: str
-) -> None:
+def test_two_cards_would_take_as_long_as_they_did_and_more_cards_be_faster(tmp_path: Path) -> None:
     """By the seconds of either run, a run whose durations are known takes as long as run 4 did."""
-    _, known, _ = times_as_fast(rows[label], 2)
-    assert rows["hhc_two"]["cards"] == 2
-    assert rows[label]["one card s"] / known == pytest.approx(rows["hhc_two"]["took s"], rel=0.01)
+    rows = simulated(tmp_path)
+    one, two = rows["hhc_one"], rows["hhc_two"]
+    assert (one["cards"], two["cards"], round(one["one card s"], 1)) == (1, 2, 76.6)
+    for row in (one, two):
+        _, known, _ = times_as_fast(row, 2)
+        assert row["one card s"] / known == pytest.approx(two["took s"], rel=0.01)
+    for count in (2, 4, 8):
+        new, known, best = times_as_fast(one, count)
+        assert 1.5 < new <= known <= best < count
