@@ -5,6 +5,7 @@ from attnbench.printable import printable
 
 REF_KINDS = ("label", "branch", "commit", "run", "gpu")  # before a colon they say what a name is
 RECENT = ("latest", "previous")  # runs, by when they were measured; a label may be previous
+BISECTED = "bisect-"  # begins the label of what a bisection measures, again where it was noisy
 
 
 def parse_label(text: str) -> str:

@@ -324,6 +324,22 @@ def test_an_undecided_commit_is_measured_up_to_three_times(
     assert len((tmp_path / "measured").read_text()) == len(verdicts.split())
 
 
+def test_a_noisy_round_of_a_bisection_does_not_blur_its_next_session(tmp_path: Path) -> None:
+    path = tmp_path / "h.db"
+    fill(path, FLAT, FLAT, SLOW, SLOW)
+    printed = history(path, "--case", CASE.key[:8]).stdout
+    (label, *_) = re.findall(r"l=(\S+)\$", printed)
+    compared = ["diff", "--db", str(path), "--margin", "9.54%", "--base", "commit:bbbbbbbbb"]
+    statuses = []
+    for noisy in (1.3 * FLAT, 1.001 * FLAT):
+        with Store.open(path) as store:
+            rounds = timed(CASE, FLAT, noisy, 0.999 * FLAT)
+            store_run(store, {CASE: rounds}, label=f"{label}e", source=commit("e"))
+        words = [*compared, "--head", f"label:{label}e", "--fail-on", "unclear"]
+        statuses.append(CliRunner().invoke(cli, words).exit_code)
+    assert statuses == [1, 0]
+
+
 def _programs(folder: Path) -> Path:
     """A folder in which `attnbench` is this one."""
     program = folder / "bin" / "attnbench"

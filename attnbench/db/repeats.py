@@ -5,12 +5,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from sqlalchemy import func, select
+from sqlalchemy import func, not_, select
 from sqlalchemy.orm import Session
 
 from attnbench.db.models import CaseRow, MachineRow, MeasurementRow, MethodRow, RunRow
 from attnbench.db.queries import NEWEST_FIRST
 from attnbench.labels import regime_of
+from attnbench.run_label import BISECTED
 
 # Older runs than so many tell little of how a machine is today.
 _MOST_RUNS = 60
@@ -53,7 +54,11 @@ class RepeatedRounds:
 
 
 def read_sessions(session: Session, machine_model: str) -> list[SessionRow]:
-    """The newest runs on cards of that model, each of their cards by itself."""
+    """The newest runs on cards of that model, each of their cards by itself.
+
+    Without those of a bisection: it repeats a commit because its rounds were noisy, which says
+    nothing of how noisy others are.
+    """
     query = (
         select(
             RunRow.number,
@@ -66,6 +71,7 @@ def read_sessions(session: Session, machine_model: str) -> list[SessionRow]:
         )
         .join_from(RunRow, MachineRow)
         .where(MachineRow.model_key == machine_model)
+        .where(not_(func.coalesce(RunRow.label, "").startswith(BISECTED)))
         .order_by(*NEWEST_FIRST)
         .limit(_MOST_RUNS)
     )

@@ -10,6 +10,7 @@ from attnbench.provenance.git import commits_between, is_hash
 from attnbench.results.command_line import case_command
 from attnbench.results.history import History, Version
 from attnbench.results.versions import COMMIT_DIGITS
+from attnbench.run_label import BISECTED
 
 
 def sides(history: History, step: Step) -> tuple[Version, Version]:
@@ -69,8 +70,8 @@ def _script(measure: Sequence[str], before: Version, step: Step, db: str | None)
     """Measure the checked-out commit, and compare it with the one before the step.
 
     The margin is half of the step: commits with it are far outside, others well within. One round
-    beside other work can leave a commit undecided; it is measured up to three times then, and all
-    its rounds are compared. Exit status 0 is before the step, 1 after it, 125 undecided.
+    beside other work can leave a commit undecided; it is measured up to three times then, each time
+    judged by the new rounds alone. Exit status 0 is before the step, 1 after it, 125 undecided.
     """
     where = ["--db", db] if db else []
     margin = f"{100 * abs(step.ratio ** (0.5 if step.ratio > 1 else -0.5) - 1):.2f}%"
@@ -78,7 +79,7 @@ def _script(measure: Sequence[str], before: Version, step: Step, db: str | None)
     base, head = (good, here) if step.ratio > 1 else (here, good)
     compare = shlex.join(["attnbench", "diff", "--margin", margin, *where])
     return (
-        f"l=bisect-$(git rev-parse --short HEAD); "
+        f"l={BISECTED}$(git rev-parse --short HEAD); "
         f'd() {{ {compare} --base {base} --head {head} "$@"; }}; '
         f"for i in 1 2 3; do {shlex.join([*measure, *where])} --label $l || exit 125; "
         "d --fail-on unclear && exit 0; d --fail-on slower; [ $? = 1 ] && exit 1; done; exit 125"
