@@ -199,6 +199,17 @@ def test_auto_that_was_measured_itself_is_a_contender(tmp_path: Path) -> None:
     assert found.tables[0].columns["backend"] == ["triton", "auto"]
 
 
+def test_auto_in_single_rounds_is_the_quickest_and_not_the_best(tmp_path: Path) -> None:
+    results: dict[Case, list[Outcome]] = {}
+    for batch, seconds in all_three(1e-5, 1e-4, 1e-3).items():
+        results[attn(batch, "triton")] = timed(attn(batch, "triton"), 2 * seconds)
+        auto = timed(attn(batch, "auto"), seconds, resolved={"selected": "flash"})
+        results[attn(batch, "auto")] = auto
+    found = answer(series_of(measured(tmp_path, results)), analysis(), NOISE)
+    assert found.lines[0].startswith("quickest in single rounds: auto: ")
+    assert found.lines[1] == "vLLM takes flash by itself (auto), the quickest in single rounds"
+
+
 def test_without_a_complete_backend_the_kinds_are_told_alone(tmp_path: Path) -> None:
     times = {"a": {DECODE: 1e-5, MIXED: 1e-4}, "b": {PREFILL: 1e-3}}
     found = concluded(tmp_path, times)

@@ -57,10 +57,8 @@ def _lines(service: Service) -> list[str]:
 
 
 def _single(service: Service) -> str:
-    best, others = service.ranked[0], _rivals(service)
-    compared = [(each.name, found) for each in others if (found := each.comparison)]
-    # One that took less in a single round lost for its others: the best is not the quickest.
-    is_tested = not compared or any(found.low or found.ratio < 1 for _, found in compared)
+    best, is_tested = service.ranked[0], _is_tested(service)
+    compared = [(each.name, each.comparison) for each in _rivals(service) if each.comparison]
     places: dict[str, list[str]] = {}
     for rival, found in compared:
         place = "unclear" if found.low is None else found.verdict
@@ -71,8 +69,20 @@ def _single(service: Service) -> str:
         for verdict, text in (("same", "tied with"), ("unclear", "perhaps slower than"))
         if verdict in places and is_tested
     ]
-    claim = "best single backend" if is_tested else "quickest in single rounds"
-    return f"{claim}: {', '.join([name, *beside])}: {_total(service, best)}"
+    return f"{_claim(service)}: {', '.join([name, *beside])}: {_total(service, best)}"
+
+
+def _claim(service: Service) -> str:
+    return "best single backend" if _is_tested(service) else "quickest in single rounds"
+
+
+def _is_tested(service: Service) -> bool:
+    """Whether the first is the best, not only the quickest of single rounds.
+
+    One that took less in a single round lost for its others, so the first is not the quickest.
+    """
+    compared = [each.comparison for each in _rivals(service) if each.comparison]
+    return not compared or any(found.low or found.ratio < 1 for found in compared)
 
 
 def _rivals(service: Service) -> list[Single]:
@@ -123,7 +133,7 @@ def _automatic(service: Service) -> list[str]:
         return [f"{name}, which has no total here"]
     best = service.ranked[0].name
     if found.comparison is None:
-        return [f"{name}, the best single backend" if len(service.ranked) > 1 else name]
+        return [f"{name}, the {_claim(service)}" if len(service.ranked) > 1 else name]
     return [f"{name}: {change_with_interval(found.comparison)} attention time against {best}"]
 
 
