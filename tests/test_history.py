@@ -340,6 +340,20 @@ def test_a_noisy_round_of_a_bisection_does_not_blur_its_next_session(tmp_path: P
     assert statuses == [1, 0]
 
 
+def test_a_bisection_does_not_compare_with_changes_on_top_of_a_commit(tmp_path: Path) -> None:
+    path = tmp_path / "h.db"
+    fill(path, FLAT, FLAT, SLOW, SLOW)
+    slow = {CASE: timed(CASE, SLOW, SLOW, SLOW)}
+    with Store.open(path) as store:
+        store_run(store, slow, source=commit("b", dirty="123"))
+    printed = history(path, "--case", CASE.key[:8]).stdout
+    base = re.findall(r"--base (\S+) --head", printed)[0]
+    with Store.open(path) as store:
+        store_run(store, slow, label="e", source=commit("e"))
+    words = ["diff", "--db", str(path), "--margin", "9.54%", "--base", base, "--head", "label:e"]
+    assert "1 slower" in CliRunner().invoke(cli, words).output
+
+
 def _programs(folder: Path) -> Path:
     """A folder in which `attnbench` is this one."""
     program = folder / "bin" / "attnbench"

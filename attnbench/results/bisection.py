@@ -48,7 +48,7 @@ def bisection(
     except UsageError:
         return ""
     old, new = ((each.commit or "")[:COMMIT_DIGITS] for each in (before, after))
-    script = f"sh -c {shlex.quote(_script(measure, before, step, db))}"
+    script = f"sh -c {shlex.quote(_script(measure, _ref(history, before), step, db))}"
     return "\n".join(
         [
             "find the commit between them, in the tree of the code under test; it starts only if "
@@ -66,8 +66,15 @@ def _has_commits_between(before: Version, after: Version, tree: Path | None) -> 
     return is_known and before.commit != after.commit and distance(before, after, tree) != 1
 
 
-def _script(measure: Sequence[str], before: Version, step: Step, db: str | None) -> str:
-    """Measure the checked-out commit, and compare it with the one before the step.
+def _ref(history: History, version: Version) -> str:
+    """A version for `diff`: a run, if its commit was also measured with other changes on top."""
+    if any(each.commit == version.commit for each in history.versions if each is not version):
+        return f"run:{version.runs[-1].number}"
+    return f"commit:{(version.commit or '')[:COMMIT_DIGITS]}"
+
+
+def _script(measure: Sequence[str], good: str, step: Step, db: str | None) -> str:
+    """Measure the checked-out commit, and compare it with `good`, the one before the step.
 
     The margin is half of the step: commits with it are far outside, others well within. One round
     beside other work can leave a commit undecided; it is measured up to three times then, each time
@@ -75,7 +82,7 @@ def _script(measure: Sequence[str], before: Version, step: Step, db: str | None)
     """
     where = ["--db", db] if db else []
     margin = f"{100 * abs(step.ratio ** (0.5 if step.ratio > 1 else -0.5) - 1):.2f}%"
-    good, here = f"commit:{(before.commit or '')[:COMMIT_DIGITS]}", '"label:$l"'
+    here = '"label:$l"'
     base, head = (good, here) if step.ratio > 1 else (here, good)
     compare = shlex.join(["attnbench", "diff", "--margin", margin, *where])
     return (
