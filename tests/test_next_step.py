@@ -189,6 +189,19 @@ def test_an_interleaved_run_is_repeated_as_it_was_asked_for(db: str) -> None:
     assert command.startswith("attnbench ab --head-env X=1 --margin 1% -- attn --backend sdpa ")
 
 
+def test_a_database_that_stood_before_the_command_is_named_once(db: str) -> None:
+    add(db, "main", wobbles=WILD, interleaved="mark")
+    run = add(db, "pr", wobbles=WILDLY, interleaved="mark")
+    for before in (["--db", "near.db"], ["--db=near.db"]):
+        asked = ["attnbench", *before, "ab", "--head-env", "X=1", "--", "attn"]
+        with Store.open(db) as store, store.writing() as session:
+            values = {"argv": asked, "command": "ab"}
+            session.execute(update(RunRow).where(RunRow.number == run).values(values))
+        (command,) = step(db)["commands"]
+        assert command.startswith("attnbench ab --head-env X=1 -- attn ")
+        assert "near.db" not in command
+
+
 def test_two_backends_are_measured_again_in_one_run(db: str) -> None:
     both = (CASE, attn("q512", "naive"))
     add(db, "main", wobbles=WILD, cases=both[:1])

@@ -139,8 +139,16 @@ def _turns(sides: tuple[Run, Run], store: Store) -> list[str]:
     head = sides[1]
     family = next((at for at, word in enumerate(head.argv) if word in FAMILIES), None)
     if head.command == "ab" and family is not None:
-        return [word for word in head.argv[:family] if word != "--"]
+        return _without_database([word for word in head.argv[:family] if word != "--"])
     return ["attnbench", "ab", *_pythons(sides, store), *_variables(sides)]
+
+
+def _without_database(words: Sequence[str]) -> list[str]:
+    """The words without `--db FILE` before the command, which `_database` says once for all."""
+    first, *rest = words
+    while rest and rest[0].partition("=")[0] == "--db":
+        rest = rest[1 if "=" in rest[0] else 2 :]
+    return [first, *rest]
 
 
 def _pythons(sides: tuple[Run, Run], store: Store) -> list[str]:
