@@ -253,6 +253,19 @@ def test_a_comparison_that_is_interrupted_in_its_first_turn_says_how_to_go_on(
     assert second == []
 
 
+def test_a_resumed_comparison_that_is_interrupted_at_once_says_how_to_go_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted() -> Generator[StoredOutcome]:
+        yield from ()
+        raise KeyboardInterrupt
+
+    with pytest.raises(click.exceptions.Exit):
+        show_runs(interrupted(), 2, "continue with the same command", is_resumed=True)
+    told = capsys.readouterr().err
+    assert "runs with results so far: those that it resumes\ncontinue with the same" in told
+
+
 def test_the_bar_of_a_comparison_counts_the_outcomes_of_both_sides(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

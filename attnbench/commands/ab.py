@@ -120,7 +120,7 @@ def _run(sides: Sides, options: DiffOptions, measured: Sequence[str]) -> None:
     argv = without_secrets(command_line(), builds)
     command = replace(request.command(argv), name="ab")
     outcomes = alternately(command, builds, request.plan_for(note), note)
-    runs = show_runs(outcomes, 2, _RESUME)
+    runs = show_runs(outcomes, 2, _RESUME, is_resumed=command.resume is not None)
     with Store.open(command.db, create=False, note=note) as store:
         found = diff(store, *(f"run:{run.run}" for run in runs), margin=options.margin)
     show_and_exit(found, options)

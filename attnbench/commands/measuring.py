@@ -151,21 +151,28 @@ def _load_what_follows_needs() -> None:
 
 
 def show_runs(
-    outcomes: Generator[tuple[OpenRun, Finished]], num_runs: int, advice: str = ""
+    outcomes: Generator[tuple[OpenRun, Finished]],
+    num_runs: int,
+    advice: str = "",
+    *,
+    is_resumed: bool = False,
 ) -> list[OpenRun]:
     """As `show_outcomes` of runs that begin one by one; returns them in the order of their numbers.
 
     Refused cases have none: what follows the runs lists them by reason. `advice` is given after
-    Ctrl-C once all have begun; on several cards they begin together.
+    Ctrl-C once all have begun; on several cards they begin together, and resumed ones had begun.
     """
     runs = dict[int, OpenRun]()
     with closing(outcomes):
         try:
             _show_begun(outcomes, runs, num_runs)
         except KeyboardInterrupt:
-            stored = ", ".join(map(str, runs)) or "none"
+            stored = ", ".join(map(str, runs)) or (
+                "those that it resumes" if is_resumed else "none"
+            )
             click.echo(f"\ninterrupted; runs with results so far: {stored}", err=True)
-            if advice and (len(runs) == num_runs or any(run.cards for run in runs.values())):
+            all_begun = len(runs) == num_runs or any(run.cards for run in runs.values())
+            if advice and (all_begun or is_resumed):
                 click.echo(advice, err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
     return [runs[number] for number in sorted(runs)]
