@@ -174,6 +174,8 @@ def test_two_devices_are_refused(attnbench: Attnbench, tmp_path: Path) -> None:
         (["--", "attn", "--resume"], "has no unfinished ab run of this machine"),
         (["--", "attn", "--label", "x"], "--label applies to one run, and ab makes two"),
         (["--", "attn", "--nonsense"], "No such option"),
+        (["--rounds", "5", "--", "attn"], "follow it, e.g. attnbench ab -- attn --rounds 5"),
+        (["--db", "h200.db", "--", "attn"], "Options of the measuring command follow it"),
     ],
 )
 def test_what_is_asked_wrongly_is_a_usage_error(

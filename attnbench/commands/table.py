@@ -71,9 +71,17 @@ class GroupedCommand(VariadicCommand):
     """A command whose help has a section for each heading of its options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Say to which options a word too many may belong."""
+        """Say where an unknown option, or a word too many, may belong."""
         try:
             return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if ctx.allow_interspersed_args or error.possibilities:
+                raise
+            raise click.UsageError(
+                f"{error.format_message()} Options of the measuring command follow it, e.g. "
+                f"{ctx.command_path} -- attn --rounds 5",
+                ctx,
+            ) from None
         except click.UsageError as error:
             if "unexpected extra argument" not in error.message:
                 raise
