@@ -161,12 +161,13 @@ def test_without_across_the_one_field_that_differs_is_told_too(db: str) -> None:
             "blok",
             "--across blok: no case has such a field; accepted are family, backend, batch",
         ),
+        ("bakend", "no case has such a field (did you mean backend?); accepted are family"),
         (
             "backend",
             "--across backend: base has sdpa, naive, flex and head has sdpa, naive, flex; say "
             "which two, e.g. --across backend=sdpa:naive",
         ),
-        ("dtype", "--across dtype: base has fp32 and head has fp32; name runs that differ in it"),
+        ("dtype", "--across dtype: it is fp32 in all cases; name runs that differ in it"),
         ("backend=sdpa", "--across backend=sdpa: its side does not have '' but sdpa, naive, flex"),
         ("backend=sdpa:cudnn", "its side does not have 'cudnn' but sdpa, naive, flex"),
     ],

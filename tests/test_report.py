@@ -317,8 +317,13 @@ def test_the_output_can_be_a_file(db: str, tmp_path: Path) -> None:
         ),
         (
             ["--where", "backend=triton"],
-            "--where backend=triton: no measurement of latest meets that; name other runs, e.g. "
-            "--run main, or fewer conditions",
+            "--where backend=triton: no measurement of latest meets that (backend is naive there); "
+            "name other runs, e.g. --run main, or fewer conditions",
+        ),
+        (
+            ["--where", "kv_len>4", "backend=naiv"],
+            "--where kv_len>4 backend=naiv: no measurement of latest meets that (did you mean "
+            "naive?); name other runs, e.g. --run main, or fewer conditions",
         ),
         (
             ["--run", "empty"],
@@ -336,6 +341,7 @@ def test_what_cannot_be_shown_is_refused(db: str, options: list[str], message: s
 def test_a_pivot_over_a_field_that_is_none_lists_the_fields(db: str) -> None:
     found = report(db, "--pivot", "colour")
     assert found.exit_code == 2
+    assert "'bakend' (did you mean backend?); the" in report(db, "--pivot", "bakend").stderr
     assert "--pivot colour: no case has a field 'colour'; the fields are backend," in found.stderr
 
 

@@ -109,7 +109,8 @@ def test_what_ran_counts_over_what_was_asked_for(tmp_path: Path) -> None:
         ("batch=8x1", "--where batch=8x1"),
         (
             "kvlen=4",
-            "no measurement has a field 'kvlen'; the fields are backend, batch, block_size",
+            "no measurement has a field 'kvlen' (did you mean kv_len?); the fields are backend, "
+            "batch, block_size",
         ),
     ],
 )

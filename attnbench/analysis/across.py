@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from attnbench.analysis.series import Series
 from attnbench.errors import UsageError
 from attnbench.families import family_of
+from attnbench.meant import meant
 from attnbench.options.option import table
 from attnbench.shorten import few
 from attnbench.specs.case import Case, Value, content_hash, value_text
@@ -86,8 +87,8 @@ def find_across(text: str, base: Sequence[Series], head: Sequence[Series]) -> Ac
     if {*before, *after} == {None}:
         of_cases = dict.fromkeys(name for each in (*base, *head) for name in _fields(each.case))
         raise UsageError(
-            f"--across {field}: no case has such a field; accepted are "
-            f"{', '.join([*of_cases, BETWEEN])}, e.g. --across backend"
+            f"--across {field}: no case has such a field{meant(field, [*of_cases, BETWEEN])}; "
+            f"accepted are {', '.join([*of_cases, BETWEEN])}, e.g. --across backend"
         )
     if equals:
         values = asked.partition(":")
@@ -95,11 +96,12 @@ def find_across(text: str, base: Sequence[Series], head: Sequence[Series]) -> Ac
     choices = [(old, new) for old in before for new in after if old != new]
     if len({frozenset(each) for each in choices}) == 1:
         return Across(field, *choices[0])
-    there = f"base has {_listed(before)} and head has {_listed(after)}"
     if not choices:
         raise UsageError(
-            f"--across {field}: {there}; name runs that differ in it, or another field"
+            f"--across {field}: it is {_listed(before)} in all cases; name runs that differ in it "
+            "or another field, or measure a second value too"
         )
+    there = f"base has {_listed(before)} and head has {_listed(after)}"
     old, new = choices[0]
     raise UsageError(
         f"--across {field}: {there}; say which two, e.g. "

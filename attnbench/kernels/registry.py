@@ -8,7 +8,6 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from functools import cache
 from types import ModuleType
 
@@ -16,6 +15,7 @@ from attnbench.errors import UsageError
 from attnbench.families import FAMILIES
 from attnbench.kernels.base import Backend
 from attnbench.kernels.own import Own, folder_of, is_backend_of, own_backends
+from attnbench.meant import meant
 
 
 @cache
@@ -83,8 +83,7 @@ def _hint(name: str, names: Sequence[str]) -> str:
     for other in FAMILIES:
         if any(wanted in _names(each) for each in backends(other)):
             return f", but an {other} backend is: attnbench {other} --backend {name}"
-    near = get_close_matches(wanted, names, n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
+    return meant(wanted, names)
 
 
 def _names(backend: Backend) -> set[str]:

@@ -11,6 +11,7 @@ from attnbench.analysis.series import Series
 from attnbench.errors import UsageError
 from attnbench.families import family_of
 from attnbench.labels import Label
+from attnbench.meant import meant
 from attnbench.reporting.columns import field_columns
 from attnbench.reporting.headings import cohort_heading
 from attnbench.reporting.notes import shared_by_all, warnings
@@ -123,7 +124,8 @@ def _check_field(tables: Sequence[_Table], by: str) -> None:
     }
     if known and by not in known:
         raise UsageError(
-            f"--pivot {by}: no case has a field '{by}'; the fields are {', '.join(sorted(known))}"
+            f"--pivot {by}: no case has a field '{by}'{meant(by, sorted(known))}; the fields are "
+            f"{', '.join(sorted(known))}"
         )
 
 

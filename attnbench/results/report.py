@@ -10,7 +10,7 @@ from attnbench.results.cohort import Cohort, SentinelFacts, cohorts
 from attnbench.results.noise import NoiseLookup, Noises
 from attnbench.results.selection import Selection, select
 from attnbench.results.sentinels import read_sentinels
-from attnbench.results.where import Condition
+from attnbench.results.where import Condition, values_instead
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,21 @@ def read_report(store: Store, refs: Sequence[str], where: Sequence[Condition] = 
     selections = [select(store, ref, where=where, option=option) for ref in refs or ["latest"]]
     found = [each for each in selections if each.measurements]
     if not found:
-        raise UsageError(
-            f"--where {' '.join(map(str, where))}: no measurement of {', '.join(refs) or 'latest'} "
-            "meets that; name other runs, e.g. --run main, or fewer conditions"
-        )
+        raise _unmet(selections, refs, where)
     return _report(store, found)
+
+
+def _unmet(
+    selections: Sequence[Selection], refs: Sequence[str], where: Sequence[Condition]
+) -> UsageError:
+    """The error of conditions that no measurement meets."""
+    others = [each for selection in selections for each in selection.others]
+    runs = {number: run for each in selections for number, run in each.runs.items()}
+    return UsageError(
+        f"--where {' '.join(map(str, where))}: no measurement of {', '.join(refs) or 'latest'} "
+        f"meets that{values_instead(others, runs, where)}; name other runs, e.g. --run main, or "
+        "fewer conditions"
+    )
 
 
 def read_run(store: Store, *numbers: int) -> Report:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from attnbench.analysis.series import Series
 from attnbench.errors import UsageError
+from attnbench.meant import meant
 from attnbench.records import Measurement, Run
-from attnbench.shorten import shorten
+from attnbench.shorten import few, shorten
 from attnbench.specs.batch import BatchSpecError, parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.shape import DIMS
@@ -25,6 +26,7 @@ _ORDER: Mapping[str, Callable[[float, float], bool]] = {
 _SIZE = re.compile(r"(\d+)([km])", re.IGNORECASE)
 _SIZES = {"k": 1024, "m": 1024**2}
 _COMMIT_DIGITS = 7  # least digits of a shortened commit
+_SHOWN = 8  # values of a field in an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +112,40 @@ def matching(
     listed = list(measurements)
     if not (conditions and listed):
         return listed
-    cases: dict[str, Facts] = {
-        each.case_key: case_facts(each.case) for each in {m.case_key: m for m in listed}.values()
-    }
-    origins = {number: run_facts(run) for number, run in runs.items()}
-    described = [
-        {**cases[m.case_key], **m.outcome.resolved, **origins[m.run], **_outcome_facts(m)}
-        for m in listed
-    ]
+    described = _described(listed, runs)
     check_fields(conditions, {name for facts in described for name in facts})
     return [
         each
         for each, facts in zip(listed, described, strict=True)
         if all(condition.holds(facts) for condition in conditions)
+    ]
+
+
+def values_instead(
+    measurements: Sequence[Measurement], runs: Mapping[int, Run], conditions: Sequence[Condition]
+) -> str:
+    """For an error: a value like one that no measurement has, or all those of its field."""
+    described = _described(measurements, runs)
+    for condition in conditions:
+        if condition.operator != "=" or any(condition.holds(facts) for facts in described):
+            continue
+        values = (facts.get(condition.name) for facts in described)
+        parts = (part for each in values for part in (each if isinstance(each, tuple) else [each]))
+        if texts := list(dict.fromkeys(_text(part) for part in parts if part is not None)):
+            listed = f" ({condition.name} is {few(texts, _SHOWN)} there)"
+            return meant(condition.value, texts) or listed
+    return ""
+
+
+def _described(measurements: Sequence[Measurement], runs: Mapping[int, Run]) -> list[Facts]:
+    """All facts of each measurement."""
+    cases: dict[str, Facts] = {
+        key: case_facts(case) for key, case in {m.case_key: m.case for m in measurements}.items()
+    }
+    origins = {number: run_facts(run) for number, run in runs.items()}
+    return [
+        {**cases[m.case_key], **m.outcome.resolved, **origins[m.run], **_outcome_facts(m)}
+        for m in measurements
     ]
 
 
@@ -132,8 +155,8 @@ def check_fields(conditions: Iterable[Condition], known: Iterable[str]) -> None:
     for condition in conditions:
         if condition.name not in names:
             raise UsageError(
-                f"--where {condition}: no measurement has a field '{condition.name}'; the fields "
-                f"are {', '.join(names)}"
+                f"--where {condition}: no measurement has a field '{condition.name}'"
+                f"{meant(condition.name, names)}; the fields are {', '.join(names)}"
             )
 
 

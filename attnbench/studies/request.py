@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +12,7 @@ from attnbench.analysis.fields import spec
 from attnbench.errors import UsageError
 from attnbench.families import FAMILIES
 from attnbench.kernels.registry import find
+from attnbench.meant import meant
 from attnbench.options.option import Named, NamedOption, stored, table
 from attnbench.provenance.machine import Machine
 from attnbench.running.plan import Plan, PlanFor, by_workload
@@ -55,8 +55,7 @@ def load_study(name: str) -> Study:
             return study
     if Path(name).is_file():
         return _from_file(Path(name))
-    near = get_close_matches(name, built_in(), n=1, cutoff=0.5)
-    hint = f" (did you mean {near[0]}?)" if near else ""
+    hint = meant(name, built_in(), cutoff=0.5)
     raise UsageError(
         f"no study and no file is called '{name}'{hint}; known are {', '.join(built_in())}, "
         "e.g. attnbench study numsplits"
