@@ -288,8 +288,16 @@ def test_csv_and_json_hold_every_round_once(db: str) -> None:
 def test_the_output_can_be_a_file(db: str, tmp_path: Path) -> None:
     path = tmp_path / "report.md"
     found = report(db, "--format", "markdown", "--output", str(path))
-    assert found.stdout == ""
+    assert (found.stdout, found.stderr) == ("", f"note: wrote {path}\n")
     assert path.read_text() == report(db, "--format", "markdown").stdout
+
+
+def test_a_text_table_in_a_file_that_is_named_as_csv_is_said(db: str, tmp_path: Path) -> None:
+    path = tmp_path / "report.csv"
+    found = report(db, "--output", str(path))
+    assert found.stderr == (
+        f"note: wrote {path} as a text table; --format csv writes what its name says\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """`attnbench report`."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from shutil import get_terminal_size
 from typing import TextIO
 
@@ -24,6 +25,8 @@ from attnbench.reporting.tables import Extra
 from attnbench.reporting.text_table import UNLIMITED
 from attnbench.results.report import Report, read_report
 from attnbench.results.where import Condition, parse_condition
+
+_FORMATS: Mapping[str, Format] = {".csv": "csv", ".json": "json", ".md": "markdown"}
 
 
 def _conditions(texts: Sequence[str], _: Note) -> tuple[Condition, ...]:
@@ -124,6 +127,16 @@ def _run(asked: ReportOptions, shown: Shown) -> None:
         click.echo_via_pager(text)
     else:
         click.echo(text, file=asked.output)
+    if not on_stdout:
+        note(_written(asked.output.name, asked.form))
+
+
+def _written(name: str, form: Format) -> str:
+    """What was written; a table in a file whose name promises another format is easily missed."""
+    promised = _FORMATS.get(Path(name).suffix.lower(), form)
+    if form != "table" or promised == "table":
+        return f"wrote {name}"
+    return f"wrote {name} as a text table; --format {promised} writes what its name says"
 
 
 def _page(store: Store, report: Report, *, has_conditions: bool) -> str:
