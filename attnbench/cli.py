@@ -63,7 +63,10 @@ class LazyGroup(click.Group):
         if db and ctx.resilient_parsing:  # a shell completes, by the order of the words
             ctx.meta[DB], db = db[-1].removeprefix("--db="), []
         with printable_errors():
-            return super().parse_args(ctx, [*args, *db] if args else db)
+            if db and not args:
+                ctx.fail("--db FILE stands before a command, e.g. attnbench --db h200.db report")
+            is_command = bool(args) and not args[0].startswith("-")
+            return super().parse_args(ctx, [*args, *db] if is_command else args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete files after `--db`, else options and commands."""

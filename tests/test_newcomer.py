@@ -89,6 +89,19 @@ def test_the_database_may_stand_before_the_command(db: Path) -> None:
     assert '"pr"' in invoke("--db", str(db), "runs", "relabel", "1", "pr").stdout
 
 
+@pytest.mark.parametrize("words", [["--db"], ["--db=h200.db"], ["--db", "report"]])
+def test_a_database_without_a_command_says_what_is_missing(words: list[str]) -> None:
+    found = invoke(*words)
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert found.stderr.endswith(
+        "Error: --db FILE stands before a command, e.g. attnbench --db h200.db report\n"
+    )
+
+
+def test_help_of_the_whole_needs_no_database() -> None:
+    assert invoke("--db", "h200.db", "--help").stdout == invoke("--help").stdout
+
+
 @pytest.mark.parametrize("text", ["=HYPERLINK(1)", "+1", "-1", "@x", "\t=1"])
 def test_a_spreadsheet_runs_no_text_as_a_formula(text: str) -> None:
     assert csv_text(text) == f"'{text}"
