@@ -253,17 +253,23 @@ def test_a_comparison_that_is_interrupted_in_its_first_turn_says_how_to_go_on(
     assert second == []
 
 
-def test_a_resumed_comparison_that_is_interrupted_at_once_says_how_to_go_on(
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize(
+    ("is_resumed", "message"),
+    [
+        (True, "those that it resumes\ncontinue with the same command"),
+        (False, "none\nit cannot be continued; begin again with the same command"),
+    ],
+)
+def test_a_comparison_that_is_interrupted_at_once_says_how_to_go_on(
+    is_resumed: bool, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted() -> Generator[StoredOutcome]:
         yield from ()
         raise KeyboardInterrupt
 
     with pytest.raises(click.exceptions.Exit):
-        show_runs(interrupted(), 2, "continue with the same command", is_resumed=True)
-    told = capsys.readouterr().err
-    assert "runs with results so far: those that it resumes\ncontinue with the same" in told
+        show_runs(interrupted(), 2, "continue with the same command", is_resumed=is_resumed)
+    assert f"runs with results so far: {message}" in capsys.readouterr().err
 
 
 def test_the_bar_of_a_comparison_counts_the_outcomes_of_both_sides(

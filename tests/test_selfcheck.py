@@ -59,7 +59,7 @@ def test_an_interrupted_selfcheck_keeps_what_it_measured(
         process.send_signal(signal.SIGINT)
         _, told = process.communicate()
     assert process.returncode == 130
-    assert "interrupted; runs with results so far: 1" in told
+    assert "interrupted; runs with results so far: 1\nit cannot be continued; begin again" in told
     with Store.open(tmp_path / "attnbench.db", create=False) as store:
         assert [run.status for run in store.runs()] == [RunStatus.INTERRUPTED]
         assert store.measurements([1])

@@ -48,6 +48,8 @@ NOTHING = (
     "run here"
 )
 
+_AGAIN = "it cannot be continued; begin again with the same command"
+
 # Writes a run as CSV; the store is for its samples.
 CsvWriter = Callable[[Store, Report, TextIO], None]
 
@@ -172,8 +174,8 @@ def show_runs(
             )
             click.echo(f"\ninterrupted; runs with results so far: {stored}", err=True)
             all_begun = len(runs) == num_runs or any(run.cards for run in runs.values())
-            if advice and (all_begun or is_resumed):
-                click.echo(advice, err=True)
+            goes_on = advice and (all_begun or is_resumed)
+            click.echo(advice if goes_on else _AGAIN, err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
     return [runs[number] for number in sorted(runs)]
 
