@@ -16,7 +16,7 @@ from attnbench.db.store import Store
 from attnbench.provenance.environment import Component, Environment
 from attnbench.provenance.source import Source
 from attnbench.records import Status
-from tests.conftest import SMALL
+from tests.conftest import OWN_KERNELS, SMALL
 from tests.stored_results import ENVIRONMENT, SOURCE, attn, backdate, failed, store_run, timed
 
 CASE, OTHER = attn("8q1kv1k"), attn("q512", "naive")
@@ -207,27 +207,9 @@ def test_the_order_is_that_of_ancestry_where_git_knows_it(tmp_path: Path) -> Non
     assert "in the order of measuring" in measured.stdout
 
 
-KERNEL = '''
-"""A kernel that waits so many seconds, by a fake clock: nothing else takes as long."""
-import time
-
-from attnbench.kernels.attn.naive import Naive, NaivePrepared
-from attnbench.timing.cpu import CpuClock
-
-CpuClock.waited = 0.0
-CpuClock.__init__.__defaults__ = (lambda: time.perf_counter() + CpuClock.waited,)
-
-class Slower(NaivePrepared):
-    def _launch(self, index):
-        super()._launch(index)
-        CpuClock.waited += {seconds}
-
-class Mine(Naive):
-    name = "mine"
-
-    def prepare(self, case, setting):
-        return Slower(case, setting)
-'''
+# Backends, of which `clocked` takes the seconds that are set, by a fake clock.
+FAST = (OWN_KERNELS / "attn" / "faulty.py").read_text()
+SLOWED = FAST.replace('"CLOCKED_S", "1"', '"CLOCKED_S", "2"')
 
 
 Shell = Callable[[str], "subprocess.CompletedProcess[str]"]
@@ -255,36 +237,30 @@ def in_tree(tmp_path: Path) -> Shell:
     )
 
 
-def lines_of_a_step(
-    in_tree: Shell, tree: Path, versions: Mapping[str, Callable[[], object]]
-) -> list[str]:
-    """Measure these commits, each after its call, and return the lines for git."""
-    for version, before in versions.items():
+def lines_of_a_step(in_tree: Shell, tree: Path, versions: Mapping[str, str]) -> list[str]:
+    """Measure these commits, each with its variables, and return the lines for git."""
+    measure = f"attnbench attn --backend clocked --batch-specs q64 {' '.join(SMALL)} --repeats 10"
+    for version, variables in versions.items():
         git(tree, "checkout", "-q", version)
-        before()
-        measure = f"attnbench attn --backend mine --batch-specs q64 {' '.join(SMALL)} --repeats 10"
-        assert in_tree(measure).returncode == 0
-    printed = in_tree("attnbench history --where backend=mine").stdout.splitlines()
+        assert in_tree(f"{variables} {measure}").returncode == 0
+    printed = in_tree("attnbench history --where backend=clocked").stdout.splitlines()
     return [line for line in printed if line.startswith("git ")]
 
 
 def test_the_bisection_that_is_printed_finds_the_commit(tmp_path: Path, in_tree: Shell) -> None:
-    """Five commits, of which the fourth made the kernel wait twice as long."""
+    """Five commits, of which the fourth made the kernel take twice as long."""
     tree = tmp_path / "tree"
-    fast, slow = KERNEL.replace("{seconds}", "1"), KERNEL.replace("{seconds}", "2")
-    made = commits(tree, [fast] * 3 + [slow] * 2)
-    start, bisect = lines_of_a_step(in_tree, tree, dict.fromkeys((made[0], made[-1]), bool))
+    made = commits(tree, [FAST] * 3 + [SLOWED] * 2)
+    start, bisect = lines_of_a_step(in_tree, tree, {made[0]: "", made[-1]: ""})
     assert (started := in_tree(start)).returncode == 0, started.stderr
     assert f"{made[3]} is the first bad commit" in in_tree(bisect).stdout
 
 
 def test_a_step_that_is_gone_blames_no_commit(tmp_path: Path, in_tree: Shell) -> None:
     """Equal code, measured once while the machine was slow."""
-    tree, seconds = tmp_path / "tree", tmp_path / "seconds"
-    made = commits(tree, [KERNEL.replace("{seconds}", f"int(open({str(seconds)!r}).read())")] * 3)
-    slowness = {made[0]: lambda: seconds.write_text("1"), made[-1]: lambda: seconds.write_text("2")}
-    start, bisect = lines_of_a_step(in_tree, tree, slowness)
-    seconds.write_text("1")
+    tree = tmp_path / "tree"
+    made = commits(tree, [FAST] * 3)
+    start, bisect = lines_of_a_step(in_tree, tree, {made[0]: "", made[-1]: "CLOCKED_S=2"})
     assert in_tree(start).returncode != 0
     assert in_tree(bisect).returncode != 0
     assert "first bad commit" not in in_tree("git bisect log").stdout
