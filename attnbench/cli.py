@@ -20,6 +20,7 @@ from attnbench.commands.streams import escape_what_has_no_encoding, open_closed_
 from attnbench.errors import INTERNAL, INTERRUPTED, AttnbenchError, UsageError
 from attnbench.families import FAMILIES
 from attnbench.garbage import look_seldom
+from attnbench.leading_db import split_db
 from attnbench.printable import printable
 
 
@@ -56,10 +57,7 @@ class LazyGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read `--db FILE COMMAND ...` as `COMMAND ... --db FILE`."""
-        db: list[str] = []
-        while args and args[0].partition("=")[0] == "--db":
-            count = 1 if "=" in args[0] else 2
-            db, args = args[:count], args[count:]
+        db, args = split_db(args)
         if db and ctx.resilient_parsing:  # a shell completes, by the order of the words
             ctx.meta[DB], db = db[-1].removeprefix("--db="), []
         with printable_errors():

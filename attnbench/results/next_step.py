@@ -18,6 +18,7 @@ from attnbench.analysis.verdict import FIRST_ROUNDS, Comparison
 from attnbench.db.store import Store
 from attnbench.errors import UsageError
 from attnbench.families import FAMILIES
+from attnbench.leading_db import split_db
 from attnbench.records import Run
 from attnbench.results.command_line import case_command
 
@@ -139,16 +140,9 @@ def _turns(sides: tuple[Run, Run], store: Store) -> list[str]:
     head = sides[1]
     family = next((at for at, word in enumerate(head.argv) if word in FAMILIES), None)
     if head.command == "ab" and family is not None:
-        return _without_database([word for word in head.argv[:family] if word != "--"])
+        program, *words = (word for word in head.argv[:family] if word != "--")
+        return [program, *split_db(words)[1]]  # `_database` says it once for all
     return ["attnbench", "ab", *_pythons(sides, store), *_variables(sides)]
-
-
-def _without_database(words: Sequence[str]) -> list[str]:
-    """The words without `--db FILE` before the command, which `_database` says once for all."""
-    first, *rest = words
-    while rest and rest[0].partition("=")[0] == "--db":
-        rest = rest[1 if "=" in rest[0] else 2 :]
-    return [first, *rest]
 
 
 def _pythons(sides: tuple[Run, Run], store: Store) -> list[str]:
