@@ -33,6 +33,7 @@ from attnbench.running.cases import batches_of, cases_for
 from attnbench.running.device import resolve_device
 from attnbench.specs.batch import Batch, Request
 from attnbench.specs.case import Case
+from attnbench.specs.shape import MlaShape
 
 SETS = 3
 # flex compiles each shape for long, auto runs another backend's case.
@@ -141,9 +142,21 @@ def all_cases(machine: Machine, count: int) -> list[Case]:
         drawn(random.Random(seed)) for seed in range(count)
     ]
     found = [case for shape in shapes for case in _cases(machine, *shape)]
-    cases = list(dict.fromkeys(found))
+    cases = [case for case in dict.fromkeys(found) if not ends_the_process(case, machine)]
     random.Random(0).shuffle(cases)  # so a run that ends early has tried all kinds
     return cases
+
+
+def ends_the_process(case: Case, machine: Machine) -> bool:
+    """Whether FlashMLA's schedule has no part for a request (docs/lab/checks.md, What it found).
+
+    vLLM takes requests of up to 128 new tokens for decodes of FlashMLA.
+    """
+    if case.backend != "flashmla" or not case.kv_cache_dtype.startswith("fp8"):
+        return False
+    assert isinstance(case.shape, MlaShape)
+    tokens = max((r.q_len for r in case.batch if r.q_len <= 128), default=0)
+    return tokens * case.shape.num_q_heads > 64 * (machine.sm_count or 0)
 
 
 def compiling(case: Case) -> int:
