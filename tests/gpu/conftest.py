@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(scope="session", autouse=True)
 def _process_group_ended() -> Iterator[None]:
-    """NCCL may wait for minutes at the interpreter's exit for a group that nobody ended.
+    """PyTorch complains at the interpreter's exit of a group that nobody ended.
 
     A worker needs no such end, as it is killed.
     """

@@ -54,18 +54,19 @@ def activate(config: "VllmConfig") -> None:
 def start(device: str) -> None:
     """Start the one-rank process group and workspace manager that layers need; `activate` first.
 
-    The rendezvous is a file, as another process might take a port. One rank meets nobody later,
-    and a worker is killed when its work is done, so the file goes at once.
+    One rank meets nobody, so its store is in memory: another process might take a port, and
+    PyTorch's monitor of NCCL asks the store each second, for as long as the group lives.
     """
     import torch
+    from torch.distributed import HashStore, init_process_group
     from vllm.distributed import init_distributed_environment, initialize_model_parallel
 
     compile_when_used()
     backend = "nccl" if torch.cuda.is_available() else "gloo"
+    init_process_group(backend, store=HashStore(), rank=0, world_size=1)
     index = torch.device(device).index or 0
-    with tempfile.NamedTemporaryFile(prefix="attnbench-rendezvous-") as meeting:
-        init_distributed_environment(1, 0, f"file://{meeting.name}", index, backend)
-        initialize_model_parallel(1)
+    init_distributed_environment(1, 0, local_rank=index, backend=backend)
+    initialize_model_parallel(1)
     try:
         from vllm.v1.worker.workspace import init_workspace_manager
     except ImportError:  # this release has none and needs none
