@@ -78,7 +78,7 @@ def crew(
             stack.callback(card.close)
             card.greet().result()
             found.append(card)
-        run = run or start_run(store, command(folder), plan, found[0])
+        run = run or start_run(store, command(folder), plan, found[0], print)
         with OpenRun(store, run, plan, Awaited(found), print, found) as opened:
             yield opened
 

@@ -44,7 +44,7 @@ def at_once(folder: Path) -> Iterator[OpenRun]:
         for card in found:
             stack.callback(card.close)
             card.greet().result()
-        run = start_run(store, command(folder), PLAN, found[0])
+        run = start_run(store, command(folder), PLAN, found[0], print)
         yield stack.enter_context(OpenRun(store, run, PLAN, Awaited(found), print, found))
 
 

@@ -101,8 +101,8 @@ HELP = """Measure two builds alternately on one device, and compare them.
     \b
     attnbench ab --base-python main/bin/python --head-python pr/bin/python \\
         -- mla --backend flashmla --rounds 5
-    attnbench ab --head-env VLLM_FLASH_ATTN_VERSION=2 -- attn --backend flash
-    attnbench ab --head-env VLLM_FLASH_ATTN_VERSION=2 -- attn --resume
+    attnbench ab --head-env VLLM_BATCH_INVARIANT=1 -- attn --backend flash
+    attnbench ab --head-env VLLM_BATCH_INVARIANT=1 -- attn --resume
     """
 
 

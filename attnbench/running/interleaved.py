@@ -54,7 +54,9 @@ def interleaved(
             if at not in runs:
                 workers = first if at == 0 else Workers(sides[at].start, first.machine.device, note)
                 labelled = replace(command, label=sides[at].label)
-                number = begun.number(at) or start_run(store, labelled, plan, workers.worker())
+                number = begun.number(at) or start_run(
+                    store, labelled, plan, workers.worker(), note
+                )
                 run = OpenRun(store, number, plan, workers, note)
                 runs[at] = stack.enter_context(run)
             for finished in _turn(runs[at], round_):

@@ -171,7 +171,7 @@ def _begun(
         plan = replace(plan_for(by_side[0][0].machine), interleaved=uuid4().hex)
         labelled = [replace(command, label=side.label) for side in sides]
         return plan, [
-            start_run(store, each, plan, cards[0])
+            start_run(store, each, plan, cards[0], note)
             for each, cards in zip(labelled, by_side, strict=True)
         ]
     machines = {card.machine.key for card in by_side[0]}

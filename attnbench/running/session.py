@@ -8,6 +8,7 @@ from socket import gethostname
 from attnbench.db.store import Store
 from attnbench.note import Note
 from attnbench.provenance.machine import Machine
+from attnbench.provenance.vllm_variables import unread_variables
 from attnbench.records import RunStatus
 from attnbench.running.card import Awaited, Card
 from attnbench.running.cards import by_model, check_versions, is_of_run, local_cards, of_models
@@ -132,7 +133,7 @@ def _begun(
     """The run of the command, new or resumed, and its plan."""
     if command.resume is None:
         plan = plan_for(places[0].machine)
-        return start_run(store, command, plan, places[0]), plan
+        return start_run(store, command, plan, places[0], note), plan
     run = run_to_resume(store, command, {place.machine.key for place in places})
     check_unchanged(store, run, command, places)
     restore_kept(store, run, note)
@@ -175,8 +176,10 @@ def _locked(command: Command, start: StartWorker, note: Note) -> Iterator[Worker
         yield workers
 
 
-def start_run(store: Store, command: Command, plan: Plan, worker: Place) -> int:
+def start_run(store: Store, command: Command, plan: Plan, worker: Place, note: Note) -> int:
     """Store a run that begins now; returns its number."""
+    if remark := unread_variables(worker.environment):
+        note(remark)
     return store.start_run(
         command=command.name,
         argv=command.argv,

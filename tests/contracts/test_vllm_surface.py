@@ -35,7 +35,9 @@ from attnbench.kernels.vllm.registry import (
     complaints,
 )
 from attnbench.kernels.vllm.startup import activate, start
+from attnbench.provenance.environment import read_environment
 from attnbench.provenance.machine import Machine
+from attnbench.provenance.vllm_variables import unread_variables
 from attnbench.specs.batch import parse_batch_spec
 from attnbench.specs.case import Case
 from attnbench.specs.shape import AttnShape, MlaShape
@@ -59,6 +61,13 @@ def test_one_rank_starts_and_leaves_no_file(tmp_path: Path) -> None:
     variables = os.environ | {"TMPDIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", alone], check=True, env=variables)
     assert {each.name for each in tmp_path.iterdir()} <= {"attnbench-vllm"}
+
+
+def test_a_variable_that_this_vllm_does_not_read_is_remarked_on() -> None:
+    set_ = {"VLLM_CACHE_ROOT": "/tmp", "VLLM_NONE_SUCH": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
+    remark = unread_variables(replace(read_environment(), variables=set_))
+    assert remark is not None
+    assert remark.endswith("does not know VLLM_NONE_SUCH: set, but without effect")
 
 
 @pytest.mark.parametrize("name", STANDARD + LATENT)
