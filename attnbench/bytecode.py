@@ -19,9 +19,12 @@ def keep_bytecode() -> None:
     """Let this process keep it in the temporary folder, and read it there, if nothing else does.
 
     Not in a cache that outlives a container: Python knows stale bytecode by the time and size of
-    its source, which two images may have alike.
+    its source, which two images may have alike. Where PYTHONPYCACHEPREFIX names a folder Python
+    reads bytecode from there alone, so it is kept there.
     """
-    if not sys.pycache_prefix and any(map(_is_never_kept, _LIBRARIES)) and (folder := _folder()):
+    if sys.pycache_prefix:
+        sys.dont_write_bytecode = False
+    elif any(map(_is_never_kept, _LIBRARIES)) and (folder := _folder()):
         sys.pycache_prefix, sys.dont_write_bytecode = folder, False
 
 
