@@ -133,3 +133,4 @@ class Transfer:
     measurements: int
     samples: int  # measurements whose samples came
     noise: int = 0  # records of stored noise
+    left_out: int = 0  # measurements whose round was measured in the target too

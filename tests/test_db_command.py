@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 import attnbench
 from attnbench.cli import cli
 from attnbench.db.store import Store
-from tests.stored_results import attn, store_run, timed
+from tests.stored_results import OK, ON_GPU, attn, store_run, timed
 
 CASE, OTHER = attn("q512"), attn("q1k")
 
@@ -83,6 +83,18 @@ def test_a_merge_adds_the_runs_of_other_databases_once(here: Path, there: Path) 
     assert (
         again.stdout.splitlines()
         == [f"{there}: 0 new of 1 runs, 0 new outcomes, samples of 0, run 1 is now 3"] * 2
+    )
+
+
+def test_a_merge_says_which_rounds_were_measured_here_too(here: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    shutil.copy(here, copy)
+    for path in (here, copy):
+        with Store.open(path) as store:
+            store.add(1, CASE, ON_GPU, 7, 7, OK)
+    assert db("merge", copy, "--db", here).stdout == (
+        f"{copy}: 0 new of 2 runs, 0 new outcomes, samples of 0, 1 outcome of rounds measured here "
+        "too left out\n"
     )
 
 

@@ -159,8 +159,28 @@ def test_of_a_run_resumed_in_two_places_each_keeps_its_own_rounds(
         for round_ in (2, 3):
             exported.add(1, CASE, ON_GPU, round_, round_, slow)
     store.add(1, CASE, ON_GPU, 2, 2, OK)
-    assert merge(store, [path]) == [Transfer({1: 1}, runs=0, measurements=1, samples=1)]
+    assert merge(store, [path]) == [Transfer({1: 1}, runs=0, measurements=1, samples=1, left_out=1)]
     assert [each.median for each in store.measurements([1])] == [2e-5, None, 2e-5, 9.0]
+
+
+WRONG = Outcome(Status.INCORRECT, "row 3 errs by 40 %")
+
+
+@pytest.mark.parametrize(("here", "there"), [(OK, WRONG), (WRONG, OK)])
+def test_of_a_round_measured_in_two_places_the_incorrect_outcome_stands(
+    store: Store, tmp_path: Path, here: Outcome, there: Outcome
+) -> None:
+    path = tmp_path / "export.db"
+    export(store, [1], path)
+    with Store.open(path) as exported:
+        exported.add(1, CASE, ON_GPU, 2, 2, there)
+        exported.add(1, CASE, ON_GPU, 3, 3, OK)
+    store.add(1, CASE, ON_GPU, 2, 2, here)
+    merge(store, [path])
+    merge(store, [path])
+    found = store.measurements([1])
+    assert [each.status for each in found][2:] == [Status.INCORRECT, Status.OK]
+    assert [len(store.samples(each.id)) for each in found][2:] == [0, 3]
 
 
 def test_an_end_that_is_taken_over_brings_its_sentinels(store: Store, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert, select, tuple_
+from sqlalchemy import delete, insert, select, tuple_
 from sqlalchemy.orm import Session
 
 from attnbench.db.base import Base
@@ -30,7 +30,7 @@ from attnbench.db.origin import opened
 from attnbench.db.queries import batched
 from attnbench.db.store import Store
 from attnbench.passwords import without_password
-from attnbench.records import Transfer
+from attnbench.records import Status, Transfer
 
 _BATCH = 200  # outcomes that are in memory at once, with their samples
 _OUTCOMES, _SAMPLES = (Base.metadata.tables[name] for name in ("measurement", "sample"))
@@ -94,7 +94,8 @@ def _carry(
                     progress(done, total)
         counts += carrier.counts
     noise = _carry_noise(origin, target)
-    return Transfer(numbers, counts["runs"], counts["measurements"], counts["samples"], noise)
+    copied = counts["runs"], counts["measurements"], counts["samples"]
+    return Transfer(numbers, *copied, noise, counts["left out"])
 
 
 @contextmanager
@@ -177,7 +178,8 @@ class _Carrier:
     def _carry_batch(self, ids: Sequence[int]) -> dict[int, int]:
         """Copy those of these outcomes that are missing; ids there to ids here of all both have.
 
-        Two copies of a run may have been resumed separately: existing outcomes stay.
+        Two copies of a run may have been resumed separately: existing outcomes stay, but for one
+        whose round was incorrect there.
         """
         query = select(_OUTCOMES).where(_OUTCOMES.c.id.in_(ids)).order_by(_OUTCOMES.c.id)
         found = [dict(row) for row in self._there.execute(query).mappings()]
@@ -185,6 +187,11 @@ class _Carrier:
         held = self._held(theirs)
         new = [self._here_of(row) for row in found if row["uuid"] not in held]
         taken = self._taken(new)
+        wrong = {_place(row) for row in new if row["status"] == Status.INCORRECT}
+        for place in wrong & taken.keys():
+            if taken[place][1] != Status.INCORRECT:
+                self._here.execute(delete(_OUTCOMES).where(_OUTCOMES.c.id == taken.pop(place)[0]))
+        self.counts["left out"] += len(taken)
         new = [row for row in new if _place(row) not in taken]
         if new:
             self._here.execute(insert(_OUTCOMES), new)
@@ -205,12 +212,13 @@ class _Carrier:
         query = select(_OUTCOMES.c.uuid, _OUTCOMES.c.id).where(_OUTCOMES.c.uuid.in_(uuids))
         return dict(self._here.execute(query).all())
 
-    def _taken(self, rows: Sequence[Mapping[str, Any]]) -> set[tuple[int, ...]]:
-        """Which of their places in the run have an outcome here."""
+    def _taken(self, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[int, ...], tuple[int, str]]:
+        """Of those of their places in the run that have an outcome here, its id and status."""
         place = (_OUTCOMES.c.case_id, _OUTCOMES.c.method_id, _OUTCOMES.c.round)
-        query = select(*place).where(_OUTCOMES.c.run == self._run)
+        query = select(*place, _OUTCOMES.c.id, _OUTCOMES.c.status)
+        query = query.where(_OUTCOMES.c.run == self._run)
         query = query.where(tuple_(*place).in_([_place(row) for row in rows]))
-        return {tuple(found) for found in self._here.execute(query)}
+        return {tuple(found[:3]): (found[3], found[4]) for found in self._here.execute(query)}
 
     def _carry_samples(self, ids: Mapping[int, int]) -> None:
         """Copy the samples of outcomes that have them there and not here."""

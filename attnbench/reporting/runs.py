@@ -70,9 +70,10 @@ def transfer_text(transfer: Transfer) -> str:
         f"{transfer.runs} new of {len(transfer.numbers)} runs, {transfer.measurements} new "
         f"outcomes, samples of {transfer.samples}"
     )
-    count = transfer.noise
+    count, left_out = transfer.noise, transfer.left_out
     noise = [counted(count, "new noise floor")] if count else []
-    return ", ".join([counts, *noise, *renumbered])
+    left = [f"{counted(left_out, 'outcome')} of rounds measured here too left out"]
+    return ", ".join([counts, *noise, *left * bool(left_out), *renumbered])
 
 
 def _source(run: Run, *, with_branch: bool) -> str:
