@@ -133,4 +133,5 @@ class Transfer:
     measurements: int
     samples: int  # measurements whose samples came
     noise: int = 0  # records of stored noise
-    left_out: int = 0  # measurements whose round was measured in the target too
+    replaced: int = 0  # measurements of the target, by others of the same rounds
+    left_out: int = 0  # measurements whose rounds have others in the target

@@ -150,7 +150,7 @@ def all_cases(machine: Machine, count: int) -> list[Case]:
 def ends_the_process(case: Case, machine: Machine) -> bool:
     """Whether FlashMLA's schedule has no part for a request (docs/lab/checks.md, What it found).
 
-    vLLM takes requests of up to 128 new tokens for decodes of FlashMLA.
+    So in vLLM 0.25.1, which takes requests of up to 128 new tokens for decodes of FlashMLA.
     """
     if case.backend != "flashmla" or not case.kv_cache_dtype.startswith("fp8"):
         return False

@@ -86,16 +86,17 @@ def test_a_merge_adds_the_runs_of_other_databases_once(here: Path, there: Path) 
     )
 
 
-def test_a_merge_says_which_rounds_were_measured_here_too(here: Path, tmp_path: Path) -> None:
+def test_a_merge_says_which_rounds_both_had(here: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     shutil.copy(here, copy)
-    for path in (here, copy):
+    for path in (here, copy):  # so the copy's is the later
         with Store.open(path) as store:
             store.add(1, CASE, ON_GPU, 7, 7, OK)
+    told = "of rounds in both 1 replaced and 0 left out"
     assert db("merge", copy, "--db", here).stdout == (
-        f"{copy}: 0 new of 2 runs, 0 new outcomes, samples of 0, 1 outcome of rounds measured here "
-        "too left out\n"
+        f"{copy}: 0 new of 2 runs, 1 new outcomes, samples of 1, {told}\n"
     )
+    assert db("merge", copy, "--db", here).stdout.endswith("0 new outcomes, samples of 0\n")
 
 
 def test_noise_that_came_is_told(here: Path, tmp_path: Path) -> None:

@@ -150,37 +150,45 @@ def test_a_merged_run_keeps_its_label_here_and_learns_how_it_ended(
     assert store.run(1).status is RunStatus.INTERRUPTED
 
 
-def test_of_a_run_resumed_in_two_places_each_keeps_its_own_rounds(
-    store: Store, tmp_path: Path
-) -> None:
-    path, slow = tmp_path / "export.db", replace(OK, samples=(9.0,))
-    export(store, [1], path)
-    with Store.open(path) as exported:
-        for round_ in (2, 3):
-            exported.add(1, CASE, ON_GPU, round_, round_, slow)
-    store.add(1, CASE, ON_GPU, 2, 2, OK)
-    assert merge(store, [path]) == [Transfer({1: 1}, runs=0, measurements=1, samples=1, left_out=1)]
-    assert [each.median for each in store.measurements([1])] == [2e-5, None, 2e-5, 9.0]
-
-
 WRONG = Outcome(Status.INCORRECT, "row 3 errs by 40 %")
+LATER, EARLIER = replace(OK, samples=(9.0,)), OK
 
 
-@pytest.mark.parametrize(("here", "there"), [(OK, WRONG), (WRONG, OK)])
-def test_of_a_round_measured_in_two_places_the_incorrect_outcome_stands(
-    store: Store, tmp_path: Path, here: Outcome, there: Outcome
+@pytest.mark.parametrize(
+    ("first", "then", "stands"),
+    [(EARLIER, LATER, LATER), (WRONG, LATER, WRONG), (EARLIER, WRONG, WRONG)],
+)
+@pytest.mark.parametrize("here_first", [True, False])
+def test_of_a_round_measured_in_two_places_the_incorrect_outcome_or_the_later_stands(
+    *,
+    store: Store,
+    tmp_path: Path,
+    first: Outcome,
+    then: Outcome,
+    stands: Outcome,
+    here_first: bool,
 ) -> None:
     path = tmp_path / "export.db"
     export(store, [1], path)
     with Store.open(path) as exported:
-        exported.add(1, CASE, ON_GPU, 2, 2, there)
+        places = (store, exported) if here_first else (exported, store)
+        for place, outcome in zip(places, (first, then), strict=True):
+            place.add(1, CASE, ON_GPU, 2, 2, outcome)
         exported.add(1, CASE, ON_GPU, 3, 3, OK)
-    store.add(1, CASE, ON_GPU, 2, 2, here)
+        there = exported.measurements([1])
+    (found,) = merge(store, [path])
+    replaced = here_first == (stands is then)
+    assert (found.replaced, found.left_out) == (int(replaced), int(not replaced))
+    assert found.measurements == 1 + replaced
     merge(store, [path])
-    merge(store, [path])
-    found = store.measurements([1])
-    assert [each.status for each in found][2:] == [Status.INCORRECT, Status.OK]
-    assert [len(store.samples(each.id)) for each in found][2:] == [0, 3]
+    merged = store.measurements([1])
+    assert [each.status for each in merged][2:] == [stands.status, Status.OK]
+    assert store.samples(merged[2].id).tolist() == list(stands.samples)
+    export(store, [1], path)
+    with Store.open(path) as exported:
+        again = exported.measurements([1])
+    assert len(again) == len(there)
+    assert [each.median for each in again] == [each.median for each in merged]
 
 
 def test_an_end_that_is_taken_over_brings_its_sentinels(store: Store, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from attnbench.records import Status, Transfer
 _BATCH = 200  # outcomes that are in memory at once, with their samples
 _OUTCOMES, _SAMPLES = (Base.metadata.tables[name] for name in ("measurement", "sample"))
 
+_Row = Mapping[str, Any]  # the columns of an outcome
 Progress = Callable[[int, int], None]  # gets the outcomes done, and all of them
 
 
@@ -50,7 +52,7 @@ def export(
     samples: bool = True,
     progress: Progress = _unseen,
 ) -> Transfer:
-    """Copy runs to another database, created if missing; repeated, it adds only what is missing.
+    """Copy runs to another database, created if missing; repeated, it adds what is missing.
 
     Each run is one transaction, so a killed export continues with the run it was at. Stored noise
     of all devices is copied too: verdicts depend on it.
@@ -95,7 +97,7 @@ def _carry(
         counts += carrier.counts
     noise = _carry_noise(origin, target)
     copied = counts["runs"], counts["measurements"], counts["samples"]
-    return Transfer(numbers, *copied, noise, counts["left out"])
+    return Transfer(numbers, *copied, noise, counts["replaced"], counts["left out"])
 
 
 @contextmanager
@@ -176,30 +178,39 @@ class _Carrier:
             yield len(some)
 
     def _carry_batch(self, ids: Sequence[int]) -> dict[int, int]:
-        """Copy those of these outcomes that are missing; ids there to ids here of all both have.
-
-        Two copies of a run may have been resumed separately: existing outcomes stay, but for one
-        whose round was incorrect there.
-        """
+        """Copy those of these outcomes that are missing; ids there to ids here of all both have."""
         query = select(_OUTCOMES).where(_OUTCOMES.c.id.in_(ids)).order_by(_OUTCOMES.c.id)
         found = [dict(row) for row in self._there.execute(query).mappings()]
         theirs = {row["uuid"]: row.pop("id") for row in found}
         held = self._held(theirs)
-        new = [self._here_of(row) for row in found if row["uuid"] not in held]
-        taken = self._taken(new)
-        wrong = {_place(row) for row in new if row["status"] == Status.INCORRECT}
-        for place in wrong & taken.keys():
-            if taken[place][1] != Status.INCORRECT:
-                self._here.execute(delete(_OUTCOMES).where(_OUTCOMES.c.id == taken.pop(place)[0]))
-        self.counts["left out"] += len(taken)
-        new = [row for row in new if _place(row) not in taken]
-        if new:
+        missing = [self._here_of(row) for row in found if row["uuid"] not in held]
+        if new := self._with_room(missing):
             self._here.execute(insert(_OUTCOMES), new)
         self.counts["measurements"] += len(new)
         held |= self._held([row["uuid"] for row in new])
         return {theirs[uuid]: id for uuid, id in held.items()}
 
-    def _here_of(self, row: dict[str, Any]) -> dict[str, Any]:
+    def _with_room(self, rows: Sequence[_Row]) -> list[_Row]:
+        """Those that are to be added; the outcomes whose places they take are deleted.
+
+        Copies of a run that were resumed separately, or had rounds measured again, have different
+        outcomes of a round: the incorrect one stands, or else the later.
+        """
+        new, gone, taken = list[_Row](), list[int](), self._taken(rows)
+        for row in rows:
+            mine = taken.get(_place(row))
+            if mine is not None and _standing(mine) >= _standing(row):
+                continue
+            new.append(row)
+            if mine is not None:
+                gone.append(mine["id"])
+        if gone:
+            self._here.execute(delete(_OUTCOMES).where(_OUTCOMES.c.id.in_(gone)))
+        self.counts["replaced"] += len(gone)
+        self.counts["left out"] += len(rows) - len(new)
+        return new
+
+    def _here_of(self, row: dict[str, Any]) -> _Row:
         shared = {
             "case_id": self._ids[CaseRow][row["case_id"]],
             "method_id": self._ids[MethodRow][row["method_id"]],
@@ -212,13 +223,14 @@ class _Carrier:
         query = select(_OUTCOMES.c.uuid, _OUTCOMES.c.id).where(_OUTCOMES.c.uuid.in_(uuids))
         return dict(self._here.execute(query).all())
 
-    def _taken(self, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[int, ...], tuple[int, str]]:
-        """Of those of their places in the run that have an outcome here, its id and status."""
-        place = (_OUTCOMES.c.case_id, _OUTCOMES.c.method_id, _OUTCOMES.c.round)
-        query = select(*place, _OUTCOMES.c.id, _OUTCOMES.c.status)
+    def _taken(self, rows: Sequence[_Row]) -> dict[tuple[int, ...], _Row]:
+        """The outcomes here that have their places in the run, by place."""
+        place = _OUTCOMES.c.case_id, _OUTCOMES.c.method_id, _OUTCOMES.c.round
+        query = select(_OUTCOMES.c.id, _OUTCOMES.c.status, _OUTCOMES.c.stored, *place)
         query = query.where(_OUTCOMES.c.run == self._run)
         query = query.where(tuple_(*place).in_([_place(row) for row in rows]))
-        return {tuple(found[:3]): (found[3], found[4]) for found in self._here.execute(query)}
+        found = map(dict[str, Any], self._here.execute(query).mappings())
+        return {_place(row): row for row in found}
 
     def _carry_samples(self, ids: Mapping[int, int]) -> None:
         """Copy the samples of outcomes that have them there and not here."""
@@ -232,5 +244,10 @@ class _Carrier:
         self.counts["samples"] += len(found)
 
 
-def _place(row: Mapping[str, Any]) -> tuple[int, ...]:
+def _place(row: _Row) -> tuple[int, ...]:
     return row["case_id"], row["method_id"], row["round"]
+
+
+def _standing(row: _Row) -> tuple[bool, datetime]:
+    """The greater of two outcomes of a place stands."""
+    return row["status"] == Status.INCORRECT, row["stored"]

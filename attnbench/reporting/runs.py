@@ -70,10 +70,10 @@ def transfer_text(transfer: Transfer) -> str:
         f"{transfer.runs} new of {len(transfer.numbers)} runs, {transfer.measurements} new "
         f"outcomes, samples of {transfer.samples}"
     )
-    count, left_out = transfer.noise, transfer.left_out
-    noise = [counted(count, "new noise floor")] if count else []
-    left = [f"{counted(left_out, 'outcome')} of rounds measured here too left out"]
-    return ", ".join([counts, *noise, *left * bool(left_out), *renumbered])
+    noise = [counted(transfer.noise, "new noise floor")] if transfer.noise else []
+    replaced, left_out = transfer.replaced, transfer.left_out
+    both = [f"of rounds in both {replaced} replaced and {left_out} left out"]
+    return ", ".join([counts, *noise, *both * bool(replaced + left_out), *renumbered])
 
 
 def _source(run: Run, *, with_branch: bool) -> str:

@@ -179,7 +179,7 @@ def _locked(command: Command, start: StartWorker, note: Note) -> Iterator[Worker
 def start_run(store: Store, command: Command, plan: Plan, worker: Place, note: Note) -> int:
     """Store a run that begins now; returns its number."""
     if remark := unread_variables(worker.environment):
-        note(remark)
+        note(f"{command.label}: {remark}" if command.label else remark)
     return store.start_run(
         command=command.name,
         argv=command.argv,

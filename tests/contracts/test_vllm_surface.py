@@ -63,11 +63,11 @@ def test_one_rank_starts_and_leaves_no_file(tmp_path: Path) -> None:
     assert not [each for each in tmp_path.iterdir() if each.is_file()]
 
 
-def test_a_variable_that_this_vllm_does_not_read_is_remarked_on() -> None:
+def test_a_variable_that_this_vllm_does_not_have_is_remarked_on() -> None:
     set_ = {"VLLM_CACHE_ROOT": "/tmp", "VLLM_NONE_SUCH": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
     remark = unread_variables(replace(read_environment(), variables=set_))
     assert remark is not None
-    assert remark.endswith("does not know VLLM_NONE_SUCH: set, but without effect")
+    assert remark.endswith(" has no variable VLLM_NONE_SUCH: misspelt, or dropped?")
 
 
 @pytest.mark.parametrize("name", STANDARD + LATENT)

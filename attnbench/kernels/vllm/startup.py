@@ -58,12 +58,13 @@ def start(device: str) -> None:
     PyTorch's monitor of NCCL asks the store each second, for as long as the group lives.
     """
     import torch
-    from torch.distributed import HashStore, init_process_group
+    from torch.distributed import HashStore, init_process_group, is_initialized
     from vllm.distributed import init_distributed_environment, initialize_model_parallel
 
     compile_when_used()
     backend = "nccl" if torch.cuda.is_available() else "gloo"
-    init_process_group(backend, store=HashStore(), rank=0, world_size=1)
+    if not is_initialized():  # what follows may have failed in an earlier call
+        init_process_group(backend, store=HashStore(), rank=0, world_size=1)
     index = torch.device(device).index or 0
     init_distributed_environment(1, 0, local_rank=index, backend=backend)
     initialize_model_parallel(1)
