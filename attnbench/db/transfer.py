@@ -96,8 +96,15 @@ def _carry(
                     progress(done, total)
         counts += carrier.counts
     noise = _carry_noise(origin, target)
-    copied = counts["runs"], counts["measurements"], counts["samples"]
-    return Transfer(numbers, *copied, noise, counts["replaced"], counts["left out"])
+    return Transfer(
+        numbers,
+        runs=counts["runs"],
+        measurements=counts["measurements"],
+        samples=counts["samples"],
+        noise=noise,
+        replaced=counts["replaced"],
+        left_out=counts["left out"],
+    )
 
 
 @contextmanager

@@ -61,7 +61,12 @@ def _origin(distribution: Distribution) -> dict[str, Any]:
 def _build_facts(distribution: Distribution, name: str) -> str:
     if name not in _COMMIT_FILES:
         return ""
+    return source_of(Path(str(distribution.locate_file(_COMMIT_FILES[name]))))
+
+
+def source_of(module: Path) -> str:
+    """The text of a Python file, whatever the locale, empty if it cannot be read."""
     try:
-        return Path(str(distribution.locate_file(_COMMIT_FILES[name]))).read_text()
+        return module.read_text("utf-8", errors="replace")
     except OSError:
         return ""

@@ -1,10 +1,9 @@
 """Variables for vLLM that the installed vLLM does not have."""
 
-from importlib.metadata import Distribution
 from pathlib import Path
 
 from attnbench.provenance.environment import Environment, read_component
-from attnbench.provenance.packages import editable_directory, installed
+from attnbench.provenance.packages import editable_directory, installed, source_of
 
 
 def unread_variables(environment: Environment) -> str | None:
@@ -14,19 +13,19 @@ def unread_variables(environment: Environment) -> str | None:
     Also None if this Python has another vLLM than the environment, or none.
     """
     given = [name for name in environment.variables if name.startswith("VLLM_")]
-    vllm, here = environment.components.get("vllm"), installed("vllm")
-    if not given or vllm is None or here is None or read_component("vllm") != vllm:
+    if not given or not (listed := _list_of_variables()):
         return None
-    listed = _variables(here)
-    if not listed or not (unread := [name for name in given if f'"{name}"' not in listed]):
+    unread = [name for name in given if f'"{name}"' not in listed]
+    vllm = environment.components.get("vllm")
+    # Last, as it asks git about an editable install.
+    if not unread or vllm is None or read_component("vllm") != vllm:
         return None
     return f"vLLM {vllm.version} has no variable {', '.join(unread)}: misspelt, or dropped?"
 
 
-def _variables(vllm: Distribution) -> str:
-    """The source of the module that lists them, empty if there is none."""
-    folder = editable_directory("vllm") or Path(str(vllm.locate_file("")))
-    try:
-        return Path(folder, "vllm", "envs.py").read_text("utf-8", errors="replace")
-    except OSError:
+def _list_of_variables() -> str:
+    """The source of this Python's vLLM that lists them, empty without one."""
+    if (vllm := installed("vllm")) is None:
         return ""
+    folder = editable_directory("vllm") or Path(str(vllm.locate_file("")))
+    return source_of(folder / "vllm" / "envs.py")

@@ -72,8 +72,9 @@ def transfer_text(transfer: Transfer) -> str:
     )
     noise = [counted(transfer.noise, "new noise floor")] if transfer.noise else []
     replaced, left_out = transfer.replaced, transfer.left_out
-    both = [f"of rounds in both {replaced} replaced and {left_out} left out"]
-    return ", ".join([counts, *noise, *both * bool(replaced + left_out), *renumbered])
+    told = f"of rounds in both {replaced} replaced and {left_out} left out"
+    both = [told] if replaced or left_out else []
+    return ", ".join([counts, *noise, *both, *renumbered])
 
 
 def _source(run: Run, *, with_branch: bool) -> str:
