@@ -17,7 +17,7 @@ from statistics import fmean, geometric_mean, median
 from tabulate import tabulate
 
 KINDS = {"attn": "`attn`", "hhc": "study"}
-HOSTS = {"": "first", "host2": "second", "host3": "third", "host4": "fourth"}
+HOSTS = {"": "first", "host2": "second", "host3": "third", "host4": "fourth", "host5": "fifth"}
 QUERY = """
     SELECT coalesce(m.machine_id, r.machine_id), c.key, m.median, m.durations,
         (julianday(m.stored) - julianday(r.started)) * 86400

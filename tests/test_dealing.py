@@ -20,7 +20,7 @@ def test_the_tables_of_two_cards_are_of_the_stored_runs(tmp_path: Path) -> None:
     )
     rows = [cells_of(line) for line in done.stdout.splitlines() if "host" in line]
     page = [cells_of(line) for line in (ROOT / "docs/lab/scale.md").read_text().splitlines()]
-    assert len(rows) == 12 + 12
+    assert len(rows) == 14 + 14
     assert [row for row in rows if row not in page] == []
 
 
