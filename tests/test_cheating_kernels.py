@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 CPU = Machine(kind="cpu", device="cpu", name="Xeon", cpu_count=2)
 SINGLE = Setting("cpu", 1, seed=0)
+AGAIN = "; another launch is right, so it is wrong now and then"
 SPECS = ["3q1kv40", "q40kv77", "2q1kv700_q5kv33"]
 
 
@@ -235,6 +236,32 @@ class Racing(Attending):
         if self.launches % 20 == 0:
             rows = self.outputs[index].flatten(0, 1)
             rows[self.launches % len(rows)] *= 0.8
+
+
+class WrongAtFirst(Attending):
+    """A row of each set is spoilt in its first launches."""
+
+    num_wrong: ClassVar = 1
+    spoilt: ClassVar = 3.0
+
+    def _launch(self, index: int) -> None:
+        super()._launch(index)
+        launches = self.__dict__.setdefault("launches", [0] * len(self.outputs))
+        launches[index] += 1
+        if launches[index] <= self.num_wrong:
+            self.outputs[index].flatten(0, 1)[3] = self.spoilt
+
+
+class UnwrittenAtFirst(WrongAtFirst):
+    """A row of each set is left unwritten in its first launch."""
+
+    spoilt: ClassVar = float("nan")
+
+
+class WrongTwice(WrongAtFirst):
+    """A row of each set is wrong in its first two launches."""
+
+    num_wrong: ClassVar = 2
 
 
 class Reordering(Attending):
@@ -548,6 +575,23 @@ def test_a_kernel_that_is_wrong_now_and_then_is_found_by_launching_it_again() ->
     fault = "launched again with its values negated, [12] of 36864 rows are not negated"
     with pytest.raises(WrongResult, match=fault):
         check_repeated(racing, launch, 24)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "once"), [(WrongAtFirst, True), (UnwrittenAtFirst, True), (WrongTwice, False)]
+)
+def test_a_fault_says_so_if_another_launch_is_right(
+    kernel: type[NaivePrepared], *, once: bool
+) -> None:
+    with pytest.raises(WrongResult) as before_timing:
+        check(kernel(case("3q1kv40"), Setting("cpu", 2, seed=0)), seed=0)
+    timed = kernel(case("3q1kv40"), Setting("cpu", 2, seed=0))
+    for call in timed.calls:
+        call()
+    with pytest.raises(WrongResult, match=r"^after timing, in working set 0: ") as after_timing:
+        check_again(timed, 2, seed=0)
+    for raised in (before_timing, after_timing):
+        assert str(raised.value).endswith(AGAIN) is once
 
 
 def test_a_row_that_no_sample_has_and_that_timing_left_unwritten_is_found() -> None:
