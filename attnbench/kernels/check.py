@@ -51,7 +51,7 @@ def check(prepared: Prepared, seed: int) -> Deviation:
     output = prepared.output(0)
     _require_written(output)
     rows, expected = _whole(prepared) or _sampled(prepared, len(output), seed)
-    deviation = _judged(prepared, 0, rows, expected)
+    deviation = _judged(prepared, 0, output, rows, expected)
     if fault := prepared.damage(0):
         raise WrongResult(fault)
     if neighbour and not untouched.equal(prepared.output(neighbour).isnan()):
@@ -144,7 +144,7 @@ def _check_sets(prepared: Prepared, count: int, launched: int, seed: int, when: 
             _require_written(output)
             mine = sets == index
             references = expected.unflatten(0, rows.shape)[mine].flatten(0, 1)
-            _judged(prepared, index, rows[mine].flatten(), references)
+            _judged(prepared, index, output, rows[mine].flatten(), references)
         except WrongResult as wrong:
             sentence = f"{when}, in working set {index}: {wrong}"
             raise WrongResult(sentence, wrong.share) from None
@@ -187,19 +187,23 @@ def _place(prepared: Prepared, rows: "torch.Tensor", at: int) -> str:
 
 
 def _judged(
-    prepared: Prepared, index: int, rows: "torch.Tensor", expected: "torch.Tensor"
+    prepared: Prepared,
+    index: int,
+    output: "torch.Tensor",
+    rows: "torch.Tensor",
+    expected: "torch.Tensor",
 ) -> Deviation:
-    """The worst deviation of these rows of a set.
+    """The worst deviation of these rows of a set's output.
 
     Raises WrongResult; it says so if a launch of this set alone is right, as after a race.
     """
     try:
-        return _compared(prepared, prepared.output(index), rows, expected)
+        return _compared(prepared, output, rows, expected)
     except WrongResult as wrong:
-        first = wrong.with_traceback(None)  # which would keep the output
-    if _is_right_alone(prepared, index, rows, expected):
-        first = WrongResult(f"{first}; a launch of this set alone is right", first.share)
-    raise first
+        if not _is_right_alone(prepared, index, rows, expected):
+            raise
+        sentence = f"{wrong}; a launch of this set alone is right"
+        raise WrongResult(sentence, wrong.share) from None
 
 
 def _is_right_alone(
